@@ -1,0 +1,46 @@
+# Every target sets up what it needs: .venv is made, and made anew when the pins change.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check format bench coverage clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	PIP_CONSTRAINT= $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip
+	PIP_CONSTRAINT= $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev
+	PIP_CONSTRAINT= $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation --editable '.[cli]'
+	@touch $(READY)
+
+demo: $(READY)  ## run the main job: 1,000 and more real files through two workers, one of them killed
+	$(BIN)/rexecutor demo
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)  ## ruff, basedpyright (strict) and the layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+check: lint test  ## all that must be green before a commit
+
+format: $(READY)  ## let ruff put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## measure, beside bare sqlite3 in the same run
+	$(BIN)/python -m benchmarks
+
+coverage: $(READY)  ## run the tests and show what they do not reach
+	$(BIN)/python -m coverage run -m pytest -p no:randomly
+	$(BIN)/python -m coverage combine --quiet || true
+	$(BIN)/python -m coverage report
+
+clean:  ## remove what the targets made
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache htmlcov build dist

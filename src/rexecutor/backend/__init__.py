@@ -1,0 +1,1 @@
+"""Where jobs are kept: the port (`base`), and one adapter a store."""

@@ -1,0 +1,50 @@
+"""The backend that an enqueue uses when none is named: set once for the process, or overridden for a block."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from rexecutor.backend.base import Backend
+from rexecutor.errors import GlobalBackendError
+
+_override: ContextVar[Backend | None] = ContextVar("rexecutor_backend", default=None)
+_process: list[Backend] = []  # none or one
+
+
+def set_global_backend(backend: Backend) -> None:
+    """Set the process's backend.
+
+    Raises:
+        GlobalBackendError: One is set.
+    """
+    if _process:
+        raise GlobalBackendError("a global backend is set already: stop the Rexecutor that set it first")
+    _process.append(backend)
+
+
+def unset_global_backend(backend: Backend) -> None:
+    """Take back what `set_global_backend` set; does nothing when another backend, or none, is set."""
+    if _process and _process[0] is backend:
+        _process.clear()
+
+
+@contextmanager
+def override_global_backend(backend: Backend) -> Generator[Backend]:
+    """Use this backend for the block, whatever is set, in this task and those it starts. For tests."""
+    token = _override.set(backend)
+    try:
+        yield backend
+    finally:
+        _override.reset(token)
+
+
+def current_backend(backend: Backend | None = None) -> Backend:
+    """Answer the backend that was named, else the overriding one, else the process's.
+
+    Raises:
+        GlobalBackendError: There is none.
+    """
+    found = backend or _override.get() or (_process[0] if _process else None)
+    if found is None:
+        raise GlobalBackendError("no backend: give one (`backend=…`), or call `set_global_backend()` on a Rexecutor")
+    return found

@@ -1,0 +1,208 @@
+"""The rules and a dict: for tests, and for work that may be forgotten with the process."""
+
+import threading
+from bisect import bisect_left, insort
+from collections import Counter, defaultdict
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from operator import attrgetter
+from typing import Self
+
+from rexecutor import rules
+from rexecutor.backend.base import PAGE, Backend, CancelRequest, Claim, Count, Demand, Heart, Heartbeat, Node
+from rexecutor.backend.hints import Hints
+from rexecutor.clock import Clock
+from rexecutor.errors import JobNotFoundError
+from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.outcome import CancelAsked, Change, Claimed, Interrupted, Lost, Rerun, Settlement
+from rexecutor.status import JobStatus
+from rexecutor.where import Where
+
+
+class InMemoryBackend(Backend):
+    """Jobs in this process's memory. Needs no opening; nothing survives the process."""
+
+    def __init__(self, *, clock: Clock | None = None, limits: Limits | None = None) -> None:
+        """Begin with no jobs; see `Backend` for the arguments."""
+        super().__init__(clock=clock, limits=limits)
+        self._lock = threading.Lock()  # heartbeats come from another thread
+        self._records: dict[JobId, JobRecord] = {}
+        self._queues: dict[str, list[JobRecord]] = defaultdict(list)
+        self._leases: dict[NodeId, datetime] = {}
+        self._last_id: JobId = 0
+        self._paused = False
+        self._hints = Hints(self.clock)
+
+    def paused(self) -> Self:
+        """Hand out no jobs from now on: what is enqueued stays to be looked at. Answers itself."""
+        self._paused = True
+        return self
+
+    @property
+    def is_open(self) -> bool:
+        """Always."""
+        return True
+
+    async def open(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing: the jobs stay as long as this object."""
+
+    async def migrate(self) -> None:
+        """Do nothing."""
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs; atomic."""
+        with self._changing() as now:
+            ids = range(self._last_id + 1, self._last_id + 1 + len(jobs))
+            self._last_id += len(jobs)
+            for job_id, job in zip(ids, jobs, strict=True):
+                self._put(rules.inserted(job, job_id, now))
+        return [Enqueued(job_id, "inserted") for job_id in ids]
+
+    async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
+        """Take due jobs; atomic."""
+        with self._lock:
+            now = self.clock.now()
+            if self._paused or self._leases.get(node_id, now) <= now:
+                return Claim((), None)
+            heads = [
+                record
+                for executor, slots in demand.slots.items()
+                for record in rules.claimable(self._queues.get(executor, ()), now, slots)
+            ]
+            heads = sorted(heads, key=rules.claim_order)[: demand.most]
+            jobs = [self._change(record, Claimed(node_id), now) for record in heads]
+            return Claim(jobs, self._next_due(now) if len(jobs) < demand.most else None)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
+        """Record outcomes; atomic."""
+        refused: list[JobId] = []
+        with self._changing() as now:
+            for settlement in settlements:
+                record = self._records.get(settlement.job_id)
+                if record is None or not rules.is_ours(record, settlement.claims):
+                    refused.append(settlement.job_id)
+                else:
+                    self._change(record, settlement.outcome, now)
+        return refused
+
+    async def give_back(self, node_id: NodeId, held: Collection[JobId]) -> int:
+        """Undo claims whose answer was lost; atomic."""
+        with self._changing() as now:
+            orphans = [record for record in self._executing() if record.node == node_id and record.id not in held]
+            for record in orphans:
+                self._change(record, Interrupted(), now)
+        return len(orphans)
+
+    @property
+    def version(self) -> int:
+        """How many changes there were."""
+        return self._hints.version
+
+    async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
+        """Wait for any change."""
+        await self._hints.wait(until, since=since)
+
+    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
+        """Wait for any change."""
+        await self._hints.wait(until, since=since)
+
+    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Answer jobs in the order of their ids."""
+        with self._lock:
+            found = [
+                record
+                for record in self._records.values()
+                if (after is None or record.id > after) and rules.matches(where, record)
+            ]
+        return sorted(found, key=attrgetter("id"))[:limit]
+
+    async def count(self) -> Sequence[Count]:
+        """Count the jobs."""
+        with self._lock:
+            counts = Counter((record.executor, record.status) for record in self._records.values())
+        return [Count(executor, status, counts[executor, status]) for executor, status in sorted(counts)]
+
+    async def cancel(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:
+        """Cancel a job, or ask for it; atomic."""
+        return self._change_one(job_id, executor, CancelAsked(reason)).status
+
+    async def rerun(self, job_id: JobId, *, executor: str | None = None) -> None:
+        """Bring an ended job back; atomic."""
+        self._change_one(job_id, executor, Rerun())
+
+    def heart(self) -> Heart:
+        """Answer a heart that shares this store."""
+        return _MemoryHeart(self)
+
+    def beat(self, node: Node) -> Heartbeat:
+        """Renew, rescue and tell; see `Heart.beat`. Callable from any thread."""
+        with self._changing() as now:
+            self._leases[node.id] = now + node.lease
+            self._leases = {node_id: end for node_id, end in self._leases.items() if end > now}
+            lost = [record for record in self._executing() if record.node not in self._leases]
+            for record in lost:
+                self._change(record, Lost(), now)
+            cancels = [
+                CancelRequest(record.id, record.claims, record.cancel_reason)
+                for record in self._executing()
+                if record.node == node.id and record.cancel_reason is not None
+            ]
+        return Heartbeat(cancels, len(lost))
+
+    def retire(self, node_id: NodeId) -> None:
+        """End a lease; see `Heart.retire`. Callable from any thread."""
+        with self._lock:
+            self._leases.pop(node_id, None)
+
+    @contextmanager
+    def _changing(self) -> Generator[datetime]:
+        with self._lock:
+            yield self.clock.now()
+        self._hints.heard()
+
+    def _change(self, record: JobRecord, change: Change, now: datetime) -> JobRecord:
+        changed = rules.transition(record, change, now, self.limits)
+        if record.status.is_waiting:
+            queue = self._queues[record.executor]
+            del queue[bisect_left(queue, rules.claim_order(record), key=rules.claim_order)]
+        self._put(changed)
+        return changed
+
+    def _put(self, record: JobRecord) -> None:
+        self._records[record.id] = record
+        if record.status.is_waiting:
+            insort(self._queues[record.executor], record, key=rules.claim_order)
+
+    def _change_one(self, job_id: JobId, executor: str | None, change: Change) -> JobRecord:
+        with self._changing() as now:
+            record = self._records.get(job_id)
+            if record is None or executor not in (None, record.executor):
+                raise JobNotFoundError.of(job_id, executor)
+            return self._change(record, change, now)
+
+    def _executing(self) -> list[JobRecord]:
+        return [record for record in self._records.values() if record.status is JobStatus.EXECUTING]
+
+    def _next_due(self, now: datetime) -> datetime | None:
+        later = (record.scheduled_at for queue in self._queues.values() for record in queue)
+        return min((moment for moment in later if moment > now), default=None)
+
+
+class _MemoryHeart(Heart):
+    """Beats on the store it was made from."""
+
+    def __init__(self, backend: InMemoryBackend) -> None:
+        self._backend = backend
+
+    def beat(self, node: Node) -> Heartbeat:
+        return self._backend.beat(node)
+
+    def retire(self, node_id: NodeId) -> None:
+        self._backend.retire(node_id)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,5 @@
+"""Jobs in an SQLite file: durable, for several processes of one machine, with no server."""
+
+from rexecutor.backend.sqlite.adapter import SQLiteBackend
+
+__all__ = ["SQLiteBackend"]

@@ -1,0 +1,221 @@
+"""`SQLiteBackend`: the port on an SQLite file."""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Collection, Generator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from rexecutor.backend.base import PAGE, Backend, Claim, Count, Demand, Heart, Heartbeat, Node
+from rexecutor.backend.hints import Hints
+from rexecutor.backend.sqlite import store
+from rexecutor.backend.sqlite.connection import connect, migrate, transaction, translated
+from rexecutor.backend.sqlite.doorbell import Doorbell
+from rexecutor.backend.sqlite.thread import SqlThread
+from rexecutor.clock import Clock
+from rexecutor.errors import BackendClosedError, ConfigurationError
+from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.outcome import Settlement
+from rexecutor.status import JobStatus
+from rexecutor.where import Where
+
+T = TypeVar("T")
+
+LOOK: Final = timedelta(milliseconds=50)
+"""How often a waiting process asks whether another has written (7 µs each): the net beneath the doorbell."""
+
+
+class SQLiteBackend(Backend):
+    """Jobs in an SQLite file, for any number of processes of one machine; made and migrated by itself when opened.
+
+    An accepted job survives the death of the process and, with `synchronous="FULL"`, the loss of power (as far as the
+    disk keeps what it has confirmed). Not for network file systems. Its tables begin with `rexecutor_`, so the
+    file may be the application's own.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+    ) -> None:
+        """Keep the settings; the file is touched when the backend is opened.
+
+        Args:
+            path: The file; made when missing, its folder is not.
+            clock: What time it is; the machine's clock by default, which all processes share.
+            limits: How large jobs may be.
+            synchronous: `"NORMAL"` is faster, and a loss of power may undo the last commits (never corrupt the file).
+
+        Raises:
+            ConfigurationError: The path or a setting cannot work.
+        """
+        super().__init__(clock=clock, limits=limits)
+        if str(path) in ("", ":memory:"):
+            raise ConfigurationError(f"SQLiteBackend({str(path)!r}): give a file; without one use InMemoryBackend")
+        if synchronous not in ("FULL", "NORMAL"):
+            raise ConfigurationError(f'SQLiteBackend: synchronous={synchronous!r}, "FULL" or "NORMAL" expected')
+        self.path: Final = Path(path)
+        self._writer = SqlThread(self.path, synchronous=synchronous, begin="BEGIN IMMEDIATE")
+        self._reader = SqlThread(self.path, synchronous=synchronous, begin="BEGIN")
+        self._synchronous = synchronous
+        self._hints = Hints(self.clock)
+        self._doorbell = Doorbell()
+        self._watch: sqlite3.Connection | None = None
+        self._seen = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be used."""
+        return self._watch is not None
+
+    async def open(self) -> None:
+        """Open the file, make it when missing, migrate it; see `Backend.open`."""
+        if self._watch is not None:
+            return
+        await self._writer.start(lambda connection: migrate(connection, self.path))
+        try:
+            await self._reader.start(lambda _: None)
+            self._watch = connect(self.path, synchronous=self._synchronous)
+        except BaseException:
+            await self.close()
+            raise
+        self._watch.execute("PRAGMA busy_timeout = 0")
+        self._doorbell.open(self._hints.heard)
+
+    async def close(self) -> None:
+        """Finish what was asked for, then close the file. Harmless when closed."""
+        self._doorbell.close()
+        await self._reader.stop()
+        await self._writer.stop()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+
+    async def migrate(self) -> None:
+        """Do nothing: `open` has done it."""
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs; calls of the same moment share a commit."""
+        if not jobs:
+            return ()
+        ids, doorbells = await self._change(
+            lambda connection, now: (store.enqueue(connection, jobs, now), store.doorbells(connection, now))
+        )
+        self._wake(doorbells)
+        return [Enqueued(job_id, "inserted") for job_id in ids]
+
+    async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
+        """Take due jobs; shares a commit with a settle of the same moment."""
+        return await self._change(lambda connection, now: store.claim(connection, demand, node_id, now))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
+        """Record outcomes; shares a commit with a claim of the same moment."""
+        refused = await self._change(lambda connection, now: store.settle(connection, settlements, now, self.limits))
+        self._hints.heard()
+        return refused
+
+    async def give_back(self, node_id: NodeId, held: Collection[JobId]) -> int:
+        """Undo claims whose answer was lost."""
+        return await self._change(lambda connection, now: store.give_back(connection, node_id, held, now, self.limits))
+
+    @property
+    def version(self) -> int:
+        """How many changes this handle has heard of: its own, rings, and commits of other connections."""
+        return self._hints.version
+
+    async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
+        """Wait for a ring or for any commit to the file."""
+        await self._wait(until, since)
+
+    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
+        """Wait for any commit to the file."""
+        await self._wait(until, since)
+
+    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Answer jobs in the order of their ids; beside the writer, which it does not hold up."""
+        return await self._reader.run(lambda connection: store.query(connection, where, limit, after))
+
+    async def count(self) -> Sequence[Count]:
+        """Count the jobs; reads the whole table, beside the writer."""
+        return await self._reader.run(store.count)
+
+    async def cancel(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:
+        """Cancel a job, or ask for it."""
+        return await self._change(
+            lambda connection, now: store.cancel(connection, job_id, executor, reason, now, self.limits)
+        )
+
+    async def rerun(self, job_id: JobId, *, executor: str | None = None) -> None:
+        """Bring an ended job back."""
+
+        def work(connection: sqlite3.Connection, now: datetime) -> list[str]:
+            store.rerun(connection, job_id, executor, now, self.limits)
+            return store.doorbells(connection, now)
+
+        self._wake(await self._change(work))
+
+    def heart(self) -> Heart:
+        """Answer a heart with a connection of its own."""
+        if self._watch is None:
+            raise BackendClosedError(f"{self.path}: not open; use `async with`, or start a Rexecutor with it")
+        return _SqliteHeart(self.path, self.clock, self.limits, self._doorbell)
+
+    async def _change(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
+        # The time is asked for under the write lock, so that it grows in the order of the commits.
+        return await self._writer.run(lambda connection: work(connection, self.clock.now()))
+
+    def _wake(self, doorbells: Sequence[str]) -> None:
+        self._hints.heard()
+        self._doorbell.ring(doorbells)
+
+    async def _wait(self, until: datetime, since: int) -> None:
+        while not self._has_changed() and (left := until - self.clock.now()) > timedelta(0):
+            if await self._hints.wait_for(min(left, LOOK), since=since):
+                return
+
+    def _has_changed(self) -> bool:
+        """Whether another connection has committed since the last look; tells all who wait when so."""
+        if self._watch is None:
+            return True
+        with contextlib.suppress(sqlite3.OperationalError):  # busy for a moment: look again soon
+            version: Any = self._watch.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._seen:
+                self._seen = version
+                self._hints.heard()
+                return True
+        return False
+
+
+class _SqliteHeart(Heart):
+    """Beats on a connection of its own, opened at the first beat, in the thread that beats."""
+
+    def __init__(self, path: Path, clock: Clock, limits: Limits, doorbell: Doorbell) -> None:
+        self._path = path
+        self._clock = clock
+        self._limits = limits
+        self._doorbell = doorbell
+        self._connection: sqlite3.Connection | None = None
+
+    def beat(self, node: Node) -> Heartbeat:
+        with self._transaction() as connection:
+            return store.beat(connection, node, self._doorbell.address, self._clock.now(), self._limits)
+
+    def retire(self, node_id: NodeId) -> None:
+        with self._transaction() as connection:
+            store.retire(connection, node_id)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        if self._connection is None:
+            self._connection = connect(self._path)
+        with translated(self._path), transaction(self._connection):
+            yield self._connection

@@ -1,0 +1,145 @@
+"""Opening the file, its pragmas, its schema, and what its errors mean."""
+
+import sqlite3
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from rexecutor.backend.sql import migrations
+from rexecutor.errors import BackendError, ConfigurationError, SchemaError
+
+OLDEST: Final = (3, 38, 0)
+BUSY_SECONDS: Final = 5.0
+_WAL_TRIES: Final = 50
+_PACKAGE: Final = "rexecutor.backend.sqlite"
+
+
+def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
+    """Open the file (made when missing) for one thread, in WAL mode; transactions are begun by hand.
+
+    Raises:
+        ConfigurationError: The path cannot be a database.
+        BackendError: The file cannot be opened, or is not a database.
+    """
+    check_path(path)
+    with translated(path):
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64)
+        try:
+            _use_wal(connection)
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            # Checkpoints are made between transactions, by the thread that writes (see `SqlThread`).
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def check_path(path: Path) -> None:
+    """Refuse what cannot be a database file, before SQLite says something less clear.
+
+    Raises:
+        ConfigurationError: It is a folder, or in none; or this SQLite is too old.
+    """
+    if sqlite3.sqlite_version_info < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        raise ConfigurationError(
+            f"SQLite {sqlite3.sqlite_version} is too old; a Python with {wanted} or later is needed"
+        )
+    if path.is_dir():
+        raise ConfigurationError(f"{path}: is a folder; give the path of a file in it, such as {path / 'jobs.db'}")
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"{path}: the folder {path.parent} does not exist; make it first")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. While another process does the same SQLite answers busy without waiting, so try again."""
+    for left in reversed(range(_WAL_TRIES)):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if not left or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            # Waits its turn for the lock that the other switch holds.
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        else:
+            return
+
+
+@contextmanager
+def translated(path: Path) -> Generator[None]:
+    """Turn SQLite's exceptions into ours, with the file's name and what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
+
+
+def explained(path: Path, error: sqlite3.Error) -> BackendError:
+    """Answer our error for SQLite's."""
+    code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    advice = {
+        sqlite3.SQLITE_BUSY: f"another process held the file's lock for {BUSY_SECONDS:.0f} s; try again",
+        sqlite3.SQLITE_READONLY: "the file or its folder is read-only; allow this process to write both",
+        sqlite3.SQLITE_CANTOPEN: "check the path and its permissions",
+        sqlite3.SQLITE_NOTADB: "the file is not an SQLite database; give another path",
+        sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
+        sqlite3.SQLITE_FULL: "the disk is full; make room",
+        sqlite3.SQLITE_PERM: "check the file's permissions",
+    }.get(code)
+    return BackendError(f"{path}: {error}" + (f": {advice}" if advice else ""))
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Generator[None]:
+    """Commit what the block does, or nothing of it."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the tables up to this version; several processes may do it at the same time.
+
+    Raises:
+        SchemaError: A newer rexecutor has made the tables.
+    """
+    steps = migrations(_PACKAGE)
+    if _version(connection, path, steps) == len(steps):
+        return
+    with transaction(connection):
+        connection.execute("CREATE TABLE IF NOT EXISTS rexecutor_schema (version INTEGER PRIMARY KEY) STRICT")
+        current = _version(connection, path, steps)
+        for number, script in steps[current:]:
+            for command in _commands(script):
+                connection.execute(command)
+            connection.execute("INSERT INTO rexecutor_schema (version) VALUES (?)", (number,))
+
+
+def _version(connection: sqlite3.Connection, path: Path, steps: list[tuple[int, Any]]) -> int:
+    known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'rexecutor_schema'"
+    if connection.execute(known).fetchone() is None:
+        return 0
+    version: int = connection.execute("SELECT coalesce(max(version), 0) FROM rexecutor_schema").fetchone()[0]
+    if version > len(steps):
+        raise SchemaError(
+            f"{path}: its tables have version {version}, this rexecutor knows up to {len(steps)}; update rexecutor"
+        )
+    return version
+
+
+def _commands(script: str) -> Iterator[str]:
+    """Split a script at the semicolons that end a statement: `executescript` would commit first."""
+    command = ""
+    for line in script.splitlines(keepends=True):
+        command += line
+        if sqlite3.complete_statement(command):
+            yield command
+            command = ""

@@ -1,0 +1,13 @@
+-- Hands the jobs to a node, as the change `Claimed` does. The caller chose them in the same transaction.
+-- min() keeps a counter that somebody wrote by hand from overflowing, which would fail the whole batch.
+UPDATE rexecutor_jobs SET
+    status = 'executing',
+    due = 0,
+    attempt = min(attempt + 1, 2147483647),
+    claims = min(claims + 1, 9007199254740991),
+    node = :node,
+    attempted_at = :now
+WHERE id IN (SELECT value FROM json_each(:ids))
+RETURNING
+    id, executor, status, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,
+    node, cancel_reason, inserted_at, scheduled_at, attempted_at, completed_at, cancelled_at, discarded_at

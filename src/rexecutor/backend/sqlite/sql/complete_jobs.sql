@@ -1,0 +1,11 @@
+-- Records successes, as the change `Complete` does, fenced by status and claims; answers which were ours.
+UPDATE rexecutor_jobs SET
+    status = 'complete',
+    node = NULL,
+    cancel_reason = NULL,
+    completed_at = :now
+FROM (SELECT value ->> 0 AS id, value ->> 1 AS claims FROM json_each(:settled)) AS settled
+WHERE rexecutor_jobs.id = settled.id
+    AND rexecutor_jobs.claims = settled.claims
+    AND rexecutor_jobs.status = 'executing'
+RETURNING rexecutor_jobs.id

@@ -1,0 +1,2 @@
+-- Answers the sockets that wake the live nodes.
+SELECT DISTINCT doorbell FROM rexecutor_nodes WHERE lease_until > :now AND doorbell IS NOT NULL

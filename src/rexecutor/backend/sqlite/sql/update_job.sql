@@ -1,0 +1,17 @@
+-- Writes back what `rules.transition` made of a row that was read in the same transaction.
+-- The promoter marks it as due again where it waits.
+UPDATE rexecutor_jobs SET
+    due = 0,
+    status = :status,
+    attempt = :attempt,
+    max_attempts = :max_attempts,
+    errors = :errors,
+    snoozes = :snoozes,
+    losses = :losses,
+    node = :node,
+    cancel_reason = :cancel_reason,
+    scheduled_at = :scheduled_at,
+    completed_at = :completed_at,
+    cancelled_at = :cancelled_at,
+    discarded_at = :discarded_at
+WHERE id = :id

@@ -1,0 +1,193 @@
+"""What the backend does within a transaction: synchronous functions of a connection, in the words of the port.
+
+A claim and a success are single statements, because they are what a worker does all day. Every other change is made
+by `rules.transition` itself, on a row that is read and written back under the file's one write lock.
+"""
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from rexecutor import rules
+from rexecutor.backend.base import CancelRequest, Claim, Count, Demand, Heartbeat, Node
+from rexecutor.backend.sql import statement
+from rexecutor.backend.sql.where import compile_where
+from rexecutor.backend.sqlite.rows import STATUSES, changed_row, moment, new_rows, read_row, stored
+from rexecutor.errors import JobNotFoundError
+from rexecutor.job import JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.outcome import CancelAsked, Change, Complete, Interrupted, Lost, Rerun, Settlement
+from rexecutor.status import JobStatus
+from rexecutor.where import Where
+
+PROMOTED: Final = 1_000
+"""How many jobs one claim marks as due at the most, so that it stays short."""
+
+
+def _execute(connection: sqlite3.Connection, name: str, /, **parameters: Any) -> sqlite3.Cursor:
+    return connection.execute(statement("rexecutor.backend.sqlite", name), parameters)
+
+
+def enqueue(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetime) -> range:
+    """Store the jobs; answer their ids."""
+    connection.executemany(statement("rexecutor.backend.sqlite", "insert_job"), new_rows(jobs, now))
+    last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
+    return range(last - len(jobs) + 1, last + 1)
+
+
+def doorbells(connection: sqlite3.Connection, now: datetime) -> list[str]:
+    """Answer where the live nodes can be woken."""
+    return [row[0] for row in _execute(connection, "select_doorbells", now=stored(now))]
+
+
+def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: datetime) -> Claim:
+    """Take due jobs for a node with a live lease; see `Backend.claim`."""
+    now_stored = stored(now)
+    if _execute(connection, "select_lease", node=node_id, now=now_stored).fetchone() is None:
+        return Claim((), None)
+    _execute(connection, "promote_jobs", now=now_stored, most=PROMOTED)
+    heads: list[tuple[int, int, int]] = []
+    for (executor,) in _execute(connection, "select_due_executors").fetchall():
+        if slots := min(demand.slots.get(executor, 0), demand.most):
+            heads += _execute(connection, "select_due_jobs", executor=executor, now=now_stored, slots=slots)
+    if len(heads) > demand.most:
+        heads = sorted(heads)[: demand.most]
+    records: list[JobRecord] = []
+    if heads:
+        ids = msgspec.json.encode([head[2] for head in heads]).decode()
+        rows = _execute(connection, "claim_jobs", ids=ids, node=node_id, now=now_stored).fetchall()
+        records = sorted(map(read_row, rows), key=rules.claim_order)
+    next_due: int | None = None
+    if len(records) < demand.most:
+        next_due = _execute(connection, "select_next_due").fetchone()[0]
+    return Claim(records, None if next_due is None else moment(next_due))
+
+
+def settle(
+    connection: sqlite3.Connection, settlements: Sequence[Settlement], now: datetime, limits: Limits
+) -> list[JobId]:
+    """Record outcomes; answer the jobs that were no longer ours."""
+    refused: list[JobId] = []
+    complete: dict[JobId, int] = {}
+    for settlement in settlements:
+        if isinstance(settlement.outcome, Complete) and settlement.job_id not in complete:
+            complete[settlement.job_id] = settlement.claims
+        else:
+            refused += _complete(connection, complete, now)
+            complete = {}
+            refused += _settle_one(connection, settlement, now, limits)
+    return refused + _complete(connection, complete, now)
+
+
+def _complete(connection: sqlite3.Connection, settled: dict[JobId, int], now: datetime) -> list[JobId]:
+    if not settled:
+        return []
+    pairs = msgspec.json.encode(list(settled.items())).decode()
+    ours = {row[0] for row in _execute(connection, "complete_jobs", settled=pairs, now=stored(now))}
+    return [] if len(ours) == len(settled) else [job_id for job_id in settled if job_id not in ours]
+
+
+def _settle_one(connection: sqlite3.Connection, settlement: Settlement, now: datetime, limits: Limits) -> list[JobId]:
+    record = _fetch(connection, settlement.job_id)
+    if record is None or not rules.is_ours(record, settlement.claims):
+        return [settlement.job_id]
+    _change(connection, record, settlement.outcome, now, limits)
+    return []
+
+
+def give_back(
+    connection: sqlite3.Connection, node_id: NodeId, held: Collection[JobId], now: datetime, limits: Limits
+) -> int:
+    """Undo the node's claims of jobs that it does not hold; answer how many."""
+    running = [read_row(row) for row in _execute(connection, "select_running", node=node_id).fetchall()]
+    orphans = [record for record in running if record.id not in held]
+    for record in orphans:
+        _change(connection, record, Interrupted(), now, limits)
+    return len(orphans)
+
+
+def query(connection: sqlite3.Connection, where: Where, limit: int, after: JobId | None) -> list[JobRecord]:
+    """Answer a page of jobs."""
+    compiled = compile_where(where, _is_member)
+    text = statement("rexecutor.backend.sqlite", "select_jobs").replace("/* where */", compiled.text)
+    first = -(2**63) if after is None else after
+    rows = connection.execute(text, compiled.parameters | {"after": first, "limit": limit})
+    return [read_row(row) for row in rows]
+
+
+def _is_member(column: str, parameter: str) -> str:
+    return f"{column} IN (SELECT value FROM json_each(:{parameter}))"  # noqa: S608 - names of ours, not input
+
+
+def count(connection: sqlite3.Connection) -> list[Count]:
+    """Count the jobs by executor and status; those of an unknown status are passed over."""
+    rows = _execute(connection, "count_jobs").fetchall()
+    return [Count(row[0], STATUSES[row[1]], row[2]) for row in rows if row[1] in STATUSES]
+
+
+def cancel(
+    connection: sqlite3.Connection,
+    job_id: JobId,
+    executor: str | None,
+    reason: str,
+    now: datetime,
+    limits: Limits,
+) -> JobStatus:
+    """Cancel a job, or ask for it; answer its status after that."""
+    record = _require(connection, job_id, executor)
+    return _change(connection, record, CancelAsked(reason), now, limits).status
+
+
+def rerun(connection: sqlite3.Connection, job_id: JobId, executor: str | None, now: datetime, limits: Limits) -> None:
+    """Bring an ended job back."""
+    _change(connection, _require(connection, job_id, executor), Rerun(), now, limits)
+
+
+def beat(connection: sqlite3.Connection, node: Node, doorbell: str | None, now: datetime, limits: Limits) -> Heartbeat:
+    """Renew the lease, rescue, and tell of cancels; see `Heart.beat`."""
+    now_stored, until = stored(now), stored(now + node.lease)
+    _execute(
+        connection,
+        "renew_lease",
+        id=node.id,
+        name=node.name,
+        doorbell=doorbell,
+        now=now_stored,
+        lease_until=until,
+    )
+    orphans = [read_row(row) for row in _execute(connection, "select_orphans", now=now_stored).fetchall()]
+    for record in orphans:
+        _change(connection, record, Lost(), now, limits)
+    _execute(connection, "delete_dead_nodes", now=now_stored)
+    cancels = [CancelRequest(*row) for row in _execute(connection, "select_cancels", node=node.id)]
+    return Heartbeat(cancels, len(orphans))
+
+
+def retire(connection: sqlite3.Connection, node_id: NodeId) -> None:
+    """End a lease."""
+    _execute(connection, "delete_node", id=node_id)
+
+
+def _fetch(connection: sqlite3.Connection, job_id: JobId) -> JobRecord | None:
+    if not -(2**63) <= job_id < 2**63:
+        return None
+    row = _execute(connection, "select_job", id=job_id).fetchone()
+    return None if row is None else read_row(row)
+
+
+def _require(connection: sqlite3.Connection, job_id: JobId, executor: str | None) -> JobRecord:
+    record = _fetch(connection, job_id)
+    if record is None or executor not in (None, record.executor):
+        raise JobNotFoundError.of(job_id, executor)
+    return record
+
+
+def _change(
+    connection: sqlite3.Connection, record: JobRecord, change: Change, now: datetime, limits: Limits
+) -> JobRecord:
+    changed = rules.transition(record, change, now, limits)
+    if changed is not record:
+        _execute(connection, "update_job", **changed_row(changed))
+    return changed

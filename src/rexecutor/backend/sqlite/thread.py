@@ -1,0 +1,199 @@
+"""A thread with a connection of its own, through which coroutines reach the database in batches."""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
+
+from rexecutor.backend.sqlite.connection import BUSY_SECONDS, connect, explained, transaction
+from rexecutor.errors import BackendClosedError
+
+T = TypeVar("T")
+
+CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
+"""The log is written back into the file when it has grown by this much."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """Work for the thread, and where its answer goes."""
+
+    work: Callable[[sqlite3.Connection], Any]
+    answer: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class SqlThread:
+    """Runs work on one connection, in the order in which it was asked for.
+
+    All that waits when the thread is free runs in one transaction: a settle and a claim of the same moment, or many
+    enqueues, cost one hop and one commit. Each piece of work succeeds or fails for itself, behind a savepoint.
+    """
+
+    def __init__(self, path: Path, *, synchronous: str, begin: str) -> None:
+        """Prepare; `start` opens. `begin` is the statement that begins its transactions."""
+        self._path = path
+        self._synchronous = synchronous
+        self._begin = begin
+        self._queue: SimpleQueue[_Request | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._log_checked = 0
+
+    async def start(self, prepare: Callable[[sqlite3.Connection], object]) -> None:
+        """Open the connection and prepare it, in the thread."""
+        loop = asyncio.get_running_loop()
+        opened: asyncio.Future[None] = loop.create_future()
+        self._thread = threading.Thread(
+            target=self._serve, args=(prepare, opened, loop), name=f"rexecutor {self._path.name}", daemon=True
+        )
+        self._thread.start()
+        await opened
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Answer what the work does within a transaction, once that is committed.
+
+        When the caller is cancelled before the work has begun, it is not done.
+        """
+        if self._thread is None:
+            raise BackendClosedError(f"{self._path}: not open; use `async with`, or start a Rexecutor with it")
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Request(work, answer))
+        return await answer
+
+    async def stop(self) -> None:
+        """Do what was asked for, then close the connection. Harmless when stopped."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(thread.join)
+
+    def _serve(
+        self,
+        prepare: Callable[[sqlite3.Connection], object],
+        opened: asyncio.Future[None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        try:
+            connection = connect(self._path, synchronous=self._synchronous)
+        except BaseException as error:  # noqa: BLE001 - goes to the caller
+            _call(loop, _fail, opened, error)
+            return
+        try:
+            prepare(connection)
+        except BaseException as error:  # noqa: BLE001 - goes to the caller
+            connection.close()
+            known = explained(self._path, error) if isinstance(error, sqlite3.Error) else error
+            _call(loop, _fail, opened, known)
+            return
+        _call(loop, opened.set_result, None)
+        while batch := self._next_batch():
+            self._run_batch(connection, batch)
+            for waiting in {request.answer.get_loop() for request in batch}:
+                _call(waiting, _deliver, [request for request in batch if request.answer.get_loop() is waiting])
+            self._checkpoint(connection)
+        connection.close()
+
+    def _next_batch(self) -> list[_Request]:
+        """Wait for work; answer all there is, or nothing when it is time to stop."""
+        batch: list[_Request] = []
+        request = self._queue.get()
+        while request is not None:
+            batch.append(request)
+            try:
+                request = self._queue.get_nowait()
+            except Empty:
+                return batch
+        if batch:
+            self._queue.put(None)  # for the next round
+        return batch
+
+    def _run_batch(self, connection: sqlite3.Connection, batch: list[_Request]) -> None:
+        try:
+            with transaction(connection, self._begin):
+                for request in batch:
+                    if not request.answer.cancelled():
+                        _run_one(connection, request)
+        except BaseException as error:  # noqa: BLE001 - goes to those who wait
+            for request in batch:
+                request.error = request.error or error
+        for request in batch:
+            if isinstance(request.error, sqlite3.Error):
+                cause = request.error
+                request.error = explained(self._path, cause)
+                request.error.__cause__ = cause
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        """Write the log back into the file between transactions, where no other connection holds it."""
+        try:
+            size = self._path.with_name(f"{self._path.name}-wal").stat().st_size
+        except OSError:
+            return
+        if size < self._log_checked:
+            self._log_checked = 0
+        if size - self._log_checked < CHECKPOINT_BYTES:
+            return
+        self._log_checked = size
+        with contextlib.suppress(sqlite3.Error):  # only put off: the log stays, and is read as well
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+
+
+def _run_one(connection: sqlite3.Connection, request: _Request) -> None:
+    """Do one piece of work behind a savepoint; raise only where the whole transaction is gone."""
+    connection.execute("SAVEPOINT request")
+    try:
+        request.result = _attempt(connection, request.work)
+    except BaseException as error:
+        request.error = error
+        if not connection.in_transaction:  # such as a full disk
+            raise
+        connection.execute("ROLLBACK TO request")
+    connection.execute("RELEASE request")
+
+
+def _attempt(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Do the work; once more, reading leniently, where a row holds text that is not UTF-8."""
+    try:
+        return work(connection)
+    except sqlite3.OperationalError as error:
+        if "UTF-8" not in str(error):
+            raise
+    connection.execute("ROLLBACK TO request")
+    connection.text_factory = _lenient_text
+    try:
+        return work(connection)
+    finally:
+        connection.text_factory = str
+
+
+def _lenient_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _call(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: object) -> None:
+    try:
+        loop.call_soon_threadsafe(callback, *arguments)
+    except RuntimeError:  # that loop is closed: nobody waits for the answer
+        return
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _deliver(batch: list[_Request]) -> None:
+    for request in batch:
+        if request.answer.done():
+            continue
+        if request.error is None:
+            request.answer.set_result(request.result)
+        else:
+            request.answer.set_exception(request.error)

@@ -1,0 +1,122 @@
+"""How long to wait before the next attempt.
+
+The values are those of the Rust crate's documentation (exponential from 2 s: 2, 4, 8, 16 …; polynomial of
+degree 2 from 10 s: 10, 40, 90 …). Where the crate overflows or truncates, these stop at `LONGEST`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from rexecutor.clock import random_between
+from rexecutor.errors import ConfigurationError
+
+LONGEST: Final = timedelta(days=365)
+"""No wait is longer, whatever a strategy or an executor answers."""
+
+
+def clamp(delay: timedelta) -> timedelta:
+    """Answer the delay brought into the range from zero to `LONGEST`."""
+    return min(max(delay, timedelta(0)), LONGEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """How far a wait is moved at random, so that jobs which failed together do not return together."""
+
+    share: float = 0.0
+    amount: timedelta = timedelta(0)
+
+    @staticmethod
+    def relative(share: float) -> "Jitter":
+        """Move by at most this share of the wait, from 0 to 1, to either side."""
+        if not 0 <= share <= 1:
+            raise ConfigurationError(f"Jitter.relative: {share!r} given, a share from 0 to 1 expected")
+        return Jitter(share=share)
+
+    @staticmethod
+    def absolute(amount: timedelta) -> "Jitter":
+        """Move by at most this much, to either side."""
+        return Jitter(amount=_not_negative("Jitter.absolute", amount))
+
+    def apply(self, delay: timedelta) -> timedelta:
+        """Answer the delay, moved; never below zero."""
+        reach = delay * self.share + self.amount
+        return clamp(delay + reach * random_between(-1, 1)) if reach else delay
+
+
+@dataclass(frozen=True, slots=True)
+class BackoffStrategy:
+    """A rule from the number of the attempt that failed (1, 2, …) to the wait before the next.
+
+    Immutable: each `with_…` answers a copy. `with_min` and `with_max` hold after the jitter too.
+    """
+
+    base: timedelta
+    growth: Callable[[int], float]
+    longest: timedelta = LONGEST
+    shortest: timedelta = timedelta(0)
+    jitter: Jitter = Jitter()
+
+    @staticmethod
+    def constant(delay: timedelta) -> "BackoffStrategy":
+        """Wait the same each time."""
+        return BackoffStrategy(_not_negative("BackoffStrategy.constant", delay), lambda _: 1.0)
+
+    @staticmethod
+    def linear(delay: timedelta) -> "BackoffStrategy":
+        """Wait `delay` times the attempt."""
+        return BackoffStrategy(_not_negative("BackoffStrategy.linear", delay), float)
+
+    @staticmethod
+    def polynomial(delay: timedelta, degree: float) -> "BackoffStrategy":
+        """Wait `delay` times the attempt to the power of `degree` (0 or more)."""
+        if not 0 <= degree < math.inf:
+            raise ConfigurationError(f"BackoffStrategy.polynomial: degree {degree!r}, 0 or more expected")
+        base = _not_negative("BackoffStrategy.polynomial", delay)
+        return BackoffStrategy(base, lambda attempt: float(attempt) ** degree)
+
+    @staticmethod
+    def exponential(delay: timedelta) -> "BackoffStrategy":
+        """Wait `delay`, then twice as long each time."""
+        base = _not_negative("BackoffStrategy.exponential", delay)
+        return BackoffStrategy(base, lambda attempt: math.ldexp(1.0, attempt - 1))
+
+    def with_max(self, longest: timedelta) -> "BackoffStrategy":
+        """Never wait longer than this (and never longer than `LONGEST`)."""
+        return replace(self, longest=_not_negative("with_max", longest))
+
+    def with_min(self, shortest: timedelta) -> "BackoffStrategy":
+        """Never wait less than this; where it is above the maximum, the maximum wins."""
+        return replace(self, shortest=_not_negative("with_min", shortest))
+
+    def with_jitter(self, jitter: Jitter) -> "BackoffStrategy":
+        """Move each wait at random."""
+        return replace(self, jitter=jitter)
+
+    def __call__(self, attempt: int) -> timedelta:
+        """Answer the wait after this attempt (1, 2, …) has failed."""
+        if attempt < 1:
+            raise ConfigurationError(f"BackoffStrategy: attempt {attempt!r}, 1 or more expected")
+        try:
+            delay = self.base * self.growth(attempt)
+        except OverflowError:  # beyond what a float or a timedelta holds
+            delay = LONGEST if self.base else self.base
+        return self._bounded(self.jitter.apply(self._bounded(delay)))
+
+    def _bounded(self, delay: timedelta) -> timedelta:
+        return clamp(min(max(delay, self.shortest), self.longest))
+
+
+def _not_negative(what: str, delay: timedelta) -> timedelta:
+    if delay < timedelta(0):
+        raise ConfigurationError(f"{what}: {delay!r} is negative, zero or more expected")
+    return delay
+
+
+DEFAULT_BACKOFF: Final = (
+    BackoffStrategy.exponential(timedelta(seconds=4)).with_max(timedelta(days=7)).with_jitter(Jitter.relative(0.1))
+)
+"""What an executor that does not define `backoff` waits: 4 s, 8 s, 16 s …, at most 7 days, 10 % either way."""

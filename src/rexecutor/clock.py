@@ -1,0 +1,79 @@
+"""Time and chance: nothing else asks the system for either, so that tests and simulations can decide both."""
+
+import asyncio
+import random  # noqa: TID251 - the one place that may
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+_RANDOM = random.Random()  # noqa: S311 - spreads waits; no secret depends on it
+
+
+class Timer(Protocol):
+    """A call that was asked for and has not come yet."""
+
+    def cancel(self) -> None:
+        """Call it off; harmless when it has already come."""
+        ...
+
+
+class Clock(ABC):
+    """What time it is, and how to wait. `FakeClock` in `rexecutor.testing` stands still until it is moved."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """Answer the wall-clock time, aware, in UTC. It may jump. Callable from any thread."""
+
+    @abstractmethod
+    def monotonic(self) -> float:
+        """Answer seconds since some moment; never goes back. Callable from any thread."""
+
+    @abstractmethod
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        """Call back in the running event loop once, when `delay` seconds have passed."""
+
+    async def sleep(self, delay: timedelta) -> None:
+        """Wait for `delay`; at once when it is zero or less."""
+        await self.wait(asyncio.Event(), delay)
+
+    async def wait(self, event: asyncio.Event, timeout: timedelta) -> bool:  # noqa: ASYNC109 - this is where it is built
+        """Wait until the event is set, for `timeout` at most; answer whether it is set."""
+        if event.is_set() or timeout <= timedelta(0):
+            return event.is_set()
+        waiter = asyncio.ensure_future(event.wait())
+        timer = self.call_later(timeout.total_seconds(), waiter.cancel)
+        try:
+            await asyncio.wait((waiter,))
+        finally:
+            timer.cancel()
+            waiter.cancel()
+        return event.is_set()
+
+
+class SystemClock(Clock):
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """Answer the machine's time."""
+        return datetime.now(UTC)  # noqa: TID251 - the one place that may
+
+    def monotonic(self) -> float:
+        """Answer the machine's monotonic time, in seconds."""
+        return time.monotonic()  # noqa: TID251 - the one place that may
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        """Call back by the running event loop's own timer."""
+        return asyncio.get_running_loop().call_later(delay, callback)
+
+
+def random_between(low: float, high: float) -> float:
+    """Answer a number from `low` to `high`, evenly spread; for jitter, not for secrets."""
+    return _RANDOM.uniform(low, high)
+
+
+def unique_id() -> str:
+    """Answer 32 hexadecimal digits that no other call, on any machine, answers."""
+    return uuid.uuid4().hex  # noqa: TID251 - the one place that may

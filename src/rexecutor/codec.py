@@ -1,0 +1,142 @@
+"""Typed data to JSON text and back, checked in both directions.
+
+What may be stored is the same for every backend: JSON without NaN, infinities, NUL characters or lone surrogates
+(PostgreSQL's jsonb takes none of them). Types are what msgspec knows (str, int, None, list, dict, dataclass,
+TypedDict, `msgspec.Struct` …) and pydantic models, also inside the others.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
+
+import msgspec
+
+from rexecutor.errors import DecodeError, DefinitionError, EncodeError
+
+T = TypeVar("T")
+
+_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@runtime_checkable
+class _PydanticModel(Protocol):
+    """What of a pydantic model is used; pydantic itself is not imported."""
+
+    def model_dump(self, *, mode: str) -> Any: ...
+
+    @classmethod
+    def model_validate(cls, obj: object) -> Any: ...
+
+
+def _to_builtins(value: object) -> Any:
+    if isinstance(value, _PydanticModel):
+        return value.model_dump(mode="json")
+    raise NotImplementedError(f"{type(value).__qualname__} is not a type that JSON can hold")
+
+
+def _from_builtins(kind: type, value: object) -> Any:
+    if kind is object:  # as in `dict[str, object]`: whatever JSON holds
+        return value
+    if isinstance(kind, type) and issubclass(kind, _PydanticModel):  # pyright: ignore[reportUnnecessaryIsInstance] - msgspec may pass a generic alias
+        return kind.model_validate(value)
+    raise NotImplementedError(f"{kind!r} is not a type that JSON can hold")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_to_builtins)
+
+
+class Codec(Generic[T]):
+    """Encodes and decodes one declared type. Thread-safe; the type is read once, when it is made."""
+
+    def __init__(self, kind: Any, *, owner: str, what: str, limit: int | None = None) -> None:
+        """Prepare for a type.
+
+        Args:
+            kind: The declared type; anything that may stand in an annotation.
+            owner: The executor's name, for messages.
+            what: `"data"` or `"metadata"`, for messages.
+            limit: The most bytes that an encoding may have; None for no limit.
+
+        Raises:
+            DefinitionError: JSON cannot hold the type.
+        """
+        self._name = f"{owner}: {what}"
+        self._type_name = _type_name(kind)
+        self._limit = limit
+        try:
+            self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, dec_hook=_from_builtins)
+        except (TypeError, ValueError, NameError) as error:
+            raise DefinitionError(f"{self._name}: {self._type_name} cannot be stored as JSON: {error}") from error
+
+    def encode(self, value: T) -> str:
+        """Answer the value as JSON text that will decode.
+
+        Raises:
+            EncodeError: It is of another type, too large, or holds what JSON cannot.
+        """
+        try:
+            encoded = _ENCODER.encode(value)
+            self._check(value, encoded)
+            self._decoder.decode(encoded)
+        except EncodeError:
+            raise
+        except Exception as error:  # hooks and properties of users' types may raise anything
+            raise EncodeError(f"{self._name}: {self._type_name} expected: {_reason(error)}") from error
+        return encoded.decode()
+
+    def decode(self, text: str) -> T:
+        """Answer the value that the text holds.
+
+        Raises:
+            DecodeError: The text is not JSON, or not of the declared type.
+        """
+        try:
+            return self._decoder.decode(text)
+        except Exception as error:
+            raise DecodeError(f"{self._name}: {self._type_name} expected: {_reason(error)}") from error
+
+    def missing(self) -> EncodeError:
+        """Answer the error for a job without a value."""
+        return EncodeError(f"{self._name} is missing, {self._type_name} expected")
+
+    def _check(self, value: T, encoded: bytes) -> None:
+        if self._limit is not None and len(encoded) > self._limit:
+            raise EncodeError(f"{self._name} has {len(encoded):,} bytes as JSON, at most {self._limit:,} are allowed")
+        if b"\\u0000" in encoded and _ESCAPED_NUL.search(encoded):
+            raise EncodeError(f"{self._name} holds a NUL character, which JSON in a database cannot")
+        # msgspec writes NaN and the infinities as null: without a null there is none.
+        if b"null" in encoded and any(not math.isfinite(number) for number in _floats(value)):
+            raise EncodeError(f"{self._name} holds NaN or an infinity, which JSON cannot")
+
+
+def _floats(value: object) -> Iterator[float]:
+    """Walk all floats in a value, by the same road as the encoder."""
+    waiting: list[object] = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, float):
+            yield item
+        elif isinstance(item, dict):
+            members = cast("dict[object, object]", item)
+            waiting += members.keys()
+            waiting += members.values()
+        elif isinstance(item, list | tuple | set | frozenset):
+            waiting += cast("list[object]", item)
+        elif item is not None and not isinstance(item, str | int):
+            inner = msgspec.to_builtins(item, enc_hook=_to_builtins)
+            if type(inner) is not type(item):
+                waiting.append(inner)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeEncodeError):
+        return "it holds a lone surrogate, which is no character"
+    return str(error) or type(error).__name__
+
+
+def _type_name(kind: Any) -> str:
+    name: str | None = None if getattr(kind, "__args__", None) else getattr(kind, "__qualname__", None)
+    return "None" if kind is None or kind is type(None) else name or str(kind)

@@ -1,0 +1,114 @@
+"""Claims due jobs whenever slots are free, and hands them to the runner."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Final
+
+from rexecutor.backend.base import Backend, Claim, Demand
+from rexecutor.clock import random_between
+from rexecutor.engine.lease import Lease
+from rexecutor.engine.loop import first_of
+from rexecutor.engine.runner import Runner
+from rexecutor.engine.settler import Settler
+from rexecutor.engine.slots import Slots
+from rexecutor.job import JobRecord, NodeId
+from rexecutor.outcome import Interrupted, Settlement
+
+POLL: Final = 1.0
+"""Seconds after which the store is asked again though nothing was heard of; jittered by a tenth."""
+
+MOST_UNSETTLED: Final = 10_000
+"""No job is claimed while more outcomes than this wait for the store."""
+
+
+class Dispatcher:
+    """One claim at a time for all executors; never cancelled, so that no claim's answer is lost."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        node_id: NodeId,
+        *,
+        executors: Collection[str],
+        slots: Slots,
+        runner: Runner,
+        settler: Settler,
+        lease: Lease,
+        lease_changed: asyncio.Event,
+        stop: asyncio.Event,
+    ) -> None:
+        """Begin with nothing claimed."""
+        self._backend = backend
+        self._node_id = node_id
+        self._executors = executors
+        self._slots = slots
+        self._runner = runner
+        self._settler = settler
+        self._lease = lease
+        self._lease_changed = lease_changed
+        self._stop = stop
+        self._freed = asyncio.Event()
+        self._hungry: Collection[str] | None = None
+        self._is_sure = True
+
+    def ended(self, executor: str) -> None:
+        """Take note that a job's code has ended: its slot is free."""
+        self._slots.free(executor)
+        if self._hungry is None or executor in self._hungry:
+            self._freed.set()
+
+    def wake(self) -> None:
+        """End a wait of the step, so that it sees that it is time to stop."""
+        self._freed.set()
+        self._lease_changed.set()
+
+    async def step(self) -> None:
+        """Claim what there are free slots for; wait when there is no reason to claim again at once."""
+        if not self._lease.is_trusted:
+            self._lease_changed.clear()
+            await self._lease_changed.wait()
+            return
+        self._freed.clear()
+        self._hungry = None
+        demand = self._slots.demand()
+        if demand is None or self._settler.backlog > MOST_UNSETTLED:
+            await self._freed.wait()
+            return
+        since = self._backend.version
+        claim = await self._claim(demand)
+        self._hand_over(claim.jobs)
+        if len(claim.jobs) < demand.most and not self._stop.is_set():
+            self._hungry = _fully_met(demand, claim)
+            await first_of(self._freed.wait(), self._hint(claim, since))
+
+    async def _claim(self, demand: Demand) -> Claim:
+        """Claim; when it is not known what an earlier claim took, give that back first."""
+        if not self._is_sure:
+            await self._backend.give_back(self._node_id, frozenset(self._runner.held))
+        self._is_sure = False
+        claim = await self._backend.claim(demand, self._node_id)
+        self._is_sure = True
+        return claim
+
+    def _hand_over(self, jobs: Collection[JobRecord]) -> None:
+        for record in jobs:
+            if self._stop.is_set():
+                self._settler.put(Settlement(record.id, record.claims, Interrupted()))
+            else:
+                self._slots.take(record.executor)
+                self._runner.start(record)
+
+    async def _hint(self, claim: Claim, since: int) -> None:
+        clock = self._backend.clock
+        until = clock.now() + timedelta(seconds=POLL * random_between(0.9, 1.1))
+        if claim.next_due is not None:
+            until = min(until, claim.next_due)
+        await self._backend.wait_ready(self._executors, until, since=since)
+
+
+def _fully_met(demand: Demand, claim: Claim) -> Collection[str]:
+    """Answer the executors that may have more due jobs: they were given as many as they had slots for."""
+    given = Counter(record.executor for record in claim.jobs)
+    return {executor for executor, jobs in given.items() if jobs >= demand.slots[executor]}

@@ -1,0 +1,172 @@
+"""The node's lease.
+
+It is renewed from a thread and a connection of their own, so that a job which blocks the event loop does not lose it;
+and watched from the loop, which stops the node's work when the lease can no longer be trusted.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from rexecutor.backend.base import Heart, Heartbeat, Node
+from rexecutor.clock import Clock
+from rexecutor.engine.loop import Emit
+from rexecutor.events import DutyFailed, DutyRecovered, LeaseLost, LeaseRegained
+
+BEATS: Final = 6
+"""Beats a lease: every 5 s for 30 s. One may be missed, and one more, before the lease is in doubt."""
+
+
+class Lease:
+    """Whether the node may work. `step` renews; a thread calls it, and a simulation can."""
+
+    def __init__(self, node: Node, heart: Heart, clock: Clock) -> None:
+        """Begin without a lease."""
+        self._node = node
+        self._heart = heart
+        self._clock = clock
+        self.interval: Final = node.lease / BEATS
+        self._trust = (node.lease - self.interval).total_seconds()
+        self._asked: float | None = None
+        self._renewed: float | None = None
+
+    def step(self) -> Heartbeat | None:
+        """Renew the lease, unless the last try was only just made.
+
+        Trust in it counts from before the request: the store's own count begins later.
+
+        Raises:
+            BackendError: It is not known whether it was renewed.
+        """
+        now = self._clock.monotonic()
+        if self._asked is not None and now - self._asked < 0.9 * self.interval.total_seconds():
+            return None
+        self._asked = now
+        try:
+            heartbeat = self._heart.beat(self._node)
+        except BaseException:
+            self._asked = None  # so that the next step tries again
+            raise
+        self._renewed = now
+        return heartbeat
+
+    def end(self) -> None:
+        """Give the lease up and close the heart's connection."""
+        self._renewed = None
+        try:
+            self._heart.retire(self._node.id)
+        finally:
+            self._heart.close()
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether no other node may have taken this node's jobs."""
+        return self._renewed is not None and self._clock.monotonic() - self._renewed < self._trust
+
+
+class LeaseThread:
+    """Beats until it is stopped; whatever a beat raises, the next comes."""
+
+    def __init__(self, lease: Lease, deliver: Callable[[Heartbeat | BaseException], None]) -> None:
+        """Prepare; `deliver` is called in the event loop that calls `start`."""
+        self._lease = lease
+        self._deliver = deliver
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="rexecutor lease", daemon=True)
+        self._ended = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Begin to beat, at once."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    def kick(self) -> None:
+        """Let it look at the clock now: a fake clock does not wake a thread."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Give the lease up; wait until the thread has ended."""
+        self._stopping = True
+        self._wake.set()
+        await self._ended.wait()
+
+    def _run(self) -> None:
+        waits = self._lease.interval.total_seconds()
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                heartbeat = self._lease.step()
+                if heartbeat is not None:
+                    self._tell(self._deliver, heartbeat)
+                waits = self._lease.interval.total_seconds()
+            except BaseException as error:  # noqa: BLE001 - told in the loop; the lease outlives what a store raises
+                self._tell(self._deliver, error)
+                waits = min(waits, 1.0)
+            if not self._stopping:
+                self._wake.wait(waits)
+        try:
+            self._lease.end()
+        except BaseException as error:  # noqa: BLE001 - the lease then runs out by itself
+            self._tell(self._deliver, error)
+        self._tell(self._ended.set)
+
+    def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
+        try:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:  # the loop is closed: nobody is left to be told
+            self._stopping = True
+
+
+class LeaseWatch:
+    """The loop's side: passes heartbeats on, and fences the node itself when the lease cannot be trusted."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        node: Node,
+        *,
+        clock: Clock,
+        emit: Emit,
+        on_heartbeat: Callable[[Heartbeat], None],
+        on_lost: Callable[[], int],
+    ) -> None:
+        """Begin without a lease. `on_lost` cancels what runs and answers how much that was."""
+        self._node = node
+        self._lease = lease
+        self._clock = clock
+        self._emit = emit
+        self._on_heartbeat = on_heartbeat
+        self._on_lost = on_lost
+        self._failures = 0
+        self._fenced = False
+        self.thread: Final = LeaseThread(lease, self._deliver)
+        self.changed: Final = asyncio.Event()
+        """Set at each heartbeat; whoever waits for a lease clears it."""
+
+    async def step(self, stop: asyncio.Event) -> None:
+        """Wait for a while; then see whether the lease can be trusted."""
+        await self._clock.wait(stop, min(self._lease.interval, timedelta(seconds=1)))
+        self.thread.kick()
+        if not self._lease.is_trusted and self._failures and not self._fenced:
+            self._fenced = True
+            self._emit(LeaseLost(self._node.id, self._on_lost()))
+
+    def _deliver(self, heartbeat: Heartbeat | BaseException) -> None:
+        if isinstance(heartbeat, BaseException):
+            self._failures += 1
+            if self._failures == 1:
+                self._emit(DutyFailed("heartbeat", heartbeat))
+            return
+        if self._failures:
+            self._emit(DutyRecovered("heartbeat", self._failures))
+            self._failures = 0
+        if self._fenced:
+            self._fenced = False
+            self._emit(LeaseRegained(self._node.id))
+        self._on_heartbeat(heartbeat)
+        self.changed.set()

@@ -1,0 +1,96 @@
+"""Events to log lines, on the logger `rexecutor`. The only module that logs; job data is never logged.
+
+Debug for each job, info for start and stop, warning for a retry, error for a discard or a failed duty.
+"""
+
+import logging
+from typing import assert_never
+
+from rexecutor.events import (
+    BackoffFailed,
+    DutyFailed,
+    DutyRecovered,
+    Event,
+    JobEnded,
+    JobsRescued,
+    JobStarted,
+    JobStuck,
+    LeaseLost,
+    LeaseRegained,
+    NodeStarted,
+    NodeStopped,
+    NodeStopping,
+    OutcomeRefused,
+)
+from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Outcome, Snooze
+
+_LOGGER = logging.getLogger("rexecutor")
+
+
+def wants_jobs() -> bool:
+    """Whether single jobs are worth an event: a line a job would cost more than the job."""
+    return _LOGGER.isEnabledFor(logging.DEBUG)
+
+
+def log_event(event: Event) -> None:
+    """Write the event's line."""
+    level, text = _line(event)
+    extra = {name: getattr(event, name) for name in ("job_id", "executor", "attempt") if hasattr(event, name)}
+    _LOGGER.log(level, "%s", text, extra=extra)
+
+
+def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an event
+    match event:
+        case NodeStarted(node, name, executors, most):
+            listed = ", ".join(executors[:20]) + (" …" if len(executors) > 20 else "")  # noqa: PLR2004 - a line's worth
+            return logging.INFO, f"node {node} ({name}) started: {most} jobs at a time, executors: {listed or 'none'}"
+        case NodeStopping(node, running):
+            return logging.INFO, f"node {node} stopping: waits for {running} running jobs"
+        case NodeStopped(node, unsettled):
+            if unsettled:
+                return (
+                    logging.ERROR,
+                    f"node {node} stopped: {unsettled} outcomes not delivered, others will rescue these",
+                )
+            return logging.INFO, f"node {node} stopped"
+        case LeaseLost(node, cancelled):
+            return logging.ERROR, f"node {node} could not renew its lease: claims nothing, cancelled {cancelled} jobs"
+        case LeaseRegained(node):
+            return logging.INFO, f"node {node} renewed its lease again"
+        case JobsRescued(jobs):
+            return logging.WARNING, f"rescued {jobs} jobs of lost nodes"
+        case DutyFailed(duty, error):
+            return logging.ERROR, f"{duty} fails, will be tried again: {type(error).__name__}: {error}"
+        case DutyRecovered(duty, failures):
+            return logging.INFO, f"{duty} succeeds again after {failures} failures"
+        case JobStarted(job_id, executor, attempt):
+            return logging.DEBUG, f"job {job_id} ({executor}) started, attempt {attempt}"
+        case JobEnded(job_id, executor, attempt, outcome, is_final):
+            level, text = _ended(outcome, is_final=is_final)
+            return level, f"job {job_id} ({executor}) {text}, attempt {attempt}"
+        case OutcomeRefused(job_id):
+            return logging.WARNING, f"job {job_id} was no longer ours when it ended here; its outcome was not recorded"
+        case JobStuck(job_id, executor, attempt):
+            return logging.WARNING, f"job {job_id} ({executor}) does not stop and holds its slot, attempt {attempt}"
+        case BackoffFailed(job_id, executor, _, error):
+            return logging.ERROR, f"job {job_id} ({executor}): backoff failed, default used: {type(error).__name__}"
+        case _:
+            assert_never(event)
+
+
+def _ended(outcome: Outcome, *, is_final: bool) -> tuple[int, str]:
+    match outcome:
+        case Complete():
+            return logging.DEBUG, "complete"
+        case Cancelled():
+            return logging.INFO, "cancelled"
+        case Snooze(delay):
+            return logging.DEBUG, f"snoozed for {delay}"
+        case Interrupted():
+            return logging.INFO, "interrupted and given back"
+        case Failed(error, delay):
+            if is_final:
+                return logging.ERROR, f"discarded after {error.kind} {error.type_name}"
+            return logging.WARNING, f"failed with {error.kind} {error.type_name}, again in {delay}"
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,56 @@
+"""The one shape of every duty: a step, again and again, that no error ends."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+from rexecutor.backoff import BackoffStrategy, Jitter
+from rexecutor.clock import Clock
+from rexecutor.events import DutyFailed, DutyRecovered, Event
+
+Emit = Callable[[Event], None]
+"""Takes what the engine tells."""
+
+_RETRY = (
+    BackoffStrategy.exponential(timedelta(milliseconds=100))
+    .with_max(timedelta(seconds=4))
+    .with_jitter(Jitter.relative(0.2))
+)
+
+
+async def keep_going(
+    duty: str, step: Callable[[], Awaitable[None]], stop: asyncio.Event, *, clock: Clock, emit: Emit
+) -> None:
+    """Repeat the step until `stop` is set.
+
+    A step that raises is repeated after a growing wait (0.1 s to 4 s, jittered). Its first failure is told, and its
+    recovery: two lines for an outage, however long. The step itself waits for work, and must end soon after `stop`.
+    """
+    failures = 0
+    while not stop.is_set():
+        try:
+            await step()
+        except Exception as error:  # noqa: BLE001 - a duty outlives whatever its store or its step raises
+            failures += 1
+            if failures == 1:
+                emit(DutyFailed(duty, error))
+            await clock.wait(stop, _RETRY(min(failures, 16)))
+        else:
+            if failures:
+                emit(DutyRecovered(duty, failures))
+                failures = 0
+
+
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of them has ended; cancel the others and see them end. Raises what the ended one raised."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result

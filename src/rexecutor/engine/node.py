@@ -1,0 +1,128 @@
+"""One running node: its duties, and the order in which they end."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from rexecutor.backend.base import Backend, Heartbeat, Node
+from rexecutor.clock import unique_id
+from rexecutor.engine.deadlines import GRACE
+from rexecutor.engine.dispatcher import Dispatcher
+from rexecutor.engine.lease import Lease, LeaseWatch
+from rexecutor.engine.log import log_event
+from rexecutor.engine.loop import first_of, keep_going
+from rexecutor.engine.runner import Runner, Stop
+from rexecutor.engine.settler import Settler
+from rexecutor.engine.slots import Slots
+from rexecutor.errors import RexecutorError
+from rexecutor.events import JobsRescued, NodeStarted, NodeStopped, NodeStopping
+from rexecutor.executor import Executor
+
+DELIVERY: Final = timedelta(seconds=10)
+"""How long a shutdown tries to deliver the last outcomes."""
+
+
+class RunningNode:
+    """Claims, runs and settles, and keeps its lease until the last outcome is settled."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        executors: Mapping[str, Executor[Any, Any]],
+        max_concurrency: int,
+        lease: timedelta,
+        name: str,
+    ) -> None:
+        """Put the parts together; nothing runs yet."""
+        clock = backend.clock
+        self._backend = backend
+        self._emit = log_event
+        self._node = Node(unique_id(), name, lease)
+        self._started = NodeStarted(self._node.id, name, tuple(executors), max_concurrency)
+        self._stop_claims = asyncio.Event()
+        self._stop_duties = asyncio.Event()
+        self._settler = Settler(backend, self._emit, self._stop_duties)
+        self._runner = Runner(
+            executors,
+            clock=clock,
+            limits=backend.limits,
+            emit=self._emit,
+            settle=self._settler.put,
+            ended=lambda executor: self._dispatcher.ended(executor),  # noqa: PLW0108 - the dispatcher comes after the runner
+        )
+        self._lease = Lease(self._node, backend.heart(), clock)
+        self._watch = LeaseWatch(
+            self._lease,
+            self._node,
+            clock=clock,
+            emit=self._emit,
+            on_heartbeat=self._take_heartbeat,
+            on_lost=lambda: self._runner.stop_all(Stop.LEASE_LOST),
+        )
+        self._dispatcher = Dispatcher(
+            backend,
+            self._node.id,
+            executors=executors.keys(),
+            slots=Slots({key: one.max_concurrency for key, one in executors.items()}, max_concurrency),
+            runner=self._runner,
+            settler=self._settler,
+            lease=self._lease,
+            lease_changed=self._watch.changed,
+            stop=self._stop_claims,
+        )
+        self._duties: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._emit(self._started)
+        self._watch.thread.start()
+        self._duties = asyncio.ensure_future(self._serve())
+
+    async def ended(self) -> None:
+        """Wait until its duties have ended, which they do only when told to, or by a fault of ours."""
+        if self._duties is not None:
+            await asyncio.wait((self._duties,))
+
+    def raise_failure(self) -> None:
+        """Raise what ended the duties, where that was a fault."""
+        if self._duties is not None and self._duties.done() and not self._duties.cancelled():
+            error = self._duties.exception()
+            if error is not None:
+                raise RexecutorError("a duty of the node ended unexpectedly") from error
+
+    async def stop(self, grace: timedelta, hurry: asyncio.Event) -> None:
+        """Claim no more; wait for jobs; cancel what is left; deliver outcomes; give the lease up."""
+        self._emit(NodeStopping(self._node.id, len(self._runner.held)))
+        self._stop_claims.set()
+        self._dispatcher.wake()
+        await first_of(self._runner.idled(grace), hurry.wait())
+        self._runner.stop_all(Stop.SHUTDOWN)
+        await self._runner.idled(timedelta(seconds=GRACE))
+        self._runner.abandon_all()
+        await self._settler.emptied(DELIVERY)
+        self._stop_duties.set()
+        self._settler.close()
+        await self._runner.close()
+        if self._duties is not None:
+            await asyncio.wait((self._duties,), timeout=DELIVERY.total_seconds())
+            self._duties.cancel()
+            await asyncio.wait((self._duties,))
+        await self._watch.thread.stop()
+        self._emit(NodeStopped(self._node.id, self._settler.backlog))
+
+    async def _serve(self) -> None:
+        clock, emit = self._backend.clock, self._emit
+        async with asyncio.TaskGroup() as duties:
+            duties.create_task(keep_going("claim", self._dispatcher.step, self._stop_claims, clock=clock, emit=emit))
+            duties.create_task(keep_going("settle", self._settler.step, self._stop_duties, clock=clock, emit=emit))
+            duties.create_task(
+                keep_going(
+                    "lease", lambda: self._watch.step(self._stop_duties), self._stop_duties, clock=clock, emit=emit
+                )
+            )
+
+    def _take_heartbeat(self, heartbeat: Heartbeat) -> None:
+        if heartbeat.rescued:
+            self._emit(JobsRescued(heartbeat.rescued))
+        self._runner.cancel(heartbeat.cancels)

@@ -1,0 +1,242 @@
+"""Runs jobs: one task each, whatever they raise, and an outcome for each."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Any, assert_never, cast
+
+from rexecutor.backend.base import CancelRequest
+from rexecutor.backoff import DEFAULT_BACKOFF, clamp
+from rexecutor.clock import Clock
+from rexecutor.engine.deadlines import GRACE, Deadlines
+from rexecutor.engine.failure import error_of, job_error
+from rexecutor.engine.log import wants_jobs
+from rexecutor.engine.loop import Emit
+from rexecutor.engine.threads import Threads
+from rexecutor.errors import DecodeError
+from rexecutor.events import BackoffFailed, JobEnded, JobStarted, JobStuck
+from rexecutor.executor import Executor, decode
+from rexecutor.job import ErrorKind, Job, JobError, JobId, JobRecord, Limits
+from rexecutor.outcome import Cancel, Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
+
+AnyExecutor = Executor[Any, Any]
+
+
+class Stop(Enum):
+    """Why a running job was told to stop."""
+
+    TIMEOUT = auto()
+    CANCEL = auto()
+    SHUTDOWN = auto()
+    LEASE_LOST = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """A job whose code runs, or is about to."""
+
+    record: JobRecord
+    executor: AnyExecutor
+    task: asyncio.Task[None] | None = None
+    job: Job[Any, Any] | None = None
+    timeout: timedelta | None = None
+    deadline: float | None = None
+    stop: Stop | None = None
+    reason: str = ""
+    is_settled: bool = False
+
+
+class Runner:
+    """The jobs of one node. `ended` is called with the executor's name when a job's code has ended."""
+
+    def __init__(
+        self,
+        executors: Mapping[str, AnyExecutor],
+        *,
+        clock: Clock,
+        limits: Limits,
+        emit: Emit,
+        settle: Callable[[Settlement], None],
+        ended: Callable[[str], None],
+    ) -> None:
+        """Begin with nothing running."""
+        self._executors = executors
+        self._clock = clock
+        self._limits = limits
+        self._emit = emit
+        self._settle = settle
+        self._ended = ended
+        self._running: dict[JobId, Running] = {}
+        self._threads = Threads()
+        self._deadlines = Deadlines(clock, self._expire)
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def held(self) -> Collection[JobId]:
+        """The jobs whose code runs."""
+        return self._running.keys()
+
+    def start(self, record: JobRecord) -> None:
+        """Run the job in a task of its own, and so in a context of its own."""
+        running = Running(record, self._executors[record.executor])
+        self._running[record.id] = running
+        self._idle.clear()
+        running.task = asyncio.get_running_loop().create_task(self._run(running))
+
+    def cancel(self, requests: Iterable[CancelRequest]) -> None:
+        """Tell jobs that somebody asked to cancel them."""
+        for request in requests:
+            running = self._running.get(request.job_id)
+            if running is not None and running.record.claims == request.claims and running.stop is None:
+                running.reason = request.reason
+                self._tell_to_stop(running, Stop.CANCEL)
+
+    def stop_all(self, why: Stop) -> int:
+        """Tell all jobs to stop; answer how many there were."""
+        for running in list(self._running.values()):
+            self._tell_to_stop(running, why)
+        return len(self._running)
+
+    def abandon_all(self) -> None:
+        """Give up waiting for code that does not stop: record what it was told to stop for."""
+        for running in list(self._running.values()):
+            self._abandon(running)
+
+    async def idled(self, timeout: timedelta) -> bool:  # noqa: ASYNC109 - passed on to the clock
+        """Wait until no job's code runs, for `timeout` at most; answer whether it is so."""
+        return await self._clock.wait(self._idle, timeout)
+
+    async def close(self) -> None:
+        """Cancel what still runs, without an outcome, and see it end; threads that hang are left behind."""
+        self._deadlines.stop()
+        tasks = [running.task for running in self._running.values() if running.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+        self._threads.stop()
+
+    async def _run(self, running: Running) -> None:
+        record, executor = running.record, running.executor
+        try:
+            outcome = await self._attempt(running, record, executor)
+        except BaseException as error:  # noqa: BLE001 - the job boundary: a job may raise anything
+            outcome = self._outcome_of_error(running, error)
+        del self._running[record.id]
+        if not running.is_settled:
+            self._finish(running, outcome)
+        if not self._running:
+            self._idle.set()
+        self._ended(record.executor)
+
+    async def _attempt(self, running: Running, record: JobRecord, executor: AnyExecutor) -> Outcome:
+        if wants_jobs():
+            self._emit(JobStarted(record.id, record.executor, record.attempt))
+        if record.defect is not None:
+            raise DecodeError(record.defect)
+        running.job = job = decode(type(executor), record, self._limits)
+        timeout = executor.timeout(job)
+        if timeout is not None:
+            running.timeout = timeout
+            running.deadline = self._clock.monotonic() + max(timeout.total_seconds(), 0.0)
+            self._deadlines.add(running.deadline)
+        if executor.blocking:
+            result = await self._threads.run(executor.execute, job)
+        else:
+            result = await cast("Awaitable[object]", executor.execute(job))
+        return self._outcome_of_result(running, result)
+
+    def _outcome_of_result(self, running: Running, result: object) -> Outcome:
+        match result:
+            case None:
+                return Complete()
+            case Snooze():
+                return result
+            case Cancel(reason):
+                return Cancelled(self._error(running, ErrorKind.CANCELLED, "Cancel", reason))
+            case _:
+                raise TypeError(f"execute answered {type(result).__name__}; None, Cancel or Snooze expected")
+
+    def _outcome_of_error(self, running: Running, error: BaseException) -> Outcome:
+        if isinstance(error, asyncio.CancelledError) and running.stop is not None:
+            return self._outcome_of_stop(running, running.stop)
+        kind = ErrorKind.DECODE if isinstance(error, DecodeError) and running.job is None else ErrorKind.EXCEPTION
+        attempt, now = running.record.attempt, self._clock.now()
+        return self._failed(running, error_of(error, kind, attempt=attempt, now=now, most=self._limits.error_text))
+
+    def _outcome_of_stop(self, running: Running, stop: Stop) -> Outcome:
+        match stop:
+            case Stop.TIMEOUT:
+                details = f"the attempt took longer than {running.timeout}"
+                return self._failed(running, self._error(running, ErrorKind.TIMEOUT, "Timeout", details))
+            case Stop.CANCEL:
+                return Cancelled(self._error(running, ErrorKind.CANCELLED, "Cancel", running.reason))
+            case Stop.SHUTDOWN | Stop.LEASE_LOST:
+                return Interrupted()
+            case _:
+                assert_never(stop)
+
+    def _failed(self, running: Running, error: JobError) -> Failed:
+        return Failed(error, self._delay(running, error))
+
+    def _delay(self, running: Running, error: JobError) -> timedelta:
+        default = DEFAULT_BACKOFF(max(running.record.attempt, 1))
+        if running.job is None:
+            return default
+        try:
+            job = replace(running.job, errors=(*running.job.errors, error))
+            return clamp(running.executor.backoff(job))
+        except BaseException as failure:  # noqa: BLE001 - the job boundary too: it is the user's code
+            record = running.record
+            self._emit(BackoffFailed(record.id, record.executor, record.attempt, failure))
+            return default
+
+    def _error(self, running: Running, kind: ErrorKind, type_name: str, details: str) -> JobError:
+        return job_error(
+            kind,
+            type_name,
+            details,
+            attempt=running.record.attempt,
+            now=self._clock.now(),
+            most=self._limits.error_text,
+        )
+
+    def _finish(self, running: Running, outcome: Outcome) -> None:
+        record = running.record
+        running.is_settled = True
+        self._settle(Settlement(record.id, record.claims, outcome))
+        if wants_jobs() or not isinstance(outcome, Complete | Snooze):
+            is_final = isinstance(outcome, Failed) and record.attempt >= record.max_attempts
+            self._emit(JobEnded(record.id, record.executor, record.attempt, outcome, is_final))
+
+    def _tell_to_stop(self, running: Running, why: Stop) -> None:
+        """Cancel the task; a thread cannot be told, so its outcome is recorded without it."""
+        if running.stop is None:
+            running.stop = why
+        if running.executor.blocking:
+            if why is not Stop.SHUTDOWN:  # a shutdown waits a little longer: see `abandon_all`
+                self._abandon(running)
+        elif running.task is not None:
+            running.task.cancel()
+            running.deadline = self._clock.monotonic() + GRACE
+            self._deadlines.add(running.deadline)
+
+    def _abandon(self, running: Running) -> None:
+        running.deadline = None
+        if not running.is_settled and running.stop is not None:
+            self._finish(running, self._outcome_of_stop(running, running.stop))
+            record = running.record
+            self._emit(JobStuck(record.id, record.executor, record.attempt))
+
+    def _expire(self, now: float) -> list[float]:
+        for running in list(self._running.values()):
+            if running.deadline is not None and running.deadline <= now:
+                running.deadline = None
+                if running.stop is None:
+                    self._tell_to_stop(running, Stop.TIMEOUT)
+                else:
+                    self._abandon(running)
+        return [running.deadline for running in self._running.values() if running.deadline is not None]

@@ -1,0 +1,80 @@
+"""Delivers outcomes to the store, in batches, until each is recorded or refused."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from rexecutor.backend.base import Backend
+from rexecutor.engine.loop import Emit
+from rexecutor.events import OutcomeRefused
+from rexecutor.job import JobId
+from rexecutor.outcome import Settlement
+
+MOST: Final = 1_000
+"""How many outcomes go into one statement."""
+
+
+class Settler:
+    """Settles at once when there is something; what ends meanwhile goes into the next batch. There is no timer."""
+
+    def __init__(self, backend: Backend, emit: Emit, stop: asyncio.Event) -> None:
+        """Begin with nothing to deliver."""
+        self._backend = backend
+        self._emit = emit
+        self._stop = stop
+        self._waiting: deque[Settlement] = deque()
+        self._given = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._most = MOST
+        self._unsure: set[JobId] = set()
+
+    def put(self, settlement: Settlement) -> None:
+        """Take over an outcome."""
+        self._waiting.append(settlement)
+        self._given.set()
+        self._empty.clear()
+
+    @property
+    def backlog(self) -> int:
+        """How many outcomes are not yet recorded or refused."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Wake the step, so that it sees that it is time to stop."""
+        self._given.set()
+
+    async def emptied(self, timeout: timedelta) -> bool:  # noqa: ASYNC109 - passed on to the clock
+        """Wait until nothing is left to deliver, for `timeout` at most; answer whether it is so."""
+        return await self._backend.clock.wait(self._empty, timeout)
+
+    async def step(self) -> None:
+        """Deliver one batch. After a failure the next is half as large and others come first.
+
+        So an outcome that the store cannot take, whatever the reason, does not hold up the rest.
+        """
+        await self._given.wait()
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))]
+        if batch:
+            try:
+                refused = await self._backend.settle(batch)
+            except BaseException:
+                self._waiting.extend(batch)
+                self._unsure.update(settlement.job_id for settlement in batch)
+                self._most = max(1, len(batch) // 2)
+                raise
+            self._most = min(MOST, self._most * 2)
+            self._report(batch, refused)
+        if not self._waiting:
+            self._empty.set()
+            if not self._stop.is_set():
+                self._given.clear()
+
+    def _report(self, batch: Sequence[Settlement], refused: Sequence[JobId]) -> None:
+        for job_id in refused:
+            if job_id not in self._unsure:  # else an earlier try may have recorded it
+                self._emit(OutcomeRefused(job_id))
+        if self._unsure:
+            self._unsure.difference_update(settlement.job_id for settlement in batch)

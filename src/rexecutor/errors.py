@@ -1,0 +1,72 @@
+"""Every error that rexecutor raises on purpose.
+
+    RexecutorError
+    ├── ConfigurationError (ValueError)      a setting, a URL or a path that cannot work
+    ├── DefinitionError (TypeError)          an executor class that cannot run
+    ├── GlobalBackendError (RuntimeError)    no global backend, or a second one
+    ├── InvalidJobError (ValueError)         a job that no store may hold: priority, tags, times, sizes
+    │   └── EncodeError                      its data or metadata cannot be stored as JSON of the declared type
+    ├── DecodeError (ValueError)             stored data or metadata is not of the declared type
+    ├── JobNotFoundError (LookupError)       no such job, or another executor's
+    ├── JobStateError (RuntimeError)         the job's status does not allow that change
+    └── BackendError (RuntimeError)          the store failed; the driver's exception is the cause
+        ├── BackendClosedError               used before it was opened or after it was closed
+        └── SchemaError                      the store belongs to another version of rexecutor
+
+A message says what is wrong, which one, and what to do.
+"""
+
+from typing import Self
+
+
+class RexecutorError(Exception):
+    """The root of all errors of this library."""
+
+
+class ConfigurationError(RexecutorError, ValueError):
+    """A setting, a URL or a path cannot work; raised where it is given."""
+
+
+class DefinitionError(RexecutorError, TypeError):
+    """An executor class cannot run; raised when the class or the `Rexecutor` is made."""
+
+
+class GlobalBackendError(RexecutorError, RuntimeError):
+    """There is no global backend, or there would be a second one."""
+
+
+class InvalidJobError(RexecutorError, ValueError):
+    """A job that no store may hold; raised before the backend is asked."""
+
+
+class EncodeError(InvalidJobError):
+    """Data or metadata cannot be stored as JSON of the executor's declared type."""
+
+
+class DecodeError(RexecutorError, ValueError):
+    """Stored data or metadata is not of the executor's declared type."""
+
+
+class JobNotFoundError(RexecutorError, LookupError):
+    """There is no such job, or it is another executor's."""
+
+    @classmethod
+    def of(cls, job_id: int, executor: str | None = None) -> Self:
+        """Answer the error for this job, looked for among all or among an executor's."""
+        return cls(f"job {job_id}: there is none" + ("" if executor is None else f" of {executor}"))
+
+
+class JobStateError(RexecutorError, RuntimeError):
+    """The job's status does not allow that change, such as a rerun of a running job."""
+
+
+class BackendError(RexecutorError, RuntimeError):
+    """The store failed. The driver's exception, where there is one, is the cause."""
+
+
+class BackendClosedError(BackendError):
+    """The backend was used before it was opened or after it was closed."""
+
+
+class SchemaError(BackendError):
+    """The store's tables belong to another version of rexecutor."""

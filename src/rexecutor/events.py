@@ -1,0 +1,137 @@
+"""What the engine tells of itself. `engine/log.py` turns these into log lines; nothing here ever holds job data."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rexecutor.job import JobId, NodeId
+from rexecutor.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStarted:
+    """A `Rexecutor` began to run."""
+
+    node: NodeId
+    name: str
+    executors: tuple[str, ...]
+    max_concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStopping:
+    """It claims no more jobs and waits for those that run."""
+
+    node: NodeId
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStopped:
+    """It has ended."""
+
+    node: NodeId
+    unsettled: int
+    """Outcomes that could not be delivered: other nodes will rescue those jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """It could not renew its lease in time: it claims nothing, and what it ran was cancelled."""
+
+    node: NodeId
+    cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRegained:
+    """It could renew its lease again."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class JobsRescued:
+    """Jobs of nodes that let their lease run out were given on, or discarded."""
+
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class DutyFailed:
+    """A duty of the node failed; it goes on trying. Told once, until it has recovered."""
+
+    duty: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class DutyRecovered:
+    """The duty succeeded again."""
+
+    duty: str
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """An attempt began. Told only when somebody listens for single jobs."""
+
+    job_id: JobId
+    executor: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """An attempt ended. A success is told only when somebody listens for single jobs."""
+
+    job_id: JobId
+    executor: str
+    attempt: int
+    outcome: Outcome
+    is_final: bool
+    """Whether a failure now discards the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRefused:
+    """The job was no longer ours when its outcome came: rescued, or cancelled by somebody else."""
+
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class JobStuck:
+    """The attempt's outcome is recorded, but its code goes on and holds its slot."""
+
+    job_id: JobId
+    executor: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackoffFailed:
+    """An executor's `backoff` raised, or answered no timedelta; the default was used."""
+
+    job_id: JobId
+    executor: str
+    attempt: int
+    error: BaseException
+
+
+Event: TypeAlias = (
+    NodeStarted
+    | NodeStopping
+    | NodeStopped
+    | LeaseLost
+    | LeaseRegained
+    | JobsRescued
+    | DutyFailed
+    | DutyRecovered
+    | JobStarted
+    | JobEnded
+    | OutcomeRefused
+    | JobStuck
+    | BackoffFailed
+)
+"""All that can be told."""

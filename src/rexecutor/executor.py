@@ -1,0 +1,192 @@
+"""What users subclass: a kind of job, with its code, its data's type and its settings."""
+
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
+from datetime import timedelta
+from functools import cache
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+)
+
+from rexecutor.backoff import DEFAULT_BACKOFF
+from rexecutor.codec import Codec
+from rexecutor.errors import DefinitionError, InvalidJobError
+from rexecutor.job import Data, Job, JobRecord, Limits, Metadata, checked_max_attempts
+from rexecutor.outcome import ExecutionResult
+
+if TYPE_CHECKING:
+    from rexecutor.builder import JobBuilder
+
+NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+class Codecs(NamedTuple):
+    """An executor's two types, ready to be encoded and decoded."""
+
+    data: Codec[Any]
+    metadata: Codec[Any]
+
+
+class Executor(ABC, Generic[Data, Metadata]):
+    """A kind of job. Subclass it, say of which data, give it a `name` and an `execute`.
+
+    An instance serves many jobs at the same time: keep in it what all of them share, such as a client.
+
+    ```python
+    class EmailJob(Executor[str]):
+        name = "email_job"
+
+        async def execute(self, job: Job[str]) -> None:
+            print(f"to {job.data}")
+    ```
+
+    Raises:
+        DefinitionError: When the class is made: no name, or one with other characters than `A-Z a-z 0-9 _ . : -`
+            or more than 128; a setting out of range; an `execute` of the wrong kind.
+    """
+
+    name: ClassVar[str]
+    """What stores know it by; never change it while jobs wait. 1 to 128 of `A-Z a-z 0-9 _ . : -`."""
+    max_attempts: ClassVar[int] = 5
+    """How often a job may start before a failure discards it: 1 to 32,767."""
+    max_concurrency: ClassVar[int | None] = None
+    """How many of its jobs one `Rexecutor` runs at a time; None for no limit but that of the `Rexecutor`."""
+    blocking: ClassVar[bool | Literal["thread"]] = False
+    """True (or `"thread"`) when `execute` is a plain `def`: each job then runs in a thread."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Check the class where it is written, unless it is a base for others."""
+        super().__init_subclass__(**kwargs)
+        is_base = bool(getattr(cls, "__parameters__", ())) or getattr(cls.execute, "__isabstractmethod__", False)
+        if not is_base:
+            _check_definition(cls)
+
+    @abstractmethod
+    def execute(self, job: Job[Data, Metadata]) -> ExecutionResult | Awaitable[ExecutionResult]:
+        """Do the work: `async def`, or `def` with `blocking = True`.
+
+        Answer None when it is done, `Cancel(reason)` to give it up, `Snooze(delay)` to be asked again later. Any
+        exception is a failed attempt. It may run more than once for one job: when the process dies, another starts.
+        """
+
+    def backoff(self, job: Job[Data, Metadata]) -> timedelta:
+        """Answer the wait before the next attempt; asked after a failure, which is `job.errors[-1]`.
+
+        By default 4 s, 8 s, 16 s …, at most 7 days, 10 % either way. Brought into the range from 0 to 365 days;
+        the default holds where this raises.
+        """
+        return DEFAULT_BACKOFF(job.attempt)
+
+    def timeout(self, job: Job[Data, Metadata]) -> timedelta | None:  # noqa: ARG002 - for subclasses
+        """Answer how long the attempt may take; None, the default, for as long as it wants."""
+        return None
+
+    @classmethod
+    def builder(cls) -> "JobBuilder[Data, Metadata]":
+        """Answer a builder for one job of this kind."""
+        from rexecutor.builder import JobBuilder  # builder.py needs this module
+
+        return JobBuilder(cast("type[Executor[Data, Metadata]]", cls))
+
+
+@cache
+def codecs_of(kind: type[Executor[Any, Any]], limits: Limits) -> Codecs:
+    """Answer the codecs of an executor's types; made once, at the first use, when forward references are known.
+
+    Raises:
+        DefinitionError: JSON cannot hold one of the types, or none is given.
+    """
+    types = _type_arguments(kind)
+    return Codecs(
+        Codec(types[0], owner=kind.name, what="data", limit=limits.data),
+        Codec(types[1], owner=kind.name, what="metadata", limit=limits.metadata),
+    )
+
+
+def decode(kind: type[Executor[Data, Metadata]], record: JobRecord, limits: Limits) -> Job[Data, Metadata]:
+    """Answer the job that a store's record holds.
+
+    Raises:
+        DecodeError: Its data or metadata is not of the executor's type.
+    """
+    codecs = codecs_of(kind, limits)
+    return Job(
+        record.id,
+        record.status,
+        record.executor,
+        codecs.data.decode(record.data),
+        None if record.metadata is None else codecs.metadata.decode(record.metadata),
+        record.attempt,
+        record.max_attempts,
+        record.priority,
+        record.tags,
+        record.errors,
+        record.inserted_at,
+        record.scheduled_at,
+        record.attempted_at,
+        record.completed_at,
+        record.cancelled_at,
+        record.discarded_at,
+    )
+
+
+def _type_arguments(kind: type[Executor[Any, Any]]) -> tuple[Any, Any]:
+    """Find what stands in the brackets of `Executor[…]`, through generic bases in between."""
+    known: dict[Any, Any] = {}
+    for ancestor in kind.__mro__:
+        for base in cast("tuple[Any, ...]", ancestor.__dict__.get("__orig_bases__", ())):
+            origin = get_origin(base)
+            arguments = tuple(known.get(argument, argument) for argument in get_args(base))
+            if origin is Executor:
+                return _resolved(kind, arguments[0]), _resolved(kind, arguments[1])
+            known |= dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
+    raise DefinitionError(f"{kind.name}: {kind.__qualname__} says no data type; write `Executor[str]` or the like")
+
+
+def _resolved(kind: type, argument: Any) -> Any:
+    if isinstance(argument, TypeVar):
+        raise DefinitionError(f"{kind.__qualname__}: {argument} is still open; subclass it with a data type")
+    names = vars(inspect.getmodule(kind)) if inspect.getmodule(kind) else {}
+    reference = getattr(argument, "__forward_arg__", argument)
+    if isinstance(reference, str):
+        try:
+            return eval(reference, dict(names))  # noqa: S307 - what the class's author wrote in its own brackets
+        except NameError as error:
+            raise DefinitionError(f"{kind.__qualname__}: the type {reference!r} is not known: {error}") from error
+    return argument
+
+
+def _check_definition(kind: type[Executor[Any, Any]]) -> None:
+    where = f"{kind.__module__}.{kind.__qualname__}"
+    name: object = getattr(kind, "name", None)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise DefinitionError(f"{where}: name is {name!r}; set `name` to 1 to 128 characters of A-Z a-z 0-9 _ . : -")
+    try:
+        checked_max_attempts(name, kind.max_attempts)
+    except InvalidJobError as error:
+        raise DefinitionError(f"{where}: {error}") from error
+    concurrency: object = kind.max_concurrency
+    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+        raise DefinitionError(f"{where}: max_concurrency is {concurrency!r}, 1 or more expected, or None")
+    blocking: object = kind.blocking
+    if blocking not in (False, True, "thread"):
+        raise DefinitionError(f'{where}: blocking is {blocking!r}; False, True or "thread" expected')
+    if inspect.isasyncgenfunction(kind.execute) or inspect.isgeneratorfunction(kind.execute):
+        raise DefinitionError(f"{where}: execute is a generator; it must return, not yield")
+    if not callable(kind.execute):
+        raise DefinitionError(f"{where}: execute is {kind.execute!r}, a method expected")
+    if blocking and inspect.iscoroutinefunction(kind.execute):
+        raise DefinitionError(f"{where}: execute is `async def` and blocking is {blocking!r}; choose one")
+    if not blocking and not inspect.iscoroutinefunction(kind.execute):
+        raise DefinitionError(f"{where}: execute is a plain `def`; make it `async def`, or set `blocking = True`")

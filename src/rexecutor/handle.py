@@ -1,0 +1,83 @@
+"""What an enqueue answers: a job's id, and what can be asked of it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Generic
+
+from rexecutor.backend.base import Backend
+from rexecutor.errors import JobNotFoundError
+from rexecutor.executor import Executor, decode
+from rexecutor.job import Data, Disposition, Job, JobId, Metadata
+from rexecutor.status import JobStatus
+from rexecutor.where import IdIn
+
+_LOOK_AGAIN: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class JobHandle(Generic[Data, Metadata]):
+    """An enqueued job, wherever it is by now."""
+
+    id: JobId
+    disposition: Disposition
+    """`"inserted"`, or what uniqueness made of it: `"existing"` or `"replaced"`."""
+    executor: type[Executor[Data, Metadata]] = field(repr=False)
+    backend: Backend = field(repr=False, compare=False)
+
+    async def fetch(self) -> Job[Data, Metadata]:
+        """Answer the job as it is now.
+
+        Raises:
+            JobNotFoundError: It is no longer stored.
+            DecodeError: Its data is not, or no longer, of the executor's type.
+            BackendError: The store failed.
+        """
+        found = await self.backend.query(IdIn(frozenset({self.id})), limit=1)
+        if not found:
+            raise JobNotFoundError.of(self.id)
+        return decode(self.executor, found[0], self.backend.limits)
+
+    async def wait(self, timeout: timedelta | None = None) -> Job[Data, Metadata]:  # noqa: ASYNC109 - a promise of the API
+        """Wait until the job has ended, however it did; answer it.
+
+        Args:
+            timeout: How long at most; None to wait for ever.
+
+        Raises:
+            TimeoutError: It has not ended by then; it goes on.
+            JobNotFoundError: It is no longer stored.
+        """
+        clock = self.backend.clock
+        deadline = None if timeout is None else clock.now() + timeout
+        while True:
+            since = self.backend.version
+            job = await self.fetch()
+            if job.status.has_ended:
+                return job
+            now = clock.now()
+            if deadline is not None and now >= deadline:
+                raise TimeoutError(f"job {self.id} ({job.executor}) is {job.status} after {timeout}")
+            await self.backend.wait_ended(self.id, self._next_look(now, deadline), since=since)
+
+    async def cancel(self, reason: str) -> JobStatus:
+        """Cancel the job: at once while it waits; while it runs, its node is told within a heartbeat.
+
+        Answers the status after that. A job that has ended stays as it is.
+
+        Raises:
+            JobNotFoundError: It is no longer stored.
+        """
+        return await self.backend.cancel(self.id, reason, executor=self.executor.name)
+
+    async def rerun(self) -> None:
+        """Run the ended job once more, at once; one more attempt is allowed where none is left.
+
+        Raises:
+            JobStateError: It has not ended.
+            JobNotFoundError: It is no longer stored.
+        """
+        await self.backend.rerun(self.id, executor=self.executor.name)
+
+    @staticmethod
+    def _next_look(now: datetime, deadline: datetime | None) -> datetime:
+        return now + _LOOK_AGAIN if deadline is None else min(now + _LOOK_AGAIN, deadline)

@@ -1,0 +1,178 @@
+"""What a job is: to the user (`Job`), to a store (`JobRecord`), and before a store has it (`NewJob`)."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Generic, Literal, TypeAlias
+
+import msgspec
+from typing_extensions import TypeVar
+
+from rexecutor.errors import ConfigurationError, InvalidJobError
+from rexecutor.status import JobStatus
+
+JobId: TypeAlias = int
+"""Grows with the enqueues; never used twice in one store."""
+
+NodeId: TypeAlias = str
+"""Made anew each time a `Rexecutor` starts; never a host's name."""
+
+Disposition: TypeAlias = Literal["inserted", "existing", "replaced"]
+
+Data = TypeVar("Data")
+Metadata = TypeVar("Metadata", default=None)
+
+MOST_PRIORITY = 32_767
+MOST_ATTEMPTS = 32_767
+
+
+class ErrorKind(StrEnum):
+    """Why an attempt did not succeed."""
+
+    EXCEPTION = "exception"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    DECODE = "decode"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """One attempt that did not succeed; a job keeps the last of them (`Limits.errors`)."""
+
+    attempt: int
+    kind: ErrorKind
+    type_name: str
+    """The exception's class, or a word for what had none."""
+    details: str
+    """Message and traceback, or the reason of a cancel; at most `Limits.error_text` characters."""
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[Data, Metadata]):
+    """A job as its executor sees it. Change one with `dataclasses.replace`; all moments are aware, in UTC."""
+
+    id: JobId
+    status: JobStatus
+    executor: str
+    data: Data
+    metadata: Metadata | None
+    attempt: int
+    """How many attempts have started, this one included; 0 before the first."""
+    max_attempts: int
+    priority: int
+    """0 is the most urgent."""
+    tags: tuple[str, ...]
+    errors: tuple[JobError, ...]
+    inserted_at: datetime
+    scheduled_at: datetime
+    attempted_at: datetime | None
+    completed_at: datetime | None
+    cancelled_at: datetime | None
+    discarded_at: datetime | None
+
+    @property
+    def is_final_attempt(self) -> bool:
+        """Whether a failure now discards the job."""
+        return self.attempt >= self.max_attempts
+
+
+class JobRecord(msgspec.Struct, frozen=True):
+    """A job as a store holds it: data and metadata are JSON text.
+
+    A msgspec struct and not a dataclass because every claimed job is one: it is made in a tenth of the time.
+    """
+
+    id: JobId
+    executor: str
+    status: JobStatus
+    data: str
+    metadata: str | None
+    attempt: int
+    max_attempts: int
+    priority: int
+    tags: tuple[str, ...]
+    errors: tuple[JobError, ...]
+    claims: int
+    """The fence: how often a node has taken the job; only grows."""
+    snoozes: int
+    losses: int
+    """How many nodes died with it since it was enqueued or rerun."""
+    node: NodeId | None
+    """The node that runs it; None unless executing."""
+    cancel_reason: str | None
+    """A cancel that was asked for while it runs."""
+    inserted_at: datetime
+    scheduled_at: datetime
+    attempted_at: datetime | None = None
+    completed_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    discarded_at: datetime | None = None
+    defect: str | None = None
+    """What of the stored row could not be read; None for a sound row."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that has been checked and encoded, and not yet stored.
+
+    It is due at `scheduled_at`, or `delay` after the store's own time where that is None.
+    """
+
+    executor: str
+    data: str
+    metadata: str | None
+    max_attempts: int
+    priority: int
+    tags: tuple[str, ...]
+    scheduled_at: datetime | None
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """A store's answer to one new job."""
+
+    id: JobId
+    disposition: Disposition
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a job may be; checked at the enqueue, before the backend."""
+
+    data: int = 1024 * 1024
+    """Bytes of the data's JSON."""
+    metadata: int = 64 * 1024
+    """Bytes of the metadata's JSON."""
+    tags: int = 32
+    tag: int = 128
+    """Characters of one tag."""
+    error_text: int = 8 * 1024
+    """Characters of one error's details; what is longer loses its middle."""
+    errors: int = 20
+    """How many errors a job keeps: the latest."""
+    losses: int = 3
+    """A job whose node died this often is discarded, whatever its `max_attempts`."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"Limits.{name}: {getattr(self, name)!r}, 1 or more expected")
+
+
+def checked_priority(executor: str, priority: int) -> int:
+    """Answer the priority, or raise an `InvalidJobError` when no store may hold it."""
+    return _in_range(executor, "priority", priority, 0, MOST_PRIORITY)
+
+
+def checked_max_attempts(executor: str, max_attempts: int) -> int:
+    """Answer the number of attempts, or raise an `InvalidJobError` when no store may hold it."""
+    return _in_range(executor, "max_attempts", max_attempts, 1, MOST_ATTEMPTS)
+
+
+def _in_range(executor: str, what: str, value: object, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise InvalidJobError(f"{executor}: {what} is {value!r}, a whole number from {low} to {high:,} expected")
+    return value

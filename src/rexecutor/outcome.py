@@ -1,0 +1,103 @@
+"""What can happen to a job: the answers of an executor, and every change that a store makes to a row."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+
+from rexecutor.backoff import LONGEST
+from rexecutor.errors import ConfigurationError
+from rexecutor.job import JobError, JobId, NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Answered by `execute`: never run this job again. It ends as cancelled, with the reason in its last error."""
+
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.reason, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(f"Cancel: the reason is {self.reason!r}, str expected")
+
+
+@dataclass(frozen=True, slots=True)
+class Snooze:
+    """Answered by `execute`: run this job again after the delay. The attempt is given back."""
+
+    delay: timedelta
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.delay, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(f"Snooze: the delay is {self.delay!r}, timedelta expected")
+        if not timedelta(0) <= self.delay <= LONGEST:
+            raise ConfigurationError(f"Snooze: the delay is {self.delay}, from zero to {LONGEST.days} days expected")
+
+
+ExecutionResult: TypeAlias = Cancel | Snooze | None
+"""What `execute` answers: None when the work is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The attempt succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The attempt ended in a cancel; the error holds the reason."""
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed; the next is due after the delay, unless this was the last."""
+
+    error: JobError
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The attempt was cut off through no fault of the job, or never started: it is given back."""
+
+
+Outcome: TypeAlias = Complete | Cancelled | Snooze | Failed | Interrupted
+"""How an attempt ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A node took the job to run it."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The node that ran the job let its lease run out."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Somebody asked for a cancel: done at once while the job waits, passed on to its node while it runs."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """Somebody asked for an ended job to run once more."""
+
+
+Change: TypeAlias = Outcome | Claimed | Lost | CancelAsked | Rerun
+"""All that changes a status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """An outcome on its way to the store, with the fence: it counts only for this claim of this job."""
+
+    job_id: JobId
+    claims: int
+    outcome: Outcome

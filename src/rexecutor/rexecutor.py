@@ -1,0 +1,187 @@
+"""`Rexecutor`: puts a backend and executors together, and owns their start and their end."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Final, Self, cast
+
+from rexecutor.backend.base import Backend
+from rexecutor.backend.current import set_global_backend, unset_global_backend
+from rexecutor.engine.node import RunningNode
+from rexecutor.errors import ConfigurationError, DefinitionError, RexecutorError
+from rexecutor.executor import Executor, codecs_of
+from rexecutor.signals import Signals
+
+GRACE: Final = timedelta(seconds=25)
+"""How long a shutdown waits for running jobs, unless told otherwise."""
+
+_SHORTEST_LEASE: Final = timedelta(milliseconds=600)
+
+AnyExecutor = Executor[Any, Any]
+
+
+class Rexecutor:
+    """Runs the jobs of its executors. `async with` starts it, and at the end waits for what runs.
+
+    ```python
+    async with Rexecutor(SQLiteBackend("jobs.db")).with_executor(EmailJob).set_global_backend() as rexecutor:
+        await EmailJob.builder().with_data("bob@example.com").enqueue()
+        await rexecutor.run_until_signal()
+    ```
+
+    Two in one process are two nodes.
+    """
+
+    def __init__(
+        self, backend: Backend, *, max_concurrency: int = 100, lease: timedelta = timedelta(seconds=30)
+    ) -> None:
+        """Prepare; nothing runs until the start.
+
+        Args:
+            backend: Where the jobs are. Opened at the start and closed at the end, unless it is open already.
+            max_concurrency: How many jobs run at a time, of all executors together; 1 or more.
+            lease: How long after its last sign of life this node's jobs are given to others; 0.6 s or more. It
+                renews the lease six times in that time, and stops its own work when five sixths of it have passed.
+
+        Raises:
+            ConfigurationError: A setting is out of range.
+        """
+        if type(max_concurrency) is not int or max_concurrency < 1:
+            raise ConfigurationError(f"Rexecutor: max_concurrency is {max_concurrency!r}, 1 or more expected")
+        if not isinstance(lease, timedelta) or lease < _SHORTEST_LEASE:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(f"Rexecutor: lease is {lease!r}, a timedelta of 0.6 s or more expected")
+        self.backend: Final = backend
+        self.max_concurrency: Final = max_concurrency
+        self.lease: Final = lease
+        self._executors: dict[str, AnyExecutor] = {}
+        self._node: RunningNode | None = None
+        self._opened = False
+        self._is_global = False
+        self._shutdown: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+
+    @property
+    def executors(self) -> Mapping[str, AnyExecutor]:
+        """The executors whose jobs it runs, by name."""
+        return self._executors
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._node is not None
+
+    def with_executor(self, executor: type[Executor[Any, Any]] | Executor[Any, Any]) -> Self:
+        """Run this executor's jobs. A class is instantiated; give an instance when it needs something. Answers itself.
+
+        Raises:
+            DefinitionError: It cannot run, or another one has its name.
+            RexecutorError: It has been started already.
+        """
+        if self._node is not None:
+            raise RexecutorError("with_executor: this Rexecutor runs already; name its executors before the start")
+        instance = _instance(executor)
+        if instance.name in self._executors:
+            raise DefinitionError(f"{instance.name}: two executors have this name; give one another name")
+        codecs_of(type(instance), self.backend.limits)
+        self._executors[instance.name] = instance
+        return self
+
+    def set_global_backend(self) -> Self:
+        """Make its backend the one that an enqueue uses by default, from now until it has ended. Answers itself.
+
+        Raises:
+            GlobalBackendError: There is one already.
+        """
+        set_global_backend(self.backend)
+        self._is_global = True
+        return self
+
+    async def start(self) -> None:
+        """Open the backend where that is needed, and begin to run jobs.
+
+        Raises:
+            RexecutorError: It runs already.
+            BackendError: The store cannot be opened.
+        """
+        if self._node is not None:
+            raise RexecutorError("start: this Rexecutor runs already")
+        self._opened = not self.backend.is_open
+        await self.backend.open()
+        self._hurry.clear()
+        self._shutdown = None
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        self._node = RunningNode(self.backend, self._executors, self.max_concurrency, self.lease, name)
+        self._node.start()
+
+    async def graceful_shutdown(self, timeout: timedelta = GRACE) -> None:  # noqa: ASYNC109 - a promise of the API
+        """Claim no more jobs, wait for those that run, and end.
+
+        What still runs after the timeout is cancelled, and after 5 s more given back with its attempt refunded.
+        Harmless when it does not run; a second call waits for the first.
+        """
+        if self._node is not None and self._shutdown is None:
+            self._shutdown = asyncio.ensure_future(self._shut_down(self._node, timeout))
+        if self._shutdown is not None:
+            await asyncio.shield(self._shutdown)
+        self._unset_global_backend()
+
+    async def run_until_signal(self) -> None:
+        """Run until SIGTERM or SIGINT, then shut down; starts it when it does not run yet.
+
+        The first signal begins a graceful shutdown, the second cancels what runs, the third ends the process at once
+        (its jobs are rescued by others). Only in the main thread.
+
+        Raises:
+            ConfigurationError: Signals cannot be caught here.
+            RexecutorError: A duty of the node has ended unexpectedly.
+        """
+        if self._node is None:
+            await self.start()
+        node = self._node
+        assert node is not None  # noqa: S101 - start has set it
+        with Signals() as signals:
+            await signals.first_or(node.ended())
+            signals.on_second(self._hurry.set)
+            await self.graceful_shutdown()
+        node.raise_failure()
+
+    async def __aenter__(self) -> Self:
+        """Start it."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Shut it down gracefully."""
+        await self.graceful_shutdown()
+
+    async def _shut_down(self, node: RunningNode, grace: timedelta) -> None:
+        try:
+            await node.stop(grace, self._hurry)
+        finally:
+            self._node = None
+            self._unset_global_backend()
+            if self._opened:
+                await self.backend.close()
+
+    def _unset_global_backend(self) -> None:
+        if self._is_global:
+            unset_global_backend(self.backend)
+            self._is_global = False
+
+
+def _instance(executor: object) -> AnyExecutor:
+    if isinstance(executor, Executor):
+        return cast("AnyExecutor", executor)
+    if isinstance(executor, type) and issubclass(executor, Executor):
+        try:
+            return cast("AnyExecutor", executor())
+        except TypeError as error:
+            raise DefinitionError(
+                f"{executor.__qualname__}: cannot be made without arguments ({error}); give an instance"
+            ) from error
+    raise DefinitionError(f"with_executor({executor!r}): an Executor class or an instance of one expected")

@@ -1,0 +1,187 @@
+"""What a job store means, as pure functions: the executable specification.
+
+`InMemoryBackend` runs these; the SQL of the other backends is checked against them by one suite and one model.
+A status changes in `transition` and nowhere else. The picture is in `docs/job-life.md`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from itertools import islice
+from operator import attrgetter
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from rexecutor.errors import JobStateError
+from rexecutor.job import ErrorKind, JobError, JobId, JobRecord, Limits, NewJob
+from rexecutor.outcome import (
+    CancelAsked,
+    Cancelled,
+    Change,
+    Claimed,
+    Complete,
+    Failed,
+    Interrupted,
+    Lost,
+    Outcome,
+    Rerun,
+    Snooze,
+)
+from rexecutor.status import JobStatus
+from rexecutor.where import And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
+
+LOST_DETAILS = "the node that ran this attempt let its lease run out"
+
+claim_order: Callable[[JobRecord], tuple[int, datetime, JobId]] = attrgetter("priority", "scheduled_at", "id")
+"""The most urgent first, then the longest due, then the first enqueued."""
+
+
+def inserted(new: NewJob, job_id: JobId, now: datetime) -> JobRecord:
+    """Answer the record of a new job, enqueued at `now` on the store's clock."""
+    return JobRecord(
+        id=job_id,
+        executor=new.executor,
+        status=JobStatus.SCHEDULED,
+        data=new.data,
+        metadata=new.metadata,
+        attempt=0,
+        max_attempts=new.max_attempts,
+        priority=new.priority,
+        tags=new.tags,
+        errors=(),
+        claims=0,
+        snoozes=0,
+        losses=0,
+        node=None,
+        cancel_reason=None,
+        inserted_at=now,
+        scheduled_at=now + new.delay if new.scheduled_at is None else new.scheduled_at,
+    )
+
+
+def transition(record: JobRecord, change: Change, now: datetime, limits: Limits) -> JobRecord:
+    """Answer the record after the change; raise a `JobStateError` where its status does not allow it."""
+    match change:
+        case Claimed(node):
+            _require(record, "claim", allowed=record.status.is_waiting and record.scheduled_at <= now)
+            return replace(
+                record,
+                status=JobStatus.EXECUTING,
+                attempt=record.attempt + 1,
+                claims=record.claims + 1,
+                node=node,
+                attempted_at=now,
+            )
+        case CancelAsked(reason):
+            if record.status is JobStatus.EXECUTING:
+                first = reason if record.cancel_reason is None else record.cancel_reason
+                return replace(record, cancel_reason=first)
+            return _cancelled(record, reason, now, limits) if record.status.is_waiting else record
+        case Rerun():
+            _require(record, "rerun", allowed=record.status.has_ended)
+            return replace(
+                record,
+                status=JobStatus.SCHEDULED,
+                max_attempts=max(record.max_attempts, record.attempt + 1),
+                losses=0,
+                scheduled_at=now,
+                completed_at=None,
+                cancelled_at=None,
+                discarded_at=None,
+            )
+        case Complete() | Cancelled() | Snooze() | Failed() | Interrupted():
+            _require(record, "settle", allowed=record.status is JobStatus.EXECUTING)
+            return _settled(record, change, now, limits)
+        case Lost():
+            _require(record, "rescue", allowed=record.status is JobStatus.EXECUTING)
+            return _lost(record, now, limits)
+        case _:
+            assert_never(change)
+
+
+def _settled(record: JobRecord, outcome: Outcome, now: datetime, limits: Limits) -> JobRecord:
+    asked = record.cancel_reason
+    free = replace(record, node=None, cancel_reason=None)
+    match outcome:
+        case Complete():
+            return replace(free, status=JobStatus.COMPLETE, completed_at=now)
+        case Cancelled(error):
+            ended = replace(free, status=JobStatus.CANCELLED, cancelled_at=now)
+            return _with_error(ended, error, limits)
+        case Snooze(delay):
+            back = replace(
+                free,
+                status=JobStatus.SCHEDULED,
+                attempt=record.attempt - 1,
+                snoozes=record.snoozes + 1,
+                scheduled_at=now + delay,
+            )
+        case Interrupted():
+            back = replace(free, status=JobStatus.SCHEDULED, attempt=record.attempt - 1)
+        case Failed(error, delay):
+            back = _with_error(free, error, limits)
+            if asked is None and record.attempt >= record.max_attempts:
+                return replace(back, status=JobStatus.DISCARDED, discarded_at=now)
+            back = replace(back, status=JobStatus.RETRYABLE, scheduled_at=now + delay)
+        case _:
+            assert_never(outcome)
+    return back if asked is None else _cancelled(back, asked, now, limits)
+
+
+def _lost(record: JobRecord, now: datetime, limits: Limits) -> JobRecord:
+    error = JobError(record.attempt, ErrorKind.LOST, "NodeLost", LOST_DETAILS, now)
+    losses = record.losses + 1
+    asked = record.cancel_reason
+    free = replace(record, node=None, cancel_reason=None, losses=losses)
+    free = _with_error(free, error, limits)
+    if asked is not None:
+        return _cancelled(free, asked, now, limits)
+    if record.attempt >= record.max_attempts or losses >= limits.losses:
+        return replace(free, status=JobStatus.DISCARDED, discarded_at=now)
+    return replace(free, status=JobStatus.RETRYABLE, scheduled_at=now)
+
+
+def _cancelled(record: JobRecord, reason: str, now: datetime, limits: Limits) -> JobRecord:
+    error = JobError(record.attempt, ErrorKind.CANCELLED, "Cancel", reason, now)
+    ended = replace(record, status=JobStatus.CANCELLED, cancelled_at=now)
+    return _with_error(ended, error, limits)
+
+
+def _with_error(record: JobRecord, error: JobError, limits: Limits) -> JobRecord:
+    return replace(record, errors=(*record.errors, error)[-limits.errors :])
+
+
+def _require(record: JobRecord, what: str, *, allowed: bool) -> None:
+    if not allowed:
+        raise JobStateError(f"job {record.id} ({record.executor}): a {what} while {record.status} is not possible")
+
+
+def is_ours(record: JobRecord, claims: int) -> bool:
+    """Whether an outcome of this claim may still be recorded: the fence."""
+    return record.status is JobStatus.EXECUTING and record.claims == claims
+
+
+def claimable(waiting: Iterable[JobRecord], now: datetime, most: int) -> Sequence[JobRecord]:
+    """Answer the due ones of an executor's waiting jobs, which come in claim order; `most` at the most."""
+    return list(islice((record for record in waiting if record.scheduled_at <= now), most))
+
+
+def matches(where: Where, record: JobRecord) -> bool:
+    """Whether the record is among those that the expression describes."""
+    match where:
+        case Everything():
+            return True
+        case IdIn(ids):
+            return record.id in ids
+        case StatusIn(statuses):
+            return record.status in statuses
+        case ExecutorIn(names):
+            return record.executor in names
+        case And(parts):
+            return all(matches(part, record) for part in parts)
+        case Or(parts):
+            return any(matches(part, record) for part in parts)
+        case Not(part):
+            return not matches(part, record)
+        case _:
+            assert_never(where)
