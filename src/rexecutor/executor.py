@@ -21,7 +21,7 @@ from typing import (
 
 from rexecutor.backoff import DEFAULT_BACKOFF
 from rexecutor.codec import Codec
-from rexecutor.errors import DefinitionError, InvalidJobError
+from rexecutor.errors import DecodeError, DefinitionError, InvalidJobError
 from rexecutor.job import Data, Job, JobRecord, Limits, Metadata, checked_max_attempts
 from rexecutor.outcome import ExecutionResult
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
-class Codecs(NamedTuple):
+class Codecs(NamedTuple, Generic[Data, Metadata]):
     """An executor's two types, ready to be encoded and decoded."""
 
-    data: Codec[Any]
-    metadata: Codec[Any]
+    data: Codec[Data]
+    metadata: Codec[Metadata]
 
 
 class Executor(ABC, Generic[Data, Metadata]):
@@ -100,27 +100,32 @@ class Executor(ABC, Generic[Data, Metadata]):
         return JobBuilder(cast("type[Executor[Data, Metadata]]", cls))
 
 
-@cache
-def codecs_of(kind: type[Executor[Any, Any]], limits: Limits) -> Codecs:
+def codecs_of(kind: type[Executor[Data, Metadata]], limits: Limits) -> Codecs[Data, Metadata]:
     """Answer the codecs of an executor's types; made once, at the first use, when forward references are known.
 
     Raises:
         DefinitionError: JSON cannot hold one of the types, or none is given.
     """
+    return _codecs_of(kind, limits.data, limits.metadata)
+
+
+@cache
+def _codecs_of(kind: type[Executor[Any, Any]], data: int, metadata: int) -> Codecs[Any, Any]:
     types = _type_arguments(kind)
     return Codecs(
-        Codec(types[0], owner=kind.name, what="data", limit=limits.data),
-        Codec(types[1], owner=kind.name, what="metadata", limit=limits.metadata),
+        Codec(types[0], owner=kind.name, what="data", limit=data),
+        Codec(types[1], owner=kind.name, what="metadata", limit=metadata),
     )
 
 
-def decode(kind: type[Executor[Data, Metadata]], record: JobRecord, limits: Limits) -> Job[Data, Metadata]:
+def decode(codecs: Codecs[Data, Metadata], record: JobRecord) -> Job[Data, Metadata]:
     """Answer the job that a store's record holds.
 
     Raises:
-        DecodeError: Its data or metadata is not of the executor's type.
+        DecodeError: Its data or metadata is not of the executor's type, or the row could not be read.
     """
-    codecs = codecs_of(kind, limits)
+    if record.defect is not None:
+        raise DecodeError(f"{record.executor}: {record.defect}")
     return Job(
         record.id,
         record.status,

@@ -6,7 +6,7 @@ from typing import Final, Generic
 
 from rexecutor.backend.base import Backend
 from rexecutor.errors import JobNotFoundError
-from rexecutor.executor import Executor, decode
+from rexecutor.executor import Executor, codecs_of, decode
 from rexecutor.job import Data, Disposition, Job, JobId, Metadata
 from rexecutor.status import JobStatus
 from rexecutor.where import IdIn
@@ -35,7 +35,7 @@ class JobHandle(Generic[Data, Metadata]):
         found = await self.backend.query(IdIn(frozenset({self.id})), limit=1)
         if not found:
             raise JobNotFoundError.of(self.id)
-        return decode(self.executor, found[0], self.backend.limits)
+        return decode(codecs_of(self.executor, self.backend.limits), found[0])
 
     async def wait(self, timeout: timedelta | None = None) -> Job[Data, Metadata]:  # noqa: ASYNC109 - a promise of the API
         """Wait until the job has ended, however it did; answer it.

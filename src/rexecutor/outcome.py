@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from rexecutor.backoff import LONGEST
 from rexecutor.errors import ConfigurationError
@@ -40,6 +40,10 @@ ExecutionResult: TypeAlias = Cancel | Snooze | None
 @dataclass(frozen=True, slots=True)
 class Complete:
     """The attempt succeeded."""
+
+
+COMPLETE: Final = Complete()
+"""All successes are the same value; one is enough."""
 
 
 @dataclass(frozen=True, slots=True)

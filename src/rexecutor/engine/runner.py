@@ -17,9 +17,9 @@ from rexecutor.engine.loop import Emit
 from rexecutor.engine.threads import Threads
 from rexecutor.errors import DecodeError
 from rexecutor.events import BackoffFailed, JobEnded, JobStarted, JobStuck
-from rexecutor.executor import Executor, decode
+from rexecutor.executor import Codecs, Executor, codecs_of, decode
 from rexecutor.job import ErrorKind, Job, JobError, JobId, JobRecord, Limits
-from rexecutor.outcome import Cancel, Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
+from rexecutor.outcome import COMPLETE, Cancel, Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
 
 AnyExecutor = Executor[Any, Any]
 
@@ -39,6 +39,7 @@ class Running:
 
     record: JobRecord
     executor: AnyExecutor
+    codecs: Codecs[Any, Any]
     task: asyncio.Task[None] | None = None
     job: Job[Any, Any] | None = None
     timeout: timedelta | None = None
@@ -62,7 +63,7 @@ class Runner:
         ended: Callable[[str], None],
     ) -> None:
         """Begin with nothing running."""
-        self._executors = executors
+        self._executors = {name: (one, codecs_of(type(one), limits)) for name, one in executors.items()}
         self._clock = clock
         self._limits = limits
         self._emit = emit
@@ -81,7 +82,7 @@ class Runner:
 
     def start(self, record: JobRecord) -> None:
         """Run the job in a task of its own, and so in a context of its own."""
-        running = Running(record, self._executors[record.executor])
+        running = Running(record, *self._executors[record.executor])
         self._running[record.id] = running
         self._idle.clear()
         running.task = asyncio.get_running_loop().create_task(self._run(running))
@@ -135,9 +136,7 @@ class Runner:
     async def _attempt(self, running: Running, record: JobRecord, executor: AnyExecutor) -> Outcome:
         if wants_jobs():
             self._emit(JobStarted(record.id, record.executor, record.attempt))
-        if record.defect is not None:
-            raise DecodeError(record.defect)
-        running.job = job = decode(type(executor), record, self._limits)
+        running.job = job = decode(running.codecs, record)
         timeout = executor.timeout(job)
         if timeout is not None:
             running.timeout = timeout
@@ -152,7 +151,7 @@ class Runner:
     def _outcome_of_result(self, running: Running, result: object) -> Outcome:
         match result:
             case None:
-                return Complete()
+                return COMPLETE
             case Snooze():
                 return result
             case Cancel(reason):

@@ -33,9 +33,10 @@ class Settler:
 
     def put(self, settlement: Settlement) -> None:
         """Take over an outcome."""
+        if not self._waiting:
+            self._given.set()
+            self._empty.clear()
         self._waiting.append(settlement)
-        self._given.set()
-        self._empty.clear()
 
     @property
     def backlog(self) -> int:

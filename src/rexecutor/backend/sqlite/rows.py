@@ -6,12 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from rexecutor.job import JobError, JobRecord, NewJob
+from rexecutor.job import JobError, JobRecord, NewJob, NodeId
 from rexecutor.status import JobStatus
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 STATUSES: Final = {str(status): status for status in JobStatus}
+_UNREADABLE: Final = (ValueError, LookupError, TypeError, OverflowError)
 _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
 _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
 
@@ -56,8 +57,39 @@ def read_row(row: Sequence[Any]) -> JobRecord:
             _moment_or_none(row[19]),
             _moment_or_none(row[20]),
         )
-    except (ValueError, LookupError, TypeError, OverflowError) as error:
+    except _UNREADABLE as error:
         return _read_defective(row, error)
+
+
+def read_claimed(row: Sequence[Any], node: NodeId, attempted_at: datetime) -> JobRecord:
+    """Answer the record of a row that `claim_jobs` returned: only the columns that may differ among claimed rows.
+
+    The hot path: a third of the columns saves a third of the time.
+    """
+    try:
+        return JobRecord(
+            row[0],
+            row[1],
+            JobStatus.EXECUTING,
+            row[2],
+            row[3],
+            row[4],
+            row[5],
+            row[6],
+            () if row[7] == "[]" else _TAGS.decode(row[7]),
+            () if row[8] == "[]" else _ERRORS.decode(row[8]),
+            row[9],
+            row[10],
+            row[11],
+            node,
+            None,
+            EPOCH + timedelta(microseconds=row[12]),
+            EPOCH + timedelta(microseconds=row[13]),
+            attempted_at,
+        )
+    except _UNREADABLE as error:
+        whole = (*row[:2], "executing", *row[2:12], node, None, *row[12:], stored(attempted_at), None, None, None)
+        return _read_defective(whole, error)
 
 
 def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:

@@ -15,7 +15,7 @@ from rexecutor import rules
 from rexecutor.backend.base import CancelRequest, Claim, Count, Demand, Heartbeat, Node
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import compile_where
-from rexecutor.backend.sqlite.rows import STATUSES, changed_row, moment, new_rows, read_row, stored
+from rexecutor.backend.sqlite.rows import STATUSES, changed_row, moment, new_rows, read_claimed, read_row, stored
 from rexecutor.errors import JobNotFoundError
 from rexecutor.job import JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Change, Complete, Interrupted, Lost, Rerun, Settlement
@@ -52,13 +52,14 @@ def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: 
     for (executor,) in _execute(connection, "select_due_executors").fetchall():
         if slots := min(demand.slots.get(executor, 0), demand.most):
             heads += _execute(connection, "select_due_jobs", executor=executor, now=now_stored, slots=slots)
-    if len(heads) > demand.most:
-        heads = sorted(heads)[: demand.most]
+    heads.sort()
+    order = [head[2] for head in heads[: demand.most]]
     records: list[JobRecord] = []
-    if heads:
-        ids = msgspec.json.encode([head[2] for head in heads]).decode()
+    if order:
+        ids = msgspec.json.encode(order).decode()
         rows = _execute(connection, "claim_jobs", ids=ids, node=node_id, now=now_stored).fetchall()
-        records = sorted(map(read_row, rows), key=rules.claim_order)
+        claimed = {row[0]: row for row in rows}
+        records = [read_claimed(claimed[job_id], node_id, now) for job_id in order]
     next_due: int | None = None
     if len(records) < demand.most:
         next_due = _execute(connection, "select_next_due").fetchone()[0]

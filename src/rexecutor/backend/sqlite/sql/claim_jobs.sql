@@ -9,5 +9,6 @@ UPDATE rexecutor_jobs SET
     attempted_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids))
 RETURNING
-    id, executor, status, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,
-    node, cancel_reason, inserted_at, scheduled_at, attempted_at, completed_at, cancelled_at, discarded_at
+    -- What a claimed row holds besides is known: see `read_claimed`.
+    id, executor, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,
+    inserted_at, scheduled_at

@@ -1,0 +1,1 @@
+"""Figures beside bare sqlite3, in one run: `make bench`."""

@@ -1,0 +1,106 @@
+"""The same work by rexecutor."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from time import monotonic_ns, perf_counter
+
+from rexecutor import Backend, Executor, InMemoryBackend, Job, Rexecutor, SQLiteBackend, enqueue_many
+from rexecutor.status import JobStatus
+
+DATA: dict[str, object] = {"to": "bob@example.com", "order": 12345}
+
+
+class Noop(Executor[dict[str, object]]):
+    """A job that does nothing; tells when the last of them has run."""
+
+    name = "noop"
+
+    def __init__(self, jobs: int) -> None:
+        self._left = jobs
+        self.all_ran = asyncio.Event()
+
+    async def execute(self, job: Job[dict[str, object]]) -> None:  # noqa: ARG002
+        self._left -= 1
+        if not self._left:
+            self.all_ran.set()
+
+
+class Stamp(Executor[int]):
+    """A job that writes when it ran."""
+
+    name = "stamp"
+
+    async def execute(self, job: Job[int]) -> None:
+        sys.stdout.write(json.dumps([job.data, monotonic_ns()]) + "\n")
+        sys.stdout.flush()
+
+
+def backend_of(kind: str, folder: Path) -> Backend:
+    """Answer a fresh backend."""
+    return SQLiteBackend(folder / "jobs.db") if kind == "sqlite" else InMemoryBackend()
+
+
+async def enqueue_one_by_one(backend: Backend, jobs: int) -> float:
+    """Await each enqueue before the next; answer the seconds."""
+    async with backend:
+        began = perf_counter()
+        for _ in range(jobs):
+            await Noop.builder().with_data(DATA).enqueue(backend=backend)
+        return perf_counter() - began
+
+
+async def enqueue_at_once(backend: Backend, jobs: int) -> float:
+    """Enqueue from as many coroutines as there are jobs; answer the seconds."""
+    async with backend:
+        began = perf_counter()
+        await asyncio.gather(*(Noop.builder().with_data(DATA).enqueue(backend=backend) for _ in range(jobs)))
+        return perf_counter() - began
+
+
+async def enqueue_in_bulk(backend: Backend, jobs: int) -> float:
+    """Enqueue all by one `enqueue_many`; answer the seconds."""
+    async with backend:
+        began = perf_counter()
+        await enqueue_many([Noop.builder().with_data(DATA) for _ in range(jobs)], backend=backend)
+        return perf_counter() - began
+
+
+async def drain(backend: Backend, jobs: int, max_concurrency: int) -> float:
+    """Run all jobs by one worker, from its start until all are recorded; answer the seconds."""
+    async with backend:
+        await enqueue_many([Noop.builder().with_data(DATA) for _ in range(jobs)], backend=backend)
+        noop = Noop(jobs)
+        began = perf_counter()
+        async with Rexecutor(backend, max_concurrency=max_concurrency).with_executor(noop):
+            await noop.all_ran.wait()
+        seconds = perf_counter() - began
+        (count,) = await backend.count()
+        assert (count.status, count.jobs) == (JobStatus.COMPLETE, jobs), count
+        return seconds
+
+
+async def pickup(path: Path, jobs: int) -> list[float]:
+    """Enqueue one job at a time for an idle worker in another process.
+
+    Answers the seconds from the call of `enqueue` to the first line of `execute`, in order of size.
+    """
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.worker", str(path), stdout=asyncio.subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    seconds: list[float] = []
+    try:
+        async with SQLiteBackend(path) as backend:
+            for number in range(jobs + 5):
+                called = monotonic_ns()
+                await Stamp.builder().with_data(number).enqueue(backend=backend)
+                data, ran = json.loads(await worker.stdout.readline())
+                assert data == number
+                seconds.append((ran - called) / 1e9)
+                await asyncio.sleep(0.02)  # until the worker is idle again
+    finally:
+        worker.terminate()
+        await worker.wait()
+    return sorted(seconds[5:])
