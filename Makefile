@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check format bench coverage clean
+.PHONY: help demo test lint check format bench kill coverage clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -36,6 +36,9 @@ format: $(READY)  ## let ruff put the code in order
 
 bench: $(READY)  ## measure, beside bare sqlite3 in the same run
 	$(BIN)/python -m benchmarks
+
+kill: $(READY)  ## SIGKILL at a random moment, 20 rounds of 5,000 jobs
+	$(BIN)/python -m tests.faults.kill_rounds --rounds 20 --jobs 5000 --processes 3
 
 coverage: $(READY)  ## run the tests and show what they do not reach
 	$(BIN)/python -m coverage run -m pytest -p no:randomly

@@ -42,8 +42,9 @@ class Jitter:
         return Jitter(amount=_not_negative("Jitter.absolute", amount))
 
     def apply(self, delay: timedelta) -> timedelta:
-        """Answer the delay, moved; never below zero."""
-        reach = delay * self.share + self.amount
+        """Answer the delay, moved; never below zero and never above `LONGEST`."""
+        delay = clamp(delay)  # and the amount too: a timedelta has an end, beyond which its sums raise
+        reach = delay * self.share + clamp(self.amount)
         return clamp(delay + reach * random_between(-1, 1)) if reach else delay
 
 

@@ -10,7 +10,7 @@ from rexecutor.backend.current import current_backend
 from rexecutor.errors import InvalidJobError
 from rexecutor.executor import Executor, codecs_of
 from rexecutor.handle import JobHandle
-from rexecutor.job import Data, Limits, Metadata, NewJob, checked_max_attempts, checked_priority
+from rexecutor.job import Data, Limits, Metadata, NewJob, checked_max_attempts, checked_priority, is_storable
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
@@ -160,5 +160,5 @@ def _encode_nothing(kind: type[Executor[Any, Any]], limits: Limits) -> str:
 def _check_tag(executor: str, tag: object) -> None:
     if not isinstance(tag, str) or not tag:
         raise InvalidJobError(f"{executor}: the tag {tag!r} is no text; give a str that is not empty")
-    if "\0" in tag or (not tag.isascii() and any("\ud800" <= character <= "\udfff" for character in tag)):
+    if not is_storable(tag):
         raise InvalidJobError(f"{executor}: the tag {tag!r} holds a NUL or a lone surrogate, which no store takes")

@@ -23,15 +23,16 @@ _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 class _PydanticModel(Protocol):
     """What of a pydantic model is used; pydantic itself is not imported."""
 
-    def model_dump(self, *, mode: str) -> Any: ...
+    def model_dump(self, *, mode: str, by_alias: bool, round_trip: bool) -> Any: ...
 
     @classmethod
-    def model_validate(cls, obj: object) -> Any: ...
+    def model_validate_json(cls, json_data: bytes, *, by_alias: bool, by_name: bool) -> Any: ...
 
 
 def _to_builtins(value: object) -> Any:
     if isinstance(value, _PydanticModel):
-        return value.model_dump(mode="json")
+        # By name and without computed fields: else a model with aliases comes back with its defaults instead.
+        return value.model_dump(mode="json", by_alias=False, round_trip=True)
     raise NotImplementedError(f"{type(value).__qualname__} is not a type that JSON can hold")
 
 
@@ -39,7 +40,8 @@ def _from_builtins(kind: type, value: object) -> Any:
     if kind is object:  # as in `dict[str, object]`: whatever JSON holds
         return value
     if isinstance(kind, type) and issubclass(kind, _PydanticModel):  # pyright: ignore[reportUnnecessaryIsInstance] - msgspec may pass a generic alias
-        return kind.model_validate(value)
+        # As JSON: a strict model takes a date's text from JSON, and from nowhere else.
+        return kind.model_validate_json(msgspec.json.encode(value), by_alias=True, by_name=True)
     raise NotImplementedError(f"{kind!r} is not a type that JSON can hold")
 
 
@@ -64,6 +66,7 @@ class Codec(Generic[T]):
         self._name = f"{owner}: {what}"
         self._type_name = _type_name(kind)
         self._limit = limit
+        self._is_text = kind is str
         try:
             self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, dec_hook=_from_builtins)
         except (TypeError, ValueError, NameError) as error:
@@ -101,6 +104,8 @@ class Codec(Generic[T]):
         return EncodeError(f"{self._name} is missing, {self._type_name} expected")
 
     def _check(self, value: T, encoded: bytes) -> None:
+        if self._is_text and not isinstance(value, str):  # msgspec writes bytes, dates and UUIDs as text
+            raise EncodeError(f"{self._name}: str expected, {type(value).__name__} given")
         if self._limit is not None and len(encoded) > self._limit:
             raise EncodeError(f"{self._name} has {len(encoded):,} bytes as JSON, at most {self._limit:,} are allowed")
         if b"\\u0000" in encoded and _ESCAPED_NUL.search(encoded):

@@ -167,6 +167,22 @@ def checked_priority(executor: str, priority: int) -> int:
     return _in_range(executor, "priority", priority, 0, MOST_PRIORITY)
 
 
+def checked_reason(executor: str, reason: str, limits: Limits) -> str:
+    """Answer the reason of a cancel, or raise an `InvalidJobError` when no store may hold it."""
+    if not isinstance(reason, str) or not is_storable(reason):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        raise InvalidJobError(f"{executor}: the reason {reason!r} is no str, or holds a NUL or a lone surrogate")
+    if len(reason) > limits.error_text:
+        raise InvalidJobError(
+            f"{executor}: a reason of {len(reason):,} characters, at most {limits.error_text:,} are allowed"
+        )
+    return reason
+
+
+def is_storable(text: str) -> bool:
+    """Whether every store takes the text: it holds no NUL and no lone surrogate."""
+    return "\0" not in text and (text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text))
+
+
 def checked_max_attempts(executor: str, max_attempts: int) -> int:
     """Answer the number of attempts, or raise an `InvalidJobError` when no store may hold it."""
     return _in_range(executor, "max_attempts", max_attempts, 1, MOST_ATTEMPTS)

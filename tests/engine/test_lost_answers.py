@@ -1,0 +1,187 @@
+"""Stores that fail, before or after they did what was asked."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal
+
+import pytest
+
+from rexecutor import BackendError, ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor, enqueue_many
+from rexecutor.backend.base import Claim, Demand, Heartbeat, Node
+from rexecutor.job import JobId, NodeId
+from rexecutor.outcome import Interrupted, Settlement
+from rexecutor.testing import FakeClock
+from tests.support import record_of, soon, until
+
+SECOND = timedelta(seconds=1)
+Moment = Literal["before", "after"]
+
+
+class Flaky(InMemoryBackend):
+    """Fails the next calls of a verb, before the work is done or after."""
+
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        super().__init__(clock=clock)
+        self.failing: dict[str, list[Moment]] = {"claim": [], "settle": [], "beat": []}
+        self.poison: set[JobId] = set()
+        self.beaten = threading.Event()
+
+    def _next(self, verb: str) -> Moment | None:
+        return self.failing[verb].pop(0) if self.failing[verb] else None
+
+    async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
+        moment = self._next("claim")
+        if moment == "before":
+            raise BackendError("no connection")
+        claim = await super().claim(demand, node_id)
+        if moment == "after" and claim.jobs:
+            raise BackendError("connection cut before the answer")
+        if moment == "after":
+            self.failing["claim"].insert(0, "after")
+        return claim
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
+        moment = self._next("settle")
+        if moment == "before" or self.poison & {settlement.job_id for settlement in settlements}:
+            raise BackendError("no connection")
+        refused = await super().settle(settlements)
+        if moment == "after":
+            raise BackendError("connection cut before the answer")
+        return refused
+
+    def beat(self, node: Node) -> Heartbeat:
+        if self._next("beat"):
+            self.beaten.set()
+            raise BackendError("no connection")
+        return super().beat(node)
+
+
+class Recorder(Executor[int]):
+    name = "recorder"
+    max_attempts = 1
+
+    def __init__(self) -> None:
+        self.ran: list[int] = []
+
+    async def execute(self, job: Job[int]) -> None:
+        self.ran.append(job.data)
+
+
+async def test_jobs_whose_claim_was_not_answered_are_given_back_and_run_once() -> None:
+    backend, recorder = Flaky(), Recorder()
+    backend.failing["claim"] = ["after"]
+    handles = await enqueue_many([Recorder.builder().with_data(number) for number in range(5)], backend=backend)
+
+    async with Rexecutor(backend).with_executor(recorder):
+        jobs = [await soon(handle.wait()) for handle in handles]
+
+    assert sorted(recorder.ran) == [0, 1, 2, 3, 4]
+    assert {(job.status, job.attempt) for job in jobs} == {(JobStatus.COMPLETE, 1)}
+    assert (await record_of(backend, handles[0].id)).claims == 2
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_outcomes_are_delivered_again_until_they_are_recorded(
+    moment: Moment, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend, recorder = Flaky(), Recorder()
+    backend.failing["settle"] = [moment, moment]
+    handles = await enqueue_many([Recorder.builder().with_data(number) for number in range(5)], backend=backend)
+
+    async with Rexecutor(backend).with_executor(recorder):
+        jobs = [await soon(handle.wait()) for handle in handles]
+
+    assert sorted(recorder.ran) == [0, 1, 2, 3, 4]
+    assert {job.status for job in jobs} == {JobStatus.COMPLETE}
+    assert "no longer ours" not in caplog.text
+
+
+async def test_an_outage_is_two_log_lines_however_long_it_lasts(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "rexecutor")
+    backend, recorder = Flaky(), Recorder()
+    backend.failing["claim"] = ["before"] * 4
+
+    async with Rexecutor(backend).with_executor(recorder):
+        await soon((await Recorder.builder().with_data(1).enqueue(backend=backend)).wait())
+
+    assert caplog.text.count("claim fails") == 1
+    assert caplog.text.count("claim succeeds again after 4 failures") == 1
+
+
+async def test_an_outcome_that_the_store_never_takes_does_not_hold_up_the_others() -> None:
+    backend, recorder = Flaky(), Recorder()
+    handles = await enqueue_many([Recorder.builder().with_data(number) for number in range(20)], backend=backend)
+    backend.poison = {handles[7].id}
+
+    async with Rexecutor(backend).with_executor(recorder):
+        for handle in handles[:7] + handles[8:]:
+            assert (await soon(handle.wait())).status is JobStatus.COMPLETE
+        assert (await handles[7].fetch()).status is JobStatus.EXECUTING
+        backend.poison = set()
+        await soon(handles[7].wait())
+
+
+async def test_a_node_that_cannot_renew_its_lease_cancels_its_jobs_and_claims_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = FakeClock()
+    backend = Flaky(clock)
+    hung, ended = asyncio.Event(), asyncio.Event()
+
+    class Hung(Executor[None]):
+        name = "hung"
+
+        async def execute(self, job: Job[None]) -> None:
+            if job.attempt == 1 and not ended.is_set():
+                hung.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended.set()
+
+    async with Rexecutor(backend).with_executor(Hung):
+        handle = await Hung.builder().enqueue(backend=backend)
+        await soon(hung.wait())
+        backend.failing["beat"] = ["before"] * 1_000
+        for _ in range(26):
+            backend.beaten.clear()
+            clock.advance(SECOND)
+            await asyncio.to_thread(backend.beaten.wait, 0.2)
+        await soon(ended.wait())
+        await until(lambda: "claims nothing, cancelled 1 jobs" in caplog.text)
+        second = await Hung.builder().enqueue(backend=backend)
+        await asyncio.to_thread(backend.beaten.wait, 0.2)
+        assert (await second.fetch()).status is JobStatus.SCHEDULED
+
+        backend.failing["beat"] = []
+        for _ in range(3):
+            clock.advance(2 * SECOND)
+            await asyncio.to_thread(lambda: None)
+        job = await soon(handle.wait())
+        await soon(second.wait())
+
+    assert job.status is JobStatus.COMPLETE
+
+
+async def test_jobs_of_a_node_that_died_are_rescued_and_its_late_outcome_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = FakeClock()
+    backend, recorder = InMemoryBackend(clock=clock), Recorder()
+    dead = Node("dead", "a node that died", 30 * SECOND)
+    backend.beat(dead)
+    handle = await Recorder.builder().with_data(1).with_max_attempts(2).enqueue(backend=backend)
+    claim = await backend.claim(Demand({"recorder": 1}, 1), "dead")
+    clock.advance(31 * SECOND)
+
+    async with Rexecutor(backend).with_executor(recorder):
+        job = await soon(handle.wait())
+
+    assert [error.kind for error in job.errors] == [ErrorKind.LOST]
+    assert (job.status, job.attempt) == (JobStatus.COMPLETE, 2)
+    assert "rescued 1 jobs" in caplog.text
+    late = Settlement(handle.id, claim.jobs[0].claims, Interrupted())
+    assert await backend.settle([late]) == [handle.id]
+    assert (await handle.fetch()).status is JobStatus.COMPLETE

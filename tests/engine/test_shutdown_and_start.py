@@ -1,0 +1,255 @@
+"""How a `Rexecutor` begins and ends, and what becomes of the jobs that run then."""
+
+import asyncio
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rexecutor import (
+    ConfigurationError,
+    DefinitionError,
+    Executor,
+    GlobalBackendError,
+    InMemoryBackend,
+    Job,
+    JobStatus,
+    Rexecutor,
+    RexecutorError,
+    SQLiteBackend,
+    override_global_backend,
+)
+from tests.support import record_of, soon, status_of, until
+
+SECOND = timedelta(seconds=1)
+
+
+class Gated(Executor[str]):
+    """Waits until it is let go."""
+
+    name = "gated"
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self.cancelled = 0
+
+    async def execute(self, job: Job[str]) -> None:
+        self.started.set()
+        try:
+            await self.let_go.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            if job.data != "deaf":
+                raise
+            await self.let_go.wait()
+
+
+async def test_leaving_the_block_waits_for_running_jobs_and_records_them(tmp_path: Path) -> None:
+    gated = Gated()
+
+    async with SQLiteBackend(tmp_path / "jobs.db") as backend:
+        async with Rexecutor(backend).with_executor(gated):
+            handle = await Gated.builder().with_data("x").enqueue(backend=backend)
+            await soon(gated.started.wait())
+            asyncio.get_running_loop().call_later(0.05, gated.let_go.set)
+
+        assert await status_of(backend, handle.id) is JobStatus.COMPLETE
+
+
+async def test_what_is_cut_off_goes_back_with_its_attempt_and_without_an_error() -> None:
+    gated, backend = Gated(), InMemoryBackend()
+    rexecutor = Rexecutor(backend).with_executor(gated)
+    await rexecutor.start()
+    handle = await Gated.builder().with_data("x").enqueue(backend=backend)
+    await soon(gated.started.wait())
+
+    await soon(rexecutor.graceful_shutdown(timeout=timedelta(0)))
+
+    record = await record_of(backend, handle.id)
+    assert (record.status, record.attempt, record.claims, record.errors) == (JobStatus.SCHEDULED, 0, 1, ())
+    assert gated.cancelled == 1
+
+
+async def test_a_thread_that_does_not_end_is_given_back_and_does_not_hold_the_shutdown_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rexecutor.engine.node.GRACE", 0.1)
+    started, let_go = threading.Event(), threading.Event()
+
+    class Hanging(Executor[None]):
+        name = "hanging"
+        blocking = True
+
+        def execute(self, job: Job[None]) -> None:
+            started.set()
+            let_go.wait(30)
+
+    backend = InMemoryBackend()
+    rexecutor = Rexecutor(backend).with_executor(Hanging)
+    await rexecutor.start()
+    handle = await Hanging.builder().enqueue(backend=backend)
+    await until(started.is_set)
+
+    await soon(rexecutor.graceful_shutdown(timeout=timedelta(0)))
+
+    record = await record_of(backend, handle.id)
+    assert (record.status, record.attempt) == (JobStatus.SCHEDULED, 0)
+    let_go.set()
+
+
+async def test_a_second_shutdown_waits_for_the_first_and_a_third_does_nothing() -> None:
+    gated, backend = Gated(), InMemoryBackend()
+    rexecutor = Rexecutor(backend).with_executor(gated)
+    await rexecutor.start()
+    await Gated.builder().with_data("x").enqueue(backend=backend)
+    await soon(gated.started.wait())
+
+    first = asyncio.ensure_future(rexecutor.graceful_shutdown())
+    second = asyncio.ensure_future(rexecutor.graceful_shutdown())
+    await asyncio.wait((first, second), timeout=0.05)
+    assert not first.done()
+    assert not second.done()
+    gated.let_go.set()
+    await soon(asyncio.gather(first, second))
+
+    await soon(rexecutor.graceful_shutdown())
+
+
+async def test_after_a_shutdown_nothing_of_it_is_left(tmp_path: Path) -> None:
+    tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
+
+    async with Rexecutor(SQLiteBackend(tmp_path / "jobs.db")).with_executor(Gated):
+        pass
+
+    assert asyncio.all_tasks() == tasks
+    left = [thread.name for thread in set(threading.enumerate()) - threads if thread.name.startswith("rexecutor")]
+    assert left == []
+
+
+async def test_it_opens_a_backend_that_is_not_open_and_closes_what_it_opened(tmp_path: Path) -> None:
+    mine = SQLiteBackend(tmp_path / "mine.db")
+    theirs = SQLiteBackend(tmp_path / "theirs.db")
+
+    async with Rexecutor(theirs):
+        assert theirs.is_open
+    async with mine:
+        async with Rexecutor(mine):
+            pass
+        assert mine.is_open
+
+    assert not theirs.is_open
+
+
+async def test_it_can_be_started_again_after_it_has_ended() -> None:
+    rexecutor = Rexecutor(InMemoryBackend())
+
+    async with rexecutor:
+        pass
+    async with rexecutor:
+        assert rexecutor.is_running
+
+
+async def test_a_second_start_is_refused() -> None:
+    async with Rexecutor(InMemoryBackend()) as rexecutor:
+        with pytest.raises(RexecutorError, match="runs already"):
+            await rexecutor.start()
+        with pytest.raises(RexecutorError, match="before the start"):
+            rexecutor.with_executor(Gated)
+
+
+async def test_two_in_one_process_share_a_store_as_two_nodes() -> None:
+    backend = InMemoryBackend()
+    first, second = Gated(), Gated()
+
+    async with (
+        Rexecutor(backend, max_concurrency=1).with_executor(first),
+        Rexecutor(backend, max_concurrency=1).with_executor(second),
+    ):
+        handles = [await Gated.builder().with_data("x").enqueue(backend=backend) for _ in range(2)]
+        await soon(first.started.wait())
+        await soon(second.started.wait())
+        first.let_go.set()
+        second.let_go.set()
+        for handle in handles:
+            assert (await soon(handle.wait())).status is JobStatus.COMPLETE
+
+
+def test_executors_of_one_name_are_refused() -> None:
+    class Other(Executor[int]):
+        name = "gated"
+
+        async def execute(self, job: Job[int]) -> None: ...
+
+    with pytest.raises(DefinitionError, match="gated: two executors have this name"):
+        Rexecutor(InMemoryBackend()).with_executor(Gated()).with_executor(Other)
+
+
+def test_an_executor_that_needs_arguments_must_be_an_instance() -> None:
+    class Needy(Executor[int]):
+        name = "needy"
+
+        def __init__(self, gateway: object) -> None: ...
+
+        async def execute(self, job: Job[int]) -> None: ...
+
+    with pytest.raises(DefinitionError, match="give an instance"):
+        Rexecutor(InMemoryBackend()).with_executor(Needy)
+
+
+@pytest.mark.parametrize("wrong", [int, "Gated", None, object()])
+def test_what_is_no_executor_is_refused(wrong: Any) -> None:
+    with pytest.raises(DefinitionError, match="an Executor class or an instance"):
+        Rexecutor(InMemoryBackend()).with_executor(wrong)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"max_concurrency": 0}, {"max_concurrency": True}, {"lease": SECOND / 2}, {"lease": 30}]
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="expected"):
+        Rexecutor(InMemoryBackend(), **settings)
+
+
+async def test_the_global_backend_holds_until_its_rexecutor_has_ended() -> None:
+    gated, backend = Gated(), InMemoryBackend()
+    gated.let_go.set()
+
+    async with Rexecutor(backend).with_executor(gated).set_global_backend():
+        handle = await Gated.builder().with_data("x").enqueue()
+        with pytest.raises(GlobalBackendError, match="set already"):
+            Rexecutor(InMemoryBackend()).set_global_backend()
+        await soon(handle.wait())
+
+    with pytest.raises(GlobalBackendError, match="no backend"):
+        await Gated.builder().with_data("x").enqueue()
+
+
+async def test_an_override_holds_for_its_block_alone() -> None:
+    backend = InMemoryBackend()
+
+    with override_global_backend(backend):
+        handle = await Gated.builder().with_data("x").enqueue()
+
+    assert await status_of(backend, handle.id) is JobStatus.SCHEDULED
+    with pytest.raises(GlobalBackendError):
+        await Gated.builder().with_data("x").enqueue()
+
+
+async def test_a_global_backend_that_never_started_is_let_go_by_a_shutdown() -> None:
+    rexecutor = Rexecutor(InMemoryBackend()).set_global_backend()
+
+    await rexecutor.graceful_shutdown()
+
+    with pytest.raises(GlobalBackendError):
+        await Gated.builder().with_data("x").enqueue()
+
+
+async def test_signals_can_only_be_awaited_in_the_main_thread() -> None:
+    def elsewhere() -> None:
+        with pytest.raises(ConfigurationError, match="main thread"):
+            asyncio.run(Rexecutor(InMemoryBackend()).run_until_signal())
+
+    await asyncio.to_thread(elsewhere)

@@ -1,0 +1,60 @@
+"""A worker process for fault tests: `python -m tests.faults.worker FILE HISTORY [LEASE_SECONDS]`."""
+
+import asyncio
+import contextlib
+import random  # noqa: TID251 - spreads the lengths of jobs
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from rexecutor import Executor, Job, Rexecutor, SQLiteBackend
+from rexecutor.backend.base import Claim, Demand
+from rexecutor.job import JobId, NodeId
+from tests.faults.history import History
+
+
+class Watched(SQLiteBackend):
+    """Remembers the number of each claim, which a job itself does not know."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.claims: dict[JobId, int] = {}
+
+    async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
+        claim = await super().claim(demand, node_id)
+        self.claims |= {record.id: record.claims for record in claim.jobs}
+        return claim
+
+
+class Traced(Executor[str]):
+    """Writes when it starts and ends. Its data says what it does between: some milliseconds, `hang`, or `deaf` to hang and not be cancelled."""
+
+    name = "traced"
+    max_concurrency = 20
+
+    def __init__(self, note: Callable[[str, JobId], None]) -> None:
+        self._note = note
+
+    async def execute(self, job: Job[str]) -> None:
+        self._note("start", job.id)
+        if job.data == "hang":
+            await asyncio.Event().wait()
+        while job.data == "deaf":
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        await asyncio.sleep(float(job.data) * random.random() / 1000)  # noqa: S311, TID251
+        self._note("end", job.id)
+
+
+def main() -> None:
+    """Work until a signal."""
+    path, history = Path(sys.argv[1]), History(Path(sys.argv[2]))
+    lease = timedelta(seconds=float(sys.argv[3]) if len(sys.argv) > 3 else 30)
+    backend = Watched(path)
+    traced = Traced(lambda what, job_id: history.write(what, job_id, backend.claims[job_id]))
+    asyncio.run(Rexecutor(backend, lease=lease).with_executor(traced).run_until_signal())
+
+
+if __name__ == "__main__":
+    main()

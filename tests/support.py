@@ -1,0 +1,39 @@
+"""What several test modules need."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from rexecutor.backend.base import Backend
+from rexecutor.job import JobId, JobRecord
+from rexecutor.status import JobStatus
+from rexecutor.where import IdIn
+
+T = TypeVar("T")
+
+
+async def soon(work: Awaitable[T], seconds: float = 20) -> T:
+    """Await the work, but never for ever."""
+    async with asyncio.timeout(seconds):  # noqa: TID251 - a deadline in real time, whatever the test's clock says
+        return await work
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Let the loop and other threads go on until the condition holds."""
+
+    async def wait() -> None:
+        while not condition():
+            await asyncio.to_thread(lambda: None)  # gives way to threads as well
+
+    await soon(wait(), seconds)
+
+
+async def record_of(backend: Backend, job_id: JobId) -> JobRecord:
+    """Answer what the store holds."""
+    (record,) = await backend.query(IdIn(frozenset({job_id})))
+    return record
+
+
+async def status_of(backend: Backend, job_id: JobId) -> JobStatus:
+    """Answer the job's status."""
+    return (await record_of(backend, job_id)).status
