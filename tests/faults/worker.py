@@ -28,7 +28,10 @@ class Watched(SQLiteBackend):
 
 
 class Traced(Executor[str]):
-    """Writes when it starts and ends. Its data says what it does between: some milliseconds, `hang`, or `deaf` to hang and not be cancelled."""
+    """Writes when it starts and ends.
+
+    Its data says what it does between: some milliseconds, `hang`, or `deaf` to hang and not be cancelled.
+    """
 
     name = "traced"
     max_concurrency = 20

@@ -8,7 +8,7 @@ import msgspec
 
 from rexecutor.where import And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
 
-_SMALLEST_ID, _LARGEST_ID = -(2**63), 2**63 - 1
+SMALLEST_ID, LARGEST_ID = -(2**63), 2**63 - 1
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ def _compile(where: Where, is_member: Callable[[str, str], str], parameters: dic
         case Everything():
             return "(1 = 1)"
         case IdIn(ids):
-            return member("id", sorted(job_id for job_id in ids if _SMALLEST_ID <= job_id <= _LARGEST_ID))
+            return member("id", sorted(job_id for job_id in ids if SMALLEST_ID <= job_id <= LARGEST_ID))
         case StatusIn(statuses):
             return member("status", sorted(statuses))
         case ExecutorIn(names):

@@ -7,11 +7,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from rexecutor.backend.sql import migrations
-from rexecutor.errors import BackendError, ConfigurationError, SchemaError
+from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
 
 OLDEST: Final = (3, 38, 0)
 BUSY_SECONDS: Final = 5.0
 _WAL_TRIES: Final = 50
+_ADVICE: Final = {
+    sqlite3.SQLITE_BUSY: f"another process held the file's lock for {BUSY_SECONDS:.0f} s; try again",
+    sqlite3.SQLITE_READONLY: "the file or its folder is read-only; allow this process to write both",
+    sqlite3.SQLITE_CANTOPEN: "check the path and its permissions",
+    sqlite3.SQLITE_NOTADB: "the file is not an SQLite database; give another path",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
+    sqlite3.SQLITE_FULL: "the disk is full; make room",
+    sqlite3.SQLITE_PERM: "check the file's permissions",
+}
 _PACKAGE: Final = "rexecutor.backend.sqlite"
 
 
@@ -70,26 +79,28 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def translated(path: Path) -> Generator[None]:
-    """Turn SQLite's exceptions into ours, with the file's name and what to do."""
+    """Turn the driver's exceptions into ours, with the file's name and what to do."""
     try:
         yield
-    except sqlite3.Error as error:
-        raise explained(path, error) from error
+    except Exception as error:
+        known = explained(path, error)
+        if known is error:
+            raise
+        raise known from error
 
 
-def explained(path: Path, error: sqlite3.Error) -> BackendError:
-    """Answer our error for SQLite's."""
-    code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    advice = {
-        sqlite3.SQLITE_BUSY: f"another process held the file's lock for {BUSY_SECONDS:.0f} s; try again",
-        sqlite3.SQLITE_READONLY: "the file or its folder is read-only; allow this process to write both",
-        sqlite3.SQLITE_CANTOPEN: "check the path and its permissions",
-        sqlite3.SQLITE_NOTADB: "the file is not an SQLite database; give another path",
-        sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
-        sqlite3.SQLITE_FULL: "the disk is full; make room",
-        sqlite3.SQLITE_PERM: "check the file's permissions",
-    }.get(code)
-    return BackendError(f"{path}: {error}" + (f": {advice}" if advice else ""))
+def explained(path: Path, error: Exception) -> RexecutorError:
+    """Answer our error for SQLite's, or for a value that SQLite cannot take; ours are answered as they are."""
+    if isinstance(error, RexecutorError):
+        return error
+    if not isinstance(error, sqlite3.Error):
+        advice = "a value that SQLite cannot store"
+        known = BackendError(f"{path}: {advice}: {type(error).__name__}: {error}")
+    else:
+        advice = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        known = BackendError(f"{path}: {error}" + (f": {advice}" if advice else ""))
+    known.__cause__ = error
+    return known
 
 
 @contextmanager

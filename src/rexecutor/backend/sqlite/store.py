@@ -14,7 +14,7 @@ import msgspec
 from rexecutor import rules
 from rexecutor.backend.base import CancelRequest, Claim, Count, Demand, Heartbeat, Node
 from rexecutor.backend.sql import statement
-from rexecutor.backend.sql.where import compile_where
+from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID, compile_where
 from rexecutor.backend.sqlite.rows import STATUSES, changed_row, moment, new_rows, read_claimed, read_row, stored
 from rexecutor.errors import JobNotFoundError
 from rexecutor.job import JobId, JobRecord, Limits, NewJob, NodeId
@@ -113,7 +113,9 @@ def query(connection: sqlite3.Connection, where: Where, limit: int, after: JobId
     """Answer a page of jobs."""
     compiled = compile_where(where, _is_member)
     text = statement("rexecutor.backend.sqlite", "select_jobs").replace("/* where */", compiled.text)
-    first = -(2**63) if after is None else after
+    if after is not None and after > LARGEST_ID:
+        return []
+    first = SMALLEST_ID if after is None else max(after, SMALLEST_ID)
     rows = connection.execute(text, compiled.parameters | {"after": first, "limit": limit})
     return [read_row(row) for row in rows]
 
@@ -172,7 +174,7 @@ def retire(connection: sqlite3.Connection, node_id: NodeId) -> None:
 
 
 def _fetch(connection: sqlite3.Connection, job_id: JobId) -> JobRecord | None:
-    if not -(2**63) <= job_id < 2**63:
+    if not SMALLEST_ID <= job_id <= LARGEST_ID:
         return None
     row = _execute(connection, "select_job", id=job_id).fetchone()
     return None if row is None else read_row(row)

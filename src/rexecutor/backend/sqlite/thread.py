@@ -88,8 +88,7 @@ class SqlThread:
             prepare(connection)
         except BaseException as error:  # noqa: BLE001 - goes to the caller
             connection.close()
-            known = explained(self._path, error) if isinstance(error, sqlite3.Error) else error
-            _call(loop, _fail, opened, known)
+            _call(loop, _fail, opened, explained(self._path, error) if isinstance(error, Exception) else error)
             return
         _call(loop, opened.set_result, None)
         while batch := self._next_batch():
@@ -123,10 +122,8 @@ class SqlThread:
             for request in batch:
                 request.error = request.error or error
         for request in batch:
-            if isinstance(request.error, sqlite3.Error):
-                cause = request.error
-                request.error = explained(self._path, cause)
-                request.error.__cause__ = cause
+            if isinstance(request.error, Exception):
+                request.error = explained(self._path, request.error)
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         """Write the log back into the file between transactions, where no other connection holds it."""
