@@ -20,7 +20,7 @@ demo: $(READY)  ## run the main job: 1,000 and more real files through two worke
 	$(BIN)/rexecutor demo
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## ruff, basedpyright (strict) and the layers
 	$(BIN)/ruff format --check .

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeAlias
 
+import msgspec
+
 from rexecutor.backoff import LONGEST
 from rexecutor.errors import ConfigurationError
 from rexecutor.job import JobError, JobId, NodeId
@@ -98,9 +100,11 @@ Change: TypeAlias = Outcome | Claimed | Lost | CancelAsked | Rerun
 """All that changes a status."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """An outcome on its way to the store, with the fence: it counts only for this claim of this job."""
+class Settlement(msgspec.Struct, frozen=True):
+    """An outcome on its way to the store, with the fence: it counts only for this claim of this job.
+
+    A msgspec struct and not a dataclass for the same reason as `JobRecord`.
+    """
 
     job_id: JobId
     claims: int
