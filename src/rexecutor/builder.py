@@ -1,9 +1,11 @@
 """How a job is described and enqueued: an immutable builder, one call a setting."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, overload
+
+import msgspec
+from msgspec.structs import replace
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend
@@ -23,8 +25,7 @@ class _Missing:
 _MISSING: Final = _Missing()
 
 
-@dataclass(frozen=True, slots=True)
-class JobBuilder(Generic[Data, Metadata]):
+class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
     """One job before it is enqueued. Each method answers a changed copy; wrong input fails at once."""
 
     executor: type[Executor[Data, Metadata]]

@@ -17,7 +17,7 @@ from rexecutor.errors import JobNotFoundError
 from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Change, Claimed, Interrupted, Lost, Rerun, Settlement
 from rexecutor.status import JobStatus
-from rexecutor.where import Where
+from rexecutor.where import IdIn, Where
 
 
 class InMemoryBackend(Backend):
@@ -113,10 +113,12 @@ class InMemoryBackend(Backend):
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Answer jobs in the order of their ids."""
         with self._lock:
+            records = self._records
+            asked = (
+                [records[key] for key in where.ids if key in records] if isinstance(where, IdIn) else records.values()
+            )
             found = [
-                record
-                for record in self._records.values()
-                if (after is None or record.id > after) and rules.matches(where, record)
+                record for record in asked if (after is None or record.id > after) and rules.matches(where, record)
             ]
         return sorted(found, key=attrgetter("id"))[:limit]
 

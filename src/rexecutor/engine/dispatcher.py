@@ -93,12 +93,13 @@ class Dispatcher:
         return claim
 
     def _hand_over(self, jobs: Collection[JobRecord]) -> None:
-        for record in jobs:
-            if self._stop.is_set():
+        if self._stop.is_set():
+            for record in jobs:
                 self._settler.put(Settlement(record.id, record.claims, Interrupted()))
-            else:
+        elif jobs:
+            for record in jobs:
                 self._slots.take(record.executor)
-                self._runner.start(record)
+            self._runner.start(jobs)
 
     async def _hint(self, claim: Claim, since: int) -> None:
         clock = self._backend.clock

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, assert_never, cast
+
+import msgspec
 
 from rexecutor.backend.base import CancelRequest
 from rexecutor.backoff import DEFAULT_BACKOFF, clamp
@@ -33,8 +35,7 @@ class Stop(Enum):
     LEASE_LOST = auto()
 
 
-@dataclass(slots=True, eq=False)
-class Running:
+class Running(msgspec.Struct, eq=False):
     """A job whose code runs, or is about to."""
 
     record: JobRecord
@@ -70,6 +71,7 @@ class Runner:
         self._settle = settle
         self._ended = ended
         self._running: dict[JobId, Running] = {}
+        self._tells_jobs = False
         self._threads = Threads()
         self._deadlines = Deadlines(clock, self._expire)
         self._idle = asyncio.Event()
@@ -80,12 +82,15 @@ class Runner:
         """The jobs whose code runs."""
         return self._running.keys()
 
-    def start(self, record: JobRecord) -> None:
-        """Run the job in a task of its own, and so in a context of its own."""
-        running = Running(record, *self._executors[record.executor])
-        self._running[record.id] = running
+    def start(self, records: Iterable[JobRecord]) -> None:
+        """Run each job in a task of its own, and so in a context of its own."""
+        create_task = asyncio.get_running_loop().create_task
+        self._tells_jobs = wants_jobs()
         self._idle.clear()
-        running.task = asyncio.get_running_loop().create_task(self._run(running))
+        for record in records:
+            running = Running(record, *self._executors[record.executor])
+            self._running[record.id] = running
+            running.task = create_task(self._run(running))
 
     def cancel(self, requests: Iterable[CancelRequest]) -> None:
         """Tell jobs that somebody asked to cancel them."""
@@ -134,7 +139,7 @@ class Runner:
         self._ended(record.executor)
 
     async def _attempt(self, running: Running, record: JobRecord, executor: AnyExecutor) -> Outcome:
-        if wants_jobs():
+        if self._tells_jobs:
             self._emit(JobStarted(record.id, record.executor, record.attempt))
         running.job = job = decode(running.codecs, record)
         timeout = executor.timeout(job)
@@ -207,7 +212,7 @@ class Runner:
         record = running.record
         running.is_settled = True
         self._settle(Settlement(record.id, record.claims, outcome))
-        if wants_jobs() or not isinstance(outcome, Complete | Snooze):
+        if self._tells_jobs or not isinstance(outcome, Complete | Snooze):
             is_final = isinstance(outcome, Failed) and record.attempt >= record.max_attempts
             self._emit(JobEnded(record.id, record.executor, record.attempt, outcome, is_final))
 

@@ -17,9 +17,13 @@ _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
 _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
 
 
-def stored(moment: datetime | None) -> int | None:
+def stored(moment: datetime) -> int:
     """Answer the moment as the store holds it: microseconds since 1970."""
-    return None if moment is None else (moment - EPOCH) // _MICROSECOND
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def _stored_or_none(moment: datetime | None) -> int | None:
+    return None if moment is None else stored(moment)
 
 
 def moment(micros: int) -> datetime:
@@ -67,6 +71,7 @@ def read_claimed(row: Sequence[Any], node: NodeId, attempted_at: datetime) -> Jo
     The hot path: a third of the columns saves a third of the time.
     """
     try:
+        inserted_at = EPOCH + timedelta(microseconds=row[12])
         return JobRecord(
             row[0],
             row[1],
@@ -83,8 +88,8 @@ def read_claimed(row: Sequence[Any], node: NodeId, attempted_at: datetime) -> Jo
             row[11],
             node,
             None,
-            EPOCH + timedelta(microseconds=row[12]),
-            EPOCH + timedelta(microseconds=row[13]),
+            inserted_at,
+            inserted_at if row[13] == row[12] else EPOCH + timedelta(microseconds=row[13]),
             attempted_at,
         )
     except _UNREADABLE as error:
@@ -130,21 +135,13 @@ def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
 def new_rows(jobs: Iterable[NewJob], now: datetime) -> list[tuple[Any, ...]]:
     """Answer the parameters of `insert_job` for each job."""
     now_stored = stored(now)
-    return [
-        (
-            job.executor,
-            job.data,
-            job.metadata,
-            job.max_attempts,
-            job.priority,
-            msgspec.json.encode(job.tags).decode() if job.tags else "[]",
-            now_stored,
-            stored(due),
-            due <= now,
-        )
-        for job in jobs
-        for due in (now + job.delay if job.scheduled_at is None else job.scheduled_at,)
-    ]
+    rows: list[tuple[Any, ...]] = []
+    for job in jobs:
+        due = now_stored + job.delay // _MICROSECOND if job.scheduled_at is None else stored(job.scheduled_at)
+        tags = msgspec.json.encode(job.tags).decode() if job.tags else "[]"
+        fixed = (job.executor, job.data, job.metadata, job.max_attempts, job.priority, tags)
+        rows.append((*fixed, now_stored, due, due <= now_stored))
+    return rows
 
 
 def changed_row(record: JobRecord) -> Mapping[str, Any]:
@@ -160,7 +157,7 @@ def changed_row(record: JobRecord) -> Mapping[str, Any]:
         "node": record.node,
         "cancel_reason": record.cancel_reason,
         "scheduled_at": stored(record.scheduled_at),
-        "completed_at": stored(record.completed_at),
-        "cancelled_at": stored(record.cancelled_at),
-        "discarded_at": stored(record.discarded_at),
+        "completed_at": _stored_or_none(record.completed_at),
+        "cancelled_at": _stored_or_none(record.cancelled_at),
+        "discarded_at": _stored_or_none(record.discarded_at),
     }
