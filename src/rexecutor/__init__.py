@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rexecutor.backoff import Jitter as Jitter
     from rexecutor.builder import JobBuilder as JobBuilder
     from rexecutor.builder import enqueue_many as enqueue_many
-    from rexecutor.connect import connect as connect
     from rexecutor.errors import BackendClosedError as BackendClosedError
     from rexecutor.errors import BackendError as BackendError
     from rexecutor.errors import ConfigurationError as ConfigurationError
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from rexecutor.outcome import Snooze as Snooze
     from rexecutor.rexecutor import Rexecutor as Rexecutor
     from rexecutor.status import JobStatus as JobStatus
+    from rexecutor.url import connect as connect
 
 _HOMES = {
     "rexecutor.backend.base": ("Backend",),
@@ -48,7 +48,7 @@ _HOMES = {
     "rexecutor.backend.sqlite": ("SQLiteBackend",),
     "rexecutor.backoff": ("BackoffStrategy", "Jitter"),
     "rexecutor.builder": ("JobBuilder", "enqueue_many"),
-    "rexecutor.connect": ("connect",),
+    "rexecutor.url": ("connect",),
     "rexecutor.errors": (
         "BackendClosedError",
         "BackendError",

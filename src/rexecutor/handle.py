@@ -7,7 +7,7 @@ from typing import Final, Generic
 from rexecutor.backend.base import Backend
 from rexecutor.errors import JobNotFoundError
 from rexecutor.executor import Executor, codecs_of, decode
-from rexecutor.job import Data, Disposition, Job, JobId, Metadata, checked_reason
+from rexecutor.job import Data, Disposition, Job, JobId, Metadata
 from rexecutor.status import JobStatus
 from rexecutor.where import IdIn
 
@@ -65,12 +65,9 @@ class JobHandle(Generic[Data, Metadata]):
         Answers the status after that. A job that has ended stays as it is.
 
         Raises:
-            InvalidJobError: The reason cannot be stored.
             JobNotFoundError: It is no longer stored.
         """
-        name = self.executor.name
-        reason = checked_reason(name, reason, self.backend.limits)
-        return await self.backend.cancel(self.id, reason, executor=name)
+        return await self.backend.cancel(self.id, reason, executor=self.executor.name)
 
     async def rerun(self) -> None:
         """Run the ended job once more, at once; one more attempt is allowed where none is left.

@@ -166,17 +166,6 @@ def checked_priority(executor: str, priority: int) -> int:
     return _in_range(executor, "priority", priority, 0, MOST_PRIORITY)
 
 
-def checked_reason(executor: str, reason: str, limits: Limits) -> str:
-    """Answer the reason of a cancel, or raise an `InvalidJobError` when no store may hold it."""
-    if not isinstance(reason, str) or not is_storable(reason):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
-        raise InvalidJobError(f"{executor}: the reason {reason!r} is no str, or holds a NUL or a lone surrogate")
-    if len(reason) > limits.error_text:
-        raise InvalidJobError(
-            f"{executor}: a reason of {len(reason):,} characters, at most {limits.error_text:,} are allowed"
-        )
-    return reason
-
-
 def is_storable(text: str) -> bool:
     """Whether every store takes the text: it holds no NUL and no lone surrogate."""
     return "\0" not in text and (text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text))
@@ -191,3 +180,15 @@ def _in_range(executor: str, what: str, value: object, low: int, high: int) -> i
     if type(value) is not int or not low <= value <= high:
         raise InvalidJobError(f"{executor}: {what} is {value!r}, a whole number from {low} to {high:,} expected")
     return value
+
+
+def storable(text: str, most: int) -> str:
+    """Answer the text as every store takes it: no NUL, no lone surrogate, at most `most` characters.
+
+    What is longer loses its middle.
+    """
+    if len(text) > most:
+        gap = f"\n… {len(text) - most:,} characters left out …\n"
+        kept = max(most - len(gap), 0)
+        text = (text[: kept - kept // 2] + gap + text[len(text) - kept // 2 :])[:most]
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

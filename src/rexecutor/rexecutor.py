@@ -138,11 +138,11 @@ class Rexecutor:
             ConfigurationError: Signals cannot be caught here.
             RexecutorError: A duty of the node has ended unexpectedly.
         """
-        if self._node is None:
-            await self.start()
-        node = self._node
-        assert node is not None  # noqa: S101 - start has set it
-        with Signals() as signals:
+        with Signals() as signals:  # before the start, so that no signal finds claimed jobs and nobody to catch it
+            if self._node is None:
+                await self.start()
+            node = self._node
+            assert node is not None  # noqa: S101 - start has set it
             await signals.first_or(node.ended())
             signals.on_second(self._hurry.set)
             await self.graceful_shutdown()

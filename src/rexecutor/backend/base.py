@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from rexecutor.clock import Clock, SystemClock
-from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.outcome import Settlement
+from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
+from rexecutor.outcome import CancelAsked, Rerun, Settlement
 from rexecutor.status import JobStatus
 from rexecutor.where import Where
 
@@ -228,23 +228,37 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job as `rules.transition` says; answer its status after that. Wakes those who wait for a rerun.
+
+        Raises:
+            JobNotFoundError: There is no such job (of that executor, where one is given).
+            JobStateError: Its status does not allow the change.
+            BackendError: The store failed; whether it was done is not known.
+        """
+
     async def cancel(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:
-        """Change the job by `CancelAsked`; answer its status after that. An ended job stays as it is.
+        """Cancel the job: at once while it waits; while it runs its node is told, at its next heartbeat.
+
+        Answers the status after that. An ended job stays as it is. Of the reason `Limits.error_text` characters are
+        kept, without NUL characters and lone surrogates.
 
         Raises:
             JobNotFoundError: There is no such job (of that executor, where one is given).
             BackendError: The store failed; repeat it.
         """
+        asked = CancelAsked(storable(reason, self.limits.error_text))
+        return await self.change(job_id, asked, executor=executor)
 
-    @abstractmethod
     async def rerun(self, job_id: JobId, *, executor: str | None = None) -> None:
-        """Change the job by `Rerun`, and wake those who wait for it.
+        """Run the ended job once more, at once.
 
         Raises:
             JobNotFoundError: There is no such job (of that executor, where one is given).
             JobStateError: The job has not ended.
             BackendError: The store failed; whether it was done is not known.
         """
+        await self.change(job_id, Rerun(), executor=executor)
 
     @abstractmethod
     def heart(self) -> Heart:

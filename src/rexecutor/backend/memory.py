@@ -128,13 +128,13 @@ class InMemoryBackend(Backend):
             counts = Counter((record.executor, record.status) for record in self._records.values())
         return [Count(executor, status, counts[executor, status]) for executor, status in sorted(counts)]
 
-    async def cancel(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:
-        """Cancel a job, or ask for it; atomic."""
-        return self._change_one(job_id, executor, CancelAsked(reason)).status
-
-    async def rerun(self, job_id: JobId, *, executor: str | None = None) -> None:
-        """Bring an ended job back; atomic."""
-        self._change_one(job_id, executor, Rerun())
+    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job; atomic."""
+        with self._changing() as now:
+            record = self._records.get(job_id)
+            if record is None or executor not in (None, record.executor):
+                raise JobNotFoundError.of(job_id, executor)
+            return self._change(record, change, now).status
 
     def heart(self) -> Heart:
         """Answer a heart that shares this store."""
@@ -178,13 +178,6 @@ class InMemoryBackend(Backend):
         self._records[record.id] = record
         if record.status.is_waiting:
             insort(self._queues[record.executor], record, key=rules.claim_order)
-
-    def _change_one(self, job_id: JobId, executor: str | None, change: Change) -> JobRecord:
-        with self._changing() as now:
-            record = self._records.get(job_id)
-            if record is None or executor not in (None, record.executor):
-                raise JobNotFoundError.of(job_id, executor)
-            return self._change(record, change, now)
 
     def _executing(self) -> list[JobRecord]:
         return [record for record in self._records.values() if record.status is JobStatus.EXECUTING]

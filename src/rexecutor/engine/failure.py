@@ -3,12 +3,12 @@
 import traceback
 from datetime import datetime
 
-from rexecutor.job import ErrorKind, JobError
+from rexecutor.job import ErrorKind, JobError, storable
 
 
 def job_error(kind: ErrorKind, type_name: str, details: str, *, attempt: int, now: datetime, most: int) -> JobError:
     """Answer an error that every store takes: no NUL, no lone surrogate, at most `most` characters of details."""
-    return JobError(attempt, kind, _storable(type_name, 256), _storable(details, most), now)
+    return JobError(attempt, kind, storable(type_name, 256), storable(details, most), now)
 
 
 def error_of(error: BaseException, kind: ErrorKind, *, attempt: int, now: datetime, most: int) -> JobError:
@@ -23,11 +23,3 @@ def _details(error: BaseException) -> str:
         return "".join(lines)
     except Exception as another:  # noqa: BLE001 - an exception's own methods may raise anything
         return f"{type(error).__name__} (it could not be shown: {type(another).__name__})"
-
-
-def _storable(text: str, most: int) -> str:
-    if len(text) > most:
-        gap = f"\n… {len(text) - most:,} characters left out …\n"
-        kept = max(most - len(gap), 0)
-        text = (text[: kept - kept // 2] + gap + text[len(text) - kept // 2 :])[:most]
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

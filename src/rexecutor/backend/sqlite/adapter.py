@@ -16,7 +16,7 @@ from rexecutor.backend.sqlite.thread import SqlThread
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.outcome import Settlement
+from rexecutor.outcome import CancelAsked, Rerun, Settlement
 from rexecutor.status import JobStatus
 from rexecutor.where import Where
 
@@ -143,20 +143,16 @@ class SQLiteBackend(Backend):
         """Count the jobs; reads the whole table, beside the writer."""
         return await self._reader.run(store.count)
 
-    async def cancel(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:
-        """Cancel a job, or ask for it."""
-        return await self._change(
-            lambda connection, now: store.cancel(connection, job_id, executor, reason, now, self.limits)
-        )
+    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job."""
 
-    async def rerun(self, job_id: JobId, *, executor: str | None = None) -> None:
-        """Bring an ended job back."""
+        def work(connection: sqlite3.Connection, now: datetime) -> tuple[JobStatus, list[str]]:
+            status = store.change(connection, job_id, change, executor, now, self.limits)
+            return status, store.doorbells(connection, now)
 
-        def work(connection: sqlite3.Connection, now: datetime) -> list[str]:
-            store.rerun(connection, job_id, executor, now, self.limits)
-            return store.doorbells(connection, now)
-
-        self._wake(await self._change(work))
+        status, doorbells = await self._change(work)
+        self._wake(doorbells)
+        return status
 
     def heart(self) -> Heart:
         """Answer a heart with a connection of its own."""

@@ -130,22 +130,19 @@ def count(connection: sqlite3.Connection) -> list[Count]:
     return [Count(row[0], STATUSES[row[1]], row[2]) for row in rows if row[1] in STATUSES]
 
 
-def cancel(
+def change(
     connection: sqlite3.Connection,
     job_id: JobId,
+    change: CancelAsked | Rerun,
     executor: str | None,
-    reason: str,
     now: datetime,
     limits: Limits,
 ) -> JobStatus:
-    """Cancel a job, or ask for it; answer its status after that."""
-    record = _require(connection, job_id, executor)
-    return _change(connection, record, CancelAsked(reason), now, limits).status
-
-
-def rerun(connection: sqlite3.Connection, job_id: JobId, executor: str | None, now: datetime, limits: Limits) -> None:
-    """Bring an ended job back."""
-    _change(connection, _require(connection, job_id, executor), Rerun(), now, limits)
+    """Change one job; answer its status after that."""
+    record = _fetch(connection, job_id)
+    if record is None or executor not in (None, record.executor):
+        raise JobNotFoundError.of(job_id, executor)
+    return _change(connection, record, change, now, limits).status
 
 
 def beat(connection: sqlite3.Connection, node: Node, doorbell: str | None, now: datetime, limits: Limits) -> Heartbeat:
@@ -178,13 +175,6 @@ def _fetch(connection: sqlite3.Connection, job_id: JobId) -> JobRecord | None:
         return None
     row = _execute(connection, "select_job", id=job_id).fetchone()
     return None if row is None else read_row(row)
-
-
-def _require(connection: sqlite3.Connection, job_id: JobId, executor: str | None) -> JobRecord:
-    record = _fetch(connection, job_id)
-    if record is None or executor not in (None, record.executor):
-        raise JobNotFoundError.of(job_id, executor)
-    return record
 
 
 def _change(

@@ -1,0 +1,75 @@
+"""The commands put together, and what becomes of their errors."""
+
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Final
+
+import typer
+
+from rexecutor.cli.demo.command import demo
+from rexecutor.cli.failure import FailedError, MisusedError, report
+from rexecutor.cli.jobs import jobs
+from rexecutor.cli.stats import stats
+from rexecutor.cli.worker import worker
+from rexecutor.errors import RexecutorError
+
+FAILED: Final = 1
+MISUSED: Final = 2
+
+app = typer.Typer(
+    name="rexecutor",
+    help="Durable background jobs: run workers, look at jobs, cancel and rerun them.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(demo)
+app.command()(worker)
+app.add_typer(jobs)
+app.command()(stats)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; answer its exit status. An error is said in three lines at most, on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # else an ASCII terminal would end a command by a UnicodeEncodeError
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _invoke(arguments or ["--help"])
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        report(error.format_message(), hint=_hint(error))
+        return error.exit_code
+    except MisusedError as error:
+        report(str(error))
+        return MISUSED
+    except (RexecutorError, FailedError) as error:
+        report(str(error))
+        return FAILED
+    except OSError as error:
+        _drop_output()
+        if not isinstance(error, BrokenPipeError):  # else the reader, such as `head`, has what it wanted
+            report(str(error))
+        return FAILED
+    return status if arguments else MISUSED
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    command = typer.main.get_command(app)
+    answer: object = command.main(list(arguments), prog_name="rexecutor", standalone_mode=False)
+    return answer if isinstance(answer, int) else 0
+
+
+def _drop_output() -> None:
+    """Forget what standard output cannot take: the interpreter would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _hint(error: typer.TyperException) -> str | None:
+    """Answer where to read on; a usage error of Typer's knows the command that it is about."""
+    path: object = getattr(getattr(error, "ctx", None), "command_path", None)
+    return f"try: {path} --help" if isinstance(path, str) else None

@@ -1,0 +1,130 @@
+"""What the demo has to show for itself, from the store, the history and a direct computation."""
+
+import multiprocessing
+import os
+import signal
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from rexecutor.cli.demo.findings import Findings, examined
+from rexecutor.cli.demo.history import Ended, Entry, Started
+from rexecutor.cli.demo.work import SourceFile
+from rexecutor.job import ErrorKind, JobId, JobRecord
+from rexecutor.status import JobStatus
+
+_CHUNK: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All that is known once the workers have ended."""
+
+    jobs: Mapping[JobId, SourceFile]
+    """What was enqueued."""
+    records: Mapping[JobId, JobRecord]
+    """What the store holds of it."""
+    history: Sequence[Entry]
+    """What the workers wrote down."""
+    truth: Mapping[str, Findings]
+    """What the files hold, computed directly."""
+    seconds: float
+    """From the enqueue until the last job had ended."""
+
+    def figures(self) -> dict[str, int | float]:
+        """Answer the figures by the names under which they are printed."""
+        statuses = Counter(record.status for record in self.records.values())
+        starts = Counter(entry.id for entry in self.history if isinstance(entry, Started))
+        ended = sum(record.status.has_ended for record in self.records.values())
+        return {
+            "enqueued": len(self.jobs),
+            "complete": statuses[JobStatus.COMPLETE],
+            "retried": sum(_was_retried(record) for record in self.records.values()),
+            "rescued": sum(_has_error(record, ErrorKind.LOST) for record in self.records.values()),
+            "discarded": statuses[JobStatus.DISCARDED],
+            "run more than once": sum(count > 1 for count in starts.values()),
+            "lost": len(self.lost()),
+            "jobs/s": round(ended / self.seconds, 1) if self.seconds else 0.0,
+            "seconds": round(self.seconds, 2),
+        }
+
+    def lost(self) -> list[JobId]:
+        """Answer the jobs that are gone, have not ended, or are complete without a result."""
+        results = {entry.id for entry in self.history if isinstance(entry, Ended)}
+        return [
+            job_id
+            for job_id in self.jobs
+            if (record := self.records.get(job_id)) is None
+            or not record.status.has_ended
+            or (record.status is JobStatus.COMPLETE and job_id not in results)
+        ]
+
+    def faults(self) -> list[str]:
+        """Answer what is not as it must be; nothing when all is well."""
+        faults: list[str] = []
+        if lost := self.lost():
+            faults.append(f"{len(lost)} jobs are lost or have not ended: {_some(self._described(lost))}")
+        unexpected = [
+            job_id
+            for job_id, record in self.records.items()
+            if record.status.has_ended and record.status is not _expected(self.jobs[job_id])
+        ]
+        if unexpected:
+            faults.append(
+                f"{len(unexpected)} jobs ended otherwise than they must: {_some(self._described(unexpected))}"
+            )
+        if wrong := self._wrong():
+            faults.append(f"{len(wrong)} recorded results are wrong: {_some(wrong)}")
+        return faults
+
+    def checked(self) -> int:
+        """Answer how many recorded results were held against the direct computation."""
+        return sum(isinstance(entry, Ended) for entry in self.history)
+
+    def _wrong(self) -> list[str]:
+        results: defaultdict[JobId, list[Findings]] = defaultdict(list)
+        for entry in self.history:
+            if isinstance(entry, Ended):
+                results[entry.id].append(entry.findings)
+        return [
+            job.path
+            for job_id, job in self.jobs.items()
+            if any(findings != self.truth.get(job.path) for findings in results[job_id])
+        ]
+
+    def _described(self, job_ids: Iterable[JobId]) -> list[str]:
+        records = self.records
+        return [f"{job_id} {records[job_id].status if job_id in records else 'gone'}" for job_id in job_ids]
+
+
+def computed(paths: Sequence[str]) -> dict[str, Findings]:
+    """Compute directly what the files hold, on all processors."""
+    processes = min(os.cpu_count() or 1, 8, max(1, len(paths) // _CHUNK))
+    # Spawned, not forked: this process has threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_be_quiet) as pool:
+        return {findings.path: findings for findings in pool.map(examined, paths, chunksize=_CHUNK)}
+
+
+def _be_quiet() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the demo's to answer
+    warnings.simplefilter("ignore")
+
+
+def _expected(job: SourceFile) -> JobStatus:
+    return JobStatus.DISCARDED if job.trouble == "always fails" else JobStatus.COMPLETE
+
+
+def _was_retried(record: JobRecord) -> bool:
+    return record.attempt > 1 and _has_error(record, ErrorKind.EXCEPTION)
+
+
+def _has_error(record: JobRecord, kind: ErrorKind) -> bool:
+    return any(error.kind is kind for error in record.errors)
+
+
+def _some(items: Sequence[str]) -> str:
+    return ", ".join(items[:3]) + (", …" if len(items) > 3 else "")  # noqa: PLR2004 - a message is short

@@ -1,0 +1,51 @@
+"""What the workers did, a line each in one file: the demo's own account, to hold against the store's."""
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from rexecutor.cli.demo.findings import Findings
+
+
+class Started(msgspec.Struct, frozen=True, tag="started"):
+    """A worker began a run of a job."""
+
+    id: int
+    attempt: int
+    pid: int
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """A run of a job came to its end; what came of it."""
+
+    id: int
+    findings: Findings
+
+
+Entry: TypeAlias = Started | Ended
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
+
+
+class History:
+    """A file that several processes and threads append to: each line is one write, so that none is torn."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; create it where it is missing."""
+        self._path = path
+        self._descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+
+    def write(self, entry: Entry) -> None:
+        """Append an entry; safe from any thread."""
+        os.write(self._descriptor, _ENCODER.encode(entry) + b"\n")
+
+    def read(self) -> list[Entry]:
+        """Answer all entries so far, in the order in which they were written."""
+        return _DECODER.decode_lines(self._path.read_bytes())
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)

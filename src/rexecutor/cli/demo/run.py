@@ -1,0 +1,167 @@
+"""The demo itself: enqueue, start workers, kill one half-way, wait for the end, take stock."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from rexecutor.backend.base import Backend
+from rexecutor.builder import JobBuilder, enqueue_many
+from rexecutor.cli.demo.display import Display, Tally
+from rexecutor.cli.demo.figures import Account, computed
+from rexecutor.cli.demo.fleet import Fleet, Worker
+from rexecutor.cli.demo.history import History, Started
+from rexecutor.cli.demo.work import ExamineFile, SourceFile
+from rexecutor.cli.failure import FailedError, note
+from rexecutor.clock import SystemClock
+from rexecutor.job import JobId, JobRecord
+from rexecutor.status import JobStatus
+from rexecutor.url import connect
+from rexecutor.where import And, ExecutorIn, StatusIn, Where
+
+LOOK_EVERY: Final = timedelta(milliseconds=50)
+PAGE: Final = 1_000
+DEADLINE: Final = 120.0
+"""Seconds after which a run of up to 1,200 files has failed; larger ones have a tenth of a second a file."""
+
+_OURS: Final = ExecutorIn(frozenset({ExamineFile.name}))
+_AT_WORK: Final = And((_OURS, StatusIn(frozenset({JobStatus.EXECUTING}))))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the demo is to do."""
+
+    jobs: Sequence[SourceFile]
+    workers: int
+    url: str
+    folder: Path
+    """Where the history and the workers' logs go."""
+
+
+async def run_demo(plan: Plan, display: Display) -> Account:
+    """Run all of it and answer what came of it; every process that was started has ended by then.
+
+    Raises:
+        FailedError: A worker ended by itself, or would not end.
+        RexecutorError: The store failed.
+    """
+    history_path = plan.folder / "history.jsonl"
+    history = History(history_path)
+    try:
+        async with connect(plan.url) as backend:
+            with Fleet(plan.url, history_path, plan.folder) as fleet, display:
+                demo = _Demo(plan, display, backend, fleet, history)
+                jobs, seconds = await demo.run()
+                if demo.has_ended:  # else the fleet kills what is at work
+                    fleet.end()
+            records = await _all_of(backend, jobs)
+        note("checking every result against a direct computation")
+        truth = await asyncio.to_thread(computed, [job.path for job in plan.jobs])
+        return Account(jobs, records, history.read(), truth, seconds)
+    finally:
+        history.close()
+
+
+class _Demo:
+    def __init__(self, plan: Plan, display: Display, backend: Backend, fleet: Fleet, history: History) -> None:
+        self._plan = plan
+        self._display = display
+        self._backend = backend
+        self._fleet = fleet
+        self._history = history
+        self._clock = SystemClock()
+        self._lingering: set[JobId] = set()
+        self.has_ended = False
+        """Whether all jobs have."""
+
+    async def run(self) -> tuple[Mapping[JobId, SourceFile], float]:
+        """Answer what was enqueued, by id, and how many seconds it took until all had ended."""
+        before = await self._counts()
+        if any(before[status] for status in JobStatus if not status.has_ended):
+            raise FailedError("the store holds jobs of a demo that has not ended; give another --url")
+        began = self._clock.monotonic()
+        handles = await enqueue_many(map(_builder, self._plan.jobs), backend=self._backend)
+        jobs = dict(zip([handle.id for handle in handles], self._plan.jobs, strict=True))
+        self._lingering = {job_id for job_id, job in jobs.items() if job.trouble == "lingers"}
+        workers = [self._fleet.start() for _ in range(self._plan.workers)]
+        self._display.say(f"started workers {', '.join(str(worker.pid) for worker in workers)}")
+        await self._watch(before, began)
+        return jobs, self._clock.monotonic() - began
+
+    async def _watch(self, before: Mapping[JobStatus, int], began: float) -> None:
+        enqueued = len(self._plan.jobs)
+        deadline = began + max(DEADLINE, enqueued / 10)
+        struck = False
+        while self._clock.monotonic() < deadline:
+            tally = await self._tally(before, began)
+            self._display.show(tally)
+            if tally.ended >= enqueued:
+                self.has_ended = True
+                return
+            if not struck and tally.ended * 2 >= enqueued:
+                struck = await self._strike()
+            self._fleet.check()
+            await self._clock.sleep(LOOK_EVERY)
+        self._display.say(f"gave up after {deadline - began:.0f} s")
+
+    async def _strike(self) -> bool:
+        """Kill a worker that has jobs in its hands, and start another; answer whether there was one."""
+        for worker in list(self._fleet.workers):
+            with self._fleet.held(worker):
+                held = await self._held_by(worker)
+                if held:
+                    self._fleet.kill(worker)
+            if held:
+                successor = self._fleet.start()
+                self._display.say(
+                    f"killed worker {worker.pid}, which had {held} jobs in its hands; started worker {successor.pid}"
+                )
+                return True
+        return False
+
+    async def _held_by(self, worker: Worker) -> int:
+        """Answer how many jobs the worker runs; none as long as another runs the one that lingers to be killed."""
+        starters = {entry.id: entry.pid for entry in self._history.read() if isinstance(entry, Started)}
+        found = await self._backend.query(_AT_WORK)
+        held = {record.id for record in found if starters.get(record.id) == worker.pid}
+        return len(held) if self._lingering <= held else 0
+
+    async def _tally(self, before: Mapping[JobStatus, int], began: float) -> Tally:
+        counts = await self._counts()
+        return Tally(
+            len(self._plan.jobs),
+            counts[JobStatus.SCHEDULED],
+            counts[JobStatus.EXECUTING],
+            counts[JobStatus.RETRYABLE],
+            counts[JobStatus.COMPLETE] - before[JobStatus.COMPLETE],
+            counts[JobStatus.DISCARDED] - before[JobStatus.DISCARDED],
+            counts[JobStatus.CANCELLED] - before[JobStatus.CANCELLED],
+            self._clock.monotonic() - began,
+        )
+
+    async def _counts(self) -> Mapping[JobStatus, int]:
+        counts = dict.fromkeys(JobStatus, 0)
+        for count in await self._backend.count():
+            if count.executor == ExamineFile.name:
+                counts[count.status] += count.jobs
+        return counts
+
+
+def _builder(job: SourceFile) -> JobBuilder[SourceFile, None]:
+    builder = ExamineFile.builder().with_data(job)
+    return builder.with_max_attempts(2) if job.trouble == "always fails" else builder
+
+
+async def _all_of(backend: Backend, jobs: Mapping[JobId, SourceFile]) -> dict[JobId, JobRecord]:
+    """Answer the records of the jobs, read page by page."""
+    where: Where = _OURS
+    records: dict[JobId, JobRecord] = {}
+    after: JobId | None = min(jobs) - 1
+    while after is not None:
+        page = await backend.query(where, limit=PAGE, after=after)
+        records |= {record.id: record for record in page if record.id in jobs}
+        after = page[-1].id if len(page) == PAGE else None
+    return records

@@ -1,0 +1,61 @@
+"""The demo's executor: examines a file a job, and gives trouble where it is told to."""
+
+import threading
+from datetime import timedelta
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from typing_extensions import override
+
+from rexecutor.backoff import BackoffStrategy
+from rexecutor.cli.demo.findings import examined
+from rexecutor.cli.demo.history import Ended, History, Started
+from rexecutor.executor import Executor
+from rexecutor.job import ErrorKind, Job
+
+LINGER: Final = timedelta(seconds=15)
+"""How long a job that lingers waits to be killed with its worker."""
+
+Trouble: TypeAlias = Literal["none", "fails once", "always fails", "lingers"]
+
+
+class SourceFile(msgspec.Struct, frozen=True):
+    """A job's data."""
+
+    path: str
+    trouble: Trouble = "none"
+
+
+class OnPurposeError(Exception):
+    """A job's failure that the demo wants."""
+
+
+class ExamineFile(Executor[SourceFile]):
+    """Examines a file in a thread, and records when it starts and what it finds."""
+
+    name = "demo.examine_file"
+    blocking = True
+    pause = BackoffStrategy.constant(timedelta(milliseconds=300))
+
+    def __init__(self, history: History, pid: int) -> None:
+        """Record into this history, as this process."""
+        self._history = history
+        self._pid = pid
+
+    @override
+    def execute(self, job: Job[SourceFile]) -> None:
+        """Examine the file."""
+        self._history.write(Started(job.id, job.attempt, self._pid))
+        trouble = job.data.trouble
+        has_failed = any(error.kind is ErrorKind.EXCEPTION for error in job.errors)
+        # Not "on attempt 1", which may have been lost with its worker.
+        if trouble == "always fails" or (trouble == "fails once" and not has_failed):
+            raise OnPurposeError(f"{job.data.path} {trouble}, as the demo wants")
+        if trouble == "lingers" and job.attempt == 1:
+            threading.Event().wait(LINGER.total_seconds())
+        self._history.write(Ended(job.id, examined(job.data.path)))
+
+    @override
+    def backoff(self, job: Job[SourceFile]) -> timedelta:
+        """Wait the same, shortly, after each failure."""
+        return self.pause(job.attempt)

@@ -1,0 +1,161 @@
+"""`rexecutor jobs`: look at jobs, cancel them, run them again."""
+
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+import typer
+
+from rexecutor.cli.failure import FailedError, MisusedError, note
+from rexecutor.cli.output import as_json, write_fields, write_json, write_line, write_table
+from rexecutor.cli.store import AsJson, Url, use_store
+from rexecutor.errors import JobNotFoundError
+from rexecutor.status import JobStatus
+
+if TYPE_CHECKING:
+    from rexecutor.backend.base import Backend
+    from rexecutor.job import JobRecord
+    from rexecutor.where import Where
+
+MOST_ID: Final = 2**63 - 1
+HEADINGS: Final = ("id", "status", "executor", "attempt", "priority", "scheduled_at", "tags", "last_error")
+
+Id: TypeAlias = Annotated[int, typer.Argument(metavar="ID", max=MOST_ID, help="The job's id.")]
+
+jobs = typer.Typer(name="jobs", help="Look at jobs, cancel them, run them again.")
+
+
+@jobs.command("list")
+def list_jobs(
+    *,
+    status: Annotated[
+        list[JobStatus] | None,
+        typer.Option(metavar="STATUS", help=f"Only in this status ({', '.join(JobStatus)}); may be repeated."),
+    ] = None,
+    executor: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only of this executor; may be repeated.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="At most so many.")] = 100,
+    after: Annotated[int | None, typer.Option(max=MOST_ID, metavar="ID", help="Begin after this id.")] = None,
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    """List jobs by id. With --json: one array, each job as in `jobs show --json`."""
+    for name in executor or ():
+        _check_text("--executor", name)
+
+    async def find(backend: "Backend") -> "list[JobRecord]":
+        return list(await backend.query(_where(status, executor), limit=limit + 1, after=after))
+
+    found = use_store(url, find)
+    shown = found[:limit]
+    if json:
+        write_json([as_json(record) for record in shown])
+    else:
+        write_table(HEADINGS, map(_row, shown))
+    if len(found) > limit:
+        note(f"there are more: --after {shown[-1].id}")
+
+
+@jobs.command("show")
+def show_job(job_id: Id, *, url: Url = None, json: AsJson = False) -> None:
+    """Show all of one job, with its data and its errors."""
+    record = use_store(url, lambda backend: _find(backend, job_id))
+    if json:
+        write_json(as_json(record))
+    else:
+        write_fields(_fields(record))
+
+
+@jobs.command("cancel")
+def cancel_job(
+    job_id: Id,
+    *,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept in the job's last error.")] = "cancelled by hand",
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    """Cancel a job: at once while it waits; while it runs, its node is asked."""
+    _check_text("--reason", reason)
+
+    async def cancel(backend: "Backend") -> JobStatus:
+        record = await _find(backend, job_id)
+        status = record.status if record.status.has_ended else await backend.cancel(job_id, reason)
+        if record.status.has_ended or status not in (JobStatus.CANCELLED, JobStatus.EXECUTING):
+            raise FailedError(f"job {job_id} ({record.executor}) has ended already: it is {status}")
+        return status
+
+    status = use_store(url, cancel)
+    if json:
+        write_json({"id": job_id, "status": status})
+    elif status is JobStatus.EXECUTING:
+        write_line(f"job {job_id} is executing: its node was asked to cancel it")
+    else:
+        write_line(f"job {job_id} is cancelled")
+
+
+@jobs.command("rerun")
+def rerun_job(job_id: Id, *, url: Url = None, json: AsJson = False) -> None:
+    """Run a job once more that has ended."""
+    use_store(url, lambda backend: backend.rerun(job_id))
+    if json:
+        write_json({"id": job_id, "status": JobStatus.SCHEDULED})
+    else:
+        write_line(f"job {job_id} is scheduled again")
+
+
+def _check_text(option: str, text: str) -> None:
+    if any("\ud800" <= character <= "\udfff" for character in text):  # so argv holds bytes that are no UTF-8
+        raise MisusedError(f"{option} {text!r} is no text in UTF-8")
+
+
+def _where(statuses: list[JobStatus] | None, executors: list[str] | None) -> "Where":
+    from rexecutor.where import And, ExecutorIn, StatusIn  # not needed for --help
+
+    parts: list[Where] = []
+    if statuses:
+        parts.append(StatusIn(frozenset(statuses)))
+    if executors:
+        parts.append(ExecutorIn(frozenset(executors)))
+    return And(tuple(parts))
+
+
+async def _find(backend: "Backend", job_id: int) -> "JobRecord":
+    from rexecutor.where import IdIn  # not needed for --help
+
+    found = await backend.query(IdIn(frozenset({job_id})), limit=1)
+    if not found:
+        raise JobNotFoundError.of(job_id)
+    return found[0]
+
+
+def _row(record: "JobRecord") -> tuple[str, ...]:
+    return (
+        str(record.id),
+        record.status,
+        record.executor,
+        f"{record.attempt}/{record.max_attempts}",
+        str(record.priority),
+        f"{record.scheduled_at:%Y-%m-%dT%H:%M:%SZ}",
+        ",".join(record.tags),
+        _last_error(record),
+    )
+
+
+def _last_error(record: "JobRecord") -> str:
+    if record.defect is not None:
+        return f"unreadable: {record.defect}"
+    if not record.errors:
+        return ""
+    error = record.errors[-1]
+    return f"{error.type_name}: {error.details}".partition("\n")[0]
+
+
+def _fields(record: "JobRecord") -> list[tuple[str, str]]:
+    from msgspec.structs import asdict  # not needed for --help
+
+    fields = asdict(record) | {"tags": ",".join(record.tags), "errors": None}
+    told = [(name, str(value)) for name, value in fields.items() if value not in (None, "")]
+    errors = [
+        (f"error of attempt {error.attempt}", f"{error.kind}, {error.type_name}, {error.recorded_at}\n{error.details}")
+        for error in record.errors
+    ]
+    return [*told, *errors]

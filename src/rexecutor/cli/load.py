@@ -1,0 +1,94 @@
+"""Find what `MODULE:REXECUTOR` names."""
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from rexecutor.cli.failure import FailedError, MisusedError
+from rexecutor.errors import RexecutorError
+from rexecutor.rexecutor import Rexecutor
+
+
+def find_target(target: str) -> object:
+    """Import the module, with the working directory on the path, and answer what it holds by that name.
+
+    Raises:
+        MisusedError: It is not of the form MODULE:NAME, or there is no such module or name.
+        FailedError: The module is there, and to import it failed.
+    """
+    module_name, colon, path = target.partition(":")
+    if not (module_name and colon and path):
+        raise MisusedError(f"{target!r}: write MODULE:REXECUTOR, such as myapp.jobs:rexecutor")
+    if module_name.endswith(".py") or module_name.startswith(".") or "/" in module_name:
+        raise MisusedError(f"{target!r}: give the module by its name, not its file, such as myapp.jobs:rexecutor")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    found: object = _imported(module_name)
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise MisusedError(f"{target!r}: the module {module_name} has no {path!r}") from None
+    return found
+
+
+def made_rexecutor(target: str, found: object) -> Rexecutor:
+    """Answer the `Rexecutor` that was found, or that the function which was found makes.
+
+    Raises:
+        MisusedError: It is neither.
+        FailedError: The function failed.
+    """
+    if isinstance(found, Rexecutor):
+        return found
+    if not callable(found) or isinstance(found, type):
+        raise MisusedError(f"{target!r} is a {_kind(found)}, a Rexecutor expected or a function that answers one")
+    if inspect.iscoroutinefunction(found) or not _takes_nothing(found):
+        raise MisusedError(f"{target!r}: a plain function without arguments expected")
+    try:
+        answer: object = found()
+    except RexecutorError:
+        raise
+    except Exception as error:
+        raise FailedError(f"{target!r} was called and failed: {_told(error)}") from error
+    if not isinstance(answer, Rexecutor):
+        raise MisusedError(f"{target!r} answered a {_kind(answer)}, a Rexecutor expected")
+    return answer
+
+
+def _imported(name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except RexecutorError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name + ".").startswith(error.name + "."):
+            raise FailedError(f"the module {name} cannot be imported: {_told(error)}") from error
+        raise MisusedError(f"there is no module {name!r} here or on Python's path") from error
+    except Exception as error:
+        raise FailedError(f"the module {name} cannot be imported: {_told(error)}") from error
+
+
+def _takes_nothing(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _told(error: Exception) -> str:
+    """Answer what happened and where, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
+    told = f"{type(error).__name__}: {error}"
+    return f"{told} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else told
+
+
+def _kind(value: object) -> str:
+    return value.__name__ + " class" if isinstance(value, type) else type(value).__name__

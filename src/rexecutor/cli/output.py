@@ -1,0 +1,72 @@
+"""How commands print: tables on a terminal, tab-separated lines elsewhere, JSON when asked for."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rexecutor.cli.failure import printable
+
+if TYPE_CHECKING:
+    from rexecutor.job import JobRecord
+
+
+def write_json(value: object) -> None:
+    """Print one JSON value, indented."""
+    import msgspec  # not needed for --help
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def write_line(text: str) -> None:
+    """Print one line."""
+    sys.stdout.write(printable(text) + "\n")
+
+
+def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table with headings: drawn on a terminal, one tab-separated line a row elsewhere."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        sys.stdout.writelines("\t".join(row) + "\n" for row in (headings, *rows))
+        return
+    from rich.console import Console  # only a terminal needs these
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def write_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """Print one field a line, the name first; a text of several lines is indented below its name."""
+    for name, text in fields:
+        lines = [printable(line) for line in text.splitlines()]
+        if len(lines) > 1:
+            sys.stdout.write(f"{name}\n" + "".join(f"    {line}\n" for line in lines))
+        else:
+            sys.stdout.write(f"{name}  {''.join(lines)}\n")
+
+
+def as_json(record: "JobRecord") -> dict[str, Any]:
+    """Answer a job for `write_json`: all its fields, its data and metadata as the JSON they are."""
+    from msgspec.structs import asdict  # not needed for --help
+
+    metadata = record.metadata
+    return asdict(record) | {
+        "data": _embedded(record.data),
+        "metadata": None if metadata is None else _embedded(metadata),
+    }
+
+
+def _embedded(text: str) -> object:
+    """Answer what stands for stored JSON; for what is no JSON, as in a damaged row, the text itself."""
+    import msgspec  # not needed for --help
+
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+        return msgspec.Raw(text.encode())
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return printable(text)

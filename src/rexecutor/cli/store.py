@@ -1,0 +1,61 @@
+"""The store that a command works on, from `--url` or `REXECUTOR_URL`."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
+
+import typer
+
+from rexecutor.cli.failure import FailedError, MisusedError, note
+from rexecutor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rexecutor.backend.base import Backend
+
+T = TypeVar("T")
+
+Url: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        envvar="REXECUTOR_URL",
+        help="The store: sqlite:///relative.db or sqlite:////absolute.db.",
+    ),
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]") -> T:
+    """Open the store, which must exist, let the action use it, and close it.
+
+    Raises:
+        MisusedError: There is no URL, or it names no store.
+        FailedError: It names a file that is not there: what looks at jobs creates none.
+        RexecutorError: The store cannot be used, or the action failed.
+    """
+    import asyncio  # a third of the time that `--help` may take
+
+    backend = _connected(url)
+
+    async def act() -> T:
+        async with backend:
+            return await action(backend)
+
+    return asyncio.run(act())
+
+
+def _connected(url: str | None) -> "Backend":
+    from rexecutor.url import connect, sqlite_path  # loads msgspec
+
+    if not url:
+        raise MisusedError("no store given: use --url sqlite:///jobs.db, or set REXECUTOR_URL")
+    try:
+        path = sqlite_path(url)
+        backend = connect(url)
+    except ConfigurationError as error:
+        raise MisusedError(str(error)) from error
+    if path is None:
+        note("memory: is this process's own store, and empty")
+    elif not path.exists():
+        raise FailedError(f"{str(path)!r}: there is no such file; a worker or an enqueue creates it")
+    return backend

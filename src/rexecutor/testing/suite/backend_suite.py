@@ -1,0 +1,49 @@
+"""The whole suite."""
+
+from rexecutor.testing.suite.cancel_and_rerun import CancelAndRerunCases
+from rexecutor.testing.suite.claim import ClaimCases
+from rexecutor.testing.suite.claim_order import ClaimOrderCases
+from rexecutor.testing.suite.enqueue import EnqueueCases
+from rexecutor.testing.suite.fence import FenceCases
+from rexecutor.testing.suite.give_back import GiveBackCases
+from rexecutor.testing.suite.hints import HintCases
+from rexecutor.testing.suite.hostile import HostileInputCases
+from rexecutor.testing.suite.lease import LeaseCases
+from rexecutor.testing.suite.lifecycle import LifecycleCases
+from rexecutor.testing.suite.query import QueryCases
+from rexecutor.testing.suite.rescue import RescueCases
+from rexecutor.testing.suite.settle import SettleCases
+from rexecutor.testing.suite.shared_store import SharedStoreCases
+
+
+class BackendSuite(
+    LifecycleCases,
+    EnqueueCases,
+    ClaimCases,
+    ClaimOrderCases,
+    SettleCases,
+    FenceCases,
+    LeaseCases,
+    RescueCases,
+    GiveBackCases,
+    CancelAndRerunCases,
+    QueryCases,
+    HintCases,
+    HostileInputCases,
+    SharedStoreCases,
+):
+    """Proves that a backend keeps the port's promises.
+
+    Subclass it in a test module; this is the whole file:
+
+    ```python
+    class TestMyBackend(BackendSuite):
+        def open_backend(self, clock: FakeClock, store: Path) -> MyBackend:
+            return MyBackend(store / "jobs", clock=clock)
+    ```
+
+    `store` is an empty folder of the case's own. The suite opens and closes what `open_backend` answers, and runs its
+    coroutines itself: pytest needs no plugin. Where two backends on one `store` folder share their jobs, set
+    `shares_store = True`; the cases about that are skipped otherwise. Cases of your own may be coroutines that take a
+    `Store` too. For readable failures, `pytest.register_assert_rewrite("rexecutor.testing.suite")` in `conftest.py`.
+    """

@@ -1,0 +1,66 @@
+"""How a case runs: a coroutine that takes a `Store` becomes a plain test that takes pytest's `tmp_path`."""
+
+import asyncio
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeAlias, cast
+
+from rexecutor.backend.base import Backend
+from rexecutor.testing.clock import FakeClock
+from rexecutor.testing.suite.store import Store
+
+PATIENCE: Final = 60.0
+"""Seconds of real time after which a case counts as hanging."""
+
+_Case: TypeAlias = "Callable[[Cases, Store], Coroutine[Any, Any, None]]"
+
+
+class Cases(ABC):
+    """A class of cases. Each of its coroutines named `test_…` runs in an event loop and with a store of its own."""
+
+    shares_store: ClassVar[bool] = False
+    """Whether two backends that were opened on one `store` folder see the same jobs, at once and after a reopening."""
+
+    @abstractmethod
+    def open_backend(self, clock: FakeClock, store: Path) -> Backend:
+        """Answer a new backend that runs on the clock and keeps its jobs in the folder, not open yet."""
+
+    def __init_subclass__(cls) -> None:
+        """Turn the class's coroutines into tests."""
+        super().__init_subclass__()
+        for name, member in list(vars(cls).items()):
+            if name.startswith("test") and inspect.iscoroutinefunction(member):
+                setattr(cls, name, _as_test(cast("_Case", member)))
+
+    async def play(self, case: _Case, folder: Path) -> None:
+        """Run one case; fail it when it hangs."""
+        clock = FakeClock()
+
+        def open_backend() -> Backend:
+            return self.open_backend(clock, folder)
+
+        async with open_backend() as backend:
+            store = Store(backend, clock, open_backend, shares_store=self.shares_store)
+            try:
+                playing = asyncio.ensure_future(case(self, store))
+                done, _ = await asyncio.wait((playing,), timeout=PATIENCE)
+                if not done:
+                    playing.cancel()
+                    raise AssertionError(f"the case hangs: it has not ended after {PATIENCE} s")
+                playing.result()
+            finally:
+                store.close()
+
+
+def _as_test(case: _Case) -> Callable[[Cases, Path], None]:
+    @functools.wraps(case)
+    def test(self: Cases, tmp_path: Path) -> None:
+        with asyncio.Runner() as runner:
+            runner.run(self.play(case, tmp_path))
+
+    # pytest reads the names of fixtures here; without it, it would look through the wrapper at the coroutine's.
+    vars(test)["__signature__"] = inspect.signature(test, follow_wrapped=False)
+    return test

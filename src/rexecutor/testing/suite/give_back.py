@@ -1,0 +1,81 @@
+"""Giving back: claims whose answer was lost on its way."""
+
+from rexecutor import rules
+from rexecutor.outcome import Complete, Interrupted, Settlement
+from rexecutor.status import JobStatus
+from rexecutor.testing.suite.case import Cases
+from rexecutor.testing.suite.store import NODE, OTHER_NODE, SECOND, Store, failed, new_job
+
+
+class GiveBackCases(Cases):
+    """What a node does not hold goes back as if it had not been claimed."""
+
+    async def test_jobs_that_are_not_held_go_back_with_their_attempt(self, store: Store) -> None:
+        jobs = await store.executing(*[new_job()] * 3)
+        store.clock.advance(SECOND)
+
+        given_back = await store.backend.give_back(NODE, [])
+
+        assert given_back == 3
+        assert await store.jobs() == [
+            rules.transition(job, Interrupted(), store.now, store.backend.limits) for job in jobs
+        ]
+
+    async def test_jobs_that_are_held_stay(self, store: Store) -> None:
+        held, dropped, also_held = await store.executing(*[new_job()] * 3)
+
+        given_back = await store.backend.give_back(NODE, {held.id, also_held.id})
+
+        assert given_back == 1
+        assert await store.job(held.id) == held
+        assert await store.job(also_held.id) == also_held
+        assert (await store.job(dropped.id)).status is JobStatus.SCHEDULED
+
+    async def test_jobs_of_other_nodes_stay(self, store: Store) -> None:
+        [job] = await store.executing(node_id=OTHER_NODE)
+
+        assert await store.backend.give_back(NODE, []) == 0
+        assert await store.job(job.id) == job
+
+    async def test_jobs_that_do_not_execute_stay(self, store: Store) -> None:
+        done, failing = await store.executing(new_job(), new_job())
+        await store.settle(done, Complete())
+        await store.settle(failing, failed())
+        before = await store.jobs()
+
+        assert await store.backend.give_back(NODE, []) == 0
+        assert await store.jobs() == before
+
+    async def test_what_was_given_back_is_claimed_anew_and_the_old_claim_is_stale(self, store: Store) -> None:
+        [job] = await store.executing(new_job(max_attempts=1))
+        await store.backend.give_back(NODE, [])
+
+        [again] = await store.claim()
+
+        assert (again.id, again.attempt, again.claims) == (job.id, 1, 2)
+        assert await store.settle_all([Settlement(job.id, job.claims, Complete())]) == [job.id]
+
+    async def test_giving_back_twice_is_harmless(self, store: Store) -> None:
+        [job] = await store.executing()
+        await store.backend.give_back(NODE, [])
+        before = await store.job(job.id)
+
+        assert await store.backend.give_back(NODE, []) == 0
+        assert await store.job(job.id) == before
+
+    async def test_a_job_given_back_whose_cancel_was_asked_for_is_cancelled(self, store: Store) -> None:
+        [job] = await store.executing()
+        await store.backend.cancel(job.id, "enough")
+
+        given_back = await store.backend.give_back(NODE, [])
+
+        after = await store.job(job.id)
+        assert given_back == 1
+        assert after.status is JobStatus.CANCELLED
+        assert after.errors[-1].details == "enough"
+
+    async def test_a_node_may_hold_thousands_of_jobs(self, store: Store) -> None:
+        jobs = await store.executing(*[new_job()] * 2_000)
+        held = [job.id for job in jobs[:-1]]
+
+        assert await store.backend.give_back(NODE, held) == 1

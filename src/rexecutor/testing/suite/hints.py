@@ -1,0 +1,152 @@
+"""Hints: who waits is woken, and nothing is missed between a look and a wait."""
+
+import asyncio
+from datetime import timedelta
+
+from rexecutor.outcome import Complete, Settlement
+from rexecutor.testing.suite.case import Cases
+from rexecutor.testing.suite.store import ALPHA, HOUR, NODE, SECOND, Store, failed, new_job
+
+_BREATH = 0.01  # seconds of real time between two moves of a clock that somebody waits on
+
+
+class HintCases(Cases):
+    """`wait_ready` and `wait_ended` may return early, and must not miss what happened since the version."""
+
+    async def test_an_enqueue_wakes_who_waits_for_jobs(self, store: Store) -> None:
+        since = store.backend.version
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(store.backend.wait_ready([ALPHA], store.now + HOUR, since=since))
+            await _turn()
+
+            await store.enqueue(new_job())
+
+    async def test_an_enqueue_between_the_look_and_the_wait_is_not_missed(self, store: Store) -> None:
+        store.beat()
+        since = store.backend.version
+        assert await store.claim() == []
+        await store.enqueue(new_job())
+
+        await store.backend.wait_ready([ALPHA], store.now + HOUR, since=since)
+
+        assert len(await store.claim()) == 1
+
+    async def test_a_version_never_goes_back(self, store: Store) -> None:
+        versions = [store.backend.version]
+        for _ in range(5):
+            await store.enqueue(new_job())
+            versions.append(store.backend.version)
+
+        assert versions == sorted(versions)
+        assert versions[-1] > versions[0]
+
+    async def test_a_failed_job_that_is_due_again_wakes_who_waits_for_jobs(self, store: Store) -> None:
+        [job] = await store.executing()
+        since = store.backend.version
+        await store.settle(job, failed())
+
+        await store.backend.wait_ready([ALPHA], store.now + HOUR, since=since)
+
+        assert len(await store.claim()) == 1
+
+    async def test_a_rerun_wakes_who_waits_for_jobs(self, store: Store) -> None:
+        [job] = await store.executing()
+        await store.settle(job, Complete())
+        since = store.backend.version
+        await store.backend.rerun(job.id)
+
+        await store.backend.wait_ready([ALPHA], store.now + HOUR, since=since)
+
+        assert len(await store.claim()) == 1
+
+    async def test_a_job_given_back_wakes_who_waits_for_jobs(self, store: Store) -> None:
+        await store.executing()
+        since = store.backend.version
+        await store.backend.give_back(NODE, [])
+
+        await store.backend.wait_ready([ALPHA], store.now + HOUR, since=since)
+
+        assert len(await store.claim()) == 1
+
+    async def test_all_who_wait_are_woken(self, store: Store) -> None:
+        since = store.backend.version
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(5):
+                tasks.create_task(store.backend.wait_ready([ALPHA], store.now + HOUR, since=since))
+            await _turn()
+
+            await store.enqueue(new_job())
+
+    async def test_a_wait_for_jobs_ends_at_its_moment(self, store: Store) -> None:
+        wait = store.backend.wait_ready([ALPHA], store.now + 5 * SECOND, since=store.backend.version)
+        async with asyncio.TaskGroup() as tasks:
+            await _advance_until_done(store, tasks.create_task(wait))
+
+    async def test_a_wait_until_a_past_moment_ends_at_once(self, store: Store) -> None:
+        since = store.backend.version
+
+        await store.backend.wait_ready([ALPHA], store.now - HOUR, since=since)
+
+        await store.backend.wait_ended(1, store.now, since=since)
+
+    async def test_a_settled_job_wakes_who_waits_for_its_end(self, store: Store) -> None:
+        [job] = await store.executing()
+        since = store.backend.version
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(store.backend.wait_ended(job.id, store.now + HOUR, since=since))
+            await _turn()
+
+            await store.settle_all([Settlement(job.id, job.claims, Complete())])
+
+    async def test_an_end_between_the_look_and_the_wait_is_not_missed(self, store: Store) -> None:
+        [job] = await store.executing()
+        since = store.backend.version
+        assert not (await store.job(job.id)).status.has_ended
+        await store.settle(job, Complete())
+
+        await store.backend.wait_ended(job.id, store.now + HOUR, since=since)
+
+    async def test_a_cancel_wakes_who_waits_for_the_end(self, store: Store) -> None:
+        [job_id] = await store.enqueue(new_job())
+        since = store.backend.version
+        await store.backend.cancel(job_id, "enough")
+
+        await store.backend.wait_ended(job_id, store.now + HOUR, since=since)
+
+    async def test_a_wait_for_an_end_ends_at_its_moment(self, store: Store) -> None:
+        [job_id] = await store.enqueue(new_job(delay=HOUR))
+        wait = store.backend.wait_ended(job_id, store.now + 5 * SECOND, since=store.backend.version)
+        async with asyncio.TaskGroup() as tasks:
+            await _advance_until_done(store, tasks.create_task(wait))
+
+    async def test_a_wait_may_be_cancelled(self, store: Store) -> None:
+        waiting = _waiting(store)
+        await _turn()
+        while not waiting.cancel():  # it had returned early
+            waiting = _waiting(store)
+            await _turn()
+
+        await asyncio.wait((waiting,))
+
+        assert waiting.cancelled()
+        await store.enqueue(new_job())
+
+
+def _waiting(store: Store) -> "asyncio.Task[None]":
+    """Begin to wait for jobs, for an hour."""
+    since = store.backend.version
+    return asyncio.ensure_future(store.backend.wait_ready([ALPHA], store.now + HOUR, since=since))
+
+
+async def _turn() -> None:
+    """Let other tasks begin to wait."""
+    turn = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(_BREATH, turn.set_result, None)
+    await turn
+
+
+async def _advance_until_done(store: Store, waiting: "asyncio.Task[None]") -> None:
+    """Move the clock on, a second at a time, until the task has ended."""
+    while not waiting.done():
+        store.clock.advance(timedelta(seconds=1))
+        await asyncio.wait((waiting,), timeout=_BREATH)

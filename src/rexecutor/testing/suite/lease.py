@@ -1,0 +1,134 @@
+"""Leases: how a node's life is renewed, ended and counted."""
+
+import threading
+
+from rexecutor.backend.base import CancelRequest, Heartbeat, Node
+from rexecutor.status import JobStatus
+from rexecutor.testing.suite.case import Cases
+from rexecutor.testing.suite.store import LEASE, NODE, OTHER_NODE, SECOND, Store, new_job
+
+
+class LeaseCases(Cases):
+    """A node lives as long as it beats; its jobs are nobody else's for that long."""
+
+    async def test_a_first_beat_begins_a_lease(self, store: Store) -> None:
+        await store.enqueue(new_job())
+
+        heartbeat = store.beat()
+
+        assert heartbeat.rescued == 0
+        assert list(heartbeat.cancels) == []
+        assert len(await store.claim()) == 1
+
+    async def test_each_beat_renews_the_lease_from_now(self, store: Store) -> None:
+        [job] = await store.executing()
+        for _ in range(5):
+            store.clock.advance(LEASE - SECOND)
+            store.beat()
+
+        heartbeat = store.beat(OTHER_NODE)
+
+        assert heartbeat.rescued == 0
+        assert await store.job(job.id) == job
+
+    async def test_a_beat_of_one_node_renews_no_other_lease(self, store: Store) -> None:
+        [job] = await store.executing()
+        store.clock.advance(LEASE - SECOND)
+        assert store.beat(OTHER_NODE).rescued == 0
+        store.clock.advance(SECOND)
+
+        heartbeat = store.beat(OTHER_NODE)
+
+        assert heartbeat.rescued == 1
+        assert (await store.job(job.id)).status is JobStatus.RETRYABLE
+
+    async def test_each_node_has_a_lease_of_its_own_length(self, store: Store) -> None:
+        store.beat("short", lease=5 * SECOND)
+        store.beat("long", lease=50 * SECOND)
+        await store.enqueue(new_job(), new_job())
+        store.clock.advance(5 * SECOND)
+
+        assert await store.claim(1, node_id="short") == []
+        assert len(await store.claim(1, node_id="long")) == 1
+
+    async def test_a_beat_may_shorten_the_lease(self, store: Store) -> None:
+        await store.enqueue(new_job())
+        store.beat(lease=LEASE)
+        store.beat(lease=SECOND)
+        store.clock.advance(SECOND)
+
+        assert await store.claim() == []
+
+    async def test_a_node_that_beats_before_anybody_noticed_keeps_its_jobs(self, store: Store) -> None:
+        [job] = await store.executing()
+        store.clock.advance(2 * LEASE)
+
+        heartbeat = store.beat()
+
+        assert heartbeat.rescued == 0
+        assert await store.job(job.id) == job
+
+    async def test_a_node_whose_lease_ran_out_may_begin_a_new_one(self, store: Store) -> None:
+        [job] = await store.executing()
+        store.clock.advance(LEASE)
+        store.beat(OTHER_NODE)
+
+        store.beat()
+
+        [again] = await store.claim()
+        assert (again.id, again.claims) == (job.id, 2)
+
+    async def test_retiring_a_node_that_never_was_is_harmless(self, store: Store) -> None:
+        [job] = await store.executing()
+
+        store.retire("nobody")
+
+        assert store.beat().rescued == 0
+        assert await store.job(job.id) == job
+
+    async def test_retiring_changes_no_job_by_itself(self, store: Store) -> None:
+        [job] = await store.executing()
+
+        store.retire()
+
+        assert await store.job(job.id) == job
+
+    async def test_what_a_retired_node_still_runs_is_rescued_by_the_next_beat(self, store: Store) -> None:
+        [job] = await store.executing()
+        store.retire()
+
+        heartbeat = store.beat(OTHER_NODE)
+
+        assert heartbeat.rescued == 1
+        assert (await store.job(job.id)).status is JobStatus.RETRYABLE
+
+    async def test_an_asked_cancel_is_told_at_every_beat_until_it_is_done(self, store: Store) -> None:
+        _, asked = await store.executing(new_job(), new_job())
+        await store.backend.cancel(asked.id, "enough")
+
+        heartbeats = [store.beat(), store.beat()]
+
+        request = CancelRequest(asked.id, asked.claims, "enough")
+        assert [list(heartbeat.cancels) for heartbeat in heartbeats] == [[request], [request]]
+
+    async def test_an_asked_cancel_is_told_to_no_other_node(self, store: Store) -> None:
+        [asked] = await store.executing()
+        await store.backend.cancel(asked.id, "enough")
+
+        assert list(store.beat(OTHER_NODE).cancels) == []
+
+    async def test_a_heart_beats_in_a_thread_of_its_own(self, store: Store) -> None:
+        heartbeats: list[Heartbeat] = []
+
+        def live() -> None:
+            heart = store.backend.heart()
+            heartbeats.append(heart.beat(Node(NODE, "host:1", LEASE)))
+            heart.close()
+
+        thread = threading.Thread(target=live)
+        thread.start()
+        thread.join()
+        await store.enqueue(new_job())
+
+        assert [heartbeat.rescued for heartbeat in heartbeats] == [0]
+        assert len(await store.claim()) == 1

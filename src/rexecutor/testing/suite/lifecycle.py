@@ -1,0 +1,58 @@
+"""Opening and closing."""
+
+from rexecutor.backend.base import Count
+from rexecutor.status import JobStatus
+from rexecutor.testing.suite.case import Cases
+from rexecutor.testing.suite.store import ALPHA, BETA, Store, new_job
+
+
+class LifecycleCases(Cases):
+    """A backend is opened and closed as often as one likes."""
+
+    async def test_it_is_open_inside_async_with(self, store: Store) -> None:
+        assert store.backend.is_open
+
+    async def test_opening_it_again_is_harmless(self, store: Store) -> None:
+        [job_id] = await store.enqueue(new_job())
+
+        await store.backend.open()
+
+        assert store.backend.is_open
+        assert (await store.job(job_id)).id == job_id
+
+    async def test_closing_it_twice_is_harmless(self, store: Store) -> None:
+        await store.backend.close()
+
+        await store.backend.close()
+
+    async def test_migrating_an_open_store_is_harmless(self, store: Store) -> None:
+        [job_id] = await store.enqueue(new_job(data='"kept"'))
+
+        await store.backend.migrate()
+
+        assert (await store.job(job_id)).data == '"kept"'
+
+    async def test_it_runs_on_the_clock_that_it_was_given(self, store: Store) -> None:
+        assert store.backend.clock is store.clock
+
+    async def test_a_new_store_is_empty(self, store: Store) -> None:
+        assert await store.jobs() == []
+        assert list(await store.backend.count()) == []
+
+    async def test_jobs_are_counted_by_executor_and_status(self, store: Store) -> None:
+        await store.executing(new_job(BETA), new_job(BETA))
+
+        await store.enqueue(new_job(ALPHA), new_job(BETA))
+
+        assert list(await store.backend.count()) == [
+            Count(ALPHA, JobStatus.SCHEDULED, 1),
+            Count(BETA, JobStatus.EXECUTING, 2),
+            Count(BETA, JobStatus.SCHEDULED, 1),
+        ]
+
+    async def test_closing_a_heart_twice_is_harmless(self, store: Store) -> None:
+        heart = store.backend.heart()
+
+        heart.close()
+
+        heart.close()

@@ -1,0 +1,145 @@
+"""Queries: every kind of expression, and pages."""
+
+from rexecutor import rules
+from rexecutor.backend.base import PAGE
+from rexecutor.outcome import Complete, Snooze
+from rexecutor.status import JobStatus
+from rexecutor.testing.suite.case import Cases
+from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, Store, cancelled, failed, new_job
+from rexecutor.where import And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
+
+_A = ExecutorIn(frozenset({ALPHA}))
+_B = ExecutorIn(frozenset({BETA}))
+_DONE = StatusIn(frozenset({JobStatus.COMPLETE}))
+_WAITING = StatusIn(frozenset({JobStatus.SCHEDULED, JobStatus.RETRYABLE}))
+_FIRST = IdIn(frozenset({1, 2, 3}))
+
+_EXPRESSIONS: tuple[Where, ...] = (
+    Everything(),
+    Not(Everything()),
+    _A,
+    _B,
+    _DONE,
+    _WAITING,
+    _FIRST,
+    ExecutorIn(frozenset()),
+    ExecutorIn(frozenset({ALPHA, BETA})),
+    ExecutorIn(frozenset({"nobody"})),
+    StatusIn(frozenset()),
+    StatusIn(frozenset(JobStatus)),
+    IdIn(frozenset()),
+    And(()),
+    Or(()),
+    Not(And(())),
+    Not(Or(())),
+    Not(_A),
+    Not(Not(_A)),
+    And((_A,)),
+    Or((_A,)),
+    And((_A, _DONE)),
+    Or((_A, _DONE)),
+    And((_A, Or((_DONE, _WAITING)))),
+    Or((And((_A, _DONE)), And((_B, _WAITING)))),
+    And((Or((_A, _DONE)), _FIRST)),
+    Or((_A, And((_B, _DONE)))),
+    Not(And((_A, _DONE))),
+    Not(Or((_A, _DONE))),
+    And((Not(_A), Not(_DONE))),
+    Or((Not(_A), Not(_DONE), _FIRST)),
+    And((Not(Or((_A, Not(_FIRST)))), Or((_DONE, Not(_WAITING))))),
+    And((Everything(), Or((Not(Everything()), _B)))),
+)
+
+
+class QueryCases(Cases):
+    """A query answers what `rules.matches` describes, in the order of the ids."""
+
+    async def test_every_kind_of_expression_finds_what_the_rules_say(self, store: Store) -> None:
+        await _fill(store)
+        jobs = await store.jobs()
+
+        for where in _EXPRESSIONS:
+            assert await store.jobs(where) == [job for job in jobs if rules.matches(where, job)], where
+
+    async def test_all_jobs_are_answered_in_the_order_of_their_ids(self, store: Store) -> None:
+        ids = await store.enqueue(*(new_job(priority=9 - number, delay=HOUR) for number in range(10)))
+
+        assert await store.ids(Everything()) == ids
+
+    async def test_each_status_finds_its_own_jobs(self, store: Store) -> None:
+        await _fill(store)
+
+        found = {status: await store.jobs(StatusIn(frozenset({status}))) for status in JobStatus}
+
+        assert all(jobs for jobs in found.values())
+        assert all(job.status is status for status, jobs in found.items() for job in jobs)
+
+    async def test_executors_are_told_apart_by_case(self, store: Store) -> None:
+        await store.enqueue(new_job("Email"), new_job("email"))
+
+        assert [job.executor for job in await store.jobs(ExecutorIn(frozenset({"email"})))] == ["email"]
+
+    async def test_no_more_than_the_limit_are_answered(self, store: Store) -> None:
+        ids = await store.enqueue(*[new_job()] * 5)
+
+        assert [job.id for job in await store.backend.query(Everything(), limit=3)] == ids[:3]
+
+    async def test_without_a_limit_one_page_is_answered(self, store: Store) -> None:
+        ids = await store.enqueue(*[new_job()] * (PAGE + 1))
+
+        assert [job.id for job in await store.backend.query(Everything())] == ids[:PAGE]
+
+    async def test_a_page_begins_after_an_id(self, store: Store) -> None:
+        ids = await store.enqueue(*[new_job()] * 5)
+
+        page = await store.backend.query(Everything(), limit=2, after=ids[1])
+
+        assert [job.id for job in page] == ids[2:4]
+
+    async def test_a_page_begins_after_an_id_that_is_not_there(self, store: Store) -> None:
+        ids = await store.enqueue(*[new_job()] * 3)
+
+        assert [job.id for job in await store.backend.query(Everything(), after=ids[0] - 1)] == ids
+        assert list(await store.backend.query(Everything(), after=ids[-1] + 100)) == []
+
+    async def test_page_after_page_answers_every_job_once(self, store: Store) -> None:
+        ids = await store.enqueue(*(new_job((ALPHA, BETA)[number % 2]) for number in range(23)))
+        found: list[int] = []
+        while page := await store.backend.query(_A, limit=5, after=found[-1] if found else None):
+            found += [job.id for job in page]
+
+        assert found == ids[::2]
+
+    async def test_thousands_of_ids_may_be_asked_for(self, store: Store) -> None:
+        ids = await store.enqueue(*[new_job()] * 10)
+
+        assert await store.ids(IdIn(frozenset(range(ids[3], ids[3] + 50_000)))) == ids[3:]
+
+    async def test_a_wide_expression_is_answered(self, store: Store) -> None:
+        ids = await store.enqueue(*[new_job()] * 400)
+
+        assert await store.ids(Or(tuple(IdIn(frozenset({job_id})) for job_id in ids[:300]))) == ids[:300]
+        assert await store.ids(And(tuple(Not(IdIn(frozenset({i}))) for i in ids[:300]))) == ids[300:]
+
+    async def test_a_deep_expression_is_answered(self, store: Store) -> None:
+        ids = await store.enqueue(new_job(ALPHA), new_job(BETA))
+        where: Where = _A
+        for _ in range(10):
+            where = And((Or((where, Not(Everything()))), Everything()))
+
+        assert await store.ids(where) == ids[:1]
+
+
+async def _fill(store: Store) -> None:
+    """Leave jobs of two executors in every status."""
+    for executor in (ALPHA, BETA):
+        done, _, dropped, failing, snoozed, _ = [
+            (await store.executing(new_job(executor, max_attempts=attempts)))[0] for attempts in (5, 5, 5, 1, 5, 5)
+        ]
+        await store.settle(done, Complete())
+        await store.settle(dropped, cancelled())
+        await store.settle(failing, failed())
+        await store.settle(snoozed, Snooze(HOUR))
+        [job] = await store.executing(new_job(executor))
+        await store.settle(job, failed(delay=HOUR))
+    await store.enqueue(new_job(ALPHA), new_job("third"))

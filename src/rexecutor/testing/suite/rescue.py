@@ -1,0 +1,146 @@
+"""Rescue: what becomes of the jobs of a node that died."""
+
+from rexecutor import rules
+from rexecutor.job import ErrorKind
+from rexecutor.outcome import Complete, Lost
+from rexecutor.status import JobStatus
+from rexecutor.testing.suite.case import Cases
+from rexecutor.testing.suite.store import (
+    BETA,
+    HOUR,
+    LEASE,
+    MICROSECOND,
+    OTHER_NODE,
+    Store,
+    failed,
+    new_job,
+)
+
+
+class RescueCases(Cases):
+    """Any node's beat gives on the jobs of nodes without a lease."""
+
+    async def test_a_lost_job_is_due_again_at_once_with_an_error(self, store: Store) -> None:
+        [job] = await store.executing(new_job(scheduled_at=store.now - HOUR))
+        store.clock.advance(LEASE)
+
+        store.beat(OTHER_NODE)
+
+        lost = await store.job(job.id)
+        assert lost == rules.transition(job, Lost(), store.now, store.backend.limits)
+        assert lost.status is JobStatus.RETRYABLE
+        assert lost.scheduled_at == store.now
+        assert [(error.kind, error.attempt) for error in lost.errors] == [(ErrorKind.LOST, 1)]
+
+    async def test_another_node_runs_a_lost_job(self, store: Store) -> None:
+        [job] = await store.executing()
+        store.clock.advance(LEASE)
+        store.beat(OTHER_NODE)
+
+        [again] = await store.claim(node_id=OTHER_NODE)
+
+        assert (again.id, again.attempt, again.claims, again.node) == (job.id, 2, 2, OTHER_NODE)
+
+    async def test_nothing_is_rescued_a_microsecond_too_early(self, store: Store) -> None:
+        [job] = await store.executing()
+        store.clock.advance(LEASE - MICROSECOND)
+
+        heartbeat = store.beat(OTHER_NODE)
+
+        assert heartbeat.rescued == 0
+        assert await store.job(job.id) == job
+
+    async def test_a_job_is_rescued_once(self, store: Store) -> None:
+        await store.executing()
+        store.clock.advance(LEASE)
+
+        heartbeats = [store.beat(OTHER_NODE), store.beat(OTHER_NODE)]
+
+        assert [heartbeat.rescued for heartbeat in heartbeats] == [1, 0]
+
+    async def test_all_jobs_of_all_lost_nodes_are_rescued_and_counted(self, store: Store) -> None:
+        await store.enqueue(*[new_job()] * 20, *[new_job(BETA)] * 10)
+        for number in range(3):
+            store.beat(f"lost-{number}")
+            await store.claim(10, node_id=f"lost-{number}", executors=["alpha", BETA])
+        store.clock.advance(LEASE)
+
+        heartbeat = store.beat(OTHER_NODE)
+
+        assert heartbeat.rescued == 30
+        assert {job.status for job in await store.jobs()} == {JobStatus.RETRYABLE}
+
+    async def test_only_executing_jobs_are_rescued(self, store: Store) -> None:
+        done, failing, _ = await store.executing(*[new_job()] * 3)
+        await store.settle(done, Complete())
+        await store.settle(failing, failed(delay=HOUR))
+        before = await store.jobs()
+        store.clock.advance(LEASE)
+
+        heartbeat = store.beat(OTHER_NODE)
+
+        assert heartbeat.rescued == 1
+        assert (await store.jobs())[:2] == before[:2]
+
+    async def test_a_job_lost_in_its_last_attempt_is_discarded(self, store: Store) -> None:
+        [job] = await store.executing(new_job(max_attempts=1))
+        store.clock.advance(LEASE)
+
+        store.beat(OTHER_NODE)
+
+        lost = await store.job(job.id)
+        assert lost == rules.transition(job, Lost(), store.now, store.backend.limits)
+        assert lost.status is JobStatus.DISCARDED
+        assert lost.discarded_at == store.now
+
+    async def test_a_job_that_loses_too_many_nodes_is_discarded(self, store: Store) -> None:
+        [job_id] = await store.enqueue(new_job(max_attempts=100))
+        statuses: list[JobStatus] = []
+        for number in range(store.backend.limits.losses):
+            await store.reclaim(job_id, node_id=f"lost-{number}")
+            store.clock.advance(LEASE)
+            store.beat(OTHER_NODE)
+            statuses.append((await store.job(job_id)).status)
+
+        assert statuses[:-1] == [JobStatus.RETRYABLE] * (store.backend.limits.losses - 1)
+        assert statuses[-1] is JobStatus.DISCARDED
+
+    async def test_losses_are_counted_over_the_whole_life_of_a_job(self, store: Store) -> None:
+        [job_id] = await store.enqueue(new_job(max_attempts=100))
+        await store.reclaim(job_id, node_id="lost")
+        store.clock.advance(LEASE)
+        store.beat(OTHER_NODE)
+        job = await store.reclaim(job_id, node_id=OTHER_NODE)
+
+        job = await store.settle(job, failed())
+
+        assert job.losses == 1
+        assert [error.kind for error in job.errors] == [ErrorKind.LOST, ErrorKind.EXCEPTION]
+
+    async def test_a_lost_job_whose_cancel_was_asked_for_is_cancelled(self, store: Store) -> None:
+        [job] = await store.executing(new_job(max_attempts=1))
+        await store.backend.cancel(job.id, "enough")
+        asked = await store.job(job.id)
+        store.clock.advance(LEASE)
+
+        heartbeat = store.beat(OTHER_NODE)
+
+        lost = await store.job(job.id)
+        assert lost == rules.transition(asked, Lost(), store.now, store.backend.limits)
+        assert lost.status is JobStatus.CANCELLED
+        assert lost.errors[-1].details == "enough"
+        assert heartbeat.rescued == 1
+
+    async def test_a_claim_does_not_rescue(self, store: Store) -> None:
+        [job] = await store.executing()
+        store.beat(OTHER_NODE, lease=HOUR)
+        store.clock.advance(LEASE)
+
+        assert await store.claim(node_id=OTHER_NODE) == []
+        assert await store.job(job.id) == job
+
+    async def test_many_lost_jobs_are_rescued_in_one_beat(self, store: Store) -> None:
+        await store.executing(*[new_job()] * 1_500)
+        store.clock.advance(LEASE)
+
+        assert store.beat(OTHER_NODE).rescued == 1_500

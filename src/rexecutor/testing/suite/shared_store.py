@@ -1,0 +1,165 @@
+"""Two backends on one store, at the same time and one after the other. Skipped where a store is not shared."""
+
+import asyncio
+import threading
+
+from rexecutor.backend.base import Node
+from rexecutor.outcome import Complete, Settlement
+from rexecutor.status import JobStatus
+from rexecutor.testing.suite.case import Cases
+from rexecutor.testing.suite.store import (
+    ALPHA,
+    HOUR,
+    LEASE,
+    NODE,
+    OTHER_NODE,
+    Store,
+    failed,
+    new_job,
+)
+
+
+class SharedStoreCases(Cases):
+    """What one handle stores, another sees; and what is stored stays stored."""
+
+    async def test_a_job_is_seen_by_the_other_handle_at_once(self, store: Store) -> None:
+        async with store.another_handle() as other:
+            [job_id] = await store.enqueue(new_job(data='"seen"', tags=("t",)))
+
+            assert await store.beside(other).jobs() == [await store.job(job_id)]
+
+    async def test_a_lease_and_a_claim_hold_for_the_other_handle(self, store: Store) -> None:
+        async with store.another_handle() as other:
+            [job] = await store.executing()
+
+            assert await store.beside(other).claim(node_id=NODE) == []
+            assert await store.beside(other).job(job.id) == job
+
+    async def test_either_handle_may_settle_and_only_one_does(self, store: Store) -> None:
+        async with store.another_handle() as other:
+            [job] = await store.executing()
+
+            await store.beside(other).settle(job, failed())
+            refused = await store.settle_all([Settlement(job.id, job.claims, Complete())])
+
+            assert refused == [job.id]
+            assert (await store.job(job.id)).status is JobStatus.RETRYABLE
+
+    async def test_claims_of_two_handles_share_no_job(self, store: Store) -> None:
+        async with store.another_handle() as other:
+            ids = await store.enqueue(*[new_job()] * 100)
+            store.beat(NODE)
+            store.beat(OTHER_NODE)
+            beside = store.beside(other)
+
+            answers = await asyncio.gather(
+                *(store.claim(7, node_id=NODE) for _ in range(10)),
+                *(beside.claim(7, node_id=OTHER_NODE) for _ in range(10)),
+            )
+
+            assert sorted(job.id for jobs in answers for job in jobs) == ids
+
+    async def test_enqueues_of_two_handles_get_ids_of_their_own(self, store: Store) -> None:
+        async with store.another_handle() as other:
+            beside = store.beside(other)
+
+            answers = await asyncio.gather(
+                *(handle.enqueue(new_job(), new_job()) for _ in range(20) for handle in (store, beside))
+            )
+
+            ids = [job_id for batch in answers for job_id in batch]
+            assert len(set(ids)) == 80
+            assert len(await store.jobs()) == 80
+
+    async def test_an_enqueue_wakes_who_waits_at_the_other_handle(self, store: Store) -> None:
+        async with store.another_handle() as other, asyncio.TaskGroup() as tasks:
+            since = other.version
+            waiting = tasks.create_task(other.wait_ready([ALPHA], store.now + HOUR, since=since))
+
+            await store.enqueue(new_job())
+
+            while not waiting.done():  # a hint may be lost: the moment of the wait then ends it
+                await asyncio.wait((waiting,), timeout=1)
+                store.clock.advance(HOUR)
+
+    async def test_a_beat_at_one_handle_rescues_what_was_claimed_at_the_other(self, store: Store) -> None:
+        async with store.another_handle() as other:
+            beside = store.beside(other)
+            [job] = await beside.executing()
+            beside.close()
+            store.clock.advance(LEASE)
+
+            assert store.beat(OTHER_NODE).rescued == 1
+            assert (await beside.job(job.id)).status is JobStatus.RETRYABLE
+
+    async def test_a_cancel_at_one_handle_is_told_at_the_beat_of_the_other(self, store: Store) -> None:
+        async with store.another_handle() as other:
+            [job] = await store.executing()
+
+            await other.cancel(job.id, "enough")
+
+            assert [request.job_id for request in store.beat().cancels] == [job.id]
+
+    async def test_everything_stays_when_the_store_is_opened_again(self, store: Store) -> None:
+        again = store.another_handle()
+        done, failing, _ = await store.executing(*[new_job(data='"ž"', metadata="[1]", tags=("t",))] * 3)
+        await store.settle(done, Complete())
+        await store.settle(failing, failed(delay=HOUR))
+        before = await store.jobs()
+        store.close()
+        await store.backend.close()
+
+        async with again:
+            assert await store.beside(again).jobs() == before
+
+    async def test_ids_go_on_growing_when_the_store_is_opened_again(self, store: Store) -> None:
+        again = store.another_handle()
+        [before] = await store.enqueue(new_job())
+        await store.backend.close()
+
+        async with again:
+            [after] = await store.beside(again).enqueue(new_job())
+
+        assert after > before
+
+    async def test_a_lease_outlives_its_handle(self, store: Store) -> None:
+        again = store.another_handle()
+        [job] = await store.executing()
+        store.close()
+        await store.backend.close()
+
+        async with again:
+            beside = store.beside(again)
+            early = beside.beat(OTHER_NODE)
+            store.clock.advance(LEASE)
+            late = beside.beat(OTHER_NODE)
+            beside.close()
+
+            assert (early.rescued, late.rescued) == (0, 1)
+            assert (await beside.job(job.id)).status is JobStatus.RETRYABLE
+
+    async def test_beats_in_threads_do_not_disturb_the_work_of_two_handles(self, store: Store) -> None:
+        async with store.another_handle() as other:
+            await store.enqueue(*[new_job()] * 200)
+            ended = threading.Event()
+
+            def live(handle: Store, node_id: str) -> None:
+                heart = handle.backend.heart()
+                while not ended.wait(0.001):
+                    heart.beat(Node(node_id, node_id, LEASE))
+                heart.close()
+
+            async def work(handle: Store, node_id: str) -> None:
+                while jobs := await handle.claim(8, node_id=node_id):
+                    await handle.settle_all([Settlement(job.id, job.claims, Complete()) for job in jobs])
+
+            nodes = ((store, NODE), (store.beside(other), OTHER_NODE))
+            for _, node_id in nodes:
+                store.beat(node_id)
+            async with asyncio.TaskGroup() as tasks:
+                for handle, node_id in nodes:
+                    tasks.create_task(asyncio.to_thread(live, handle, node_id))
+                await asyncio.gather(*(work(handle, node_id) for handle, node_id in nodes))
+                ended.set()
+
+            assert {job.status for job in await store.jobs()} == {JobStatus.COMPLETE}

@@ -1,0 +1,167 @@
+"""What a case works with: a backend, its clock, and words for what a producer and a node do."""
+
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Final
+
+from rexecutor.backend.base import Backend, Claim, Demand, Heart, Heartbeat, Node
+from rexecutor.job import ErrorKind, JobError, JobId, JobRecord, NewJob, NodeId
+from rexecutor.outcome import Cancelled, Failed, Outcome, Settlement
+from rexecutor.testing.clock import START, FakeClock
+from rexecutor.where import Everything, IdIn, Where
+
+ALPHA: Final = "alpha"
+BETA: Final = "beta"
+NODE: Final = "node-1"
+OTHER_NODE: Final = "node-2"
+LEASE: Final = timedelta(seconds=30)
+SECOND: Final = timedelta(seconds=1)
+HOUR: Final = timedelta(hours=1)
+MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def new_job(
+    executor: str = ALPHA,
+    *,
+    data: str = "null",
+    metadata: str | None = None,
+    max_attempts: int = 5,
+    priority: int = 0,
+    tags: tuple[str, ...] = (),
+    scheduled_at: datetime | None = None,
+    delay: timedelta = timedelta(0),
+) -> NewJob:
+    """Answer a job that is due at once, unless told otherwise."""
+    return NewJob(executor, data, metadata, max_attempts, priority, tags, scheduled_at, delay)
+
+
+def job_error(
+    details: str = "boom", *, attempt: int = 1, kind: ErrorKind = ErrorKind.EXCEPTION, at: datetime = START
+) -> JobError:
+    """Answer an error as an engine records it."""
+    return JobError(attempt, kind, "ValueError", details, at)
+
+
+def failed(details: str = "boom", *, delay: timedelta = timedelta(0)) -> Failed:
+    """Answer the outcome of an attempt that failed."""
+    return Failed(job_error(details), delay)
+
+
+def cancelled(reason: str = "no longer wanted") -> Cancelled:
+    """Answer the outcome of an attempt that ended in a cancel."""
+    return Cancelled(job_error(reason, kind=ErrorKind.CANCELLED))
+
+
+@contextmanager
+def expect(kind: type[Exception]) -> Generator[None]:
+    """Fail unless the block raises this."""
+    try:
+        yield
+    except kind:
+        return
+    raise AssertionError(f"{kind.__name__} expected, but nothing was raised")
+
+
+class Store:
+    """A backend under test, with its clock. Beats are made in the thread of the case, by one heart."""
+
+    def __init__(
+        self, backend: Backend, clock: FakeClock, open_backend: Callable[[], Backend], *, shares_store: bool
+    ) -> None:
+        """Keep them."""
+        self.backend: Final = backend
+        self.clock: Final = clock
+        self._open_backend = open_backend
+        self._shares_store = shares_store
+        self._heart: Heart | None = None
+
+    @property
+    def now(self) -> datetime:
+        """The time on the store's clock."""
+        return self.clock.now()
+
+    def another_handle(self) -> Backend:
+        """Answer a second backend on the same jobs, not open yet; skip the case where there is no such thing."""
+        if not self._shares_store:
+            import pytest  # only here: the suite is importable without it
+
+            pytest.skip("two backends do not share a store (`shares_store` is False)")
+        return self._open_backend()
+
+    def beside(self, other: Backend) -> "Store":
+        """Answer the same words for another backend on the same clock."""
+        return Store(other, self.clock, self._open_backend, shares_store=self._shares_store)
+
+    def close(self) -> None:
+        """Close the heart."""
+        if self._heart is not None:
+            self._heart.close()
+            self._heart = None
+
+    async def enqueue(self, *jobs: NewJob) -> list[JobId]:
+        """Enqueue the jobs in one batch; answer their ids."""
+        return [answer.id for answer in await self.backend.enqueue(jobs)]
+
+    async def job(self, job_id: JobId) -> JobRecord:
+        """Answer the job as it is stored."""
+        found = await self.backend.query(IdIn(frozenset({job_id})))
+        assert len(found) == 1, f"job {job_id} expected, found {found}"
+        return found[0]
+
+    async def jobs(self, where: Where | None = None) -> list[JobRecord]:
+        """Answer all jobs that the expression describes, at most 100,000."""
+        return list(await self.backend.query(where or Everything(), limit=100_000))
+
+    async def ids(self, where: Where) -> list[JobId]:
+        """Answer the ids of the jobs that the expression describes."""
+        return [job.id for job in await self.jobs(where)]
+
+    def beat(self, node_id: NodeId = NODE, *, lease: timedelta = LEASE) -> Heartbeat:
+        """Renew the node's lease."""
+        return self._heart_of_case().beat(Node(node_id, f"host:{node_id}", lease))
+
+    def retire(self, node_id: NodeId = NODE) -> None:
+        """End the node's lease."""
+        self._heart_of_case().retire(node_id)
+
+    async def ask(self, most: int = 100, *, node_id: NodeId = NODE, executors: Collection[str] = (ALPHA,)) -> Claim:
+        """Claim with `most` slots for each executor and in all."""
+        return await self.backend.claim(Demand(dict.fromkeys(executors, most), most), node_id)
+
+    async def claim(
+        self, most: int = 100, *, node_id: NodeId = NODE, executors: Collection[str] = (ALPHA,)
+    ) -> list[JobRecord]:
+        """Claim, and answer the jobs."""
+        return list((await self.ask(most, node_id=node_id, executors=executors)).jobs)
+
+    async def executing(self, *jobs: NewJob, node_id: NodeId = NODE) -> list[JobRecord]:
+        """Enqueue the jobs and have the node claim them; answer them in the order of their ids."""
+        ids = await self.enqueue(*(jobs or (new_job(),)))
+        self.beat(node_id)
+        executors = {job.executor for job in jobs} or {ALPHA}
+        claimed = await self.claim(len(ids), node_id=node_id, executors=executors)
+        assert sorted(job.id for job in claimed) == ids, "the store was not empty before"
+        return sorted(claimed, key=lambda job: job.id)
+
+    async def reclaim(self, job_id: JobId, *, node_id: NodeId = NODE) -> JobRecord:
+        """Have the node claim just this job, which must be the next."""
+        self.beat(node_id)
+        claimed = await self.claim(1, node_id=node_id)
+        assert [job.id for job in claimed] == [job_id]
+        return claimed[0]
+
+    async def settle(self, job: JobRecord, outcome: Outcome) -> JobRecord:
+        """Record the outcome of a claimed job, which must be ours; answer the job after it."""
+        refused = await self.backend.settle([Settlement(job.id, job.claims, outcome)])
+        assert list(refused) == []
+        return await self.job(job.id)
+
+    async def settle_all(self, settlements: Sequence[Settlement]) -> list[JobId]:
+        """Record outcomes; answer the refused ones."""
+        return list(await self.backend.settle(settlements))
+
+    def _heart_of_case(self) -> Heart:
+        if self._heart is None:
+            self._heart = self.backend.heart()
+        return self._heart

@@ -1,0 +1,70 @@
+"""A store by its URL: what settings files and the command line give."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from rexecutor.backend.base import Backend
+from rexecutor.errors import ConfigurationError
+
+_ACCEPTED: Final = "give memory:, sqlite:///relative.db or sqlite:////absolute.db"
+_SHOWN: Final = 80
+"""Of a URL that is refused, a message shows this many characters."""
+
+
+def connect(url: str) -> Backend:
+    """Answer the backend that the URL names, not opened yet.
+
+    `memory:` is an `InMemoryBackend`. `sqlite:///jobs.db` is an `SQLiteBackend` on a file relative to the working
+    directory, `sqlite:////var/lib/jobs.db` on an absolute one; the path is taken as it is written (`%20` stays
+    `%20`), and a file that is missing is created when the backend is opened.
+
+    Raises:
+        ConfigurationError: It names none, or one that this version does not have.
+    """
+    path = sqlite_path(url)
+    if path is not None:
+        from rexecutor.backend.sqlite import SQLiteBackend  # loads sqlite3, which not every process needs
+
+        return SQLiteBackend(path)
+    if url == "memory:":
+        from rexecutor.backend.memory import InMemoryBackend  # as above
+
+        return InMemoryBackend()
+    if re.match(r"postgres(ql)?(\+\w+)?:", url, re.IGNORECASE):
+        raise ConfigurationError(f"{_shown(url)}: PostgreSQL is not in this version yet; {_ACCEPTED}")
+    raise ConfigurationError(f"{_shown(url)} is no URL of a store; {_ACCEPTED}")
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Answer the file that an SQLite URL names; None for another URL.
+
+    Raises:
+        ConfigurationError: It is an SQLite URL that names no file.
+    """
+    if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - settings may be untyped
+        raise ConfigurationError(f"{type(url).__name__} given, a URL as text expected; {_ACCEPTED}")
+    if not re.match(r"sqlite:", url, re.IGNORECASE):
+        return None
+    path = url[len("sqlite:") :]
+    if not path.startswith("///"):
+        raise ConfigurationError(f"{_shown(url)}: three slashes expected; {_ACCEPTED}")
+    path = path[len("///") :]
+    if path == ":memory:":
+        raise ConfigurationError(f"{_shown(url)}: a store in memory is memory:, without a file")
+    if path in ("", "/") or "\0" in path:
+        raise ConfigurationError(f"{_shown(url)} names no file; {_ACCEPTED}")
+    if "?" in path:
+        raise ConfigurationError(f"{_shown(url)}: an SQLite URL has no options after a question mark")
+    return Path(path)
+
+
+def _shown(url: str) -> str:
+    """Answer the URL for a message: without user, password and options, on one line."""
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
+    start = scheme.group() if scheme else ""
+    rest = url[len(start) :].rpartition("@")[2]
+    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    rest = re.sub(r"(?i)(passw\w*\s*=).*", r"\1…", rest, flags=re.DOTALL)
+    shown = start + rest
+    return repr(shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…")

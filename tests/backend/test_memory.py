@@ -1,0 +1,77 @@
+"""The in-memory backend: the suite, the model, and what is its own."""
+
+import asyncio
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+from rexecutor.backend.base import Demand, Node
+from rexecutor.backend.memory import InMemoryBackend
+from rexecutor.testing import BackendSuite, FakeClock, model_of
+from rexecutor.testing.suite.store import ALPHA, NODE, new_job
+from rexecutor.where import Everything
+
+
+class TestInMemoryBackend(BackendSuite):
+    def open_backend(self, clock: FakeClock, store: Path) -> InMemoryBackend:
+        return InMemoryBackend(clock=clock)
+
+
+TestInMemoryModel = model_of(TestInMemoryBackend)
+
+LEASE = timedelta(seconds=30)
+
+
+async def test_it_needs_no_opening() -> None:
+    backend = InMemoryBackend()
+
+    await backend.enqueue([new_job()])
+
+    assert backend.is_open
+
+
+async def test_jobs_stay_when_it_is_closed_and_opened_again() -> None:
+    backend = InMemoryBackend()
+    async with backend:
+        await backend.enqueue([new_job()])
+
+    async with backend:
+        assert len(await backend.query(Everything())) == 1
+
+
+async def test_while_paused_it_hands_out_nothing_and_keeps_everything() -> None:
+    backend = InMemoryBackend().paused()
+    backend.beat(Node(NODE, "host", LEASE))
+    await backend.enqueue([new_job(), new_job()])
+
+    claim = await backend.claim(Demand({ALPHA: 5}, 5), NODE)
+
+    assert list(claim.jobs) == []
+    assert len(await backend.query(Everything())) == 2
+
+
+async def test_paused_answers_the_backend_itself() -> None:
+    backend = InMemoryBackend()
+
+    assert backend.paused() is backend
+
+
+async def test_r13_beats_in_another_thread_leave_the_work_alone() -> None:
+    backend = InMemoryBackend()
+    ended = threading.Event()
+    backend.beat(Node(NODE, "host", LEASE))
+    await backend.enqueue([new_job()] * 500)
+
+    def live() -> None:
+        heart = backend.heart()
+        while not ended.is_set():
+            heart.beat(Node(NODE, "host", LEASE))
+
+    beating = asyncio.ensure_future(asyncio.to_thread(live))
+    claimed: list[int] = []
+    while jobs := (await backend.claim(Demand({ALPHA: 3}, 3), NODE)).jobs:
+        claimed += [job.id for job in jobs]
+    ended.set()
+    await beating
+
+    assert claimed == list(range(1, 501))

@@ -1,0 +1,75 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from rexecutor.backend.base import Backend, Demand, Node
+from rexecutor.cli import main
+from rexecutor.job import ErrorKind, JobError, NewJob
+from rexecutor.outcome import Complete, Failed, Settlement
+from rexecutor.url import connect
+from tests.cli.command_line import Answer, Run
+
+NODE = Node("node-1", "here", timedelta(minutes=5))
+TRACEBACK = 'Traceback (most recent call last):\n  File "mail.py", line 7\nSmtpError: no\x1b[31m such host'
+
+
+@pytest.fixture
+def rexecutor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs the command line in this process, in an empty folder."""
+    monkeypatch.delenv("REXECUTOR_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Answer:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        output = capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return Answer(caught.value.code, output.out, output.err)
+
+    return run
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store with one job in each status, ids in the order of `JobStatus` from 1 to 6, and a job of another kind."""
+    url = f"sqlite:///{tmp_path / 'a store.db'}"
+    asyncio.run(_fill(connect(url)))
+    return url
+
+
+async def _fill(backend: Backend) -> None:
+    async with backend:
+        await backend.enqueue([_job("later", delay=timedelta(days=1)), *[_job(name) for name in "bcdef"], _report()])
+        heart = backend.heart()
+        heart.beat(NODE)
+        heart.close()
+        claim = await backend.claim(Demand({"email": 4}, 4), NODE.id)
+        assert [record.id for record in claim.jobs] == [2, 3, 4, 5]
+        await backend.cancel(5, "not wanted")
+        await backend.settle(
+            [
+                Settlement(3, 1, Failed(_error(), timedelta(days=1))),
+                Settlement(4, 1, Complete()),
+                Settlement(5, 1, Failed(_error(), timedelta(0))),
+            ]
+        )
+        await backend.settle([Settlement(6, 1, Failed(_error(), timedelta(0)))])
+        claim = await backend.claim(Demand({"email": 1}, 1), NODE.id)
+        await backend.settle([Settlement(6, 1, Failed(_error(), timedelta(0)))])
+
+
+def _job(name: str, *, delay: timedelta = timedelta(0)) -> NewJob:
+    attempts = 1 if name == "f" else 5
+    return NewJob("email", f'{{"to":"{name} ü"}}', None, attempts, 3, ("a b", "c"), None, delay)
+
+
+def _report() -> NewJob:
+    return NewJob("report", '"q3\\u001b[2J"', '{"by":"ann"}', 1, 9, (), None, timedelta(0))
+
+
+def _error() -> JobError:
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    return JobError(1, ErrorKind.EXCEPTION, "SmtpError", TRACEBACK, now)

@@ -1,0 +1,28 @@
+from tests.cli.command_line import Run
+
+
+def test_stats_counts_by_executor_and_status_with_totals(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("stats", "--url", url)
+
+    assert [line.split("\t") for line in answer.out.splitlines()] == [
+        ["executor", "scheduled", "executing", "retryable", "complete", "cancelled", "discarded", "jobs"],
+        ["email", "1", "1", "1", "1", "1", "1", "6"],
+        ["report", "1", "0", "0", "0", "0", "0", "1"],
+        ["total", "2", "1", "1", "1", "1", "1", "7"],
+    ]
+
+
+def test_stats_as_json_names_every_status(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("stats", "--json", "--url", url).json
+
+    nothing = {"executing": 0, "retryable": 0, "complete": 0, "cancelled": 0, "discarded": 0}
+    assert answer["jobs"] == 7
+    assert answer["statuses"]["scheduled"] == 2
+    assert answer["executors"]["report"] == {"scheduled": 1, **nothing}
+
+
+def test_stats_of_a_store_without_jobs_is_a_total_of_none(rexecutor: Run) -> None:
+    answer = rexecutor("stats", "--json", "--url", "memory:").json
+
+    assert answer["jobs"] == 0
+    assert answer["executors"] == {}

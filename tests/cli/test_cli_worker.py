@@ -1,0 +1,252 @@
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from rexecutor.backend.sqlite import SQLiteBackend
+from rexecutor.builder import enqueue_many
+from rexecutor.executor import Executor
+from rexecutor.job import Job, NewJob
+from rexecutor.status import JobStatus
+from rexecutor.where import Everything
+from tests.cli.command_line import Run
+
+APPLICATION = """
+import asyncio
+import threading
+
+from rexecutor import Executor, Job, Rexecutor, SQLiteBackend
+
+class Greet(Executor[str]):
+    name = "greet"
+
+    async def execute(self, job: Job[str]) -> None:
+        pass
+
+class Stubborn(Executor[str]):
+    name = "stubborn"
+
+    async def execute(self, job: Job[str]) -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                pass
+
+class Threaded(Executor[str]):
+    name = "threaded"
+
+    async def execute(self, job: Job[str]) -> None:
+        await asyncio.to_thread(threading.Event().wait)
+
+class Holder:
+    rexecutor = Rexecutor(SQLiteBackend("jobs.db"))
+    rexecutor.with_executor(Greet).with_executor(Stubborn).with_executor(Threaded)
+
+rexecutor = Holder.rexecutor
+
+def make() -> Rexecutor:
+    return rexecutor
+
+def wants(argument: str) -> Rexecutor:
+    return rexecutor
+
+async def later() -> Rexecutor:
+    return rexecutor
+
+def nothing() -> None:
+    pass
+
+def broken() -> Rexecutor:
+    raise KeyError("no\\nsuch setting")
+
+def misnamed() -> Rexecutor:
+    return Rexecutor(SQLiteBackend("jobs.db")).with_executor(Greet).with_executor(Greet)
+
+def unreachable() -> Rexecutor:
+    return Rexecutor(SQLiteBackend("no/such/folder/jobs.db"))
+
+number = 7
+"""
+
+
+class Greet(Executor[str]):
+    """The application's executor, as the process that enqueues knows it."""
+
+    name = "greet"
+
+    async def execute(self, job: Job[str]) -> None:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    """The working directory, with an application in it."""
+    (tmp_path / "shop.py").write_text(APPLICATION)
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    yield tmp_path
+    sys.path[:] = before
+    for name in ("shop", "faulty"):
+        sys.modules.pop(name, None)
+
+
+@contextmanager
+def _worker(target: str, *options: str) -> Generator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "rexecutor", "worker", target, *options]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield worker
+    finally:
+        worker.kill()
+        worker.communicate()
+
+
+async def _enqueue_and_wait_for_the_start(name: str) -> None:
+    async with SQLiteBackend("jobs.db") as backend:
+        await backend.enqueue([NewJob(name, '""', None, 1, 0, (), None, timedelta(0))])
+        until = backend.clock.now() + timedelta(seconds=20)
+        while True:
+            since = backend.version
+            if (await backend.query(Everything()))[0].status is JobStatus.EXECUTING:
+                return
+            assert backend.clock.now() < until
+            await backend.wait_ended(1, until, since=since)
+
+
+async def _enqueue_and_wait_for_the_end() -> JobStatus:
+    async with SQLiteBackend("jobs.db") as backend:
+        (handle,) = await enqueue_many([Greet.builder().with_data("world")], backend=backend)
+        return (await handle.wait(timedelta(seconds=20))).status
+
+
+@pytest.mark.parametrize("target", ["shop:rexecutor", "shop:make", "shop:Holder.rexecutor"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_worker_runs_jobs_until_a_signal_and_exits_with_0(folder: Path, target: str, number: signal.Signals) -> None:
+    with _worker(target) as worker:
+        status = asyncio.run(_enqueue_and_wait_for_the_end())
+        worker.send_signal(number)
+        out, err = worker.communicate(timeout=20)
+
+    assert status is JobStatus.COMPLETE
+    assert (worker.returncode, out) == (0, "")
+    assert "INFO rexecutor: node" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", ["stubborn", "threaded"])
+def test_worker_ends_though_a_job_does_not(folder: Path, name: str) -> None:
+    with _worker("shop:rexecutor") as worker:
+        asyncio.run(_enqueue_and_wait_for_the_start(name))
+        worker.send_signal(signal.SIGTERM)
+        _read_until(worker, "stopping")
+        worker.send_signal(signal.SIGTERM)
+        err = worker.communicate(timeout=30)[1]
+
+    assert worker.returncode == 0
+    assert "given back" in err
+    assert err.endswith("the worker leaves without it\n")
+
+
+def _read_until(worker: subprocess.Popen[str], word: str) -> None:
+    assert worker.stderr is not None
+    assert any(word in line for line in worker.stderr), "the worker ended without a word"
+
+
+def test_worker_logs_single_jobs_when_asked_to(folder: Path) -> None:
+    with _worker("shop:rexecutor", "--log-level", "debug") as worker:
+        asyncio.run(_enqueue_and_wait_for_the_end())
+        worker.terminate()
+        err = worker.communicate(timeout=20)[1]
+
+    assert "DEBUG rexecutor: job 1 (greet) started" in err
+    assert "world" not in err
+
+
+def test_worker_that_logs_errors_only_is_silent_when_there_are_none(folder: Path) -> None:
+    with _worker("shop:rexecutor", "--log-level", "error") as worker:
+        asyncio.run(_enqueue_and_wait_for_the_end())
+        worker.terminate()
+        err = worker.communicate(timeout=20)[1]
+
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("", "MODULE:REXECUTOR"),
+        ("shop", "MODULE:REXECUTOR"),
+        ("shop:", "MODULE:REXECUTOR"),
+        (":rexecutor", "MODULE:REXECUTOR"),
+        ("shop.py:rexecutor", "by its name, not its file"),
+        ("./shop:rexecutor", "by its name, not its file"),
+        (".shop:rexecutor", "by its name, not its file"),
+        ("no_such_module:rexecutor", "no_such_module"),
+        ("shop.inner:rexecutor", "shop.inner"),
+        ("sh op\nü:rexecutor", "there is no module"),
+        ("shop:nowhere", "nowhere"),
+        ("shop:rexecutor.nowhere", "nowhere"),
+        ("shop:number", "int"),
+        ("shop:Greet", "Greet class"),
+        ("shop:nothing", "NoneType"),
+        ("shop:wants", "without arguments"),
+        ("shop:later", "without arguments"),
+    ],
+)
+def test_a_target_that_names_no_rexecutor_is_a_misuse(rexecutor: Run, folder: Path, target: str, told: str) -> None:
+    answer = rexecutor("worker", target)
+
+    assert answer.status == 2
+    assert told in answer.error
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("shop:broken", "KeyError"),
+        ("shop:misnamed", "two executors have this name"),
+        ("shop:unreachable", "no/such/folder"),
+    ],
+)
+def test_a_rexecutor_that_cannot_be_made_or_started_is_an_error(
+    rexecutor: Run, folder: Path, target: str, told: str
+) -> None:
+    answer = rexecutor("worker", target)
+
+    assert answer.status == 1
+    assert told in answer.error
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("import no_such_dependency", "no_such_dependency"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("def", "SyntaxError"),
+        ("x = '\0'", "null bytes"),
+        (
+            "from rexecutor import *\nclass A(Executor[str]):\n    name = 'a b'\n    async def execute(self, job): ...",
+            "name is 'a b'",
+        ),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_an_error_that_says_why(
+    rexecutor: Run, folder: Path, content: str, told: str
+) -> None:
+    (folder / "faulty.py").write_text(content)
+
+    answer = rexecutor("worker", "faulty:rexecutor")
+
+    assert answer.status == 1
+    assert told in answer.error
+
+
+def test_a_log_level_that_is_none_is_a_misuse(rexecutor: Run, folder: Path) -> None:
+    assert rexecutor("worker", "shop:rexecutor", "--log-level", "loud").status == 2

@@ -1,0 +1,169 @@
+"""What a codec refuses, in both directions."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rexecutor.errors import DecodeError, DefinitionError, EncodeError
+from tests.typed_data import LIMIT, Address, Line, NotJson, Order, Point, User, codec
+
+
+def _deep(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def _cyclic() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("kind", "value", "message"),
+        [
+            (str, 1, "got `int`|int given"),
+            (str, None, "email_job: data: str expected"),
+            (str, b"bytes", "str expected, bytes given"),
+            (str, datetime(2026, 1, 1, tzinfo=UTC), "str expected, datetime given"),
+            (int, "1", "email_job: data: int expected: Expected `int`, got `str`"),
+            (int, True, "got `bool`"),
+            (None, 1, "None expected"),
+            (list[int], [1, "2"], r"\$\[1\]"),
+            (Order, {"id": 1}, "missing required field `lines`"),
+            (Order, Line("a"), "Order expected"),
+            (Point, Point("no"), r"Point expected.*\$.x"),  # pyright: ignore[reportArgumentType] - that is the point
+            (Address, {"street": "a"}, "missing required field `numbers`"),
+            (Any, object(), "object is not a type that JSON can hold"),
+            (Any, 1j, "complex is not a type"),
+            (NotJson, NotJson(), "NotJson is not a type"),
+            (User, {"name": "x"}, "User expected"),
+        ],
+    )
+    def test_data_of_another_type_is_refused(self, kind: object, value: object, message: str) -> None:
+        with pytest.raises(EncodeError, match=message):
+            codec(kind).encode(value)
+
+    @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+    def test_nan_and_the_infinities_are_refused_wherever_they_are(self, number: float) -> None:
+        cases: list[tuple[object, object]] = [
+            (float, number),
+            (float | None, number),
+            (Any, {"a": [1, (number,)]}),
+            (Point, Point(1, number)),
+            (Point, Point(1, 2, Point(3, number))),
+            (dict[str, float | None], {"a": number}),
+        ]
+
+        for kind, value in cases:
+            with pytest.raises(EncodeError, match="NaN or an infinity"):
+                codec(kind).encode(value)
+
+    def test_nan_in_a_pydantic_model_is_refused(self) -> None:
+        class Measured(pydantic.BaseModel):
+            value: float | None
+
+        with pytest.raises(EncodeError, match="NaN or an infinity"):
+            codec(Measured).encode(Measured(value=math.nan))
+
+    @pytest.mark.parametrize("text", ["\0", "a\0b", "\\\0", "\\\\\0", '"\0', "\\u0000\0"], ids=ascii)
+    def test_a_nul_is_refused_wherever_it_is(self, text: str) -> None:
+        for value in (text, {text: 1}, [[text]]):
+            with pytest.raises(EncodeError, match="NUL"):
+                codec(Any).encode(value)
+
+    @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\udc80 x"], ids=ascii)
+    def test_a_lone_surrogate_is_refused_wherever_it_is(self, text: str) -> None:
+        for value in (text, {text: 1}, [[text]]):
+            with pytest.raises(EncodeError, match="lone surrogate"):
+                codec(Any).encode(value)
+
+    def test_one_byte_more_than_allowed_is_refused(self) -> None:
+        with pytest.raises(EncodeError, match="1,048,577 bytes as JSON, at most 1,048,576"):
+            codec(str).encode("x" * (LIMIT - 1))
+
+    def test_bytes_are_counted_and_not_characters(self) -> None:
+        with pytest.raises(EncodeError, match="at most 10 are allowed"):
+            codec(str, limit=10).encode("ž" * 5)
+
+    @pytest.mark.parametrize("value", [_deep(100_000), _cyclic()], ids=["deep", "cyclic"])
+    def test_what_is_nested_too_deeply_is_refused(self, value: object) -> None:
+        with pytest.raises(EncodeError, match="nested too deeply"):
+            codec(Any).encode(value)
+
+    def test_a_number_of_too_many_digits_is_refused(self) -> None:
+        with pytest.raises(EncodeError, match="digits"):
+            codec(int).encode(10**5_000)
+
+    def test_a_type_whose_code_raises_is_refused(self) -> None:
+        class Raising(pydantic.BaseModel):
+            @pydantic.model_serializer
+            def dump(self) -> dict[str, Any]:
+                raise RuntimeError("no")
+
+        with pytest.raises(EncodeError, match="Raising expected"):
+            codec(Raising).encode(Raising())
+
+    def test_missing_data_names_the_executor_and_the_type(self) -> None:
+        assert str(codec(list[int]).missing()) == "email_job: data is missing, list[int] expected"
+
+    @given(st.recursive(st.floats() | st.text() | st.binary() | st.complex_numbers(), st.lists))
+    def test_whatever_is_given_is_stored_or_refused(self, value: object) -> None:
+        try:
+            text = codec(Any).encode(value)
+        except EncodeError:
+            return
+        codec(Any).decode(text)
+        assert "\\u0000" not in text.replace("\\\\", "")
+
+
+class TestBadRows:
+    @pytest.mark.parametrize(
+        "text",
+        ["", "nope", "1", "null", '"a', '"a" b', "NaN", "[" * 100_000, '"\ud800"', '"\\ud800"', '"\x00"', "{}"],
+        ids=lambda text: ascii(text[:8]),
+    )
+    def test_a_row_that_is_not_of_the_type_does_not_decode(self, text: str) -> None:
+        with pytest.raises(DecodeError, match="email_job: data: str expected"):
+            codec(str).decode(text)
+
+    @pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "9" * 10_000, "1e999"])
+    def test_a_row_beyond_all_bounds_does_not_decode(self, text: str) -> None:
+        with pytest.raises(DecodeError, match="Any expected"):
+            codec(Any).decode(text)
+
+    def test_a_row_that_a_pydantic_model_refuses_does_not_decode(self) -> None:
+        with pytest.raises(DecodeError, match="User expected"):
+            codec(User).decode('{"name": "x", "born": "never"}')
+
+    @given(st.text())
+    def test_whatever_the_row_holds_it_is_decoded_or_refused(self, text: str) -> None:
+        for kind in (str, Order, Point, User, Any):
+            try:
+                codec(kind).decode(text)
+            except DecodeError:
+                continue
+
+
+class TestDefinitions:
+    @pytest.mark.parametrize("kind", ["no type", Line | Order])
+    def test_a_type_that_json_cannot_hold_is_refused(self, kind: object) -> None:
+        with pytest.raises(DefinitionError, match=r"email_job: data: .*cannot be stored as JSON"):
+            codec(kind)
+
+    def test_a_type_that_is_not_known_is_refused(self) -> None:
+        @dataclass
+        class Open:
+            other: "Nowhere"  # noqa: F821  # pyright: ignore[reportUndefinedVariable] - that is the point
+
+        with pytest.raises(DefinitionError, match="Nowhere"):
+            codec(Open)

@@ -1,0 +1,163 @@
+"""What users see of jobs, builders and handles. Checked by basedpyright, never run."""
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_type
+
+import msgspec
+from typing_extensions import TypedDict
+
+from rexecutor import (
+    Backend,
+    Cancel,
+    ExecutionResult,
+    Executor,
+    InMemoryBackend,
+    Job,
+    JobBuilder,
+    JobError,
+    JobHandle,
+    JobStatus,
+    Snooze,
+    enqueue_many,
+    override_global_backend,
+)
+
+
+class Order(msgspec.Struct, frozen=True):
+    id: int
+
+
+@dataclass
+class Trace:
+    by: str
+
+
+class Address(TypedDict):
+    street: str
+
+
+class EmailJob(Executor[str]):
+    name = "email_job"
+
+    async def execute(self, job: Job[str]) -> None:
+        assert_type(job, Job[str])
+        assert_type(job, Job[str, None])
+        assert_type(job.data, str)
+        assert_type(job.metadata, None)
+        assert_type(job.tags, tuple[str, ...])
+        assert_type(job.errors, tuple[JobError, ...])
+        assert_type(job.scheduled_at, datetime)
+        assert_type(job.completed_at, datetime | None)
+        assert_type(job.status, JobStatus)
+
+
+class ChargeOrder(Executor[Order, Trace]):
+    name = "charge_order"
+    max_attempts = 2
+    max_concurrency = 10
+
+    def __init__(self, gateway: str) -> None:
+        self.gateway = gateway
+
+    async def execute(self, job: Job[Order, Trace]) -> ExecutionResult:
+        assert_type(job.data, Order)
+        assert_type(job.metadata, Trace | None)
+        return Cancel("no") if job.is_final_attempt else Snooze(timedelta(seconds=1))
+
+    def backoff(self, job: Job[Order, Trace]) -> timedelta:
+        assert_type(job.errors[-1], JobError)
+        return timedelta(seconds=job.attempt)
+
+    def timeout(self, job: Job[Order, Trace]) -> timedelta:
+        return timedelta(seconds=20 * job.attempt)
+
+
+class SendLetter(Executor[Address]):
+    name = "send_letter"
+    blocking = True
+
+    def execute(self, job: Job[Address]) -> Cancel | None:
+        assert_type(job.data, Address)
+        assert_type(job.data["street"], str)
+        return None
+
+
+class TraceJob(Executor[Trace]):
+    name = "trace_job"
+    blocking = "thread"
+
+    def execute(self, job: Job[Trace]) -> None:
+        assert_type(job.data.by, str)
+
+
+def a_builder_keeps_its_types() -> None:
+    assert_type(EmailJob.builder(), JobBuilder[str, None])
+    assert_type(ChargeOrder.builder(), JobBuilder[Order, Trace])
+    assert_type(SendLetter.builder(), JobBuilder[Address, None])
+    builder = (
+        ChargeOrder.builder()
+        .with_data(Order(id=1))
+        .with_metadata(Trace("me"))
+        .with_max_attempts(3)
+        .with_priority(1)
+        .with_tags("a")
+        .add_tag("b")
+        .schedule_in(timedelta(hours=1))
+    )
+    assert_type(builder, JobBuilder[Order, Trace])
+    assert_type(SendLetter.builder().with_data({"street": "a"}), JobBuilder[Address, None])
+
+
+def data_of_another_type_is_an_error() -> None:
+    EmailJob.builder().with_data(1)  # pyright: ignore[reportArgumentType] - that it is reported is the point
+    ChargeOrder.builder().with_metadata("me")  # pyright: ignore[reportArgumentType] - the same
+    SendLetter.builder().with_data({"road": "a"})  # pyright: ignore[reportArgumentType] - the same
+
+
+async def an_enqueue_answers_a_typed_handle(backend: Backend) -> None:
+    handle = await ChargeOrder.builder().with_data(Order(id=1)).enqueue()
+    assert_type(handle, JobHandle[Order, Trace])
+    assert_type(await EmailJob.builder().with_data("bob").enqueue(backend=backend), JobHandle[str, None])
+    job = await handle.fetch()
+    assert_type(job, Job[Order, Trace])
+    assert_type((await handle.wait(timedelta(seconds=1))).data, Order)
+    assert_type(await handle.cancel("enough"), JobStatus)
+    assert_type(await handle.rerun(), None)
+
+
+async def many_of_one_executor_keep_their_types(backend: Backend) -> None:
+    builders = [ChargeOrder.builder().with_data(Order(id=number)) for number in range(3)]
+    assert_type(await enqueue_many(builders), list[JobHandle[Order, Trace]])
+    assert_type(await enqueue_many(iter(builders), backend=backend), list[JobHandle[Order, Trace]])
+
+
+def a_job_is_changed_with_replace(job: Job[Order, Trace]) -> None:
+    changed = dataclasses.replace(job, priority=1)
+    assert_type(changed, Job[Order, Trace])
+    assert_type(changed.data.id, int)
+
+
+def a_backend_is_what_it_is() -> None:
+    backend = InMemoryBackend().paused()
+    assert_type(backend, InMemoryBackend)
+    with override_global_backend(backend) as current:
+        assert_type(current, Backend)
+
+
+async def a_backend_is_a_context_manager() -> None:
+    async with InMemoryBackend() as backend:
+        assert_type(backend, InMemoryBackend)
+
+
+def what_execute_answers(result: ExecutionResult) -> str:
+    match result:
+        case Cancel(reason):
+            assert_type(reason, str)
+            return reason
+        case Snooze(delay):
+            assert_type(delay, timedelta)
+            return str(delay)
+        case None:
+            return "done"
