@@ -95,9 +95,7 @@ class Executor(ABC, Generic[Data, Metadata]):
     @classmethod
     def builder(cls) -> "JobBuilder[Data, Metadata]":
         """Answer a builder for one job of this kind."""
-        from rexecutor.builder import JobBuilder  # builder.py needs this module
-
-        return JobBuilder(cast("type[Executor[Data, Metadata]]", cls))
+        return _job_builder()(cast("type[Executor[Data, Metadata]]", cls))
 
 
 def codecs_of(kind: type[Executor[Data, Metadata]], limits: Limits) -> Codecs[Data, Metadata]:
@@ -107,6 +105,13 @@ def codecs_of(kind: type[Executor[Data, Metadata]], limits: Limits) -> Codecs[Da
         DefinitionError: JSON cannot hold one of the types, or none is given.
     """
     return _codecs_of(kind, limits.data, limits.metadata)
+
+
+@cache
+def _job_builder() -> "type[JobBuilder[Any, Any]]":
+    from rexecutor.builder import JobBuilder  # builder.py needs this module
+
+    return JobBuilder
 
 
 @cache

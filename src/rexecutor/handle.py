@@ -1,8 +1,9 @@
 """What an enqueue answers: a job's id, and what can be asked of it."""
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Generic
+
+import msgspec
 
 from rexecutor.backend.base import Backend
 from rexecutor.errors import JobNotFoundError
@@ -14,15 +15,14 @@ from rexecutor.where import IdIn
 _LOOK_AGAIN: Final = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class JobHandle(Generic[Data, Metadata]):
+class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
     """An enqueued job, wherever it is by now."""
 
     id: JobId
     disposition: Disposition
     """`"inserted"`, or what uniqueness made of it: `"existing"` or `"replaced"`."""
-    executor: type[Executor[Data, Metadata]] = field(repr=False)
-    backend: Backend = field(repr=False, compare=False)
+    executor: type[Executor[Data, Metadata]]
+    backend: Backend
 
     async def fetch(self) -> Job[Data, Metadata]:
         """Answer the job as it is now.

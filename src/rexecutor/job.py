@@ -78,7 +78,7 @@ class Job(Generic[Data, Metadata]):
         return self.attempt >= self.max_attempts
 
 
-class JobRecord(msgspec.Struct, frozen=True):
+class JobRecord(msgspec.Struct, frozen=True, gc=False):
     """A job as a store holds it: data and metadata are JSON text.
 
     This and what follows are msgspec structs and not dataclasses because there is one for every job that is claimed
@@ -114,7 +114,7 @@ class JobRecord(msgspec.Struct, frozen=True):
     """What of the stored row could not be read; None for a sound row."""
 
 
-class NewJob(msgspec.Struct, frozen=True):
+class NewJob(msgspec.Struct, frozen=True, gc=False):
     """A job that has been checked and encoded, and not yet stored.
 
     It is due at `scheduled_at`, or `delay` after the store's own time where that is None.
@@ -130,7 +130,7 @@ class NewJob(msgspec.Struct, frozen=True):
     delay: timedelta
 
 
-class Enqueued(msgspec.Struct, frozen=True):
+class Enqueued(msgspec.Struct, frozen=True, gc=False):
     """A store's answer to one new job."""
 
     id: JobId

@@ -100,7 +100,7 @@ Change: TypeAlias = Outcome | Claimed | Lost | CancelAsked | Rerun
 """All that changes a status."""
 
 
-class Settlement(msgspec.Struct, frozen=True):
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """An outcome on its way to the store, with the fence: it counts only for this claim of this job.
 
     A msgspec struct and not a dataclass for the same reason as `JobRecord`.

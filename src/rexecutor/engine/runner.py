@@ -126,10 +126,16 @@ class Runner:
         self._threads.stop()
 
     async def _run(self, running: Running) -> None:
+        """Run the job to its outcome: the job boundary, which lets nothing through."""
         record, executor = running.record, running.executor
         try:
-            outcome = await self._attempt(running, record, executor)
-        except BaseException as error:  # noqa: BLE001 - the job boundary: a job may raise anything
+            job = self._begin(running)
+            if executor.blocking:
+                result = await self._threads.run(executor.execute, job)
+            else:
+                result = await cast("Awaitable[object]", executor.execute(job))
+            outcome = COMPLETE if result is None else self._outcome_of_result(running, result)
+        except BaseException as error:  # noqa: BLE001 - a job may raise anything
             outcome = self._outcome_of_error(running, error)
         del self._running[record.id]
         if not running.is_settled:
@@ -138,25 +144,20 @@ class Runner:
             self._idle.set()
         self._ended(record.executor)
 
-    async def _attempt(self, running: Running, record: JobRecord, executor: AnyExecutor) -> Outcome:
+    def _begin(self, running: Running) -> Job[Any, Any]:
+        record = running.record
         if self._tells_jobs:
             self._emit(JobStarted(record.id, record.executor, record.attempt))
         running.job = job = decode(running.codecs, record)
-        timeout = executor.timeout(job)
+        timeout = running.executor.timeout(job)
         if timeout is not None:
             running.timeout = timeout
             running.deadline = self._clock.monotonic() + max(timeout.total_seconds(), 0.0)
             self._deadlines.add(running.deadline)
-        if executor.blocking:
-            result = await self._threads.run(executor.execute, job)
-        else:
-            result = await cast("Awaitable[object]", executor.execute(job))
-        return self._outcome_of_result(running, result)
+        return job
 
     def _outcome_of_result(self, running: Running, result: object) -> Outcome:
         match result:
-            case None:
-                return COMPLETE
             case Snooze():
                 return result
             case Cancel(reason):

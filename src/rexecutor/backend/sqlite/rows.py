@@ -28,11 +28,11 @@ def _stored_or_none(moment: datetime | None) -> int | None:
 
 def moment(micros: int) -> datetime:
     """Answer what `stored` was given."""
-    return EPOCH + timedelta(microseconds=micros)
+    return EPOCH + timedelta(0, 0, micros)
 
 
 def _moment_or_none(micros: int | None) -> datetime | None:
-    return None if micros is None else EPOCH + timedelta(microseconds=micros)
+    return None if micros is None else EPOCH + timedelta(0, 0, micros)
 
 
 def read_row(row: Sequence[Any]) -> JobRecord:
@@ -54,8 +54,8 @@ def read_row(row: Sequence[Any]) -> JobRecord:
             row[12],
             row[13],
             row[14],
-            EPOCH + timedelta(microseconds=row[15]),
-            EPOCH + timedelta(microseconds=row[16]),
+            EPOCH + timedelta(0, 0, row[15]),
+            EPOCH + timedelta(0, 0, row[16]),
             _moment_or_none(row[17]),
             _moment_or_none(row[18]),
             _moment_or_none(row[19]),
@@ -71,7 +71,7 @@ def read_claimed(row: Sequence[Any], node: NodeId, attempted_at: datetime) -> Jo
     The hot path: a third of the columns saves a third of the time.
     """
     try:
-        inserted_at = EPOCH + timedelta(microseconds=row[12])
+        inserted_at = EPOCH + timedelta(0, 0, row[12])
         return JobRecord(
             row[0],
             row[1],
@@ -89,7 +89,7 @@ def read_claimed(row: Sequence[Any], node: NodeId, attempted_at: datetime) -> Jo
             node,
             None,
             inserted_at,
-            inserted_at if row[13] == row[12] else EPOCH + timedelta(microseconds=row[13]),
+            inserted_at if row[13] == row[12] else EPOCH + timedelta(0, 0, row[13]),
             attempted_at,
         )
     except _UNREADABLE as error:

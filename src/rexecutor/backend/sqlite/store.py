@@ -70,32 +70,33 @@ def settle(
     connection: sqlite3.Connection, settlements: Sequence[Settlement], now: datetime, limits: Limits
 ) -> list[JobId]:
     """Record outcomes; answer the jobs that were no longer ours."""
-    refused: list[JobId] = []
-    complete: dict[JobId, int] = {}
-    for settlement in settlements:
-        if isinstance(settlement.outcome, Complete) and settlement.job_id not in complete:
-            complete[settlement.job_id] = settlement.claims
-        else:
-            refused += _complete(connection, complete, now)
-            complete = {}
-            refused += _settle_one(connection, settlement, now, limits)
-    return refused + _complete(connection, complete, now)
+    complete = {one.job_id: one.claims for one in settlements if isinstance(one.outcome, Complete)}
+    rest = [one for one in settlements if not isinstance(one.outcome, Complete)]
+    if len(complete) + len(rest) < len(settlements) or any(one.job_id in complete for one in rest):
+        rest = settlements  # a job is there twice: what comes first counts
+    elif complete and not _complete_all(connection, complete, now):
+        rest = settlements
+    return [one.job_id for one in rest if not _settle_one(connection, one, now, limits)]
 
 
-def _complete(connection: sqlite3.Connection, settled: dict[JobId, int], now: datetime) -> list[JobId]:
-    if not settled:
-        return []
-    pairs = msgspec.json.encode(list(settled.items())).decode()
-    ours = {row[0] for row in _execute(connection, "complete_jobs", settled=pairs, now=stored(now))}
-    return [] if len(ours) == len(settled) else [job_id for job_id in settled if job_id not in ours]
+def _complete_all(connection: sqlite3.Connection, claims: dict[JobId, int], now: datetime) -> bool:
+    """Record successes in one statement, all or none; answer whether all of them were ours."""
+    connection.execute("SAVEPOINT complete")
+    pairs = msgspec.json.encode(list(claims.items())).decode()
+    are_ours = _execute(connection, "complete_jobs", settled=pairs, now=stored(now)).rowcount == len(claims)
+    if not are_ours:
+        connection.execute("ROLLBACK TO complete")
+    connection.execute("RELEASE complete")
+    return are_ours
 
 
-def _settle_one(connection: sqlite3.Connection, settlement: Settlement, now: datetime, limits: Limits) -> list[JobId]:
+def _settle_one(connection: sqlite3.Connection, settlement: Settlement, now: datetime, limits: Limits) -> bool:
+    """Record one outcome; answer whether the job was ours."""
     record = _fetch(connection, settlement.job_id)
     if record is None or not rules.is_ours(record, settlement.claims):
-        return [settlement.job_id]
+        return False
     _change(connection, record, settlement.outcome, now, limits)
-    return []
+    return True
 
 
 def give_back(

@@ -1,4 +1,5 @@
--- Records successes, as the change `Complete` does, fenced by status and claims; answers which were ours.
+-- Records successes, as the change `Complete` does, fenced by status and claims; the count of rows
+-- tells whether all of them were ours.
 UPDATE rexecutor_jobs SET
     status = 'complete',
     node = NULL,
@@ -8,4 +9,3 @@ FROM (SELECT value ->> 0 AS id, value ->> 1 AS claims FROM json_each(:settled)) 
 WHERE rexecutor_jobs.id = settled.id
     AND rexecutor_jobs.claims = settled.claims
     AND rexecutor_jobs.status = 'executing'
-RETURNING rexecutor_jobs.id
