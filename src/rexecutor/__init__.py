@@ -108,14 +108,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Load the module that a public name lives in."""
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # type checkers see the imports above, and so misspelt names
+
+    def __getattr__(name: str) -> object:
+        """Load the module that a public name lives in."""
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(home), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -22,7 +22,7 @@ from typing import (
 from rexecutor.backoff import DEFAULT_BACKOFF
 from rexecutor.codec import Codec
 from rexecutor.errors import DecodeError, DefinitionError, InvalidJobError
-from rexecutor.job import Data, Job, JobRecord, Limits, Metadata, checked_max_attempts
+from rexecutor.job import Data, Job, JobRecord, Limits, Metadata, checked_max_attempts, job_of
 from rexecutor.outcome import ExecutionResult
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def decode(codecs: Codecs[Data, Metadata], record: JobRecord) -> Job[Data, Metad
     """
     if record.defect is not None:
         raise DecodeError(f"{record.executor}: {record.defect}")
-    return Job(
+    return job_of(
         record.id,
         record.status,
         record.executor,

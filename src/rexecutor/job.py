@@ -1,9 +1,9 @@
 """What a job is: to the user (`Job`), to a store (`JobRecord`), and before a store has it (`NewJob`)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Generic, Literal, TypeAlias
+from typing import Any, Final, Generic, Literal, TypeAlias, cast
 
 import msgspec
 from typing_extensions import TypeVar
@@ -76,6 +76,22 @@ class Job(Generic[Data, Metadata]):
     def is_final_attempt(self) -> bool:
         """Whether a failure now discards the job."""
         return self.attempt >= self.max_attempts
+
+
+_Thawed: Final = make_dataclass(
+    "_Thawed", [(field.name, Any) for field in fields(Job)], bases=cast("Any", Job).__orig_bases__, slots=True
+)
+
+
+def job_of(*values: Any) -> Job[Any, Any]:
+    """Answer a job of these values, in the order of its fields.
+
+    There is one for every run, and a frozen dataclass takes five times as long to be made as a plain one. So the
+    values go into a plain twin, which is then declared to be the frozen one: classes with the same slots may do that.
+    """
+    thawed: Any = _Thawed(*values)
+    thawed.__class__ = Job
+    return thawed
 
 
 class JobRecord(msgspec.Struct, frozen=True, gc=False):

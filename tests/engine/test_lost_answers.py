@@ -185,3 +185,22 @@ async def test_jobs_of_a_node_that_died_are_rescued_and_its_late_outcome_is_refu
     late = Settlement(handle.id, claim.jobs[0].claims, Interrupted())
     assert await backend.settle([late]) == [handle.id]
     assert (await handle.fetch()).status is JobStatus.COMPLETE
+
+
+async def test_a_job_that_has_ended_and_waits_to_be_recorded_is_not_given_back() -> None:
+    backend, recorder = Flaky(), Recorder()
+
+    async with Rexecutor(backend).with_executor(recorder):
+        first = await Recorder.builder().with_data(1).enqueue(backend=backend)
+        backend.poison = {first.id}
+        await until(lambda: recorder.ran == [1])
+        backend.failing["claim"] = ["after"]
+        second = await Recorder.builder().with_data(2).enqueue(backend=backend)
+        await until(lambda: recorder.ran == [1, 2])
+        assert (await first.fetch()).status is JobStatus.EXECUTING
+        backend.poison = set()
+        jobs = [await soon(handle.wait()) for handle in (first, second)]
+
+    assert recorder.ran == [1, 2]
+    assert [job.status for job in jobs] == [JobStatus.COMPLETE] * 2
+    assert (await record_of(backend, first.id)).claims == 1

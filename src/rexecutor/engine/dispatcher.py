@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -78,27 +78,29 @@ class Dispatcher:
             return
         since = self._backend.version
         claim = await self._claim(demand)
-        self._hand_over(claim.jobs)
+        given = Counter(record.executor for record in claim.jobs)
+        self._hand_over(claim.jobs, given)
         if len(claim.jobs) < demand.most and not self._stop.is_set():
-            self._hungry = _fully_met(demand, claim)
+            # Those that were given as many jobs as they had slots for may have more.
+            self._hungry = {executor for executor, jobs in given.items() if jobs >= demand.slots[executor]}
             await first_of(self._freed.wait(), self._hint(claim, since))
 
     async def _claim(self, demand: Demand) -> Claim:
         """Claim; when it is not known what an earlier claim took, give that back first."""
         if not self._is_sure:
-            await self._backend.give_back(self._node_id, frozenset(self._runner.held))
+            held = {*self._runner.held, *self._settler.held}
+            await self._backend.give_back(self._node_id, held)
         self._is_sure = False
         claim = await self._backend.claim(demand, self._node_id)
         self._is_sure = True
         return claim
 
-    def _hand_over(self, jobs: Collection[JobRecord]) -> None:
+    def _hand_over(self, jobs: Collection[JobRecord], given: Mapping[str, int]) -> None:
         if self._stop.is_set():
             for record in jobs:
                 self._settler.put(Settlement(record.id, record.claims, Interrupted()))
         elif jobs:
-            for record in jobs:
-                self._slots.take(record.executor)
+            self._slots.take(given)
             self._runner.start(jobs)
 
     async def _hint(self, claim: Claim, since: int) -> None:
@@ -107,9 +109,3 @@ class Dispatcher:
         if claim.next_due is not None:
             until = min(until, claim.next_due)
         await self._backend.wait_ready(self._executors, until, since=since)
-
-
-def _fully_met(demand: Demand, claim: Claim) -> Collection[str]:
-    """Answer the executors that may have more due jobs: they were given as many as they had slots for."""
-    given = Counter(record.executor for record in claim.jobs)
-    return {executor for executor, jobs in given.items() if jobs >= demand.slots[executor]}

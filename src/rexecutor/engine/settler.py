@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -25,6 +25,7 @@ class Settler:
         self._emit = emit
         self._stop = stop
         self._waiting: deque[Settlement] = deque()
+        self._under_way: Sequence[Settlement] = ()
         self._given = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -41,7 +42,12 @@ class Settler:
     @property
     def backlog(self) -> int:
         """How many outcomes are not yet recorded or refused."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._under_way)
+
+    @property
+    def held(self) -> Collection[JobId]:
+        """The jobs whose outcome is not yet recorded or refused."""
+        return {settlement.job_id for settlement in (*self._waiting, *self._under_way)}
 
     def close(self) -> None:
         """Wake the step, so that it sees that it is time to stop."""
@@ -59,6 +65,7 @@ class Settler:
         await self._given.wait()
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))]
         if batch:
+            self._under_way = batch
             try:
                 refused = await self._backend.settle(batch)
             except BaseException:
@@ -66,6 +73,8 @@ class Settler:
                 self._unsure.update(settlement.job_id for settlement in batch)
                 self._most = max(1, len(batch) // 2)
                 raise
+            finally:
+                self._under_way = ()
             self._most = min(MOST, self._most * 2)
             self._report(batch, refused)
         if not self._waiting:

@@ -15,11 +15,12 @@ class Slots:
         self._left = most
         self._most = most
 
-    def take(self, executor: str) -> None:
-        """Count one job more."""
-        self._left -= 1
-        if self._limits[executor] is not None:
-            self._free[executor] -= 1
+    def take(self, jobs: Mapping[str, int]) -> None:
+        """Count so many jobs more of each executor."""
+        for executor, number in jobs.items():
+            self._left -= number
+            if self._limits[executor] is not None:
+                self._free[executor] -= number
 
     def free(self, executor: str) -> None:
         """Count one job less."""

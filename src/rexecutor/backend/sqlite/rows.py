@@ -1,13 +1,15 @@
 """Rows of `rexecutor_jobs` to records and back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
-from rexecutor.job import JobError, JobRecord, NewJob, NodeId
+from rexecutor.job import JobError, JobId, JobRecord, NewJob, NodeId
 from rexecutor.status import JobStatus
+
+T = TypeVar("T")
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -65,47 +67,45 @@ def read_row(row: Sequence[Any]) -> JobRecord:
         return _read_defective(row, error)
 
 
-def read_claimed(row: Sequence[Any], node: NodeId, attempted_at: datetime) -> JobRecord:
-    """Answer the record of a row that `claim_jobs` returned: only the columns that may differ among claimed rows.
+Head: TypeAlias = tuple[int, int, JobId, str]
+"""What stands in the claim's index for a due job: priority, scheduled_at, id; and its executor."""
 
-    The hot path: a third of the columns saves a third of the time.
+
+def read_claimed(head: Head, row: Sequence[Any], node: NodeId, attempted_at: datetime) -> JobRecord:
+    """Answer the record of a row that `claim_jobs` returned: only the columns that are not known already.
+
+    The hot path: half of the columns take half of the time.
     """
+    priority, scheduled_at, job_id, executor = head
     try:
-        inserted_at = EPOCH + timedelta(0, 0, row[12])
+        inserted_at = EPOCH + timedelta(0, 0, row[10])
         return JobRecord(
-            row[0],
-            row[1],
+            job_id,
+            executor,
             JobStatus.EXECUTING,
+            row[1],
             row[2],
             row[3],
             row[4],
-            row[5],
-            row[6],
-            () if row[7] == "[]" else _TAGS.decode(row[7]),
-            () if row[8] == "[]" else _ERRORS.decode(row[8]),
+            priority,
+            () if row[5] == "[]" else _TAGS.decode(row[5]),
+            () if row[6] == "[]" else _ERRORS.decode(row[6]),
+            row[7],
+            row[8],
             row[9],
-            row[10],
-            row[11],
             node,
             None,
             inserted_at,
-            inserted_at if row[13] == row[12] else EPOCH + timedelta(0, 0, row[13]),
+            inserted_at if scheduled_at == row[10] else EPOCH + timedelta(0, 0, scheduled_at),
             attempted_at,
         )
     except _UNREADABLE as error:
-        whole = (*row[:2], "executing", *row[2:12], node, None, *row[12:], stored(attempted_at), None, None, None)
-        return _read_defective(whole, error)
+        known = (job_id, executor, "executing", *row[1:5], priority, *row[5:10], node, None, row[10], scheduled_at)
+        return _read_defective((*known, stored(attempted_at), None, None, None), error)
 
 
 def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
-    """Answer what is sound of a row: enough to record that it is not."""
-
-    def sound(micros: Any) -> datetime | None:
-        try:
-            return _moment_or_none(micros)
-        except (TypeError, OverflowError):
-            return EPOCH
-
+    """Answer what is sound of a row with all columns: enough to record that the rest is not."""
     return JobRecord(
         id=row[0],
         executor=str(row[1]),
@@ -115,21 +115,29 @@ def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
         attempt=row[5],
         max_attempts=row[6],
         priority=row[7],
-        tags=(),
-        errors=(),
+        tags=_sound(_TAGS.decode, row[8]) or (),
+        errors=_sound(_ERRORS.decode, row[9]) or (),
         claims=row[10],
         snoozes=row[11],
         losses=row[12],
         node=row[13],
         cancel_reason=row[14],
-        inserted_at=sound(row[15]) or EPOCH,
-        scheduled_at=sound(row[16]) or EPOCH,
-        attempted_at=sound(row[17]),
-        completed_at=sound(row[18]),
-        cancelled_at=sound(row[19]),
-        discarded_at=sound(row[20]),
+        inserted_at=_sound(moment, row[15]) or EPOCH,
+        scheduled_at=_sound(moment, row[16]) or EPOCH,
+        attempted_at=_sound(moment, row[17]),
+        completed_at=_sound(moment, row[18]),
+        cancelled_at=_sound(moment, row[19]),
+        discarded_at=_sound(moment, row[20]),
         defect=f"the stored row cannot be read: {type(error).__name__}: {error}",
     )
+
+
+def _sound(read: Callable[[Any], T], value: Any) -> T | None:
+    """Answer what is read of a value; None where it cannot be read."""
+    try:
+        return read(value)
+    except _UNREADABLE:
+        return None
 
 
 def new_rows(jobs: Iterable[NewJob], now: datetime) -> list[tuple[Any, ...]]:

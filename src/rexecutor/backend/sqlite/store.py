@@ -15,7 +15,7 @@ from rexecutor import rules
 from rexecutor.backend.base import CancelRequest, Claim, Count, Demand, Heartbeat, Node
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID, compile_where
-from rexecutor.backend.sqlite.rows import STATUSES, changed_row, moment, new_rows, read_claimed, read_row, stored
+from rexecutor.backend.sqlite.rows import STATUSES, Head, changed_row, moment, new_rows, read_claimed, read_row, stored
 from rexecutor.errors import JobNotFoundError
 from rexecutor.job import JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Change, Complete, Interrupted, Lost, Rerun, Settlement
@@ -48,18 +48,18 @@ def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: 
     if _execute(connection, "select_lease", node=node_id, now=now_stored).fetchone() is None:
         return Claim((), None)
     _execute(connection, "promote_jobs", now=now_stored, most=PROMOTED)
-    heads: list[tuple[int, int, int]] = []
+    heads: list[Head] = []
     for (executor,) in _execute(connection, "select_due_executors").fetchall():
         if slots := min(demand.slots.get(executor, 0), demand.most):
             heads += _execute(connection, "select_due_jobs", executor=executor, now=now_stored, slots=slots)
     heads.sort()
-    order = [head[2] for head in heads[: demand.most]]
+    del heads[demand.most :]
     records: list[JobRecord] = []
-    if order:
-        ids = msgspec.json.encode(order).decode()
+    if heads:
+        ids = msgspec.json.encode([head[2] for head in heads]).decode()
         rows = _execute(connection, "claim_jobs", ids=ids, node=node_id, now=now_stored).fetchall()
         claimed = {row[0]: row for row in rows}
-        records = [read_claimed(claimed[job_id], node_id, now) for job_id in order]
+        records = [read_claimed(head, claimed[head[2]], node_id, now) for head in heads]
     next_due: int | None = None
     if len(records) < demand.most:
         next_due = _execute(connection, "select_next_due").fetchone()[0]

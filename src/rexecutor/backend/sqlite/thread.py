@@ -49,11 +49,18 @@ class SqlThread:
         """Open the connection and prepare it, in the thread."""
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
-        self._thread = threading.Thread(
+        self._queue = SimpleQueue()
+        thread = threading.Thread(
             target=self._serve, args=(prepare, opened, loop), name=f"rexecutor {self._path.name}", daemon=True
         )
-        self._thread.start()
-        await opened
+        thread.start()
+        try:
+            await opened
+        except BaseException:
+            self._queue.put(None)  # when the caller was cancelled, the thread may have opened it all the same
+            await asyncio.to_thread(thread.join)
+            raise
+        self._thread = thread
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Answer what the work does within a transaction, once that is committed.
@@ -90,7 +97,7 @@ class SqlThread:
             connection.close()
             _call(loop, _fail, opened, explained(self._path, error) if isinstance(error, Exception) else error)
             return
-        _call(loop, opened.set_result, None)
+        _call(loop, _succeed, opened)
         while batch := self._next_batch():
             self._run_batch(connection, batch)
             for waiting in {request.answer.get_loop() for request in batch}:
@@ -184,6 +191,11 @@ def _call(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arg
 def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
+
+
+def _succeed(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _deliver(batch: list[_Request]) -> None:

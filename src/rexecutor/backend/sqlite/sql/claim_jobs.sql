@@ -9,6 +9,5 @@ UPDATE rexecutor_jobs SET
     attempted_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids))
 RETURNING
-    -- What a claimed row holds besides is known: see `read_claimed`.
-    id, executor, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,
-    inserted_at, scheduled_at
+    -- The rest of a claimed row is known: see `read_claimed`.
+    id, data, metadata, attempt, max_attempts, tags, errors, claims, snoozes, losses, inserted_at
