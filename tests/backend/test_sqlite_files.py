@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import socket
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from rexecutor import (
 )
 from rexecutor.backend.base import Demand, Node
 from rexecutor.backend.sql import migrations, statement
+from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.job import NewJob
 from rexecutor.where import Everything
 
@@ -363,3 +365,75 @@ async def test_the_log_is_written_back_and_does_not_grow_without_bound(path: Pat
 
         assert path.with_name("jobs.db-wal").stat().st_size < 12 * 1024 * 1024
         assert path.stat().st_size > 12 * 1024 * 1024
+
+
+def ring_nobody(self: Doorbell, addresses: Iterable[str]) -> None:
+    pass
+
+
+@pytest.mark.parametrize("means", ["a ring", "a look at the file"])
+async def test_a_waiting_handle_hears_of_another_ones_enqueue(
+    path: Path, monkeypatch: pytest.MonkeyPatch, means: str
+) -> None:
+    if means == "a ring":
+        monkeypatch.setattr("rexecutor.backend.sqlite.adapter.LOOK", timedelta(hours=1))
+    else:
+        monkeypatch.setattr(Doorbell, "ring", ring_nobody)
+    async with SQLiteBackend(path) as waiting, SQLiteBackend(path) as other:
+        heart = waiting.heart()
+        heart.beat(Node("n", "n", timedelta(hours=1)))
+        await waiting.wait_ready(
+            {"echo"}, waiting.clock.now() + SECOND, since=waiting.version
+        )  # takes note of the beat
+        since = waiting.version
+        wait = asyncio.ensure_future(
+            waiting.wait_ready({"echo"}, waiting.clock.now() + timedelta(hours=1), since=since)
+        )
+
+        await other.enqueue([new_job()])
+
+        await soon(wait, 5)
+        heart.close()
+    assert waiting.version > since
+
+
+async def test_a_ring_for_a_process_that_is_gone_does_no_harm(path: Path) -> None:
+    async with SQLiteBackend(path) as gone:
+        heart = gone.heart()
+        heart.beat(Node("n", "n", timedelta(hours=1)))
+        heart.close()
+
+    async with SQLiteBackend(path) as backend:
+        (stored,) = await backend.enqueue([new_job()])
+
+        assert (await record_of(backend, stored.id)).status is JobStatus.SCHEDULED
+
+
+async def test_where_there_are_no_unix_sockets_the_file_is_looked_at(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX")
+
+    async with Rexecutor(SQLiteBackend(path)).with_executor(Echo), SQLiteBackend(path) as other:
+        handle = await Echo.builder().with_data("x").enqueue(backend=other)
+
+        assert (await soon(handle.wait(), 5)).status is JobStatus.COMPLETE
+
+
+def test_elsewhere_than_on_linux_the_doorbell_is_a_file_that_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+
+    async def ring() -> str:
+        bell, other, heard = Doorbell(), Doorbell(), asyncio.Event()
+        bell.open(heard.set)
+        other.open(lambda: None)
+        assert bell.address is not None
+        assert Path(bell.address).exists()
+        other.ring([bell.address, "/nowhere/bell", "@nobody", "x" * 1_000])
+        await soon(heard.wait(), 5)
+        address = bell.address
+        bell.close()
+        other.close()
+        return address
+
+    assert not Path(asyncio.run(ring())).parent.exists()
