@@ -11,9 +11,9 @@ help:  ## list the targets
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	PIP_CONSTRAINT= $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip
-	PIP_CONSTRAINT= $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev
-	PIP_CONSTRAINT= $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation --editable '.[cli]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt pip
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --group dev
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation --editable '.[cli]'
 	@touch $(READY)
 
 demo: $(READY)  ## run the main job: 1,000 and more real files through two workers, one of them killed

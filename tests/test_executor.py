@@ -112,7 +112,18 @@ class TestDefinitionErrors:
 
     @pytest.mark.parametrize("execute", [None, 1, "run"])
     def test_an_execute_that_is_no_method_is_refused(self, execute: object) -> None:
-        with pytest.raises(DefinitionError, match="a method expected"):
+        with pytest.raises(DefinitionError, match=r"execute is .*; a method \(self, job\) expected"):
+            define(execute=execute)
+
+    @pytest.mark.parametrize("name", ["timeout", "backoff"])
+    def test_a_setting_that_is_no_method_is_refused(self, name: str) -> None:
+        with pytest.raises(DefinitionError, match=rf"{name} is .*; a method \(self, job\) expected"):
+            define(**{name: timedelta(seconds=1)})
+
+    def test_an_execute_that_takes_no_job_is_refused(self) -> None:
+        async def execute(self: object) -> None: ...
+
+        with pytest.raises(DefinitionError, match=r"execute is .*; a method \(self, job\) expected"):
             define(execute=execute)
 
     @pytest.mark.parametrize("blocking", [True, "thread"])

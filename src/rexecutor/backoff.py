@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from rexecutor.clock import random_between
+from rexecutor.clock import checked_delay, random_between
 from rexecutor.errors import ConfigurationError
 
 LONGEST: Final = timedelta(days=365)
@@ -32,14 +32,14 @@ class Jitter:
     @staticmethod
     def relative(share: float) -> "Jitter":
         """Move by at most this share of the wait, from 0 to 1, to either side."""
-        if not 0 <= share <= 1:
+        if not isinstance(share, int | float) or not 0 <= share <= 1:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise ConfigurationError(f"Jitter.relative: {share!r} given, a share from 0 to 1 expected")
         return Jitter(share=share)
 
     @staticmethod
     def absolute(amount: timedelta) -> "Jitter":
         """Move by at most this much, to either side."""
-        return Jitter(amount=_not_negative("Jitter.absolute", amount))
+        return Jitter(amount=checked_delay("Jitter.absolute", amount))
 
     def apply(self, delay: timedelta) -> timedelta:
         """Answer the delay, moved; never below zero and never above `LONGEST`."""
@@ -64,37 +64,41 @@ class BackoffStrategy:
     @staticmethod
     def constant(delay: timedelta) -> "BackoffStrategy":
         """Wait the same each time."""
-        return BackoffStrategy(_not_negative("BackoffStrategy.constant", delay), lambda _: 1.0)
+        return BackoffStrategy(checked_delay("BackoffStrategy.constant", delay), lambda _: 1.0)
 
     @staticmethod
     def linear(delay: timedelta) -> "BackoffStrategy":
         """Wait `delay` times the attempt."""
-        return BackoffStrategy(_not_negative("BackoffStrategy.linear", delay), float)
+        return BackoffStrategy(checked_delay("BackoffStrategy.linear", delay), float)
 
     @staticmethod
     def polynomial(delay: timedelta, degree: float) -> "BackoffStrategy":
         """Wait `delay` times the attempt to the power of `degree` (0 or more)."""
         if not 0 <= degree < math.inf:
             raise ConfigurationError(f"BackoffStrategy.polynomial: degree {degree!r}, 0 or more expected")
-        base = _not_negative("BackoffStrategy.polynomial", delay)
+        base = checked_delay("BackoffStrategy.polynomial", delay)
         return BackoffStrategy(base, lambda attempt: float(attempt) ** degree)
 
     @staticmethod
     def exponential(delay: timedelta) -> "BackoffStrategy":
         """Wait `delay`, then twice as long each time."""
-        base = _not_negative("BackoffStrategy.exponential", delay)
+        base = checked_delay("BackoffStrategy.exponential", delay)
         return BackoffStrategy(base, lambda attempt: math.ldexp(1.0, attempt - 1))
 
     def with_max(self, longest: timedelta) -> "BackoffStrategy":
         """Never wait longer than this (and never longer than `LONGEST`)."""
-        return replace(self, longest=_not_negative("with_max", longest))
+        return replace(self, longest=checked_delay("with_max", longest))
 
     def with_min(self, shortest: timedelta) -> "BackoffStrategy":
         """Never wait less than this; where it is above the maximum, the maximum wins."""
-        return replace(self, shortest=_not_negative("with_min", shortest))
+        return replace(self, shortest=checked_delay("with_min", shortest))
 
     def with_jitter(self, jitter: Jitter) -> "BackoffStrategy":
         """Move each wait at random."""
+        if not isinstance(jitter, Jitter):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(
+                f"with_jitter: {jitter!r} given, Jitter.relative(…) or Jitter.absolute(…) expected"
+            )
         return replace(self, jitter=jitter)
 
     def __call__(self, attempt: int) -> timedelta:
@@ -109,12 +113,6 @@ class BackoffStrategy:
 
     def _bounded(self, delay: timedelta) -> timedelta:
         return clamp(min(max(delay, self.shortest), self.longest))
-
-
-def _not_negative(what: str, delay: timedelta) -> timedelta:
-    if delay < timedelta(0):
-        raise ConfigurationError(f"{what}: {delay!r} is negative, zero or more expected")
-    return delay
 
 
 DEFAULT_BACKOFF: Final = (

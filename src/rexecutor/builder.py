@@ -142,6 +142,9 @@ async def enqueue_many(
     """
     store = current_backend(backend)
     builders = list(builders)
+    for builder in builders:
+        if not isinstance(builder, JobBuilder):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise InvalidJobError(f"enqueue_many: {builder!r} is no builder; give what `MyExecutor.builder()` answers")
     jobs = [builder.build(store.limits) for builder in builders]
     answers = await store.enqueue(jobs) if jobs else ()
     return [

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from rexecutor.errors import ConfigurationError
+
 _RANDOM = random.Random()  # noqa: S311 - spreads waits; no secret depends on it
 
 
@@ -77,3 +79,15 @@ def random_between(low: float, high: float) -> float:
 def unique_id() -> str:
     """Answer 32 hexadecimal digits that no other call, on any machine, answers."""
     return uuid.uuid4().hex  # noqa: TID251 - the one place that may
+
+
+def checked_delay(
+    what: str, delay: object, *, least: timedelta = timedelta(0), most: timedelta | None = None
+) -> timedelta:
+    """Answer the delay, or raise a `ConfigurationError` that says what it must be: a bare number is never a time."""
+    if not isinstance(delay, timedelta):
+        raise ConfigurationError(f"{what}: {delay!r} is no timedelta; write timedelta(seconds=…) or the like")
+    if delay < least or (most is not None and delay > most):
+        bounds = f"{least} or more" if most is None else f"from {least} to {most}"
+        raise ConfigurationError(f"{what}: {delay!r} is out of range; {bounds} expected")
+    return delay

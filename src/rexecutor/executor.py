@@ -192,11 +192,20 @@ def _check_definition(kind: type[Executor[Any, Any]]) -> None:
     blocking: object = kind.blocking
     if blocking not in (False, True, "thread"):
         raise DefinitionError(f'{where}: blocking is {blocking!r}; False, True or "thread" expected')
+    for method in ("execute", "backoff", "timeout"):
+        if not _takes_a_job(getattr(kind, method)):
+            raise DefinitionError(f"{where}: {method} is {getattr(kind, method)!r}; a method (self, job) expected")
     if inspect.isasyncgenfunction(kind.execute) or inspect.isgeneratorfunction(kind.execute):
         raise DefinitionError(f"{where}: execute is a generator; it must return, not yield")
-    if not callable(kind.execute):
-        raise DefinitionError(f"{where}: execute is {kind.execute!r}, a method expected")
     if blocking and inspect.iscoroutinefunction(kind.execute):
         raise DefinitionError(f"{where}: execute is `async def` and blocking is {blocking!r}; choose one")
     if not blocking and not inspect.iscoroutinefunction(kind.execute):
         raise DefinitionError(f"{where}: execute is a plain `def`; make it `async def`, or set `blocking = True`")
+
+
+def _takes_a_job(method: Any) -> bool:
+    try:
+        inspect.signature(method).bind(None, None)
+    except (TypeError, ValueError):
+        return False
+    return True

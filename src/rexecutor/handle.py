@@ -1,11 +1,12 @@
 """What an enqueue answers: a job's id, and what can be asked of it."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Generic
 
 import msgspec
 
 from rexecutor.backend.base import Backend
+from rexecutor.clock import checked_delay
 from rexecutor.errors import JobNotFoundError
 from rexecutor.executor import Executor, codecs_of, decode
 from rexecutor.job import Data, Disposition, Job, JobId, Metadata
@@ -41,23 +42,25 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         """Wait until the job has ended, however it did; answer it.
 
         Args:
-            timeout: How long at most; None to wait for ever.
+            timeout: How long at most, on the backend's clock; None to wait for ever, as for a job that nobody runs.
 
         Raises:
             TimeoutError: It has not ended by then; it goes on.
             JobNotFoundError: It is no longer stored.
         """
         clock = self.backend.clock
-        deadline = None if timeout is None else clock.now() + timeout
+        deadline = None if timeout is None else clock.monotonic() + checked_delay("wait", timeout).total_seconds()
         while True:
             since = self.backend.version
             job = await self.fetch()
             if job.status.has_ended:
                 return job
-            now = clock.now()
-            if deadline is not None and now >= deadline:
-                raise TimeoutError(f"job {self.id} ({job.executor}) is {job.status} after {timeout}")
-            await self.backend.wait_ended(self.id, self._next_look(now, deadline), since=since)
+            left = _LOOK_AGAIN
+            if deadline is not None:
+                left = min(left, timedelta(seconds=deadline - clock.monotonic()))
+                if left <= timedelta(0):
+                    raise TimeoutError(f"job {self.id} ({job.executor}) is {job.status} after {timeout}")
+            await self.backend.wait_ended(self.id, clock.now() + left, since=since)
 
     async def cancel(self, reason: str) -> JobStatus:
         """Cancel the job: at once while it waits; while it runs, its node is told within a heartbeat.
@@ -77,7 +80,3 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
             JobNotFoundError: It is no longer stored.
         """
         await self.backend.rerun(self.id, executor=self.executor.name)
-
-    @staticmethod
-    def _next_look(now: datetime, deadline: datetime | None) -> datetime:
-        return now + _LOOK_AGAIN if deadline is None else min(now + _LOOK_AGAIN, deadline)

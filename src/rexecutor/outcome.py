@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from rexecutor.backoff import LONGEST
+from rexecutor.clock import checked_delay
 from rexecutor.errors import ConfigurationError
 from rexecutor.job import JobError, JobId, NodeId
 
@@ -29,10 +30,7 @@ class Snooze:
     delay: timedelta
 
     def __post_init__(self) -> None:
-        if not isinstance(self.delay, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
-            raise ConfigurationError(f"Snooze: the delay is {self.delay!r}, timedelta expected")
-        if not timedelta(0) <= self.delay <= LONGEST:
-            raise ConfigurationError(f"Snooze: the delay is {self.delay}, from zero to {LONGEST.days} days expected")
+        checked_delay("Snooze", self.delay, most=LONGEST)
 
 
 ExecutionResult: TypeAlias = Cancel | Snooze | None

@@ -5,11 +5,13 @@ import os
 import socket
 from collections.abc import Mapping
 from datetime import timedelta
+from inspect import isabstract
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
+from rexecutor.clock import checked_delay
 from rexecutor.engine.node import RunningNode
 from rexecutor.errors import ConfigurationError, DefinitionError, RexecutorError
 from rexecutor.executor import Executor, codecs_of
@@ -51,8 +53,11 @@ class Rexecutor:
         """
         if type(max_concurrency) is not int or max_concurrency < 1:
             raise ConfigurationError(f"Rexecutor: max_concurrency is {max_concurrency!r}, 1 or more expected")
-        if not isinstance(lease, timedelta) or lease < _SHORTEST_LEASE:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
-            raise ConfigurationError(f"Rexecutor: lease is {lease!r}, a timedelta of 0.6 s or more expected")
+        checked_delay("Rexecutor: lease", lease, least=_SHORTEST_LEASE)
+        if not isinstance(backend, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(
+                f"Rexecutor: {backend!r} is no backend; give SQLiteBackend(…), connect(url) or the like"
+            )
         self.backend: Final = backend
         self.max_concurrency: Final = max_concurrency
         self.lease: Final = lease
@@ -61,7 +66,6 @@ class Rexecutor:
         self._opened = False
         self._is_global = False
         self._shutdown: asyncio.Task[None] | None = None
-        self._hurry = asyncio.Event()
 
     @property
     def executors(self) -> Mapping[str, AnyExecutor]:
@@ -108,9 +112,13 @@ class Rexecutor:
         """
         if self._node is not None:
             raise RexecutorError("start: this Rexecutor runs already")
-        self._opened = not self.backend.is_open
-        await self.backend.open()
-        self._hurry.clear()
+        opens = not self.backend.is_open
+        try:
+            await self.backend.open()
+        except BaseException:
+            self._unset_global_backend()
+            raise
+        self._opened = opens
         self._shutdown = None
         name = f"{socket.gethostname()}:{os.getpid()}"
         self._node = RunningNode(self.backend, self._executors, self.max_concurrency, self.lease, name)
@@ -120,32 +128,40 @@ class Rexecutor:
         """Claim no more jobs, wait for those that run, and end.
 
         What still runs after the timeout is cancelled, and after 5 s more given back with its attempt refunded.
-        Harmless when it does not run; a second call waits for the first.
+        Harmless when it does not run; a second call waits for the first. When the caller is cancelled it goes on.
+
+        Raises:
+            ConfigurationError: The timeout is no timedelta, or negative; nothing has been done.
         """
+        checked_delay("graceful_shutdown", timeout)
         if self._node is not None and self._shutdown is None:
             self._shutdown = asyncio.ensure_future(self._shut_down(self._node, timeout))
         if self._shutdown is not None:
             await asyncio.shield(self._shutdown)
         self._unset_global_backend()
 
-    async def run_until_signal(self) -> None:
+    async def run_until_signal(self, *, grace: timedelta = GRACE) -> None:
         """Run until SIGTERM or SIGINT, then shut down; starts it when it does not run yet.
 
         The first signal begins a graceful shutdown, the second cancels what runs, the third ends the process at once
         (its jobs are rescued by others). Only in the main thread.
 
+        Args:
+            grace: How long running jobs may go on after the first signal.
+
         Raises:
-            ConfigurationError: Signals cannot be caught here.
+            ConfigurationError: Signals cannot be caught here, or the grace is no timedelta, or negative.
             RexecutorError: A duty of the node has ended unexpectedly.
         """
+        checked_delay("run_until_signal: grace", grace)
         with Signals() as signals:  # before the start, so that no signal finds claimed jobs and nobody to catch it
             if self._node is None:
                 await self.start()
             node = self._node
             assert node is not None  # noqa: S101 - start has set it
             await signals.first_or(node.ended())
-            signals.on_second(self._hurry.set)
-            await self.graceful_shutdown()
+            signals.on_second(node.hurry.set)
+            await self.graceful_shutdown(grace)
         node.raise_failure()
 
     async def __aenter__(self) -> Self:
@@ -161,7 +177,7 @@ class Rexecutor:
 
     async def _shut_down(self, node: RunningNode, grace: timedelta) -> None:
         try:
-            await node.stop(grace, self._hurry)
+            await node.stop(grace)
         finally:
             self._node = None
             self._unset_global_backend()
@@ -178,6 +194,9 @@ def _instance(executor: object) -> AnyExecutor:
     if isinstance(executor, Executor):
         return cast("AnyExecutor", executor)
     if isinstance(executor, type) and issubclass(executor, Executor):
+        if isabstract(cast("type[object]", executor)):
+            missing = ", ".join(sorted(executor.__abstractmethods__))
+            raise DefinitionError(f"{executor.__qualname__}: has no {missing}; define it")
         try:
             return cast("AnyExecutor", executor())
         except TypeError as error:

@@ -153,7 +153,10 @@ def _with_error(record: JobRecord, error: JobError, limits: Limits) -> JobRecord
 
 def _require(record: JobRecord, what: str, *, allowed: bool) -> None:
     if not allowed:
-        raise JobStateError(f"job {record.id} ({record.executor}): a {what} while {record.status} is not possible")
+        raise JobStateError(
+            f"job {record.id} ({record.executor}): a {what} while {record.status} is not possible"
+            + ("; wait until it has ended" if what == "rerun" else "")
+        )
 
 
 def is_ours(record: JobRecord, claims: int) -> bool:

@@ -41,10 +41,10 @@ def test_list_takes_the_store_from_the_environment(rexecutor: Run, url: str, mon
     assert rexecutor("jobs", "list").status == 0
 
 
-def test_list_shows_the_first_line_of_the_last_error(rexecutor: Run, url: str) -> None:
+def test_list_shows_the_exception_of_the_last_error(rexecutor: Run, url: str) -> None:
     answer = rexecutor("jobs", "list", "--url", url, "--status", "discarded")
 
-    assert answer.out.splitlines()[1].endswith("\tSmtpError: Traceback (most recent call last):")
+    assert answer.out.splitlines()[1].endswith("\tSmtpError: no\\x1b[31m such host")
 
 
 @pytest.mark.parametrize(

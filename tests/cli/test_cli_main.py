@@ -18,7 +18,7 @@ def _python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         text=True,
         check=False,
         timeout=30,
-        env=os.environ | environment,
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")} | environment,
     )
 
 
@@ -57,6 +57,13 @@ def test_help_loads_nothing_that_only_commands_need() -> None:
     loaded = {line.rpartition("|")[2].strip() for line in answer.stderr.splitlines()}
     assert answer.returncode == 0
     assert [name for name in loaded if name.startswith(HEAVY)] == []
+
+
+def test_the_version_is_printed(rexecutor: Run) -> None:
+    answer = rexecutor("--version")
+
+    assert answer.status == 0
+    assert answer.out.startswith("rexecutor ")
 
 
 def test_help_takes_less_than_three_tenths_of_a_second() -> None:

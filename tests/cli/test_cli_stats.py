@@ -1,3 +1,6 @@
+import sqlite3
+from pathlib import Path
+
 from tests.cli.command_line import Run
 
 
@@ -26,3 +29,18 @@ def test_stats_of_a_store_without_jobs_is_a_total_of_none(rexecutor: Run) -> Non
 
     assert answer["jobs"] == 0
     assert answer["executors"] == {}
+
+
+def test_a_database_of_something_else_is_refused_and_left_as_it_is(rexecutor: Run, tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE users (name TEXT)")
+    connection.close()
+    before = path.read_bytes()
+
+    answer = rexecutor("stats", "--url", f"sqlite:///{path}")
+
+    assert answer.status == 1
+    assert "has no tables of rexecutor" in answer.error
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["app.db"]

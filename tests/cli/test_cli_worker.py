@@ -194,7 +194,7 @@ def test_worker_that_logs_errors_only_is_silent_when_there_are_none(folder: Path
         ("shop:nowhere", "nowhere"),
         ("shop:rexecutor.nowhere", "nowhere"),
         ("shop:number", "int"),
-        ("shop:Greet", "Greet class"),
+        ("shop:Greet", "the class Greet"),
         ("shop:nothing", "NoneType"),
         ("shop:wants", "without arguments"),
         ("shop:later", "without arguments"),

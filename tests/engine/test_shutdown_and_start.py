@@ -209,8 +209,82 @@ def test_what_is_no_executor_is_refused(wrong: Any) -> None:
     "settings", [{"max_concurrency": 0}, {"max_concurrency": True}, {"lease": SECOND / 2}, {"lease": 30}]
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="expected"):
+    with pytest.raises(ConfigurationError, match=r"expected|is no timedelta"):
         Rexecutor(InMemoryBackend(), **settings)
+
+
+def test_what_is_no_backend_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"'jobs\.db' is no backend"):
+        Rexecutor("jobs.db")  # pyright: ignore[reportArgumentType] - that is the test
+
+
+def test_an_executor_without_an_execute_is_refused() -> None:
+    class Unfinished(Executor[int]):
+        name = "unfinished"
+
+    with pytest.raises(DefinitionError, match="Unfinished: has no execute; define it"):
+        Rexecutor(InMemoryBackend()).with_executor(Unfinished)
+
+
+async def test_a_shutdown_with_a_wrong_timeout_does_nothing_and_the_next_works() -> None:
+    gated, backend = Gated(), InMemoryBackend()
+    rexecutor = Rexecutor(backend).with_executor(gated)
+    await rexecutor.start()
+
+    with pytest.raises(ConfigurationError, match="5 is no timedelta"):
+        await rexecutor.graceful_shutdown(timeout=5)  # pyright: ignore[reportArgumentType] - that is the test
+    handle = await Gated.builder().with_data("x").enqueue(backend=backend)
+    await soon(gated.started.wait())
+    gated.let_go.set()
+    await soon(rexecutor.graceful_shutdown())
+
+    assert await status_of(backend, handle.id) is JobStatus.COMPLETE
+    assert not [thread for thread in threading.enumerate() if thread.name == "rexecutor lease"]
+
+
+async def test_a_shutdown_whose_caller_is_cancelled_goes_on() -> None:
+    gated, backend = Gated(), InMemoryBackend()
+    rexecutor = Rexecutor(backend).with_executor(gated)
+    await rexecutor.start()
+    handle = await Gated.builder().with_data("x").enqueue(backend=backend)
+    await soon(gated.started.wait())
+    shutdown = asyncio.ensure_future(rexecutor.graceful_shutdown())
+    await asyncio.wait((shutdown,), timeout=0.05)
+
+    shutdown.cancel()
+    await asyncio.gather(shutdown, return_exceptions=True)
+    gated.let_go.set()
+    await soon(rexecutor.graceful_shutdown())
+
+    assert await status_of(backend, handle.id) is JobStatus.COMPLETE
+
+
+def test_one_of_a_module_serves_one_event_loop_after_another(tmp_path: Path) -> None:
+    class Short(Executor[None]):
+        name = "short"
+
+        async def execute(self, job: Job[None]) -> None:
+            running.set()
+
+    running = threading.Event()
+    rexecutor = Rexecutor(SQLiteBackend(tmp_path / "jobs.db")).with_executor(Short)
+
+    async def once() -> JobStatus:
+        async with rexecutor:
+            handle = await Short.builder().enqueue(backend=rexecutor.backend)
+            await until(running.is_set)
+            return (await soon(handle.wait())).status
+
+    assert [asyncio.run(once()) for _ in range(3)] == [JobStatus.COMPLETE] * 3
+
+
+async def test_a_start_that_fails_leaves_no_global_backend_behind(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        async with Rexecutor(SQLiteBackend(tmp_path / "no" / "jobs.db")).set_global_backend():
+            pass
+
+    async with Rexecutor(InMemoryBackend()).set_global_backend():
+        pass
 
 
 async def test_the_global_backend_holds_until_its_rexecutor_has_ended() -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from rexecutor.clock import Clock, SystemClock
+from rexecutor.errors import ConfigurationError
 from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
 from rexecutor.outcome import CancelAsked, Rerun, Settlement
 from rexecutor.status import JobStatus
@@ -247,6 +248,8 @@ class Backend(ABC):
             JobNotFoundError: There is no such job (of that executor, where one is given).
             BackendError: The store failed; repeat it.
         """
+        if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(f"cancel: the reason is {reason!r}, str expected")
         asked = CancelAsked(storable(reason, self.limits.error_text))
         return await self.change(job_id, asked, executor=executor)
 

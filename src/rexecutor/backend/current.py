@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from rexecutor.backend.base import Backend
-from rexecutor.errors import GlobalBackendError
+from rexecutor.errors import ConfigurationError, GlobalBackendError
 
 _override: ContextVar[Backend | None] = ContextVar("rexecutor_backend", default=None)
 _process: list[Backend] = []  # none or one
@@ -47,4 +47,6 @@ def current_backend(backend: Backend | None = None) -> Backend:
     found = backend or _override.get() or (_process[0] if _process else None)
     if found is None:
         raise GlobalBackendError("no backend: give one (`backend=…`), or call `set_global_backend()` on a Rexecutor")
+    if not isinstance(found, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        raise ConfigurationError(f"backend={found!r} is no backend; give SQLiteBackend(…), connect(url) or the like")
     return found

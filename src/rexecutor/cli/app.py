@@ -4,13 +4,14 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
 from rexecutor.cli.demo.command import demo
 from rexecutor.cli.failure import FailedError, MisusedError, report
 from rexecutor.cli.jobs import jobs
+from rexecutor.cli.output import write_line
 from rexecutor.cli.stats import stats
 from rexecutor.cli.worker import worker
 from rexecutor.errors import RexecutorError
@@ -20,10 +21,24 @@ MISUSED: Final = 2
 
 app = typer.Typer(
     name="rexecutor",
-    help="Durable background jobs: run workers, look at jobs, cancel and rerun them.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Durable background jobs: run workers, look at jobs, cancel and rerun them."""
+    if version:
+        from importlib.metadata import version as installed  # not needed for anything else
+
+        write_line(f"rexecutor {installed('rexecutor')}")
+        raise typer.Exit
+
+
 app.command()(demo)
 app.command()(worker)
 app.add_typer(jobs)
@@ -39,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
         status = _invoke(arguments or ["--help"])
         sys.stdout.flush()
     except typer.TyperException as error:
-        report(error.format_message(), hint=_hint(error))
+        report(error.format_message().replace("Value error, ", ""), hint=_hint(error))
         return error.exit_code
     except MisusedError as error:
         report(str(error))

@@ -146,7 +146,8 @@ def _last_error(record: "JobRecord") -> str:
     if not record.errors:
         return ""
     error = record.errors[-1]
-    return f"{error.type_name}: {error.details}".partition("\n")[0]
+    last_line = error.details.strip().rpartition("\n")[2]  # of a traceback, the exception itself
+    return last_line if last_line.startswith(error.type_name) else f"{error.type_name}: {last_line}"
 
 
 def _fields(record: "JobRecord") -> list[tuple[str, str]]:

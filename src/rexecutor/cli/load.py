@@ -46,7 +46,7 @@ def made_rexecutor(target: str, found: object) -> Rexecutor:
     if isinstance(found, Rexecutor):
         return found
     if not callable(found) or isinstance(found, type):
-        raise MisusedError(f"{target!r} is a {_kind(found)}, a Rexecutor expected or a function that answers one")
+        raise MisusedError(f"{target!r} is {_kind(found)}, a Rexecutor expected or a function that answers one")
     if inspect.iscoroutinefunction(found) or not _takes_nothing(found):
         raise MisusedError(f"{target!r}: a plain function without arguments expected")
     try:
@@ -56,7 +56,7 @@ def made_rexecutor(target: str, found: object) -> Rexecutor:
     except Exception as error:
         raise FailedError(f"{target!r} was called and failed: {_told(error)}") from error
     if not isinstance(answer, Rexecutor):
-        raise MisusedError(f"{target!r} answered a {_kind(answer)}, a Rexecutor expected")
+        raise MisusedError(f"{target!r} answered {_kind(answer)}, a Rexecutor expected")
     return answer
 
 
@@ -87,8 +87,10 @@ def _told(error: Exception) -> str:
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
     told = f"{type(error).__name__}: {error}"
-    return f"{told} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else told
+    here = str(Path.cwd())
+    theirs = [frame for frame in frames if frame.filename.startswith(here)] or frames  # rather than a library's line
+    return f"{told} ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else told
 
 
 def _kind(value: object) -> str:
-    return value.__name__ + " class" if isinstance(value, type) else type(value).__name__
+    return f"the class {value.__name__}" if isinstance(value, type) else f"of the type {type(value).__name__}"

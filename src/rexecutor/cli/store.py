@@ -30,7 +30,7 @@ def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]") -> T
 
     Raises:
         MisusedError: There is no URL, or it names no store.
-        FailedError: It names a file that is not there: what looks at jobs creates none.
+        FailedError: It names a file that is not there, or has no tables of ours: what looks at jobs makes none.
         RexecutorError: The store cannot be used, or the action failed.
     """
     import asyncio  # a third of the time that `--help` may take
@@ -45,6 +45,7 @@ def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]") -> T
 
 
 def _connected(url: str | None) -> "Backend":
+    from rexecutor.backend.sqlite.connection import holds_jobs  # loads sqlite3
     from rexecutor.url import connect, sqlite_path  # loads msgspec
 
     if not url:
@@ -58,4 +59,6 @@ def _connected(url: str | None) -> "Backend":
         note("memory: is this process's own store, and empty")
     elif not path.exists():
         raise FailedError(f"{str(path)!r}: there is no such file; a worker or an enqueue creates it")
+    elif not holds_jobs(path):
+        raise FailedError(f"{str(path)!r}: has no tables of rexecutor; a worker or an enqueue creates them")
     return backend

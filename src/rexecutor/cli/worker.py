@@ -32,10 +32,14 @@ def worker(
     log_level: Annotated[
         LogLevel, typer.Option(metavar="LEVEL", help=f"What to log, on stderr: {', '.join(LogLevel)}.")
     ] = LogLevel.INFO,
+    grace: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, max=86_400, help="How long running jobs may go on at the end.")
+    ] = 25,
 ) -> None:
     """Run jobs until SIGTERM or SIGINT; running jobs may end first. A second signal cancels them, a third exits."""
     import asyncio  # a worker needs these, --help does not
     import logging
+    from datetime import timedelta
 
     from rexecutor.cli.load import find_target, made_rexecutor
 
@@ -45,7 +49,7 @@ def worker(
     logging.getLogger("rexecutor").setLevel(log_level.upper())
 
     async def run() -> None:
-        await made_rexecutor(target, found).run_until_signal()
+        await made_rexecutor(target, found).run_until_signal(grace=timedelta(seconds=grace))
         _leave_soon()
 
     asyncio.run(run())

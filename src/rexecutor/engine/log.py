@@ -67,13 +67,14 @@ def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an
             return logging.DEBUG, f"job {job_id} ({executor}) started, attempt {attempt}"
         case JobEnded(job_id, executor, attempt, outcome, is_final):
             level, text = _ended(outcome, is_final=is_final)
-            return level, f"job {job_id} ({executor}) {text}, attempt {attempt}"
+            more = f"; see: rexecutor jobs show {job_id}" if isinstance(outcome, Failed) else ""
+            return level, f"job {job_id} ({executor}) {text}, attempt {attempt}{more}"
         case OutcomeRefused(job_id):
             return logging.WARNING, f"job {job_id} was no longer ours when it ended here; its outcome was not recorded"
         case JobStuck(job_id, executor, attempt):
             return logging.WARNING, f"job {job_id} ({executor}) does not stop and holds its slot, attempt {attempt}"
         case BackoffFailed(job_id, executor, _, error):
-            return logging.ERROR, f"job {job_id} ({executor}): backoff failed, default used: {type(error).__name__}"
+            return logging.ERROR, f"job {job_id} ({executor}): backoff failed, default used: {error!r}"
         case _:
             assert_never(event)
 

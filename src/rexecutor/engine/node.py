@@ -72,6 +72,8 @@ class RunningNode:
             stop=self._stop_claims,
         )
         self._duties: asyncio.Task[None] | None = None
+        self.hurry: Final = asyncio.Event()
+        """Set to cancel what runs without waiting any longer."""
 
     def start(self) -> None:
         """Begin."""
@@ -91,25 +93,30 @@ class RunningNode:
             if error is not None:
                 raise RexecutorError("a duty of the node ended unexpectedly") from error
 
-    async def stop(self, grace: timedelta, hurry: asyncio.Event) -> None:
-        """Claim no more; wait for jobs; cancel what is left; deliver outcomes; give the lease up."""
+    async def stop(self, grace: timedelta) -> None:
+        """Claim no more; wait for jobs; cancel what is left; deliver outcomes; give the lease up.
+
+        Whatever fails of it, the lease, the threads and the duties have ended when this has.
+        """
         self._emit(NodeStopping(self._node.id, len(self._runner.held)))
         self._stop_claims.set()
         self._dispatcher.wake()
-        await first_of(self._runner.idled(grace), hurry.wait())
-        self._runner.stop_all(Stop.SHUTDOWN)
-        await self._runner.idled(timedelta(seconds=GRACE))
-        self._runner.abandon_all()
-        await self._settler.emptied(DELIVERY)
-        self._stop_duties.set()
-        self._settler.close()
-        await self._runner.close()
-        if self._duties is not None:
-            await asyncio.wait((self._duties,), timeout=DELIVERY.total_seconds())
-            self._duties.cancel()
-            await asyncio.wait((self._duties,))
-        await self._watch.thread.stop()
-        self._emit(NodeStopped(self._node.id, self._settler.backlog))
+        try:
+            await first_of(self._runner.idled(grace), self.hurry.wait())
+            self._runner.stop_all(Stop.SHUTDOWN)
+            await self._runner.idled(timedelta(seconds=GRACE))
+            self._runner.abandon_all()
+            await self._settler.emptied(DELIVERY)
+        finally:
+            self._stop_duties.set()
+            self._settler.close()
+            await self._runner.close()
+            if self._duties is not None:
+                await asyncio.wait((self._duties,), timeout=DELIVERY.total_seconds())
+                self._duties.cancel()
+                await asyncio.wait((self._duties,))
+            await self._watch.thread.stop()
+            self._emit(NodeStopped(self._node.id, self._settler.backlog))
 
     async def _serve(self) -> None:
         clock, emit = self._backend.clock, self._emit

@@ -11,7 +11,7 @@ import msgspec
 
 from rexecutor.backend.base import CancelRequest
 from rexecutor.backoff import DEFAULT_BACKOFF, clamp
-from rexecutor.clock import Clock
+from rexecutor.clock import Clock, checked_delay
 from rexecutor.engine.deadlines import GRACE, Deadlines
 from rexecutor.engine.failure import error_of, job_error
 from rexecutor.engine.log import wants_jobs
@@ -151,8 +151,8 @@ class Runner:
         running.job = job = decode(running.codecs, record)
         timeout = running.executor.timeout(job)
         if timeout is not None:
-            running.timeout = timeout
-            running.deadline = self._clock.monotonic() + max(timeout.total_seconds(), 0.0)
+            running.timeout = clamp(checked_delay(f"{record.executor}: timeout", timeout, least=timedelta.min))
+            running.deadline = self._clock.monotonic() + running.timeout.total_seconds()
             self._deadlines.add(running.deadline)
         return job
 
@@ -193,7 +193,7 @@ class Runner:
             return default
         try:
             job = replace(running.job, errors=(*running.job.errors, error))
-            return clamp(running.executor.backoff(job))
+            return clamp(checked_delay("backoff", running.executor.backoff(job), least=timedelta.min))
         except BaseException as failure:  # noqa: BLE001 - the job boundary too: it is the user's code
             record = running.record
             self._emit(BackoffFailed(record.id, record.executor, record.attempt, failure))

@@ -21,6 +21,7 @@ _ADVICE: Final = {
     sqlite3.SQLITE_FULL: "the disk is full; make room",
     sqlite3.SQLITE_PERM: "check the file's permissions",
 }
+_HAS_TABLES: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'rexecutor_schema'"
 _PACKAGE: Final = "rexecutor.backend.sqlite"
 
 
@@ -43,6 +44,21 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def holds_jobs(path: Path) -> bool:
+    """Answer whether the file has our tables, without writing to it.
+
+    Raises:
+        BackendError: It cannot be read, or is not a database.
+    """
+    check_path(path)
+    with translated(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        try:
+            return connection.execute(_HAS_TABLES).fetchone() is not None
+        finally:
+            connection.close()
 
 
 def check_path(path: Path) -> None:
@@ -135,8 +151,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _version(connection: sqlite3.Connection, path: Path, steps: list[tuple[int, Any]]) -> int:
-    known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'rexecutor_schema'"
-    if connection.execute(known).fetchone() is None:
+    if connection.execute(_HAS_TABLES).fetchone() is None:
         return 0
     version: int = connection.execute("SELECT coalesce(max(version), 0) FROM rexecutor_schema").fetchone()[0]
     if version > len(steps):
