@@ -14,6 +14,9 @@ from rexecutor.status import JobStatus
 JobId: TypeAlias = int
 """Grows with the enqueues; never used twice in one store."""
 
+ClaimId: TypeAlias = tuple[JobId, int]
+"""A job, and the number of its claim: what the fence asks for."""
+
 NodeId: TypeAlias = str
 """Made anew each time a `Rexecutor` starts; never a host's name."""
 
@@ -128,6 +131,11 @@ class JobRecord(msgspec.Struct, frozen=True, gc=False):
     discarded_at: datetime | None = None
     defect: str | None = None
     """What of the stored row could not be read; None for a sound row."""
+
+    @property
+    def claim_id(self) -> ClaimId:
+        """The job with the number of its claim."""
+        return self.id, self.claims
 
 
 class NewJob(msgspec.Struct, frozen=True, gc=False):

@@ -8,6 +8,7 @@ from datetime import timedelta
 from inspect import isabstract
 from types import TracebackType
 from typing import Any, Final, Self, cast
+from weakref import WeakKeyDictionary
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
@@ -23,6 +24,34 @@ GRACE: Final = timedelta(seconds=25)
 _SHORTEST_LEASE: Final = timedelta(milliseconds=600)
 
 AnyExecutor = Executor[Any, Any]
+
+
+class _Users:
+    """Which backends were opened by a `Rexecutor`, and how many use them: the last to end closes."""
+
+    def __init__(self) -> None:
+        self._users: WeakKeyDictionary[Backend, int] = WeakKeyDictionary()
+
+    async def begin(self, backend: Backend) -> None:
+        """Open the backend where nobody has; where one of us has, use it too."""
+        if backend in self._users or not backend.is_open:
+            self._users[backend] = self._users.get(backend, 0) + 1
+            try:
+                await backend.open()
+            except BaseException:
+                await self.end(backend)
+                raise
+
+    async def end(self, backend: Backend) -> None:
+        """Close the backend when this was the last user of what one of us has opened."""
+        if backend in self._users:
+            self._users[backend] -= 1
+            if not self._users[backend]:
+                del self._users[backend]
+                await backend.close()
+
+
+_USERS: Final = _Users()
 
 
 class Rexecutor:
@@ -63,7 +92,7 @@ class Rexecutor:
         self.lease: Final = lease
         self._executors: dict[str, AnyExecutor] = {}
         self._node: RunningNode | None = None
-        self._opened = False
+        self._is_starting = False
         self._is_global = False
         self._shutdown: asyncio.Task[None] | None = None
 
@@ -110,15 +139,16 @@ class Rexecutor:
             RexecutorError: It runs already.
             BackendError: The store cannot be opened.
         """
-        if self._node is not None:
+        if self._node is not None or self._is_starting:
             raise RexecutorError("start: this Rexecutor runs already")
-        opens = not self.backend.is_open
+        self._is_starting = True
         try:
-            await self.backend.open()
+            await _USERS.begin(self.backend)
         except BaseException:
             self._unset_global_backend()
             raise
-        self._opened = opens
+        finally:
+            self._is_starting = False
         self._shutdown = None
         name = f"{socket.gethostname()}:{os.getpid()}"
         self._node = RunningNode(self.backend, self._executors, self.max_concurrency, self.lease, name)
@@ -179,10 +209,11 @@ class Rexecutor:
         try:
             await node.stop(grace)
         finally:
-            self._node = None
             self._unset_global_backend()
-            if self._opened:
-                await self.backend.close()
+            try:
+                await _USERS.end(self.backend)
+            finally:
+                self._node = None
 
     def _unset_global_backend(self) -> None:
         if self._is_global:

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
+from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
 from rexecutor.outcome import CancelAsked, Rerun, Settlement
 from rexecutor.status import JobStatus
 from rexecutor.where import Where
@@ -71,6 +71,8 @@ class Heartbeat:
     cancels: Sequence[CancelRequest]
     rescued: int
     """How many jobs of nodes without a lease were given on or discarded."""
+    began: bool
+    """Whether the lease began with this beat: at the node's first, or because it had run out and its jobs are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,12 @@ class Heart(ABC):
     """A connection of its own for heartbeats. Synchronous: it is called from the lease's thread, and only there."""
 
     @abstractmethod
-    def beat(self, node: Node) -> Heartbeat:
+    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
         """Renew the node's lease (or begin it), rescue the jobs of nodes without one, tell of asked cancels.
 
-        Atomic. Jobs of a node whose lease ran out change by `Lost`; the node's row goes with them.
+        Atomic. Jobs of a node whose lease ran out change by `Lost`, and the node is forgotten with them, but not where
+        `rescues` is False. A lease that has run out and that nobody has noticed is renewed like any other. A row that
+        cannot be changed does not fail the beat: it is discarded, without what cannot be read of it.
 
         Raises:
             BackendError: The store failed; whether the lease was renewed is not known.
@@ -185,8 +189,8 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def give_back(self, node_id: NodeId, held: Collection[JobId]) -> int:
-        """Undo claims whose answer was lost: the node's executing jobs that are not among `held`.
+    async def give_back(self, node_id: NodeId, held: Collection[ClaimId]) -> int:
+        """Undo claims whose answer was lost: the node's executing jobs whose claim is not among `held`.
 
         They change by `Interrupted`. Answers how many there were.
 

@@ -14,7 +14,7 @@ from rexecutor.backend.base import PAGE, Backend, CancelRequest, Claim, Count, D
 from rexecutor.backend.hints import Hints
 from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError
-from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Change, Claimed, Interrupted, Lost, Rerun, Settlement
 from rexecutor.status import JobStatus
 from rexecutor.where import IdIn, Where
@@ -89,10 +89,10 @@ class InMemoryBackend(Backend):
                     self._change(record, settlement.outcome, now)
         return refused
 
-    async def give_back(self, node_id: NodeId, held: Collection[JobId]) -> int:
+    async def give_back(self, node_id: NodeId, held: Collection[ClaimId]) -> int:
         """Undo claims whose answer was lost; atomic."""
         with self._changing() as now:
-            orphans = [record for record in self._executing() if record.node == node_id and record.id not in held]
+            orphans = [record for record in self._executing() if record.node == node_id and record.claim_id not in held]
             for record in orphans:
                 self._change(record, Interrupted(), now)
         return len(orphans)
@@ -140,12 +140,14 @@ class InMemoryBackend(Backend):
         """Answer a heart that shares this store."""
         return _MemoryHeart(self)
 
-    def beat(self, node: Node) -> Heartbeat:
+    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
         """Renew, rescue and tell; see `Heart.beat`. Callable from any thread."""
         with self._changing() as now:
+            began = node.id not in self._leases
             self._leases[node.id] = now + node.lease
-            self._leases = {node_id: end for node_id, end in self._leases.items() if end > now}
-            lost = [record for record in self._executing() if record.node not in self._leases]
+            if rescues:
+                self._leases = {node_id: end for node_id, end in self._leases.items() if end > now}
+            lost = [record for record in self._executing() if record.node not in self._leases] if rescues else []
             for record in lost:
                 self._change(record, Lost(), now)
             cancels = [
@@ -153,7 +155,7 @@ class InMemoryBackend(Backend):
                 for record in self._executing()
                 if record.node == node.id and record.cancel_reason is not None
             ]
-        return Heartbeat(cancels, len(lost))
+        return Heartbeat(cancels, len(lost), began)
 
     def retire(self, node_id: NodeId) -> None:
         """End a lease; see `Heart.retire`. Callable from any thread."""
@@ -193,8 +195,8 @@ class _MemoryHeart(Heart):
     def __init__(self, backend: InMemoryBackend) -> None:
         self._backend = backend
 
-    def beat(self, node: Node) -> Heartbeat:
-        return self._backend.beat(node)
+    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+        return self._backend.beat(node, rescues=rescues)
 
     def retire(self, node_id: NodeId) -> None:
         self._backend.retire(node_id)

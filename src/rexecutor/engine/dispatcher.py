@@ -50,13 +50,13 @@ class Dispatcher:
         self._lease_changed = lease_changed
         self._stop = stop
         self._freed = asyncio.Event()
-        self._hungry: Collection[str] | None = None
+        self._sated: Collection[str] = frozenset()
         self._is_sure = True
 
     def ended(self, executor: str) -> None:
         """Take note that a job's code has ended: its slot is free."""
         self._slots.free(executor)
-        if self._hungry is None or executor in self._hungry:
+        if executor not in self._sated:
             self._freed.set()
 
     def wake(self) -> None:
@@ -70,10 +70,11 @@ class Dispatcher:
             self._lease_changed.clear()
             await self._lease_changed.wait()
             return
+        await self._settler.relieved(MOST_UNSETTLED)
         self._freed.clear()
-        self._hungry = None
+        self._sated = frozenset()
         demand = self._slots.demand()
-        if demand is None or self._settler.backlog > MOST_UNSETTLED:
+        if demand is None:
             await self._freed.wait()
             return
         since = self._backend.version
@@ -81,19 +82,27 @@ class Dispatcher:
         given = Counter(record.executor for record in claim.jobs)
         self._hand_over(claim.jobs, given)
         if len(claim.jobs) < demand.most and not self._stop.is_set():
-            # Those that were given as many jobs as they had slots for may have more.
-            self._hungry = {executor for executor, jobs in given.items() if jobs >= demand.slots[executor]}
+            # Those that were given fewer jobs than they had slots for have no more that are due.
+            self._sated = {executor for executor, slots in demand.slots.items() if given[executor] < slots}
             await first_of(self._freed.wait(), self._hint(claim, since))
 
     async def _claim(self, demand: Demand) -> Claim:
-        """Claim; when it is not known what an earlier claim took, give that back first."""
-        if not self._is_sure:
-            held = {*self._runner.held, *self._settler.held}
-            await self._backend.give_back(self._node_id, held)
+        await self.give_back_unsure()
         self._is_sure = False
         claim = await self._backend.claim(demand, self._node_id)
         self._is_sure = True
         return claim
+
+    async def give_back_unsure(self) -> None:
+        """Give back what a claim took whose answer was lost; does nothing when all were answered.
+
+        Raises:
+            BackendError: The store failed; repeat it.
+        """
+        if not self._is_sure:
+            held = {*self._runner.held, *self._settler.held}
+            await self._backend.give_back(self._node_id, held)
+            self._is_sure = True
 
     def _hand_over(self, jobs: Collection[JobRecord], given: Mapping[str, int]) -> None:
         if self._stop.is_set():

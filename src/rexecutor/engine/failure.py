@@ -13,13 +13,14 @@ def job_error(kind: ErrorKind, type_name: str, details: str, *, attempt: int, no
 
 def error_of(error: BaseException, kind: ErrorKind, *, attempt: int, now: datetime, most: int) -> JobError:
     """Answer the error of an exception: its class, and its message and traceback from the user's code on."""
-    return job_error(kind, type(error).__name__, _details(error), attempt=attempt, now=now, most=most)
+    type_name, details = _shown(error)
+    return job_error(kind, type_name, details, attempt=attempt, now=now, most=most)
 
 
-def _details(error: BaseException) -> str:
+def _shown(error: BaseException) -> tuple[str, str]:
     trace = error.__traceback__
     try:  # the first frame is the engine's own
         lines = traceback.format_exception(type(error), error, trace.tb_next if trace and trace.tb_next else trace)
-        return "".join(lines)
-    except Exception as another:  # noqa: BLE001 - an exception's own methods may raise anything
-        return f"{type(error).__name__} (it could not be shown: {type(another).__name__})"
+        return type(error).__name__, "".join(lines)
+    except Exception as another:  # noqa: BLE001 - an exception's own methods, and its class's, may raise anything
+        return "Exception", f"an exception that could not be shown: {type(another).__name__}"

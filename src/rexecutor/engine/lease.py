@@ -7,7 +7,7 @@ and watched from the loop, which stops the node's work when the lease can no lon
 import asyncio
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from rexecutor.backend.base import Heart, Heartbeat, Node
@@ -29,8 +29,13 @@ class Lease:
         self._clock = clock
         self.interval: Final = node.lease / BEATS
         self._trust = (node.lease - self.interval).total_seconds()
-        self._asked: float | None = None
+        self._length = node.lease.total_seconds()
+        self._begun: float | None = None
         self._renewed: float | None = None
+        self._looked: tuple[datetime, float] | None = None
+        self._rescues_from = 0.0
+        self.asking: float | None = None
+        """Since when a beat is under way; None when none is."""
 
     def step(self) -> Heartbeat | None:
         """Renew the lease, unless the last try was only just made.
@@ -41,16 +46,28 @@ class Lease:
             BackendError: It is not known whether it was renewed.
         """
         now = self._clock.monotonic()
-        if self._asked is not None and now - self._asked < 0.9 * self.interval.total_seconds():
+        if self._begun is not None and now - self._begun < 0.9 * self.interval.total_seconds():
             return None
-        self._asked = now
+        self._begun = self.asking = now
         try:
-            heartbeat = self._heart.beat(self._node)
+            heartbeat = self._heart.beat(self._node, rescues=self._may_rescue(now))
         except BaseException:
-            self._asked = None  # so that the next step tries again
+            self._begun = None  # so that the next step tries again
             raise
+        finally:
+            self.asking = None
         self._renewed = now
         return heartbeat
+
+    def _may_rescue(self, now: float) -> bool:
+        """Whether leases that look as if they had run out have: not while the wall clock has just leapt ahead."""
+        wall = self._clock.now()
+        if self._looked is not None:
+            leap = (wall - self._looked[0]).total_seconds() - (now - self._looked[1])
+            if leap > self.interval.total_seconds():
+                self._rescues_from = now + self._length  # until all who live have beaten by the new time
+        self._looked = (wall, now)
+        return now >= self._rescues_from
 
     def end(self) -> None:
         """Give the lease up and close the heart's connection."""
@@ -59,6 +76,11 @@ class Lease:
             self._heart.retire(self._node.id)
         finally:
             self._heart.close()
+
+    @property
+    def was_held(self) -> bool:
+        """Whether there has been a lease."""
+        return self._renewed is not None
 
     @property
     def is_trusted(self) -> bool:
@@ -88,11 +110,15 @@ class LeaseThread:
         """Let it look at the clock now: a fake clock does not wake a thread."""
         self._wake.set()
 
-    async def stop(self) -> None:
-        """Give the lease up; wait until the thread has ended."""
+    def end(self) -> None:
+        """Have the thread give the lease up and end."""
         self._stopping = True
         self._wake.set()
-        await self._ended.wait()
+
+    async def stop(self, clock: Clock, timeout: timedelta) -> None:  # noqa: ASYNC109 - passed on to the clock
+        """Have it end, and wait for that; a thread whose beat hangs is left behind."""
+        self.end()
+        await clock.wait(self._ended, timeout)
 
     def _run(self) -> None:
         waits = self._lease.interval.total_seconds()
@@ -144,6 +170,8 @@ class LeaseWatch:
         self._on_lost = on_lost
         self._failures = 0
         self._fenced = False
+        self._has_begun = False
+        self._asking: float | None = None
         self.thread: Final = LeaseThread(lease, self._deliver)
         self.changed: Final = asyncio.Event()
         """Set at each heartbeat; whoever waits for a lease clears it."""
@@ -151,8 +179,10 @@ class LeaseWatch:
     async def step(self, stop: asyncio.Event) -> None:
         """Wait for a while; then see whether the lease can be trusted."""
         await self._clock.wait(stop, min(self._lease.interval, timedelta(seconds=1)))
+        asking, self._asking = self._asking, self._lease.asking
+        hangs = asking is not None and asking == self._asking
         self.thread.kick()
-        if not self._lease.is_trusted and self._failures and not self._fenced:
+        if self._lease.was_held and not self._lease.is_trusted and not self._fenced and (self._failures or hangs):
             self._fenced = True
             self._emit(LeaseLost(self._node.id, self._on_lost()))
 
@@ -165,8 +195,12 @@ class LeaseWatch:
         if self._failures:
             self._emit(DutyRecovered("heartbeat", self._failures))
             self._failures = 0
+        if heartbeat.began and self._has_begun and not self._fenced:  # the process stood still, and was given up
+            self._fenced = True
+            self._emit(LeaseLost(self._node.id, self._on_lost()))
         if self._fenced:
             self._fenced = False
             self._emit(LeaseRegained(self._node.id))
+        self._has_begun = True
         self._on_heartbeat(heartbeat)
         self.changed.set()

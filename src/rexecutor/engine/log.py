@@ -3,6 +3,7 @@
 Debug for each job, info for start and stop, warning for a retry, error for a discard or a failed duty.
 """
 
+import contextlib
 import logging
 from typing import assert_never
 
@@ -33,10 +34,11 @@ def wants_jobs() -> bool:
 
 
 def log_event(event: Event) -> None:
-    """Write the event's line."""
-    level, text = _line(event)
-    extra = {name: getattr(event, name) for name in ("job_id", "executor", "attempt") if hasattr(event, name)}
-    _LOGGER.log(level, "%s", text, extra=extra)
+    """Write the event's line. A handler or a filter of the application's that raises must not stop a job or a duty."""
+    with contextlib.suppress(Exception):
+        level, text = _line(event)
+        extra = {name: getattr(event, name) for name in ("job_id", "executor", "attempt") if hasattr(event, name)}
+        _LOGGER.log(level, "%s", text, extra=extra)
 
 
 def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an event

@@ -1,7 +1,7 @@
 """One running node: its duties, and the order in which they end."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,8 +15,8 @@ from rexecutor.engine.loop import first_of, keep_going
 from rexecutor.engine.runner import Runner, Stop
 from rexecutor.engine.settler import Settler
 from rexecutor.engine.slots import Slots
-from rexecutor.errors import RexecutorError
-from rexecutor.events import JobsRescued, NodeStarted, NodeStopped, NodeStopping
+from rexecutor.errors import BackendError, RexecutorError
+from rexecutor.events import DutyFailed, JobsRescued, LeaseLost, NodeStarted, NodeStopped, NodeStopping
 from rexecutor.executor import Executor
 
 DELIVERY: Final = timedelta(seconds=10)
@@ -42,6 +42,7 @@ class RunningNode:
         self._started = NodeStarted(self._node.id, name, tuple(executors), max_concurrency)
         self._stop_claims = asyncio.Event()
         self._stop_duties = asyncio.Event()
+        self._claims_ended = asyncio.Event()
         self._settler = Settler(backend, self._emit, self._stop_duties)
         self._runner = Runner(
             executors,
@@ -80,6 +81,7 @@ class RunningNode:
         self._emit(self._started)
         self._watch.thread.start()
         self._duties = asyncio.ensure_future(self._serve())
+        self._duties.add_done_callback(self._duties_ended)
 
     async def ended(self) -> None:
         """Wait until its duties have ended, which they do only when told to, or by a fault of ours."""
@@ -102,6 +104,7 @@ class RunningNode:
         self._stop_claims.set()
         self._dispatcher.wake()
         try:
+            await self._end_claims()
             await first_of(self._runner.idled(grace), self.hurry.wait())
             self._runner.stop_all(Stop.SHUTDOWN)
             await self._runner.idled(timedelta(seconds=GRACE))
@@ -115,19 +118,37 @@ class RunningNode:
                 await asyncio.wait((self._duties,), timeout=DELIVERY.total_seconds())
                 self._duties.cancel()
                 await asyncio.wait((self._duties,))
-            await self._watch.thread.stop()
+            await self._watch.thread.stop(self._backend.clock, DELIVERY)
             self._emit(NodeStopped(self._node.id, self._settler.backlog))
 
+    async def _end_claims(self) -> None:
+        """Wait for the claim under way, which may bring jobs that are then given back."""
+        await self._backend.clock.wait(self._claims_ended, DELIVERY)
+        try:
+            await self._dispatcher.give_back_unsure()
+        except BackendError as error:
+            self._emit(DutyFailed("give back", error))
+
     async def _serve(self) -> None:
-        clock, emit = self._backend.clock, self._emit
         async with asyncio.TaskGroup() as duties:
-            duties.create_task(keep_going("claim", self._dispatcher.step, self._stop_claims, clock=clock, emit=emit))
-            duties.create_task(keep_going("settle", self._settler.step, self._stop_duties, clock=clock, emit=emit))
+            claim = duties.create_task(self._keep_going("claim", self._dispatcher.step, self._stop_claims))
+            claim.add_done_callback(lambda _: self._claims_ended.set())
+            duties.create_task(self._keep_going("settle", self._settler.step, self._stop_duties))
             duties.create_task(
-                keep_going(
-                    "lease", lambda: self._watch.step(self._stop_duties), self._stop_duties, clock=clock, emit=emit
-                )
+                self._keep_going("lease", lambda: self._watch.step(self._stop_duties), self._stop_duties)
             )
+
+    def _keep_going(
+        self, duty: str, step: Callable[[], Awaitable[None]], stop: asyncio.Event
+    ) -> Coroutine[Any, Any, None]:
+        return keep_going(duty, step, stop, clock=self._backend.clock, emit=self._emit)
+
+    def _duties_ended(self, _: asyncio.Task[None]) -> None:
+        """Where the duties end before they are told to, as by a cancel from outside, nobody may think that jobs run."""
+        self._claims_ended.set()
+        if not self._stop_duties.is_set():
+            self._watch.thread.end()
+            self._emit(LeaseLost(self._node.id, self._runner.stop_all(Stop.LEASE_LOST)))
 
     def _take_heartbeat(self, heartbeat: Heartbeat) -> None:
         if heartbeat.rescued:

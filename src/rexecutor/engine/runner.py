@@ -20,7 +20,7 @@ from rexecutor.engine.threads import Threads
 from rexecutor.errors import DecodeError
 from rexecutor.events import BackoffFailed, JobEnded, JobStarted, JobStuck
 from rexecutor.executor import Codecs, Executor, codecs_of, decode
-from rexecutor.job import ErrorKind, Job, JobError, JobId, JobRecord, Limits
+from rexecutor.job import ClaimId, ErrorKind, Job, JobError, JobRecord, Limits
 from rexecutor.outcome import COMPLETE, Cancel, Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
 
 AnyExecutor = Executor[Any, Any]
@@ -47,6 +47,7 @@ class Running(msgspec.Struct, eq=False):
     deadline: float | None = None
     stop: Stop | None = None
     reason: str = ""
+    has_begun: bool = False
     is_settled: bool = False
 
 
@@ -70,7 +71,7 @@ class Runner:
         self._emit = emit
         self._settle = settle
         self._ended = ended
-        self._running: dict[JobId, Running] = {}
+        self._running: dict[ClaimId, Running] = {}
         self._tells_jobs = False
         self._threads = Threads()
         self._deadlines = Deadlines(clock, self._expire)
@@ -78,9 +79,9 @@ class Runner:
         self._idle.set()
 
     @property
-    def held(self) -> Collection[JobId]:
-        """The jobs whose code runs."""
-        return self._running.keys()
+    def held(self) -> Collection[ClaimId]:
+        """The claims whose code runs; without those whose outcome has been handed over already."""
+        return [claim_id for claim_id, running in self._running.items() if not running.is_settled]
 
     def start(self, records: Iterable[JobRecord]) -> None:
         """Run each job in a task of its own, and so in a context of its own."""
@@ -89,22 +90,23 @@ class Runner:
         self._idle.clear()
         for record in records:
             running = Running(record, *self._executors[record.executor])
-            self._running[record.id] = running
+            self._running[record.claim_id] = running
             running.task = create_task(self._run(running))
 
     def cancel(self, requests: Iterable[CancelRequest]) -> None:
         """Tell jobs that somebody asked to cancel them."""
         for request in requests:
-            running = self._running.get(request.job_id)
-            if running is not None and running.record.claims == request.claims and running.stop is None:
+            running = self._running.get((request.job_id, request.claims))
+            if running is not None and running.stop is None:
                 running.reason = request.reason
                 self._tell_to_stop(running, Stop.CANCEL)
 
     def stop_all(self, why: Stop) -> int:
-        """Tell all jobs to stop; answer how many there were."""
-        for running in list(self._running.values()):
+        """Tell all jobs to stop; answer how many there were. A shutdown tells those again that were told before."""
+        told = [one for one in self._running.values() if one.stop is None or why is Stop.SHUTDOWN]
+        for running in told:
             self._tell_to_stop(running, why)
-        return len(self._running)
+        return len(told)
 
     def abandon_all(self) -> None:
         """Give up waiting for code that does not stop: record what it was told to stop for."""
@@ -137,15 +139,20 @@ class Runner:
             outcome = COMPLETE if result is None else self._outcome_of_result(running, result)
         except BaseException as error:  # noqa: BLE001 - a job may raise anything
             outcome = self._outcome_of_error(running, error)
-        del self._running[record.id]
-        if not running.is_settled:
-            self._finish(running, outcome)
-        if not self._running:
-            self._idle.set()
-        self._ended(record.executor)
+        try:
+            if not running.is_settled:
+                self._finish(running, outcome)
+        finally:
+            del self._running[record.claim_id]
+            if not self._running:
+                self._idle.set()
+            self._ended(record.executor)
 
     def _begin(self, running: Running) -> Job[Any, Any]:
         record = running.record
+        running.has_begun = True
+        if running.stop is not None:
+            raise asyncio.CancelledError
         if self._tells_jobs:
             self._emit(JobStarted(record.id, record.executor, record.attempt))
         running.job = job = decode(running.codecs, record)
@@ -218,9 +225,14 @@ class Runner:
             self._emit(JobEnded(record.id, record.executor, record.attempt, outcome, is_final))
 
     def _tell_to_stop(self, running: Running, why: Stop) -> None:
-        """Cancel the task; a thread cannot be told, so its outcome is recorded without it."""
+        """Cancel the task; a thread cannot be told, so its outcome is recorded without it.
+
+        A task that has not begun sees it at its first step: one that is cancelled before that never enters its code.
+        """
         if running.stop is None:
             running.stop = why
+        if not running.has_begun:
+            return
         if running.executor.blocking:
             if why is not Stop.SHUTDOWN:  # a shutdown waits a little longer: see `abandon_all`
                 self._abandon(running)

@@ -9,7 +9,7 @@ from typing import Final
 from rexecutor.backend.base import Backend
 from rexecutor.engine.loop import Emit
 from rexecutor.events import OutcomeRefused
-from rexecutor.job import JobId
+from rexecutor.job import ClaimId, JobId
 from rexecutor.outcome import Settlement
 
 MOST: Final = 1_000
@@ -27,6 +27,7 @@ class Settler:
         self._waiting: deque[Settlement] = deque()
         self._under_way: Sequence[Settlement] = ()
         self._given = asyncio.Event()
+        self._delivered = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
         self._most = MOST
@@ -45,9 +46,15 @@ class Settler:
         return len(self._waiting) + len(self._under_way)
 
     @property
-    def held(self) -> Collection[JobId]:
-        """The jobs whose outcome is not yet recorded or refused."""
-        return {settlement.job_id for settlement in (*self._waiting, *self._under_way)}
+    def held(self) -> Collection[ClaimId]:
+        """The claims whose outcome is not yet recorded or refused."""
+        return [(one.job_id, one.claims) for one in (*self._waiting, *self._under_way)]
+
+    async def relieved(self, most: int) -> None:
+        """Wait until at most so many outcomes are to be delivered."""
+        while self.backlog > most:
+            self._delivered.clear()
+            await self._delivered.wait()
 
     def close(self) -> None:
         """Wake the step, so that it sees that it is time to stop."""
@@ -77,6 +84,7 @@ class Settler:
                 self._under_way = ()
             self._most = min(MOST, self._most * 2)
             self._report(batch, refused)
+            self._delivered.set()
         if not self._waiting:
             self._empty.set()
             if not self._stop.is_set():

@@ -1,5 +1,6 @@
 """`SQLiteBackend`: the port on an SQLite file."""
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Sequence
@@ -12,10 +13,10 @@ from rexecutor.backend.hints import Hints
 from rexecutor.backend.sqlite import store
 from rexecutor.backend.sqlite.connection import connect, migrate, transaction, translated
 from rexecutor.backend.sqlite.doorbell import Doorbell
-from rexecutor.backend.sqlite.thread import SqlThread
+from rexecutor.backend.sqlite.thread import SqlThread, lenient_text
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
-from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Rerun, Settlement
 from rexecutor.status import JobStatus
 from rexecutor.where import Where
@@ -64,7 +65,9 @@ class SQLiteBackend(Backend):
         self._synchronous = synchronous
         self._hints = Hints(self.clock)
         self._doorbell = Doorbell()
+        self._opening = asyncio.Lock()
         self._watch: sqlite3.Connection | None = None
+        self._is_looking = False
         self._seen = 0
 
     @property
@@ -74,26 +77,33 @@ class SQLiteBackend(Backend):
 
     async def open(self) -> None:
         """Open the file, make it when missing, migrate it; see `Backend.open`."""
-        if self._watch is not None:
-            return
-        await self._writer.start(lambda connection: migrate(connection, self.path))
-        try:
-            await self._reader.start(lambda _: None)
-            self._watch = connect(self.path, synchronous=self._synchronous)
-        except BaseException:
-            await self.close()
-            raise
-        self._watch.execute("PRAGMA busy_timeout = 0")
-        self._doorbell.open(self._hints.heard)
+        async with self._opening:
+            if self._watch is not None:
+                return
+            await self._writer.start(lambda connection: migrate(connection, self.path))
+            try:
+                await self._reader.start(lambda _: None)
+                watch = connect(self.path, synchronous=self._synchronous)
+            except BaseException:
+                await self._reader.stop()
+                await self._writer.stop()
+                raise
+            watch.execute("PRAGMA busy_timeout = 0")
+            self._doorbell.open(self._hints.heard)
+            self._watch = watch
 
     async def close(self) -> None:
         """Finish what was asked for, then close the file. Harmless when closed."""
-        self._doorbell.close()
-        await self._reader.stop()
-        await self._writer.stop()
-        watch, self._watch = self._watch, None
-        if watch is not None:
+        async with self._opening:
+            watch, self._watch = self._watch, None
+            if watch is None:
+                return
+            self._doorbell.close()
             watch.close()
+            try:
+                await self._reader.stop()
+            finally:
+                await self._writer.stop()
 
     async def migrate(self) -> None:
         """Do nothing: `open` has done it."""
@@ -118,7 +128,7 @@ class SQLiteBackend(Backend):
         self._hints.heard()
         return refused
 
-    async def give_back(self, node_id: NodeId, held: Collection[JobId]) -> int:
+    async def give_back(self, node_id: NodeId, held: Collection[ClaimId]) -> int:
         """Undo claims whose answer was lost."""
         return await self._change(lambda connection, now: store.give_back(connection, node_id, held, now, self.limits))
 
@@ -169,15 +179,29 @@ class SQLiteBackend(Backend):
         self._doorbell.ring(doorbells)
 
     async def _wait(self, until: datetime, since: int) -> None:
-        while not self._has_changed() and (left := until - self.clock.now()) > timedelta(0):
-            if await self._hints.wait_for(min(left, LOOK), since=since):
+        ends = (
+            self.clock.monotonic() + (until - self.clock.now()).total_seconds()
+        )  # a step of the clock changes nothing
+        while (left := ends - self.clock.monotonic()) > 0:
+            if self._is_looking:  # one looks at the file for all who wait
+                if await self._hints.wait_for(timedelta(seconds=left), since=since):
+                    return
+            elif await self._look(min(timedelta(seconds=left), LOOK), since):
                 return
+
+    async def _look(self, delay: timedelta, since: int) -> bool:
+        """Look at the file, then wait for a while; answer whether a change was heard of."""
+        self._is_looking = True
+        try:
+            return self._has_changed() or await self._hints.wait_for(delay, since=since)
+        finally:
+            self._is_looking = False
 
     def _has_changed(self) -> bool:
         """Whether another connection has committed since the last look; tells all who wait when so."""
         if self._watch is None:
             return True
-        with contextlib.suppress(sqlite3.OperationalError):  # busy for a moment: look again soon
+        with contextlib.suppress(sqlite3.Error):  # busy, or in another thread than where it was opened: look again soon
             version: Any = self._watch.execute("PRAGMA data_version").fetchone()[0]
             if version != self._seen:
                 self._seen = version
@@ -196,9 +220,10 @@ class _SqliteHeart(Heart):
         self._doorbell = doorbell
         self._connection: sqlite3.Connection | None = None
 
-    def beat(self, node: Node) -> Heartbeat:
+    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
         with self._transaction() as connection:
-            return store.beat(connection, node, self._doorbell.address, self._clock.now(), self._limits)
+            address, now = self._doorbell.address, self._clock.now()
+            return store.beat(connection, node, address, now, self._limits, rescues=rescues)
 
     def retire(self, node_id: NodeId) -> None:
         with self._transaction() as connection:
@@ -213,5 +238,6 @@ class _SqliteHeart(Heart):
     def _transaction(self) -> Generator[sqlite3.Connection]:
         if self._connection is None:
             self._connection = connect(self._path)
+            self._connection.text_factory = lenient_text  # a row of no use must not cost the lease
         with translated(self._path), transaction(self._connection):
             yield self._connection

@@ -17,10 +17,13 @@ from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID, compile_where
 from rexecutor.backend.sqlite.rows import STATUSES, Head, changed_row, moment, new_rows, read_claimed, read_row, stored
 from rexecutor.errors import JobNotFoundError
-from rexecutor.job import JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.job import ClaimId, ErrorKind, JobError, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Change, Complete, Interrupted, Lost, Rerun, Settlement
 from rexecutor.status import JobStatus
 from rexecutor.where import Where
+
+_UNWRITABLE: Final = (OverflowError, UnicodeEncodeError, sqlite3.IntegrityError)
+"""What is raised where a row holds what only somebody else can have put there."""
 
 PROMOTED: Final = 1_000
 """How many jobs one claim marks as due at the most, so that it stays short."""
@@ -100,11 +103,11 @@ def _settle_one(connection: sqlite3.Connection, settlement: Settlement, now: dat
 
 
 def give_back(
-    connection: sqlite3.Connection, node_id: NodeId, held: Collection[JobId], now: datetime, limits: Limits
+    connection: sqlite3.Connection, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits
 ) -> int:
     """Undo the node's claims of jobs that it does not hold; answer how many."""
     running = [read_row(row) for row in _execute(connection, "select_running", node=node_id).fetchall()]
-    orphans = [record for record in running if record.id not in held]
+    orphans = [record for record in running if record.claim_id not in held]
     for record in orphans:
         _change(connection, record, Interrupted(), now, limits)
     return len(orphans)
@@ -146,24 +149,31 @@ def change(
     return _change(connection, record, change, now, limits).status
 
 
-def beat(connection: sqlite3.Connection, node: Node, doorbell: str | None, now: datetime, limits: Limits) -> Heartbeat:
+def beat(
+    connection: sqlite3.Connection,
+    node: Node,
+    doorbell: str | None,
+    now: datetime,
+    limits: Limits,
+    *,
+    rescues: bool,
+) -> Heartbeat:
     """Renew the lease, rescue, and tell of cancels; see `Heart.beat`."""
-    now_stored, until = stored(now), stored(now + node.lease)
-    _execute(
-        connection,
-        "renew_lease",
-        id=node.id,
-        name=node.name,
-        doorbell=doorbell,
-        now=now_stored,
-        lease_until=until,
-    )
-    orphans = [read_row(row) for row in _execute(connection, "select_orphans", now=now_stored).fetchall()]
+    lease = {"id": node.id, "doorbell": doorbell, "lease_until": stored(now + node.lease)}
+    began = not _execute(connection, "renew_lease", **lease).rowcount
+    if began:
+        _execute(connection, "begin_lease", **lease, name=node.name, now=stored(now))
+    rescued = _rescue(connection, now, limits) if rescues else 0
+    cancels = [CancelRequest(*row) for row in _execute(connection, "select_cancels", node=node.id)]
+    return Heartbeat(cancels, rescued, began)
+
+
+def _rescue(connection: sqlite3.Connection, now: datetime, limits: Limits) -> int:
+    orphans = [read_row(row) for row in _execute(connection, "select_orphans", now=stored(now)).fetchall()]
     for record in orphans:
         _change(connection, record, Lost(), now, limits)
-    _execute(connection, "delete_dead_nodes", now=now_stored)
-    cancels = [CancelRequest(*row) for row in _execute(connection, "select_cancels", node=node.id)]
-    return Heartbeat(cancels, len(orphans))
+    _execute(connection, "delete_dead_nodes", now=stored(now))
+    return len(orphans)
 
 
 def retire(connection: sqlite3.Connection, node_id: NodeId) -> None:
@@ -183,5 +193,13 @@ def _change(
 ) -> JobRecord:
     changed = rules.transition(record, change, now, limits)
     if changed is not record:
-        _execute(connection, "update_job", **changed_row(changed))
+        connection.execute("SAVEPOINT change")
+        try:
+            _execute(connection, "update_job", **changed_row(changed))
+        except _UNWRITABLE as error:
+            connection.execute("ROLLBACK TO change")
+            details = f"the stored row cannot be written: {type(error).__name__}"
+            errors = msgspec.json.encode([JobError(1, ErrorKind.DECODE, "UnwritableRow", details, now)]).decode()
+            _execute(connection, "discard_job", id=record.id, errors=errors, now=stored(now))
+        connection.execute("RELEASE change")
     return changed

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -41,8 +42,9 @@ class SqlThread:
         self._path = path
         self._synchronous = synchronous
         self._begin = begin
-        self._queue: SimpleQueue[_Request | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Request | asyncio.Future[None]] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._process = 0
         self._log_checked = 0
 
     async def start(self, prepare: Callable[[sqlite3.Connection], object]) -> None:
@@ -50,6 +52,7 @@ class SqlThread:
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
         self._queue = SimpleQueue()
+        self._process = os.getpid()
         thread = threading.Thread(
             target=self._serve, args=(prepare, opened, loop), name=f"rexecutor {self._path.name}", daemon=True
         )
@@ -57,8 +60,7 @@ class SqlThread:
         try:
             await opened
         except BaseException:
-            self._queue.put(None)  # when the caller was cancelled, the thread may have opened it all the same
-            await asyncio.to_thread(thread.join)
+            self._queue.put(loop.create_future())  # when the caller was cancelled, it may be open all the same
             raise
         self._thread = thread
 
@@ -69,6 +71,8 @@ class SqlThread:
         """
         if self._thread is None:
             raise BackendClosedError(f"{self._path}: not open; use `async with`, or start a Rexecutor with it")
+        if self._process != os.getpid():
+            raise BackendClosedError(f"{self._path}: opened before a fork; open a backend of the child's own")
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put(_Request(work, answer))
         return await answer
@@ -76,9 +80,10 @@ class SqlThread:
     async def stop(self) -> None:
         """Do what was asked for, then close the connection. Harmless when stopped."""
         thread, self._thread = self._thread, None
-        if thread is not None:
-            self._queue.put(None)
-            await asyncio.to_thread(thread.join)
+        if thread is not None and self._process == os.getpid():
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._queue.put(ended)
+            await ended
 
     def _serve(
         self,
@@ -98,26 +103,28 @@ class SqlThread:
             _call(loop, _fail, opened, explained(self._path, error) if isinstance(error, Exception) else error)
             return
         _call(loop, _succeed, opened)
-        while batch := self._next_batch():
+        while not isinstance(batch := self._next_batch(), asyncio.Future):
             self._run_batch(connection, batch)
             for waiting in {request.answer.get_loop() for request in batch}:
                 _call(waiting, _deliver, [request for request in batch if request.answer.get_loop() is waiting])
             self._checkpoint(connection)
         connection.close()
+        _call(batch.get_loop(), _succeed, batch)
 
-    def _next_batch(self) -> list[_Request]:
-        """Wait for work; answer all there is, or nothing when it is time to stop."""
+    def _next_batch(self) -> "list[_Request] | asyncio.Future[None]":
+        """Wait for work; answer all there is, or, when it is time to stop, who waits for that."""
         batch: list[_Request] = []
         request = self._queue.get()
-        while request is not None:
+        while isinstance(request, _Request):
             batch.append(request)
             try:
                 request = self._queue.get_nowait()
             except Empty:
                 return batch
         if batch:
-            self._queue.put(None)  # for the next round
-        return batch
+            self._queue.put(request)  # for the next round
+            return batch
+        return request
 
     def _run_batch(self, connection: sqlite3.Connection, batch: list[_Request]) -> None:
         try:
@@ -145,8 +152,10 @@ class SqlThread:
         self._log_checked = size
         with contextlib.suppress(sqlite3.Error):  # only put off: the log stays, and is read as well
             connection.execute("PRAGMA busy_timeout = 0")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
 
 def _run_one(connection: sqlite3.Connection, request: _Request) -> None:
@@ -170,14 +179,15 @@ def _attempt(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection]
         if "UTF-8" not in str(error):
             raise
     connection.execute("ROLLBACK TO request")
-    connection.text_factory = _lenient_text
+    connection.text_factory = lenient_text
     try:
         return work(connection)
     finally:
         connection.text_factory = str
 
 
-def _lenient_text(raw: bytes) -> str:
+def lenient_text(raw: bytes) -> str:
+    """Answer the text, whatever bytes somebody has put there."""
     return raw.decode("utf-8", "surrogateescape")
 
 

@@ -24,12 +24,20 @@ class GiveBackCases(Cases):
     async def test_jobs_that_are_held_stay(self, store: Store) -> None:
         held, dropped, also_held = await store.executing(*[new_job()] * 3)
 
-        given_back = await store.backend.give_back(NODE, {held.id, also_held.id})
+        given_back = await store.backend.give_back(NODE, {held.claim_id, also_held.claim_id})
 
         assert given_back == 1
         assert await store.job(held.id) == held
         assert await store.job(also_held.id) == also_held
         assert (await store.job(dropped.id)).status is JobStatus.SCHEDULED
+
+    async def test_holding_an_earlier_claim_of_a_job_is_not_to_hold_the_job(self, store: Store) -> None:
+        [job] = await store.executing()
+        await store.settle(job, failed())
+        again = await store.reclaim(job.id)
+
+        assert await store.backend.give_back(NODE, [job.claim_id]) == 1
+        assert (await store.job(again.id)).status is JobStatus.SCHEDULED
 
     async def test_jobs_of_other_nodes_stay(self, store: Store) -> None:
         [job] = await store.executing(node_id=OTHER_NODE)
@@ -76,6 +84,6 @@ class GiveBackCases(Cases):
 
     async def test_a_node_may_hold_thousands_of_jobs(self, store: Store) -> None:
         jobs = await store.executing(*[new_job()] * 2_000)
-        held = [job.id for job in jobs[:-1]]
+        held = [job.claim_id for job in jobs[:-1]]
 
         assert await store.backend.give_back(NODE, held) == 1

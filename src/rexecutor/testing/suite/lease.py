@@ -132,3 +132,37 @@ class LeaseCases(Cases):
 
         assert [heartbeat.rescued for heartbeat in heartbeats] == [0]
         assert len(await store.claim()) == 1
+
+    async def test_the_first_beat_begins_the_lease_and_the_next_renews_it(self, store: Store) -> None:
+        first = store.beat()
+        store.clock.advance(SECOND)
+
+        assert first.began
+        assert not store.beat().began
+
+    async def test_a_lease_that_ran_out_unnoticed_is_renewed_with_its_jobs(self, store: Store) -> None:
+        [job] = await store.executing()
+        store.clock.advance(LEASE * 2)
+
+        heartbeat = store.beat()
+
+        assert (heartbeat.began, heartbeat.rescued) == (False, 0)
+        assert await store.job(job.id) == job
+
+    async def test_a_lease_that_was_given_up_for_lost_begins_anew_without_its_jobs(self, store: Store) -> None:
+        [job] = await store.executing()
+        store.clock.advance(LEASE * 2)
+        store.beat(OTHER_NODE)
+
+        heartbeat = store.beat()
+
+        assert heartbeat.began
+        assert (await store.job(job.id)).status is JobStatus.RETRYABLE
+
+    async def test_a_beat_that_may_not_rescue_leaves_all_as_it_is(self, store: Store) -> None:
+        [job] = await store.executing()
+        store.clock.advance(LEASE * 2)
+
+        assert store.beat(OTHER_NODE, rescues=False).rescued == 0
+        assert await store.job(job.id) == job
+        assert store.beat(OTHER_NODE).rescued == 1

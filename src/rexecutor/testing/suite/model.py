@@ -205,10 +205,12 @@ class BackendModel(RuleBasedStateMachine):
     @rule(node_id=generate.node_ids, held=st.lists(generate.picks, max_size=3))
     def give_back(self, node_id: NodeId, held: list[int]) -> None:
         """Undo claims whose answer was lost."""
-        ids = {self._mirror.pick(pick, JobStatus.EXECUTING).id for pick in held if self._mirror.records}
-        given_back = self._runner.run(self._backend.give_back(node_id, ids))
+        claims = {self._mirror.pick(pick, JobStatus.EXECUTING).claim_id for pick in held if self._mirror.records}
+        given_back = self._runner.run(self._backend.give_back(node_id, claims))
 
-        mine = [record for record in self._mirror.executing() if record.node == node_id and record.id not in ids]
+        mine = [
+            record for record in self._mirror.executing() if record.node == node_id and record.claim_id not in claims
+        ]
         for record in mine:
             self._mirror.end(record, Interrupted())
         assert given_back == len(mine)

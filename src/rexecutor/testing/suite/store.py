@@ -117,9 +117,9 @@ class Store:
         """Answer the ids of the jobs that the expression describes."""
         return [job.id for job in await self.jobs(where)]
 
-    def beat(self, node_id: NodeId = NODE, *, lease: timedelta = LEASE) -> Heartbeat:
+    def beat(self, node_id: NodeId = NODE, *, lease: timedelta = LEASE, rescues: bool = True) -> Heartbeat:
         """Renew the node's lease."""
-        return self._heart_of_case().beat(Node(node_id, f"host:{node_id}", lease))
+        return self._heart_of_case().beat(Node(node_id, f"host:{node_id}", lease), rescues=rescues)
 
     def retire(self, node_id: NodeId = NODE) -> None:
         """End the node's lease."""

@@ -1,6 +1,2 @@
--- Begins or renews a node's lease.
-INSERT INTO rexecutor_nodes (id, name, doorbell, started_at, lease_until)
-VALUES (:id, :name, :doorbell, :now, :lease_until)
-ON CONFLICT (id) DO UPDATE SET
-    doorbell = excluded.doorbell,
-    lease_until = excluded.lease_until
+-- Renews a node's lease, whether or not it has run out: as long as the row is there, nobody has rescued its jobs.
+UPDATE rexecutor_nodes SET lease_until = :lease_until, doorbell = :doorbell WHERE id = :id

@@ -1,0 +1,3 @@
+-- Begins a node's lease.
+INSERT INTO rexecutor_nodes (id, name, doorbell, started_at, lease_until)
+VALUES (:id, :name, :doorbell, :now, :lease_until)

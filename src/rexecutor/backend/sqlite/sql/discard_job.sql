@@ -1,0 +1,13 @@
+-- Ends a job whose row cannot be written back, because of what somebody else has put into it.
+UPDATE rexecutor_jobs SET
+    due = 0,
+    status = 'discarded',
+    attempt = 1,
+    max_attempts = 1,
+    errors = :errors,
+    snoozes = 0,
+    losses = 0,
+    node = NULL,
+    cancel_reason = NULL,
+    discarded_at = :now
+WHERE id = :id
