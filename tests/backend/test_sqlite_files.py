@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
@@ -30,6 +31,7 @@ from rexecutor.backend.base import Demand, Node
 from rexecutor.backend.sql import migrations, statement
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.job import NewJob
+from rexecutor.outcome import Settlement, Snooze
 from rexecutor.where import Everything
 
 PACKAGE = "rexecutor.backend.sqlite"
@@ -437,3 +439,134 @@ def test_elsewhere_than_on_linux_the_doorbell_is_a_file_that_is_taken_away(monke
         return address
 
     assert not Path(asyncio.run(ring())).parent.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "errors = CAST(x'5bff5d' AS TEXT)",
+        "data = CAST(x'ff' AS TEXT)",
+        "cancel_reason = CAST(x'ff' AS TEXT)",
+        "node = CAST(x'ff' AS TEXT)",
+        "executor = CAST(x'ff' AS TEXT)",
+        "losses = 9223372036854775807",
+        "attempt = -1",
+    ],
+)
+async def test_a_spoilt_row_of_a_dead_node_costs_no_lease(backend: SQLiteBackend, change: str) -> None:
+    heart, dead, live = backend.heart(), Node("dead", "dead", SECOND / 1000), Node("live", "live", timedelta(hours=1))
+    heart.beat(dead)
+    await backend.enqueue([new_job()] * 2)
+    await backend.claim(Demand({"echo": 2}, 2), "dead")
+
+    def spoil(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("UPDATE rexecutor_nodes SET lease_until = 0")
+        connection.execute("UPDATE rexecutor_jobs SET status = 'executing', node = 'dead', due = 0, claims = 1")
+        connection.execute(f"UPDATE rexecutor_jobs SET {change} WHERE id = 1")
+
+    await backend._writer.run(spoil)
+
+    assert heart.beat(live).rescued == 2
+    assert heart.beat(live).rescued == 0
+    heart.close()
+    counts = await backend.count()
+    assert JobStatus.EXECUTING not in {count.status for count in counts}
+    assert sum(count.jobs for count in counts) == 2
+
+
+async def test_an_outcome_that_a_spoilt_row_cannot_take_ends_the_job(backend: SQLiteBackend) -> None:
+    heart = backend.heart()
+    heart.beat(Node("n", "n", timedelta(hours=1)))
+    await backend.enqueue([new_job()])
+    (record,) = (await backend.claim(Demand({"echo": 1}, 1), "n")).jobs
+    await backend._writer.run(
+        lambda connection: connection.execute("UPDATE rexecutor_jobs SET snoozes = 9223372036854775807") and None
+    )
+
+    assert await backend.settle([Settlement(record.id, record.claims, Snooze(SECOND))]) == []
+
+    after = await record_of(backend, record.id)
+    heart.close()
+    assert (after.status, after.errors[-1].type_name) == (JobStatus.DISCARDED, "UnwritableRow")
+
+
+async def test_opening_twice_at_once_opens_once(path: Path) -> None:
+    backend = SQLiteBackend(path)
+
+    await asyncio.gather(backend.open(), backend.open())
+    await soon(backend.close(), 5)
+    await asyncio.gather(backend.open(), backend.close(), backend.open())
+    await soon(backend.close(), 5)
+
+    assert not backend.is_open
+
+
+async def test_two_that_share_a_backend_leave_the_closing_to_the_last(path: Path) -> None:
+    backend = SQLiteBackend(path)
+    first, second = Rexecutor(backend).with_executor(Echo), Rexecutor(backend).with_executor(Echo)
+    await first.start()
+    await second.start()
+
+    await first.graceful_shutdown()
+    handle = await Echo.builder().with_data("x").enqueue(backend=backend)
+    assert (await soon(handle.wait())).status is JobStatus.COMPLETE
+    await second.graceful_shutdown()
+
+    assert not backend.is_open
+
+
+async def test_closing_does_not_wait_for_threads_of_the_application(path: Path) -> None:
+    let_go = threading.Event()
+    backend = SQLiteBackend(path)
+    await backend.open()
+    held = [asyncio.ensure_future(asyncio.to_thread(let_go.wait, 20)) for _ in range(40)]
+
+    await soon(backend.close(), 5)
+
+    let_go.set()
+    await asyncio.gather(*held)
+
+
+async def test_another_threads_loop_may_wait_for_a_job_too(backend: SQLiteBackend) -> None:
+    async def elsewhere() -> JobStatus:
+        handle = await Echo.builder().with_data("x").enqueue(backend=backend)
+        return (await soon(handle.wait(), 10)).status
+
+    async with Rexecutor(backend).with_executor(Echo):
+        assert await asyncio.to_thread(asyncio.run, elsewhere()) is JobStatus.COMPLETE
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+async def test_use_in_a_forked_child_is_a_clear_error(path: Path) -> None:
+    program = """
+import asyncio, os, sys
+from rexecutor import BackendClosedError, Executor, SQLiteBackend
+
+class Echo(Executor[str]):
+    name = "echo"
+    async def execute(self, job): ...
+
+backend = SQLiteBackend(sys.argv[1])
+
+async def child():
+    try:
+        await Echo.builder().with_data("x").enqueue(backend=backend)
+    except BackendClosedError as error:
+        assert "opened before a fork" in str(error), error
+        return 7
+    return 8
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(backend.open())
+if not (pid := os.fork()):
+    os._exit(asyncio.new_event_loop().run_until_complete(child()))
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+loop.run_until_complete(backend.close())
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "ignore", "-c", program, str(path), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await soon(process.communicate(), 30)
+
+    assert output.strip() == b"7"

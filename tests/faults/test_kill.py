@@ -73,6 +73,17 @@ async def test_a_third_signal_ends_the_process_at_once_and_its_job_is_rescued(tm
     assert status == 128 + signal.SIGTERM
 
 
+async def test_a_third_signal_ends_the_process_even_while_a_job_blocks_the_loop(tmp_path: Path) -> None:
+    async with fleet(tmp_path, lease=1.5) as workers, SQLiteBackend(workers.store) as backend:
+        await start_one(workers, backend, "block")
+        worker = workers.workers[0]
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            worker.send_signal(number)
+            await asyncio.wait((asyncio.ensure_future(worker.wait()),), timeout=0.2)
+
+        assert await soon(worker.wait(), 2) == 128 + signal.SIGTERM
+
+
 async def test_two_workers_starting_on_a_file_that_is_not_there_share_it(tmp_path: Path) -> None:
     async with fleet(tmp_path, lease=30) as workers:
         for _ in range(4):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random  # noqa: TID251 - spreads the lengths of jobs
 import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +31,8 @@ class Watched(SQLiteBackend):
 class Traced(Executor[str]):
     """Writes when it starts and ends.
 
-    Its data says what it does between: some milliseconds, `hang`, or `deaf` to hang and not be cancelled.
+    Its data says what it does between: some milliseconds, `hang`, `deaf` to hang
+    and not be cancelled, or `block` to hold the whole event loop.
     """
 
     name = "traced"
@@ -43,6 +45,8 @@ class Traced(Executor[str]):
         self._note("start", job.id)
         if job.data == "hang":
             await asyncio.Event().wait()
+        if job.data == "block":
+            time.sleep(30)  # noqa: ASYNC251, TID251 - it blocks the loop, which is the test
         while job.data == "deaf":
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
