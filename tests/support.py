@@ -1,6 +1,7 @@
 """What several test modules need."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -37,3 +38,8 @@ async def record_of(backend: Backend, job_id: JobId) -> JobRecord:
 async def status_of(backend: Backend, job_id: JobId) -> JobStatus:
     """Answer the job's status."""
     return (await record_of(backend, job_id)).status
+
+
+async def until_no_threads_of_ours() -> None:
+    """Wait until no thread of the library is left: one that has said that it ends may need a moment more."""
+    await until(lambda: not [one for one in threading.enumerate() if one.name.startswith("rexecutor")], 5)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support import record_of, soon
+from tests.support import record_of, soon, until_no_threads_of_ours
 
 from rexecutor import (
     BackendClosedError,
@@ -63,7 +63,7 @@ async def refused(backend: SQLiteBackend, kind: type[Exception], message: str) -
     with pytest.raises(kind, match=message):
         await backend.open()
     assert not backend.is_open
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("rexecutor")]
+    await until_no_threads_of_ours()
 
 
 async def test_a_folder_is_no_database(tmp_path: Path) -> None:

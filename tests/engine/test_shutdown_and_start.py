@@ -21,7 +21,7 @@ from rexecutor import (
     SQLiteBackend,
     override_global_backend,
 )
-from tests.support import record_of, soon, status_of, until
+from tests.support import record_of, soon, status_of, until, until_no_threads_of_ours
 
 SECOND = timedelta(seconds=1)
 
@@ -119,14 +119,13 @@ async def test_a_second_shutdown_waits_for_the_first_and_a_third_does_nothing() 
 
 
 async def test_after_a_shutdown_nothing_of_it_is_left(tmp_path: Path) -> None:
-    tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
+    tasks = asyncio.all_tasks()
 
     async with Rexecutor(SQLiteBackend(tmp_path / "jobs.db")).with_executor(Gated):
         pass
 
     assert asyncio.all_tasks() == tasks
-    left = [thread.name for thread in set(threading.enumerate()) - threads if thread.name.startswith("rexecutor")]
-    assert left == []
+    await until_no_threads_of_ours()
 
 
 async def test_it_opens_a_backend_that_is_not_open_and_closes_what_it_opened(tmp_path: Path) -> None:
@@ -239,7 +238,7 @@ async def test_a_shutdown_with_a_wrong_timeout_does_nothing_and_the_next_works()
     await soon(rexecutor.graceful_shutdown())
 
     assert await status_of(backend, handle.id) is JobStatus.COMPLETE
-    assert not [thread for thread in threading.enumerate() if thread.name == "rexecutor lease"]
+    await until_no_threads_of_ours()
 
 
 async def test_a_shutdown_whose_caller_is_cancelled_goes_on() -> None:
