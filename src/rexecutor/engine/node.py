@@ -109,7 +109,8 @@ class RunningNode:
             self._runner.stop_all(Stop.SHUTDOWN)
             await self._runner.idled(timedelta(seconds=GRACE))
             self._runner.abandon_all()
-            await self._settler.emptied(DELIVERY)
+            if self._duties is not None and not self._duties.done():
+                await self._settler.emptied(DELIVERY)
         finally:
             self._stop_duties.set()
             self._settler.close()
