@@ -144,15 +144,19 @@ class Rexecutor:
         self._is_starting = True
         try:
             await _USERS.begin(self.backend)
+            try:
+                name = f"{socket.gethostname()}:{os.getpid()}"
+                node = RunningNode(self.backend, self._executors, self.max_concurrency, self.lease, name)
+                node.start()
+            except BaseException:
+                await _USERS.end(self.backend)
+                raise
         except BaseException:
             self._unset_global_backend()
             raise
         finally:
             self._is_starting = False
-        self._shutdown = None
-        name = f"{socket.gethostname()}:{os.getpid()}"
-        self._node = RunningNode(self.backend, self._executors, self.max_concurrency, self.lease, name)
-        self._node.start()
+        self._node = node
 
     async def graceful_shutdown(self, timeout: timedelta = GRACE) -> None:  # noqa: ASYNC109 - a promise of the API
         """Claim no more jobs, wait for those that run, and end.
@@ -213,7 +217,7 @@ class Rexecutor:
             try:
                 await _USERS.end(self.backend)
             finally:
-                self._node = None
+                self._node = self._shutdown = None
 
     def _unset_global_backend(self) -> None:
         if self._is_global:

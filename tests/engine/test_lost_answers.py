@@ -431,3 +431,34 @@ async def test_a_leap_of_the_wall_clock_rescues_nobody_who_lives() -> None:
             clock.advance(6 * SECOND)
             await asyncio.to_thread(lambda: None)
         await soon(handle.wait())
+
+
+async def test_a_node_that_was_given_up_for_lost_cancels_what_it_ran_and_works_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = FakeClock()
+    backend, hung, cancelled = InMemoryBackend(clock=clock), asyncio.Event(), asyncio.Event()
+
+    class Hung(Executor[int]):
+        name = "hung"
+
+        async def execute(self, job: Job[int]) -> None:
+            if job.attempt == 1:
+                hung.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    cancelled.set()
+
+    async with Rexecutor(backend).with_executor(Hung):
+        handle = await Hung.builder().with_data(1).enqueue(backend=backend)
+        await soon(hung.wait())
+        backend._leases.clear()  # as if the process had stood still for longer than its lease
+        assert backend.beat(Node("other", "other", timedelta(hours=1))).rescued == 1
+
+        clock.advance(6 * SECOND)
+        await soon(cancelled.wait())
+        job = await soon(handle.wait())
+
+    assert (job.status, job.attempt, [error.kind for error in job.errors]) == (JobStatus.COMPLETE, 2, [ErrorKind.LOST])
+    assert "cancelled 1 jobs" in caplog.text

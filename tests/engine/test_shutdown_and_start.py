@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rexecutor import (
+    BackendError,
     ConfigurationError,
     DefinitionError,
     Executor,
@@ -326,3 +327,30 @@ async def test_signals_can_only_be_awaited_in_the_main_thread() -> None:
             asyncio.run(Rexecutor(InMemoryBackend()).run_until_signal())
 
     await asyncio.to_thread(elsewhere)
+
+
+async def test_starting_twice_at_once_starts_one_node(tmp_path: Path) -> None:
+    rexecutor = Rexecutor(SQLiteBackend(tmp_path / "jobs.db"))
+
+    results = await asyncio.gather(rexecutor.start(), rexecutor.start(), return_exceptions=True)
+
+    assert sorted(type(result).__name__ for result in results) == ["NoneType", "RexecutorError"]
+    await soon(rexecutor.graceful_shutdown())
+    await until_no_threads_of_ours()
+
+
+async def test_a_shutdown_whose_backend_cannot_be_closed_has_ended_all_the_same(tmp_path: Path) -> None:
+    class Unclosable(SQLiteBackend):
+        async def close(self) -> None:
+            await super().close()
+            raise BackendError("the disk is gone")
+
+    rexecutor = Rexecutor(Unclosable(tmp_path / "jobs.db"))
+    await rexecutor.start()
+
+    with pytest.raises(BackendError, match="the disk is gone"):
+        await soon(rexecutor.graceful_shutdown())
+
+    assert not rexecutor.is_running
+    await rexecutor.graceful_shutdown()
+    await until_no_threads_of_ours()

@@ -71,6 +71,8 @@ class Dispatcher:
             await self._lease_changed.wait()
             return
         await self._settler.relieved(MOST_UNSETTLED)
+        if self._stop.is_set():
+            return
         self._freed.clear()
         self._sated = frozenset()
         demand = self._slots.demand()
