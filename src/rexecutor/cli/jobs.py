@@ -103,7 +103,9 @@ def rerun_job(job_id: Id, *, url: Url = None, json: AsJson = False) -> None:
 
 
 def _check_text(option: str, text: str) -> None:
-    if any("\ud800" <= character <= "\udfff" for character in text):  # so argv holds bytes that are no UTF-8
+    from rexecutor.job import is_storable  # loads msgspec, which --help does not need
+
+    if not is_storable(text):  # argv holds bytes that are no UTF-8 as lone surrogates
         raise MisusedError(f"{option} {text!r} is no text in UTF-8")
 
 

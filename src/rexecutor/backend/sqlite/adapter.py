@@ -179,9 +179,8 @@ class SQLiteBackend(Backend):
         self._doorbell.ring(doorbells)
 
     async def _wait(self, until: datetime, since: int) -> None:
-        ends = (
-            self.clock.monotonic() + (until - self.clock.now()).total_seconds()
-        )  # a step of the clock changes nothing
+        # From here on by the monotonic clock: a step of the other must not make the wait longer.
+        ends = self.clock.monotonic() + (until - self.clock.now()).total_seconds()
         while (left := ends - self.clock.monotonic()) > 0:
             if self._is_looking:  # one looks at the file for all who wait
                 if await self._hints.wait_for(timedelta(seconds=left), since=since):

@@ -75,9 +75,8 @@ def settle(
     """Record outcomes; answer the jobs that were no longer ours."""
     complete = {one.job_id: one.claims for one in settlements if isinstance(one.outcome, Complete)}
     rest = [one for one in settlements if not isinstance(one.outcome, Complete)]
-    if len(complete) + len(rest) < len(settlements) or any(one.job_id in complete for one in rest):
-        rest = settlements  # a job is there twice: what comes first counts
-    elif complete and not _complete_all(connection, complete, now):
+    has_twins = len({one.job_id for one in settlements}) < len(settlements)  # of which what comes first counts
+    if has_twins or (complete and not _complete_all(connection, complete, now)):
         rest = settlements
     return [one.job_id for one in rest if not _settle_one(connection, one, now, limits)]
 

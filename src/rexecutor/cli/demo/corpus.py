@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from rexecutor.cli.demo.work import SourceFile, Trouble
+from rexecutor.job import is_storable
 
 ENOUGH: Final = 1_200
 """Packages beside the standard library are added until there are so many files."""
@@ -94,4 +95,4 @@ def _package_folders() -> Iterator[Path]:
 
 
 def _is_unnamable(path: Path) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in str(path))
+    return not is_storable(str(path))
