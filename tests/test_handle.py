@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from rexecutor.backend.base import Demand, Node
+from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.memory import InMemoryBackend
 from rexecutor.errors import DecodeError, JobNotFoundError, JobStateError
 from rexecutor.executor import Executor

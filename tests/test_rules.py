@@ -152,13 +152,13 @@ class TestTransition:
 
 class TestMatches:
     def test_no_parts_of_an_and_are_all_jobs(self) -> None:
-        assert rules.matches(And(()), scheduled())
+        assert rules.matches(And(()), scheduled(), START)
 
     def test_no_parts_of_an_or_are_no_jobs(self) -> None:
-        assert not rules.matches(Or(()), scheduled())
+        assert not rules.matches(Or(()), scheduled(), START)
 
     def test_r27_one_of_several_ids_matches(self) -> None:
-        assert rules.matches(IdIn(frozenset({7, 1})), scheduled())
+        assert rules.matches(IdIn(frozenset({7, 1})), scheduled(), START)
 
     def test_r26_an_or_within_an_and_does_not_reach_beyond_it(self) -> None:
         other = scheduled(executor="other")
@@ -169,7 +169,7 @@ class TestMatches:
             )
         )
 
-        assert not rules.matches(where, other)
+        assert not rules.matches(where, other, START)
 
     @given(st.sampled_from(JobStatus), st.frozensets(st.sampled_from(JobStatus)))
     def test_a_job_is_in_a_set_of_statuses_or_in_its_complement(
@@ -178,8 +178,8 @@ class TestMatches:
         record = scheduled(status=status)
         where = StatusIn(statuses)
 
-        assert rules.matches(where, record) is (status in statuses)
-        assert rules.matches(Not(where), record) is (status not in statuses)
+        assert rules.matches(where, record, START) is (status in statuses)
+        assert rules.matches(Not(where), record, START) is (status not in statuses)
 
 
 class TestClaimOrder:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rexecutor.backoff import Jitter as Jitter
     from rexecutor.builder import JobBuilder as JobBuilder
     from rexecutor.builder import enqueue_many as enqueue_many
+    from rexecutor.cron import Cron as Cron
     from rexecutor.errors import BackendClosedError as BackendClosedError
     from rexecutor.errors import BackendError as BackendError
     from rexecutor.errors import ConfigurationError as ConfigurationError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rexecutor.errors import JobStateError as JobStateError
     from rexecutor.errors import RexecutorError as RexecutorError
     from rexecutor.errors import SchemaError as SchemaError
+    from rexecutor.errors import StaleJobError as StaleJobError
     from rexecutor.executor import Executor as Executor
     from rexecutor.handle import JobHandle as JobHandle
     from rexecutor.job import ErrorKind as ErrorKind
@@ -37,9 +39,15 @@ if TYPE_CHECKING:
     from rexecutor.outcome import Cancel as Cancel
     from rexecutor.outcome import ExecutionResult as ExecutionResult
     from rexecutor.outcome import Snooze as Snooze
+    from rexecutor.pruner import Pruner as Pruner
+    from rexecutor.pruner import PrunerConfig as PrunerConfig
     from rexecutor.rexecutor import Rexecutor as Rexecutor
+    from rexecutor.schedule import CatchUp as CatchUp
     from rexecutor.status import JobStatus as JobStatus
+    from rexecutor.uniqueness import Replace as Replace
+    from rexecutor.uniqueness import UniquenessCriteria as UniquenessCriteria
     from rexecutor.url import connect as connect
+    from rexecutor.where import Where as Where
 
 _HOMES = {
     "rexecutor.backend.base": ("Backend",),
@@ -62,6 +70,7 @@ _HOMES = {
         "JobStateError",
         "RexecutorError",
         "SchemaError",
+        "StaleJobError",
     ),
     "rexecutor.executor": ("Executor",),
     "rexecutor.handle": ("JobHandle",),
@@ -69,6 +78,11 @@ _HOMES = {
     "rexecutor.outcome": ("Cancel", "ExecutionResult", "Snooze"),
     "rexecutor.rexecutor": ("Rexecutor",),
     "rexecutor.status": ("JobStatus",),
+    "rexecutor.where": ("Where",),
+    "rexecutor.uniqueness": ("Replace", "UniquenessCriteria"),
+    "rexecutor.cron": ("Cron",),
+    "rexecutor.schedule": ("CatchUp",),
+    "rexecutor.pruner": ("Pruner", "PrunerConfig"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -78,7 +92,9 @@ __all__ = [
     "BackendError",
     "BackoffStrategy",
     "Cancel",
+    "CatchUp",
     "ConfigurationError",
+    "Cron",
     "DecodeError",
     "DefinitionError",
     "EncodeError",
@@ -97,11 +113,17 @@ __all__ = [
     "JobStateError",
     "JobStatus",
     "Limits",
+    "Pruner",
+    "PrunerConfig",
+    "Replace",
     "Rexecutor",
     "RexecutorError",
     "SQLiteBackend",
     "SchemaError",
     "Snooze",
+    "StaleJobError",
+    "UniquenessCriteria",
+    "Where",
     "connect",
     "enqueue_many",
     "override_global_backend",

@@ -13,13 +13,14 @@ from rexecutor.errors import InvalidJobError
 from rexecutor.executor import Executor, codecs_of
 from rexecutor.handle import JobHandle
 from rexecutor.job import Data, Limits, Metadata, NewJob, checked_max_attempts, checked_priority, is_storable
+from rexecutor.uniqueness import UniquenessCriteria
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class _Missing:
-    """No data was given; None may be data."""
+    """Nothing was given; None may be something."""
 
 
 _MISSING: Final = _Missing()
@@ -36,6 +37,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
     tags: tuple[str, ...] = ()
     scheduled_at: datetime | None = None
     delay: timedelta = timedelta(0)
+    criteria: UniquenessCriteria | _Missing | None = _MISSING
 
     def with_data(self, data: Data) -> "JobBuilder[Data, Metadata]":
         """Give the data, of the executor's type; checked at the enqueue."""
@@ -83,8 +85,19 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
             raise InvalidJobError(f"{name}: schedule_in({delay!r}): from zero to 1,000 years expected")
         return replace(self, scheduled_at=None, delay=delay)
 
+    def unique(self, criteria: UniquenessCriteria | None) -> "JobBuilder[Data, Metadata]":
+        """Enqueue it by these criteria instead of the executor's; None: whatever else there is."""
+        if criteria is not None and not isinstance(criteria, UniquenessCriteria):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise InvalidJobError(
+                f"{self.executor.name}: unique({criteria!r}): UniquenessCriteria.by_executor() or the like expected"
+            )
+        return replace(self, criteria=criteria)
+
     async def enqueue(self, *, backend: Backend | None = None) -> JobHandle[Data, Metadata]:
         """Store the job and answer a handle to it: from then on it will run.
+
+        Where uniqueness criteria find that it is there already, the handle is the existing job's, and its `disposition`
+        says whether that one was changed. Atomic.
 
         Args:
             backend: Where to; the global backend when None.
@@ -115,6 +128,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
             self.tags,
             self.scheduled_at,
             self.delay,
+            kind.uniqueness_criteria if isinstance(self.criteria, _Missing) else self.criteria,
         )
 
 
@@ -130,6 +144,8 @@ async def enqueue_many(
     builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | None = None
 ) -> list[JobHandle[Any, Any]]:
     """Store the jobs, all or none, in one statement; answer their handles in the order given.
+
+    Uniqueness criteria are asked of each in turn, against the store and against those before it.
 
     Args:
         builders: Of one executor or of several.

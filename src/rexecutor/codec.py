@@ -8,6 +8,8 @@ TypedDict, `msgspec.Struct` …) and pydantic models, also inside the others.
 import math
 import re
 from collections.abc import Iterator
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import msgspec
@@ -46,12 +48,14 @@ def _from_builtins(kind: type, value: object) -> Any:
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_to_builtins)
+_SORTING = msgspec.json.Encoder(enc_hook=_to_builtins, order="deterministic")
+_EXACT = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class Codec(Generic[T]):
     """Encodes and decodes one declared type. Thread-safe; the type is read once, when it is made."""
 
-    def __init__(self, kind: Any, *, owner: str, what: str, limit: int | None = None) -> None:
+    def __init__(self, kind: Any, *, owner: str, what: str, limit: int | None = None, is_sorted: bool = False) -> None:
         """Prepare for a type.
 
         Args:
@@ -59,6 +63,7 @@ class Codec(Generic[T]):
             owner: The executor's name, for messages.
             what: `"data"` or `"metadata"`, for messages.
             limit: The most bytes that an encoding may have; None for no limit.
+            is_sorted: Whether sets and keys are written in order, so that equal values are written the same.
 
         Raises:
             DefinitionError: JSON cannot hold the type.
@@ -67,6 +72,7 @@ class Codec(Generic[T]):
         self._type_name = _type_name(kind)
         self._limit = limit
         self._is_text = kind is str
+        self._encoder = _SORTING if is_sorted else _ENCODER
         try:
             self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, dec_hook=_from_builtins)
         except (TypeError, ValueError, NameError) as error:
@@ -79,7 +85,7 @@ class Codec(Generic[T]):
             EncodeError: It is of another type, too large, or holds what JSON cannot.
         """
         try:
-            encoded = _ENCODER.encode(value)
+            encoded = self._encoder.encode(value)
             self._check(value, encoded)
             self._decoder.decode(encoded)
         except EncodeError:
@@ -113,6 +119,46 @@ class Codec(Generic[T]):
         # msgspec writes NaN and the infinities as null: without a null there is none.
         if b"null" in encoded and any(not math.isfinite(number) for number in _floats(value)):
             raise EncodeError(f"{self._name} holds NaN or an infinity, which JSON cannot")
+
+
+@lru_cache(maxsize=1_000)
+def canonical(text: str) -> str:
+    """Answer the one form of all JSON texts that mean the same: keys sorted, 1.0 and 1e0 written as 1 is.
+
+    Numbers are compared as decimals, exactly, as PostgreSQL's `jsonb` does. Text that is not JSON, or too large to be
+    taken apart, is answered as it is.
+    """
+    try:
+        return "".join(_canonical_parts(_EXACT.decode(text)))
+    except (ValueError, RecursionError):
+        return text
+
+
+def _canonical_parts(value: object) -> Iterator[str]:
+    match value:
+        case dict():
+            members = cast("dict[str, object]", value)
+            yield "{"
+            for key in sorted(members):
+                yield _ENCODER.encode(key).decode()
+                yield ":"
+                yield from _canonical_parts(members[key])
+                yield ","
+            yield "}"
+        case list():
+            yield "["
+            for item in cast("list[object]", value):
+                yield from _canonical_parts(item)
+                yield ","
+            yield "]"
+        case bool() | None | str():
+            yield _ENCODER.encode(value).decode()
+        case _:
+            sign, digits, exponent = Decimal(cast("int | Decimal", value)).as_tuple()
+            written = "".join(map(str, digits)).lstrip("0")
+            significant = written.rstrip("0")
+            zeros = len(written) - len(significant)
+            yield f"{'-' * sign}{significant}e{int(exponent) + zeros}" if significant else "0"
 
 
 def _floats(value: object) -> Iterator[float]:

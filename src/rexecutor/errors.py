@@ -9,6 +9,7 @@
     ├── DecodeError (ValueError)             stored data or metadata is not of the declared type
     ├── JobNotFoundError (LookupError)       no such job, or another executor's
     ├── JobStateError (RuntimeError)         the job's status does not allow that change
+    ├── StaleJobError (RuntimeError)         the job has changed since this copy of it was read
     └── BackendError (RuntimeError)          the store failed; the driver's exception is the cause
         ├── BackendClosedError               used before it was opened or after it was closed
         └── SchemaError                      the store belongs to another version of rexecutor
@@ -58,6 +59,10 @@ class JobNotFoundError(RexecutorError, LookupError):
 
 class JobStateError(RexecutorError, RuntimeError):
     """The job's status does not allow that change, such as a rerun of a running job."""
+
+
+class StaleJobError(RexecutorError, RuntimeError):
+    """The job has changed since this copy of it was read; read it again, and change that."""
 
 
 class BackendError(RexecutorError, RuntimeError):

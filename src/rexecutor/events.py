@@ -1,10 +1,11 @@
-"""What the engine tells of itself. `engine/log.py` turns these into log lines; nothing here ever holds job data."""
+"""What the engine tells of itself. `log.py` turns these into log lines; nothing here ever holds job data."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from rexecutor.job import JobId, NodeId
 from rexecutor.outcome import Outcome
+from rexecutor.status import JobStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,14 @@ class JobsRescued:
 
 
 @dataclass(frozen=True, slots=True)
+class JobsPruned:
+    """Ended jobs were deleted."""
+
+    jobs: int
+    status: JobStatus
+
+
+@dataclass(frozen=True, slots=True)
 class DutyFailed:
     """A duty of the node failed; it goes on trying. Told once, until it has recovered."""
 
@@ -94,6 +103,15 @@ class JobEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class JobUnreadable:
+    """A stored job was left out of an answer: its data are not of the executor's type, or its row is spoilt."""
+
+    job_id: JobId
+    executor: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeRefused:
     """The job was no longer ours when its outcome came: rescued, or cancelled by somebody else."""
 
@@ -126,10 +144,12 @@ Event: TypeAlias = (
     | LeaseLost
     | LeaseRegained
     | JobsRescued
+    | JobsPruned
     | DutyFailed
     | DutyRecovered
     | JobStarted
     | JobEnded
+    | JobUnreadable
     | OutcomeRefused
     | JobStuck
     | BackoffFailed

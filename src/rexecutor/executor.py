@@ -19,11 +19,16 @@ from typing import (
     get_origin,
 )
 
+from rexecutor.backend.base import Backend
+from rexecutor.backend.current import current_backend
 from rexecutor.backoff import DEFAULT_BACKOFF
 from rexecutor.codec import Codec
 from rexecutor.errors import DecodeError, DefinitionError, InvalidJobError
-from rexecutor.job import Data, Job, JobRecord, Limits, Metadata, checked_max_attempts, job_of
+from rexecutor.job import Data, Job, JobId, JobRecord, Limits, Metadata, checked_max_attempts, job_of
 from rexecutor.outcome import ExecutionResult
+from rexecutor.status import JobStatus
+from rexecutor.uniqueness import UniquenessCriteria
+from rexecutor.where import Where
 
 if TYPE_CHECKING:
     from rexecutor.builder import JobBuilder
@@ -64,6 +69,8 @@ class Executor(ABC, Generic[Data, Metadata]):
     """How many of its jobs one `Rexecutor` runs at a time; None for no limit but that of the `Rexecutor`."""
     blocking: ClassVar[bool | Literal["thread"]] = False
     """True (or `"thread"`) when `execute` is a plain `def`: each job then runs in a thread."""
+    uniqueness_criteria: ClassVar[UniquenessCriteria | None] = None
+    """Which jobs must not be enqueued twice; `JobBuilder.unique` takes its place for one job."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check the class where it is written, unless it is a base for others."""
@@ -96,6 +103,78 @@ class Executor(ABC, Generic[Data, Metadata]):
     def builder(cls) -> "JobBuilder[Data, Metadata]":
         """Answer a builder for one job of this kind."""
         return _job_builder()(cast("type[Executor[Data, Metadata]]", cls))
+
+    @classmethod
+    async def query_jobs(
+        cls, where: Where, *, limit: int | None = None, after: JobId | None = None, backend: Backend | None = None
+    ) -> list[Job[Data, Metadata]]:
+        """Answer this executor's jobs that the expression describes, in the order of their ids.
+
+        A job that cannot be decoded is left out, with a warning in the log.
+
+        Args:
+            where: Which jobs.
+            limit: How many at the most, 1 or more; None for all of them. Give the last one's id as `after` to go on.
+            after: Begin with the first id above this one.
+            backend: Which store; the global backend when None.
+
+        Raises:
+            ConfigurationError: An argument cannot work.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed.
+        """
+        from rexecutor.stored_jobs import query_jobs  # it needs this module
+
+        kind = cast("type[Executor[Data, Metadata]]", cls)
+        return await query_jobs(kind, where, limit=limit, after=after, backend=backend)
+
+    @classmethod
+    async def update_job(cls, job: Job[Data, Metadata], *, backend: Backend | None = None) -> Job[Data, Metadata]:
+        """Store a changed copy of a job that has not ended; answer the job as it is stored then.
+
+        ```python
+        await EmailJob.update_job(dataclasses.replace(job, priority=1))
+        ```
+
+        Data, metadata, priority, tags, `max_attempts` and `scheduled_at` are stored; all else, the status too, stays
+        as it is. Atomic, and optimistic: where the job has changed since the copy was read, nothing is stored.
+
+        Raises:
+            StaleJobError: The job has changed since this copy of it was read, also by a start or an end of an attempt.
+            JobStateError: It has ended.
+            JobNotFoundError: There is no such job of this executor.
+            InvalidJobError: No store may hold it; an `EncodeError` where it is the data or the metadata.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed; whether it was done is not known.
+        """
+        from rexecutor.stored_jobs import update_job  # it needs this module
+
+        return await update_job(cast("type[Executor[Data, Metadata]]", cls), job, backend=backend)
+
+    @classmethod
+    async def cancel_job(cls, job_id: JobId, reason: str, *, backend: Backend | None = None) -> JobStatus:
+        """Cancel a job: at once while it waits; while it runs its node is told within a heartbeat, and cancels it.
+
+        Answers the status after that. A job that has ended stays as it is; what ends first counts.
+
+        Raises:
+            JobNotFoundError: There is no such job of this executor.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed; repeat it.
+        """
+        return await current_backend(backend).cancel(job_id, reason, executor=cls.name)
+
+    @classmethod
+    async def rerun_job(cls, job_id: JobId, *, backend: Backend | None = None) -> None:
+        """Run an ended job once more, at once; one more attempt is allowed where none is left.
+
+        Raises:
+            JobStateError: It has not ended.
+            JobNotFoundError: There is no such job of this executor.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed; whether it was done is not known.
+        """
+        await current_backend(backend).rerun(job_id, executor=cls.name)
 
 
 def codecs_of(kind: type[Executor[Data, Metadata]], limits: Limits) -> Codecs[Data, Metadata]:
@@ -148,6 +227,7 @@ def decode(codecs: Codecs[Data, Metadata], record: JobRecord) -> Job[Data, Metad
         record.completed_at,
         record.cancelled_at,
         record.discarded_at,
+        record.version,
     )
 
 
@@ -186,21 +266,29 @@ def _check_definition(kind: type[Executor[Any, Any]]) -> None:
         checked_max_attempts(name, kind.max_attempts)
     except InvalidJobError as error:
         raise DefinitionError(f"{where}: {error}") from error
+    _check_settings(kind, where)
+    for method in ("execute", "backoff", "timeout"):
+        if not _takes_a_job(getattr(kind, method)):
+            raise DefinitionError(f"{where}: {method} is {getattr(kind, method)!r}; a method (self, job) expected")
+    if inspect.isasyncgenfunction(kind.execute) or inspect.isgeneratorfunction(kind.execute):
+        raise DefinitionError(f"{where}: execute is a generator; it must return, not yield")
+    blocking = kind.blocking
+    if blocking and inspect.iscoroutinefunction(kind.execute):
+        raise DefinitionError(f"{where}: execute is `async def` and blocking is {blocking!r}; choose one")
+    if not blocking and not inspect.iscoroutinefunction(kind.execute):
+        raise DefinitionError(f"{where}: execute is a plain `def`; make it `async def`, or set `blocking = True`")
+
+
+def _check_settings(kind: type[Executor[Any, Any]], where: str) -> None:
     concurrency: object = kind.max_concurrency
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise DefinitionError(f"{where}: max_concurrency is {concurrency!r}, 1 or more expected, or None")
     blocking: object = kind.blocking
     if blocking not in (False, True, "thread"):
         raise DefinitionError(f'{where}: blocking is {blocking!r}; False, True or "thread" expected')
-    for method in ("execute", "backoff", "timeout"):
-        if not _takes_a_job(getattr(kind, method)):
-            raise DefinitionError(f"{where}: {method} is {getattr(kind, method)!r}; a method (self, job) expected")
-    if inspect.isasyncgenfunction(kind.execute) or inspect.isgeneratorfunction(kind.execute):
-        raise DefinitionError(f"{where}: execute is a generator; it must return, not yield")
-    if blocking and inspect.iscoroutinefunction(kind.execute):
-        raise DefinitionError(f"{where}: execute is `async def` and blocking is {blocking!r}; choose one")
-    if not blocking and not inspect.iscoroutinefunction(kind.execute):
-        raise DefinitionError(f"{where}: execute is a plain `def`; make it `async def`, or set `blocking = True`")
+    criteria: object = kind.uniqueness_criteria
+    if criteria is not None and not isinstance(criteria, UniquenessCriteria):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        raise DefinitionError(f"{where}: uniqueness_criteria is {criteria!r}; UniquenessCriteria.by_executor() or so")
 
 
 def _takes_a_job(method: Any) -> bool:

@@ -11,7 +11,7 @@ from rexecutor.errors import JobNotFoundError
 from rexecutor.executor import Executor, codecs_of, decode
 from rexecutor.job import Data, Disposition, Job, JobId, Metadata
 from rexecutor.status import JobStatus
-from rexecutor.where import IdIn
+from rexecutor.where import Where
 
 _LOOK_AGAIN: Final = timedelta(seconds=1)
 
@@ -33,7 +33,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
             DecodeError: Its data is not, or no longer, of the executor's type.
             BackendError: The store failed.
         """
-        found = await self.backend.query(IdIn(frozenset({self.id})), limit=1)
+        found = await self.backend.query(Where.id_equals(self.id), limit=1)
         if not found:
             raise JobNotFoundError.of(self.id)
         return decode(codecs_of(self.executor, self.backend.limits), found[0])

@@ -1,6 +1,6 @@
 """What a job is: to the user (`Job`), to a store (`JobRecord`), and before a store has it (`NewJob`)."""
 
-from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Generic, Literal, TypeAlias, cast
@@ -10,6 +10,7 @@ from typing_extensions import TypeVar
 
 from rexecutor.errors import ConfigurationError, InvalidJobError
 from rexecutor.status import JobStatus
+from rexecutor.uniqueness import UniquenessCriteria
 
 JobId: TypeAlias = int
 """Grows with the enqueues; never used twice in one store."""
@@ -74,6 +75,7 @@ class Job(Generic[Data, Metadata]):
     completed_at: datetime | None
     cancelled_at: datetime | None
     discarded_at: datetime | None
+    _version: int = field(default=0, repr=False, compare=False)
 
     @property
     def is_final_attempt(self) -> bool:
@@ -82,7 +84,7 @@ class Job(Generic[Data, Metadata]):
 
 
 _Thawed: Final = make_dataclass(
-    "_Thawed", [(field.name, Any) for field in fields(Job)], bases=cast("Any", Job).__orig_bases__, slots=True
+    "_Thawed", [(one.name, Any) for one in fields(Job)], bases=cast("Any", Job).__orig_bases__, slots=True
 )
 
 
@@ -123,6 +125,10 @@ class JobRecord(msgspec.Struct, frozen=True, gc=False):
     """The node that runs it; None unless executing."""
     cancel_reason: str | None
     """A cancel that was asked for while it runs."""
+    unique_key: str | None
+    """The digest of the uniqueness key that it was enqueued with."""
+    revision: int
+    """How often anything but a claim or an end has changed it."""
     inserted_at: datetime
     scheduled_at: datetime
     attempted_at: datetime | None = None
@@ -136,6 +142,16 @@ class JobRecord(msgspec.Struct, frozen=True, gc=False):
     def claim_id(self) -> ClaimId:
         """The job with the number of its claim."""
         return self.id, self.claims
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended; None when it has not."""
+        return self.completed_at or self.cancelled_at or self.discarded_at
+
+    @property
+    def version(self) -> int:
+        """Grows with each change, up to its end: a copy of another version is stale."""
+        return self.claims + self.revision
 
 
 class NewJob(msgspec.Struct, frozen=True, gc=False):
@@ -152,6 +168,7 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
     tags: tuple[str, ...]
     scheduled_at: datetime | None
     delay: timedelta
+    unique: UniquenessCriteria | None = None
 
 
 class Enqueued(msgspec.Struct, frozen=True, gc=False):

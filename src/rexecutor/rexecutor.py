@@ -3,55 +3,33 @@
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
-from datetime import timedelta
-from inspect import isabstract
+from collections.abc import Collection, Mapping
+from datetime import UTC, timedelta, tzinfo
 from types import TracebackType
-from typing import Any, Final, Self, cast
-from weakref import WeakKeyDictionary
+from typing import Any, Final, Literal, Self, overload
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
 from rexecutor.clock import checked_delay
+from rexecutor.cron import Cron
 from rexecutor.engine.node import RunningNode
+from rexecutor.engine.periodic import Pruning
 from rexecutor.errors import ConfigurationError, DefinitionError, RexecutorError
-from rexecutor.executor import Executor, codecs_of
+from rexecutor.executor import Executor
+from rexecutor.job import Data, Metadata
+from rexecutor.pruner import PrunerConfig
+from rexecutor.registry import AnyExecutor, Registry
+from rexecutor.schedule import CatchUp, Schedule
+from rexecutor.scheduling import cron_schedule, prune_schedule
 from rexecutor.signals import Signals
+from rexecutor.users import Users
 
 GRACE: Final = timedelta(seconds=25)
 """How long a shutdown waits for running jobs, unless told otherwise."""
 
 _SHORTEST_LEASE: Final = timedelta(milliseconds=600)
 
-AnyExecutor = Executor[Any, Any]
-
-
-class _Users:
-    """Which backends were opened by a `Rexecutor`, and how many use them: the last to end closes."""
-
-    def __init__(self) -> None:
-        self._users: WeakKeyDictionary[Backend, int] = WeakKeyDictionary()
-
-    async def begin(self, backend: Backend) -> None:
-        """Open the backend where nobody has; where one of us has, use it too."""
-        if backend in self._users or not backend.is_open:
-            self._users[backend] = self._users.get(backend, 0) + 1
-            try:
-                await backend.open()
-            except BaseException:
-                await self.end(backend)
-                raise
-
-    async def end(self, backend: Backend) -> None:
-        """Close the backend when this was the last user of what one of us has opened."""
-        if backend in self._users:
-            self._users[backend] -= 1
-            if not self._users[backend]:
-                del self._users[backend]
-                await backend.close()
-
-
-_USERS: Final = _Users()
+_USERS: Final = Users()
 
 
 class Rexecutor:
@@ -90,7 +68,9 @@ class Rexecutor:
         self.backend: Final = backend
         self.max_concurrency: Final = max_concurrency
         self.lease: Final = lease
-        self._executors: dict[str, AnyExecutor] = {}
+        self._registry = Registry(backend.limits)
+        self._schedules: dict[str, Schedule] = {}
+        self._prunings: list[Pruning] = []
         self._node: RunningNode | None = None
         self._is_starting = False
         self._is_global = False
@@ -99,7 +79,7 @@ class Rexecutor:
     @property
     def executors(self) -> Mapping[str, AnyExecutor]:
         """The executors whose jobs it runs, by name."""
-        return self._executors
+        return self._registry.executors
 
     @property
     def is_running(self) -> bool:
@@ -113,14 +93,113 @@ class Rexecutor:
             DefinitionError: It cannot run, or another one has its name.
             RexecutorError: It has been started already.
         """
-        if self._node is not None:
-            raise RexecutorError("with_executor: this Rexecutor runs already; name its executors before the start")
-        instance = _instance(executor)
-        if instance.name in self._executors:
-            raise DefinitionError(f"{instance.name}: two executors have this name; give one another name")
-        codecs_of(type(instance), self.backend.limits)
-        self._executors[instance.name] = instance
+        self._require_not_running("with_executor")
+        self._registry.add(executor, is_implied=False)
         return self
+
+    @overload
+    def with_cron_executor(
+        self,
+        executor: type[Executor[Data, Metadata]] | Executor[Data, Metadata],
+        schedule: Cron | str,
+        data: Data,
+        *,
+        timezone: tzinfo = ...,
+        metadata: Metadata | None = ...,
+        priority: int = ...,
+        tags: Collection[str] = ...,
+        id: str | None = ...,
+        catch_up: CatchUp | Literal["skip", "latest", "all"] = ...,
+        catch_up_within: timedelta = ...,
+    ) -> Self: ...
+    @overload
+    def with_cron_executor(
+        self,
+        executor: type[Executor[None, Metadata]] | Executor[None, Metadata],
+        schedule: Cron | str,
+        *,
+        timezone: tzinfo = ...,
+        metadata: Metadata | None = ...,
+        priority: int = ...,
+        tags: Collection[str] = ...,
+        id: str | None = ...,
+        catch_up: CatchUp | Literal["skip", "latest", "all"] = ...,
+        catch_up_within: timedelta = ...,
+    ) -> Self: ...
+    def with_cron_executor(
+        self,
+        executor: type[Executor[Any, Any]] | Executor[Any, Any],
+        schedule: Cron | str,
+        data: Any = None,
+        *,
+        timezone: tzinfo = UTC,
+        metadata: Any = None,
+        priority: int = 0,
+        tags: Collection[str] = (),
+        id: str | None = None,  # noqa: A002 - the word that the documentation has
+        catch_up: CatchUp | Literal["skip", "latest", "all"] = CatchUp.LATEST,
+        catch_up_within: timedelta = timedelta(seconds=60),
+    ) -> Self:
+        """Run this executor's jobs, and enqueue one at each tick of the schedule. Answers itself.
+
+        Exactly one job a tick, on however many nodes: the store keeps how far each schedule has come. Its
+        `scheduled_at` is the tick; the executor's uniqueness criteria are not asked. Several schedules may share an
+        executor, and its `max_concurrency`.
+
+        Args:
+            executor: A class, or an instance when it needs something.
+            schedule: Five cron fields, or six with seconds first; see `Cron`.
+            data: What each job is given; may be left out where the executor's data are None.
+            timezone: Whose wall clock the schedule means.
+            metadata: Of each job.
+            priority: Of each job; 0 is the most urgent.
+            tags: Of each job.
+            id: What the store knows the schedule by. By default a digest of executor, expression, zone and data: a
+                schedule of which one of these changes is a new one.
+            catch_up: What becomes of ticks that fell while no node was up: `"skip"`, `"latest"` or `"all"` of them.
+            catch_up_within: Ticks older than this are not made up for; at most 31 days. Of the ticks that fell while
+                a node was up, but not the store, the newest is made up for however old it is.
+
+        Raises:
+            ConfigurationError: The expression or another argument cannot work.
+            DefinitionError: The executor cannot run, another one has its name, or the schedule is there already.
+            InvalidJobError: No store may hold such a job; an `EncodeError` where it is the data or the metadata.
+            RexecutorError: It has been started already.
+        """
+        self._require_not_running("with_cron_executor")
+        kind = self._registry.add(executor, is_implied=True)
+        builder = kind.builder().with_data(data).with_priority(priority).with_tags(*tags)
+        made = cron_schedule(
+            builder if metadata is None else builder.with_metadata(metadata),
+            schedule,
+            limits=self.backend.limits,
+            timezone=timezone,
+            schedule_id=id,
+            catch_up=catch_up,
+            window=catch_up_within,
+        )
+        if made.id in self._schedules:
+            raise DefinitionError(f"{kind.name}: the schedule {made.cron.text!r} is given twice; give one an `id=`")
+        self._schedules[made.id] = made
+        return self
+
+    def with_job_pruner(self, config: PrunerConfig) -> Self:
+        """Delete ended jobs as the configuration says, on one node at a time. Answers itself.
+
+        Raises:
+            ConfigurationError: It is no `PrunerConfig`.
+            RexecutorError: It has been started already.
+        """
+        self._require_not_running("with_job_pruner")
+        if not isinstance(config, PrunerConfig):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(f"with_job_pruner({config!r}): give a PrunerConfig")
+        specs = [pruner.spec for pruner in config.pruners]
+        self._prunings.append(Pruning(prune_schedule(config.cron, UTC, specs), specs, config.max_concurrency))
+        return self
+
+    def _require_not_running(self, what: str) -> None:
+        if self._node is not None or self._is_starting:
+            raise RexecutorError(f"{what}: this Rexecutor runs already; say this before the start")
 
     def set_global_backend(self) -> Self:
         """Make its backend the one that an enqueue uses by default, from now until it has ended. Answers itself.
@@ -146,7 +225,15 @@ class Rexecutor:
             await _USERS.begin(self.backend)
             try:
                 name = f"{socket.gethostname()}:{os.getpid()}"
-                node = RunningNode(self.backend, self._executors, self.max_concurrency, self.lease, name)
+                node = RunningNode(
+                    self.backend,
+                    self._registry.executors,
+                    self.max_concurrency,
+                    self.lease,
+                    name,
+                    schedules=list(self._schedules.values()),
+                    prunings=self._prunings,
+                )
                 node.start()
             except BaseException:
                 await _USERS.end(self.backend)
@@ -223,19 +310,3 @@ class Rexecutor:
         if self._is_global:
             unset_global_backend(self.backend)
             self._is_global = False
-
-
-def _instance(executor: object) -> AnyExecutor:
-    if isinstance(executor, Executor):
-        return cast("AnyExecutor", executor)
-    if isinstance(executor, type) and issubclass(executor, Executor):
-        if isabstract(cast("type[object]", executor)):
-            missing = ", ".join(sorted(executor.__abstractmethods__))
-            raise DefinitionError(f"{executor.__qualname__}: has no {missing}; define it")
-        try:
-            return cast("AnyExecutor", executor())
-        except TypeError as error:
-            raise DefinitionError(
-                f"{executor.__qualname__}: cannot be made without arguments ({error}); give an instance"
-            ) from error
-    raise DefinitionError(f"with_executor({executor!r}): an Executor class or an instance of one expected")

@@ -1,6 +1,9 @@
 """Where a job is in its life. The picture is in `docs/job-life.md`."""
 
+from collections.abc import Iterable
 from enum import StrEnum
+
+from rexecutor.errors import ConfigurationError
 
 
 class JobStatus(StrEnum):
@@ -31,4 +34,14 @@ class JobStatus(StrEnum):
 
 
 WAITING = frozenset({JobStatus.SCHEDULED, JobStatus.RETRYABLE})
+OPEN = WAITING | {JobStatus.EXECUTING}
 ENDED = frozenset({JobStatus.COMPLETE, JobStatus.CANCELLED, JobStatus.DISCARDED})
+
+
+def checked_statuses(what: str, statuses: Iterable[JobStatus]) -> frozenset[JobStatus]:
+    """Answer the statuses, or raise a `ConfigurationError` where one is none."""
+    statuses = tuple(statuses)
+    for status in statuses:
+        if not isinstance(status, JobStatus):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(f"{what}: {status!r} is no JobStatus; spread them: {what}(*statuses)")
+    return frozenset(statuses)

@@ -5,7 +5,7 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
-from rexecutor.backend.base import Demand, Node
+from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.memory import InMemoryBackend
 from rexecutor.testing import BackendSuite, FakeClock, model_of
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job

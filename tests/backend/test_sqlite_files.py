@@ -27,7 +27,7 @@ from rexecutor import (
     SQLiteBackend,
     enqueue_many,
 )
-from rexecutor.backend.base import Demand, Node
+from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.sql import migrations, statement
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.job import NewJob

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rexecutor.backend.base import Backend, Demand, Node
+from rexecutor.backend.base import Backend
+from rexecutor.backend.exchange import Demand, Node
 from rexecutor.cli import main
 from rexecutor.job import ErrorKind, JobError, NewJob
 from rexecutor.outcome import Complete, Failed, Settlement

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from rexecutor import BackendError, ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor, enqueue_many
-from rexecutor.backend.base import CancelRequest, Claim, Demand, Heartbeat, Node
+from rexecutor.backend.exchange import CancelRequest, Claim, Demand, Heartbeat, Node
 from rexecutor.engine.lease import Lease
 from rexecutor.job import JobId, NodeId
 from rexecutor.outcome import Interrupted, Settlement

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from rexecutor import Executor, Job, Rexecutor, SQLiteBackend
-from rexecutor.backend.base import Claim, Demand
+from rexecutor.backend.exchange import Claim, Demand
 from rexecutor.job import JobId, NodeId
 from tests.faults.history import History
 

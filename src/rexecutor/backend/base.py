@@ -5,83 +5,20 @@ decides nothing. A driver's exceptions never leave a backend: they are the cause
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
+from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, StoredSchedule, Ticked
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.errors import ConfigurationError
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
 from rexecutor.outcome import CancelAsked, Rerun, Settlement
+from rexecutor.prune_spec import PruneSpec
+from rexecutor.schedule import Schedule
 from rexecutor.status import JobStatus
 from rexecutor.where import Where
-
-PAGE: Final = 1_000
-"""How many jobs a query answers when no limit is given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What a node has free slots for."""
-
-    slots: Mapping[str, int]
-    """Executor name → how many of its jobs, each 1 or more."""
-    most: int
-    """How many jobs in all, 1 or more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A store's answer to a demand."""
-
-    jobs: Sequence[JobRecord]
-    """Now executing on the node that asked, in claim order. A row that cannot be read has a `defect`."""
-    next_due: datetime | None
-    """When the next job of whatever executor falls due; None when none waits for its time.
-
-    Looked up only when there were fewer jobs than `Demand.most`: else there is no reason to wait.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A `Rexecutor` that runs: the holder of a lease."""
-
-    id: NodeId
-    name: str
-    """For people: host and process."""
-    lease: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class CancelRequest:
-    """Somebody asked for a cancel of a job that the node runs."""
-
-    job_id: JobId
-    claims: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """A store's answer to a beat."""
-
-    cancels: Sequence[CancelRequest]
-    rescued: int
-    """How many jobs of nodes without a lease were given on or discarded."""
-    began: bool
-    """Whether the lease began with this beat: at the node's first, or because it had run out and its jobs are lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many jobs of one executor are in one status."""
-
-    executor: str
-    status: JobStatus
-    jobs: int
 
 
 class Heart(ABC):
@@ -163,6 +100,10 @@ class Backend(ABC):
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs, all or none, and wake those who wait for them. Answers in the order given.
 
+        A job with criteria is added only where `rules.conflicting` describes no job, of the store or earlier in the
+        batch; else `rules.existing` chooses one of these, which becomes what `rules.replaced` says. No two enqueues
+        with criteria of one scope (executor, key) add two jobs that stand in each other's way, however they race.
+
         Raises:
             BackendError: The store failed; whether the jobs were stored is not known.
         """
@@ -240,6 +181,64 @@ class Backend(ABC):
             JobNotFoundError: There is no such job (of that executor, where one is given).
             JobStateError: Its status does not allow the change.
             BackendError: The store failed; whether it was done is not known.
+        """
+
+    @abstractmethod
+    async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change the fields of a job that has not ended, as `rules.updated` says; answer it after that.
+
+        Raises:
+            JobNotFoundError: There is no such job of that executor.
+            JobStateError: It has ended.
+            StaleJobError: It is no longer of that version.
+            BackendError: The store failed; whether it was done is not known.
+        """
+
+    @abstractmethod
+    async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
+        """Take the ticks that are due, as `rules.ticks_due` says, and enqueue their jobs.
+
+        Each tick is taken at most once in the life of the store, in the transaction that enqueues its job; criteria
+        of the job are not asked. A schedule that the store does not know begins with its next tick.
+
+        Args:
+            schedules: What to look at.
+            up_since: Since when the caller has done so: the `now` of its first answer; None at its first look.
+
+        Raises:
+            BackendError: The store failed. What was taken is not known; look again.
+        """
+
+    @abstractmethod
+    async def schedules(self) -> Sequence[StoredSchedule]:
+        """Answer the schedules that the store knows, in the order of their ids.
+
+        Raises:
+            BackendError: The store failed.
+        """
+
+    @abstractmethod
+    async def prune(self, spec: PruneSpec, most: int) -> int:
+        """Delete the first `most` of those jobs that `rules.prunable` describes; answer how many there were. Atomic.
+
+        Raises:
+            BackendError: The store failed; repeat it.
+        """
+
+    @abstractmethod
+    async def hold(self, duty: str, node_id: NodeId) -> bool:
+        """Make the node the one that does the duty; answer False where another node with a live lease does it.
+
+        Raises:
+            BackendError: The store failed; repeat it.
+        """
+
+    @abstractmethod
+    async def release(self, duty: str, node_id: NodeId) -> None:
+        """Let others do the duty. Harmless when the node does not hold it.
+
+        Raises:
+            BackendError: The store failed; the duty is free when the node's lease has run out.
         """
 
     async def cancel(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:

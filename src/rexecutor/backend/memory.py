@@ -10,12 +10,25 @@ from operator import attrgetter
 from typing import Self
 
 from rexecutor import rules
-from rexecutor.backend.base import PAGE, Backend, CancelRequest, Claim, Count, Demand, Heart, Heartbeat, Node
+from rexecutor.backend.base import Backend, Heart
+from rexecutor.backend.exchange import (
+    PAGE,
+    CancelRequest,
+    Claim,
+    Count,
+    Demand,
+    Heartbeat,
+    Node,
+    StoredSchedule,
+    Ticked,
+)
 from rexecutor.backend.hints import Hints
 from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Change, Claimed, Interrupted, Lost, Rerun, Settlement
+from rexecutor.prune_spec import PruneSpec
+from rexecutor.schedule import Schedule
 from rexecutor.status import JobStatus
 from rexecutor.where import IdIn, Where
 
@@ -30,6 +43,8 @@ class InMemoryBackend(Backend):
         self._records: dict[JobId, JobRecord] = {}
         self._queues: dict[str, list[JobRecord]] = defaultdict(list)
         self._leases: dict[NodeId, datetime] = {}
+        self._schedules: dict[str, StoredSchedule] = {}
+        self._duties: dict[str, NodeId] = {}
         self._last_id: JobId = 0
         self._paused = False
         self._hints = Hints(self.clock)
@@ -56,17 +71,13 @@ class InMemoryBackend(Backend):
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs; atomic."""
         with self._changing() as now:
-            ids = range(self._last_id + 1, self._last_id + 1 + len(jobs))
-            self._last_id += len(jobs)
-            for job_id, job in zip(ids, jobs, strict=True):
-                self._put(rules.inserted(job, job_id, now))
-        return [Enqueued(job_id, "inserted") for job_id in ids]
+            return [self._enqueue_one(job, now) for job in jobs]
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
         """Take due jobs; atomic."""
         with self._lock:
             now = self.clock.now()
-            if self._paused or self._leases.get(node_id, now) <= now:
+            if self._paused or not self._lives(node_id):
                 return Claim((), None)
             heads = [
                 record
@@ -113,13 +124,7 @@ class InMemoryBackend(Backend):
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Answer jobs in the order of their ids."""
         with self._lock:
-            records = self._records
-            asked = (
-                [records[key] for key in where.ids if key in records] if isinstance(where, IdIn) else records.values()
-            )
-            found = [
-                record for record in asked if (after is None or record.id > after) and rules.matches(where, record)
-            ]
+            found = [record for record in self._found(where) if after is None or record.id > after]
         return sorted(found, key=attrgetter("id"))[:limit]
 
     async def count(self) -> Sequence[Count]:
@@ -135,6 +140,59 @@ class InMemoryBackend(Backend):
             if record is None or executor not in (None, record.executor):
                 raise JobNotFoundError.of(job_id, executor)
             return self._change(record, change, now).status
+
+    async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change one job's fields; atomic."""
+        with self._changing() as now:
+            record = self._records.get(job_id)
+            if record is None or record.executor != new.executor:
+                raise JobNotFoundError.of(job_id, new.executor)
+            return self._replace(record, rules.updated(record, new, version, now))
+
+    async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
+        """Take due ticks and enqueue their jobs; atomic."""
+        taken: list[tuple[str, datetime]] = []
+        to_come: list[datetime] = []
+        with self._changing() as now:
+            for schedule in schedules:
+                known = self._schedules.get(schedule.id)
+                if known is not None and known.next_tick is None:
+                    continue
+                ticks = rules.ticks_due(schedule, known and known.next_tick, now, up_since)
+                self._schedules[schedule.id] = StoredSchedule.after(schedule, ticks, known and known.last_tick)
+                taken += [(schedule.id, tick) for tick in ticks.due]
+                to_come += [ticks.next] if ticks.next else []
+                for job in ticks.jobs(schedule):
+                    self._enqueue_one(job, now)
+        return Ticked(now, taken, min(to_come, default=None))
+
+    async def schedules(self) -> Sequence[StoredSchedule]:
+        """Answer the known schedules."""
+        with self._lock:
+            return [self._schedules[key] for key in sorted(self._schedules)]
+
+    async def prune(self, spec: PruneSpec, most: int) -> int:
+        """Delete ended jobs; atomic."""
+        with self._changing() as now:
+            doomed = rules.prunable(spec, self._records.values(), now)[:most]
+            for record in doomed:
+                del self._records[record.id]
+        return len(doomed)
+
+    async def hold(self, duty: str, node_id: NodeId) -> bool:
+        """Make the node the one that does the duty; atomic."""
+        with self._lock:
+            holder = self._duties.get(duty, node_id)
+            if holder != node_id and self._lives(holder):
+                return False
+            self._duties[duty] = node_id
+            return True
+
+    async def release(self, duty: str, node_id: NodeId) -> None:
+        """Let others do the duty."""
+        with self._lock:
+            if self._duties.get(duty) == node_id:
+                del self._duties[duty]
 
     def heart(self) -> Heart:
         """Answer a heart that shares this store."""
@@ -168,8 +226,30 @@ class InMemoryBackend(Backend):
             yield self.clock.now()
         self._hints.heard()
 
+    def _lives(self, node_id: NodeId) -> bool:
+        now = self.clock.now()
+        return self._leases.get(node_id, now) > now
+
+    def _enqueue_one(self, job: NewJob, now: datetime) -> Enqueued:
+        if job.unique is not None:
+            found = rules.existing(job.unique, self._found(rules.conflicting(job, job.unique, now)))
+            if found is not None:
+                record = rules.replaced(found, job, job.unique, now)
+                self._replace(found, record)
+                return Enqueued(found.id, "existing" if record is found else "replaced")
+        self._last_id += 1
+        self._put(rules.inserted(job, self._last_id, now))
+        return Enqueued(self._last_id, "inserted")
+
+    def _found(self, where: Where) -> list[JobRecord]:
+        records, now = self._records, self.clock.now()
+        asked = [records[key] for key in where.ids if key in records] if isinstance(where, IdIn) else records.values()
+        return [record for record in asked if rules.matches(where, record, now)]
+
     def _change(self, record: JobRecord, change: Change, now: datetime) -> JobRecord:
-        changed = rules.transition(record, change, now, self.limits)
+        return self._replace(record, rules.transition(record, change, now, self.limits))
+
+    def _replace(self, record: JobRecord, changed: JobRecord) -> JobRecord:
         if record.status.is_waiting:
             queue = self._queues[record.executor]
             del queue[bisect_left(queue, rules.claim_order(record), key=rules.claim_order)]

@@ -7,7 +7,8 @@ from rexecutor.cli.store import AsJson, Url, use_store
 from rexecutor.status import JobStatus
 
 if TYPE_CHECKING:
-    from rexecutor.backend.base import Backend, Count
+    from rexecutor.backend.base import Backend
+    from rexecutor.backend.exchange import Count
 
 
 def stats(*, url: Url = None, json: AsJson = False) -> None:

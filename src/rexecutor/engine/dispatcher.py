@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
-from rexecutor.backend.base import Backend, Claim, Demand
+from rexecutor.backend.base import Backend
+from rexecutor.backend.exchange import Claim, Demand
 from rexecutor.clock import random_between
 from rexecutor.engine.lease import Lease
 from rexecutor.engine.loop import first_of

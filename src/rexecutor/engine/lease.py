@@ -10,7 +10,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from rexecutor.backend.base import Heart, Heartbeat, Node
+from rexecutor.backend.base import Heart
+from rexecutor.backend.exchange import Heartbeat, Node
 from rexecutor.clock import Clock
 from rexecutor.engine.loop import Emit
 from rexecutor.events import DutyFailed, DutyRecovered, LeaseLost, LeaseRegained

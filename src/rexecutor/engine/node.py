@@ -1,23 +1,26 @@
 """One running node: its duties, and the order in which they end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from rexecutor.backend.base import Backend, Heartbeat, Node
+from rexecutor.backend.base import Backend
+from rexecutor.backend.exchange import Heartbeat, Node
 from rexecutor.clock import unique_id
 from rexecutor.engine.deadlines import GRACE
 from rexecutor.engine.dispatcher import Dispatcher
 from rexecutor.engine.lease import Lease, LeaseWatch
-from rexecutor.engine.log import log_event
 from rexecutor.engine.loop import first_of, keep_going
+from rexecutor.engine.periodic import Cron, Pruner, Pruning
 from rexecutor.engine.runner import Runner, Stop
 from rexecutor.engine.settler import Settler
 from rexecutor.engine.slots import Slots
 from rexecutor.errors import BackendError, RexecutorError
 from rexecutor.events import DutyFailed, JobsRescued, LeaseLost, NodeStarted, NodeStopped, NodeStopping
 from rexecutor.executor import Executor
+from rexecutor.log import log_event
+from rexecutor.schedule import Schedule
 
 DELIVERY: Final = timedelta(seconds=10)
 """How long a shutdown tries to deliver the last outcomes."""
@@ -33,6 +36,9 @@ class RunningNode:
         max_concurrency: int,
         lease: timedelta,
         name: str,
+        *,
+        schedules: Sequence[Schedule] = (),
+        prunings: Sequence[Pruning] = (),
     ) -> None:
         """Put the parts together; nothing runs yet."""
         clock = backend.clock
@@ -72,6 +78,12 @@ class RunningNode:
             lease_changed=self._watch.changed,
             stop=self._stop_claims,
         )
+        self._periodic: dict[str, Callable[[], Awaitable[None]]] = {}
+        if schedules:
+            self._periodic["cron"] = Cron(backend, schedules, self._stop_claims).step
+        for number, pruning in enumerate(prunings, 1):
+            pruner = Pruner(backend, self._node.id, pruning, emit=self._emit, stop=self._stop_claims)
+            self._periodic[f"prune {number}"] = pruner.step
         self._duties: asyncio.Task[None] | None = None
         self.hurry: Final = asyncio.Event()
         """Set to cancel what runs without waiting any longer."""
@@ -134,6 +146,8 @@ class RunningNode:
         async with asyncio.TaskGroup() as duties:
             claim = duties.create_task(self._keep_going("claim", self._dispatcher.step, self._stop_claims))
             claim.add_done_callback(lambda _: self._claims_ended.set())
+            for duty, step in self._periodic.items():
+                duties.create_task(self._keep_going(duty, step, self._stop_claims))
             duties.create_task(self._keep_going("settle", self._settler.step, self._stop_duties))
             duties.create_task(
                 self._keep_going("lease", lambda: self._watch.step(self._stop_duties), self._stop_duties)

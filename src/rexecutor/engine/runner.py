@@ -9,18 +9,18 @@ from typing import Any, assert_never, cast
 
 import msgspec
 
-from rexecutor.backend.base import CancelRequest
+from rexecutor.backend.exchange import CancelRequest
 from rexecutor.backoff import DEFAULT_BACKOFF, clamp
 from rexecutor.clock import Clock, checked_delay
 from rexecutor.engine.deadlines import GRACE, Deadlines
 from rexecutor.engine.failure import error_of, job_error
-from rexecutor.engine.log import wants_jobs
 from rexecutor.engine.loop import Emit
 from rexecutor.engine.threads import Threads
 from rexecutor.errors import DecodeError
 from rexecutor.events import BackoffFailed, JobEnded, JobStarted, JobStuck
 from rexecutor.executor import Codecs, Executor, codecs_of, decode
 from rexecutor.job import ClaimId, ErrorKind, Job, JobError, JobRecord, Limits
+from rexecutor.log import wants_jobs
 from rexecutor.outcome import COMPLETE, Cancel, Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
 
 AnyExecutor = Executor[Any, Any]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from rexecutor.backend.base import Demand
+from rexecutor.backend.exchange import Demand
 
 
 class Slots:

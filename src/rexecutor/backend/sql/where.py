@@ -1,14 +1,69 @@
 """`Where` as SQL: every node in parentheses, every value a parameter. The only place where SQL is composed."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from datetime import datetime, timedelta
+from typing import Any, Final, assert_never
 
 import msgspec
 
-from rexecutor.where import And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
+from rexecutor.status import JobStatus
+from rexecutor.where import (
+    And,
+    DataEquals,
+    Everything,
+    ExecutorIn,
+    IdIn,
+    KeyIs,
+    MetadataEquals,
+    Moment,
+    Not,
+    Or,
+    Scheduled,
+    StatusIn,
+    TaggedByAllOf,
+    TaggedByOneOf,
+    Where,
+    node_of,
+)
 
 SMALLEST_ID, LARGEST_ID = -(2**63), 2**63 - 1
+
+_WIDTH: Final = 50
+"""How many terms stand in one pair of parentheses: parsers take a long chain for a deep tree, and refuse it."""
+
+
+class Dialect(ABC):
+    """How a database writes the conditions that are not the same everywhere. `name` is a parameter's."""
+
+    @abstractmethod
+    def is_member(self, column: str, name: str) -> str:
+        """Whether the column's value is in a JSON array."""
+
+    @abstractmethod
+    def equals(self, column: str, name: str) -> str:
+        """Whether the column's text is the parameter's."""
+
+    @abstractmethod
+    def is_json(self, column: str, name: str) -> str:
+        """Whether the column's JSON, where NULL counts as null, equals JSON in its canonical form."""
+
+    @abstractmethod
+    def is_tagged(self, name: str, *, by_all: bool) -> str:
+        """Whether the job has one, or all, of the tags of a JSON array."""
+
+    @abstractmethod
+    def statuses(self, statuses: frozenset[JobStatus]) -> str:
+        """Whether the job is in one of these statuses, of which there is at least one."""
+
+    @abstractmethod
+    def scheduled(self, comparison: str, name: str, *, ago: bool) -> str:
+        """Whether the job's due time compares so with a moment, or with that long before the store's time."""
+
+    @abstractmethod
+    def moment(self, value: datetime | timedelta) -> Any:
+        """Answer a moment or a span as a parameter's value."""
 
 
 @dataclass(slots=True)
@@ -19,42 +74,77 @@ class Compiled:
     parameters: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def compile_where(where: Where, is_member: Callable[[str, str], str]) -> Compiled:
-    """Answer the expression as an SQL condition over the columns of a job.
-
-    Args:
-        where: The expression.
-        is_member: Answers the dialect's condition that a column's value is in a parameter, a JSON array.
-    """
-    compiled = Compiled("")
-    compiled.text = _compile(where, is_member, compiled.parameters)
-    return compiled
+def compile_where(where: Where, dialect: Dialect) -> Compiled:
+    """Answer the expression as an SQL condition over the columns of a job."""
+    compiler = _Compiler(dialect)
+    return Compiled(compiler.compile(where), compiler.parameters)
 
 
-def _compile(where: Where, is_member: Callable[[str, str], str], parameters: dict[str, Any]) -> str:
-    def member(column: str, values: list[Any]) -> str:
-        name = f"p{len(parameters)}"
-        parameters[name] = msgspec.json.encode(values).decode()
-        return f"({is_member(column, name)})"
+class _Compiler:
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self.parameters: dict[str, Any] = {}
 
-    def joined(parts: tuple[Where, ...], word: str, when_empty: str) -> str:
-        texts = [_compile(part, is_member, parameters) for part in parts]
-        return f"({f' {word} '.join(texts)})" if texts else when_empty
+    def compile(self, where: Where) -> str:  # noqa: C901, PLR0912 - one case a kind
+        """Answer the condition, in parentheses."""
+        node = node_of(where)
+        match node:
+            case Everything():
+                text = "1 = 1"
+            case IdIn(ids):
+                text = self._is_member("id", [job_id for job_id in ids if SMALLEST_ID <= job_id <= LARGEST_ID])
+            case StatusIn(statuses):
+                text = self._dialect.statuses(statuses) if statuses else "1 = 0"
+            case ExecutorIn(names):
+                text = self._is_member("executor", names)
+            case KeyIs(digest):
+                text = self._dialect.equals("unique_key", self._add(digest))
+            case DataEquals(json):
+                text = self._dialect.is_json("data", self._add(json))
+            case MetadataEquals(json):
+                text = self._dialect.is_json("metadata", self._add(json))
+            case TaggedByOneOf(tags):
+                text = self._dialect.is_tagged(self._add(_array(tags)), by_all=False)
+            case TaggedByAllOf(tags):
+                text = self._dialect.is_tagged(self._add(_array(tags)), by_all=True)
+            case Scheduled():
+                text = self._scheduled(node)
+            case And(parts):
+                text = _joined([self.compile(part) for part in parts], "AND") or "1 = 1"
+            case Or(parts):
+                text = _joined([self.compile(part) for part in parts], "OR") or "1 = 0"
+            case Not(part):
+                text = f"NOT {self.compile(part)}"
+            case _:
+                assert_never(node)
+        return f"({text})"
 
-    match where:
-        case Everything():
-            return "(1 = 1)"
-        case IdIn(ids):
-            return member("id", sorted(job_id for job_id in ids if SMALLEST_ID <= job_id <= LARGEST_ID))
-        case StatusIn(statuses):
-            return member("status", sorted(statuses))
-        case ExecutorIn(names):
-            return member("executor", sorted(names))
-        case And(parts):
-            return joined(parts, "AND", "(1 = 1)")
-        case Or(parts):
-            return joined(parts, "OR", "(1 = 0)")
-        case Not(part):
-            return f"(NOT {_compile(part, is_member, parameters)})"
-        case _:
-            assert_never(where)
+    def _add(self, value: Any) -> str:
+        name = f"p{len(self.parameters)}"
+        self.parameters[name] = value
+        return name
+
+    def _is_member(self, column: str, values: Sequence[Any] | frozenset[str]) -> str:
+        if len(values) == 1:
+            return self._dialect.equals(column, self._add(next(iter(values))))
+        return self._dialect.is_member(column, self._add(_array(values)))
+
+    def _scheduled(self, where: Scheduled) -> str:
+        same = "=" * where.ends_count
+        bounds = ((f">{same}", where.after), (f"<{same}", where.before))
+        texts = [self._bound(comparison, moment) for comparison, moment in bounds if moment is not None]
+        return " AND ".join(texts) or "1 = 1"
+
+    def _bound(self, comparison: str, moment: Moment) -> str:
+        name = self._add(self._dialect.moment(moment))
+        return self._dialect.scheduled(comparison, name, ago=isinstance(moment, timedelta))
+
+
+def _array(values: Sequence[Any] | frozenset[str]) -> str:
+    return msgspec.json.encode(sorted(values)).decode()
+
+
+def _joined(texts: Sequence[str], word: str) -> str:
+    while len(texts) > _WIDTH:
+        texts = [f"({_joined(texts[start : start + _WIDTH], word)})" for start in range(0, len(texts), _WIDTH)]
+    return f" {word} ".join(texts)

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from rexecutor.backend.base import PAGE, Backend, Claim, Count, Demand, Heart, Heartbeat, Node
+from rexecutor.backend.base import Backend, Heart
+from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, StoredSchedule, Ticked
 from rexecutor.backend.hints import Hints
-from rexecutor.backend.sqlite import store
+from rexecutor.backend.sqlite import periodic, store
 from rexecutor.backend.sqlite.connection import connect, migrate, transaction, translated
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.thread import SqlThread, lenient_text
@@ -18,6 +19,8 @@ from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Rerun, Settlement
+from rexecutor.prune_spec import PruneSpec
+from rexecutor.schedule import Schedule
 from rexecutor.status import JobStatus
 from rexecutor.where import Where
 
@@ -112,11 +115,7 @@ class SQLiteBackend(Backend):
         """Store the jobs; calls of the same moment share a commit."""
         if not jobs:
             return ()
-        ids, doorbells = await self._change(
-            lambda connection, now: (store.enqueue(connection, jobs, now), store.doorbells(connection, now))
-        )
-        self._wake(doorbells)
-        return [Enqueued(job_id, "inserted") for job_id in ids]
+        return await self._change_and_wake(lambda connection, now: store.enqueue(connection, jobs, now))
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
         """Take due jobs; shares a commit with a settle of the same moment."""
@@ -147,7 +146,8 @@ class SQLiteBackend(Backend):
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Answer jobs in the order of their ids; beside the writer, which it does not hold up."""
-        return await self._reader.run(lambda connection: store.query(connection, where, limit, after))
+        now = self.clock.now()
+        return await self._reader.run(lambda connection: store.query(connection, where, limit, after, now))
 
     async def count(self) -> Sequence[Count]:
         """Count the jobs; reads the whole table, beside the writer."""
@@ -155,14 +155,33 @@ class SQLiteBackend(Backend):
 
     async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job."""
+        return await self._change_and_wake(
+            lambda connection, now: store.change(connection, job_id, change, executor, now, self.limits)
+        )
 
-        def work(connection: sqlite3.Connection, now: datetime) -> tuple[JobStatus, list[str]]:
-            status = store.change(connection, job_id, change, executor, now, self.limits)
-            return status, store.doorbells(connection, now)
+    async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change one job's fields."""
+        return await self._change_and_wake(lambda connection, now: store.update(connection, job_id, new, version, now))
 
-        status, doorbells = await self._change(work)
-        self._wake(doorbells)
-        return status
+    async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
+        """Take due ticks and enqueue their jobs."""
+        return await self._change_and_wake(lambda connection, now: periodic.tick(connection, schedules, up_since, now))
+
+    async def schedules(self) -> Sequence[StoredSchedule]:
+        """Answer the known schedules."""
+        return await self._reader.run(periodic.schedules)
+
+    async def prune(self, spec: PruneSpec, most: int) -> int:
+        """Delete ended jobs."""
+        return await self._change(lambda connection, now: periodic.prune(connection, spec, most, now))
+
+    async def hold(self, duty: str, node_id: NodeId) -> bool:
+        """Make the node the one that does the duty."""
+        return await self._change(lambda connection, now: periodic.hold(connection, duty, node_id, now))
+
+    async def release(self, duty: str, node_id: NodeId) -> None:
+        """Let others do the duty."""
+        await self._change(lambda connection, _: periodic.release(connection, duty, node_id))
 
     def heart(self) -> Heart:
         """Answer a heart with a connection of its own."""
@@ -174,9 +193,14 @@ class SQLiteBackend(Backend):
         # The time is asked for under the write lock, so that it grows in the order of the commits.
         return await self._writer.run(lambda connection: work(connection, self.clock.now()))
 
-    def _wake(self, doorbells: Sequence[str]) -> None:
+    async def _change_and_wake(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
+        """Do the work, then tell all who wait for jobs, also in other processes."""
+        result, doorbells = await self._change(
+            lambda connection, now: (work(connection, now), store.doorbells(connection, now))
+        )
         self._hints.heard()
         self._doorbell.ring(doorbells)
+        return result
 
     async def _wait(self, until: datetime, since: int) -> None:
         # From here on by the monotonic clock: a step of the other must not make the wait longer.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rexecutor.backend.sql import migrations
+from rexecutor.backend.sqlite.dialect import add_functions
 from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
 
 OLDEST: Final = (3, 38, 0)
@@ -40,6 +41,7 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             # Checkpoints are made between transactions, by the thread that writes (see `SqlThread`).
             connection.execute("PRAGMA wal_autocheckpoint = 0")
+            add_functions(connection)
         except BaseException:
             connection.close()
             raise

@@ -24,7 +24,8 @@ def stored(moment: datetime) -> int:
     return (moment - EPOCH) // _MICROSECOND
 
 
-def _stored_or_none(moment: datetime | None) -> int | None:
+def stored_or_none(moment: datetime | None) -> int | None:
+    """Answer the moment as the store holds it, where there is one."""
     return None if moment is None else stored(moment)
 
 
@@ -33,7 +34,8 @@ def moment(micros: int) -> datetime:
     return EPOCH + timedelta(0, 0, micros)
 
 
-def _moment_or_none(micros: int | None) -> datetime | None:
+def moment_or_none(micros: int | None) -> datetime | None:
+    """Answer what `stored_or_none` was given."""
     return None if micros is None else EPOCH + timedelta(0, 0, micros)
 
 
@@ -56,12 +58,14 @@ def read_row(row: Sequence[Any]) -> JobRecord:
             row[12],
             row[13],
             row[14],
-            EPOCH + timedelta(0, 0, row[15]),
-            EPOCH + timedelta(0, 0, row[16]),
-            _moment_or_none(row[17]),
-            _moment_or_none(row[18]),
-            _moment_or_none(row[19]),
-            _moment_or_none(row[20]),
+            row[15],
+            row[16],
+            EPOCH + timedelta(0, 0, row[17]),
+            EPOCH + timedelta(0, 0, row[18]),
+            moment_or_none(row[19]),
+            moment_or_none(row[20]),
+            moment_or_none(row[21]),
+            moment_or_none(row[22]),
         )
     except _UNREADABLE as error:
         return _read_defective(row, error)
@@ -78,7 +82,7 @@ def read_claimed(head: Head, row: Sequence[Any], node: NodeId, attempted_at: dat
     """
     priority, scheduled_at, job_id, executor = head
     try:
-        inserted_at = EPOCH + timedelta(0, 0, row[10])
+        inserted_at = EPOCH + timedelta(0, 0, row[12])
         return JobRecord(
             job_id,
             executor,
@@ -95,12 +99,14 @@ def read_claimed(head: Head, row: Sequence[Any], node: NodeId, attempted_at: dat
             row[9],
             node,
             None,
+            row[10],
+            row[11],
             inserted_at,
-            inserted_at if scheduled_at == row[10] else EPOCH + timedelta(0, 0, scheduled_at),
+            inserted_at if scheduled_at == row[12] else EPOCH + timedelta(0, 0, scheduled_at),
             attempted_at,
         )
     except _UNREADABLE as error:
-        known = (job_id, executor, "executing", *row[1:5], priority, *row[5:10], node, None, row[10], scheduled_at)
+        known = (job_id, executor, "executing", *row[1:5], priority, *row[5:10], node, None, *row[10:13], scheduled_at)
         return _read_defective((*known, stored(attempted_at), None, None, None), error)
 
 
@@ -122,12 +128,14 @@ def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
         losses=row[12],
         node=row[13],
         cancel_reason=row[14],
-        inserted_at=_sound(moment, row[15]) or EPOCH,
-        scheduled_at=_sound(moment, row[16]) or EPOCH,
-        attempted_at=_sound(moment, row[17]),
-        completed_at=_sound(moment, row[18]),
-        cancelled_at=_sound(moment, row[19]),
-        discarded_at=_sound(moment, row[20]),
+        unique_key=row[15],
+        revision=row[16],
+        inserted_at=_sound(moment, row[17]) or EPOCH,
+        scheduled_at=_sound(moment, row[18]) or EPOCH,
+        attempted_at=_sound(moment, row[19]),
+        completed_at=_sound(moment, row[20]),
+        cancelled_at=_sound(moment, row[21]),
+        discarded_at=_sound(moment, row[22]),
         defect=f"the stored row cannot be read: {type(error).__name__}: {error}",
     )
 
@@ -148,7 +156,8 @@ def new_rows(jobs: Iterable[NewJob], now: datetime) -> list[tuple[Any, ...]]:
         due = now_stored + job.delay // _MICROSECOND if job.scheduled_at is None else stored(job.scheduled_at)
         tags = msgspec.json.encode(job.tags).decode() if job.tags else "[]"
         fixed = (job.executor, job.data, job.metadata, job.max_attempts, job.priority, tags)
-        rows.append((*fixed, now_stored, due, due <= now_stored))
+        key = None if job.unique is None else job.unique.key
+        rows.append((*fixed, now_stored, due, due <= now_stored, key))
     return rows
 
 
@@ -165,7 +174,22 @@ def changed_row(record: JobRecord) -> Mapping[str, Any]:
         "node": record.node,
         "cancel_reason": record.cancel_reason,
         "scheduled_at": stored(record.scheduled_at),
-        "completed_at": _stored_or_none(record.completed_at),
-        "cancelled_at": _stored_or_none(record.cancelled_at),
-        "discarded_at": _stored_or_none(record.discarded_at),
+        "completed_at": stored_or_none(record.completed_at),
+        "cancelled_at": stored_or_none(record.cancelled_at),
+        "discarded_at": stored_or_none(record.discarded_at),
+        "revision": record.revision,
+    }
+
+
+def fields_row(record: JobRecord) -> Mapping[str, Any]:
+    """Answer the parameters of `rewrite_job`."""
+    return {
+        "id": record.id,
+        "data": record.data,
+        "metadata": record.metadata,
+        "max_attempts": record.max_attempts,
+        "priority": record.priority,
+        "tags": msgspec.json.encode(record.tags).decode(),
+        "scheduled_at": stored(record.scheduled_at),
+        "revision": record.revision,
     }

@@ -7,20 +7,32 @@ by `rules.transition` itself, on a row that is read and written back under the f
 import sqlite3
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
 
 from rexecutor import rules
-from rexecutor.backend.base import CancelRequest, Claim, Count, Demand, Heartbeat, Node
+from rexecutor.backend.exchange import CancelRequest, Claim, Count, Demand, Heartbeat, Node
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID, compile_where
-from rexecutor.backend.sqlite.rows import STATUSES, Head, changed_row, moment, new_rows, read_claimed, read_row, stored
+from rexecutor.backend.sqlite.dialect import DIALECT
+from rexecutor.backend.sqlite.rows import (
+    STATUSES,
+    Head,
+    changed_row,
+    fields_row,
+    moment,
+    new_rows,
+    read_claimed,
+    read_row,
+    stored,
+)
 from rexecutor.errors import JobNotFoundError
-from rexecutor.job import ClaimId, ErrorKind, JobError, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.job import ClaimId, Enqueued, ErrorKind, JobError, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Change, Complete, Interrupted, Lost, Rerun, Settlement
 from rexecutor.status import JobStatus
-from rexecutor.where import Where
+from rexecutor.where import StatusIn, Where
 
 _UNWRITABLE: Final = (OverflowError, UnicodeEncodeError, sqlite3.IntegrityError)
 """What is raised where a row holds what only somebody else can have put there."""
@@ -29,43 +41,86 @@ PROMOTED: Final = 1_000
 """How many jobs one claim marks as due at the most, so that it stays short."""
 
 
-def _execute(connection: sqlite3.Connection, name: str, /, **parameters: Any) -> sqlite3.Cursor:
+def execute(connection: sqlite3.Connection, name: str, /, **parameters: Any) -> sqlite3.Cursor:
+    """Execute the statement of that name."""
     return connection.execute(statement("rexecutor.backend.sqlite", name), parameters)
 
 
-def enqueue(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetime) -> range:
-    """Store the jobs; answer their ids."""
+def enqueue(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetime) -> list[Enqueued]:
+    """Store the jobs in their order; those between two with criteria at one go."""
+    answers: list[Enqueued] = []
+    for is_unique, group in groupby(jobs, lambda job: job.unique is not None):
+        if is_unique:
+            answers += [_enqueue_unique(connection, job, now) for job in group]
+        else:
+            answers += _insert(connection, list(group), now)
+    return answers
+
+
+def _insert(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetime) -> list[Enqueued]:
     connection.executemany(statement("rexecutor.backend.sqlite", "insert_job"), new_rows(jobs, now))
     last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
-    return range(last - len(jobs) + 1, last + 1)
+    return [Enqueued(job_id, "inserted") for job_id in range(last - len(jobs) + 1, last + 1)]
+
+
+def _enqueue_unique(connection: sqlite3.Connection, job: NewJob, now: datetime) -> Enqueued:
+    """Add the job, or find the existing one and replace what is to be replaced: under the file's one write lock."""
+    unique = job.unique
+    assert unique is not None  # noqa: S101 - the caller has looked
+    where = rules.conflicting(job, unique, now)
+    found: JobRecord | None = None
+    if unique.replacement is not None:
+        found = _first(connection, where & StatusIn(unique.replacement.statuses), now)
+    found = found or _first(connection, where, now)
+    if found is None:
+        return _insert(connection, [job], now)[0]
+    record = rules.replaced(found, job, unique, now)
+    if record is found:
+        return Enqueued(found.id, "existing")
+    _rewrite(connection, record)
+    return Enqueued(found.id, "replaced")
+
+
+def _first(connection: sqlite3.Connection, where: Where, now: datetime) -> JobRecord | None:
+    row = execute_where(connection, "select_conflicting", where, now).fetchone()
+    return None if row is None else read_row(row)
+
+
+def execute_where(
+    connection: sqlite3.Connection, name: str, where: Where, now: datetime, **parameters: Any
+) -> sqlite3.Cursor:
+    """Execute the statement of that name with the expression as its condition."""
+    compiled = compile_where(where, DIALECT)
+    text = statement("rexecutor.backend.sqlite", name).replace("/* where */", compiled.text)
+    return connection.execute(text, compiled.parameters | parameters | {"now": stored(now)})
 
 
 def doorbells(connection: sqlite3.Connection, now: datetime) -> list[str]:
     """Answer where the live nodes can be woken."""
-    return [row[0] for row in _execute(connection, "select_doorbells", now=stored(now))]
+    return [row[0] for row in execute(connection, "select_doorbells", now=stored(now))]
 
 
 def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: datetime) -> Claim:
     """Take due jobs for a node with a live lease; see `Backend.claim`."""
     now_stored = stored(now)
-    if _execute(connection, "select_lease", node=node_id, now=now_stored).fetchone() is None:
+    if execute(connection, "select_lease", node=node_id, now=now_stored).fetchone() is None:
         return Claim((), None)
-    _execute(connection, "promote_jobs", now=now_stored, most=PROMOTED)
+    execute(connection, "promote_jobs", now=now_stored, most=PROMOTED)
     heads: list[Head] = []
-    for (executor,) in _execute(connection, "select_due_executors").fetchall():
+    for (executor,) in execute(connection, "select_due_executors").fetchall():
         if slots := min(demand.slots.get(executor, 0), demand.most):
-            heads += _execute(connection, "select_due_jobs", executor=executor, now=now_stored, slots=slots)
+            heads += execute(connection, "select_due_jobs", executor=executor, now=now_stored, slots=slots)
     heads.sort()
     del heads[demand.most :]
     records: list[JobRecord] = []
     if heads:
         ids = msgspec.json.encode([head[2] for head in heads]).decode()
-        rows = _execute(connection, "claim_jobs", ids=ids, node=node_id, now=now_stored).fetchall()
+        rows = execute(connection, "claim_jobs", ids=ids, node=node_id, now=now_stored).fetchall()
         claimed = {row[0]: row for row in rows}
         records = [read_claimed(head, claimed[head[2]], node_id, now) for head in heads]
     next_due: int | None = None
     if len(records) < demand.most:
-        next_due = _execute(connection, "select_next_due").fetchone()[0]
+        next_due = execute(connection, "select_next_due").fetchone()[0]
     return Claim(records, None if next_due is None else moment(next_due))
 
 
@@ -85,7 +140,7 @@ def _complete_all(connection: sqlite3.Connection, claims: dict[JobId, int], now:
     """Record successes in one statement, all or none; answer whether all of them were ours."""
     connection.execute("SAVEPOINT complete")
     pairs = msgspec.json.encode(list(claims.items())).decode()
-    are_ours = _execute(connection, "complete_jobs", settled=pairs, now=stored(now)).rowcount == len(claims)
+    are_ours = execute(connection, "complete_jobs", settled=pairs, now=stored(now)).rowcount == len(claims)
     if not are_ours:
         connection.execute("ROLLBACK TO complete")
     connection.execute("RELEASE complete")
@@ -105,31 +160,29 @@ def give_back(
     connection: sqlite3.Connection, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits
 ) -> int:
     """Undo the node's claims of jobs that it does not hold; answer how many."""
-    running = [read_row(row) for row in _execute(connection, "select_running", node=node_id).fetchall()]
+    running = [read_row(row) for row in execute(connection, "select_running", node=node_id).fetchall()]
     orphans = [record for record in running if record.claim_id not in held]
     for record in orphans:
         _change(connection, record, Interrupted(), now, limits)
     return len(orphans)
 
 
-def query(connection: sqlite3.Connection, where: Where, limit: int, after: JobId | None) -> list[JobRecord]:
+def query(
+    connection: sqlite3.Connection, where: Where, limit: int, after: JobId | None, now: datetime
+) -> list[JobRecord]:
     """Answer a page of jobs."""
-    compiled = compile_where(where, _is_member)
-    text = statement("rexecutor.backend.sqlite", "select_jobs").replace("/* where */", compiled.text)
     if after is not None and after > LARGEST_ID:
         return []
     first = SMALLEST_ID if after is None else max(after, SMALLEST_ID)
-    rows = connection.execute(text, compiled.parameters | {"after": first, "limit": limit})
-    return [read_row(row) for row in rows]
-
-
-def _is_member(column: str, parameter: str) -> str:
-    return f"{column} IN (SELECT value FROM json_each(:{parameter}))"  # noqa: S608 - names of ours, not input
+    return [
+        read_row(row)
+        for row in execute_where(connection, "select_jobs", where, now, after=first, limit=min(limit, LARGEST_ID))
+    ]
 
 
 def count(connection: sqlite3.Connection) -> list[Count]:
     """Count the jobs by executor and status; those of an unknown status are passed over."""
-    rows = _execute(connection, "count_jobs").fetchall()
+    rows = execute(connection, "count_jobs").fetchall()
     return [Count(row[0], STATUSES[row[1]], row[2]) for row in rows if row[1] in STATUSES]
 
 
@@ -148,6 +201,20 @@ def change(
     return _change(connection, record, change, now, limits).status
 
 
+def update(connection: sqlite3.Connection, job_id: JobId, new: NewJob, version: int, now: datetime) -> JobRecord:
+    """Change one job's fields; answer it after that."""
+    record = _fetch(connection, job_id)
+    if record is None or record.executor != new.executor:
+        raise JobNotFoundError.of(job_id, new.executor)
+    changed = rules.updated(record, new, version, now)
+    _rewrite(connection, changed)
+    return changed
+
+
+def _rewrite(connection: sqlite3.Connection, record: JobRecord) -> None:
+    execute(connection, "rewrite_job", **fields_row(record))
+
+
 def beat(
     connection: sqlite3.Connection,
     node: Node,
@@ -159,31 +226,31 @@ def beat(
 ) -> Heartbeat:
     """Renew the lease, rescue, and tell of cancels; see `Heart.beat`."""
     lease = {"id": node.id, "doorbell": doorbell, "lease_until": stored(now + node.lease)}
-    began = not _execute(connection, "renew_lease", **lease).rowcount
+    began = not execute(connection, "renew_lease", **lease).rowcount
     if began:
-        _execute(connection, "begin_lease", **lease, name=node.name, now=stored(now))
+        execute(connection, "begin_lease", **lease, name=node.name, now=stored(now))
     rescued = _rescue(connection, now, limits) if rescues else 0
-    cancels = [CancelRequest(*row) for row in _execute(connection, "select_cancels", node=node.id)]
+    cancels = [CancelRequest(*row) for row in execute(connection, "select_cancels", node=node.id)]
     return Heartbeat(cancels, rescued, began)
 
 
 def _rescue(connection: sqlite3.Connection, now: datetime, limits: Limits) -> int:
-    orphans = [read_row(row) for row in _execute(connection, "select_orphans", now=stored(now)).fetchall()]
+    orphans = [read_row(row) for row in execute(connection, "select_orphans", now=stored(now)).fetchall()]
     for record in orphans:
         _change(connection, record, Lost(), now, limits)
-    _execute(connection, "delete_dead_nodes", now=stored(now))
+    execute(connection, "delete_dead_nodes", now=stored(now))
     return len(orphans)
 
 
 def retire(connection: sqlite3.Connection, node_id: NodeId) -> None:
     """End a lease."""
-    _execute(connection, "delete_node", id=node_id)
+    execute(connection, "delete_node", id=node_id)
 
 
 def _fetch(connection: sqlite3.Connection, job_id: JobId) -> JobRecord | None:
     if not SMALLEST_ID <= job_id <= LARGEST_ID:
         return None
-    row = _execute(connection, "select_job", id=job_id).fetchone()
+    row = execute(connection, "select_job", id=job_id).fetchone()
     return None if row is None else read_row(row)
 
 
@@ -194,11 +261,11 @@ def _change(
     if changed is not record:
         connection.execute("SAVEPOINT change")
         try:
-            _execute(connection, "update_job", **changed_row(changed))
+            execute(connection, "update_job", **changed_row(changed))
         except _UNWRITABLE as error:
             connection.execute("ROLLBACK TO change")
             details = f"the stored row cannot be written: {type(error).__name__}"
             errors = msgspec.json.encode([JobError(1, ErrorKind.DECODE, "UnwritableRow", details, now)]).decode()
-            _execute(connection, "discard_job", id=record.id, errors=errors, now=stored(now))
+            execute(connection, "discard_job", id=record.id, errors=errors, now=stored(now))
         connection.execute("RELEASE change")
     return changed

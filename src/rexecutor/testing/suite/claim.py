@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from rexecutor import rules
-from rexecutor.backend.base import Demand
+from rexecutor.backend.exchange import Demand
 from rexecutor.outcome import Claimed
 from rexecutor.status import JobStatus
 from rexecutor.testing.suite.case import Cases

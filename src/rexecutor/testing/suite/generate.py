@@ -5,7 +5,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from rexecutor.backend.base import Demand
+from rexecutor.backend.exchange import Demand
 from rexecutor.job import ErrorKind, JobError
 from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Snooze
 from rexecutor.status import JobStatus

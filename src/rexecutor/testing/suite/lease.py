@@ -2,7 +2,7 @@
 
 import threading
 
-from rexecutor.backend.base import CancelRequest, Heartbeat, Node
+from rexecutor.backend.exchange import CancelRequest, Heartbeat, Node
 from rexecutor.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import LEASE, NODE, OTHER_NODE, SECOND, Store, new_job

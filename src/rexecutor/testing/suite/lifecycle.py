@@ -1,6 +1,6 @@
 """Opening and closing."""
 
-from rexecutor.backend.base import Count
+from rexecutor.backend.exchange import Count
 from rexecutor.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, BETA, Store, new_job

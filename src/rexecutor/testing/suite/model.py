@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rexecutor import rules
-from rexecutor.backend.base import Backend, Demand, Node
+from rexecutor.backend.base import Backend
+from rexecutor.backend.exchange import Demand, Node
 from rexecutor.errors import JobNotFoundError, JobStateError
 from rexecutor.job import JobId, JobRecord, NewJob, NodeId
 from rexecutor.outcome import (
@@ -271,7 +272,7 @@ class BackendModel(RuleBasedStateMachine):
         expected = [
             record
             for record in self._mirror.records.values()
-            if (after is None or record.id > after) and rules.matches(where, record)
+            if (after is None or record.id > after) and rules.matches(where, record, self._clock.now())
         ]
         assert list(found) == expected[:limit]
 

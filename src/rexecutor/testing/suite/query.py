@@ -1,7 +1,7 @@
 """Queries: every kind of expression, and pages."""
 
 from rexecutor import rules
-from rexecutor.backend.base import PAGE
+from rexecutor.backend.exchange import PAGE
 from rexecutor.outcome import Complete, Snooze
 from rexecutor.status import JobStatus
 from rexecutor.testing.suite.case import Cases
@@ -59,7 +59,7 @@ class QueryCases(Cases):
         jobs = await store.jobs()
 
         for where in _EXPRESSIONS:
-            assert await store.jobs(where) == [job for job in jobs if rules.matches(where, job)], where
+            assert await store.jobs(where) == [job for job in jobs if rules.matches(where, job, store.now)], where
 
     async def test_all_jobs_are_answered_in_the_order_of_their_ids(self, store: Store) -> None:
         ids = await store.enqueue(*(new_job(priority=9 - number, delay=HOUR) for number in range(10)))

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from rexecutor.backend.base import Node
+from rexecutor.backend.exchange import Node
 from rexecutor.outcome import Complete, Settlement
 from rexecutor.status import JobStatus
 from rexecutor.testing.suite.case import Cases

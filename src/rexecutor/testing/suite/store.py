@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
-from rexecutor.backend.base import Backend, Claim, Demand, Heart, Heartbeat, Node
+from rexecutor.backend.base import Backend, Heart
+from rexecutor.backend.exchange import Claim, Demand, Heartbeat, Node
 from rexecutor.job import ErrorKind, JobError, JobId, JobRecord, NewJob, NodeId
 from rexecutor.outcome import Cancelled, Failed, Outcome, Settlement
 from rexecutor.testing.clock import START, FakeClock
@@ -111,7 +112,7 @@ class Store:
 
     async def jobs(self, where: Where | None = None) -> list[JobRecord]:
         """Answer all jobs that the expression describes, at most 100,000."""
-        return list(await self.backend.query(where or Everything(), limit=100_000))
+        return list(await self.backend.query(Everything() if where is None else where, limit=100_000))
 
     async def ids(self, where: Where) -> list[JobId]:
         """Answer the ids of the jobs that the expression describes."""

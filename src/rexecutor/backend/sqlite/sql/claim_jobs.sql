@@ -10,4 +10,4 @@ UPDATE rexecutor_jobs SET
 WHERE id IN (SELECT value FROM json_each(:ids))
 RETURNING
     -- The rest of a claimed row is known: see `read_claimed`.
-    id, data, metadata, attempt, max_attempts, tags, errors, claims, snoozes, losses, inserted_at
+    id, data, metadata, attempt, max_attempts, tags, errors, claims, snoozes, losses, unique_key, revision, inserted_at

@@ -9,5 +9,6 @@ UPDATE rexecutor_jobs SET
     losses = 0,
     node = NULL,
     cancel_reason = NULL,
-    discarded_at = :now
+    discarded_at = :now,
+    revision = 0
 WHERE id = :id

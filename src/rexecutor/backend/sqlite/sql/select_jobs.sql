@@ -1,7 +1,7 @@
 -- Answers a page of jobs in the order of their ids; the condition comes from `compile_where`.
 SELECT
     id, executor, status, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,
-    node, cancel_reason, inserted_at, scheduled_at, attempted_at, completed_at, cancelled_at, discarded_at
+    node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at, cancelled_at, discarded_at
 FROM rexecutor_jobs
 WHERE id > :after AND /* where */
 ORDER BY id

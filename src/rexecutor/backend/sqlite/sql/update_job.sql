@@ -13,5 +13,6 @@ UPDATE rexecutor_jobs SET
     scheduled_at = :scheduled_at,
     completed_at = :completed_at,
     cancelled_at = :cancelled_at,
-    discarded_at = :discarded_at
+    discarded_at = :discarded_at,
+    revision = :revision
 WHERE id = :id

@@ -13,9 +13,11 @@ from rexecutor.events import (
     DutyRecovered,
     Event,
     JobEnded,
+    JobsPruned,
     JobsRescued,
     JobStarted,
     JobStuck,
+    JobUnreadable,
     LeaseLost,
     LeaseRegained,
     NodeStarted,
@@ -61,6 +63,8 @@ def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an
             return logging.INFO, f"node {node} renewed its lease again"
         case JobsRescued(jobs):
             return logging.WARNING, f"rescued {jobs} jobs of lost nodes"
+        case JobsPruned(jobs, status):
+            return logging.INFO, f"pruned {jobs} jobs that were {status}"
         case DutyFailed(duty, error):
             return logging.ERROR, f"{duty} fails, will be tried again: {type(error).__name__}: {error}"
         case DutyRecovered(duty, failures):
@@ -71,6 +75,8 @@ def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an
             level, text = _ended(outcome, is_final=is_final)
             more = f"; see: rexecutor jobs show {job_id}" if isinstance(outcome, Failed) else ""
             return level, f"job {job_id} ({executor}) {text}, attempt {attempt}{more}"
+        case JobUnreadable(job_id, executor, error):
+            return logging.WARNING, f"job {job_id} ({executor}) cannot be read and was left out: {type(error).__name__}"
         case OutcomeRefused(job_id):
             return logging.WARNING, f"job {job_id} was no longer ours when it ended here; its outcome was not recorded"
         case JobStuck(job_id, executor, attempt):

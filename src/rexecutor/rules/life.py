@@ -1,8 +1,4 @@
-"""What a job store means, as pure functions: the executable specification.
-
-`InMemoryBackend` runs these; the SQL of the other backends is checked against them by one suite and one model.
-A status changes in `transition` and nowhere else. The picture is in `docs/job-life.md`.
-"""
+"""What can happen to a job. A status changes in `transition` and nowhere else; the picture is in `docs/job-life.md`."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -12,7 +8,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from rexecutor.errors import JobStateError
+from rexecutor.errors import JobStateError, StaleJobError
 from rexecutor.job import ErrorKind, JobError, JobId, JobRecord, Limits, NewJob
 from rexecutor.outcome import (
     CancelAsked,
@@ -28,7 +24,6 @@ from rexecutor.outcome import (
     Snooze,
 )
 from rexecutor.status import JobStatus
-from rexecutor.where import And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
 
 LOST_DETAILS = "the node that ran this attempt let its lease run out"
 
@@ -54,9 +49,16 @@ def inserted(new: NewJob, job_id: JobId, now: datetime) -> JobRecord:
         losses=0,
         node=None,
         cancel_reason=None,
+        unique_key=None if new.unique is None else new.unique.key,
+        revision=0,
         inserted_at=now,
-        scheduled_at=now + new.delay if new.scheduled_at is None else new.scheduled_at,
+        scheduled_at=due_at(new, now),
     )
+
+
+def due_at(new: NewJob, now: datetime) -> datetime:
+    """Answer when a new job, enqueued at `now` on the store's clock, is due."""
+    return now + new.delay if new.scheduled_at is None else new.scheduled_at
 
 
 def transition(record: JobRecord, change: Change, now: datetime, limits: Limits) -> JobRecord:
@@ -74,8 +76,9 @@ def transition(record: JobRecord, change: Change, now: datetime, limits: Limits)
             )
         case CancelAsked(reason):
             if record.status is JobStatus.EXECUTING:
-                first = reason if record.cancel_reason is None else record.cancel_reason
-                return replace(record, cancel_reason=first)
+                if record.cancel_reason is not None:
+                    return record
+                return replace(record, cancel_reason=reason, revision=record.revision + 1)
             return _cancelled(record, reason, now, limits) if record.status.is_waiting else record
         case Rerun():
             _require(record, "rerun", allowed=record.status.has_ended)
@@ -84,6 +87,7 @@ def transition(record: JobRecord, change: Change, now: datetime, limits: Limits)
                 status=JobStatus.SCHEDULED,
                 max_attempts=max(record.max_attempts, record.attempt + 1),
                 losses=0,
+                revision=record.revision + 1,
                 scheduled_at=now,
                 completed_at=None,
                 cancelled_at=None,
@@ -101,10 +105,10 @@ def transition(record: JobRecord, change: Change, now: datetime, limits: Limits)
 
 def _settled(record: JobRecord, outcome: Outcome, now: datetime, limits: Limits) -> JobRecord:
     asked = record.cancel_reason
-    free = replace(record, node=None, cancel_reason=None)
+    free = replace(record, node=None, cancel_reason=None, revision=record.revision + 1)
     match outcome:
         case Complete():
-            return replace(free, status=JobStatus.COMPLETE, completed_at=now)
+            return replace(free, status=JobStatus.COMPLETE, completed_at=now, revision=record.revision)
         case Cancelled(error):
             ended = replace(free, status=JobStatus.CANCELLED, cancelled_at=now)
             return _with_error(ended, error, limits)
@@ -132,7 +136,7 @@ def _lost(record: JobRecord, now: datetime, limits: Limits) -> JobRecord:
     error = JobError(record.attempt, ErrorKind.LOST, "NodeLost", LOST_DETAILS, now)
     losses = record.losses + 1
     asked = record.cancel_reason
-    free = replace(record, node=None, cancel_reason=None, losses=losses)
+    free = replace(record, node=None, cancel_reason=None, losses=losses, revision=record.revision + 1)
     free = _with_error(free, error, limits)
     if asked is not None:
         return _cancelled(free, asked, now, limits)
@@ -159,6 +163,25 @@ def _require(record: JobRecord, what: str, *, allowed: bool) -> None:
         )
 
 
+def updated(record: JobRecord, new: NewJob, version: int, now: datetime) -> JobRecord:
+    """Answer the record with the fields of the new job; raise where it has ended, or is not of that version."""
+    _require(record, "update", allowed=not record.status.has_ended)
+    if record.version != version:
+        raise StaleJobError(
+            f"job {record.id} ({record.executor}) has changed since this copy was read; read it again, and change that"
+        )
+    return replace(
+        record,
+        data=new.data,
+        metadata=new.metadata,
+        max_attempts=new.max_attempts,
+        priority=new.priority,
+        tags=new.tags,
+        scheduled_at=due_at(new, now),
+        revision=record.revision + 1,
+    )
+
+
 def is_ours(record: JobRecord, claims: int) -> bool:
     """Whether an outcome of this claim may still be recorded: the fence."""
     return record.status is JobStatus.EXECUTING and record.claims == claims
@@ -167,24 +190,3 @@ def is_ours(record: JobRecord, claims: int) -> bool:
 def claimable(waiting: Iterable[JobRecord], now: datetime, most: int) -> Sequence[JobRecord]:
     """Answer the due ones of an executor's waiting jobs, which come in claim order; `most` at the most."""
     return list(islice((record for record in waiting if record.scheduled_at <= now), most))
-
-
-def matches(where: Where, record: JobRecord) -> bool:
-    """Whether the record is among those that the expression describes."""
-    match where:
-        case Everything():
-            return True
-        case IdIn(ids):
-            return record.id in ids
-        case StatusIn(statuses):
-            return record.status in statuses
-        case ExecutorIn(names):
-            return record.executor in names
-        case And(parts):
-            return all(matches(part, record) for part in parts)
-        case Or(parts):
-            return any(matches(part, record) for part in parts)
-        case Not(part):
-            return not matches(part, record)
-        case _:
-            assert_never(where)

@@ -1,0 +1,117 @@
+"""The duties that a clock calls for: enqueueing the jobs of schedules, and pruning."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from rexecutor.backend.base import Backend
+from rexecutor.backend.exchange import Ticked
+from rexecutor.engine.loop import Emit
+from rexecutor.events import JobsPruned
+from rexecutor.job import NodeId
+from rexecutor.prune_spec import PruneSpec
+from rexecutor.schedule import Schedule
+
+LONGEST_WAIT: Final = timedelta(seconds=30)
+"""After this the store is asked again, so that a step of its clock is noticed."""
+
+BATCH: Final = 1_000
+"""How many jobs are deleted in one transaction, so that it stays short."""
+
+PRUNE: Final = "prune"
+"""The duty that one node does at a time."""
+
+
+class Ticker:
+    """Looks after schedules: takes the ticks that are due, then waits for the next."""
+
+    def __init__(self, backend: Backend, schedules: Sequence[Schedule], stop: asyncio.Event) -> None:
+        """Begin; ticks that fell before count as missed."""
+        self._backend = backend
+        self._schedules = schedules
+        self._stop = stop
+        self._ticked: Ticked | None = None
+        self._up_since = None
+
+    async def step(self) -> bool:
+        """Take the ticks that are due; answer whether there were any."""
+        ticked = await self._backend.tick(self._schedules, up_since=self._up_since)
+        self._up_since = self._up_since or ticked.now
+        self._ticked = ticked
+        return bool(ticked.taken)
+
+    async def wait(self) -> None:
+        """Wait for the next tick, by the store's clock."""
+        delay = LONGEST_WAIT
+        if self._ticked is not None and self._ticked.next_tick is not None:
+            delay = min(delay, self._ticked.next_tick - self._ticked.now)
+        await self._backend.clock.wait(self._stop, delay)
+
+
+class Cron:
+    """Enqueues the jobs of schedules."""
+
+    def __init__(self, backend: Backend, schedules: Sequence[Schedule], stop: asyncio.Event) -> None:
+        """Begin; ticks that fell before count as missed."""
+        self._ticker = Ticker(backend, schedules, stop)
+
+    async def step(self) -> None:
+        """Enqueue what is due, then wait for the next tick."""
+        await self._ticker.step()
+        await self._ticker.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """When to prune, and what."""
+
+    schedule: Schedule
+    """One that enqueues nothing: whoever takes its tick prunes."""
+    specs: Sequence[PruneSpec]
+    max_concurrency: int | None
+    """How many specs are worked on at a time; None for all."""
+
+
+class Pruner:
+    """Deletes ended jobs when its schedule says so, while no other node does."""
+
+    def __init__(self, backend: Backend, node_id: NodeId, pruning: Pruning, *, emit: Emit, stop: asyncio.Event) -> None:
+        """Begin; ticks that fell before count as missed."""
+        self._backend = backend
+        self._node_id = node_id
+        self._pruning = pruning
+        self._emit = emit
+        self._stop = stop
+        self._ticker = Ticker(backend, [pruning.schedule], stop)
+        self._is_due = False
+
+    async def step(self) -> None:
+        """Prune where a tick is due, then wait for the next. A tick whose pruning failed is made up for."""
+        self._is_due = await self._ticker.step() or self._is_due
+        if self._is_due:
+            await self._prune()
+            self._is_due = False
+        await self._ticker.wait()
+
+    async def _prune(self) -> None:
+        while not await self._backend.hold(PRUNE, self._node_id):
+            if await self._backend.clock.wait(self._stop, timedelta(seconds=1)):
+                return
+        places = asyncio.Semaphore(self._pruning.max_concurrency or max(len(self._pruning.specs), 1))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for spec in self._pruning.specs:
+                    group.create_task(self._prune_one(spec, places))
+        finally:
+            await self._backend.release(PRUNE, self._node_id)
+
+    async def _prune_one(self, spec: PruneSpec, places: asyncio.Semaphore) -> None:
+        deleted, batch = 0, BATCH
+        async with places:
+            while batch == BATCH and not self._stop.is_set() and await self._backend.hold(PRUNE, self._node_id):
+                batch = await self._backend.prune(spec, BATCH)
+                deleted += batch
+        if deleted:
+            self._emit(JobsPruned(deleted, spec.status))

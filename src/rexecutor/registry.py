@@ -1,0 +1,58 @@
+"""Which executors a `Rexecutor` runs."""
+
+from inspect import isabstract
+from typing import Any, cast
+
+from rexecutor.errors import DefinitionError
+from rexecutor.executor import Executor, codecs_of
+from rexecutor.job import Limits
+
+AnyExecutor = Executor[Any, Any]
+
+
+class Registry:
+    """Executors by name. A schedule names its executor too, which may be named again on its own."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Begin with none."""
+        self.executors: dict[str, AnyExecutor] = {}
+        self._limits = limits
+        self._implied: dict[str, bool] = {}  # those that schedules named: whether the instance was made here
+
+    def add(self, executor: type[AnyExecutor] | AnyExecutor, *, is_implied: bool) -> type[AnyExecutor]:
+        """Keep the executor; a class is instantiated. Answers its class.
+
+        Raises:
+            DefinitionError: It cannot run, or another one has its name.
+        """
+        name: object = getattr(executor, "name", None)
+        known = self.executors.get(name) if isinstance(name, str) else None
+        if known is not None:
+            if not is_implied and known.name not in self._implied:
+                raise DefinitionError(f"{known.name}: two executors have this name; give one another name")
+            if executor is known or executor is type(known):
+                return type(known)
+            if type(executor) is not type(known) or not self._implied.get(known.name):
+                raise DefinitionError(f"{known.name}: two executors have this name; give the same one each time")
+        instance = _instance(executor)
+        codecs_of(type(instance), self._limits)
+        self.executors[instance.name] = instance
+        if is_implied:
+            self._implied[instance.name] = isinstance(executor, type)
+        return type(instance)
+
+
+def _instance(executor: object) -> AnyExecutor:
+    if isinstance(executor, Executor):
+        return cast("AnyExecutor", executor)
+    if isinstance(executor, type) and issubclass(executor, Executor):
+        if isabstract(cast("type[object]", executor)):
+            missing = ", ".join(sorted(executor.__abstractmethods__))
+            raise DefinitionError(f"{executor.__qualname__}: has no {missing}; define it")
+        try:
+            return cast("AnyExecutor", executor())
+        except TypeError as error:
+            raise DefinitionError(
+                f"{executor.__qualname__}: cannot be made without arguments ({error}); give an instance"
+            ) from error
+    raise DefinitionError(f"with_executor({executor!r}): an Executor class or an instance of one expected")

@@ -1,0 +1,33 @@
+"""What the clock enqueues."""
+
+from dataclasses import dataclass
+from datetime import timedelta, tzinfo
+from enum import StrEnum
+
+from rexecutor.cron import Cron
+from rexecutor.job import NewJob
+
+
+class CatchUp(StrEnum):
+    """Which of the ticks that fell while no node was up are made up for."""
+
+    SKIP = "skip"
+    """None."""
+    LATEST = "latest"
+    """The newest, where it is within the window."""
+    ALL = "all"
+    """All within the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One line of a crontab. Its identity is its id: two nodes that name the same one share its ticks."""
+
+    id: str
+    cron: Cron
+    timezone: tzinfo
+    job: NewJob | None
+    """What a tick enqueues; its `scheduled_at` is the tick. None where whoever takes the tick does something else."""
+    catch_up: CatchUp = CatchUp.LATEST
+    window: timedelta = timedelta(seconds=60)
+    """Ticks older than this are not made up for."""

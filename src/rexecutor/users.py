@@ -1,0 +1,30 @@
+"""Who has opened a backend, where several `Rexecutor`s share one."""
+
+from weakref import WeakKeyDictionary
+
+from rexecutor.backend.base import Backend
+
+
+class Users:
+    """Which backends were opened by a `Rexecutor`, and how many use them: the last to end closes."""
+
+    def __init__(self) -> None:
+        self._users: WeakKeyDictionary[Backend, int] = WeakKeyDictionary()
+
+    async def begin(self, backend: Backend) -> None:
+        """Open the backend where nobody has; where one of us has, use it too."""
+        if backend in self._users or not backend.is_open:
+            self._users[backend] = self._users.get(backend, 0) + 1
+            try:
+                await backend.open()
+            except BaseException:
+                await self.end(backend)
+                raise
+
+    async def end(self, backend: Backend) -> None:
+        """Close the backend when this was the last user of what one of us has opened."""
+        if backend in self._users:
+            self._users[backend] -= 1
+            if not self._users[backend]:
+                del self._users[backend]
+                await backend.close()
