@@ -12,7 +12,7 @@ from rexecutor.backend.base import Backend, Heart
 from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, StoredSchedule, Ticked
 from rexecutor.backend.hints import Hints
 from rexecutor.backend.sqlite import periodic, store
-from rexecutor.backend.sqlite.connection import connect, migrate, transaction, translated
+from rexecutor.backend.sqlite.connection import connect, migrate, transaction, translated, writers_lock
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.thread import SqlThread, lenient_text
 from rexecutor.clock import Clock
@@ -262,5 +262,5 @@ class _SqliteHeart(Heart):
         if self._connection is None:
             self._connection = connect(self._path)
             self._connection.text_factory = lenient_text  # a row of no use must not cost the lease
-        with translated(self._path), transaction(self._connection):
+        with translated(self._path), writers_lock(self._path), transaction(self._connection):
             yield self._connection

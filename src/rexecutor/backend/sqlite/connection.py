@@ -1,6 +1,8 @@
 """Opening the file, its pragmas, its schema, and what its errors mean."""
 
+import os
 import sqlite3
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +121,19 @@ def explained(path: Path, error: Exception) -> RexecutorError:
         known = BackendError(f"{path}: {error}" + (f": {advice}" if advice else ""))
     known.__cause__ = error
     return known
+
+
+_WRITERS: Final[dict[Path, threading.Lock]] = {}
+os.register_at_fork(after_in_child=_WRITERS.clear)  # the parent's threads, which hold them, are not in the child
+
+
+def writers_lock(path: Path) -> threading.Lock:
+    """Answer the lock that this process's connections to a file take before they write.
+
+    SQLite's own lock is not fair: who finds it taken sleeps for up to 0.1 s and tries again, so that of dozens of
+    waiting connections some find it taken for seconds. With this only one of each process waits.
+    """
+    return _WRITERS.setdefault(path.resolve(), threading.Lock())
 
 
 @contextmanager

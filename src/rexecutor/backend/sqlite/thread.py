@@ -6,12 +6,13 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from rexecutor.backend.sqlite.connection import BUSY_SECONDS, connect, explained, transaction
+from rexecutor.backend.sqlite.connection import BUSY_SECONDS, connect, explained, transaction, writers_lock
 from rexecutor.errors import BackendClosedError
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class SqlThread:
         self._path = path
         self._synchronous = synchronous
         self._begin = begin
+        self._lock: AbstractContextManager[object] = contextlib.nullcontext()
         self._queue: SimpleQueue[_Request | asyncio.Future[None]] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._process = 0
@@ -53,6 +55,8 @@ class SqlThread:
         opened: asyncio.Future[None] = loop.create_future()
         self._queue = SimpleQueue()
         self._process = os.getpid()
+        if self._begin == "BEGIN IMMEDIATE":
+            self._lock = writers_lock(self._path)
         thread = threading.Thread(
             target=self._serve, args=(prepare, opened, loop), name=f"rexecutor {self._path.name}", daemon=True
         )
@@ -128,7 +132,7 @@ class SqlThread:
 
     def _run_batch(self, connection: sqlite3.Connection, batch: list[_Request]) -> None:
         try:
-            with transaction(connection, self._begin):
+            with self._lock, transaction(connection, self._begin):
                 for request in batch:
                     if not request.answer.cancelled():
                         _run_one(connection, request)
