@@ -19,11 +19,14 @@ async def soon(work: Awaitable[T], seconds: float = 20) -> T:
         return await work
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -> None:
     """Let the loop and other threads go on until the condition holds."""
 
     async def wait() -> None:
-        while not condition():
+        while True:
+            held = condition()
+            if held if isinstance(held, bool) else await held:
+                return
             await asyncio.to_thread(lambda: None)  # gives way to threads as well
 
     await soon(wait(), seconds)

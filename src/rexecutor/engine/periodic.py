@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.exchange import Ticked
 from rexecutor.engine.loop import Emit
 from rexecutor.events import JobsPruned
 from rexecutor.job import NodeId
@@ -32,22 +31,24 @@ class Ticker:
         self._backend = backend
         self._schedules = schedules
         self._stop = stop
-        self._ticked: Ticked | None = None
-        self._up_since = None
+        self._up_since: datetime | None = None
+        self._wakes_at = 0.0
 
     async def step(self) -> bool:
         """Take the ticks that are due; answer whether there were any."""
+        asked = self._backend.clock.monotonic()
         ticked = await self._backend.tick(self._schedules, up_since=self._up_since)
         self._up_since = self._up_since or ticked.now
-        self._ticked = ticked
+        delay = LONGEST_WAIT
+        if ticked.next_tick is not None:
+            delay = min(delay, ticked.next_tick - ticked.now)
+        self._wakes_at = asked + delay.total_seconds()
         return bool(ticked.taken)
 
     async def wait(self) -> None:
-        """Wait for the next tick, by the store's clock."""
-        delay = LONGEST_WAIT
-        if self._ticked is not None and self._ticked.next_tick is not None:
-            delay = min(delay, self._ticked.next_tick - self._ticked.now)
-        await self._backend.clock.wait(self._stop, delay)
+        """Wait for the next tick; rather a moment too early, for then the step finds nothing and waits for the rest."""
+        clock = self._backend.clock
+        await clock.wait(self._stop, timedelta(seconds=self._wakes_at - clock.monotonic()))
 
 
 class Cron:
@@ -104,6 +105,8 @@ class Pruner:
             async with asyncio.TaskGroup() as group:
                 for spec in self._pruning.specs:
                     group.create_task(self._prune_one(spec, places))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
         finally:
             await self._backend.release(PRUNE, self._node_id)
 
