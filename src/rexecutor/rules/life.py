@@ -65,7 +65,7 @@ def transition(record: JobRecord, change: Change, now: datetime, limits: Limits)
     """Answer the record after the change; raise a `JobStateError` where its status does not allow it."""
     match change:
         case Claimed(node):
-            _require(record, "claim", allowed=record.status.is_waiting and record.scheduled_at <= now)
+            _require(record, "a claim", allowed=record.status.is_waiting and record.scheduled_at <= now)
             return replace(
                 record,
                 status=JobStatus.EXECUTING,
@@ -81,7 +81,7 @@ def transition(record: JobRecord, change: Change, now: datetime, limits: Limits)
                 return replace(record, cancel_reason=reason, revision=record.revision + 1)
             return _cancelled(record, reason, now, limits) if record.status.is_waiting else record
         case Rerun():
-            _require(record, "rerun", allowed=record.status.has_ended)
+            _require(record, "a rerun", allowed=record.status.has_ended)
             return replace(
                 record,
                 status=JobStatus.SCHEDULED,
@@ -94,10 +94,10 @@ def transition(record: JobRecord, change: Change, now: datetime, limits: Limits)
                 discarded_at=None,
             )
         case Complete() | Cancelled() | Snooze() | Failed() | Interrupted():
-            _require(record, "settle", allowed=record.status is JobStatus.EXECUTING)
+            _require(record, "a settle", allowed=record.status is JobStatus.EXECUTING)
             return _settled(record, change, now, limits)
         case Lost():
-            _require(record, "rescue", allowed=record.status is JobStatus.EXECUTING)
+            _require(record, "a rescue", allowed=record.status is JobStatus.EXECUTING)
             return _lost(record, now, limits)
         case _:
             assert_never(change)
@@ -158,14 +158,14 @@ def _with_error(record: JobRecord, error: JobError, limits: Limits) -> JobRecord
 def _require(record: JobRecord, what: str, *, allowed: bool) -> None:
     if not allowed:
         raise JobStateError(
-            f"job {record.id} ({record.executor}): a {what} while {record.status} is not possible"
-            + ("; wait until it has ended" if what == "rerun" else "")
+            f"job {record.id} ({record.executor}): {what} while {record.status} is not possible"
+            + ("; wait until it has ended" if what == "a rerun" else "")
         )
 
 
 def updated(record: JobRecord, new: NewJob, version: int, now: datetime) -> JobRecord:
     """Answer the record with the fields of the new job; raise where it has ended, or is not of that version."""
-    _require(record, "update", allowed=not record.status.has_ended)
+    _require(record, "an update", allowed=not record.status.has_ended)
     if record.version != version:
         raise StaleJobError(
             f"job {record.id} ({record.executor}) has changed since this copy was read; read it again, and change that"
