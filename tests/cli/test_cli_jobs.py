@@ -1,10 +1,12 @@
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from rexecutor.job import JobRecord
+from rexecutor.job import JobRecord, NewJob
 from rexecutor.status import JobStatus
+from rexecutor.uniqueness import UniquenessCriteria
 from rexecutor.url import connect
 from rexecutor.where import IdIn
 from tests.cli.command_line import Run
@@ -107,6 +109,19 @@ def test_show_as_json_is_the_whole_job(rexecutor: Run, url: str) -> None:
     assert job["errors"][0]["details"].startswith("Traceback")
 
 
+def test_show_prints_the_key_of_a_unique_job(rexecutor: Run, url: str) -> None:
+    criteria = UniquenessCriteria.by_key("k")
+
+    async def enqueue() -> None:
+        async with connect(url) as backend:
+            await backend.enqueue([NewJob("email", "1", None, 1, 0, (), None, timedelta(0), criteria)])
+
+    asyncio.run(enqueue())
+
+    assert f"unique_key  {criteria.key}" in rexecutor("jobs", "show", "8", "--url", url).out.splitlines()
+    assert "unique_key" not in rexecutor("jobs", "show", "7", "--url", url).out
+
+
 @pytest.mark.parametrize("command", [["list"], ["show", "6"], ["show", "7"]])
 def test_what_is_printed_cannot_steer_a_terminal(rexecutor: Run, url: str, command: list[str]) -> None:
     answer = rexecutor("jobs", *command, "--url", url)
@@ -165,16 +180,18 @@ def test_rerun_of_a_job_that_has_not_ended_fails(rexecutor: Run, url: str, job_i
     assert f"job {job_id} (email)" in answer.error
 
 
-@pytest.mark.parametrize("command", ["show", "cancel", "rerun"])
+@pytest.mark.parametrize("command", ["show", "cancel", "rerun", "update"])
 @pytest.mark.parametrize("job_id", ["0", "8", "9223372036854775807"])
 def test_an_id_that_no_job_has_is_an_error_that_names_it(rexecutor: Run, url: str, command: str, job_id: str) -> None:
-    answer = rexecutor("jobs", command, job_id, "--url", url)
+    change = ["--priority", "1"] if command == "update" else []
+
+    answer = rexecutor("jobs", command, job_id, *change, "--url", url)
 
     assert answer.status == 1
     assert f"job {job_id}: there is none" in answer.error
 
 
-@pytest.mark.parametrize("command", ["show", "cancel", "rerun"])
+@pytest.mark.parametrize("command", ["show", "cancel", "rerun", "update"])
 @pytest.mark.parametrize("job_id", ["x", "", "1.5", "9223372036854775808", "two\nlines"])
 def test_what_is_no_id_is_a_misuse(rexecutor: Run, url: str, command: str, job_id: str) -> None:
     answer = rexecutor("jobs", command, job_id, "--url", url)
@@ -213,7 +230,10 @@ LOOKING = [
     ["jobs", "show", "1"],
     ["jobs", "cancel", "1"],
     ["jobs", "rerun", "1"],
+    ["jobs", "update", "1", "--priority", "1"],
     ["stats"],
+    ["cron", "list"],
+    ["prune", "--status", "complete", "--keep", "0"],
 ]
 
 

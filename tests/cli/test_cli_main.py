@@ -8,7 +8,16 @@ import pytest
 
 from tests.cli.command_line import Run
 
-HEAVY = ("asyncio", "sqlite3", "msgspec", "rexecutor.engine", "rexecutor.backend", "rexecutor.rexecutor")
+HEAVY = (
+    "asyncio",
+    "sqlite3",
+    "msgspec",
+    "rexecutor.engine",
+    "rexecutor.backend",
+    "rexecutor.rexecutor",
+    "cronsim",
+    "zoneinfo",
+)
 
 
 def _python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -26,10 +35,16 @@ def test_help_names_every_command(rexecutor: Run) -> None:
     answer = rexecutor("--help")
 
     assert answer.status == 0
-    assert [name for name in ("demo", "worker", "jobs", "stats") if name not in answer.out] == []
+    assert [name for name in ("demo", "worker", "jobs", "stats", "cron", "prune") if name not in answer.out] == []
 
 
-@pytest.mark.parametrize("command", [["demo"], ["worker"], ["stats"], ["jobs"], ["jobs", "list"], ["jobs", "cancel"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["demo"], ["worker"], ["stats"], ["prune"], ["cron"], ["cron", "list"], ["cron", "preview"]),
+        *(["jobs"], ["jobs", "list"], ["jobs", "cancel"], ["jobs", "update"]),
+    ],
+)
 def test_every_command_has_help(rexecutor: Run, command: list[str]) -> None:
     answer = rexecutor(*command, "--help")
 

@@ -8,11 +8,14 @@ from typing import Annotated, Final
 
 import typer
 
+from rexecutor.cli.cron import cron
 from rexecutor.cli.demo.command import demo
 from rexecutor.cli.failure import FailedError, MisusedError, report
 from rexecutor.cli.jobs import jobs
 from rexecutor.cli.output import write_line
+from rexecutor.cli.prune import prune
 from rexecutor.cli.stats import stats
+from rexecutor.cli.update import update_job
 from rexecutor.cli.worker import worker
 from rexecutor.errors import RexecutorError
 
@@ -31,7 +34,7 @@ def main(
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Durable background jobs: run workers, look at jobs, cancel and rerun them."""
+    """Durable background jobs: run workers, look at jobs, change them, prune them."""
     if version:
         from importlib.metadata import version as installed  # not needed for anything else
 
@@ -41,8 +44,11 @@ def main(
 
 app.command()(demo)
 app.command()(worker)
+jobs.command("update")(update_job)
 app.add_typer(jobs)
 app.command()(stats)
+app.add_typer(cron)
+app.command()(prune)
 
 
 def run(arguments: Sequence[str]) -> int:

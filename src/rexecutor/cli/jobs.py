@@ -1,12 +1,14 @@
-"""`rexecutor jobs`: look at jobs, cancel them, run them again."""
+"""`rexecutor jobs`: look at jobs, cancel them, run them again. To update one is in `update.py`."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from rexecutor.cli.failure import FailedError, MisusedError, note
+from rexecutor.cli.failure import FailedError, note
 from rexecutor.cli.output import as_json, write_fields, write_json, write_line, write_table
 from rexecutor.cli.store import AsJson, Url, use_store
+from rexecutor.cli.values import check_text, check_texts, json_text, moment
 from rexecutor.errors import JobNotFoundError
 from rexecutor.status import JobStatus
 
@@ -20,7 +22,7 @@ HEADINGS: Final = ("id", "status", "executor", "attempt", "priority", "scheduled
 
 Id: TypeAlias = Annotated[int, typer.Argument(metavar="ID", max=MOST_ID, help="The job's id.")]
 
-jobs = typer.Typer(name="jobs", help="Look at jobs, cancel them, run them again.")
+jobs = typer.Typer(name="jobs", help="Look at jobs, cancel them, change them, run them again.")
 
 
 @jobs.command("list")
@@ -33,17 +35,33 @@ def list_jobs(
     executor: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only of this executor; may be repeated.")
     ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="Only with this tag; repeated: with all of them.")
+    ] = None,
+    scheduled_before: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="ISO", help="Only due before this moment.")
+    ] = None,
+    scheduled_after: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="ISO", help="Only due after this moment.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            parser=json_text, metavar="JSON", help="Only with these data; 1 equals 1.0, in any order of keys."
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="At most so many.")] = 100,
     after: Annotated[int | None, typer.Option(max=MOST_ID, metavar="ID", help="Begin after this id.")] = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:
     """List jobs by id. With --json: one array, each job as in `jobs show --json`."""
-    for name in executor or ():
-        _check_text("--executor", name)
+    where = _where(
+        statuses=status, executors=executor, tags=tag, before=scheduled_before, after=scheduled_after, data=data
+    )
 
     async def find(backend: "Backend") -> "list[JobRecord]":
-        return list(await backend.query(_where(status, executor), limit=limit + 1, after=after))
+        return list(await backend.query(where, limit=limit + 1, after=after))
 
     found = use_store(url, find)
     shown = found[:limit]
@@ -58,7 +76,7 @@ def list_jobs(
 @jobs.command("show")
 def show_job(job_id: Id, *, url: Url = None, json: AsJson = False) -> None:
     """Show all of one job, with its data and its errors."""
-    record = use_store(url, lambda backend: _find(backend, job_id))
+    record = use_store(url, lambda backend: find_job(backend, job_id))
     if json:
         write_json(as_json(record))
     else:
@@ -74,10 +92,10 @@ def cancel_job(
     json: AsJson = False,
 ) -> None:
     """Cancel a job: at once while it waits; while it runs, its node is asked."""
-    _check_text("--reason", reason)
+    check_text("--reason", reason)
 
     async def cancel(backend: "Backend") -> JobStatus:
-        record = await _find(backend, job_id)
+        record = await find_job(backend, job_id)
         status = record.status if record.status.has_ended else await backend.cancel(job_id, reason)
         if record.status.has_ended or status not in (JobStatus.CANCELLED, JobStatus.EXECUTING):
             raise FailedError(f"job {job_id} ({record.executor}) has ended already: it is {status}")
@@ -102,25 +120,34 @@ def rerun_job(job_id: Id, *, url: Url = None, json: AsJson = False) -> None:
         write_line(f"job {job_id} is scheduled again")
 
 
-def _check_text(option: str, text: str) -> None:
-    from rexecutor.job import is_storable  # loads msgspec, which --help does not need
-
-    if not is_storable(text):  # argv holds bytes that are no UTF-8 as lone surrogates
-        raise MisusedError(f"{option} {text!r} is no text in UTF-8")
-
-
-def _where(statuses: list[JobStatus] | None, executors: list[str] | None) -> "Where":
-    from rexecutor.where import And, ExecutorIn, StatusIn  # not needed for --help
+def _where(  # the filters of `jobs list`, as they come from the command line
+    *,
+    statuses: list[JobStatus] | None,
+    executors: list[str] | None,
+    tags: list[str] | None,
+    before: datetime | None,
+    after: datetime | None,
+    data: str | None,
+) -> "Where":
+    from rexecutor.codec import canonical  # not needed for --help
+    from rexecutor.where import And, DataEquals, ExecutorIn, Scheduled, StatusIn, TaggedByAllOf
 
     parts: list[Where] = []
     if statuses:
         parts.append(StatusIn(frozenset(statuses)))
     if executors:
-        parts.append(ExecutorIn(frozenset(executors)))
+        parts.append(ExecutorIn(check_texts("--executor", executors)))
+    if tags:
+        parts.append(TaggedByAllOf(check_texts("--tag", tags)))
+    if before is not None or after is not None:
+        parts.append(Scheduled(after=after, before=before))
+    if data is not None:
+        parts.append(DataEquals(canonical(data)))
     return And(tuple(parts))
 
 
-async def _find(backend: "Backend", job_id: int) -> "JobRecord":
+async def find_job(backend: "Backend", job_id: int) -> "JobRecord":
+    """Answer the job, or raise a `JobNotFoundError`."""
     from rexecutor.where import IdIn  # not needed for --help
 
     found = await backend.query(IdIn(frozenset({job_id})), limit=1)

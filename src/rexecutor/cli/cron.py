@@ -1,0 +1,105 @@
+"""`rexecutor cron`: look at schedules."""
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from rexecutor.cli.failure import MisusedError
+from rexecutor.cli.output import write_json, write_table
+from rexecutor.cli.store import AsJson, Url, use_store
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from rexecutor.backend.base import Backend
+    from rexecutor.backend.exchange import StoredSchedule
+
+HEADINGS: Final = ("id", "executor", "expression", "timezone", "last_tick", "next_tick")
+PRUNER: Final = "(pruner)"
+"""In the table, in place of an executor; in parentheses, for an executor may have any name."""
+
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
+_SHOWN_OF_DIGEST: Final = 12
+
+cron = typer.Typer(name="cron", help="Look at schedules.")
+
+
+@cron.command("preview")
+def preview(
+    expression: Annotated[
+        str, typer.Argument(metavar="EXPRESSION", help="Five fields, six with seconds first, or @daily; in quotes.")
+    ],
+    *,
+    number: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="How many ticks.")] = 10,
+    timezone: Annotated[
+        str, typer.Option(metavar="ZONE", help="In whose local time it is meant, such as Europe/Berlin.")
+    ] = "UTC",
+    json: AsJson = False,
+) -> None:
+    """Show when a cron expression is due next, in local time and in UTC. Needs no store."""
+    from rexecutor.cron import Cron  # not needed for --help
+    from rexecutor.errors import ConfigurationError
+
+    try:
+        read = Cron(expression)
+    except ConfigurationError as error:
+        raise MisusedError(str(error)) from error
+    ticks = [(tick.isoformat(), _in_utc(tick)) for tick in read.preview(number, _zone(timezone))]
+    if json:
+        told = [{"local": local, "utc": utc} for local, utc in ticks]
+        write_json({"expression": read.text, "timezone": timezone, "ticks": told})
+    else:
+        write_table(("local", "utc"), ticks)
+
+
+@cron.command("list")
+def list_schedules(*, url: Url = None, json: AsJson = False) -> None:
+    """List the schedules that the store knows, by id: of executors, and of pruners. Ticks are in UTC.
+
+    One that no worker has any more stays known, with a next tick in the past.
+
+    With --json: one array, with whole ids; the executor of a pruner's is null.
+    """
+
+    async def find(backend: "Backend") -> "list[StoredSchedule]":
+        return list(await backend.schedules())
+
+    found = use_store(url, find)
+    if json:
+        write_json([_as_json(schedule) for schedule in found])
+    else:
+        write_table(HEADINGS, map(_row, found))
+
+
+def _zone(name: str) -> "ZoneInfo":
+    from zoneinfo import ZoneInfo  # not needed for --help
+
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise MisusedError(f"--timezone {name!r}: no such zone on this machine; UTC, Europe/Berlin …") from error
+
+
+def _as_json(schedule: "StoredSchedule") -> dict[str, Any]:
+    return {
+        "id": schedule.id,
+        "executor": schedule.executor,
+        "expression": schedule.expression,
+        "timezone": schedule.timezone,
+        "last_tick": schedule.last_tick,
+        "next_tick": schedule.next_tick,
+    }
+
+
+def _row(schedule: "StoredSchedule") -> tuple[str, ...]:
+    # A digest is told from others by its beginning; an id that somebody has chosen is shown whole.
+    shown = schedule.id[:_SHOWN_OF_DIGEST] if _DIGEST.fullmatch(schedule.id) else schedule.id
+    ticks = (schedule.last_tick, schedule.next_tick)
+    executor = PRUNER if schedule.executor is None else schedule.executor
+    return (shown, executor, schedule.expression, schedule.timezone, *("" if t is None else _in_utc(t) for t in ticks))
+
+
+def _in_utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,103 @@
+"""`rexecutor prune`: forget ended jobs."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from rexecutor.cli.failure import MisusedError
+from rexecutor.cli.output import write_json, write_line
+from rexecutor.cli.store import AsJson, Url, use_store
+from rexecutor.cli.values import check_texts, duration
+from rexecutor.status import ENDED, JobStatus
+
+if TYPE_CHECKING:
+    from rexecutor.backend.base import Backend
+    from rexecutor.prune_spec import PruneSpec
+
+BATCH: Final = 1_000
+"""How many jobs are deleted in one transaction, so that workers need not wait for long."""
+
+MOST_KEPT: Final = 2**63 - 1
+
+
+def prune(
+    *,
+    status: Annotated[
+        JobStatus,
+        typer.Option(metavar="STATUS", help=f"Those that ended so: {', '.join(s for s in JobStatus if s in ENDED)}."),
+    ],
+    older_than: Annotated[
+        timedelta | None,
+        typer.Option(parser=duration, metavar="AGE", help="Those that ended longer ago: 90s, 15m, 12h, 31d or 2w."),
+    ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=MOST_KEPT, help="All but the N that ended last, of each executor."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only of this executor; may be repeated.")
+    ] = None,
+    excepted: Annotated[
+        list[str] | None, typer.Option("--except", metavar="NAME", help="Not of this executor; may be repeated.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Delete none; say how many there are, by this machine's clock.")
+    ] = False,
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    """Delete ended jobs for good, 1,000 at a time: by age (--older-than) or by number (--keep)."""
+    spec = _spec(status, older_than, keep, only, excepted)
+    jobs = use_store(url, lambda backend: _count(backend, spec) if dry_run else _prune(backend, spec))
+    if json:
+        write_json({"prunable" if dry_run else "pruned": jobs})
+    else:
+        told = f"{jobs:,} {status} job{'' if jobs == 1 else 's'}"
+        write_line(f"would prune {told}" if dry_run else f"pruned {told}")
+
+
+def _spec(
+    status: JobStatus, age: timedelta | None, keep: int | None, only: list[str] | None, excepted: list[str] | None
+) -> "PruneSpec":
+    from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec  # not needed for --help
+
+    if not status.has_ended:
+        raise MisusedError(f"--status {status}: only ended jobs are pruned: complete, cancelled or discarded")
+    if only and excepted:
+        raise MisusedError("--only and --except are not possible together; give one of them, which may be repeated")
+    names = check_texts("--only", only) if only else check_texts("--except", excepted or ())
+    match age, keep:
+        case timedelta(), None:
+            return PruneSpec(status, OlderThan(age), names, not only)
+        case None, int():
+            return PruneSpec(status, BeyondNewest(keep), names, not only)
+        case _:
+            raise MisusedError("give one of the two: --older-than 31d, or --keep 200")
+
+
+async def _prune(backend: "Backend", spec: "PruneSpec") -> int:
+    deleted = batch = await backend.prune(spec, BATCH)
+    while batch == BATCH:
+        batch = await backend.prune(spec, BATCH)
+        deleted += batch
+    return deleted
+
+
+async def _count(backend: "Backend", spec: "PruneSpec") -> int:
+    """Answer how many jobs are to be deleted: of a number by what the store counts, of an age by looking at each."""
+    from rexecutor.prune_spec import BeyondNewest  # not needed for --help
+    from rexecutor.rules import prunable
+    from rexecutor.where import StatusIn
+
+    if isinstance(spec.what, BeyondNewest):
+        counts = [entry for entry in await backend.count() if entry.status is spec.status]
+        return sum(max(entry.jobs - spec.what.jobs, 0) for entry in counts if spec.concerns(entry.executor))
+    now = backend.clock.now()
+    ended = StatusIn(frozenset({spec.status}))
+    jobs = 0
+    page = await backend.query(ended, limit=BATCH)
+    while page:
+        jobs += len(prunable(spec, page, now))
+        page = await backend.query(ended, limit=BATCH, after=page[-1].id)
+    return jobs

@@ -1,0 +1,131 @@
+"""`rexecutor jobs update`: change a job that has not ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from rexecutor.cli.failure import FailedError, MisusedError
+from rexecutor.cli.jobs import Id, find_job
+from rexecutor.cli.output import as_json, write_json, write_line
+from rexecutor.cli.store import AsJson, Url, use_store
+from rexecutor.cli.values import json_text, moment
+from rexecutor.errors import InvalidJobError, StaleJobError
+from rexecutor.status import JobStatus
+
+if TYPE_CHECKING:
+    from rexecutor.backend.base import Backend
+    from rexecutor.builder import JobBuilder
+    from rexecutor.job import Job, JobRecord, Limits, NewJob
+
+MOST: Final = 32_767
+"""The most that a priority or a number of attempts may be: `MOST_PRIORITY` and `MOST_ATTEMPTS`."""
+
+
+def update_job(
+    job_id: Id,
+    *,
+    priority: Annotated[int | None, typer.Option(metavar="N", min=0, max=MOST, help="0 is the most urgent.")] = None,
+    max_attempts: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=MOST, help="How often it may start, in all.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TAG", help="In place of all its tags; may be repeated. An empty one takes them all away."
+        ),
+    ] = None,
+    schedule_at: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="ISO", help="When it is due; at once where that is past.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(parser=json_text, metavar="JSON", help="In place of its data; see above.")
+    ] = None,
+    metadata: Annotated[
+        str | None,
+        typer.Option(parser=json_text, metavar="JSON", help="In place of its metadata; null takes it away."),
+    ] = None,
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    """Change a job that has not ended; what is not given stays as it is. With --json: the whole job after that.
+
+    Data and metadata need only be JSON. The executor's type is not known here: data of another type fail the job.
+    """
+    change = _Change(priority, max_attempts, tag or None, schedule_at, data, metadata)
+    if change == _Change():
+        raise MisusedError(
+            "nothing to change: give --priority, --max-attempts, --tag, --schedule-at, --data, --metadata"
+        )
+
+    async def update(backend: "Backend") -> "JobRecord":
+        found = await find_job(backend, job_id)
+        if found.defect is not None:
+            raise FailedError(f"job {job_id} ({found.executor}) cannot be changed: {found.defect}")
+        try:
+            return await backend.update(job_id, change.made_to(found, backend.limits), version=found.version)
+        except StaleJobError as error:
+            raise FailedError(f"job {job_id} ({found.executor}) has changed meanwhile: run it again") from error
+
+    record = use_store(url, update)
+    if json:
+        write_json(as_json(record))
+    elif record.status is JobStatus.EXECUTING:
+        write_line(f"job {job_id} is updated; it is executing, and this attempt goes on with what it had")
+    else:
+        write_line(f"job {job_id} is updated")
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What was given; None stays as it is."""
+
+    priority: int | None = None
+    max_attempts: int | None = None
+    tags: list[str] | None = None
+    scheduled_at: datetime | None = None
+    data: str | None = None
+    metadata: str | None = None
+
+    def made_to(self, record: "JobRecord", limits: "Limits") -> "NewJob":
+        """Answer what the job becomes. What stays is passed on as it is stored."""
+        from msgspec.structs import replace  # not needed for --help
+
+        try:
+            new = self._described(record.executor).build(limits)
+        except InvalidJobError as error:
+            raise MisusedError(str(error)) from error
+        return replace(
+            new,
+            data=record.data if self.data is None else new.data,
+            metadata=record.metadata if self.metadata is None else new.metadata,
+            max_attempts=record.max_attempts if self.max_attempts is None else new.max_attempts,
+            priority=record.priority if self.priority is None else new.priority,
+            tags=record.tags if self.tags is None else new.tags,
+            scheduled_at=record.scheduled_at if self.scheduled_at is None else new.scheduled_at,
+        )
+
+    def _described(self, executor: str) -> "JobBuilder[Any, Any]":
+        import msgspec  # not needed for --help
+
+        from rexecutor.executor import Executor
+
+        class Untyped(Executor[Any, Any]):
+            """Stands for the executor, whose class is in the workers' code."""
+
+            name = executor
+
+            async def execute(self, job: "Job[Any, Any]") -> None:
+                raise NotImplementedError
+
+        builder = Untyped.builder().with_data(None if self.data is None else msgspec.json.decode(self.data))
+        if self.metadata is not None:
+            builder = builder.with_metadata(msgspec.json.decode(self.metadata))
+        if self.max_attempts is not None:
+            builder = builder.with_max_attempts(self.max_attempts)
+        if self.priority is not None:
+            builder = builder.with_priority(self.priority)
+        if self.scheduled_at is not None:
+            builder = builder.schedule_at(self.scheduled_at)
+        return builder.with_tags(*() if self.tags in (None, [""]) else self.tags)

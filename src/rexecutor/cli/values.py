@@ -1,0 +1,71 @@
+"""The values of options: read from what was typed, and checked."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import typer
+
+from rexecutor.cli.failure import MisusedError
+
+_DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LONGEST: Final = timedelta(days=365_000)
+
+
+def duration(text: str) -> timedelta:
+    """Read a duration such as `90s`, `15m`, `12h`, `31d` or `2w`; at most 1,000 years."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r}; a whole number and a unit expected: 90s, 15m, 12h, 31d or 2w")
+    read = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if read > _LONGEST:
+        raise typer.BadParameter(f"{text!r} is more than 1,000 years")
+    return read
+
+
+def moment(text: str) -> datetime:
+    """Read a moment in ISO 8601, which must say its offset from UTC; answer it in UTC."""
+    example = "2026-08-01T09:30:00Z or 2026-08-01T09:30:00+02:00"
+    try:
+        read = datetime.fromisoformat(text)
+        if read.utcoffset() is None:
+            raise typer.BadParameter(f"{text!r} says no offset from UTC, as {example} do")
+        return read.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{text!r}; a moment in ISO 8601 expected, such as {example}") from None
+
+
+def json_text(text: str) -> str:
+    """Check that every store takes it as JSON; answer it as stores write it, without needless spaces."""
+    import msgspec  # not needed for --help
+
+    from rexecutor.codec import Codec, canonical
+    from rexecutor.errors import EncodeError
+
+    try:
+        written = Codec[object](object, owner="JSON", what="the value").encode(msgspec.json.decode(text))
+    except EncodeError as error:
+        raise typer.BadParameter(str(error)) from error
+    except (ValueError, RecursionError) as error:  # msgspec's own, and UnicodeEncodeError
+        raise typer.BadParameter(f"""not JSON: {error}; a text needs its own quotes: '"bob"'""") from error
+    if canonical(written) != canonical(text):
+        raise typer.BadParameter("a number has more digits than are kept")
+    return written
+
+
+def check_texts(option: str, texts: Iterable[str]) -> frozenset[str]:
+    """Answer the texts, each once. Refuse one that no store takes."""
+    found = frozenset(texts)
+    for text in found:
+        check_text(option, text)
+    return found
+
+
+def check_text(option: str, text: str) -> None:
+    """Refuse a text that no store takes."""
+    from rexecutor.job import is_storable  # loads msgspec, which --help does not need
+
+    if not is_storable(text):  # argv holds bytes that are no UTF-8 as lone surrogates
+        raise MisusedError(f"{option} {text!r} is no text in UTF-8")

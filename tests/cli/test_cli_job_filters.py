@@ -1,0 +1,92 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rexecutor.job import NewJob
+from rexecutor.url import connect
+from tests.cli.command_line import Run
+
+
+@pytest.fixture
+def filed(url: str) -> str:
+    """The usual store, which the filters leave out, and three jobs of long ago: 8, 9 and 10."""
+
+    async def enqueue() -> None:
+        async with connect(url) as backend:
+            await backend.enqueue(
+                [
+                    _job('{"a":1,"b":[null,"ü"]}', ("x", "y"), 1),
+                    _job("2", ("y",), 2),
+                    _job('"2"', (), 3),
+                ]
+            )
+
+    asyncio.run(enqueue())
+    return url
+
+
+def _job(data: str, tags: tuple[str, ...], day: int) -> NewJob:
+    return NewJob("import", data, None, 1, 0, tags, datetime(2001, 1, day, 12, tzinfo=UTC), timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ids"),
+    [
+        (["--tag", "y"], [8, 9]),
+        (["--tag", "x", "--tag", "y"], [8]),
+        (["--tag", "x", "--tag", "a b"], []),
+        (["--tag", "a b", "--status", "scheduled"], [1]),
+        (["--scheduled-before", "2001-01-02T12:00:00Z"], [8]),
+        (["--scheduled-before", "2001-01-02T12:00:00.000001+00:00"], [8, 9]),
+        (["--scheduled-before", "2001-01-02T14:30+02:00"], [8, 9]),
+        (["--scheduled-before", "2002-01-01T00:00:00Z", "--scheduled-after", "2001-01-02T12:00:00Z"], [10]),
+        (["--scheduled-after", "2001-01-01T12:00Z", "--executor", "import"], [9, 10]),
+        (["--data", "2"], [9]),
+        (["--data", "2.0"], [9]),
+        (["--data", '"2"'], [10]),
+        (["--data", '{"b": [null, "\\u00fc"], "a": 1.0}'], [8]),
+        (["--data", "null"], []),
+        (["--data", "2", "--tag", "x"], []),
+    ],
+)
+def test_list_answers_the_jobs_that_the_filters_describe(
+    rexecutor: Run, filed: str, arguments: list[str], ids: list[int]
+) -> None:
+    answer = rexecutor("jobs", "list", "--json", "--url", filed, *arguments)
+
+    assert [job["id"] for job in answer.json] == ids
+
+
+@pytest.mark.parametrize("option", ["--scheduled-before", "--scheduled-after"])
+@pytest.mark.parametrize(
+    "moment", ["", "soon", "2001-01-01", "2001-01-01T12:00:00", "12:00Z", "0001-01-01T00:00+01:00"]
+)
+def test_what_is_no_moment_with_an_offset_is_a_misuse(rexecutor: Run, url: str, option: str, moment: str) -> None:
+    answer = rexecutor("jobs", "list", option, moment, "--url", url)
+
+    assert answer.status == 2
+    assert option in answer.error
+    assert "2026-08-01T09:30:00Z" in answer.err
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *("", "bob", "{", "[1,]", "NaN", "Infinity", "1e400", "'a'", '"\\u0000"', '"\\ud800"', '"\udcff"', "1 2"),
+        "0.12345678901234567890123",
+        "[" * 5_000 + "]" * 5_000,
+    ],
+)
+def test_what_no_store_takes_as_json_is_a_misuse(rexecutor: Run, url: str, data: str) -> None:
+    answer = rexecutor("jobs", "list", "--data", data, "--url", url)
+
+    assert answer.status == 2
+    assert "--data" in answer.error
+
+
+def test_a_tag_that_is_no_text_is_a_misuse(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "list", "--tag", "\udcff", "--url", url)
+
+    assert answer.status == 2
+    assert "--tag" in answer.error
