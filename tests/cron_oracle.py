@@ -1,8 +1,8 @@
 """A brute-force oracle for cron: what is due, minute by minute, around the changes of every zone's clock.
 
-Written from the rule, and on purpose from nothing else: it has a parser of its own, asks `zoneinfo` for each minute, and
-shares no code with `rexecutor.cron` or with cronsim. The full size is `python -m tests.cron_oracle`; it prints one line
-of JSON. `tests/test_cron_oracle.py` runs a shortened form.
+Written from the rule, and on purpose from nothing else: it has a parser of its own, asks `zoneinfo` for each minute,
+and shares no code with `rexecutor.cron` or with cronsim. The full size is `python -m tests.cron_oracle`; it prints one
+line of JSON, with the answers of plain cronsim beside ours. `tests/test_cron_oracle.py` runs a shortened form.
 
 Which changes: all of every zone that the machine knows. Two zones are looked at once where a change has the same
 offsets before and after and happens at the same local time, since then all that a schedule sees within the window (the
@@ -17,6 +17,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -128,7 +129,7 @@ def read(text: str) -> Fields:
 
 
 class Window:
-    """Every minute around a change, and what the clock shows at it; an hour of margin on both sides."""
+    """Every minute around a change, and what the clock shows at it, from a day earlier on."""
 
     def __init__(self, zone: ZoneInfo, start: datetime, end: datetime) -> None:
         self.start, self.end = start, end
@@ -214,6 +215,7 @@ FIVE = [
     "0 12 13 * fri", "30 2 */2 * sun", "0 0 1 * *", "30 23 31 * *", "0 2 8-14 3,11 0", "0 2 25-31 mar,oct *",
     "30 2 29 2 *", "0 0 1 1 *", "30 0 24-31 * 5", "0 0 * 4,10 *", "30 2 1-31 * *", "*/30 2-4 * * *", "1/29 2 * * *",
     "0 2/7 * * *", "30 23,0 * * *",
+    "*/30 0-4 * 3,4,9-11 0", "*/20 * 8-14 3,11 0", "* 2 * * 0L", "*/15 1-3 25-31 mar,oct *",
 ]  # fmt: skip
 SIX = [
     "0 30 2 * * *", "15 30 2 * * *", "0,30 30 2 * * *", "* 30 2 * * *", "59 59 1 * * *", "0 0 3 * * *", "1 0 3 * * *",
@@ -268,6 +270,7 @@ class Figures:
     cronsim_five_differ: int = 0
     cronsim_six_compared: int = 0
     cronsim_six_differ: int = 0
+    cronsim_never_ends: int = 0
     seconds: float = 0
 
 
@@ -287,12 +290,14 @@ def compare(figures: Figures, change: Change, texts: list[str], report: list[str
             ("between", cron.between(start, end, zone, 10**6), expected),
             ("latest", cron.latest(start, end, zone), expected[-1] if expected else None),
         ]
-        for moment in awkward:
+        for moment in (one for one in awkward if start <= one < end):
             at = bisect_right(expected, moment)
             if at < len(expected):
                 answers.append((f"after {moment}", cron.after(moment, zone), expected[at]))
             if at:
                 answers.append((f"latest up to {moment}", cron.latest(start, moment, zone), expected[at - 1]))
+        if (first := _first_from_afar(cron, start, zone)) is not None:
+            answers.append(("from afar", first if first <= end else None, expected[0] if expected else None))
         figures.ticks += len(expected)
         figures.comparisons += len(answers)
         for what, ours, right in answers:
@@ -303,19 +308,46 @@ def compare(figures: Figures, change: Change, texts: list[str], report: list[str
             _compare_plain(figures, text, zone, start, end, expected)
 
 
+def _first_from_afar(cron: Cron, start: datetime, zone: ZoneInfo) -> datetime | None:
+    """Answer the first tick after the start, come to from weeks before; None where too many are on the way."""
+    tick = start - timedelta(days=40)
+    for _ in range(12):
+        following = cron.after(tick, zone)
+        assert following is not None
+        tick = following
+        if tick > start:
+            return tick
+    return None
+
+
 @cache
 def _cron(text: str) -> Cron:
     return Cron(text)
+
+
+class _PlainCron(CronSim):
+    """Plain cronsim, which looks for ever for some schedules: `45 */3 * * *` in Pacific/Chatham in April 2027."""
+
+    steps = 0
+
+    def tick(self, seconds: int = 1) -> None:
+        self.steps += 1
+        if self.steps > 50_000:
+            raise TimeoutError
+        super().tick(seconds)
 
 
 def _compare_plain(
     figures: Figures, text: str, zone: ZoneInfo, start: datetime, end: datetime, expected: list[datetime]
 ) -> None:
     plain: list[datetime] = []
-    for tick in CronSim(text, start.astimezone(zone)):
-        if tick.astimezone(UTC) > end or len(plain) > len(expected):
-            break
-        plain.append(tick.astimezone(UTC))
+    try:
+        for tick in _PlainCron(text, start.astimezone(zone)):
+            if tick.astimezone(UTC) > end or len(plain) > len(expected):
+                break
+            plain.append(tick.astimezone(UTC))
+    except TimeoutError:
+        figures.cronsim_never_ends += 1
     if len(text.split()) == 5:
         figures.cronsim_five_compared += 1
         figures.cronsim_five_differ += plain != expected
@@ -324,17 +356,37 @@ def _compare_plain(
         figures.cronsim_six_differ += plain != expected
 
 
+def _compared(turn: tuple[Change, list[str]]) -> tuple[Figures, list[str]]:
+    figures, report = Figures(), list[str]()
+    compare(figures, *turn, report)
+    return figures, report
+
+
+def _sum(one: Figures, other: Figures) -> Figures:
+    more = asdict(other)
+    return Figures(**{name: value + more[name] for name, value in asdict(one).items()})
+
+
 def run(
-    zones: Iterable[str], years: tuple[int, int], texts: list[str], *, each: int | None = None
+    zones: Iterable[str], years: tuple[int, int], texts: list[str], *, each: int | None = None, processes: int = 1
 ) -> tuple[Figures, list[str]]:
     """Run all expressions at all changes; with `each`, that many at each change, taking turns."""
     begun = time.perf_counter()
     names, report = sorted(zones), list[str]()
     total, distinct = changes_of_all_zones(names, *years)
     figures = Figures(zones=len(names), transitions=total, distinct_transitions=len(distinct), expressions=len(texts))
-    for number, change in enumerate(distinct):
-        turn = texts if each is None else [texts[(number * each + k) % len(texts)] for k in range(each)]
-        compare(figures, change, turn, report)
+    turns = [
+        (change, texts if each is None else [texts[(number * each + k) % len(texts)] for k in range(each)])
+        for number, change in enumerate(distinct)
+    ]
+    if processes == 1:
+        for change, turn in turns:
+            compare(figures, change, turn, report)
+    else:
+        with ProcessPoolExecutor(processes) as pool:
+            for part, lines in pool.map(_compared, turns):
+                figures = _sum(figures, part)
+                report += lines
     figures.seconds = round(time.perf_counter() - begun, 1)
     return figures, report
 
@@ -347,6 +399,7 @@ def main() -> int:
     parser.add_argument("--last-year", type=int, default=2030)
     parser.add_argument("--zones", nargs="*", help="only these (default: all that the machine knows)")
     parser.add_argument("--each", type=int, help="so many expressions at each change, taking turns (default: all)")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     figures, report = run(
@@ -354,6 +407,7 @@ def main() -> int:
         (options.first_year, options.last_year),
         expressions(options.expressions, options.seed),
         each=options.each,
+        processes=options.processes,
     )
     for line in report[:20]:
         sys.stderr.write(line + "\n")

@@ -17,38 +17,18 @@ An instant is one tick, so all the times that one gap skips are one, whatever th
 """
 
 import calendar
-import re
 from bisect import bisect_left
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from itertools import groupby
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
+from cronsim import CronSim
 
 from rexecutor.clock import SystemClock
+from rexecutor.cron_text import fields_of, normal_form, read, wrong
 from rexecutor.errors import ConfigurationError
 
-_ALIASES: Final = {
-    **dict.fromkeys(("@YEARLY", "@ANNUALLY"), "0 0 1 1 *"),
-    **dict.fromkeys(("@DAILY", "@MIDNIGHT"), "0 0 * * *"),
-    "@MONTHLY": "0 0 1 * *",
-    "@WEEKLY": "0 0 * * 0",
-    "@HOURLY": "0 * * * *",
-}
-_FIELDS: Final = {  # by the names that cronsim's messages have
-    "second": (0, 59, ""),
-    "minute": (0, 59, ""),
-    "hour": (0, 23, ""),
-    "day-of-month": (1, 31, " (a day which these months have), L or LW"),
-    "month": (1, 12, " or JAN to DEC"),
-    "day-of-week": (0, 7, " (0 and 7 are Sunday) or SUN to SAT, 5L or 5#2"),
-}
-_EXPECTED: Final = "five fields (minute hour day month weekday) expected, or six with seconds first"
-_LONGEST_TEXT: Final = 1_000
-_SHOWN: Final = 80
 _MOST_PREVIEWED: Final = 10_000
 
 _DAY: Final = 86_400
@@ -78,8 +58,8 @@ class Cron:
     _elapsed: bool = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        fields = _fields_of(self.text)
-        parsed = _read(self.text, fields)
+        fields = fields_of(self.text)
+        parsed = read(self.text, fields)
         minutes = sorted(hour * 60 + minute for hour in parsed.hours for minute in parsed.minutes)
         object.__setattr__(self, "_parsed", parsed)
         object.__setattr__(self, "_minutes", tuple(minutes))
@@ -87,8 +67,8 @@ class Cron:
         object.__setattr__(self, "_elapsed", fields[1][0] == "*" or fields[2][0] == "*")
         # All fourteen calendars that a year can have are among these 28 years.
         if self._next_day(date(2000, 1, 1).toordinal(), date(2027, 12, 31).toordinal()) is None:
-            raise _wrong(self.text, "there is no such day in any year; change the day, the month or the weekday")
-        object.__setattr__(self, "text", _normal_form(fields, parsed))
+            raise wrong(self.text, "there is no such day in any year; change the day, the month or the weekday")
+        object.__setattr__(self, "text", normal_form(fields, parsed))
 
     def __repr__(self) -> str:
         return f"Cron({self.text!r})"
@@ -207,77 +187,6 @@ def zone_name(timezone: tzinfo) -> str:
     if isinstance(zone, type(UTC)):
         return str(type(UTC)(zone.utcoffset(None)))  # not its tzname, which may be any word
     raise ConfigurationError(f'zone_name: {zone!r} has no stable name; write ZoneInfo("Europe/Berlin") or the like')
-
-
-def _wrong(text: str, why: str) -> ConfigurationError:
-    shown = repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r} …"
-    return ConfigurationError(f"Cron: {shown}: {why}")
-
-
-def _fields_of(text: object) -> list[str]:
-    """Answer the six fields, seconds first, in upper case."""
-    if not isinstance(text, str):
-        raise ConfigurationError(f'Cron: {type(text).__name__} given, a str such as "0 30 2 * * *" expected')
-    if len(text) > _LONGEST_TEXT:
-        raise _wrong(text, f"{len(text)} characters, at most {_LONGEST_TEXT} expected")
-    folded = text.strip().upper()
-    fields = _ALIASES.get(folded, folded).split()
-    if folded == "@REBOOT":
-        raise _wrong(text, "a start is no time; enqueue the job where the program starts")
-    if fields and fields[0].startswith("@"):
-        raise _wrong(text, f"no such alias; {', '.join(_ALIASES).lower()} or {_EXPECTED}")
-    if len(fields) == len(_FIELDS) + 1:
-        raise _wrong(text, f"seven fields: there is no year field, leave it out; {_EXPECTED}")
-    if len(fields) not in {len(_FIELDS), len(_FIELDS) - 1}:
-        raise _wrong(text, f"{len(fields)} fields; {_EXPECTED}")
-    return ["0"] * (len(_FIELDS) - len(fields)) + fields
-
-
-def _read(text: str, fields: list[str]) -> CronSim:
-    for value, (name, (_, high, _)) in zip(fields, _FIELDS.items(), strict=True):
-        if any(int(step) > high for step in re.findall("/([0-9]+)", value)):  # cronsim would run */90 each hour
-            raise _wrong(text, f"{name} {value!r}: a step of at most {high} expected")
-    try:
-        return CronSim(" ".join(fields), _EPOCH)
-    except CronSimError as error:
-        name = str(error).removeprefix("Bad ")
-        low, high, more = _FIELDS[name]
-        value = fields[list(_FIELDS).index(name)]
-        raise _wrong(text, f"{name} {value!r}; {low} to {high}{more} expected, with * , - / as in cron") from error
-
-
-def _normal_form(fields: list[str], parsed: CronSim) -> str:
-    star = [value.startswith("*") for value in fields]
-    days = {day for day in parsed.days if day > 0}
-    words = [word for word, day in (("L", CronSim.LAST), ("LW", CronSim.LAST_WEEKDAY)) if day in parsed.days]
-    weekdays = {item % 7 for item in parsed.weekdays if isinstance(item, int)}
-    special = sorted({(item[0] % 7, item[1]) for item in parsed.weekdays if not isinstance(item, int)})
-    parts = (
-        _written(parsed.seconds, 0, 59),
-        _written(parsed.minutes, 0, 59, star=star[1]),
-        _written(parsed.hours, 0, 23, star=star[2]),
-        _written(days, 1, 31, words, star=star[3]),
-        _written(parsed.months, 1, 12),
-        _written(weekdays, 0, 6, [f"{d}L" if n == CronSim.LAST else f"{d}#{n}" for d, n in special], star=star[5]),
-    )
-    return " ".join(parts)
-
-
-def _written(numbers: set[int], low: int, high: int, more: Iterable[str] = (), *, star: bool | None = None) -> str:
-    """Answer a field's normal form: a leading `*` as it was given, or, where it means nothing more, to be brief."""
-    for step in range(1, high + 2):  # the smallest is the same however the field was written
-        stepped = set(range(low, high + 1, step))
-        if stepped <= numbers:
-            break
-    else:
-        step, stepped = 0, set[int]()
-    if star is None:
-        star = numbers == stepped and low + 2 * step <= high
-    terms = ["*" if step == 1 else f"*/{step}"] if star else []
-    for _, group in groupby(enumerate(sorted(numbers - stepped if star else numbers)), lambda pair: pair[1] - pair[0]):
-        run = [number for _, number in group]
-        terms.extend([f"{run[0]}-{run[-1]}"] if run[2:] else map(str, run))
-    return ",".join([*terms, *more])
 
 
 def _offset(instant: int, zone: tzinfo) -> int:
