@@ -1,5 +1,6 @@
 """What of the test tools is not used by other tests: how they load, and how the suite fails."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from rexecutor.testing.suite.store import HOUR, Store, expect
 NEEDS_NOTHING = """
 import sys
 sys.modules["pytest"] = sys.modules["hypothesis"] = None
-from rexecutor.testing import BackendSuite, FakeClock
+from rexecutor.testing import BackendSuite, Drained, FakeClock, assert_enqueued, drain, perform, refute_enqueued
 """
 
 
@@ -44,7 +45,7 @@ def run(name: str, folder: Path) -> None:
     getattr(Suite(), name)(folder)
 
 
-def test_the_suite_and_the_clock_need_neither_pytest_nor_hypothesis() -> None:
+def test_all_but_the_model_need_neither_pytest_nor_hypothesis() -> None:
     subprocess.run([sys.executable, "-c", NEEDS_NOTHING], check=True)
 
 
@@ -57,6 +58,22 @@ def test_no_case_of_the_suite_hides_another() -> None:
     names = [name for topic in BackendSuite.__bases__ for name in vars(topic) if name.startswith("test")]
 
     assert len(names) == len(set(names))
+
+
+def test_what_is_listed_is_sorted_and_is_what_type_checkers_see() -> None:
+    tree = ast.parse(Path(rexecutor.testing.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+
+    assert rexecutor.testing.__all__ == sorted(rexecutor.testing.__all__)
+    assert {alias.name: node.module for node in imports for alias in node.names} == rexecutor.testing._HOMES
+    assert sorted(rexecutor.testing._HOMES) == rexecutor.testing.__all__
+
+
+def test_a_helper_is_the_same_whichever_module_is_imported_first() -> None:
+    code = "import rexecutor.testing.draining, rexecutor.testing as t; assert callable(t.drain), callable(t.perform)"
+
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_unknown_name_is_an_error() -> None:

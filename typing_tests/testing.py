@@ -1,12 +1,21 @@
-"""The suite as a writer of a backend sees it. Checked by basedpyright, never run."""
+"""The test tools as those see them who test an application or a backend. Checked by basedpyright, never run."""
 
 import unittest
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
-from rexecutor import InMemoryBackend
-from rexecutor.testing import BackendSuite, FakeClock, model_of
+from rexecutor import ExecutionResult, Executor, InMemoryBackend, Job
+from rexecutor.testing import (
+    BackendSuite,
+    Drained,
+    FakeClock,
+    assert_enqueued,
+    drain,
+    model_of,
+    perform,
+    refute_enqueued,
+)
 
 
 class TestMyBackend(BackendSuite):
@@ -20,3 +29,62 @@ TestMyModel = model_of(TestMyBackend)
 assert_type(TestMyModel, type[unittest.TestCase])
 assert_type(FakeClock().now(), datetime)
 assert_type(FakeClock().advance(timedelta(seconds=1)), None)
+
+
+class EmailJob(Executor[str]):
+    name = "email_job"
+
+    async def execute(self, job: Job[str]) -> None: ...
+
+
+class Report(Executor[list[int] | None, dict[str, str]]):
+    name = "report"
+
+    async def execute(self, job: Job[list[int] | None, dict[str, str]]) -> None: ...
+
+
+class Nightly(Executor[None]):
+    name = "nightly"
+
+    async def execute(self, job: Job[None]) -> None: ...
+
+
+async def the_answers_of_the_helpers_have_types(clock: FakeClock) -> None:
+    now = clock.now()
+    assert_type(await assert_enqueued(1, for_executor=EmailJob), list[Job[str, None]])
+    assert_type(await assert_enqueued(for_executor=EmailJob(), with_data="bob"), list[Job[str, None]])
+    assert_type(await assert_enqueued(with_data="bob", for_executor=EmailJob), list[Job[str, None]])
+    assert_type(
+        await assert_enqueued(for_executor=Report, with_data=[1], with_metadata={"a": "b"}, tagged_with={"a"}),
+        list[Job[list[int] | None, dict[str, str]]],
+    )
+    await assert_enqueued(for_executor=Report, with_data=None, with_metadata=None)
+    await assert_enqueued(for_executor=EmailJob, with_metadata=None, scheduled_at=now, backend=InMemoryBackend())
+    assert_type(await assert_enqueued(2, with_data=42), list[Job[Any, Any]])
+    assert_type(await refute_enqueued(for_executor=EmailJob, with_data="bob", scheduled_after=now), None)
+    assert_type(await refute_enqueued(tagged_with=("a", "b")), None)
+
+    await assert_enqueued(for_executor=EmailJob, with_data=42)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await assert_enqueued(for_executor=Report, with_metadata=["a"])  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await assert_enqueued(for_executor=int)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await refute_enqueued(for_executor=EmailJob, with_data=b"bob")  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await assert_enqueued(for_executor=EmailJob, scheduled_at=5)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+async def a_run_takes_the_data_of_its_executor(clock: FakeClock) -> None:
+    assert_type(await perform(EmailJob, "bob"), ExecutionResult)
+    assert_type(await perform(EmailJob(), "bob", attempt=2, tags=["a"], clock=clock), ExecutionResult)
+    assert_type(await perform(Report, [1], metadata={"a": "b"}), ExecutionResult)
+    assert_type(await perform(Nightly), ExecutionResult)
+    await perform(Report, None)
+
+    await perform(EmailJob)  # pyright: ignore[reportArgumentType]
+    await perform(EmailJob, 42)  # pyright: ignore[reportArgumentType]
+    await perform(Report, [1], metadata="a")  # pyright: ignore[reportArgumentType]
+
+
+async def a_drain_takes_any_executors(clock: FakeClock) -> None:
+    drained = await drain(EmailJob, Report(), Nightly, until=clock.now() + timedelta(hours=1))
+    assert_type(drained, Drained)
+    assert_type(drained.complete, int)
+    assert_type(drained.runs, int)

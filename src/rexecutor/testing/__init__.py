@@ -1,7 +1,8 @@
 """What applications and backends are tested with.
 
-`FakeClock` stands still until it is moved; `BackendSuite` and `BackendModel` prove a backend. Importing this module
-needs neither pytest nor Hypothesis: each name is loaded when it is asked for.
+For an application: `assert_enqueued` and `refute_enqueued` say what is in a store, `perform` runs one executor,
+`drain` runs what is due, and `FakeClock` stands still until it is moved. `BackendSuite` and `model_of` prove a
+backend. Importing this module needs neither pytest nor Hypothesis: each name is loaded when it is asked for.
 """
 
 from importlib import import_module
@@ -9,16 +10,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rexecutor.testing.clock import FakeClock
+    from rexecutor.testing.draining import Drained, drain
+    from rexecutor.testing.enqueued import assert_enqueued, refute_enqueued
+    from rexecutor.testing.performing import perform
     from rexecutor.testing.suite import BackendSuite
     from rexecutor.testing.suite.model import BackendModel, model_of
 
-__all__ = ["BackendModel", "BackendSuite", "FakeClock", "model_of"]
+__all__ = [
+    "BackendModel",
+    "BackendSuite",
+    "Drained",
+    "FakeClock",
+    "assert_enqueued",
+    "drain",
+    "model_of",
+    "perform",
+    "refute_enqueued",
+]
 
 _HOMES = {
     "BackendModel": "rexecutor.testing.suite.model",
     "BackendSuite": "rexecutor.testing.suite",
+    "Drained": "rexecutor.testing.draining",
     "FakeClock": "rexecutor.testing.clock",
+    "assert_enqueued": "rexecutor.testing.enqueued",
+    "drain": "rexecutor.testing.draining",
     "model_of": "rexecutor.testing.suite.model",
+    "perform": "rexecutor.testing.performing",
+    "refute_enqueued": "rexecutor.testing.enqueued",
 }
 
 

@@ -1,8 +1,10 @@
 """The whole suite."""
 
 from rexecutor.testing.suite.cancel_and_rerun import CancelAndRerunCases
+from rexecutor.testing.suite.catch_up import CatchUpCases
 from rexecutor.testing.suite.claim import ClaimCases
 from rexecutor.testing.suite.claim_order import ClaimOrderCases
+from rexecutor.testing.suite.duties import DutyCases
 from rexecutor.testing.suite.enqueue import EnqueueCases
 from rexecutor.testing.suite.fence import FenceCases
 from rexecutor.testing.suite.give_back import GiveBackCases
@@ -10,10 +12,17 @@ from rexecutor.testing.suite.hints import HintCases
 from rexecutor.testing.suite.hostile import HostileInputCases
 from rexecutor.testing.suite.lease import LeaseCases
 from rexecutor.testing.suite.lifecycle import LifecycleCases
+from rexecutor.testing.suite.prune import PruneCases
 from rexecutor.testing.suite.query import QueryCases
+from rexecutor.testing.suite.replace import ReplaceCases
 from rexecutor.testing.suite.rescue import RescueCases
+from rexecutor.testing.suite.schedules import ScheduleCases
 from rexecutor.testing.suite.settle import SettleCases
 from rexecutor.testing.suite.shared_store import SharedStoreCases
+from rexecutor.testing.suite.unique import UniqueCases
+from rexecutor.testing.suite.unique_batch import UniqueBatchCases
+from rexecutor.testing.suite.update import UpdateCases
+from rexecutor.testing.suite.where import WhereCases
 
 
 class BackendSuite(
@@ -28,6 +37,15 @@ class BackendSuite(
     GiveBackCases,
     CancelAndRerunCases,
     QueryCases,
+    WhereCases,
+    UniqueCases,
+    UniqueBatchCases,
+    ReplaceCases,
+    UpdateCases,
+    ScheduleCases,
+    CatchUpCases,
+    PruneCases,
+    DutyCases,
     HintCases,
     HostileInputCases,
     SharedStoreCases,

@@ -1,17 +1,38 @@
 """What the model is made of: Hypothesis strategies for jobs, demands, outcomes and expressions."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Final
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rexecutor.backend.exchange import Demand
-from rexecutor.job import ErrorKind, JobError
+from rexecutor.codec import canonical
+from rexecutor.cron import Cron
+from rexecutor.job import ErrorKind, JobError, NewJob
 from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Snooze
+from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.schedule import CatchUp, Schedule
 from rexecutor.status import JobStatus
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import new_job
-from rexecutor.where import And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
+from rexecutor.uniqueness import Field, Replace, UniquenessCriteria
+from rexecutor.where import (
+    And,
+    DataEquals,
+    Everything,
+    ExecutorIn,
+    IdIn,
+    KeyIs,
+    MetadataEquals,
+    Not,
+    Or,
+    Scheduled,
+    StatusIn,
+    TaggedByAllOf,
+    TaggedByOneOf,
+    Where,
+)
 
 _EXECUTORS: Final = ("alpha", "beta", "gamma")
 _NODES: Final = ("node-1", "node-2", "node-3")
@@ -38,19 +59,50 @@ picks = st.integers(0, 30)
 fences = st.sampled_from([0, 0, 0, -1, 1, 2**40])
 """What is added to a job's claims: 0 is ours, -1 stale, the rest forged."""
 
+tags = st.lists(st.sampled_from(["a", "b", "a'b", "100 %", "_"]) | texts.filter(bool), max_size=3, unique=True)
+_DATA: Final = ("null", '"text"', '{"n": [1, 2.50]}', '{"n":[1.0,25e-1]}', '"\\u00e9 \' \\""')
+_METADATA: Final = (None, None, "null", '{"by": "me"}')
+
 new_jobs = st.builds(
     new_job,
     executors,
-    data=st.sampled_from(["null", '"text"', '{"n": [1, 2.50]}', '"\\u00e9 \' \\""']),
-    metadata=st.sampled_from([None, None, "null", '{"by": "me"}']),
+    data=st.sampled_from(_DATA),
+    metadata=st.sampled_from(_METADATA),
     max_attempts=st.sampled_from([1, 1, 2, 3, 32_767]),
     priority=st.sampled_from([0, 0, 1, 2, 32_767]),
-    tags=st.lists(texts.filter(bool), max_size=3, unique=True).map(tuple),
+    tags=tags.map(tuple),
     scheduled_at=st.none() | st.none() | spans.map(lambda span: START + span),
     delay=st.sampled_from(_SPANS[:1] * 6 + _SPANS[1:]),
 )
 
 batches = st.lists(new_jobs, min_size=1, max_size=8) | st.just([])
+_KEYS: Final = tuple(UniquenessCriteria.by_key(key).key or "" for key in ("a", "b", 1))
+_FIELDS: Final[tuple[Field, ...]] = ("priority", "data", "metadata", "scheduled_at", "max_attempts")
+_STATUSES: Final = st.frozensets(st.sampled_from(JobStatus), min_size=1)
+
+replacements = st.builds(
+    Replace, st.frozensets(st.sampled_from(_FIELDS), min_size=1), _STATUSES | st.just(frozenset(JobStatus))
+)
+criteria = st.builds(
+    UniquenessCriteria,
+    is_by_executor=st.booleans(),
+    key=st.none() | st.sampled_from(_KEYS),
+    window=st.none() | st.none() | spans,
+    chosen_statuses=st.none() | st.none() | _STATUSES,
+    replacement=st.none() | replacements,
+)
+
+
+def _with_criteria(job: NewJob, unique: UniquenessCriteria | None) -> NewJob:
+    return replace(job, unique=unique)
+
+
+unique_batches = st.lists(
+    st.builds(_with_criteria, new_jobs, st.none() | criteria | criteria),
+    min_size=1,
+    max_size=5,
+)
+
 demands = st.builds(
     Demand,
     st.dictionaries(st.sampled_from((*_EXECUTORS, "nobody")), st.integers(1, 6), min_size=2),
@@ -79,11 +131,35 @@ outcomes = (
 parts = st.lists(st.tuples(picks, fences, outcomes), max_size=6)
 """Settlements: which job, what is added to its claims, and how it ended."""
 
+_SCHEDULES: Final = (
+    Schedule("a", Cron("*/10 * * * * *"), UTC, new_job("alpha"), CatchUp.ALL),
+    Schedule("b", Cron("5,7 * * * * *"), UTC, new_job("beta", priority=1), CatchUp.LATEST, timedelta(seconds=5)),
+    Schedule("c", Cron("0 * * * * *"), UTC, new_job("gamma", tags=("a",)), CatchUp.SKIP, timedelta(minutes=5)),
+    Schedule("d", Cron("* * * * * *"), UTC, None, CatchUp.ALL, timedelta(seconds=3)),
+    Schedule("e", Cron("0 0 * * * *"), UTC, new_job("alpha"), CatchUp.LATEST),
+)
+schedules = st.lists(st.sampled_from(_SCHEDULES), max_size=5, unique_by=lambda schedule: schedule.id)
+
+prune_specs = st.builds(
+    PruneSpec,
+    st.sampled_from(JobStatus),
+    st.builds(OlderThan, spans) | st.builds(BeyondNewest, st.integers(0, 3)),
+    st.frozensets(executors, max_size=2),
+    is_except=mostly,
+)
+
+_moments = spans | spans.map(lambda span: START + span)
 _leaves: st.SearchStrategy[Where] = (
     st.builds(Everything)
     | st.builds(IdIn, st.frozensets(st.integers(-1, 40), max_size=5))
     | st.builds(StatusIn, st.frozensets(st.sampled_from(JobStatus), max_size=3))
     | st.builds(ExecutorIn, st.frozensets(executors, max_size=2))
+    | st.builds(KeyIs, st.sampled_from(_KEYS))
+    | st.builds(DataEquals, st.sampled_from(_DATA).map(canonical))
+    | st.builds(MetadataEquals, st.sampled_from(_METADATA[1:]).map(lambda text: canonical(text or "null")))
+    | st.builds(TaggedByOneOf, tags.map(frozenset))
+    | st.builds(TaggedByAllOf, tags.map(frozenset))
+    | st.builds(Scheduled, after=st.none() | _moments, before=st.none() | _moments, ends_count=st.booleans())
 )
 
 

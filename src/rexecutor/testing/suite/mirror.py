@@ -1,13 +1,16 @@
 """The model's own store: a dict of records that `rules` alone change, and what must hold of it."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
 from rexecutor import rules
-from rexecutor.job import JobId, JobRecord, Limits, NodeId
+from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import Change, Lost, Outcome, Rerun
+from rexecutor.schedule import Schedule, StoredSchedule
 from rexecutor.status import JobStatus
 from rexecutor.testing.clock import FakeClock
+from rexecutor.where import Where
 
 
 class Mirror:
@@ -17,11 +20,81 @@ class Mirror:
         """Begin with no jobs and no nodes."""
         self.records: Final[dict[JobId, JobRecord]] = {}
         self.leases: Final[dict[NodeId, datetime]] = {}
+        self.schedules: Final[dict[str, StoredSchedule]] = {}
+        self.duties: Final[dict[str, NodeId]] = {}
+        self.unique_jobs: Final[list[NewJob]] = []
+        self.pruned: Final[list[JobId]] = []
+        self.last_id: JobId = 0
         self._clock = clock
         self._limits = limits
         self._started: set[tuple[JobId, int]] = set()
         self._ended: set[tuple[JobId, int]] = set()
+        self._ticks: set[tuple[str, datetime]] = set()
+        self._curtailed: set[JobId] = set()
         self._latest = clock.now()
+
+    def enqueue(self, new: NewJob, job_id: JobId) -> Enqueued:
+        """Keep what becomes of a new job; answer that, with the given id where it is added."""
+        now = self._clock.now()
+        if new.unique is not None:
+            self.unique_jobs.append(new)
+            where = rules.conflicting(new, new.unique, now)
+            found = rules.existing(new.unique, self.matching(where))
+            if found is not None:
+                changed = rules.replaced(found, new, new.unique, now)
+                self.rewrite(found, changed)
+                return Enqueued(found.id, "existing" if changed == found else "replaced")
+        assert job_id > self.last_id, "ids grow, and are never used twice"
+        self.last_id = job_id
+        self.records[job_id] = rules.inserted(new, job_id, now)
+        if new.unique is not None and JobStatus.SCHEDULED in new.unique.statuses:
+            where = rules.conflicting(new, new.unique, now)
+            assert [record.id for record in self.matching(where)] == [job_id], "two jobs of one kind (I7)"
+        return Enqueued(job_id, "inserted")
+
+    def matching(self, where: Where) -> list[JobRecord]:
+        """Answer the jobs that the expression describes."""
+        return [record for record in self.records.values() if rules.matches(where, record, self._clock.now())]
+
+    def rewrite(self, record: JobRecord, changed: JobRecord) -> JobRecord:
+        """Keep and answer a record whose fields were changed, which ends nothing and brings nothing back."""
+        assert (changed.status, changed.ended_at, changed.claims) == (record.status, record.ended_at, record.claims)
+        assert changed == record or changed.version == record.version + 1
+        if changed.max_attempts < record.max_attempts:
+            self._curtailed.add(record.id)
+        self.records[record.id] = changed
+        return changed
+
+    def forget(self, records: Collection[JobRecord]) -> None:
+        """Keep nothing of jobs that were pruned."""
+        for record in records:
+            assert record.status.has_ended
+            del self.records[record.id]
+            self.pruned.append(record.id)
+
+    def tick(
+        self, schedules: Collection[Schedule], up_since: datetime | None
+    ) -> tuple[list[tuple[str, datetime]], datetime | None, list[NewJob]]:
+        """Answer which ticks are taken (each once), when the next is, and the jobs."""
+        taken: list[tuple[str, datetime]] = []
+        to_come: list[datetime] = []
+        jobs: list[NewJob] = []
+        for schedule in schedules:
+            known = self.schedules.get(schedule.id)
+            ticks, self.schedules[schedule.id] = rules.looked_at(schedule, known, self._clock.now(), up_since)
+            taken += [(schedule.id, tick) for tick in ticks.due]
+            to_come += [ticks.next] if ticks.next else []
+            jobs += ticks.jobs(schedule)
+        assert self._ticks.isdisjoint(taken), "a tick is taken a second time"
+        self._ticks.update(taken)
+        return taken, min(to_come, default=None), jobs
+
+    def hold(self, duty: str, node_id: NodeId) -> bool:
+        """Note that a node asks for a duty; answer whether it has it."""
+        if self.lives(self.duties.get(duty)) and self.duties[duty] != node_id:
+            return False
+        self.duties[duty] = node_id
+        return True
 
     def change(self, record: JobRecord, change: Change) -> JobRecord:
         """Keep and answer the record after the change; an ended one changes only by a rerun (I4)."""
@@ -83,7 +156,8 @@ class Mirror:
             assert (record.completed_at is not None) == (status is JobStatus.COMPLETE)
             assert (record.cancelled_at is not None) == (status is JobStatus.CANCELLED)
             assert (record.discarded_at is not None) == (status is JobStatus.DISCARDED)
-            assert 0 <= record.attempt <= min(record.claims, record.max_attempts)
+            assert 0 <= record.attempt <= record.claims
+            assert record.attempt <= record.max_attempts or record.id in self._curtailed
             assert len(record.errors) <= self._limits.errors
 
     def note_time(self) -> None:

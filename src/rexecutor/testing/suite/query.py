@@ -6,7 +6,7 @@ from rexecutor.outcome import Complete, Snooze
 from rexecutor.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, Store, cancelled, failed, new_job
-from rexecutor.where import And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
+from rexecutor.where import MOST_LEVELS, MOST_PARTS, And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
 
 _A = ExecutorIn(frozenset({ALPHA}))
 _B = ExecutorIn(frozenset({BETA}))
@@ -115,19 +115,39 @@ class QueryCases(Cases):
 
         assert await store.ids(IdIn(frozenset(range(ids[3], ids[3] + 50_000)))) == ids[3:]
 
-    async def test_a_wide_expression_is_answered(self, store: Store) -> None:
-        ids = await store.enqueue(*[new_job()] * 400)
+    async def test_an_expression_as_wide_as_allowed_is_answered(self, store: Store) -> None:
+        ids = await store.enqueue(*[new_job()] * 6)
+        each = [IdIn(frozenset({job_id})) for job_id in range(ids[2], ids[2] + MOST_PARTS)]
 
-        assert await store.ids(Or(tuple(IdIn(frozenset({job_id})) for job_id in ids[:300]))) == ids[:300]
-        assert await store.ids(And(tuple(Not(IdIn(frozenset({i}))) for i in ids[:300]))) == ids[300:]
+        assert await store.ids(Or(tuple(each))) == ids[2:]
+        assert await store.ids(And(tuple(Not(one) for one in each[: MOST_PARTS // 2]))) == ids[:2]
 
-    async def test_a_deep_expression_is_answered(self, store: Store) -> None:
+    async def test_an_expression_as_deep_as_allowed_is_answered(self, store: Store) -> None:
+        ids = await store.enqueue(new_job(ALPHA, tags=("t",)), new_job(BETA))
+        tagged = Where.tagged_by_all_of("t", "t")
+
+        for is_first in (True, False):
+            for width in (1, 2, 7, 39, 60):
+                assert await store.ids(_deep(tagged, width, is_first=is_first)) == ids[:1], (is_first, width)
+                assert await store.ids(_deep(~tagged, width, is_first=is_first)) == ids[1:], (is_first, width)
+
+    async def test_an_expression_with_all_its_depth_in_negations_is_answered(self, store: Store) -> None:
         ids = await store.enqueue(new_job(ALPHA), new_job(BETA))
         where: Where = _A
-        for _ in range(10):
-            where = And((Or((where, Not(Everything()))), Everything()))
+        while where.levels < MOST_LEVELS:
+            where = Not(Or((_B, Not(where))))
 
         assert await store.ids(where) == ids[:1]
+
+
+def _deep(inmost: Where, width: int, *, is_first: bool) -> Where:
+    """Wrap it in `And` and `Or` by turns, as deep as is allowed, with `width` others beside it on each level."""
+    where = inmost
+    while where.levels < MOST_LEVELS and where.parts_in_all + width < MOST_PARTS:
+        kind, neutral = (And, Everything()) if where.levels % 2 else (Or, Not(Everything()))
+        others: tuple[Where, ...] = (neutral,) * (width if kind is And else max(width // 2, 1))
+        where = kind((where, *others) if is_first else (*others, where))
+    return where
 
 
 async def _fill(store: Store) -> None:

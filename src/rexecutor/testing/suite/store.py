@@ -5,11 +5,15 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from rexecutor.backend.base import Backend, Heart
 from rexecutor.backend.exchange import Claim, Demand, Heartbeat, Node
-from rexecutor.job import ErrorKind, JobError, JobId, JobRecord, NewJob, NodeId
-from rexecutor.outcome import Cancelled, Failed, Outcome, Settlement
+from rexecutor.job import Enqueued, ErrorKind, JobError, JobId, JobRecord, NewJob, NodeId
+from rexecutor.outcome import Cancelled, Complete, Failed, Outcome, Settlement
+from rexecutor.status import JobStatus
 from rexecutor.testing.clock import START, FakeClock
+from rexecutor.uniqueness import UniquenessCriteria
 from rexecutor.where import Everything, IdIn, Where
 
 ALPHA: Final = "alpha"
@@ -32,9 +36,10 @@ def new_job(
     tags: tuple[str, ...] = (),
     scheduled_at: datetime | None = None,
     delay: timedelta = timedelta(0),
+    unique: UniquenessCriteria | None = None,
 ) -> NewJob:
     """Answer a job that is due at once, unless told otherwise."""
-    return NewJob(executor, data, metadata, max_attempts, priority, tags, scheduled_at, delay)
+    return NewJob(executor, data, metadata, max_attempts, priority, tags, scheduled_at, delay, unique)
 
 
 def job_error(
@@ -103,6 +108,30 @@ class Store:
     async def enqueue(self, *jobs: NewJob) -> list[JobId]:
         """Enqueue the jobs in one batch; answer their ids."""
         return [answer.id for answer in await self.backend.enqueue(jobs)]
+
+    async def add(self, job: NewJob) -> Enqueued:
+        """Enqueue one job; answer what became of it."""
+        [answer] = await self.backend.enqueue([job])
+        return answer
+
+    async def job_in(self, status: JobStatus, new: NewJob | None = None) -> JobRecord:
+        """Enqueue a job and lead it into a status; where it must run, no other of its executor may be due."""
+        new = new or new_job()
+        [job_id] = await self.enqueue(new)
+        if status is JobStatus.SCHEDULED:
+            return await self.job(job_id)
+        self.beat()
+        [job] = await self.claim(executors=[new.executor])
+        assert job.id == job_id
+        outcomes: dict[JobStatus, Outcome] = {
+            JobStatus.RETRYABLE: failed(delay=HOUR),
+            JobStatus.COMPLETE: Complete(),
+            JobStatus.CANCELLED: cancelled(),
+            JobStatus.DISCARDED: failed(),
+        }
+        if status is JobStatus.DISCARDED:
+            job = await self.backend.update(job_id, msgspec.structs.replace(new, max_attempts=1), version=job.version)
+        return await self.settle(job, outcomes[status]) if status in outcomes else job
 
     async def job(self, job_id: JobId) -> JobRecord:
         """Answer the job as it is stored."""

@@ -1,0 +1,177 @@
+"""Which jobs `assert_enqueued` and `refute_enqueued` are asked for: as an expression, as text, and beside one job."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from rexecutor.codec import Codec, canonical
+from rexecutor.errors import ConfigurationError
+from rexecutor.executor import Codecs, Executor, codecs_of
+from rexecutor.job import JobRecord, Limits
+from rexecutor.testing.differences import shortened, value_differences
+from rexecutor.where import DataEquals, Everything, ExecutorIn, MetadataEquals, Where
+
+AnyExecutor = type[Executor[Any, Any]] | Executor[Any, Any]
+
+UNSET: Final = msgspec.UNSET
+"""Nothing was given; None may be something."""
+
+_WITHOUT: Final = "null"
+_NONE: Final = timedelta(0)
+_AT_BOUND: Final = "exactly the bound, which does not count"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked for, checked; None and an empty collection stand for what was not asked."""
+
+    executor: str | None
+    codecs: Codecs[Any, Any]
+    data: str | None
+    """JSON text."""
+    metadata: str | None
+    """JSON text; `null` for jobs without any."""
+    tags: tuple[str, ...]
+    at: datetime | None
+    after: datetime | None
+    before: datetime | None
+
+    @property
+    def of_executor(self) -> Where:
+        """The jobs among which those asked for are looked for."""
+        return Everything() if self.executor is None else ExecutorIn(frozenset({self.executor}))
+
+    @property
+    def where(self) -> Where:
+        """The jobs that were asked for."""
+        where = self.of_executor
+        if self.data is not None:
+            where &= DataEquals(canonical(self.data))
+        if self.metadata is not None:
+            where &= MetadataEquals(canonical(self.metadata))
+        if self.tags:
+            where &= Where.tagged_by_all_of(*self.tags)
+        if self.at is not None:
+            where &= Where.scheduled_at_equals(self.at)
+        if self.after is not None:
+            where &= Where.scheduled_at_after(self.after)
+        if self.before is not None:
+            where &= Where.scheduled_at_before(self.before)
+        return where
+
+    def described(self) -> Iterator[str]:
+        """Say what was asked, a line each."""
+        yield "of any executor" if self.executor is None else f"of {self.executor}"
+        if self.data is not None:
+            yield f"with data {shortened(self.data)}"
+        if self.metadata is not None:
+            yield "without metadata" if self.metadata == _WITHOUT else f"with metadata {shortened(self.metadata)}"
+        if self.tags:
+            yield f"tagged with {quoted(self.tags)}"
+        for word, bound in (("at", self.at), ("after", self.after), ("before", self.before)):
+            if bound is not None:
+                yield f"scheduled {word} {moment_text(bound)}"
+
+    def differences(self, record: JobRecord) -> list[list[str]]:
+        """Say in what a job of the executor differs: some lines for each criterion that it does not meet."""
+        return [lines for lines in self._compared(record) if lines]
+
+    def _compared(self, record: JobRecord) -> Iterator[list[str]]:
+        if self.data is not None:
+            yield value_differences("data", self.data, record.data)
+        if self.metadata is not None:
+            yield value_differences("metadata", self.metadata, record.metadata or _WITHOUT)
+        missing = [tag for tag in self.tags if tag not in record.tags]
+        if missing:
+            yield [f"tags: {quoted(record.tags) or 'none'}; {quoted(missing)} expected too"]
+        yield self._time_differences(record.scheduled_at)
+
+    def _time_differences(self, moment: datetime) -> list[str]:
+        wrong: list[str] = []
+        if self.at is not None and moment != self.at:
+            late = moment - self.at
+            wrong.append(f"{late} later than expected" if late > _NONE else f"{-late} earlier than expected")
+        if self.after is not None and moment <= self.after:
+            wrong.append(f"{self.after - moment} too early" if moment < self.after else _AT_BOUND)
+        if self.before is not None and moment >= self.before:
+            wrong.append(f"{moment - self.before} too late" if moment > self.before else _AT_BOUND)
+        return [f"scheduled at: {moment_text(moment)}, {', '.join(wrong)}"] if wrong else []
+
+
+def asked(
+    what: str,
+    limits: Limits,
+    for_executor: AnyExecutor | None,
+    *,
+    data: Any,
+    metadata: Any,
+    tags: Collection[str],
+    at: datetime | None,
+    after: datetime | None,
+    before: datetime | None,
+) -> Asked:
+    """Check what was asked for.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+        EncodeError: The data or the metadata is not of the executor's type.
+    """
+    codecs: Codecs[Any, Any]
+    if for_executor is None:
+        name = None
+        codecs = Codecs(Codec[Any](Any, owner=what, what="data"), Codec[Any](Any, owner=what, what="metadata"))
+    else:
+        kind = executor_class(f"{what}: for_executor", for_executor)
+        name, codecs = kind.name, codecs_of(kind, limits)
+    return Asked(
+        executor=name,
+        codecs=codecs,
+        data=None if data is UNSET else codecs.data.encode(data),
+        metadata=None if metadata is UNSET else _WITHOUT if metadata is None else codecs.metadata.encode(metadata),
+        tags=_tags(what, tags),
+        at=_moment(f"{what}: scheduled_at", at),
+        after=_moment(f"{what}: scheduled_after", after),
+        before=_moment(f"{what}: scheduled_before", before),
+    )
+
+
+def executor_class(what: str, executor: object) -> type[Executor[Any, Any]]:
+    """Answer the class of an executor that was given as a class or an instance.
+
+    Raises:
+        ConfigurationError: It is no executor, or one without a name: a base for others.
+    """
+    kind: type[Any] = executor if isinstance(executor, type) else type(executor)
+    if Executor not in kind.__mro__ or not isinstance(getattr(kind, "name", None), str):
+        raise ConfigurationError(f"{what}={executor!r}: an Executor class or an instance of one expected")
+    return kind
+
+
+def moment_text(moment: datetime) -> str:
+    """Answer the moment for people, in UTC."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ") + " UTC"
+
+
+def quoted(texts: Collection[str]) -> str:
+    """Answer the texts as JSON has them, with commas between."""
+    return ", ".join(msgspec.json.encode(text).decode() for text in texts)
+
+
+def _tags(what: str, tags: object) -> tuple[str, ...]:
+    if isinstance(tags, str) or not isinstance(tags, Collection):
+        raise ConfigurationError(f"{what}: tagged_with={tags!r}: give a collection of texts, such as [{tags!r}]")
+    for tag in tags:  # pyright: ignore[reportUnknownVariableType] - users' code may be untyped
+        if not isinstance(tag, str):
+            raise ConfigurationError(f"{what}: tagged_with: {tag!r} is no tag; give texts")
+    return tuple(dict.fromkeys(tags))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _moment(what: str, moment: object) -> datetime | None:
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise ConfigurationError(f"{what}={moment!r}: give an aware datetime, such as one with tzinfo=UTC")
+    return moment.astimezone(UTC)

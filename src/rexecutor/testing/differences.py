@@ -1,0 +1,65 @@
+"""In what two JSON values differ, for people."""
+
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+import msgspec
+
+from rexecutor.codec import canonical
+
+LONGEST: Final = 200
+"""Characters of a value that are shown."""
+
+_MOST: Final = 6
+_DEEPEST: Final = 8
+
+
+def shortened(text: str) -> str:
+    """Answer the text, without its end where it is long."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+
+
+def value_differences(name: str, expected: str, actual: str) -> list[str]:
+    """Answer a line for each place where two JSON texts differ, at most 6; none where they mean the same.
+
+    Args:
+        name: What the values are called; a place within is `name.key` or `name[0]`.
+        expected: JSON text.
+        actual: Any text: what a store holds may be spoilt.
+    """
+    if canonical(expected) == canonical(actual):
+        return []
+    try:
+        lines = list(_walked(name, msgspec.json.decode(expected), msgspec.json.decode(actual), _DEEPEST))
+    except (ValueError, RecursionError):
+        lines = []
+    if not lines:  # no JSON, or numbers that differ where a float ends
+        return [f"{name}: {shortened(actual)}, expected {shortened(expected)}"]
+    left_out = len(lines) - _MOST
+    return lines if left_out <= 0 else [*lines[:_MOST], f"{name}: {left_out} more differences"]
+
+
+def _walked(place: str, expected: Any, actual: Any, levels: int) -> Iterator[str]:
+    if levels and isinstance(expected, dict) and isinstance(actual, dict):
+        yield from _members(place, cast("dict[str, Any]", expected), cast("dict[str, Any]", actual), levels)
+    elif levels and isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):  # pyright: ignore[reportUnknownArgumentType] - JSON
+        pairs = zip(cast("list[Any]", expected), cast("list[Any]", actual), strict=True)
+        for index, (wanted, found) in enumerate(pairs):
+            yield from _walked(f"{place}[{index}]", wanted, found, levels - 1)
+    elif canonical(_text(expected)) != canonical(_text(actual)):
+        yield f"{place}: {shortened(_text(actual))}, expected {shortened(_text(expected))}"
+
+
+def _members(place: str, expected: dict[str, Any], actual: dict[str, Any], levels: int) -> Iterator[str]:
+    for key in [*expected, *(key for key in actual if key not in expected)]:
+        inner = f"{place}.{key}"
+        if key not in actual:
+            yield f"{inner}: missing, expected {shortened(_text(expected[key]))}"
+        elif key not in expected:
+            yield f"{inner}: {shortened(_text(actual[key]))}, not expected"
+        else:
+            yield from _walked(inner, expected[key], actual[key], levels - 1)
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,270 @@
+"""`drain`: run what is due in a store, one job after the other, until nothing is."""
+
+import asyncio
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from rexecutor.backend.base import Backend
+from rexecutor.backend.current import current_backend, override_global_backend
+from rexecutor.backend.exchange import CancelRequest, Claim, Demand, Node
+from rexecutor.backend.memory import InMemoryBackend
+from rexecutor.clock import unique_id
+from rexecutor.engine.loop import first_of
+from rexecutor.engine.runner import Runner
+from rexecutor.errors import ConfigurationError, GlobalBackendError, RexecutorError
+from rexecutor.executor import Executor
+from rexecutor.job import JobError, JobRecord
+from rexecutor.log import log_event
+from rexecutor.outcome import Cancelled, Failed, Outcome, Settlement, Snooze
+from rexecutor.registry import Registry
+from rexecutor.status import JobStatus
+from rexecutor.testing.asked import AnyExecutor, executor_class
+from rexecutor.testing.clock import FakeClock
+from rexecutor.testing.differences import shortened
+from rexecutor.where import Where
+
+MOST: Final = 10_000
+"""How many jobs a drain runs, unless told otherwise."""
+
+_LEASE: Final = timedelta(hours=1)
+_LOOK: Final = timedelta(seconds=1)
+_ERRORS: Final = 20
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Drained:
+    """How the runs of a drain ended. A job that ran three times counts three times."""
+
+    complete: int = 0
+    failed: int = 0
+    """Failures after which there is another attempt."""
+    snoozed: int = 0
+    cancelled: int = 0
+    discarded: int = 0
+    """Failures of the last attempt."""
+    errors: tuple[JobError, ...] = field(default=(), compare=False)
+    """What failed and cancelled runs left, the last 20; not compared."""
+
+    @property
+    def runs(self) -> int:
+        """How many runs there were."""
+        return self.complete + self.failed + self.snoozed + self.cancelled + self.discarded
+
+    def __repr__(self) -> str:
+        """Show what is not 0, and a line of each error: a test that compares shows why it fails."""
+        counts = {name: getattr(self, name) for name in self.__slots__ if name != "errors"}
+        shown = [f"{name}={number}" for name, number in counts.items() if number]
+        if self.errors:
+            shown.append(f"errors={[_line(error) for error in self.errors]}")
+        return f"Drained({', '.join(shown)})"
+
+
+async def drain(
+    *executors: AnyExecutor, backend: Backend | None = None, until: datetime | None = None, most: int = MOST
+) -> Drained:
+    """Run these executors' due jobs and what those enqueue, until nothing of theirs is due; answer how that went.
+
+    ```python
+    assert await drain(EmailJob, ChargeOrder(gateway), until=clock.now() + timedelta(hours=3)) == Drained(complete=2)
+    ```
+
+    Jobs run as on a worker: claimed in order, with `timeout`, `backoff` and `max_attempts`, and their ends are stored.
+    But one at a time, so that a test always goes the same way: a job that waits for another one waits for ever.
+    Jobs of other executors stay as they are. Works on a paused `InMemoryBackend` too, which stays paused for others.
+
+    On a `FakeClock` time stands still while a job runs: a timeout comes when the job itself moves the clock.
+
+    Args:
+        executors: Whose jobs, at least one; a class, or an instance when it needs something.
+        backend: Where; the global backend when None. It is the global one for the jobs, where there is none.
+            Opened, and closed again, when it is not open.
+        until: Run also what falls due up to then, retries and snoozed jobs too, each at its time: needs a backend on
+            a `FakeClock`, which stands at this moment in the end. None to run what is due now.
+        most: How many runs at the most, so that a job that enqueues itself does not hang the test.
+
+    Raises:
+        RexecutorError: There were so many runs and more is due.
+        ConfigurationError: An argument cannot work.
+        DefinitionError: An executor cannot run, or two have the same name.
+        GlobalBackendError: No backend was given and there is no global one.
+        BackendError: The store failed.
+    """
+    store = current_backend(backend)
+    registry = Registry(store.limits)
+    for executor in executors:
+        executor_class("drain: executor", executor)
+        registry.add(executor, is_implied=False)
+    if not registry.executors:
+        raise ConfigurationError("drain: no executor given; name those whose jobs are to run: drain(EmailJob)")
+    if type(most) is not int or most < 1:
+        raise ConfigurationError(f"drain: most is {most!r}, 1 or more expected")
+    alarm = None if until is None else _Alarm(store, until)
+    with _global_if_none(store):
+        if store.is_open:
+            return await _drained(store, registry.executors, alarm, most)
+        async with store:
+            return await _drained(store, registry.executors, alarm, most)
+
+
+class _Alarm:
+    """Moves a `FakeClock` from one due time to the next, up to a moment."""
+
+    def __init__(self, store: Backend, until: datetime) -> None:
+        if not isinstance(until, datetime) or until.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(f"drain: until={until!r}: give an aware datetime, such as one with tzinfo=UTC")
+        clock = store.clock
+        if not isinstance(clock, FakeClock):
+            raise ConfigurationError(
+                f"drain: until needs a clock that can be moved; make the backend so:"
+                f" {type(store).__name__}(…, clock=FakeClock())"
+            )
+        if until < clock.now():
+            raise ConfigurationError(f"drain: until={until!r} is past: the clock stands at {clock.now()!r}")
+        self._clock = clock
+        self._until = until.astimezone(UTC)
+
+    def move(self, next_due: datetime | None) -> bool:
+        """Move the clock to the next due time; to the end, where that comes first. Answer whether time is left."""
+        is_within = next_due is not None and next_due <= self._until
+        moment = next_due if next_due is not None and is_within else self._until
+        self._clock.advance(max(moment - self._clock.now(), timedelta(0)))
+        return is_within
+
+
+async def _drained(
+    store: Backend, executors: Mapping[str, Executor[Any, Any]], alarm: _Alarm | None, most: int
+) -> Drained:
+    node = _OneAtATime(store, executors)
+    try:
+        while True:
+            claim = await node.claim()
+            for record in claim.jobs:
+                if node.runs == most:
+                    raise RexecutorError(
+                        f"drain: {most:,} runs, and more is due, next job {record.id} of {record.executor}: does a job"
+                        " enqueue itself, or snooze, again and again? Give `most` where so many are right"
+                    )
+                await node.run(record)
+            if claim.jobs or (claim.next_due is not None and claim.next_due <= store.clock.now()):
+                continue
+            if alarm is None or not alarm.move(claim.next_due):
+                return node.drained()
+    finally:
+        await node.end()
+
+
+class _OneAtATime:
+    """A node that runs one job, settles it, and claims the next."""
+
+    def __init__(self, store: Backend, executors: Mapping[str, Executor[Any, Any]]) -> None:
+        self._store = store
+        self._demand = Demand(dict.fromkeys(executors, 1), 1)
+        self._node = Node(unique_id(), "drain", _LEASE)
+        self._heart = store.heart()
+        self._beats_at = store.clock.now()
+        self._ended = asyncio.Event()
+        self._settlement: Settlement | None = None
+        self._drained = {"complete": 0, "failed": 0, "snoozed": 0, "cancelled": 0, "discarded": 0}
+        self._errors: list[JobError] = []
+        self._runner = Runner(
+            executors,
+            clock=store.clock,
+            limits=store.limits,
+            emit=log_event,
+            settle=self._take,
+            ended=lambda _: None,
+        )
+        self.runs = 0
+
+    async def claim(self) -> Claim:
+        """Take the next due job, if there is one. Nobody is rescued: that the clock was moved is nobody's fault."""
+        now = self._store.clock.now()
+        if now >= self._beats_at:
+            self._heart.beat(self._node, rescues=False)
+            self._beats_at = now + _LEASE / 2
+        with _unpaused(self._store):
+            return await self._store.claim(self._demand, self._node.id)
+
+    async def run(self, record: JobRecord) -> None:
+        """Run the job and record its outcome."""
+        self.runs += 1
+        self._ended.clear()
+        self._runner.start([record])
+        while not self._ended.is_set():
+            since = self._store.version
+            await self._pass_cancel_on(record)
+            until = self._store.clock.now() + _LOOK
+            await first_of(self._ended.wait(), self._store.wait_ended(record.id, until, since=since))
+        settlement = self._settlement
+        if settlement is not None and not await self._store.settle([settlement]):
+            self._count(settlement.outcome, await self._status(record))
+
+    async def end(self) -> None:
+        """Stop what still runs, give it back, and give the lease up."""
+        try:
+            await self._runner.close()
+            await self._store.give_back(self._node.id, ())
+        finally:
+            try:
+                self._heart.retire(self._node.id)
+            finally:
+                self._heart.close()
+
+    def drained(self) -> Drained:
+        """Answer how the runs ended."""
+        return Drained(**self._drained, errors=tuple(self._errors))
+
+    def _take(self, settlement: Settlement) -> None:
+        self._settlement = settlement
+        self._ended.set()
+
+    async def _pass_cancel_on(self, record: JobRecord) -> None:
+        """Tell the job of a cancel that somebody asked for, as a heartbeat does."""
+        for stored in await self._store.query(Where.id_equals(record.id), limit=1):
+            if stored.cancel_reason is not None and stored.claims == record.claims:
+                self._runner.cancel([CancelRequest(stored.id, stored.claims, stored.cancel_reason)])
+
+    async def _status(self, record: JobRecord) -> JobStatus | None:
+        found = await self._store.query(Where.id_equals(record.id), limit=1)
+        return found[0].status if found else None
+
+    def _count(self, outcome: Outcome, status: JobStatus | None) -> None:
+        if isinstance(outcome, Failed | Cancelled):
+            self._errors = [*self._errors, outcome.error][-_ERRORS:]
+        if isinstance(outcome, Cancelled) or status is JobStatus.CANCELLED:
+            word = "cancelled"
+        elif isinstance(outcome, Failed):
+            word = "discarded" if status is JobStatus.DISCARDED else "failed"
+        else:
+            word = "snoozed" if isinstance(outcome, Snooze) else "complete"
+        self._drained[word] += 1
+
+
+@contextmanager
+def _unpaused(store: Backend) -> Generator[None]:
+    """Have a paused store hand out jobs to us. Its claim awaits nothing, so nobody else's comes in between."""
+    if not isinstance(store, InMemoryBackend):
+        yield
+        return
+    paused, store._paused = store._paused, False  # noqa: SLF001 - hidden from users only  # pyright: ignore[reportPrivateUsage]
+    try:
+        yield
+    finally:
+        store._paused = paused  # noqa: SLF001 - as above  # pyright: ignore[reportPrivateUsage]
+
+
+def _global_if_none(store: Backend) -> AbstractContextManager[object]:
+    """Let jobs that name no backend find this one, where they would find none."""
+    try:
+        current_backend()
+    except GlobalBackendError:
+        return override_global_backend(store)
+    return nullcontext()
+
+
+def _line(error: JobError) -> str:
+    lines = error.details.strip().splitlines() or [error.type_name]
+    return f"{error.kind}: {shortened(lines[-1])}"

@@ -1,0 +1,65 @@
+"""The model of what a clock calls for: schedules, pruning, and the duty that one node does at a time."""
+
+from datetime import timedelta
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from rexecutor import rules
+from rexecutor.job import NodeId
+from rexecutor.prune_spec import PruneSpec
+from rexecutor.schedule import Schedule
+from rexecutor.testing.suite import generate
+from rexecutor.testing.suite.model_ground import ModelGround
+from rexecutor.where import Everything
+
+
+class PeriodicModel(ModelGround):
+    """Ticks, prunes and duties."""
+
+    @rule(schedules=generate.schedules, up_for=st.none() | generate.spans)
+    def tick(self, schedules: list[Schedule], up_for: timedelta | None) -> None:
+        """Take ticks, as a node that has been up for a while, or has only begun."""
+        up_since = None if up_for is None else self.clock.now() - up_for
+        before = self.mirror.last_id
+        ticked = self.run(self.backend.tick(schedules, up_since=up_since))
+
+        taken, next_tick, jobs = self.mirror.tick(schedules, up_since)
+        assert ticked.now == self.clock.now()
+        assert list(ticked.taken) == taken
+        assert ticked.next_tick == next_tick
+        added = self.run(self.backend.query(Everything(), after=before))
+        assert len(added) == len(jobs)
+        for job, record in zip(jobs, added, strict=True):
+            self.mirror.enqueue(job, record.id)
+
+    @rule(step=generate.steps, schedules=generate.schedules, up_for=st.none() | generate.spans)
+    def wait_and_tick(self, step: timedelta, schedules: list[Schedule], up_for: timedelta | None) -> None:
+        """Let time pass, then take ticks."""
+        self.clock.advance(step)
+        self.mirror.note_time()
+        self.tick(schedules, up_for)
+
+    @rule(spec=generate.prune_specs, most=st.integers(1, 5))
+    def prune(self, spec: PruneSpec, most: int) -> None:
+        """Delete ended jobs."""
+        deleted = self.run(self.backend.prune(spec, most))
+
+        doomed = rules.prunable(spec, self.mirror.records.values(), self.clock.now())[:most]
+        assert deleted == len(doomed)
+        self.mirror.forget(doomed)
+
+    @rule(duty=st.sampled_from("ab"), node_id=generate.node_ids)
+    def hold(self, duty: str, node_id: NodeId) -> None:
+        """Ask for a duty, whether the node lives or not."""
+        is_held = self.run(self.backend.hold(duty, node_id))
+
+        assert is_held == self.mirror.hold(duty, node_id)
+
+    @rule(duty=st.sampled_from("ab"), node_id=generate.node_ids)
+    def release(self, duty: str, node_id: NodeId) -> None:
+        """Let go of a duty, held or not."""
+        self.run(self.backend.release(duty, node_id))
+
+        if self.mirror.duties.get(duty) == node_id:
+            del self.mirror.duties[duty]

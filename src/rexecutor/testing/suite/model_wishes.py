@@ -1,0 +1,121 @@
+"""The model of wishes: what producers and operators ask for."""
+
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule
+from msgspec.structs import replace
+
+from rexecutor import rules
+from rexecutor.errors import JobNotFoundError, JobStateError, StaleJobError
+from rexecutor.job import Enqueued, NewJob
+from rexecutor.outcome import CancelAsked, Rerun
+from rexecutor.status import JobStatus
+from rexecutor.testing.suite import generate
+from rexecutor.testing.suite.model_ground import ModelGround
+from rexecutor.where import Where
+
+
+class WishModel(ModelGround):
+    """Enqueues, changes and queries."""
+
+    @initialize(jobs=st.lists(generate.new_jobs, min_size=4, max_size=8))
+    def begin(self, jobs: list[NewJob]) -> None:
+        """Begin with something to do."""
+        self.enqueue(jobs)
+
+    @rule(jobs=generate.batches)
+    def enqueue(self, jobs: list[NewJob]) -> None:
+        """Enqueue some jobs, or none."""
+        answers = self.run(self.backend.enqueue(jobs))
+
+        self._note_enqueued(jobs, answers)
+
+    @rule(jobs=generate.unique_batches)
+    def enqueue_unique(self, jobs: list[NewJob]) -> None:
+        """Enqueue some jobs of which others may stand in the way."""
+        answers = self.run(self.backend.enqueue(jobs))
+
+        self._note_enqueued(jobs, answers)
+
+    @precondition(lambda self: self.mirror.unique_jobs)
+    @rule(pick=generate.picks, new=generate.new_jobs)
+    def enqueue_the_like_of_an_earlier_one(self, pick: int, new: NewJob) -> None:
+        """Enqueue a job with the criteria of an earlier one."""
+        earlier = self.mirror.unique_jobs[pick % len(self.mirror.unique_jobs)]
+
+        self.enqueue_unique([replace(new, executor=earlier.executor, unique=earlier.unique)])
+
+    def _note_enqueued(self, jobs: Sequence[NewJob], answers: Sequence[Enqueued]) -> None:
+        assert len(answers) == len(jobs)
+        for job, answer in zip(jobs, answers, strict=True):
+            assert answer == self.mirror.enqueue(job, answer.id)
+
+    @precondition(lambda self: self.mirror.records)
+    @rule(pick=generate.picks, status=st.sampled_from(JobStatus), new=generate.new_jobs, staleness=generate.fences)
+    def update(self, pick: int, status: JobStatus, new: NewJob, staleness: int) -> None:
+        """Change a job's fields, whatever its status, from a fresh or a stale copy."""
+        record = self.mirror.pick(pick, status)
+        new, version = replace(new, executor=record.executor), record.version + staleness
+        try:
+            answer = self.run(self.backend.update(record.id, new, version=version))
+        except JobStateError:
+            assert record.status.has_ended
+        except StaleJobError:
+            assert not record.status.has_ended
+            assert staleness
+        else:
+            assert answer == self.mirror.rewrite(record, rules.updated(record, new, version, self.clock.now()))
+
+    @precondition(lambda self: self.mirror.records)
+    @rule(pick=generate.picks, status=st.sampled_from(JobStatus), reason=generate.texts)
+    def cancel(self, pick: int, status: JobStatus, reason: str) -> None:
+        """Cancel a job, whatever its status."""
+        record = self.mirror.pick(pick, status)
+        answer = self.run(self.backend.cancel(record.id, reason))
+
+        assert answer is self.mirror.change(record, CancelAsked(reason)).status
+
+    @precondition(lambda self: self.mirror.records)
+    @rule(pick=generate.picks, status=st.sampled_from(JobStatus))
+    def rerun(self, pick: int, status: JobStatus) -> None:
+        """Rerun a job, whatever its status."""
+        record = self.mirror.pick(pick, status)
+        try:
+            self.run(self.backend.rerun(record.id, executor=record.executor))
+        except JobStateError:
+            assert not record.status.has_ended
+        else:
+            self.mirror.change(record, Rerun())
+
+    @precondition(lambda self: self.mirror.last_id)
+    @rule(pick=generate.picks, new=generate.new_jobs)
+    def change_another_executors_job_or_none(self, pick: int, new: NewJob) -> None:
+        """Ask for changes of jobs that are not there, or in the name of an executor whose job it is not."""
+        ids = [*(record.id for record in self.mirror.records.values()), self.mirror.last_id + 1, *self.mirror.pruned]
+        job_id = ids[pick % len(ids)]
+        record = self.mirror.records.get(job_id)
+        version = 0 if record is None else record.version
+        for change in (
+            self.backend.cancel(job_id, "no", executor="nobody"),
+            self.backend.rerun(job_id, executor="nobody"),
+            self.backend.update(job_id, replace(new, executor="nobody"), version=version),
+        ):
+            try:
+                self.run(change)
+            except JobNotFoundError:
+                continue
+            raise AssertionError(f"job {job_id} was found as another executor's")
+
+    @rule(where=generate.wheres, limit=st.integers(1, 10), pick=st.none() | generate.picks)
+    def query(self, where: Where, limit: int, pick: int | None) -> None:
+        """Ask for a page of whatever jobs."""
+        after = self.mirror.pick(pick).id if pick is not None and self.mirror.records else None
+        found = self.run(self.backend.query(where, limit=limit, after=after))
+
+        expected = [
+            record
+            for record in self.mirror.records.values()
+            if (after is None or record.id > after) and rules.matches(where, record, self.clock.now())
+        ]
+        assert list(found) == expected[:limit]

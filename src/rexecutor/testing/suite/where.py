@@ -1,0 +1,234 @@
+"""Expressions: what each constructor of `Where` finds, and that values are compared alike everywhere."""
+
+import json
+from datetime import timedelta
+from typing import Any, Final
+
+from rexecutor.codec import canonical
+from rexecutor.status import JobStatus
+from rexecutor.testing.suite.case import Cases
+from rexecutor.testing.suite.hostile import TEXTS
+from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, MICROSECOND, Store, new_job
+from rexecutor.uniqueness import UniquenessCriteria
+from rexecutor.where import And, DataEquals, Everything, ExecutorIn, KeyIs, Not, Or, Where
+
+_DATA: Final = (
+    *("null", "true", "false", "1", "1.0", "1e0", "10e-1", "0", "-0.0", '"1"', '"true"', '""', "[]", "{}", "[[]]"),
+    *("[1]", "[true]", "[1,null]", "[null,1]", '{"a":1}', '{"a":true}', '{"a":null}', '{"a":{"b":[1.0,null]}}'),
+    *('{"a":1,"b":[1.0,null]}', ' { "b" : [ 1 , null ] , "a" : 1e0 } ', '{"a":1,"b":[1.5,null]}', '{"A":1}'),
+    *("9007199254740993", "9007199254740992", "9" * 400, "9" * 399 + "8", "1e400", "1e-400", "0.1", "0.10"),
+    *('"\\u00e9"', '"é"', '"e\\u0301"', '"\\/"', '"/"', '"\\ud83d\\ude00"', '"😀"', '{"é":1}', '{"\\u00e9":1.0}'),
+    "[" * 100 + "1.0" + "]" * 100,
+    "[" * 100 + "1" + "]" * 100,
+    "[" * 99 + "1" + "]" * 99,
+)
+_SAME: Final = (
+    {"1", "1.0", "1e0", "10e-1"},
+    {"0", "-0.0"},
+    {"0.1", "0.10"},
+    {'{"a":1,"b":[1.0,null]}', ' { "b" : [ 1 , null ] , "a" : 1e0 } '},
+    {'"\\u00e9"', '"é"'},
+    {'"\\/"', '"/"'},
+    {'"\\ud83d\\ude00"', '"😀"'},
+    {'{"é":1}', '{"\\u00e9":1.0}'},
+    {"[" * 100 + "1.0" + "]" * 100, "[" * 100 + "1" + "]" * 100},
+)
+"""Those of them that mean the same."""
+_TAGS: Final = ("a", "A", "a'b", 'a"b', "100 %", "a_b", "axb", "%", "_", "\\", "a,b", '["a"]', "ž", "1", "null", " a")
+
+
+def _executor(name: str) -> Where:
+    return ExecutorIn(frozenset({name}))
+
+
+class WhereCases(Cases):
+    """An expression finds the same jobs on every store."""
+
+    async def test_data_are_found_that_mean_the_same_and_no_others(self, store: Store) -> None:
+        await store.enqueue(*(new_job(data=text) for text in _DATA))
+        jobs = await store.jobs()
+
+        for text in _DATA:
+            where = DataEquals(canonical(text))
+            found = await store.jobs(where)
+            expected = next((group for group in _SAME if text in group), {text})
+            assert {job.data for job in found} == expected
+            assert await store.jobs(~where) == [job for job in jobs if job not in found]
+
+    async def test_equal_data_are_found_however_they_are_written(self, store: Store) -> None:
+        cases: tuple[tuple[Any, int], ...] = (
+            ({"b": [1, None], "a": 1.0}, 2),
+            ({"a": 1, "b": [None, 1]}, 0),
+            (1, 4),
+            (1.0, 4),
+            (True, 1),
+            ("1", 1),
+            (None, 1),
+            ({"a": {"b": [1, None]}}, 1),
+            (9007199254740993, 1),
+            (int("9" * 400), 1),
+            (10**400, 1),
+            ("é", 2),
+            ("e\u0301", 1),
+            ({"é": 1}, 2),
+            ("😀", 2),
+            ([], 1),
+            ({}, 1),
+        )
+        await store.enqueue(*(new_job(data=text) for text in _DATA))
+
+        for data, count in cases:
+            assert len(await store.jobs(Where.data_equals(data))) == count, data
+
+    async def test_deeply_nested_data_are_found(self, store: Store) -> None:
+        await store.enqueue(*(new_job(data=text) for text in _DATA[-3:]))
+        deep: Any = 1
+        for _ in range(100):
+            deep = [deep]
+
+        assert len(await store.jobs(Where.data_equals(deep))) == 2
+        assert len(await store.jobs(Where.data_equals(deep[0]))) == 1
+
+    async def test_hostile_data_are_found_each_for_itself(self, store: Store) -> None:
+        ids = await store.enqueue(*(new_job(data=json.dumps([text]), metadata=json.dumps(text)) for text in TEXTS))
+
+        for job_id, text in zip(ids, TEXTS, strict=True):
+            assert await store.ids(Where.data_equals([text])) == [job_id]
+            assert await store.ids(Where.metadata_equals(text)) == [job_id]
+
+    async def test_metadata_left_out_equals_none(self, store: Store) -> None:
+        without, null, given = await store.enqueue(new_job(), new_job(metadata="null"), new_job(metadata='{"by":1.0}'))
+
+        assert await store.ids(Where.metadata_equals(None)) == [without, null]
+        assert await store.ids(~Where.metadata_equals(None)) == [given]
+        assert await store.ids(Where.metadata_equals({"by": 1})) == [given]
+        assert await store.ids(~Where.metadata_equals({"by": 1})) == [without, null]
+
+    async def test_r27_one_of_several_ids_is_found(self, store: Store) -> None:
+        ids = await store.enqueue(*[new_job()] * 4)
+
+        assert await store.ids(Where.id_equals(ids[1])) == [ids[1]]
+        assert await store.ids(Where.id_in(ids[3], ids[0])) == [ids[0], ids[3]]
+        assert await store.ids(~Where.id_in(ids[3], ids[0])) == ids[1:3]
+
+    async def test_r27_no_values_find_nothing_and_no_parts_what_is_neutral(self, store: Store) -> None:
+        ids = await store.enqueue(new_job(tags=("a",)), new_job())
+        nothing = (Where.id_in(), Where.status_in(), Where.tagged_by_one_of(), Or(()), ExecutorIn(frozenset()))
+        everything = (Where.tagged_by_all_of(), And(()), Everything())
+
+        for where in nothing:
+            assert await store.ids(where) == []
+            assert await store.ids(~where) == ids
+        for where in everything:
+            assert await store.ids(where) == ids
+            assert await store.ids(~where) == []
+
+    async def test_each_status_is_found(self, store: Store) -> None:
+        ids = {status: (await store.job_in(status, new_job(str(status)))).id for status in JobStatus}
+
+        for status in JobStatus:
+            assert await store.ids(Where.status_equals(status)) == [ids[status]]
+            assert await store.ids(~Where.status_equals(status)) == [
+                ids[other] for other in JobStatus if other != status
+            ]
+        some = (JobStatus.COMPLETE, JobStatus.SCHEDULED)
+        assert await store.ids(Where.status_in(*some)) == [ids[JobStatus.SCHEDULED], ids[JobStatus.COMPLETE]]
+        assert await store.ids(Where.status_in(*JobStatus)) == list(ids.values())
+
+    async def test_tags_are_found_to_the_letter(self, store: Store) -> None:
+        ids = await store.enqueue(*(new_job(tags=(tag, "common")) for tag in _TAGS), new_job())
+
+        for job_id, tag in zip(ids, _TAGS, strict=False):
+            assert await store.ids(Where.tagged_by_one_of(tag)) == [job_id]
+            assert await store.ids(Where.tagged_by_all_of(tag)) == [job_id]
+            assert await store.ids(Where.tagged_by_all_of("common", tag)) == [job_id]
+        assert await store.ids(Where.tagged_by_one_of("common")) == ids[:-1]
+        assert await store.ids(Where.tagged_by_one_of("", "A ", "commo", "common%")) == []
+
+    async def test_hostile_tags_are_found_each_for_itself(self, store: Store) -> None:
+        tags = sorted({text[:128] for text in TEXTS if text})
+        ids = await store.enqueue(*(new_job(tags=(tag,)) for tag in tags))
+
+        for job_id, tag in zip(ids, tags, strict=True):
+            assert await store.ids(Where.tagged_by_one_of(tag)) == [job_id]
+        assert await store.ids(Where.tagged_by_one_of(*tags)) == ids
+
+    async def test_tags_and_names_that_no_job_can_have_are_found_nowhere(self, store: Store) -> None:
+        ids = await store.enqueue(new_job("a", tags=("a", "b")))
+
+        for text in ("a\0b", "a\0", "\0", "a\ud800", "\udfff"):
+            for where in (
+                Where.tagged_by_one_of(text),
+                Where.tagged_by_all_of("a", text),
+                _executor(text),
+            ):
+                assert await store.ids(where) == []
+                assert await store.ids(~where) == ids
+            assert await store.ids(Where.tagged_by_one_of("a", text)) == ids
+            assert await store.ids(ExecutorIn(frozenset({"a", text}))) == ids
+
+    async def test_one_or_all_of_the_tags_are_asked_for(self, store: Store) -> None:
+        first, second, both, without = await store.enqueue(
+            new_job(tags=("a", "x")), new_job(tags=("b",)), new_job(tags=("b", "a")), new_job()
+        )
+
+        assert await store.ids(Where.tagged_by_one_of("a", "b", "c")) == [first, second, both]
+        assert await store.ids(Where.tagged_by_all_of("a", "b")) == [both]
+        assert await store.ids(Where.tagged_by_all_of("a", "b", "c")) == []
+        assert await store.ids(~Where.tagged_by_one_of("a")) == [second, without]
+        assert await store.ids(~Where.tagged_by_all_of("a", "b")) == [first, second, without]
+
+    async def test_moments_are_compared_to_the_microsecond(self, store: Store) -> None:
+        moment = store.now + timedelta(seconds=1, microseconds=123_457)
+        early, exact, late = await store.enqueue(
+            *(new_job(scheduled_at=moment + by) for by in (-MICROSECOND, timedelta(0), MICROSECOND))
+        )
+
+        assert await store.ids(Where.scheduled_at_before(moment)) == [early]
+        assert await store.ids(Where.scheduled_at_equals(moment)) == [exact]
+        assert await store.ids(Where.scheduled_at_after(moment)) == [late]
+        assert await store.ids(~Where.scheduled_at_equals(moment)) == [early, late]
+        assert await store.ids(~Where.scheduled_at_before(moment)) == [exact, late]
+
+    async def test_ages_count_from_the_stores_time(self, store: Store) -> None:
+        ids = await store.enqueue(
+            *(new_job(scheduled_at=store.now + by) for by in (-HOUR - MICROSECOND, -HOUR, timedelta(0), MICROSECOND))
+        )
+
+        assert await store.ids(Where.scheduled_at_older_than(HOUR)) == ids[:1]
+        assert await store.ids(Where.scheduled_at_within_the_last(HOUR)) == ids[1:3]
+        assert await store.ids(Where.scheduled_at_older_than(timedelta(0))) == ids[:2]
+        store.clock.advance(MICROSECOND)
+        assert await store.ids(Where.scheduled_at_older_than(HOUR)) == ids[:2]
+        assert await store.ids(Where.scheduled_at_within_the_last(HOUR)) == ids[2:]
+        assert await store.ids(~Where.scheduled_at_within_the_last(HOUR)) == ids[:2]
+
+    async def test_the_longest_ages_are_answered(self, store: Store) -> None:
+        ids = await store.enqueue(new_job(), new_job(delay=HOUR))
+        ever = timedelta(days=365_000)
+
+        assert await store.ids(Where.scheduled_at_older_than(ever)) == []
+        assert await store.ids(Where.scheduled_at_within_the_last(ever)) == ids[:1]
+
+    async def test_keys_are_found_and_their_negation_finds_jobs_without_one(self, store: Store) -> None:
+        key = UniquenessCriteria.by_key("one")
+        other = UniquenessCriteria.by_key("two")
+        with_key, with_other, without = await store.enqueue(
+            new_job(unique=key), new_job(unique=other), new_job(unique=None)
+        )
+        where = KeyIs(key.key or "")
+
+        assert await store.ids(where) == [with_key]
+        assert await store.ids(Not(where)) == [with_other, without]
+        assert await store.ids(Not(Or((where, _executor(BETA))))) == [with_other, without]
+
+    async def test_r26_an_or_beside_an_and_reaches_no_further_than_its_parentheses(self, store: Store) -> None:
+        mine, other = await store.enqueue(new_job(ALPHA, tags=("a",)), new_job(BETA, tags=("a",)))
+        tagged, not_due = Where.tagged_by_one_of("a"), Where.scheduled_at_after(store.now)
+
+        assert await store.ids(_executor(ALPHA) & (not_due | tagged)) == [mine]
+        assert await store.ids((not_due | tagged) & _executor(ALPHA)) == [mine]
+        assert await store.ids(_executor(ALPHA) & not_due | tagged) == [mine, other]
+        assert await store.ids(~(_executor(ALPHA) | not_due)) == [other]
+        assert await store.ids(~(_executor(ALPHA) & tagged) & tagged) == [other]
+        assert await store.ids(~~_executor(ALPHA)) == [mine]

@@ -1,0 +1,169 @@
+"""The fixtures, from wherever a test may look, and what the plugin costs who does not use them."""
+
+import contextvars
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from rexecutor import GlobalBackendError, InMemoryBackend, Rexecutor, override_global_backend
+from rexecutor.backend.base import Backend
+from rexecutor.backend.current import current_backend
+from rexecutor.clock import SystemClock
+from rexecutor.testing import Drained, FakeClock, assert_enqueued, drain
+from tests.testing.executors import EmailJob, remind
+
+APPLICATION = """
+import asyncio
+from rexecutor import Executor, InMemoryBackend, Job
+from rexecutor.testing import assert_enqueued
+
+class EmailJob(Executor[str]):
+    name = "email_job"
+
+    async def execute(self, job: Job[str]) -> None: ...
+
+async def remind() -> None:
+    await EmailJob.builder().with_data("bob").enqueue()
+"""
+
+SYNCHRONOUS = (
+    APPLICATION
+    + """
+def test_a_reminder(rexecutor_backend: InMemoryBackend) -> None:
+    asyncio.run(remind())
+    asyncio.run(assert_enqueued(1, for_executor=EmailJob, with_data="bob"))
+
+def test_a_failure(rexecutor_backend: InMemoryBackend) -> None:
+    asyncio.run(assert_enqueued(1, for_executor=EmailJob, with_data="bob"))
+"""
+)
+
+ASYNCHRONOUS = (
+    APPLICATION
+    + """
+import pytest
+
+@pytest.mark.asyncio
+async def test_a_reminder(rexecutor_backend: InMemoryBackend) -> None:
+    await remind()
+    await assert_enqueued(1, for_executor=EmailJob, with_data="bob")
+"""
+)
+
+LOADED = """
+import sys
+
+def test_nothing_else_is_loaded() -> None:
+    ours = {name for name in sys.modules if name.startswith("rexecutor")}
+    assert ours <= {"rexecutor", "rexecutor.testing", "rexecutor.testing.pytest_plugin"}, ours
+"""
+
+
+def run(folder: Path, test: str, *arguments: str) -> str:
+    """Run one file of tests in a process and a folder of its own; answer what pytest says."""
+    (folder / "test_application.py").write_text(test, encoding="utf-8")
+    loop = "asyncio_default_fixture_loop_scope=function"
+    options = ["-W", "error", "-o", loop, "-p", "no:cacheprovider", "-p", "no:randomly"]
+    command = [sys.executable, "-m", "pytest", *options, *arguments]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
+    return result.stdout + result.stderr
+
+
+async def test_what_is_enqueued_goes_to_the_fixture(rexecutor_backend: InMemoryBackend) -> None:
+    await remind()
+
+    await assert_enqueued(1, for_executor=EmailJob)
+    await assert_enqueued(1, for_executor=EmailJob, backend=rexecutor_backend)
+    assert isinstance(rexecutor_backend.clock, SystemClock)
+
+
+async def test_each_test_has_a_store_of_its_own(rexecutor_backend: InMemoryBackend) -> None:
+    assert await rexecutor_backend.count() == []
+
+
+async def test_it_is_paused_and_can_be_drained(rexecutor_backend: InMemoryBackend) -> None:
+    await EmailJob.builder().with_data("bob").enqueue()
+
+    assert rexecutor_backend._paused
+    assert await drain(EmailJob) == Drained(complete=1)
+
+
+async def test_with_the_clock_the_backend_is_on_it(
+    rexecutor_backend: InMemoryBackend, rexecutor_clock: FakeClock
+) -> None:
+    assert rexecutor_backend.clock is rexecutor_clock
+
+
+def test_it_is_seen_in_synchronous_tests(rexecutor_backend: InMemoryBackend) -> None:
+    assert current_backend() is rexecutor_backend
+
+
+def test_it_is_seen_in_other_threads_and_contexts(rexecutor_backend: InMemoryBackend) -> None:
+    seen: list[Backend] = []
+    thread = threading.Thread(target=lambda: seen.append(current_backend()))
+    thread.start()
+    thread.join()
+
+    assert seen == [rexecutor_backend]
+    assert contextvars.Context().run(current_backend) is rexecutor_backend
+
+
+def test_an_override_within_the_test_goes_before_it(rexecutor_backend: InMemoryBackend) -> None:
+    other = InMemoryBackend()
+
+    with override_global_backend(other):
+        assert current_backend() is other
+
+    assert current_backend() is rexecutor_backend
+
+
+def test_an_application_may_set_its_global_backend_all_the_same(rexecutor_backend: InMemoryBackend) -> None:
+    application = Rexecutor(InMemoryBackend()).set_global_backend()
+    try:
+        assert current_backend() is rexecutor_backend
+    finally:
+        application._unset_global_backend()
+
+
+def test_undoing_other_patches_does_not_undo_it(
+    rexecutor_backend: InMemoryBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+
+    assert current_backend() is rexecutor_backend
+
+
+def test_without_it_there_is_no_global_backend() -> None:
+    with pytest.raises(GlobalBackendError):
+        current_backend()
+
+
+def test_a_synchronous_application_is_tested_with_it(tmp_path: Path) -> None:
+    said = run(tmp_path, SYNCHRONOUS)
+
+    assert "1 failed, 1 passed" in said
+    assert "assert_enqueued: 1 job expected, 0 found" in said
+    assert "raise AssertionError" not in said  # the helper's own lines are not shown
+
+
+def test_an_asynchronous_application_is_tested_with_it(tmp_path: Path) -> None:
+    assert "1 passed" in run(tmp_path, ASYNCHRONOUS)
+
+
+def test_the_plugin_loads_nothing_until_it_is_used(tmp_path: Path) -> None:
+    assert "1 passed" in run(tmp_path, LOADED)
+
+
+def test_the_plugin_can_be_left_out(tmp_path: Path) -> None:
+    assert "fixture 'rexecutor_backend' not found" in run(tmp_path, ASYNCHRONOUS, "-p", "no:rexecutor")
+    assert "1 passed" in run(tmp_path, LOADED, "-p", "no:rexecutor")
+
+
+def test_the_fixtures_are_listed_with_what_they_are(tmp_path: Path) -> None:
+    said = run(tmp_path, LOADED, "--fixtures")
+
+    assert "rexecutor_backend" in said
+    assert "A paused `InMemoryBackend` of the test's own" in said
