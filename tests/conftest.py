@@ -1,11 +1,30 @@
 """What all tests share."""
 
 import os
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from rexecutor import Backend
+from rexecutor.testing import FakeClock
+from tests.backends import BACKENDS, made_backend
 
 pytest.register_assert_rewrite("rexecutor.testing.suite")
 
 settings.register_profile("rexecutor", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "rexecutor"))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still until the test moves it; the `backend`'s."""
+    return FakeClock()
+
+
+@pytest.fixture(params=BACKENDS)
+async def backend(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Backend]:
+    """An open backend on the clock: the test runs once on each there is."""
+    async with made_backend(request.param, tmp_path, clock) as made:
+        yield made

@@ -25,11 +25,6 @@ class Tick(Executor[int, list[str]]):
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def backend(clock: FakeClock) -> InMemoryBackend:
     return InMemoryBackend(clock=clock)
 

@@ -1,10 +1,8 @@
 """Queries, updates, cancels and reruns by an executor's class, on every backend there is."""
 
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +15,6 @@ from rexecutor import (
     EncodeError,
     Executor,
     GlobalBackendError,
-    InMemoryBackend,
     InvalidJobError,
     Job,
     JobNotFoundError,
@@ -25,7 +22,6 @@ from rexecutor import (
     JobStatus,
     Replace,
     Rexecutor,
-    SQLiteBackend,
     StaleJobError,
     UniquenessCriteria,
     Where,
@@ -57,20 +53,6 @@ class Mail(Executor[str]):
         if job.data == "fail":
             raise ValueError("bounced")
         return Cancel("unsubscribed") if job.data == "cancel" else None
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def backend(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Backend]:
-    made = (
-        InMemoryBackend(clock=clock) if request.param == "memory" else SQLiteBackend(tmp_path / "jobs.db", clock=clock)
-    )
-    async with made:
-        yield made
 
 
 async def enqueued(backend: Backend, *data: str) -> list[int]:

@@ -1,8 +1,6 @@
 """Schedules on running nodes: one job a tick, on every backend there is."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,7 +20,6 @@ from rexecutor import (
     JobStatus,
     Rexecutor,
     RexecutorError,
-    SQLiteBackend,
     UniquenessCriteria,
 )
 from rexecutor.backend.exchange import Ticked
@@ -35,20 +32,6 @@ from tests.support import soon, until
 SECOND = timedelta(seconds=1)
 EACH_MINUTE = "0 * * * * *"
 EACH_SECOND = "* * * * * *"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def backend(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Backend]:
-    made = (
-        InMemoryBackend(clock=clock) if request.param == "memory" else SQLiteBackend(tmp_path / "jobs.db", clock=clock)
-    )
-    async with made:
-        yield made
 
 
 class Report(Executor[str]):
@@ -319,7 +302,7 @@ class TestRegistration:
             ({"id": ""}, ConfigurationError),
             ({"priority": -1}, ValueError),
             ({"tags": ["a", 5]}, ValueError),
-            ({"executor": object()}, DefinitionError),
+            ({"executor": "report"}, DefinitionError),
         ],
         ids=str,
     )

@@ -2,9 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +19,6 @@ from rexecutor import (
     PrunerConfig,
     Rexecutor,
     RexecutorError,
-    SQLiteBackend,
     enqueue_many,
 )
 from rexecutor.engine import periodic
@@ -32,20 +29,6 @@ from tests.support import until
 
 SECOND = timedelta(seconds=1)
 EACH_SECOND = "* * * * * *"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def backend(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Backend]:
-    made = (
-        InMemoryBackend(clock=clock) if request.param == "memory" else SQLiteBackend(tmp_path / "jobs.db", clock=clock)
-    )
-    async with made:
-        yield made
 
 
 class Alpha(Executor[int]):

@@ -3,9 +3,8 @@
 import asyncio
 import contextvars
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +15,10 @@ from rexecutor import (
     ErrorKind,
     ExecutionResult,
     Executor,
-    InMemoryBackend,
     Job,
     JobStatus,
     Rexecutor,
     Snooze,
-    SQLiteBackend,
     enqueue_many,
 )
 from rexecutor.job import NewJob
@@ -29,20 +26,6 @@ from rexecutor.testing import FakeClock
 from tests.support import record_of, soon, until
 
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def backend(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Backend]:
-    made = (
-        InMemoryBackend(clock=clock) if request.param == "memory" else SQLiteBackend(tmp_path / "jobs.db", clock=clock)
-    )
-    async with made:
-        yield made
 
 
 class Scripted(Executor[str]):

@@ -1,0 +1,61 @@
+"""Enqueue jobs: attempts, tags, priority, metadata, due times, and many at once; then find, change and cancel them."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from rexecutor import Executor, InMemoryBackend, Job, Where, enqueue_many
+from rexecutor.testing import assert_enqueued
+
+HOUR = timedelta(hours=1)
+
+
+class ExampleExecutor(Executor[str, dict[str, str]]):
+    """Has a text for data, and names of people for metadata."""
+
+    name = "example_executor"
+
+    async def execute(self, job: Job[str, dict[str, str]]) -> None:
+        """Do something important."""
+
+
+async def main() -> None:
+    """Enqueue to a backend that is passed on by hand."""
+    backend = InMemoryBackend().paused()
+    handle = await (
+        ExampleExecutor.builder()
+        .with_data("First job")
+        .with_metadata({"asked_by": "ann"})
+        .with_max_attempts(2)
+        .with_tags("initial_job", "delayed")
+        .with_priority(3)
+        .schedule_in(2 * HOUR)
+        .enqueue(backend=backend)
+    )
+
+    now = backend.clock.now()
+    [job] = await assert_enqueued(
+        1,
+        for_executor=ExampleExecutor,
+        with_data="First job",
+        tagged_with=["initial_job", "delayed"],
+        scheduled_after=now + timedelta(minutes=110),
+        scheduled_before=now + timedelta(minutes=130),
+        backend=backend,
+    )
+    print(f"found {job.data!r}, {job.max_attempts} attempts, tags {', '.join(job.tags)}")
+
+    builder = ExampleExecutor.builder().add_tag("batch").schedule_at(now + 5 * HOUR)
+    handles = await enqueue_many([builder.with_data(f"guest {number}") for number in range(100)], backend=backend)
+    print(f"enqueued {len(handles)} jobs at once")
+
+    where = Where.tagged_by_one_of("batch") & ~Where.data_equals("guest 0") | Where.scheduled_at_before(now + 3 * HOUR)
+    jobs = await ExampleExecutor.query_jobs(where, limit=3, backend=backend)
+    print(f"the first of those: {', '.join(job.data for job in jobs)}")
+
+    changed = await ExampleExecutor.update_job(replace(job, priority=0), backend=backend)
+    print(f"priority {job.priority}, now {changed.priority}")
+    print(f"cancelled: {await handle.cancel('no longer wanted')}")
+
+
+asyncio.run(main())

@@ -1,0 +1,33 @@
+"""Override for one job what its executor says: the number of attempts, and the uniqueness criteria."""
+
+import asyncio
+
+from rexecutor import Executor, InMemoryBackend, Job, UniquenessCriteria, override_global_backend
+
+
+class Import(Executor[str]):
+    """Imports a file; three attempts, and one import at a time, unless a job says otherwise."""
+
+    name = "import"
+    max_attempts = 3
+    uniqueness_criteria = UniquenessCriteria.by_executor()
+
+    async def execute(self, job: Job[str]) -> None:
+        """Import it."""
+
+
+async def main() -> None:
+    """Enqueue jobs with and without overrides."""
+    with override_global_backend(InMemoryBackend()):
+        usual = await Import.builder().with_data("monday.csv").enqueue()
+        print(f"usual: {usual.disposition}, {(await usual.fetch()).max_attempts} attempts")
+
+        again = await Import.builder().with_data("tuesday.csv").enqueue()
+        print(f"again: {again.disposition}, {(await again.fetch()).data}")
+
+        by_key = UniquenessCriteria.by_key("tuesday.csv")
+        special = await Import.builder().with_data("tuesday.csv").unique(by_key).with_max_attempts(1).enqueue()
+        print(f"special: {special.disposition}, {(await special.fetch()).max_attempts} attempt")
+
+
+asyncio.run(main())

@@ -1,0 +1,59 @@
+"""Set up executors on separate nodes: each `Rexecutor` runs the jobs of those executors that it was given.
+
+Here three nodes share an SQLite file: one enqueues and runs nothing, as a web server would, and each of the others is
+responsible for jobs of its own. Usually they are processes (`rexecutor worker MODULE:REXECUTOR`).
+"""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from rexecutor import Executor, Job, Rexecutor, SQLiteBackend
+
+
+class RefreshWorker(Executor[int]):
+    """Refreshes an account."""
+
+    name = "refresh_worker"
+
+    def __init__(self, node: str) -> None:
+        """Say on which node it runs."""
+        self._node = node
+
+    async def execute(self, job: Job[int]) -> None:
+        """Refresh it."""
+        print(f"{self._node}: refresh account {job.data}")
+
+
+class ResizeImage(Executor[str]):
+    """Resizes an image, on a machine that has the power; it blocks, and so runs in a thread."""
+
+    name = "resize_image"
+    blocking = True
+    max_concurrency = 2
+
+    def __init__(self, node: str) -> None:
+        """Say on which node it runs."""
+        self._node = node
+
+    def execute(self, job: Job[str]) -> None:
+        """Resize it."""
+        print(f"{self._node}: resize {job.data}")
+
+
+async def main() -> None:
+    """Start three nodes, and give them work."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "jobs.db"
+        async with (
+            Rexecutor(SQLiteBackend(path)) as web,
+            Rexecutor(SQLiteBackend(path)).with_executor(RefreshWorker("small node")),
+            Rexecutor(SQLiteBackend(path), max_concurrency=2).with_executor(ResizeImage("big node")),
+        ):
+            refresh = await RefreshWorker.builder().with_data(7).enqueue(backend=web.backend)
+            await refresh.wait()
+            resize = await ResizeImage.builder().with_data("cat.png").enqueue(backend=web.backend)
+            await resize.wait()
+
+
+asyncio.run(main())

@@ -1,0 +1,81 @@
+"""A small web application that answers at once and leaves the work to jobs.
+
+It is plain asyncio, so that it needs nothing else. With FastAPI, Starlette or Litestar the `async with` is the body of
+the lifespan, and `accept` is a handler:
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with Rexecutor(SQLiteBackend("jobs.db")).with_executor(Thumbnail(gallery)).set_global_backend():
+            yield
+
+    @app.post("/images/{name}")
+    async def accept(name: str) -> dict[str, int]:
+        return {"job": (await Thumbnail.builder().with_data(name).enqueue()).id}
+"""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from rexecutor import Executor, Job, JobHandle, Rexecutor, SQLiteBackend, Where
+
+
+class Thumbnail(Executor[str]):
+    """Makes an image's thumbnail."""
+
+    name = "thumbnail"
+
+    def __init__(self, gallery: list[str]) -> None:
+        """Say where to put them."""
+        self._gallery = gallery
+
+    async def execute(self, job: Job[str]) -> None:
+        """Make it."""
+        self._gallery.append(f"small {job.data}")
+
+
+async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer `POST /images/NAME` with the id of the job that is going to do it, and `GET /jobs/ID` with its status."""
+    method, path, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(maxsplit=2)
+    _, what, name = path.split("/")
+    if (method, what) == ("POST", "images"):
+        handle = await Thumbnail.builder().with_data(name).enqueue()
+        writer.write(f"HTTP/1.1 202 Accepted\r\nConnection: close\r\n\r\n{handle.id}".encode())
+    else:
+        [job] = await Thumbnail.query_jobs(Where.id_equals(int(name)))
+        writer.write(f"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{job.status}".encode())
+    writer.close()
+    await writer.wait_closed()
+
+
+async def request(port: int, line: str) -> str:
+    """Answer what the server says."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"{line} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    head, body = (await reader.read()).decode().split("\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    return f"{head.splitlines()[0]}: {body}"
+
+
+async def main() -> None:
+    """Serve three requests."""
+    with tempfile.TemporaryDirectory() as folder:
+        gallery: list[str] = []
+        backend = SQLiteBackend(Path(folder) / "jobs.db")
+        async with Rexecutor(backend).with_executor(Thumbnail(gallery)).set_global_backend():
+            server = await asyncio.start_server(accept, "127.0.0.1", 0)
+            port: int = server.sockets[0].getsockname()[1]
+
+            print(await request(port, "POST /images/cat.png"))
+            print(await request(port, "POST /images/dog.png"))
+            for job_id in (1, 2):
+                await JobHandle(job_id, "existing", Thumbnail, backend).wait()
+            print(await request(port, "GET /jobs/2"))
+            print(*sorted(gallery), sep=", ")
+
+            server.close()
+            await server.wait_closed()
+
+
+asyncio.run(main())
