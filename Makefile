@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DOCS_READY := .venv/.docs-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check format bench kill coverage clean
+.PHONY: help demo test lint check format docs bench kill coverage clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -15,6 +16,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --group dev
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation --editable '.[cli]'
 	@touch $(READY)
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --group docs
+	@touch $(DOCS_READY)
 
 demo: $(READY)  ## run the main job: 1,000 and more real files through two workers, one of them killed
 	$(BIN)/rexecutor demo
@@ -34,6 +39,10 @@ format: $(READY)  ## let ruff put the code in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(DOCS_READY)  ## build docs/_build/html; warnings are errors, and nothing is fetched
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 bench: $(READY)  ## measure, beside bare sqlite3 in the same run
 	$(BIN)/python -m benchmarks
 
@@ -46,4 +55,4 @@ coverage: $(READY)  ## run the tests and show what they do not reach
 	$(BIN)/python -m coverage report
 
 clean:  ## remove what the targets made
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache htmlcov build dist
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache htmlcov build dist docs/_build

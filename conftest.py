@@ -1,4 +1,4 @@
-"""Every example in the README, in `docs/` and in docstrings is a test."""
+"""Every example in the README and in `docs/` is a test; those in docstrings are read by `tests/test_docs.py`."""
 
 import os
 from collections.abc import Iterator
