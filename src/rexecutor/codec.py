@@ -130,7 +130,7 @@ def canonical(text: str) -> str:
     """
     try:
         return "".join(_canonical_parts(_EXACT.decode(text)))
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         return text
 
 
@@ -139,17 +139,15 @@ def _canonical_parts(value: object) -> Iterator[str]:
         case dict():
             members = cast("dict[str, object]", value)
             yield "{"
-            for key in sorted(members):
-                yield _ENCODER.encode(key).decode()
-                yield ":"
+            for place, key in enumerate(sorted(members)):
+                yield f"{',' * (place > 0)}{_ENCODER.encode(key).decode()}:"
                 yield from _canonical_parts(members[key])
-                yield ","
             yield "}"
         case list():
             yield "["
-            for item in cast("list[object]", value):
+            for place, item in enumerate(cast("list[object]", value)):
+                yield "," * (place > 0)
                 yield from _canonical_parts(item)
-                yield ","
             yield "]"
         case bool() | None | str():
             yield _ENCODER.encode(value).decode()

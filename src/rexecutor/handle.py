@@ -47,6 +47,8 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         Raises:
             TimeoutError: It has not ended by then; it goes on.
             JobNotFoundError: It is no longer stored.
+            DecodeError: Its data is not, or no longer, of the executor's type.
+            BackendError: The store failed.
         """
         clock = self.backend.clock
         deadline = None if timeout is None else clock.monotonic() + checked_delay("wait", timeout).total_seconds()
@@ -69,6 +71,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
 
         Raises:
             JobNotFoundError: It is no longer stored.
+            BackendError: The store failed; repeat it.
         """
         return await self.backend.cancel(self.id, reason, executor=self.executor.name)
 
@@ -78,5 +81,6 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         Raises:
             JobStateError: It has not ended.
             JobNotFoundError: It is no longer stored.
+            BackendError: The store failed; whether it was done is not known.
         """
         await self.backend.rerun(self.id, executor=self.executor.name)

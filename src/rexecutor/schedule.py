@@ -1,7 +1,7 @@
 """What the clock enqueues."""
 
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 
 from rexecutor.cron import Cron
@@ -31,3 +31,18 @@ class Schedule:
     catch_up: CatchUp = CatchUp.LATEST
     window: timedelta = timedelta(seconds=60)
     """Ticks older than this are not made up for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSchedule:
+    """What a store keeps of a schedule."""
+
+    id: str
+    executor: str | None
+    """Whose jobs it enqueues; None for one that enqueues none, such as the pruner's."""
+    expression: str
+    timezone: str
+    last_tick: datetime | None
+    """The newest that was taken."""
+    next_tick: datetime | None
+    """The tick to come; None when there is none any more."""

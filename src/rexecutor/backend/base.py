@@ -1,7 +1,7 @@
 """The port: what a job store does. Subclass `Backend` to write one; `rexecutor.testing.BackendSuite` proves it.
 
-Everything is batched, fenced, and on the store's clock. What each change means is written in `rules.py`; a backend
-decides nothing. A driver's exceptions never leave a backend: they are the cause of a `BackendError`.
+Everything is batched, fenced, and on the store's clock. What each change means is written in `rexecutor.rules`;
+a backend decides nothing. A driver's exceptions never leave a backend: they are the cause of a `BackendError`.
 """
 
 from abc import ABC, abstractmethod
@@ -10,13 +10,13 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
-from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, StoredSchedule, Ticked
+from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.errors import ConfigurationError
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
 from rexecutor.outcome import CancelAsked, Rerun, Settlement
 from rexecutor.prune_spec import PruneSpec
-from rexecutor.schedule import Schedule
+from rexecutor.schedule import Schedule, StoredSchedule
 from rexecutor.status import JobStatus
 from rexecutor.where import Where
 
@@ -196,7 +196,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
-        """Take the ticks that are due, as `rules.ticks_due` says, and enqueue their jobs.
+        """Take the ticks that are due, as `rules.looked_at` says, and enqueue their jobs.
 
         Each tick is taken at most once in the life of the store, in the transaction that enqueues its job; criteria
         of the job are not asked. A schedule that the store does not know begins with its next tick.

@@ -3,12 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Final
 
-from rexecutor.cron import zone_name
 from rexecutor.job import JobId, JobRecord, NodeId
-from rexecutor.rules import Ticks
-from rexecutor.schedule import Schedule
 from rexecutor.status import JobStatus
 
 PAGE: Final = 1_000
@@ -78,32 +75,6 @@ class Ticked:
     """The ticks that this look took: the schedule's id and the tick. Nobody else takes them."""
     next_tick: datetime | None
     """The earliest tick that is to come; None where there is none any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSchedule:
-    """What a store keeps of a schedule."""
-
-    id: str
-    executor: str | None
-    """Whose jobs it enqueues; None for one that enqueues none, such as the pruner's."""
-    expression: str
-    timezone: str
-    last_tick: datetime | None
-    """The newest that was taken."""
-    next_tick: datetime | None
-
-    @classmethod
-    def after(cls, schedule: Schedule, ticks: Ticks, last_tick: datetime | None) -> Self:
-        """Answer what is to be kept of the schedule after these ticks were taken."""
-        return cls(
-            schedule.id,
-            None if schedule.job is None else schedule.job.executor,
-            schedule.cron.text,
-            zone_name(schedule.timezone),
-            ticks.due[-1] if ticks.due else last_tick,
-            ticks.next,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from rexecutor.backend.exchange import (
     Demand,
     Heartbeat,
     Node,
-    StoredSchedule,
     Ticked,
 )
 from rexecutor.backend.hints import Hints
@@ -28,7 +27,7 @@ from rexecutor.errors import JobNotFoundError
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Change, Claimed, Interrupted, Lost, Rerun, Settlement
 from rexecutor.prune_spec import PruneSpec
-from rexecutor.schedule import Schedule
+from rexecutor.schedule import Schedule, StoredSchedule
 from rexecutor.status import JobStatus
 from rexecutor.where import IdIn, Where
 
@@ -155,11 +154,8 @@ class InMemoryBackend(Backend):
         to_come: list[datetime] = []
         with self._changing() as now:
             for schedule in schedules:
-                known = self._schedules.get(schedule.id)
-                if known is not None and known.next_tick is None:
-                    continue
-                ticks = rules.ticks_due(schedule, known and known.next_tick, now, up_since)
-                self._schedules[schedule.id] = StoredSchedule.after(schedule, ticks, known and known.last_tick)
+                ticks, kept = rules.looked_at(schedule, self._schedules.get(schedule.id), now, up_since)
+                self._schedules[schedule.id] = kept
                 taken += [(schedule.id, tick) for tick in ticks.due]
                 to_come += [ticks.next] if ticks.next else []
                 for job in ticks.jobs(schedule):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from rexecutor.backend.base import Backend
-    from rexecutor.backend.exchange import StoredSchedule
+    from rexecutor.schedule import StoredSchedule
 
 HEADINGS: Final = ("id", "executor", "expression", "timezone", "last_tick", "next_tick")
 PRUNER: Final = "(pruner)"

@@ -15,7 +15,7 @@ from rexecutor.rules.life import (
 )
 from rexecutor.rules.matching import matches, moment_of
 from rexecutor.rules.pruning import prunable
-from rexecutor.rules.ticking import MOST_TICKS, Ticks, ticks_due
+from rexecutor.rules.ticking import MOST_TICKS, Ticks, looked_at, ticks_due
 from rexecutor.rules.unique import conflicting, existing, replaced
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "existing",
     "inserted",
     "is_ours",
+    "looked_at",
     "matches",
     "moment_of",
     "prunable",

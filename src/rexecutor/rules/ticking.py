@@ -6,13 +6,15 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from rexecutor.cron import zone_name
 from rexecutor.job import NewJob
-from rexecutor.schedule import CatchUp, Schedule
+from rexecutor.rules.matching import shifted
+from rexecutor.schedule import CatchUp, Schedule, StoredSchedule
 
 MOST_TICKS: Final = 1_000
 """How many ticks of one schedule a store takes in one transaction."""
 
-_SECOND: Final = timedelta(seconds=1)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,27 @@ class Ticks:
         return (
             [] if schedule.job is None else [replace(schedule.job, scheduled_at=tick, unique=None) for tick in self.due]
         )
+
+
+def looked_at(
+    schedule: Schedule, known: StoredSchedule | None, now: datetime, up_since: datetime | None
+) -> tuple[Ticks, StoredSchedule]:
+    """Answer which ticks are due, and what is to be kept of the schedule after they were taken.
+
+    A schedule that is seen for the first time, or whose expression or time zone has changed under its id, begins with
+    its next tick.
+    """
+    expression, zone = schedule.cron.text, zone_name(schedule.timezone)
+    last = None if known is None else known.last_tick
+    if known is None or (known.expression, known.timezone) != (expression, zone):
+        ticks = Ticks([], schedule.cron.after(max(now, last or now), schedule.timezone))
+    elif known.next_tick is None:
+        ticks = Ticks([], None)
+    else:
+        ticks = ticks_due(schedule, known.next_tick, now, up_since)
+    executor = None if schedule.job is None else schedule.job.executor
+    kept = StoredSchedule(schedule.id, executor, expression, zone, ticks.due[-1] if ticks.due else last, ticks.next)
+    return ticks, kept
 
 
 def ticks_due(schedule: Schedule, expected: datetime | None, now: datetime, up_since: datetime | None) -> Ticks:
@@ -48,10 +71,10 @@ def ticks_due(schedule: Schedule, expected: datetime | None, now: datetime, up_s
         return Ticks([], cron.after(now, zone))
     if expected > now:
         return Ticks([], expected)
-    before = expected - _SECOND  # ticks are whole seconds
-    start = max(before, now - schedule.window)
+    before = expected - _MICROSECOND  # `between` and `latest` leave their start out
+    start = max(before, shifted(now, -schedule.window - _MICROSECOND))
     if schedule.catch_up is not CatchUp.ALL:
-        start = max(start, (up_since or now) - _SECOND)
+        start = max(start, (up_since or now) - _MICROSECOND)
     due = cron.between(start, now, zone, MOST_TICKS)
     if len(due) == MOST_TICKS:
         return Ticks(due, cron.after(due[-1], zone))
@@ -65,4 +88,4 @@ def ticks_due(schedule: Schedule, expected: datetime | None, now: datetime, up_s
 def _is_made_up_for(schedule: Schedule, newest: datetime, now: datetime, up_since: datetime | None) -> bool:
     if up_since is not None and newest >= up_since:
         return True
-    return schedule.catch_up is not CatchUp.SKIP and newest >= now - schedule.window
+    return schedule.catch_up is not CatchUp.SKIP and newest >= shifted(now, -schedule.window)

@@ -8,6 +8,7 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
+from rexecutor.job import is_storable
 from rexecutor.status import JobStatus
 from rexecutor.where import (
     And,
@@ -96,28 +97,36 @@ class _Compiler:
             case StatusIn(statuses):
                 text = self._dialect.statuses(statuses) if statuses else "1 = 0"
             case ExecutorIn(names):
-                text = self._is_member("executor", names)
+                text = self._is_member("executor", _storable(names))
             case KeyIs(digest):
-                text = self._dialect.equals("unique_key", self._add(digest))
+                # Not just equality: with NULL that is neither true nor false, and so is its negation.
+                text = f"unique_key IS NOT NULL AND {self._dialect.equals('unique_key', self._add(digest))}"
             case DataEquals(json):
                 text = self._dialect.is_json("data", self._add(json))
             case MetadataEquals(json):
                 text = self._dialect.is_json("metadata", self._add(json))
             case TaggedByOneOf(tags):
-                text = self._dialect.is_tagged(self._add(_array(tags)), by_all=False)
+                text = self._dialect.is_tagged(self._add(_array(_storable(tags))), by_all=False)
             case TaggedByAllOf(tags):
-                text = self._dialect.is_tagged(self._add(_array(tags)), by_all=True)
+                is_possible = _storable(tags) == tags
+                text = self._dialect.is_tagged(self._add(_array(tags)), by_all=True) if is_possible else "1 = 0"
             case Scheduled():
                 text = self._scheduled(node)
             case And(parts):
-                text = _joined([self.compile(part) for part in parts], "AND") or "1 = 1"
+                text = self._joined(parts, "AND") or "1 = 1"
             case Or(parts):
-                text = _joined([self.compile(part) for part in parts], "OR") or "1 = 0"
+                text = self._joined(parts, "OR") or "1 = 0"
             case Not(part):
                 text = f"NOT {self.compile(part)}"
             case _:
                 assert_never(node)
         return f"({text})"
+
+    def _joined(self, parts: Sequence[Where], word: str) -> str:
+        # The largest first: a parser remembers all that stands before a part, and some remember no more than a hundred
+        # symbols.
+        largest_first = sorted(parts, key=lambda part: part.parts_in_all, reverse=True)
+        return _joined([self.compile(part) for part in largest_first], word)
 
     def _add(self, value: Any) -> str:
         name = f"p{len(self.parameters)}"
@@ -138,6 +147,11 @@ class _Compiler:
     def _bound(self, comparison: str, moment: Moment) -> str:
         name = self._add(self._dialect.moment(moment))
         return self._dialect.scheduled(comparison, name, ago=isinstance(moment, timedelta))
+
+
+def _storable(texts: frozenset[str]) -> frozenset[str]:
+    """Leave out what no job can have, and what a driver may refuse or cut short."""
+    return frozenset(text for text in texts if is_storable(text))
 
 
 def _array(values: Sequence[Any] | frozenset[str]) -> str:

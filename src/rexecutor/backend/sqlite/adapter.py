@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from rexecutor.backend.base import Backend, Heart
-from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, StoredSchedule, Ticked
+from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
 from rexecutor.backend.hints import Hints
 from rexecutor.backend.sqlite import periodic, store
 from rexecutor.backend.sqlite.connection import connect, migrate, transaction, translated, writers_lock
@@ -20,7 +20,7 @@ from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Rerun, Settlement
 from rexecutor.prune_spec import PruneSpec
-from rexecutor.schedule import Schedule
+from rexecutor.schedule import Schedule, StoredSchedule
 from rexecutor.status import JobStatus
 from rexecutor.where import Where
 

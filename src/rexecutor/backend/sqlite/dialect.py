@@ -23,7 +23,8 @@ class SqliteDialect(Dialect):
 
     def is_json(self, column: str, name: str) -> str:
         """Whether they are the same value; the parameter is in canonical form already."""
-        return f"rexecutor_canonical({column}) = :{name}"
+        # As a BLOB: text that somebody has spoilt must not fail the call, and with it the page.
+        return f"rexecutor_canonical(CAST({column} AS BLOB)) = :{name}"
 
     def is_tagged(self, name: str, *, by_all: bool) -> str:
         """Whether the sets of tags meet, or the one lacks none of the other."""
@@ -53,8 +54,12 @@ DIALECT: Final = SqliteDialect()
 
 def add_functions(connection: sqlite3.Connection) -> None:
     """Give the connection what the conditions call."""
-    connection.create_function("rexecutor_canonical", 1, _canonical, deterministic=True)
+    (encoding,) = connection.execute("PRAGMA encoding").fetchone()  # of the file, which may be the application's
 
+    def of_blob(stored_json: bytes | None) -> str:
+        try:
+            return "null" if stored_json is None else canonical(stored_json.decode(encoding))
+        except (ValueError, ArithmeticError):  # no text, or a number that is none: equal to nothing
+            return ""
 
-def _canonical(stored_json: object) -> str:
-    return canonical("null" if stored_json is None else str(stored_json))
+    connection.create_function("rexecutor_canonical", 1, of_blob, deterministic=True)

@@ -1,16 +1,21 @@
 """Schedules, pruning and duties within a transaction: synchronous functions of a connection, in the port's words."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from heapq import merge
+from itertools import islice
+from typing import Any, assert_never
+
+import msgspec
 
 from rexecutor import rules
-from rexecutor.backend.exchange import StoredSchedule, Ticked
+from rexecutor.backend.exchange import Ticked
 from rexecutor.backend.sqlite.rows import moment_or_none, stored, stored_or_none
 from rexecutor.backend.sqlite.store import enqueue, execute
-from rexecutor.job import NewJob, NodeId
+from rexecutor.job import JobId, NewJob, NodeId, is_storable
 from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.schedule import Schedule
+from rexecutor.schedule import Schedule, StoredSchedule
 
 _EVER = 2**63 - 1
 
@@ -24,12 +29,10 @@ def tick(
     jobs: list[NewJob] = []
     for schedule in schedules:
         row = execute(connection, "select_schedule", id=schedule.id).fetchone()
-        last_tick, expected = (None, None) if row is None else map(moment_or_none, row)
-        if row is not None and expected is None:  # it has no more ticks
-            continue
-        ticks = rules.ticks_due(schedule, expected, now, up_since)
-        if row is None or ticks.next != expected:
-            _write(connection, StoredSchedule.after(schedule, ticks, last_tick))
+        known = None if row is None else _read(row)
+        ticks, kept = rules.looked_at(schedule, known, now, up_since)
+        if kept != known:
+            _write(connection, kept)
         taken += [(schedule.id, tick) for tick in ticks.due]
         to_come += [ticks.next] if ticks.next else []
         jobs += ticks.jobs(schedule)
@@ -53,30 +56,39 @@ def _write(connection: sqlite3.Connection, schedule: StoredSchedule) -> None:
 
 def schedules(connection: sqlite3.Connection) -> list[StoredSchedule]:
     """Answer the schedules that the store knows."""
-    return [
-        StoredSchedule(schedule_id, executor, expression, timezone, moment_or_none(last), moment_or_none(coming))
-        for schedule_id, executor, expression, timezone, last, coming in execute(connection, "select_schedules")
-    ]
+    return [_read(row) for row in execute(connection, "select_schedules")]
+
+
+def _read(row: Sequence[Any]) -> StoredSchedule:
+    return StoredSchedule(row[0], row[1], row[2], row[3], moment_or_none(row[4]), moment_or_none(row[5]))
 
 
 def prune(connection: sqlite3.Connection, spec: PruneSpec, most: int, now: datetime) -> int:
     """Delete ended jobs; see `Backend.prune`."""
-    deleted = 0
     executors = execute(connection, "select_ended_executors", status=spec.status).fetchall()
-    for (executor,) in executors:
-        if not spec.concerns(executor) or deleted >= most:
-            continue
-        group = {"status": spec.status, "executor": executor}
-        before, left = _EVER, most - deleted
-        match spec.what:
-            case OlderThan(age):
-                before = stored(rules.moment_of(age, now))
-            case BeyondNewest(kept):
-                (ended,) = execute(connection, "count_ended", **group).fetchone()
-                left = min(left, ended - kept)
-        if left > 0:
-            deleted += execute(connection, "prune_jobs", **group, before=before, most=left).rowcount
-    return deleted
+    groups = [
+        _prunable(connection, spec, executor, now)
+        for (executor,) in executors
+        if spec.concerns(executor) and is_storable(executor)  # else somebody has spoilt it: it stays, and fails nothing
+    ]
+    doomed = [job_id for _, job_id in islice(merge(*groups), most)]
+    execute(connection, "delete_jobs", ids=msgspec.json.encode(doomed).decode())
+    return len(doomed)
+
+
+def _prunable(
+    connection: sqlite3.Connection, spec: PruneSpec, executor: str, now: datetime
+) -> Iterator[tuple[int, JobId]]:
+    """Walk an executor's jobs that are to be deleted, the longest ended first; only as far as somebody asks."""
+    group = {"status": spec.status, "executor": executor}
+    match spec.what:
+        case OlderThan(age):
+            return execute(connection, "select_ended", **group, before=stored(rules.moment_of(age, now)))
+        case BeyondNewest(kept):
+            (ended,) = execute(connection, "count_ended", **group).fetchone()
+            return islice(execute(connection, "select_ended", **group, before=_EVER), max(ended - kept, 0))
+        case _:
+            assert_never(spec.what)
 
 
 def hold(connection: sqlite3.Connection, duty: str, node_id: NodeId, now: datetime) -> bool:

@@ -5,10 +5,10 @@ by `rules.transition` itself, on a row that is read and written back under the f
 """
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import msgspec
 
@@ -31,8 +31,9 @@ from rexecutor.backend.sqlite.rows import (
 from rexecutor.errors import JobNotFoundError
 from rexecutor.job import ClaimId, Enqueued, ErrorKind, JobError, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Change, Complete, Interrupted, Lost, Rerun, Settlement
-from rexecutor.status import JobStatus
-from rexecutor.where import StatusIn, Where
+from rexecutor.status import OPEN, JobStatus
+from rexecutor.uniqueness import UniquenessCriteria
+from rexecutor.where import IdIn, Not, StatusIn, Where
 
 _UNWRITABLE: Final = (OverflowError, UnicodeEncodeError, sqlite3.IntegrityError)
 """What is raised where a row holds what only somebody else can have put there."""
@@ -63,36 +64,58 @@ def _insert(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetim
     return [Enqueued(job_id, "inserted") for job_id in range(last - len(jobs) + 1, last + 1)]
 
 
-def _enqueue_unique(connection: sqlite3.Connection, job: NewJob, now: datetime) -> Enqueued:
+def _enqueue_unique(
+    connection: sqlite3.Connection, job: NewJob, now: datetime, spoilt: frozenset[JobId] = frozenset()
+) -> Enqueued:
     """Add the job, or find the existing one and replace what is to be replaced: under the file's one write lock."""
     unique = job.unique
     assert unique is not None  # noqa: S101 - the caller has looked
     where = rules.conflicting(job, unique, now)
+    if spoilt:
+        where &= Not(IdIn(spoilt))
     found: JobRecord | None = None
-    if unique.replacement is not None:
-        found = _first(connection, where & StatusIn(unique.replacement.statuses), now)
-    found = found or _first(connection, where, now)
+    if unique.replacement is not None and (statuses := unique.statuses & unique.replacement.statuses):
+        found = _first(connection, where & StatusIn(statuses), index_for(unique, statuses), now)
+    found = found or _first(connection, where, index_for(unique, unique.statuses), now)
     if found is None:
         return _insert(connection, [job], now)[0]
     record = rules.replaced(found, job, unique, now)
     if record is found:
         return Enqueued(found.id, "existing")
-    _rewrite(connection, record)
+    if not _write_or_discard(
+        connection, record.id, now, lambda: execute(connection, "rewrite_job", **fields_row(record))
+    ):
+        return _enqueue_unique(connection, job, now, spoilt | {record.id})
     return Enqueued(found.id, "replaced")
 
 
-def _first(connection: sqlite3.Connection, where: Where, now: datetime) -> JobRecord | None:
-    row = execute_where(connection, "select_conflicting", where, now).fetchone()
+def index_for(unique: UniquenessCriteria, statuses: frozenset[JobStatus]) -> LiteralString:
+    """Answer how the jobs that stand in the way are to be looked for.
+
+    Told nothing, and without statistics, the planner takes whichever index has the executor in it, and walks past all
+    of its jobs that have ended, under the write lock.
+    """
+    if unique.key is not None:
+        return "INDEXED BY rexecutor_jobs_unique_key"
+    if unique.is_by_executor:
+        return "INDEXED BY rexecutor_jobs_open" if statuses <= OPEN else "INDEXED BY rexecutor_jobs_scheduled"
+    return ""
+
+
+def _first(connection: sqlite3.Connection, where: Where, index: LiteralString, now: datetime) -> JobRecord | None:
+    row = execute_where(connection, "select_conflicting", where, now, index=index).fetchone()
     return None if row is None else read_row(row)
 
 
 def execute_where(
-    connection: sqlite3.Connection, name: str, where: Where, now: datetime, **parameters: Any
+    connection: sqlite3.Connection, name: str, where: Where, now: datetime, *, index: str = "", **parameters: Any
 ) -> sqlite3.Cursor:
     """Execute the statement of that name with the expression as its condition."""
     compiled = compile_where(where, DIALECT)
     text = statement("rexecutor.backend.sqlite", name).replace("/* where */", compiled.text)
-    return connection.execute(text, compiled.parameters | parameters | {"now": stored(now)})
+    return connection.execute(
+        text.replace("/* index */", index), compiled.parameters | parameters | {"now": stored(now)}
+    )
 
 
 def doorbells(connection: sqlite3.Connection, now: datetime) -> list[str]:
@@ -207,12 +230,8 @@ def update(connection: sqlite3.Connection, job_id: JobId, new: NewJob, version: 
     if record is None or record.executor != new.executor:
         raise JobNotFoundError.of(job_id, new.executor)
     changed = rules.updated(record, new, version, now)
-    _rewrite(connection, changed)
+    execute(connection, "rewrite_job", **fields_row(changed))
     return changed
-
-
-def _rewrite(connection: sqlite3.Connection, record: JobRecord) -> None:
-    execute(connection, "rewrite_job", **fields_row(record))
 
 
 def beat(
@@ -259,13 +278,23 @@ def _change(
 ) -> JobRecord:
     changed = rules.transition(record, change, now, limits)
     if changed is not record:
-        connection.execute("SAVEPOINT change")
-        try:
-            execute(connection, "update_job", **changed_row(changed))
-        except _UNWRITABLE as error:
-            connection.execute("ROLLBACK TO change")
-            details = f"the stored row cannot be written: {type(error).__name__}"
-            errors = msgspec.json.encode([JobError(1, ErrorKind.DECODE, "UnwritableRow", details, now)]).decode()
-            execute(connection, "discard_job", id=record.id, errors=errors, now=stored(now))
-        connection.execute("RELEASE change")
+        _write_or_discard(connection, record.id, now, lambda: execute(connection, "update_job", **changed_row(changed)))
     return changed
+
+
+def _write_or_discard(
+    connection: sqlite3.Connection, job_id: JobId, now: datetime, write: Callable[[], object]
+) -> bool:
+    """Write a row back; discard the job where that cannot be done, and answer False."""
+    connection.execute("SAVEPOINT change")
+    try:
+        write()
+    except _UNWRITABLE as error:
+        connection.execute("ROLLBACK TO change")
+        details = f"the stored row cannot be written: {type(error).__name__}"
+        errors = msgspec.json.encode([JobError(1, ErrorKind.DECODE, "UnwritableRow", details, now)]).decode()
+        execute(connection, "discard_job", id=job_id, errors=errors, now=stored(now))
+        return False
+    finally:
+        connection.execute("RELEASE change")
+    return True

@@ -209,7 +209,9 @@ class UpdateCases(Cases):
         assert early.next_due == store.now
         assert [job.id for job in await store.claim()] == [job.id]
 
-    async def test_a_job_whose_update_brings_it_forward_is_claimed_at_once_and_wakes_who_waits(self, store: Store) -> None:
+    async def test_a_job_whose_update_brings_it_forward_is_claimed_at_once_and_wakes_who_waits(
+        self, store: Store
+    ) -> None:
         job = await store.job((await store.enqueue(new_job(delay=HOUR)))[0])
         store.beat()
         since = store.backend.version

@@ -1,2 +1,2 @@
--- Answers the newest tick that was taken of a schedule, and the one to come.
-SELECT last_tick, next_tick FROM rexecutor_schedules WHERE id = :id
+-- Answers what the store knows of a schedule.
+SELECT id, executor, expression, timezone, last_tick, next_tick FROM rexecutor_schedules WHERE id = :id

@@ -1,74 +1,32 @@
-"""What is in `rules.py` and not already in the suite, which drives the rules through a backend."""
+"""What is in `rules.life` and not already in the suite, which drives the rules through a backend."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rexecutor import rules
-from rexecutor.errors import JobStateError
-from rexecutor.job import ErrorKind, JobRecord, Limits
-from rexecutor.outcome import (
-    CancelAsked,
-    Change,
-    Claimed,
-    Complete,
-    Failed,
-    Interrupted,
-    Lost,
-    Rerun,
-    Snooze,
-)
-from rexecutor.status import ENDED, WAITING, JobStatus
+from rexecutor.errors import JobStateError, StaleJobError
+from rexecutor.job import ErrorKind, Limits, NewJob
+from rexecutor.outcome import CancelAsked, Change, Complete, Failed, Interrupted, Lost, Rerun, Snooze
+from rexecutor.status import ENDED, OPEN, WAITING, JobStatus
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import HOUR, SECOND, cancelled, failed, job_error, new_job
-from rexecutor.where import And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn
-
-LIMITS = Limits()
-CLAIMED = Claimed("node-1")
-
-
-def scheduled(**fields: object) -> JobRecord:
-    return replace(rules.inserted(new_job(), 1, START), **fields)
-
-
-def executing(**fields: object) -> JobRecord:
-    return replace(changed(scheduled(), CLAIMED), **fields)
-
-
-def changed(record: JobRecord, change: Change, limits: Limits = LIMITS) -> JobRecord:
-    return rules.transition(record, change, START, limits)
-
-
-def record_in(status: JobStatus) -> JobRecord:
-    match status:
-        case JobStatus.SCHEDULED:
-            return scheduled()
-        case JobStatus.EXECUTING:
-            return executing()
-        case JobStatus.RETRYABLE:
-            return changed(executing(), failed())
-        case JobStatus.COMPLETE:
-            return changed(executing(), Complete())
-        case JobStatus.CANCELLED:
-            return changed(executing(), cancelled())
-        case JobStatus.DISCARDED:
-            return changed(executing(max_attempts=1), failed())
-
+from rexecutor.uniqueness import UniquenessCriteria
+from tests.records import CLAIMED, changed, executing, record_in, scheduled
 
 OUTCOMES: tuple[Change, ...] = (Complete(), cancelled(), Snooze(HOUR), failed(), Interrupted(), Lost())
 
 
 class TestTransition:
     @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
-    @pytest.mark.parametrize("status", set(JobStatus) - {JobStatus.EXECUTING})
+    @pytest.mark.parametrize("status", sorted(set(JobStatus) - {JobStatus.EXECUTING}))
     def test_only_an_executing_job_has_an_outcome(self, status: JobStatus, outcome: Change) -> None:
         with pytest.raises(JobStateError, match=str(status)):
             changed(record_in(status), outcome)
 
-    @pytest.mark.parametrize("status", ENDED | {JobStatus.EXECUTING})
+    @pytest.mark.parametrize("status", sorted(ENDED | {JobStatus.EXECUTING}))
     def test_only_a_waiting_job_is_claimed(self, status: JobStatus) -> None:
         with pytest.raises(JobStateError, match="claim"):
             changed(record_in(status), CLAIMED)
@@ -77,12 +35,12 @@ class TestTransition:
         with pytest.raises(JobStateError, match="claim"):
             changed(scheduled(scheduled_at=START + SECOND), CLAIMED)
 
-    @pytest.mark.parametrize("status", WAITING | {JobStatus.EXECUTING})
+    @pytest.mark.parametrize("status", sorted(WAITING | {JobStatus.EXECUTING}))
     def test_r4_only_an_ended_job_is_rerun(self, status: JobStatus) -> None:
         with pytest.raises(JobStateError, match="rerun"):
             changed(record_in(status), Rerun())
 
-    @pytest.mark.parametrize("status", ENDED)
+    @pytest.mark.parametrize("status", sorted(ENDED))
     def test_r3_a_cancel_leaves_an_ended_job_as_it_is(self, status: JobStatus) -> None:
         record = record_in(status)
 
@@ -150,38 +108,6 @@ class TestTransition:
         assert after.discarded_at is None
 
 
-class TestMatches:
-    def test_no_parts_of_an_and_are_all_jobs(self) -> None:
-        assert rules.matches(And(()), scheduled(), START)
-
-    def test_no_parts_of_an_or_are_no_jobs(self) -> None:
-        assert not rules.matches(Or(()), scheduled(), START)
-
-    def test_r27_one_of_several_ids_matches(self) -> None:
-        assert rules.matches(IdIn(frozenset({7, 1})), scheduled(), START)
-
-    def test_r26_an_or_within_an_and_does_not_reach_beyond_it(self) -> None:
-        other = scheduled(executor="other")
-        where = And(
-            (
-                ExecutorIn(frozenset({"alpha"})),
-                Or((StatusIn(frozenset({JobStatus.SCHEDULED})), Everything())),
-            )
-        )
-
-        assert not rules.matches(where, other, START)
-
-    @given(st.sampled_from(JobStatus), st.frozensets(st.sampled_from(JobStatus)))
-    def test_a_job_is_in_a_set_of_statuses_or_in_its_complement(
-        self, status: JobStatus, statuses: frozenset[JobStatus]
-    ) -> None:
-        record = scheduled(status=status)
-        where = StatusIn(statuses)
-
-        assert rules.matches(where, record, START) is (status in statuses)
-        assert rules.matches(Not(where), record, START) is (status not in statuses)
-
-
 class TestClaimOrder:
     def test_r35_priority_comes_before_due_time_and_due_time_before_id(self) -> None:
         jobs = [
@@ -198,3 +124,82 @@ class TestClaimOrder:
         later = scheduled(id=9, scheduled_at=START + SECOND)
 
         assert rules.claimable([later, *due], START, 2) == due[:2]
+
+
+class TestInserted:
+    def test_a_new_job_has_its_key_and_no_history(self) -> None:
+        unique = UniquenessCriteria.by_key("k")
+
+        record = rules.inserted(new_job(unique=unique), 7, START)
+
+        assert (record.id, record.unique_key, record.revision, record.version) == (7, unique.key, 0, 0)
+        assert (record.inserted_at, record.scheduled_at) == (START, START)
+
+    def test_criteria_without_a_key_leave_none(self) -> None:
+        assert rules.inserted(new_job(unique=UniquenessCriteria.by_executor()), 7, START).unique_key is None
+
+    def test_a_given_moment_goes_before_a_delay(self) -> None:
+        assert rules.due_at(new_job(scheduled_at=START - HOUR, delay=HOUR), START) == START - HOUR
+        assert rules.due_at(new_job(delay=HOUR), START) == START + HOUR
+
+
+def wanted(**fields: Any) -> NewJob:
+    return new_job(data="1", metadata="2", max_attempts=3, priority=4, tags=("5",), delay=SECOND, **fields)
+
+
+class TestUpdated:
+    def test_it_takes_the_fields_of_the_new_job_and_counts_the_revision(self) -> None:
+        record = scheduled(revision=5, claims=2)
+
+        after = rules.updated(record, wanted(), 7, START + HOUR)
+
+        fields = {"data": "1", "metadata": "2", "max_attempts": 3, "priority": 4, "tags": ("5",)}
+        assert after == replace(record, **fields, scheduled_at=START + HOUR + SECOND, revision=6)
+
+    @pytest.mark.parametrize("status", sorted(OPEN))
+    def test_a_job_that_has_not_ended_keeps_its_status(self, status: JobStatus) -> None:
+        record = record_in(status)
+
+        assert rules.updated(record, wanted(), record.version, START).status is status
+
+    @pytest.mark.parametrize("status", sorted(ENDED))
+    def test_a_job_that_has_ended_is_refused_whatever_the_version(self, status: JobStatus) -> None:
+        record = record_in(status)
+
+        for version in (record.version, record.version - 1):
+            with pytest.raises(JobStateError, match="an update while"):
+                rules.updated(record, wanted(), version, START)
+
+    @pytest.mark.parametrize("by", [-1, 1])
+    def test_r40_another_version_is_stale(self, by: int) -> None:
+        with pytest.raises(StaleJobError, match="read it again"):
+            rules.updated(scheduled(), wanted(), by, START)
+
+
+class TestVersion:
+    CHANGES: tuple[tuple[JobStatus, Change], ...] = (
+        (JobStatus.SCHEDULED, CLAIMED),
+        (JobStatus.RETRYABLE, CLAIMED),
+        (JobStatus.EXECUTING, CancelAsked("enough")),
+        (JobStatus.EXECUTING, Snooze(HOUR)),
+        (JobStatus.EXECUTING, failed()),
+        (JobStatus.EXECUTING, Interrupted()),
+        (JobStatus.EXECUTING, Lost()),
+        *((status, Rerun()) for status in sorted(ENDED)),
+    )
+
+    @pytest.mark.parametrize(("status", "change"), CHANGES, ids=str)
+    def test_r40_each_change_that_leaves_a_job_open_makes_copies_stale(self, status: JobStatus, change: Change) -> None:
+        record = record_in(status)
+
+        assert changed(record, change).version == record.version + 1
+
+    def test_a_change_that_changes_nothing_makes_none_stale(self) -> None:
+        asked = changed(executing(), CancelAsked("enough"))
+
+        assert changed(asked, CancelAsked("again")).version == asked.version
+
+    def test_the_end_is_the_first_of_its_moments(self) -> None:
+        for status in JobStatus:
+            record = record_in(status)
+            assert record.ended_at == (START if status in ENDED else None)

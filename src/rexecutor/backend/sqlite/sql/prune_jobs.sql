@@ -1,8 +1,0 @@
--- Deletes an executor's jobs that ended in a status before a moment, the longest ended first.
--- Index: rexecutor_jobs_ended.
-DELETE FROM rexecutor_jobs WHERE id IN (
-    SELECT id FROM rexecutor_jobs INDEXED BY rexecutor_jobs_ended
-    WHERE status = :status AND executor = :executor AND ended_at IS NOT NULL AND ended_at < :before
-    ORDER BY ended_at, id
-    LIMIT :most
-)

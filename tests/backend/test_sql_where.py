@@ -1,0 +1,96 @@
+"""`Where` as SQL: the text is golden, and every value is a parameter."""
+
+from datetime import timedelta
+
+import pytest
+
+from rexecutor import JobStatus, Where
+from rexecutor.backend.sql.where import compile_where
+from rexecutor.backend.sqlite.dialect import DIALECT
+from rexecutor.testing.clock import START
+from rexecutor.testing.suite.hostile import TEXTS
+from rexecutor.where import And, DataEquals, Everything, ExecutorIn, KeyIs, MetadataEquals, Not, Or, Scheduled
+
+A, B = Where.id_equals(1), Where.id_equals(2)
+START_MICROS = int(START.timestamp()) * 1_000_000
+GIVEN = "SELECT value FROM json_each(CASE WHEN json_valid(tags) THEN tags ELSE '[]' END)"
+
+GOLDEN: tuple[tuple[Where, str, tuple[object, ...]], ...] = (
+    (Everything(), "(1 = 1)", ()),
+    (And(()), "(1 = 1)", ()),
+    (Or(()), "(1 = 0)", ()),
+    (Where.id_in(), "(id IN (SELECT value FROM json_each(:p0)))", ("[]",)),
+    (A, "(id = :p0)", (1,)),
+    (Where.id_in(2, 1), "(id IN (SELECT value FROM json_each(:p0)))", ("[1,2]",)),
+    (
+        Where.id_in(2**63, 2**63 - 1, -(2**63), -(2**63) - 1, 0),
+        "(id IN (SELECT value FROM json_each(:p0)))",
+        ("[-9223372036854775808,0,9223372036854775807]",),
+    ),
+    (Where.status_in(), "(1 = 0)", ()),
+    (Where.status_equals(JobStatus.SCHEDULED), "(status IN ('scheduled') AND ended_at IS NULL)", ()),
+    (Where.status_equals(JobStatus.COMPLETE), "(status IN ('complete'))", ()),
+    (Where.status_in(JobStatus.SCHEDULED, JobStatus.COMPLETE), "(status IN ('complete', 'scheduled'))", ()),
+    (ExecutorIn(frozenset({"a"})), "(executor = :p0)", ("a",)),
+    (ExecutorIn(frozenset({"b", "a"})), "(executor IN (SELECT value FROM json_each(:p0)))", ('["a","b"]',)),
+    (ExecutorIn(frozenset({"a\0"})), "(executor IN (SELECT value FROM json_each(:p0)))", ("[]",)),
+    (KeyIs("k"), "(unique_key IS NOT NULL AND unique_key = :p0)", ("k",)),
+    (DataEquals("1e0"), "(rexecutor_canonical(CAST(data AS BLOB)) = :p0)", ("1e0",)),
+    (MetadataEquals("null"), "(rexecutor_canonical(CAST(metadata AS BLOB)) = :p0)", ("null",)),
+    (
+        Where.tagged_by_one_of("b", "a"),
+        f"(EXISTS ({GIVEN} INTERSECT SELECT value FROM json_each(:p0)))",
+        ('["a","b"]',),
+    ),
+    (Where.tagged_by_all_of("a"), f"(NOT EXISTS (SELECT value FROM json_each(:p0) EXCEPT {GIVEN}))", ('["a"]',)),
+    (Where.tagged_by_one_of("a\0"), f"(EXISTS ({GIVEN} INTERSECT SELECT value FROM json_each(:p0)))", ("[]",)),
+    (Where.tagged_by_all_of("a", "\ud800"), "(1 = 0)", ()),
+    (Scheduled(), "(1 = 1)", ()),
+    (Where.scheduled_at_before(START), "(scheduled_at < :p0)", (START_MICROS,)),
+    (Where.scheduled_at_after(START), "(scheduled_at > :p0)", (START_MICROS,)),
+    (Where.scheduled_at_equals(START), "(scheduled_at >= :p0 AND scheduled_at <= :p1)", (START_MICROS,) * 2),
+    (Where.scheduled_at_older_than(timedelta(seconds=1)), "(scheduled_at < (:now - :p0))", (1_000_000,)),
+    (
+        Where.scheduled_at_within_the_last(timedelta(microseconds=7)),
+        "(scheduled_at >= (:now - :p0) AND scheduled_at <= (:now - :p1))",
+        (7, 0),
+    ),
+    (~A, "(NOT (id = :p0))", (1,)),
+    (Not(And(())), "(NOT (1 = 1))", ()),
+    (A & B, "((id = :p0) AND (id = :p1))", (1, 2)),
+    (A | B, "((id = :p0) OR (id = :p1))", (1, 2)),
+    (A & (A | B), "(((id = :p0) OR (id = :p1)) AND (id = :p2))", (1, 2, 1)),
+    (A & B | ~A, "(((id = :p0) AND (id = :p1)) OR (NOT (id = :p2)))", (1, 2, 1)),
+)
+
+
+@pytest.mark.parametrize(("where", "text", "values"), GOLDEN, ids=[str(number) for number in range(len(GOLDEN))])
+def test_each_node_stands_in_parentheses_and_its_values_are_parameters(
+    where: Where, text: str, values: tuple[object, ...]
+) -> None:
+    compiled = compile_where(where, DIALECT)
+
+    assert compiled.text == text
+    assert compiled.parameters == {f"p{number}": value for number, value in enumerate(values)}
+
+
+def test_no_value_is_ever_in_the_text() -> None:
+    texts = {
+        compile_where(
+            And((ExecutorIn(frozenset({text})), Where.tagged_by_one_of(text), Where.data_equals(text), KeyIs(text))),
+            DIALECT,
+        ).text
+        for text in TEXTS
+    }
+
+    assert len(texts) == 1
+
+
+def test_a_wide_group_is_parted_into_smaller_ones() -> None:
+    where = Or((A,) * 120)
+
+    text = compile_where(where, DIALECT).text
+
+    assert text.count("(id = ") == 120
+    assert max(part.count(" OR ") for part in text.split(") OR (")) <= 50
+    assert text.startswith("(((id = :p0) OR (id = :p1)")

@@ -1,0 +1,194 @@
+"""SQLite's plans: what runs under the write lock walks its index, however many jobs there are."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from rexecutor import JobStatus, Replace, SQLiteBackend, UniquenessCriteria, rules
+from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.sql import statement
+from rexecutor.backend.sql.where import compile_where
+from rexecutor.backend.sqlite.dialect import DIALECT
+from rexecutor.backend.sqlite.store import index_for
+from rexecutor.job import NewJob
+from rexecutor.outcome import Complete, Settlement
+from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.testing.suite.store import HOUR, new_job
+from rexecutor.where import StatusIn
+
+PACKAGE = "rexecutor.backend.sqlite"
+KEY = UniquenessCriteria.by_key("order 7")
+BY_EXECUTOR = UniquenessCriteria.by_executor()
+
+EXPECTED = {
+    "by key": (KEY, "unique_key"),
+    "by key and executor": (KEY.and_executor(), "unique_key"),
+    "by key and window": (KEY.and_within(HOUR), "unique_key"),
+    "by key, executor and window": (KEY.and_executor().and_within(HOUR), "unique_key"),
+    "by key, whatever the status": (KEY.and_statuses(*JobStatus), "unique_key"),
+    "by executor": (BY_EXECUTOR, "open"),
+    "by executor, scheduled only": (BY_EXECUTOR.and_statuses(JobStatus.SCHEDULED), "open"),
+    "by executor, window and open statuses": (
+        BY_EXECUTOR.and_within(HOUR).and_statuses(JobStatus.SCHEDULED, JobStatus.EXECUTING),
+        "open",
+    ),
+    "by executor and window": (BY_EXECUTOR.and_within(HOUR), "scheduled"),
+    "by executor, whatever the status": (BY_EXECUTOR.and_statuses(*JobStatus), "scheduled"),
+}
+
+
+def job(executor: str = "alpha", *, key: object = None, delay: timedelta = timedelta(0)) -> NewJob:
+    return new_job(executor, delay=delay, unique=None if key is None else UniquenessCriteria.by_key(key))
+
+
+@pytest.fixture(params=[1_500, 0], ids=["many jobs", "no jobs"])
+async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SQLiteBackend]:
+    jobs: int = request.param
+    async with SQLiteBackend(tmp_path / "jobs.db") as made:
+        ids = [answer.id for answer in await made.enqueue([job()] * jobs)]
+        await finish(made, ids)
+        await made.enqueue([job(key=number, delay=number * HOUR / 10) for number in range(jobs)])
+        await made.enqueue([job("beta", delay=number * HOUR / 10) for number in range(jobs)])
+        yield made
+
+
+async def finish(backend: SQLiteBackend, ids: list[int]) -> None:
+    heart = backend.heart()
+    heart.beat(Node("n", "n", HOUR))
+    claim = await backend.claim(Demand({"alpha": len(ids) + 1}, len(ids) + 1), "n")
+    assert len(claim.jobs) == min(len(ids), 1_000) or len(claim.jobs) == len(ids)
+    await backend.settle([Settlement(one.id, one.claims, Complete()) for one in claim.jobs])
+    heart.close()
+
+
+async def explain(backend: SQLiteBackend, text: str, parameters: Mapping[str, object]) -> str:
+    def ask(connection: sqlite3.Connection) -> str:
+        return " | ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", parameters))
+
+    return await backend._writer.run(ask)
+
+
+async def plan(backend: SQLiteBackend, name: str, **parameters: object) -> str:
+    return await explain(backend, statement(PACKAGE, name), parameters)
+
+
+async def plan_of_conflicting(
+    backend: SQLiteBackend, unique: UniquenessCriteria, statuses: frozenset[JobStatus]
+) -> str:
+    where = rules.conflicting(new_job(), unique, backend.clock.now()) & StatusIn(statuses)
+    compiled = compile_where(where, DIALECT)
+    text = statement(PACKAGE, "select_conflicting").replace("/* where */", compiled.text)
+    return await explain(backend, text.replace("/* index */", index_for(unique, statuses)), compiled.parameters)
+
+
+async def analyze(backend: SQLiteBackend) -> None:
+    await backend._writer.run(lambda connection: connection.execute("ANALYZE") and None)
+
+
+def walks(found: str, index: str) -> bool:
+    uses = (
+        f"SEARCH rexecutor_jobs USING INDEX rexecutor_jobs_{index} (",
+        f"USING COVERING INDEX rexecutor_jobs_{index} (",
+    )
+    return any(use in found for use in uses) and "SCAN rexecutor_jobs" not in found
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+@pytest.mark.parametrize("name", EXPECTED)
+async def test_what_stands_in_the_way_is_found_by_an_index(
+    backend: SQLiteBackend, name: str, *, is_analyzed: bool
+) -> None:
+    unique, index = EXPECTED[name]
+    if is_analyzed:
+        await analyze(backend)
+
+    found = await plan_of_conflicting(backend, unique, unique.statuses)
+    to_replace = await plan_of_conflicting(backend, unique, Replace.priority().statuses)
+
+    assert walks(found, index), found
+    assert walks(to_replace, index if index == "unique_key" else "open"), to_replace
+    if unique.window is not None:
+        assert "scheduled_at>? AND scheduled_at<?" in found, found
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+async def test_a_prune_walks_the_index_of_ended_jobs_and_sorts_nothing(
+    backend: SQLiteBackend, *, is_analyzed: bool
+) -> None:
+    if is_analyzed:
+        await analyze(backend)
+    for found in (
+        await plan(backend, "select_ended", status="complete", executor="alpha", before=1),
+        await plan(backend, "count_ended", status="complete", executor="alpha"),
+        await plan(backend, "select_ended_executors", status="complete"),
+    ):
+        assert walks(found, "ended"), found
+        assert "TEMP B-TREE" not in found, found
+    deletes = await plan(backend, "delete_jobs", ids="[1]")
+    assert "SEARCH rexecutor_jobs USING INTEGER PRIMARY KEY" in deletes, deletes
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+async def test_the_claim_still_walks_its_own_index(backend: SQLiteBackend, *, is_analyzed: bool) -> None:
+    if is_analyzed:
+        await analyze(backend)
+
+    for found in (
+        await plan(backend, "select_due_jobs", executor="alpha", now=1, slots=10),
+        await plan(backend, "select_due_executors"),
+    ):
+        assert walks(found, "due"), found
+        assert "TEMP B-TREE" not in found, found
+    promotes = await plan(backend, "promote_jobs", now=1, most=10)
+    assert walks(promotes, "later"), promotes
+
+
+async def steps(backend: SQLiteBackend, work: NewJob | PruneSpec) -> int:
+    """Count the virtual machine's steps, by tens: the same on every machine."""
+    counted = 0
+
+    def count() -> int:
+        nonlocal counted
+        counted += 1
+        return 0
+
+    await backend._writer.run(lambda connection: connection.set_progress_handler(count, 10))
+    if isinstance(work, NewJob):
+        await backend.enqueue([work])
+    else:
+        await backend.prune(work, 10)
+    await backend._writer.run(lambda connection: connection.set_progress_handler(None, 0))
+    return counted
+
+
+@pytest.mark.parametrize("unique", [KEY, BY_EXECUTOR, BY_EXECUTOR.and_within(HOUR)], ids=["key", "executor", "window"])
+async def test_a_unique_enqueue_costs_the_same_beside_many_jobs(tmp_path: Path, unique: UniquenessCriteria) -> None:
+    async with SQLiteBackend(tmp_path / "jobs.db") as backend:
+        await backend.enqueue([new_job(unique=unique)])
+        new = new_job(unique=unique.on_conflict(Replace.data()))
+        alone = await steps(backend, new)
+        await backend.enqueue(
+            [job("beta")] * 5_000 + [job(delay=100 * HOUR)] * 5_000 + [job(delay=-100 * HOUR)] * 5_000
+        )
+
+        beside = await steps(backend, new)
+
+    assert beside <= alone * 1.5 + 10
+
+
+@pytest.mark.parametrize("what", [BeyondNewest(10_000), OlderThan(HOUR)], ids=["newest", "age"])
+async def test_a_prune_that_finds_nothing_does_not_read_what_has_not_ended(
+    tmp_path: Path, what: BeyondNewest | OlderThan
+) -> None:
+    async with SQLiteBackend(tmp_path / "jobs.db") as backend:
+        await finish(backend, [answer.id for answer in await backend.enqueue([job()])])
+        spec = PruneSpec(JobStatus.COMPLETE, what)
+        alone = await steps(backend, spec)
+        await backend.enqueue([job(), job("beta"), job("gamma")] * 5_000)
+
+        beside = await steps(backend, spec)
+
+    assert beside <= alone * 1.5 + 10
