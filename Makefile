@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv/.docs-ready
+MUTANTS_READY := .venv/.mutants-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check format docs bench kill coverage clean
+.PHONY: help demo test lint check format docs bench kill unique cron-nodes cron-oracle mutants sql-mutants coverage clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,6 +21,10 @@ $(READY): pyproject.toml constraints.txt
 $(DOCS_READY): $(READY)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --group docs
 	@touch $(DOCS_READY)
+
+$(MUTANTS_READY): $(READY)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --group mutants
+	@touch $(MUTANTS_READY)
 
 demo: $(READY)  ## run the main job: 1,000 and more real files through two workers, one of them killed
 	$(BIN)/rexecutor demo
@@ -49,10 +54,27 @@ bench: $(READY)  ## measure, beside bare sqlite3 in the same run
 kill: $(READY)  ## SIGKILL at a random moment, 20 rounds of 5,000 jobs
 	$(BIN)/python -m tests.faults.kill_rounds --rounds 20 --jobs 5000 --processes 3
 
+unique: $(READY)  ## 64 producers in 4 processes race for the same job, 500 rounds
+	$(BIN)/python -m tests.faults.unique_rounds
+
+cron-nodes: $(READY)  ## a schedule for each second on nodes that are killed and paused, for a minute
+	$(BIN)/python -m tests.faults.cron_rounds --seconds 60
+
+cron-oracle: $(READY)  ## compare cron with a brute force around every zone's changes from 2024 to 2030 (8 minutes)
+	$(BIN)/python -m tests.cron_oracle --processes 2
+
+mutants: $(MUTANTS_READY)  ## change the rules, uniqueness and backoff word by word; what no test notices survives (10 minutes)
+	rm -rf mutants
+	$(BIN)/python -m mutmut run --max-children 2
+	$(BIN)/python -m mutmut results
+
+sql-mutants: $(READY)  ## the same for SQLite's statements of claim, settle and rescue (20 minutes)
+	$(BIN)/python -m tests.sql_mutants
+
 coverage: $(READY)  ## run the tests and show what they do not reach
 	$(BIN)/python -m coverage run -m pytest -p no:randomly
 	$(BIN)/python -m coverage combine --quiet || true
 	$(BIN)/python -m coverage report
 
 clean:  ## remove what the targets made
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache htmlcov build dist docs/_build
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache htmlcov build dist docs/_build mutants

@@ -14,7 +14,11 @@ from tests.backends import BACKENDS, made_backend
 pytest.register_assert_rewrite("rexecutor.testing.suite")
 
 settings.register_profile("rexecutor", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "rexecutor"))
+# mutmut runs the tests of a mutant in a fork of a process that has run them already.
+settings.register_profile("mutants", database=None, max_examples=30, suppress_health_check=list(HealthCheck))
+settings.load_profile(
+    "mutants" if "MUTANT_UNDER_TEST" in os.environ else os.environ.get("HYPOTHESIS_PROFILE", "rexecutor")
+)
 
 
 @pytest.fixture

@@ -142,20 +142,27 @@ class TestMisuse:
             BackoffStrategy.polynomial(timedelta(seconds=1), degree)
 
     @pytest.mark.parametrize(
-        "make",
+        ("make", "name"),
         [
-            BackoffStrategy.constant,
-            BackoffStrategy.linear,
-            BackoffStrategy.exponential,
-            Jitter.absolute,
-            BackoffStrategy.constant(timedelta(0)).with_max,
-            BackoffStrategy.constant(timedelta(0)).with_min,
-            _square,
+            (BackoffStrategy.constant, "BackoffStrategy.constant"),
+            (BackoffStrategy.linear, "BackoffStrategy.linear"),
+            (BackoffStrategy.exponential, "BackoffStrategy.exponential"),
+            (Jitter.absolute, "Jitter.absolute"),
+            (BackoffStrategy.constant(timedelta(0)).with_max, "with_max"),
+            (BackoffStrategy.constant(timedelta(0)).with_min, "with_min"),
+            (_square, "BackoffStrategy.polynomial"),
         ],
     )
-    def test_a_negative_wait_is_an_error(self, make: Callable[[timedelta], object]) -> None:
-        with pytest.raises(ConfigurationError, match="out of range; 0:00:00"):
+    def test_a_negative_wait_is_an_error_that_says_where(self, make: Callable[[timedelta], object], name: str) -> None:
+        with pytest.raises(ConfigurationError, match=f"^{name}: .*out of range; 0:00:00"):
             make(timedelta(microseconds=-1))
+
+    def test_what_is_no_jitter_is_an_error(self) -> None:
+        with pytest.raises(ConfigurationError, match="^with_jitter: 0.1 given, Jitter.relative"):
+            BackoffStrategy.constant(timedelta(0)).with_jitter(0.1)  # pyright: ignore[reportArgumentType]
+
+    def test_a_whole_share_is_allowed(self) -> None:
+        assert Jitter.relative(1).share == 1
 
     @pytest.mark.parametrize("attempt", [0, -1])
     def test_attempts_begin_at_one(self, attempt: int) -> None:

@@ -159,6 +159,13 @@ class LeaseCases(Cases):
         assert heartbeat.began
         assert (await store.job(job.id)).status is JobStatus.RETRYABLE
 
+    async def test_a_node_whose_lease_ended_just_now_is_forgotten_with_its_jobs(self, store: Store) -> None:
+        await store.executing()
+        store.clock.advance(LEASE)
+
+        assert store.beat(OTHER_NODE).rescued == 1
+        assert store.beat().began
+
     async def test_a_beat_that_may_not_rescue_leaves_all_as_it_is(self, store: Store) -> None:
         [job] = await store.executing()
         store.clock.advance(LEASE * 2)
