@@ -158,7 +158,7 @@ class TestMisuse:
             make(timedelta(microseconds=-1))
 
     def test_what_is_no_jitter_is_an_error(self) -> None:
-        with pytest.raises(ConfigurationError, match="^with_jitter: 0.1 given, Jitter.relative"):
+        with pytest.raises(ConfigurationError, match=r"^with_jitter: 0\.1 given, Jitter\.relative"):
             BackoffStrategy.constant(timedelta(0)).with_jitter(0.1)  # pyright: ignore[reportArgumentType]
 
     def test_a_whole_share_is_allowed(self) -> None:
