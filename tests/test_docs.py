@@ -97,7 +97,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", TEXTS, ids=named)
 def test_files_that_are_named_exist(page: Path) -> None:
     for path in re.findall(r"`((?:src|tests|docs|benchmarks)/[\w./-]+)`", without_blocks(page)):
-        assert (ROOT / path).exists(), path
+        assert path.startswith("docs/_build/") or (ROOT / path).exists(), path  # that one is made by `make docs`
 
 
 @pytest.mark.parametrize("module", [rexecutor, rexecutor.testing], ids=lambda module: module.__name__)
