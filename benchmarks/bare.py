@@ -14,7 +14,7 @@ VALUES (?, 'scheduled', ?, NULL, 5, 0, '[]', ?, ?, 1)
 _CLAIM = """
 UPDATE rexecutor_jobs SET status = 'executing', due = 0, attempt = attempt + 1, claims = claims + 1, node = 'bare'
 WHERE id IN (
-    SELECT id FROM rexecutor_jobs
+    SELECT id FROM rexecutor_jobs INDEXED BY rexecutor_jobs_due
     WHERE executor = ? AND due = 1 AND scheduled_at <= ?
     ORDER BY priority, scheduled_at, id LIMIT ?
 )

@@ -82,7 +82,7 @@ class TestCriteria:
         assert UniquenessCriteria.by_statuses(a, b) == UniquenessCriteria.by_statuses(b, a, b)
 
     def test_no_statuses_are_refused(self) -> None:
-        with pytest.raises(ConfigurationError, match="UniquenessCriteria: statuses: no status given"):
+        with pytest.raises(ConfigurationError, match=r"UniquenessCriteria\.(by|and)_statuses: no status given"):
             UniquenessCriteria.by_statuses()
 
     @pytest.mark.parametrize("wrong", ["complete", 7, None, [JobStatus.COMPLETE]])

@@ -92,13 +92,13 @@ class TestConstructors:
     @pytest.mark.parametrize("wrong", ["7", 7.0, True, None, [7], (1, 2)])
     def test_an_id_is_a_whole_number(self, wrong: Any) -> None:
         for make in (Where.id_equals, Where.id_in):
-            with pytest.raises(ConfigurationError, match=r"Where\.id_in: .* spread whole numbers"):
+            with pytest.raises(ConfigurationError, match=r"Where\.id_(in|equals): .* is no id"):
                 make(wrong)
 
     @pytest.mark.parametrize("wrong", ["complete", None, 7, [JobStatus.COMPLETE], frozenset({JobStatus.COMPLETE})])
     def test_a_status_is_a_status(self, wrong: Any) -> None:
         for make in (Where.status_equals, Where.status_in):
-            with pytest.raises(ConfigurationError, match=r"Where\.status_in: .* is no JobStatus"):
+            with pytest.raises(ConfigurationError, match=r"Where\.status_(in|equals): .* is no JobStatus"):
                 make(wrong)
 
     @pytest.mark.parametrize("wrong", [7, None, ["a"], ("a", "b"), b"a"])

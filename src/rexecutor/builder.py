@@ -91,6 +91,8 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
             raise InvalidJobError(
                 f"{self.executor.name}: unique({criteria!r}): UniquenessCriteria.by_executor() or the like expected"
             )
+        if criteria is not None and criteria.is_empty:
+            raise InvalidJobError(f"{self.executor.name}: unique: these say nothing; begin with by_executor() or so")
         return replace(self, criteria=criteria)
 
     async def enqueue(self, *, backend: Backend | None = None) -> JobHandle[Data, Metadata]:

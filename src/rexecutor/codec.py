@@ -38,6 +38,13 @@ def _to_builtins(value: object) -> Any:
     raise NotImplementedError(f"{type(value).__qualname__} is not a type that JSON can hold")
 
 
+def _to_sortable(value: object) -> Any:
+    if isinstance(value, _PydanticModel):
+        # Not as JSON, where a set has become a list in an order that differs between processes.
+        return value.model_dump(mode="python", by_alias=False, round_trip=True)
+    return _to_builtins(value)
+
+
 def _from_builtins(kind: type, value: object) -> Any:
     if kind is object:  # as in `dict[str, object]`: whatever JSON holds
         return value
@@ -48,7 +55,7 @@ def _from_builtins(kind: type, value: object) -> Any:
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_to_builtins)
-_SORTING = msgspec.json.Encoder(enc_hook=_to_builtins, order="deterministic")
+_SORTING = msgspec.json.Encoder(enc_hook=_to_sortable, order="deterministic")
 _EXACT = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -121,17 +128,24 @@ class Codec(Generic[T]):
             raise EncodeError(f"{self._name} holds NaN or an infinity, which JSON cannot")
 
 
-@lru_cache(maxsize=1_000)
 def canonical(text: str) -> str:
     """Answer the one form of all JSON texts that mean the same: keys sorted, 1.0 and 1e0 written as 1 is.
 
     Numbers are compared as decimals, exactly, as PostgreSQL's `jsonb` does. Text that is not JSON, or too large to be
     taken apart, is answered as it is.
     """
+    return _short(text) if len(text) <= _SHORT else _long(text)
+
+
+def _long(text: str) -> str:
     try:
         return "".join(_canonical_parts(_EXACT.decode(text)))
     except (ValueError, ArithmeticError, RecursionError):
         return text
+
+
+_SHORT = 1_024
+_short = lru_cache(maxsize=1_000)(_long)
 
 
 def _canonical_parts(value: object) -> Iterator[str]:

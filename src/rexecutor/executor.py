@@ -5,6 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cache
 from typing import (
     TYPE_CHECKING,
@@ -33,6 +34,7 @@ from rexecutor.where import Where
 if TYPE_CHECKING:
     from rexecutor.builder import JobBuilder
 
+_LONG_NAMES = ("max_attempts", "max_concurrency", "uniqueness_criteria")
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -286,9 +288,16 @@ def _check_settings(kind: type[Executor[Any, Any]], where: str) -> None:
     blocking: object = kind.blocking
     if blocking not in (False, True, "thread"):
         raise DefinitionError(f'{where}: blocking is {blocking!r}; False, True or "thread" expected')
+    for given in vars(kind):
+        # Only the long names: a near miss of these is no name of somebody's own.
+        meant = get_close_matches(given, _LONG_NAMES, n=1, cutoff=0.85)
+        if meant and given not in _LONG_NAMES:
+            raise DefinitionError(f"{where}: {given} is no setting; {meant[0]} is meant")
     criteria: object = kind.uniqueness_criteria
     if criteria is not None and not isinstance(criteria, UniquenessCriteria):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
         raise DefinitionError(f"{where}: uniqueness_criteria is {criteria!r}; UniquenessCriteria.by_executor() or so")
+    if criteria is not None and criteria.is_empty:
+        raise DefinitionError(f"{where}: uniqueness_criteria say nothing; begin with by_executor(), by_key(…) or so")
 
 
 def _takes_a_job(method: Any) -> bool:

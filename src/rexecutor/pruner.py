@@ -102,6 +102,7 @@ class PrunerConfig:
     def __post_init__(self) -> None:
         cron = self.schedule if isinstance(self.schedule, Cron) else Cron(self.schedule)
         object.__setattr__(self, "schedule", cron)
+        _checked_limit(self.max_concurrency)
 
     @property
     def cron(self) -> Cron:
@@ -115,8 +116,6 @@ class PrunerConfig:
         Raises:
             ConfigurationError: It is no whole number of 1 or more.
         """
-        if limit is not None and (type(limit) is not int or limit < 1):
-            raise ConfigurationError(f"PrunerConfig: max_concurrency is {limit!r}, 1 or more expected, or None")
         return replace(self, max_concurrency=limit)
 
     def with_pruner(self, pruner: Pruner) -> "PrunerConfig":
@@ -133,6 +132,11 @@ class PrunerConfig:
             if not isinstance(pruner, Pruner):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
                 raise ConfigurationError(f"PrunerConfig: {pruner!r} is no Pruner; give Pruner.max_age(…) or the like")
         return replace(self, pruners=(*self.pruners, *pruners))
+
+
+def _checked_limit(limit: object) -> None:
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ConfigurationError(f"PrunerConfig: max_concurrency is {limit!r}, 1 or more expected, or None")
 
 
 def _ended(what: str, status: JobStatus) -> JobStatus:

@@ -167,6 +167,8 @@ class Rexecutor:
             RexecutorError: It has been started already.
         """
         self._require_not_running("with_cron_executor")
+        if isinstance(tags, str):
+            raise ConfigurationError(f"with_cron_executor: tags={tags!r}; give several texts, such as a tuple of them")
         kind = self._registry.add(executor, is_implied=True)
         builder = kind.builder().with_data(data).with_priority(priority).with_tags(*tags)
         made = cron_schedule(
@@ -264,6 +266,8 @@ class Rexecutor:
     async def run_until_signal(self, *, grace: timedelta = GRACE) -> None:
         """Run until SIGTERM or SIGINT, then shut down; starts it when it does not run yet.
 
+        When the caller is cancelled, what was started here is shut down gracefully as well.
+
         The first signal begins a graceful shutdown, the second cancels what runs, the third ends the process at once
         (its jobs are rescued by others). Only in the main thread.
 
@@ -276,11 +280,17 @@ class Rexecutor:
         """
         checked_delay("run_until_signal: grace", grace)
         with Signals() as signals:  # before the start, so that no signal finds claimed jobs and nobody to catch it
-            if self._node is None:
+            is_ours = self._node is None
+            if is_ours:
                 await self.start()
             node = self._node
             assert node is not None  # noqa: S101 - start has set it
-            await signals.first_or(node.ended())
+            try:
+                await signals.first_or(node.ended())
+            except asyncio.CancelledError:
+                if is_ours:  # nobody else will end it
+                    await self.graceful_shutdown(grace)
+                raise
             signals.on_second(node.hurry.set)
             await self.graceful_shutdown(grace)
         node.raise_failure()

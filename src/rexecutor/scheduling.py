@@ -38,12 +38,16 @@ def cron_schedule(
     cron = schedule if isinstance(schedule, Cron) else Cron(schedule)
     job = builder.unique(None).build(limits)
     what = f"with_cron_executor({job.executor})"
-    if schedule_id is not None and not _ID.fullmatch(str(schedule_id)):
+    if schedule_id is not None and not (type(schedule_id) is str and _ID.fullmatch(schedule_id)):
         raise ConfigurationError(f"{what}: id={schedule_id!r}; 1 to 128 characters of A-Z a-z 0-9 _ . : - expected")
     if catch_up not in set(CatchUp):
         raise ConfigurationError(f"{what}: catch_up={catch_up!r}; {', '.join(map(repr, map(str, CatchUp)))} expected")
     checked_delay(f"{what}: catch_up_within", window, most=_LONGEST_WINDOW)
-    identity = schedule_id or _digest(job.executor, cron.text, zone_name(timezone), canonical(job.data))
+    try:
+        zone = zone_name(timezone)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{what}: timezone: {error}") from None
+    identity = schedule_id or _digest(job.executor, cron.text, zone, canonical(job.data))
     return Schedule(identity, cron, timezone, job, CatchUp(catch_up), window)
 
 

@@ -43,5 +43,7 @@ def checked_statuses(what: str, statuses: Iterable[JobStatus]) -> frozenset[JobS
     statuses = tuple(statuses)
     for status in statuses:
         if not isinstance(status, JobStatus):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
-            raise ConfigurationError(f"{what}: {status!r} is no JobStatus; spread them: {what}(*statuses)")
+            raise ConfigurationError(
+                f"{what}: {status!r} is no JobStatus; JobStatus.COMPLETE or the like expected, not in a list"
+            )
     return frozenset(statuses)

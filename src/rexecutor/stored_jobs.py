@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend
-from rexecutor.errors import ConfigurationError, DecodeError, InvalidJobError
+from rexecutor.errors import ConfigurationError, DecodeError, InvalidJobError, JobNotFoundError
 from rexecutor.events import JobUnreadable
 from rexecutor.executor import Executor, codecs_of, decode
 from rexecutor.job import Data, Job, JobId, Metadata
@@ -33,8 +33,8 @@ async def query_jobs(
     codecs = codecs_of(kind, store.limits)
     ours = ExecutorIn(frozenset({kind.name})) & where
     jobs: list[Job[Data, Metadata]] = []
+    size = _PAGE if limit is None else min(limit, _PAGE)
     while limit is None or len(jobs) < limit:
-        size = _PAGE if limit is None else min(limit - len(jobs), _PAGE)
         page = await store.query(ours, limit=size, after=after)
         for record in page:
             try:
@@ -43,8 +43,8 @@ async def query_jobs(
                 log_event(JobUnreadable(record.id, kind.name, error))
         if len(page) < size:
             break
-        after = page[-1].id
-    return jobs
+        after, size = page[-1].id, _PAGE  # some may have been left out, and more of their kind may follow
+    return jobs if limit is None else jobs[:limit]
 
 
 async def update_job(
@@ -53,6 +53,8 @@ async def update_job(
     """Store the changed copy of a job; see `Executor.update_job`."""
     if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
         raise InvalidJobError(f"{kind.name}: update_job({job!r}): give a job, changed by dataclasses.replace")
+    if job.executor != kind.name:
+        raise JobNotFoundError.of(job.id, kind.name)
     if isinstance(job.tags, str):
         raise InvalidJobError(f"{kind.name}: update_job: the tags are {job.tags!r}; give a tuple of texts")
     store = current_backend(backend)

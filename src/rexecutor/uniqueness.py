@@ -96,9 +96,9 @@ class UniquenessCriteria:
     UniquenessCriteria.by_executor().and_within(timedelta(minutes=5)).on_conflict(Replace.priority())
     ```
 
-    Every criterion that is given must hold. Statuses are always asked for: those in which a job has not ended, unless
-    others are given, and `COMPLETE` too once there is a window. Set it on the executor, or on one job with
-    `JobBuilder.unique`, which takes the place of the executor's.
+    Every criterion that is given must hold; data and metadata are not compared. Statuses are always asked for: those
+    in which a job has not ended, unless others are given, and `COMPLETE` too once there is a window. Set it on the
+    executor, or on one job with `JobBuilder.unique`, which takes the place of the executor's.
     """
 
     is_by_executor: bool = False
@@ -112,22 +112,22 @@ class UniquenessCriteria:
     @classmethod
     def by_executor(cls) -> "UniquenessCriteria":
         """Jobs of the same executor."""
-        return cls().and_executor()
+        return cls(is_by_executor=True)
 
     @classmethod
     def by_key(cls, key: Any) -> "UniquenessCriteria":
         """Jobs that were enqueued with the same key, of whatever executor; see `and_key`."""
-        return cls().and_key(key)
+        return cls(key=_digest(key))
 
     @classmethod
     def within(cls, window: timedelta) -> "UniquenessCriteria":
-        """Jobs that are due at most this long before or after; see `and_within`."""
-        return cls().and_within(window)
+        """Jobs, of whatever executor, that are due at most this long before or after; see `and_within`."""
+        return cls(window=_window(window))
 
     @classmethod
     def by_statuses(cls, *statuses: JobStatus) -> "UniquenessCriteria":
-        """Jobs in one of these statuses; see `and_statuses`."""
-        return cls().and_statuses(*statuses)
+        """Jobs, of whatever executor, in one of these statuses; see `and_statuses`."""
+        return cls(chosen_statuses=_statuses("UniquenessCriteria.by_statuses", statuses))
 
     def and_executor(self) -> "UniquenessCriteria":
         """Only jobs of the same executor."""
@@ -142,8 +142,7 @@ class UniquenessCriteria:
         Raises:
             EncodeError: JSON cannot hold it.
         """
-        encoded = canonical(Codec[Any](Any, owner="UniquenessCriteria", what="key", is_sorted=True).encode(key))
-        return replace(self, key=hashlib.blake2b(encoded.encode(), digest_size=32).hexdigest())
+        return replace(self, key=_digest(key))
 
     def and_within(self, window: timedelta) -> "UniquenessCriteria":
         """Only jobs that are due at most this long before or after the new one; both ends count.
@@ -151,7 +150,7 @@ class UniquenessCriteria:
         Raises:
             ConfigurationError: It is no timedelta, or not from zero to 1,000 years.
         """
-        return replace(self, window=checked_delay("UniquenessCriteria: within", window, most=_LONGEST))
+        return replace(self, window=_window(window))
 
     def and_statuses(self, *statuses: JobStatus) -> "UniquenessCriteria":
         """Only jobs in one of these statuses, in place of the default.
@@ -159,7 +158,7 @@ class UniquenessCriteria:
         Raises:
             ConfigurationError: There are none, or one is no status.
         """
-        return replace(self, chosen_statuses=_statuses("UniquenessCriteria: statuses", statuses))
+        return replace(self, chosen_statuses=_statuses("UniquenessCriteria.and_statuses", statuses))
 
     def on_conflict(self, action: Replace) -> "UniquenessCriteria":
         """Replace fields of the job that is there already."""
@@ -172,11 +171,25 @@ class UniquenessCriteria:
         return replace(self, replacement=None)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing says which jobs are the same: any job would stand in the way of any other."""
+        return self == UniquenessCriteria(replacement=self.replacement)
+
+    @property
     def statuses(self) -> frozenset[JobStatus]:
         """The statuses of the jobs that count."""
         if self.chosen_statuses is not None:
             return self.chosen_statuses
         return OPEN if self.window is None else OPEN | {JobStatus.COMPLETE}
+
+
+def _digest(key: Any) -> str:
+    encoded = canonical(Codec[Any](Any, owner="UniquenessCriteria", what="key", is_sorted=True).encode(key))
+    return hashlib.blake2b(encoded.encode(), digest_size=32).hexdigest()
+
+
+def _window(window: timedelta) -> timedelta:
+    return checked_delay("UniquenessCriteria: within", window, most=_LONGEST)
 
 
 def _statuses(what: str, statuses: tuple[JobStatus, ...]) -> frozenset[JobStatus]:

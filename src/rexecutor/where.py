@@ -34,6 +34,11 @@ class Where:
     levels: int = 1
 
     @staticmethod
+    def everything() -> "Where":
+        """All jobs."""
+        return Everything()
+
+    @staticmethod
     def data_equals(data: object) -> "Where":
         """Jobs with these data, compared as JSON values: the order of keys does not matter, and 1 equals 1.0.
 
@@ -54,6 +59,8 @@ class Where:
     @staticmethod
     def id_equals(job_id: JobId) -> "Where":
         """The job with this id."""
+        if type(job_id) is not int:
+            raise ConfigurationError(f"Where.id_equals: {job_id!r} is no id; give a whole number")
         return Where.id_in(job_id)
 
     @staticmethod
@@ -67,7 +74,7 @@ class Where:
     @staticmethod
     def status_equals(status: JobStatus) -> "Where":
         """Jobs in this status."""
-        return Where.status_in(status)
+        return StatusIn(checked_statuses("Where.status_equals", (status,)))
 
     @staticmethod
     def status_in(*statuses: JobStatus) -> "Where":
@@ -304,4 +311,7 @@ def _age(what: str, age: timedelta) -> timedelta:
 def _moment(what: str, moment: datetime) -> datetime:
     if not isinstance(moment, datetime) or moment.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
         raise ConfigurationError(f"{what}: {moment!r}: give an aware datetime, such as one with tzinfo=UTC")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ConfigurationError(f"{what}: {moment!r} is beyond the years 1 to 9999 in UTC") from None

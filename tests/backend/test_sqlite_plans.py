@@ -17,15 +17,15 @@ from rexecutor.job import NewJob
 from rexecutor.outcome import Complete, Settlement
 from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.testing.suite.store import HOUR, new_job
-from rexecutor.where import StatusIn
+from rexecutor.where import ExecutorIn, StatusIn
 
 PACKAGE = "rexecutor.backend.sqlite"
 KEY = UniquenessCriteria.by_key("order 7")
 BY_EXECUTOR = UniquenessCriteria.by_executor()
 
 EXPECTED = {
-    "by key": (KEY, "unique_key"),
-    "by key and executor": (KEY.and_executor(), "unique_key"),
+    "by key": (KEY, "open_key"),
+    "by key and executor": (KEY.and_executor(), "open_key"),
     "by key and window": (KEY.and_within(HOUR), "unique_key"),
     "by key, executor and window": (KEY.and_executor().and_within(HOUR), "unique_key"),
     "by key, whatever the status": (KEY.and_statuses(*JobStatus), "unique_key"),
@@ -109,7 +109,7 @@ async def test_what_stands_in_the_way_is_found_by_an_index(
     to_replace = await plan_of_conflicting(backend, unique, Replace.priority().statuses)
 
     assert walks(found, index), found
-    assert walks(to_replace, index if index == "unique_key" else "open"), to_replace
+    assert walks(to_replace, "open_key" if index.endswith("key") else "open"), to_replace
     if unique.window is not None:
         assert "scheduled_at>? AND scheduled_at<?" in found, found
 
@@ -192,3 +192,19 @@ async def test_a_prune_that_finds_nothing_does_not_read_what_has_not_ended(
         beside = await steps(backend, spec)
 
     assert beside <= alone * 1.5 + 10
+
+
+async def test_a_page_of_an_executors_jobs_is_read_in_the_order_of_ids_without_a_sort(backend: SQLiteBackend) -> None:
+    where = ExecutorIn(frozenset({"alpha"})) & StatusIn(frozenset({JobStatus.SCHEDULED, JobStatus.RETRYABLE}))
+    compiled = compile_where(where, DIALECT)
+    text = statement("rexecutor.backend.sqlite", "select_jobs").replace("/* where */", compiled.text)
+
+    def explain(connection: sqlite3.Connection) -> str:
+        rows = connection.execute(
+            f"EXPLAIN QUERY PLAN {text}", compiled.parameters | {"now": 0, "after": 0, "limit": 10}
+        )
+        return " ".join(str(row[3]) for row in rows)
+
+    found = await backend._reader.run(explain)
+
+    assert "TEMP B-TREE" not in found, found

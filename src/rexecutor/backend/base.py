@@ -251,6 +251,7 @@ class Backend(ABC):
             JobNotFoundError: There is no such job (of that executor, where one is given).
             BackendError: The store failed; repeat it.
         """
+        _check_id("cancel", job_id)
         if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise ConfigurationError(f"cancel: the reason is {reason!r}, str expected")
         asked = CancelAsked(storable(reason, self.limits.error_text))
@@ -264,8 +265,14 @@ class Backend(ABC):
             JobStateError: The job has not ended.
             BackendError: The store failed; whether it was done is not known.
         """
+        _check_id("rerun", job_id)
         await self.change(job_id, Rerun(), executor=executor)
 
     @abstractmethod
     def heart(self) -> Heart:
         """Answer a new heart, for one thread. It may outlive neither the backend nor that thread."""
+
+
+def _check_id(what: str, job_id: object) -> None:
+    if type(job_id) is not int:
+        raise ConfigurationError(f"{what}: {job_id!r} is no id of a job; give a whole number")

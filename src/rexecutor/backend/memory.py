@@ -29,7 +29,7 @@ from rexecutor.outcome import CancelAsked, Change, Claimed, Interrupted, Lost, R
 from rexecutor.prune_spec import PruneSpec
 from rexecutor.schedule import Schedule, StoredSchedule
 from rexecutor.status import JobStatus
-from rexecutor.where import IdIn, Where
+from rexecutor.where import And, ExecutorIn, IdIn, KeyIs, Where
 
 
 class InMemoryBackend(Backend):
@@ -40,6 +40,8 @@ class InMemoryBackend(Backend):
         super().__init__(clock=clock, limits=limits)
         self._lock = threading.Lock()  # heartbeats come from another thread
         self._records: dict[JobId, JobRecord] = {}
+        self._of_executor: dict[str, dict[JobId, JobRecord]] = defaultdict(dict)
+        self._keyed: dict[str, dict[JobId, JobRecord]] = defaultdict(dict)
         self._queues: dict[str, list[JobRecord]] = defaultdict(list)
         self._leases: dict[NodeId, datetime] = {}
         self._schedules: dict[str, StoredSchedule] = {}
@@ -153,8 +155,11 @@ class InMemoryBackend(Backend):
         taken: list[tuple[str, datetime]] = []
         to_come: list[datetime] = []
         with self._changing() as now:
-            for schedule in schedules:
-                ticks, kept = rules.looked_at(schedule, self._schedules.get(schedule.id), now, up_since)
+            looks = [
+                (schedule, *rules.looked_at(schedule, self._schedules.get(schedule.id), now, up_since))
+                for schedule in schedules
+            ]
+            for schedule, ticks, kept in looks:
                 self._schedules[schedule.id] = kept
                 taken += [(schedule.id, tick) for tick in ticks.due]
                 to_come += [ticks.next] if ticks.next else []
@@ -173,6 +178,9 @@ class InMemoryBackend(Backend):
             doomed = rules.prunable(spec, self._records.values(), now)[:most]
             for record in doomed:
                 del self._records[record.id]
+                del self._of_executor[record.executor][record.id]
+                if record.unique_key is not None:
+                    del self._keyed[record.unique_key][record.id]
         return len(doomed)
 
     async def hold(self, duty: str, node_id: NodeId) -> bool:
@@ -238,9 +246,25 @@ class InMemoryBackend(Backend):
         return Enqueued(self._last_id, "inserted")
 
     def _found(self, where: Where) -> list[JobRecord]:
-        records, now = self._records, self.clock.now()
-        asked = [records[key] for key in where.ids if key in records] if isinstance(where, IdIn) else records.values()
-        return [record for record in asked if rules.matches(where, record, now)]
+        now = self.clock.now()
+        return [record for record in self._candidates(where) if rules.matches(where, record, now)]
+
+    def _candidates(self, where: Where) -> Collection[JobRecord]:
+        """Answer the jobs among which are all that the expression describes: as few as are quickly found."""
+        parts = where.parts if isinstance(where, And) else (where,)
+        found: Collection[JobRecord] = self._records.values()
+        for part in parts:
+            match part:
+                case IdIn(ids):
+                    some = [self._records[job_id] for job_id in ids if job_id in self._records]
+                case KeyIs(digest):
+                    some = self._keyed.get(digest, {}).values()
+                case ExecutorIn(names) if len(names) == 1:
+                    some = self._of_executor.get(next(iter(names)), {}).values()
+                case _:
+                    continue
+            found = min(found, some, key=len)
+        return found
 
     def _change(self, record: JobRecord, change: Change, now: datetime) -> JobRecord:
         return self._replace(record, rules.transition(record, change, now, self.limits))
@@ -254,6 +278,9 @@ class InMemoryBackend(Backend):
 
     def _put(self, record: JobRecord) -> None:
         self._records[record.id] = record
+        self._of_executor[record.executor][record.id] = record
+        if record.unique_key is not None:
+            self._keyed[record.unique_key][record.id] = record
         if record.status.is_waiting:
             insort(self._queues[record.executor], record, key=rules.claim_order)
 

@@ -19,7 +19,10 @@ def duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise typer.BadParameter(f"{text!r}; a whole number and a unit expected: 90s, 15m, 12h, 31d or 2w")
-    read = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    try:
+        read = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except (OverflowError, ValueError):
+        read = timedelta.max
     if read > _LONGEST:
         raise typer.BadParameter(f"{text!r} is more than 1,000 years")
     return read

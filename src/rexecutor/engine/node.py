@@ -81,8 +81,9 @@ class RunningNode:
         self._periodic: dict[str, Callable[[], Awaitable[None]]] = {}
         if schedules:
             self._periodic["cron"] = Cron(backend, schedules, self._stop_claims).step
+        prune_turn = asyncio.Lock()
         for number, pruning in enumerate(prunings, 1):
-            pruner = Pruner(backend, self._node.id, pruning, emit=self._emit, stop=self._stop_claims)
+            pruner = Pruner(backend, self._node.id, pruning, turn=prune_turn, emit=self._emit, stop=self._stop_claims)
             self._periodic[f"prune {number}"] = pruner.step
         self._duties: asyncio.Task[None] | None = None
         self.hurry: Final = asyncio.Event()

@@ -78,8 +78,18 @@ class Pruning:
 class Pruner:
     """Deletes ended jobs when its schedule says so, while no other node does."""
 
-    def __init__(self, backend: Backend, node_id: NodeId, pruning: Pruning, *, emit: Emit, stop: asyncio.Event) -> None:
-        """Begin; ticks that fell before count as missed."""
+    def __init__(
+        self,
+        backend: Backend,
+        node_id: NodeId,
+        pruning: Pruning,
+        *,
+        turn: asyncio.Lock,
+        emit: Emit,
+        stop: asyncio.Event,
+    ) -> None:
+        """Begin; ticks that fell before count as missed. All pruners of the node share `turn`."""
+        self._turn = turn
         self._backend = backend
         self._node_id = node_id
         self._pruning = pruning
@@ -92,29 +102,33 @@ class Pruner:
         """Prune where a tick is due, then wait for the next. A tick whose pruning failed is made up for."""
         self._is_due = await self._ticker.step() or self._is_due
         if self._is_due:
-            await self._prune()
-            self._is_due = False
+            async with self._turn:
+                self._is_due = not await self._prune()
         await self._ticker.wait()
 
-    async def _prune(self) -> None:
+    async def _prune(self) -> bool:
+        """Prune all; answer whether that is done, for the duty may be lost on the way."""
         while not await self._backend.hold(PRUNE, self._node_id):
             if await self._backend.clock.wait(self._stop, timedelta(seconds=1)):
-                return
+                return True
         places = asyncio.Semaphore(self._pruning.max_concurrency or max(len(self._pruning.specs), 1))
         try:
             async with asyncio.TaskGroup() as group:
-                for spec in self._pruning.specs:
-                    group.create_task(self._prune_one(spec, places))
+                pruned = [group.create_task(self._prune_one(spec, places)) for spec in self._pruning.specs]
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
             await self._backend.release(PRUNE, self._node_id)
+        return all(one.result() for one in pruned)
 
-    async def _prune_one(self, spec: PruneSpec, places: asyncio.Semaphore) -> None:
-        deleted, batch = 0, BATCH
+    async def _prune_one(self, spec: PruneSpec, places: asyncio.Semaphore) -> bool:
+        deleted, batch, is_held = 0, BATCH, True
         async with places:
-            while batch == BATCH and not self._stop.is_set() and await self._backend.hold(PRUNE, self._node_id):
-                batch = await self._backend.prune(spec, BATCH)
-                deleted += batch
+            while batch == BATCH and is_held and not self._stop.is_set():
+                is_held = await self._backend.hold(PRUNE, self._node_id)
+                if is_held:
+                    batch = await self._backend.prune(spec, BATCH)
+                    deleted += batch
         if deleted:
             self._emit(JobsPruned(deleted, spec.status))
+        return is_held

@@ -72,6 +72,7 @@ def prune(connection: sqlite3.Connection, spec: PruneSpec, most: int, now: datet
         if spec.concerns(executor) and is_storable(executor)  # else somebody has spoilt it: it stays, and fails nothing
     ]
     doomed = [job_id for _, job_id in islice(merge(*groups), most)]
+    groups.clear()  # and with them their cursors, each of which would be told of every row that goes
     execute(connection, "delete_jobs", ids=msgspec.json.encode(doomed).decode())
     return len(doomed)
 

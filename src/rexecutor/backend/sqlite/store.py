@@ -96,7 +96,7 @@ def index_for(unique: UniquenessCriteria, statuses: frozenset[JobStatus]) -> Lit
     of its jobs that have ended, under the write lock.
     """
     if unique.key is not None:
-        return "INDEXED BY rexecutor_jobs_unique_key"
+        return "INDEXED BY rexecutor_jobs_open_key" if statuses <= OPEN else "INDEXED BY rexecutor_jobs_unique_key"
     if unique.is_by_executor:
         return "INDEXED BY rexecutor_jobs_open" if statuses <= OPEN else "INDEXED BY rexecutor_jobs_scheduled"
     return ""

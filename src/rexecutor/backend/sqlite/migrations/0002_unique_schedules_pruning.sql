@@ -10,6 +10,13 @@ GENERATED ALWAYS AS (coalesce(completed_at, cancelled_at, discarded_at)) VIRTUAL
 -- Uniqueness by key.
 CREATE INDEX rexecutor_jobs_unique_key ON rexecutor_jobs (unique_key, scheduled_at) WHERE unique_key IS NOT NULL;
 
+-- The same among jobs that have not ended.
+CREATE INDEX rexecutor_jobs_open_key ON rexecutor_jobs (unique_key, scheduled_at)
+WHERE unique_key IS NOT NULL AND ended_at IS NULL;
+
+-- Pages of an executor's jobs, in the order of their ids.
+CREATE INDEX rexecutor_jobs_executor ON rexecutor_jobs (executor);
+
 -- Uniqueness by executor among jobs that have not ended.
 CREATE INDEX rexecutor_jobs_open ON rexecutor_jobs (executor, scheduled_at) WHERE ended_at IS NULL;
 
