@@ -1,15 +1,13 @@
 """Which jobs a query is about: a small tree of values, evaluated by `rules.matches` or compiled to SQL."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
 
-from rexecutor.clock import checked_delay
-from rexecutor.codec import Codec, canonical
 from rexecutor.errors import ConfigurationError
 from rexecutor.job import JobId
 from rexecutor.status import JobStatus, checked_statuses
+from rexecutor.where_input import given_age, given_canonical, given_moment, given_tags
 
 MOST_PARTS: Final = 1_000
 MOST_LEVELS: Final = 25
@@ -45,7 +43,7 @@ class Where:
         Raises:
             EncodeError: JSON cannot hold it.
         """
-        return DataEquals(_canonical("Where.data_equals", data))
+        return DataEquals(given_canonical("Where.data_equals", data))
 
     @staticmethod
     def metadata_equals(metadata: object) -> "Where":
@@ -54,7 +52,7 @@ class Where:
         Raises:
             EncodeError: JSON cannot hold it.
         """
-        return MetadataEquals(_canonical("Where.metadata_equals", metadata))
+        return MetadataEquals(given_canonical("Where.metadata_equals", metadata))
 
     @staticmethod
     def id_equals(job_id: JobId) -> "Where":
@@ -84,38 +82,38 @@ class Where:
     @staticmethod
     def tagged_by_one_of(*tags: str) -> "Where":
         """Jobs with at least one of these tags; none when there are none."""
-        return TaggedByOneOf(_tags("Where.tagged_by_one_of", tags))
+        return TaggedByOneOf(given_tags("Where.tagged_by_one_of", tags))
 
     @staticmethod
     def tagged_by_all_of(*tags: str) -> "Where":
         """Jobs with every one of these tags, and perhaps others; all jobs when there are none."""
-        return TaggedByAllOf(_tags("Where.tagged_by_all_of", tags))
+        return TaggedByAllOf(given_tags("Where.tagged_by_all_of", tags))
 
     @staticmethod
     def scheduled_at_older_than(age: timedelta) -> "Where":
         """Jobs that were due longer ago than this, by the store's clock."""
-        return Scheduled(before=_age("Where.scheduled_at_older_than", age))
+        return Scheduled(before=given_age("Where.scheduled_at_older_than", age))
 
     @staticmethod
     def scheduled_at_before(moment: datetime) -> "Where":
         """Jobs that were or will be due before the aware moment; not at it."""
-        return Scheduled(before=_moment("Where.scheduled_at_before", moment))
+        return Scheduled(before=given_moment("Where.scheduled_at_before", moment))
 
     @staticmethod
     def scheduled_at_within_the_last(age: timedelta) -> "Where":
         """Jobs that fell due between that long ago and now, by the store's clock; both ends count."""
-        start = _age("Where.scheduled_at_within_the_last", age)
+        start = given_age("Where.scheduled_at_within_the_last", age)
         return Scheduled(after=start, before=timedelta(0), ends_count=True)
 
     @staticmethod
     def scheduled_at_after(moment: datetime) -> "Where":
         """Jobs that were or will be due after the aware moment; not at it."""
-        return Scheduled(after=_moment("Where.scheduled_at_after", moment))
+        return Scheduled(after=given_moment("Where.scheduled_at_after", moment))
 
     @staticmethod
     def scheduled_at_equals(moment: datetime) -> "Where":
         """Jobs that were or will be due at the aware moment, to the microsecond."""
-        exactly = _moment("Where.scheduled_at_equals", moment)
+        exactly = given_moment("Where.scheduled_at_equals", moment)
         return Scheduled(after=exactly, before=exactly, ends_count=True)
 
     def __and__(self, other: "Where") -> "Where":
@@ -291,27 +289,3 @@ def _measure(group: And | Or | Not | _Group, parts: tuple[Where, ...]) -> None:
         )
     object.__setattr__(group, "parts_in_all", size)
     object.__setattr__(group, "levels", levels)
-
-
-def _canonical(owner: str, value: object) -> str:
-    return canonical(Codec[Any](Any, owner=owner, what="value").encode(value))
-
-
-def _tags(what: str, tags: Iterable[str]) -> frozenset[str]:
-    for tag in tags:
-        if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
-            raise ConfigurationError(f"{what}: {tag!r} is no tag; spread texts: {what}(*tags)")
-    return frozenset(tags)
-
-
-def _age(what: str, age: timedelta) -> timedelta:
-    return checked_delay(what, age, most=timedelta(days=365_000))
-
-
-def _moment(what: str, moment: datetime) -> datetime:
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
-        raise ConfigurationError(f"{what}: {moment!r}: give an aware datetime, such as one with tzinfo=UTC")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ConfigurationError(f"{what}: {moment!r} is beyond the years 1 to 9999 in UTC") from None
