@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from rexecutor.status import JobStatus
+
+BATCH: Final = 1_000
+"""How many jobs are deleted in one transaction, so that it stays short."""
 
 
 @dataclass(frozen=True, slots=True)

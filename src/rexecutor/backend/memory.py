@@ -11,16 +11,7 @@ from typing import Self
 
 from rexecutor import rules
 from rexecutor.backend.base import Backend, Heart
-from rexecutor.backend.exchange import (
-    PAGE,
-    CancelRequest,
-    Claim,
-    Count,
-    Demand,
-    Heartbeat,
-    Node,
-    Ticked,
-)
+from rexecutor.backend.exchange import PAGE, CancelRequest, Claim, Count, Demand, Heartbeat, Node, Ticked
 from rexecutor.backend.hints import Hints
 from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError

@@ -9,14 +9,11 @@ from rexecutor.cli.failure import MisusedError
 from rexecutor.cli.output import write_json, write_line
 from rexecutor.cli.store import AsJson, Url, use_store
 from rexecutor.cli.values import check_texts, duration
+from rexecutor.prune_spec import BATCH, BeyondNewest, OlderThan, PruneSpec
 from rexecutor.status import ENDED, JobStatus
 
 if TYPE_CHECKING:
     from rexecutor.backend.base import Backend
-    from rexecutor.prune_spec import PruneSpec
-
-BATCH: Final = 1_000
-"""How many jobs are deleted in one transaction, so that workers need not wait for long."""
 
 MOST_KEPT: Final = 2**63 - 1
 
@@ -60,7 +57,6 @@ def prune(
 def _spec(
     status: JobStatus, age: timedelta | None, keep: int | None, only: list[str] | None, excepted: list[str] | None
 ) -> "PruneSpec":
-    from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec  # not needed for --help
 
     if not status.has_ended:
         raise MisusedError(f"--status {status}: only ended jobs are pruned: complete, cancelled or discarded")
@@ -86,7 +82,6 @@ async def _prune(backend: "Backend", spec: "PruneSpec") -> int:
 
 async def _count(backend: "Backend", spec: "PruneSpec") -> int:
     """Answer how many jobs are to be deleted: of a number by what the store counts, of an age by looking at each."""
-    from rexecutor.prune_spec import BeyondNewest  # not needed for --help
     from rexecutor.rules import prunable
     from rexecutor.where import StatusIn
 

@@ -10,14 +10,11 @@ from rexecutor.backend.base import Backend
 from rexecutor.engine.loop import Emit
 from rexecutor.events import JobsPruned
 from rexecutor.job import NodeId
-from rexecutor.prune_spec import PruneSpec
+from rexecutor.prune_spec import BATCH, PruneSpec
 from rexecutor.schedule import Schedule
 
 LONGEST_WAIT: Final = timedelta(seconds=30)
 """After this the store is asked again, so that a step of its clock is noticed."""
-
-BATCH: Final = 1_000
-"""How many jobs are deleted in one transaction, so that it stays short."""
 
 PRUNE: Final = "prune"
 """The duty that one node does at a time."""

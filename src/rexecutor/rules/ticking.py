@@ -44,7 +44,7 @@ def looked_at(
     expression, zone = schedule.cron.text, zone_name(schedule.timezone)
     last = None if known is None else known.last_tick
     if known is None or (known.expression, known.timezone) != (expression, zone):
-        ticks = Ticks([], schedule.cron.after(max(now, last or now), schedule.timezone))
+        ticks = ticks_due(schedule, None, max(now, last or now), up_since)
     elif known.next_tick is None:
         ticks = Ticks([], None)
     else:

@@ -2,42 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
-from rexecutor.backend.exchange import Ticked
-from rexecutor.cron import Cron
-from rexecutor.job import NewJob
 from rexecutor.rules import MOST_TICKS
-from rexecutor.schedule import CatchUp, Schedule
+from rexecutor.schedule import CatchUp
 from rexecutor.testing.suite.case import Cases
-from rexecutor.testing.suite.store import HOUR, MICROSECOND, SECOND, Store, new_job
-
-_EACH_SECOND: Final = Cron("* * * * * *")
-_EACH_TEN: Final = Cron("*/10 * * * * *")
-_HOURLY: Final = Cron("0 0 * * * *")
-_TEN: Final = timedelta(seconds=10)
-_JOB: Final = new_job(data='"tick"', metadata='"m"', tags=("t",), priority=3, max_attempts=2)
-
-
-def _schedule(
-    cron: Cron = _EACH_TEN,
-    *,
-    name: str = "one",
-    job: NewJob | None = _JOB,
-    catch_up: CatchUp = CatchUp.LATEST,
-    window: timedelta = timedelta(seconds=60),
-) -> Schedule:
-    return Schedule(name, cron, UTC, job, catch_up, window)
-
-
-async def _tick(store: Store, *schedules: Schedule, up_since: datetime | None = None) -> Ticked:
-    return await store.backend.tick(schedules or [_schedule()], up_since=up_since)
-
-
-async def _ages(store: Store, *schedules: Schedule, up_since: datetime | None = None) -> list[int]:
-    """Answer how many seconds before now the ticks were that a look takes."""
-    ticked = await _tick(store, *schedules, up_since=up_since)
-    return [(store.now - tick) // SECOND for _, tick in ticked.taken]
+from rexecutor.testing.suite.store import HOUR, MICROSECOND, SECOND, Store
+from rexecutor.testing.suite.ticks import EACH_SECOND, HOURLY, ages_taken, look, schedule_of
 
 
 class CatchUpCases(Cases):
@@ -66,50 +36,50 @@ class CatchUpCases(Cases):
 
     async def test_what_is_left_out_is_never_made_up_for(self, store: Store) -> None:
         for number, catch_up in enumerate(CatchUp):
-            schedule = _schedule(name=str(number), catch_up=catch_up, window=SECOND)
-            await _tick(store, schedule)
+            schedule = schedule_of(name=str(number), catch_up=catch_up, window=SECOND)
+            await look(store, schedule)
             store.clock.advance(35 * SECOND)
-            await _tick(store, schedule)
+            await look(store, schedule)
 
-            wide = _schedule(name=str(number), catch_up=CatchUp.ALL, window=HOUR)
-            assert await _ages(store, wide, up_since=store.now - HOUR) == []
+            wide = schedule_of(name=str(number), catch_up=CatchUp.ALL, window=HOUR)
+            assert await ages_taken(store, wide, up_since=store.now - HOUR) == []
 
     async def test_ticks_since_the_node_is_up_are_all_taken(self, store: Store) -> None:
         for number, catch_up in enumerate(CatchUp):
-            schedule = _schedule(name=str(number), catch_up=catch_up)
-            up_since = (await _tick(store, schedule)).now
+            schedule = schedule_of(name=str(number), catch_up=catch_up)
+            up_since = (await look(store, schedule)).now
             store.clock.advance(25 * SECOND)
 
-            assert await _ages(store, schedule, up_since=up_since) == [15, 5]
+            assert await ages_taken(store, schedule, up_since=up_since) == [15, 5]
             store.clock.advance(5 * SECOND)
 
     async def test_a_tick_since_the_node_is_up_is_taken_however_late(self, store: Store) -> None:
         for number, catch_up in enumerate(CatchUp):
-            schedule = _schedule(_HOURLY, name=str(number), catch_up=catch_up, window=SECOND)
-            up_since = (await _tick(store, schedule)).now
+            schedule = schedule_of(HOURLY, name=str(number), catch_up=catch_up, window=SECOND)
+            up_since = (await look(store, schedule)).now
             store.clock.advance(2 * HOUR + 10 * SECOND)
 
-            assert await _ages(store, schedule, up_since=up_since) == [10]
+            assert await ages_taken(store, schedule, up_since=up_since) == [10]
             store.clock.advance(HOUR - 10 * SECOND)
 
     async def test_of_the_ticks_before_the_node_was_up_only_the_policy_decides(self, store: Store) -> None:
         taken: dict[CatchUp, Sequence[int]] = {}
         for number, catch_up in enumerate(CatchUp):
-            schedule = _schedule(name=str(number), catch_up=catch_up)
-            await _tick(store, schedule)
+            schedule = schedule_of(name=str(number), catch_up=catch_up)
+            await look(store, schedule)
             store.clock.advance(35 * SECOND)
             up_since = store.now - 15 * SECOND + MICROSECOND
-            taken[catch_up] = await _ages(store, schedule, up_since=up_since)
+            taken[catch_up] = await ages_taken(store, schedule, up_since=up_since)
             store.clock.advance(5 * SECOND)
 
         assert taken == {CatchUp.SKIP: [5], CatchUp.LATEST: [5], CatchUp.ALL: [25, 15, 5]}
 
     async def test_more_ticks_than_one_look_takes_are_taken_by_the_next_looks(self, store: Store) -> None:
-        schedule = _schedule(_EACH_SECOND, catch_up=CatchUp.ALL, window=HOUR)
-        start = (await _tick(store, schedule)).now
+        schedule = schedule_of(EACH_SECOND, catch_up=CatchUp.ALL, window=HOUR)
+        start = (await look(store, schedule)).now
         store.clock.advance(2_500 * SECOND)
 
-        looks = [await _tick(store, schedule) for _ in range(4)]
+        looks = [await look(store, schedule) for _ in range(4)]
 
         assert [len(look.taken) for look in looks] == [MOST_TICKS, MOST_TICKS, 500, 0]
         taken = [tick for look in looks for _, tick in look.taken]
@@ -126,7 +96,7 @@ async def _missed(
     """Answer the ages of the ticks that the first look of a node takes, so long after the last of another."""
     name = f"{catch_up}-{age}-{window}"
     store.clock.jump(datetime.fromtimestamp(store.now.timestamp() // 60 * 60 + 60, UTC) - store.now)
-    schedule = _schedule(name=name, catch_up=catch_up, window=window)
-    await _tick(store, schedule)
+    schedule = schedule_of(name=name, catch_up=catch_up, window=window)
+    await look(store, schedule)
     store.clock.advance(age)
-    return await _ages(store, schedule)
+    return await ages_taken(store, schedule)

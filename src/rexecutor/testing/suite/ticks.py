@@ -1,0 +1,39 @@
+"""Words for cases about schedules."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from rexecutor.backend.exchange import Ticked
+from rexecutor.cron import Cron
+from rexecutor.job import NewJob
+from rexecutor.schedule import CatchUp, Schedule
+from rexecutor.testing.suite.store import SECOND, Store, new_job
+
+EACH_SECOND: Final = Cron("* * * * * *")
+EACH_TEN: Final = Cron("*/10 * * * * *")
+HOURLY: Final = Cron("0 0 * * * *")
+TEN_SECONDS: Final = timedelta(seconds=10)
+TICK_JOB: Final = new_job(data='"tick"', metadata='"m"', tags=("t",), priority=3, max_attempts=2)
+
+
+def schedule_of(
+    cron: Cron = EACH_TEN,
+    *,
+    name: str = "one",
+    job: NewJob | None = TICK_JOB,
+    catch_up: CatchUp = CatchUp.LATEST,
+    window: timedelta = timedelta(seconds=60),
+) -> Schedule:
+    """Answer a schedule that ticks each ten seconds, unless told otherwise."""
+    return Schedule(name, cron, UTC, job, catch_up, window)
+
+
+async def look(store: Store, *schedules: Schedule, up_since: datetime | None = None) -> Ticked:
+    """Look at the schedules, or at one."""
+    return await store.backend.tick(schedules or [schedule_of()], up_since=up_since)
+
+
+async def ages_taken(store: Store, *schedules: Schedule, up_since: datetime | None = None) -> list[int]:
+    """Answer how many seconds before now the ticks were that a look takes."""
+    ticked = await look(store, *schedules, up_since=up_since)
+    return [(store.now - tick) // SECOND for _, tick in ticked.taken]
