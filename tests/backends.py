@@ -11,14 +11,16 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from rexecutor import Backend, InMemoryBackend, SQLiteBackend
+from rexecutor import Backend, InMemoryBackend, PostgresBackend, SQLiteBackend
 from rexecutor.clock import Clock
 from rexecutor.job import JobId
+from tests.postgres import postgres_backend, run_postgres
 from tests.support import record_of
 
 BACKENDS: Final[Mapping[str, Callable[[Path, Clock | None], Backend]]] = {
     "memory": lambda _, clock: InMemoryBackend(clock=clock),
     "sqlite": lambda folder, clock: SQLiteBackend(folder / "jobs.db", clock=clock),
+    "postgres": postgres_backend,
 }
 
 
@@ -32,6 +34,14 @@ async def spoil(backend: Backend, job_id: JobId) -> None:
     if isinstance(backend, InMemoryBackend):
         record = await record_of(backend, job_id)
         backend._replace(record, replace(record, priority=-1, attempt=70_000, max_attempts=0))
+        return
+    if isinstance(backend, PostgresBackend):
+        jobs = f"{backend.schema}.jobs"
+        run_postgres(
+            f"ALTER TABLE {jobs} DROP CONSTRAINT jobs_priority_check",
+            f"ALTER TABLE {jobs} DROP CONSTRAINT jobs_max_attempts_check",
+            f"UPDATE {jobs} SET priority = -1, attempt = 70000, max_attempts = 0 WHERE id = {job_id}",
+        )
         return
     assert isinstance(backend, SQLiteBackend)
 
@@ -47,6 +57,9 @@ async def bring_ids_to(backend: Backend, last_id: JobId) -> None:
     """Let the store go on as if it had given out ids up to this one; it has given out one at least."""
     if isinstance(backend, InMemoryBackend):
         backend._last_id = last_id
+        return
+    if isinstance(backend, PostgresBackend):
+        run_postgres(f"ALTER TABLE {backend.schema}.jobs ALTER COLUMN id RESTART WITH {last_id + 1}")
         return
     assert isinstance(backend, SQLiteBackend)
 

@@ -9,9 +9,12 @@ from hypothesis import HealthCheck, settings
 
 from rexecutor import Backend
 from rexecutor.testing import FakeClock
+from tests import postgres
 from tests.backends import BACKENDS, made_backend
 
 pytest.register_assert_rewrite("rexecutor.testing.suite")
+
+_FIRST = "REXECUTOR_TEST_FIRST_PROCESS"
 
 settings.register_profile("rexecutor", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 # mutmut runs the tests of a mutant in a fork of a process that has run them already.
@@ -19,6 +22,17 @@ settings.register_profile("mutants", database=None, max_examples=30, suppress_he
 settings.load_profile(
     "mutants" if "MUTANT_UNDER_TEST" in os.environ else os.environ.get("HYPOTHESIS_PROFILE", "rexecutor")
 )
+
+
+def pytest_configure() -> None:
+    if postgres.FOLDER not in os.environ:
+        postgres.prepare()
+        os.environ[_FIRST] = str(os.getpid())
+
+
+def pytest_unconfigure() -> None:
+    if os.environ.get(_FIRST) == str(os.getpid()):
+        postgres.clean_up()
 
 
 @pytest.fixture

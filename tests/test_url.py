@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from rexecutor.backend.memory import InMemoryBackend
+from rexecutor.backend.postgres import PostgresBackend
 from rexecutor.backend.sqlite import SQLiteBackend
 from rexecutor.errors import ConfigurationError
 from rexecutor.url import connect
@@ -45,9 +46,26 @@ async def test_opening_makes_the_file_where_it_is_missing(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "POSTGRESQL", "postgresql+psycopg"])
-def test_postgresql_is_said_to_be_missing_from_this_version(scheme: str) -> None:
-    with pytest.raises(ConfigurationError, match="PostgreSQL is not in this version yet"):
-        connect(f"{scheme}://host/jobs")
+def test_postgresql_answers_a_backend_that_is_not_open(scheme: str) -> None:
+    backend = connect(f"{scheme}://me:secret@host/jobs?connect_timeout=3")
+
+    assert isinstance(backend, PostgresBackend)
+    assert not backend.is_open
+    assert backend.schema == "rexecutor"
+
+
+def test_another_driver_of_postgresql_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="our driver is psycopg") as refused:
+        connect("postgresql+asyncpg://me:secret@host/jobs")
+
+    assert "secret" not in str(refused.value)
+
+
+def test_a_url_of_postgresql_that_libpq_cannot_read_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no URL of PostgreSQL") as refused:
+        connect("postgresql://me:secret@host/jobs?nonsense=1")
+
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -83,10 +101,10 @@ def test_what_names_no_store_is_refused_with_what_is_accepted(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://bob:secret@host/jobs",
-        "postgres://bob:sec@ret@host/jobs",
-        "postgresql://bob:se?secret@host/jobs",
-        "postgresql://host/jobs?user=bob&password=secret",
+        "mysql://bob:secret@host/jobs",
+        "mysql://bob:sec@ret@host/jobs",
+        "mysql://bob:se?secret@host/jobs",
+        "mysql://host/jobs?user=bob&password=secret",
         "postgress://bob:secret@host/jobs",
         "mysql://bob:secret@host",
         "bob:secret@host/jobs",
@@ -104,8 +122,8 @@ def test_a_refused_url_is_shown_without_its_user_and_password(url: str) -> None:
 
 
 def test_a_refused_url_is_shown_with_what_is_no_secret() -> None:
-    with pytest.raises(ConfigurationError, match="postgresql://host:5432/jobs"):
-        connect("postgresql://bob:secret@host:5432/jobs?sslmode=require")
+    with pytest.raises(ConfigurationError, match="mysql://host:5432/jobs"):
+        connect("mysql://bob:secret@host:5432/jobs?sslmode=require")
 
 
 def test_a_very_long_url_is_cut_in_the_message() -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rexecutor.backend.base import Backend as Backend
     from rexecutor.backend.current import override_global_backend as override_global_backend
     from rexecutor.backend.memory import InMemoryBackend as InMemoryBackend
+    from rexecutor.backend.postgres import PostgresBackend as PostgresBackend
     from rexecutor.backend.sqlite import SQLiteBackend as SQLiteBackend
     from rexecutor.backoff import BackoffStrategy as BackoffStrategy
     from rexecutor.backoff import Jitter as Jitter
@@ -53,6 +54,7 @@ _HOMES = {
     "rexecutor.backend.base": ("Backend",),
     "rexecutor.backend.current": ("override_global_backend",),
     "rexecutor.backend.memory": ("InMemoryBackend",),
+    "rexecutor.backend.postgres": ("PostgresBackend",),
     "rexecutor.backend.sqlite": ("SQLiteBackend",),
     "rexecutor.backoff": ("BackoffStrategy", "Jitter"),
     "rexecutor.builder": ("JobBuilder", "enqueue_many"),
@@ -113,6 +115,7 @@ __all__ = [
     "JobStateError",
     "JobStatus",
     "Limits",
+    "PostgresBackend",
     "Pruner",
     "PrunerConfig",
     "Replace",

@@ -218,6 +218,7 @@ class Rexecutor:
 
         Raises:
             RexecutorError: It runs already.
+            SchemaError: The store's tables are missing, or belong to another version of rexecutor.
             BackendError: The store cannot be opened.
         """
         if self._node is not None or self._is_starting:
@@ -226,6 +227,7 @@ class Rexecutor:
         try:
             await _USERS.begin(self.backend)
             try:
+                await self.backend.ready()
                 name = f"{socket.gethostname()}:{os.getpid()}"
                 node = RunningNode(
                     self.backend,

@@ -7,7 +7,7 @@ from typing import Final
 from rexecutor.backend.base import Backend
 from rexecutor.errors import ConfigurationError
 
-_ACCEPTED: Final = "give memory:, sqlite:///relative.db or sqlite:////absolute.db"
+_ACCEPTED: Final = "give memory:, sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/database"
 _SHOWN: Final = 80
 """Of a URL that is refused, a message shows this many characters."""
 
@@ -17,7 +17,8 @@ def connect(url: str) -> Backend:
 
     `memory:` is an `InMemoryBackend`. `sqlite:///jobs.db` is an `SQLiteBackend` on a file relative to the working
     directory, `sqlite:////var/lib/jobs.db` on an absolute one; the path is taken as it is written (`%20` stays
-    `%20`), and a file that is missing is created when the backend is opened.
+    `%20`), and a file that is missing is created when the backend is opened. `postgresql://user@host/database` is a
+    `PostgresBackend`, with the options of libpq after a question mark; `postgresql+psycopg:` means the same.
 
     Raises:
         ConfigurationError: It names none, or one that this version does not have.
@@ -31,8 +32,16 @@ def connect(url: str) -> Backend:
         from rexecutor.backend.memory import InMemoryBackend  # as above
 
         return InMemoryBackend()
-    if re.match(r"postgres(ql)?(\+\w+)?:", url, re.IGNORECASE):
-        raise ConfigurationError(f"{_shown(url)}: PostgreSQL is not in this version yet; {_ACCEPTED}")
+    server = re.match(r"postgres(ql)?(\+psycopg)?:", url, re.IGNORECASE)
+    if server:
+        try:
+            from rexecutor.backend.postgres import PostgresBackend  # loads psycopg, an extra
+        except ImportError as error:
+            raise ConfigurationError(f"{_shown(url)}: {error}") from error
+
+        return PostgresBackend("postgresql:" + url[server.end() :])
+    if re.match(r"postgres(ql)?\+", url, re.IGNORECASE):
+        raise ConfigurationError(f"{_shown(url)}: our driver is psycopg; write postgresql: without another's name")
     raise ConfigurationError(f"{_shown(url)} is no URL of a store; {_ACCEPTED}")
 
 

@@ -255,7 +255,7 @@ def test_a_folder_without_python_files_is_a_misuse(rexecutor: Run, tmp_path: Pat
     assert "holds no .py file" in answer.error
 
 
-@pytest.mark.parametrize("url", ["memory:", "jobs.db", "postgresql://bob:secret@host/jobs"])
+@pytest.mark.parametrize("url", ["memory:", "jobs.db", "mysql://bob:secret@host/jobs"])
 def test_a_store_that_processes_cannot_share_is_a_misuse(rexecutor: Run, folder: Path, url: str) -> None:
     answer = rexecutor("demo", str(folder), "--url", url)
 

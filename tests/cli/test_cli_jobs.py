@@ -247,7 +247,7 @@ def test_without_a_url_a_command_says_where_to_give_one(rexecutor: Run, command:
 
 
 @pytest.mark.parametrize("command", LOOKING)
-@pytest.mark.parametrize("url", ["jobs.db", "postgresql://bob:secret@host/jobs", "sqlite://x", "http://host", "a\nb"])
+@pytest.mark.parametrize("url", ["jobs.db", "mysql://bob:secret@host/jobs", "sqlite://x", "http://host", "a\nb"])
 def test_a_url_of_no_store_is_a_misuse(rexecutor: Run, command: list[str], url: str) -> None:
     answer = rexecutor(*command, "--url", url)
 

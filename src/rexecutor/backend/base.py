@@ -96,6 +96,14 @@ class Backend(ABC):
     async def migrate(self) -> None:
         """Bring the store's tables up to this version; nothing to do where that is automatic."""
 
+    async def ready(self) -> None:  # noqa: B027 - most stores are ready once open
+        """Raise unless an open store has all that work needs. A `Rexecutor` asks when it starts.
+
+        Raises:
+            SchemaError: Its tables are missing, or belong to another version of rexecutor.
+            BackendError: The store failed.
+        """
+
     @abstractmethod
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs, all or none, and wake those who wait for them. Answers in the order given.

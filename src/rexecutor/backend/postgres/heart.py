@@ -1,0 +1,77 @@
+"""Heartbeats on a connection of their own, from the lease's thread."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from rexecutor import rules
+from rexecutor.backend.base import Heart
+from rexecutor.backend.exchange import CancelRequest, Heartbeat, Node
+from rexecutor.backend.postgres.connection import translated
+from rexecutor.backend.postgres.statements import Statements
+from rexecutor.clock import Clock
+from rexecutor.job import Limits, NodeId
+
+
+class PostgresHeart(Heart):
+    """Connects at the first beat, in the thread that beats, and again after an error."""
+
+    def __init__(self, conninfo: str, statements: Statements, clock: Clock | None, limits: Limits) -> None:
+        """Keep them. `clock` takes the place of the database's time."""
+        self._conninfo = conninfo
+        self._statements = statements
+        self._clock = clock
+        self._limits = limits
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+        """Renew, rescue and tell, in one transaction and two round trips."""
+        now = None if self._clock is None else self._clock.now()
+        rescued = 0
+        with self._transaction() as connection, connection.pipeline():
+            lease = {"id": node.id, "name": node.name, "lease": node.lease, "now": now}
+            renewed = connection.execute(self._statements.text("renew_lease"), lease)
+            limits = {"most_losses": self._limits.losses, "most_errors": self._limits.errors}
+            lost = (
+                connection.execute(
+                    self._statements.text("rescue_jobs"), {**limits, "lost": rules.LOST_DETAILS, "now": now}
+                )
+                if rescues
+                else None
+            )
+            cancels = connection.execute(self._statements.text("select_cancels"), {"node": node.id})
+            began = _one(renewed)
+            rescued = 0 if lost is None else _one(lost)
+            asked = [CancelRequest(*row) for row in cancels.fetchall()]
+        return Heartbeat(asked, rescued, began)
+
+    def retire(self, node_id: NodeId) -> None:
+        """End the lease."""
+        with self._transaction() as connection:
+            connection.execute(self._statements.text("delete_node"), {"id": node_id})
+
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
+        with translated(self._statements.schema):
+            try:
+                if self._connection is None or self._connection.closed:
+                    self._connection = psycopg.connect(self._conninfo, autocommit=True)
+                with self._connection.transaction():
+                    yield self._connection
+            except psycopg.OperationalError:
+                self.close()
+                raise
+
+
+def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101 - each of these statements answers one row
+    return row[0]

@@ -1,0 +1,38 @@
+-- Takes due jobs for a node with a live lease, in claim order, for all executors in one statement. Never early, never
+-- more than asked. Index: jobs_due, one short scan an executor.
+WITH clock AS MATERIALIZED (
+    SELECT coalesce(%(now)s::timestamptz, now()) AS now
+),
+alive AS MATERIALIZED (
+    SELECT nodes.id FROM "rexecutor".nodes, clock WHERE nodes.id = %(node)s AND nodes.lease_until > clock.now
+),
+claimed AS (
+    UPDATE "rexecutor".jobs SET
+        status = 'executing',
+        due = false,
+        attempt = attempt + 1,
+        claims = claims + 1,
+        node = %(node)s,
+        attempted_at = (SELECT clock.now FROM clock)
+    WHERE ctid = ANY(ARRAY(
+        SELECT heads.ctid FROM unnest(%(executors)s::text[], %(slots)s::integer[]) AS demand (executor, slots)
+        CROSS JOIN LATERAL (
+            SELECT head.ctid, head.priority, head.scheduled_at, head.id FROM "rexecutor".jobs AS head
+            WHERE head.due AND head.executor = demand.executor AND head.scheduled_at <= (SELECT clock.now FROM clock)
+            ORDER BY head.priority, head.scheduled_at, head.id
+            LIMIT demand.slots
+            FOR UPDATE SKIP LOCKED
+        ) AS heads
+        WHERE EXISTS (SELECT FROM alive)
+        ORDER BY heads.priority, heads.scheduled_at, heads.id
+        LIMIT %(most)s
+    ))
+    RETURNING
+        id, executor, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,
+        unique_key, revision, inserted_at, scheduled_at, attempted_at
+)
+SELECT
+    id, executor, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims, snoozes,
+    losses, unique_key, revision, inserted_at, scheduled_at, attempted_at
+FROM claimed
+ORDER BY priority, scheduled_at, id

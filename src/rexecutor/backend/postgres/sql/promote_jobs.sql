@@ -1,0 +1,10 @@
+-- Marks jobs whose time has come as due, the earliest first. Index: jobs_later.
+UPDATE "rexecutor".jobs SET due = true
+WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM "rexecutor".jobs
+    WHERE NOT due AND status IN ('scheduled', 'retryable')
+        AND scheduled_at <= coalesce(%(now)s::timestamptz, now())
+    ORDER BY scheduled_at
+    LIMIT %(most)s
+    FOR UPDATE SKIP LOCKED
+))

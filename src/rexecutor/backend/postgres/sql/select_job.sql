@@ -1,0 +1,8 @@
+-- Answers one job, locked.
+SELECT
+    id, executor, status, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims,
+    snoozes, losses, node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at,
+    cancelled_at, discarded_at
+FROM "rexecutor".jobs
+WHERE id = %(id)s
+FOR UPDATE

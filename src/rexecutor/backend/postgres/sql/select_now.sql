@@ -1,0 +1,2 @@
+-- Answers the database's time.
+SELECT coalesce(%(now)s::timestamptz, now())

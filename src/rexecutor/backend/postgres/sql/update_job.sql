@@ -1,0 +1,21 @@
+-- Writes back what `rules` made of a row that was read and locked in the same transaction.
+UPDATE "rexecutor".jobs SET
+    due = false,
+    status = %(status)s,
+    data = %(data)s::json,
+    metadata = %(metadata)s::json,
+    attempt = %(attempt)s,
+    max_attempts = %(max_attempts)s,
+    priority = %(priority)s,
+    tags = %(tags)s,
+    errors = %(errors)s::jsonb,
+    snoozes = %(snoozes)s,
+    losses = %(losses)s,
+    node = %(node)s,
+    cancel_reason = %(cancel_reason)s,
+    revision = %(revision)s,
+    scheduled_at = %(scheduled_at)s,
+    completed_at = %(completed_at)s,
+    cancelled_at = %(cancelled_at)s,
+    discarded_at = %(discarded_at)s
+WHERE id = %(id)s

