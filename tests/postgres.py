@@ -93,5 +93,5 @@ def run_postgres(*commands: str, url: str | None = None) -> list[tuple[Any, ...]
     with psycopg.connect(url or server_url(), autocommit=True) as connection:
         for command in commands:
             cursor = connection.execute(cast("LiteralString", command))
-            rows = cursor.fetchall() if cursor.description else []
+            rows = cursor.fetchall() if cursor.description is not None else []
     return rows

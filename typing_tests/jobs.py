@@ -1,11 +1,17 @@
 """What users see of jobs, builders and handles. Checked by basedpyright, never run."""
 
 import dataclasses
+import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_type
+from typing import Any, assert_type
 
+import asyncpg
 import msgspec
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
 from rexecutor import (
@@ -19,10 +25,14 @@ from rexecutor import (
     JobError,
     JobHandle,
     JobStatus,
+    PostgresBackend,
     Snooze,
+    SQLiteBackend,
     enqueue_many,
+    enqueue_many_sync,
     override_global_backend,
 )
+from rexecutor.backend.transaction import SyncTransaction, Transaction
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -131,6 +141,45 @@ async def many_of_one_executor_keep_their_types(backend: Backend) -> None:
     builders = [ChargeOrder.builder().with_data(Order(id=number)) for number in range(3)]
     assert_type(await enqueue_many(builders), list[JobHandle[Order, Trace]])
     assert_type(await enqueue_many(iter(builders), backend=backend), list[JobHandle[Order, Trace]])
+
+
+def an_enqueue_without_a_loop_answers_the_same(backend: Backend) -> None:
+    builder = ChargeOrder.builder().with_data(Order(id=1))
+    assert_type(builder.enqueue_sync(), JobHandle[Order, Trace])
+    assert_type(enqueue_many_sync([builder], backend=backend), list[JobHandle[Order, Trace]])
+
+
+async def connections_that_are_awaited(
+    backend: PostgresBackend,
+    given: psycopg.AsyncConnection[dict[str, Any]],
+    other: asyncpg.Connection,
+    session: AsyncSession,
+    connection: AsyncConnection,
+) -> None:
+    assert_type(backend.bound_to(given), Transaction)
+    assert_type(backend.bound_to(other), Transaction)
+    assert_type(backend.bound_to(session), Transaction)
+    assert_type(backend.bound_to(connection), Transaction)
+    await EmailJob.builder().enqueue(backend=backend.bound_to(given))
+    await enqueue_many([EmailJob.builder()], backend=backend.bound_to(session))
+    EmailJob.builder().enqueue_sync(backend=backend.bound_to(given))  # pyright: ignore[reportArgumentType] - to be awaited
+
+
+async def connections_that_block(
+    backend: PostgresBackend, given: psycopg.Connection[dict[str, Any]], session: Session, connection: Connection
+) -> None:
+    assert_type(backend.bound_to(given), SyncTransaction)
+    assert_type(backend.bound_to(session), SyncTransaction)
+    assert_type(backend.bound_to(connection), SyncTransaction)
+    EmailJob.builder().enqueue_sync(backend=backend.bound_to(given))
+    enqueue_many_sync([EmailJob.builder()], backend=backend.bound_to(session))
+    await EmailJob.builder().enqueue(backend=backend.bound_to(given))  # pyright: ignore[reportArgumentType] - it blocks
+    backend.bound_to("postgresql://")  # pyright: ignore[reportCallIssue, reportArgumentType] - no connection
+
+
+async def a_connection_to_sqlite(backend: SQLiteBackend, given: sqlite3.Connection) -> None:
+    EmailJob.builder().enqueue_sync(backend=backend.bound_to(given))
+    await EmailJob.builder().enqueue(backend=backend.bound_to(given))
 
 
 def a_job_is_changed_with_replace(job: Job[Order, Trace]) -> None:

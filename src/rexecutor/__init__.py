@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rexecutor.backoff import Jitter as Jitter
     from rexecutor.builder import JobBuilder as JobBuilder
     from rexecutor.builder import enqueue_many as enqueue_many
+    from rexecutor.builder import enqueue_many_sync as enqueue_many_sync
     from rexecutor.cron import Cron as Cron
     from rexecutor.errors import BackendClosedError as BackendClosedError
     from rexecutor.errors import BackendError as BackendError
@@ -57,7 +58,7 @@ _HOMES = {
     "rexecutor.backend.postgres": ("PostgresBackend",),
     "rexecutor.backend.sqlite": ("SQLiteBackend",),
     "rexecutor.backoff": ("BackoffStrategy", "Jitter"),
-    "rexecutor.builder": ("JobBuilder", "enqueue_many"),
+    "rexecutor.builder": ("JobBuilder", "enqueue_many", "enqueue_many_sync"),
     "rexecutor.url": ("connect",),
     "rexecutor.errors": (
         "BackendClosedError",
@@ -129,6 +130,7 @@ __all__ = [
     "Where",
     "connect",
     "enqueue_many",
+    "enqueue_many_sync",
     "override_global_backend",
 ]
 

@@ -1,6 +1,6 @@
 """How a job is described and enqueued: an immutable builder, one call a setting."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, overload
 
@@ -8,11 +8,20 @@ import msgspec
 from msgspec.structs import replace
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.current import current_backend
+from rexecutor.backend.transaction import SyncTransaction, Transaction, awaited, backend_of, blocking
 from rexecutor.errors import InvalidJobError
 from rexecutor.executor import Executor, codecs_of
 from rexecutor.handle import JobHandle
-from rexecutor.job import Data, Limits, Metadata, NewJob, checked_max_attempts, checked_priority, is_storable
+from rexecutor.job import (
+    Data,
+    Enqueued,
+    Limits,
+    Metadata,
+    NewJob,
+    checked_max_attempts,
+    checked_priority,
+    is_storable,
+)
 from rexecutor.uniqueness import UniquenessCriteria
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -95,21 +104,39 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
             raise InvalidJobError(f"{self.executor.name}: unique: these say nothing; begin with by_executor() or so")
         return replace(self, criteria=criteria)
 
-    async def enqueue(self, *, backend: Backend | None = None) -> JobHandle[Data, Metadata]:
+    async def enqueue(self, *, backend: Backend | Transaction | None = None) -> JobHandle[Data, Metadata]:
         """Store the job and answer a handle to it: from then on it will run.
 
         Where uniqueness criteria find that it is there already, the handle is the existing job's, and its `disposition`
         says whether that one was changed. Atomic.
 
         Args:
-            backend: Where to; the global backend when None.
+            backend: Where to; the global backend when None. With `backend.bound_to(connection)` the job is part of
+                your transaction: it is stored when that is committed.
 
         Raises:
             InvalidJobError: The job cannot be stored; an `EncodeError` where it is the data or the metadata.
+            ConfigurationError: The connection is a synchronous one.
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed; whether the job was stored is not known.
         """
         return (await enqueue_many([self], backend=backend))[0]
+
+    def enqueue_sync(self, *, backend: Backend | SyncTransaction | None = None) -> JobHandle[Data, Metadata]:
+        """Store the job as `enqueue` does, from code without an event loop; blocks until it is stored.
+
+        The backend need not be open. In a running event loop, `await enqueue()` does not hold up the others.
+
+        Args:
+            backend: Where to, as for `enqueue`.
+
+        Raises:
+            InvalidJobError: The job cannot be stored.
+            ConfigurationError: The connection must be awaited, or the backend has no synchronous one.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed; whether the job was stored is not known.
+        """
+        return enqueue_many_sync([self], backend=backend)[0]
 
     def build(self, limits: Limits) -> NewJob:
         """Answer the job checked and encoded, for a store with these limits."""
@@ -136,14 +163,14 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
 
 @overload
 async def enqueue_many(
-    builders: Iterable[JobBuilder[Data, Metadata]], *, backend: Backend | None = None
+    builders: Iterable[JobBuilder[Data, Metadata]], *, backend: Backend | Transaction | None = None
 ) -> list[JobHandle[Data, Metadata]]: ...
 @overload
 async def enqueue_many(
-    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | None = None
+    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | Transaction | None = None
 ) -> list[JobHandle[Any, Any]]: ...
 async def enqueue_many(
-    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | None = None
+    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | Transaction | None = None
 ) -> list[JobHandle[Any, Any]]:
     """Store the jobs, all or none, in one statement; answer their handles in the order given.
 
@@ -151,22 +178,62 @@ async def enqueue_many(
 
     Args:
         builders: Of one executor or of several.
-        backend: Where to; the global backend when None.
+        backend: Where to; the global backend when None, your transaction with `bound_to(connection)`.
 
     Raises:
         InvalidJobError: One of them cannot be stored; none is.
+        ConfigurationError: The connection is a synchronous one.
         GlobalBackendError: No backend was given and there is no global one.
         BackendError: The store failed; whether the jobs were stored is not known.
     """
-    store = current_backend(backend)
+    target = awaited(backend)
+    builders, jobs = _built("enqueue_many", builders, backend_of(target).limits)
+    return _handles(builders, await target.enqueue(jobs) if jobs else (), backend_of(target))
+
+
+@overload
+def enqueue_many_sync(
+    builders: Iterable[JobBuilder[Data, Metadata]], *, backend: Backend | SyncTransaction | None = None
+) -> list[JobHandle[Data, Metadata]]: ...
+@overload
+def enqueue_many_sync(
+    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | SyncTransaction | None = None
+) -> list[JobHandle[Any, Any]]: ...
+def enqueue_many_sync(
+    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | SyncTransaction | None = None
+) -> list[JobHandle[Any, Any]]:
+    """Store the jobs as `enqueue_many` does, from code without an event loop; blocks until they are stored.
+
+    Args:
+        builders: Of one executor or of several.
+        backend: Where to; the global backend when None. It need not be open.
+
+    Raises:
+        InvalidJobError: One of them cannot be stored; none is.
+        ConfigurationError: The connection must be awaited, or the backend has no synchronous one.
+        GlobalBackendError: No backend was given and there is no global one.
+        BackendError: The store failed; whether the jobs were stored is not known.
+    """
+    target = blocking(backend)
+    builders, jobs = _built("enqueue_many_sync", builders, backend_of(target).limits)
+    return _handles(builders, target.enqueue_sync(jobs) if jobs else (), backend_of(target))
+
+
+def _built(
+    what: str, builders: Iterable[JobBuilder[Any, Any]], limits: Limits
+) -> tuple[list[JobBuilder[Any, Any]], list[NewJob]]:
     builders = list(builders)
     for builder in builders:
         if not isinstance(builder, JobBuilder):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
-            raise InvalidJobError(f"enqueue_many: {builder!r} is no builder; give what `MyExecutor.builder()` answers")
-    jobs = [builder.build(store.limits) for builder in builders]
-    answers = await store.enqueue(jobs) if jobs else ()
+            raise InvalidJobError(f"{what}: {builder!r} is no builder; give what `MyExecutor.builder()` answers")
+    return builders, [builder.build(limits) for builder in builders]
+
+
+def _handles(
+    builders: list[JobBuilder[Any, Any]], answers: Sequence[Enqueued], backend: Backend
+) -> list[JobHandle[Any, Any]]:
     return [
-        JobHandle(answer.id, answer.disposition, builder.executor, store)
+        JobHandle(answer.id, answer.disposition, builder.executor, backend)
         for builder, answer in zip(builders, answers, strict=True)
     ]
 

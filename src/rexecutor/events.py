@@ -82,6 +82,11 @@ class DutyRecovered:
 
 
 @dataclass(frozen=True, slots=True)
+class ListeningUseless:
+    """Notifications do not come, through a pooler for instance: jobs are found by polling. Told once."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobStarted:
     """An attempt began. Told only when somebody listens for single jobs."""
 
@@ -147,6 +152,7 @@ Event: TypeAlias = (
     | JobsPruned
     | DutyFailed
     | DutyRecovered
+    | ListeningUseless
     | JobStarted
     | JobEnded
     | JobUnreadable

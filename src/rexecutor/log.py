@@ -20,6 +20,7 @@ from rexecutor.events import (
     JobUnreadable,
     LeaseLost,
     LeaseRegained,
+    ListeningUseless,
     NodeStarted,
     NodeStopped,
     NodeStopping,
@@ -69,6 +70,9 @@ def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an
             return logging.ERROR, f"{duty} fails, will be tried again: {type(error).__name__}: {error}"
         case DutyRecovered(duty, failures):
             return logging.INFO, f"{duty} succeeds again after {failures} failures"
+        case ListeningUseless():
+            why = "a pooler in transaction mode drops LISTEN"
+            return logging.WARNING, f"PostgreSQL's notifications do not come ({why}?): jobs are found by polling"
         case JobStarted(job_id, executor, attempt):
             return logging.DEBUG, f"job {job_id} ({executor}) started, attempt {attempt}"
         case JobEnded(job_id, executor, attempt, outcome, is_final):

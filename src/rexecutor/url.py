@@ -32,17 +32,23 @@ def connect(url: str) -> Backend:
         from rexecutor.backend.memory import InMemoryBackend  # as above
 
         return InMemoryBackend()
-    server = re.match(r"postgres(ql)?(\+psycopg)?:", url, re.IGNORECASE)
-    if server:
+    server = postgres_url(url)
+    if server is not None:
         try:
             from rexecutor.backend.postgres import PostgresBackend  # loads psycopg, an extra
         except ImportError as error:
             raise ConfigurationError(f"{_shown(url)}: {error}") from error
 
-        return PostgresBackend("postgresql:" + url[server.end() :])
+        return PostgresBackend(server)
     if re.match(r"postgres(ql)?\+", url, re.IGNORECASE):
         raise ConfigurationError(f"{_shown(url)}: our driver is psycopg; write postgresql: without another's name")
     raise ConfigurationError(f"{_shown(url)} is no URL of a store; {_ACCEPTED}")
+
+
+def postgres_url(url: str) -> str | None:
+    """Answer the URL as libpq has it, where it names a PostgreSQL server; None for another URL."""
+    server = re.match(r"postgres(ql)?(\+psycopg)?:", url, re.IGNORECASE)
+    return None if server is None else "postgresql:" + url[server.end() :]
 
 
 def sqlite_path(url: str) -> Path | None:

@@ -116,6 +116,15 @@ class Backend(ABC):
             BackendError: The store failed; whether the jobs were stored is not known.
         """
 
+    def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs as `enqueue` does, without a loop: callable from any thread, also while it is not open.
+
+        Raises:
+            ConfigurationError: It has no way to do that.
+            BackendError: The store failed; whether the jobs were stored is not known.
+        """
+        raise ConfigurationError(f"{type(self).__name__}: has no enqueue_sync of its own; `await enqueue()` instead")
+
     @abstractmethod
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
         """Take due jobs to run them: never early, never more than asked, none without a live lease.

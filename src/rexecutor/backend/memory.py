@@ -62,6 +62,10 @@ class InMemoryBackend(Backend):
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs; atomic."""
+        return self.enqueue_sync(jobs)
+
+    def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs; atomic."""
         with self._changing() as now:
             return [self._enqueue_one(job, now) for job in jobs]
 

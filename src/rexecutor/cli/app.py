@@ -12,6 +12,7 @@ from rexecutor.cli.cron import cron
 from rexecutor.cli.demo.command import demo
 from rexecutor.cli.failure import FailedError, MisusedError, report
 from rexecutor.cli.jobs import jobs
+from rexecutor.cli.migrate import migrate
 from rexecutor.cli.output import write_line
 from rexecutor.cli.prune import prune
 from rexecutor.cli.stats import stats
@@ -44,6 +45,7 @@ def main(
 
 app.command()(demo)
 app.command()(worker)
+app.command()(migrate)
 jobs.command("update")(update_job)
 app.add_typer(jobs)
 app.command()(stats)

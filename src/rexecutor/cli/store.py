@@ -19,7 +19,7 @@ Url: TypeAlias = Annotated[
         "--url",
         metavar="URL",
         envvar="REXECUTOR_URL",
-        help="The store: sqlite:///relative.db or sqlite:////absolute.db.",
+        help="The store: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/database.",
     ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -46,19 +46,30 @@ def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]") -> T
 
 def _connected(url: str | None) -> "Backend":
     from rexecutor.backend.sqlite.connection import holds_jobs  # loads sqlite3
-    from rexecutor.url import connect, sqlite_path  # loads msgspec
+    from rexecutor.url import sqlite_path  # loads msgspec
+
+    backend = require_store(url)
+    path = sqlite_path(url or "")
+    if url == "memory:":
+        note("memory: is this process's own store, and empty")
+    elif path is not None and not path.exists():
+        raise FailedError(f"{str(path)!r}: there is no such file; a worker or an enqueue creates it")
+    elif path is not None and not holds_jobs(path):
+        raise FailedError(f"{str(path)!r}: has no tables of rexecutor; a worker or an enqueue creates them")
+    return backend
+
+
+def require_store(url: str | None) -> "Backend":
+    """Answer the store that the URL names, not opened yet.
+
+    Raises:
+        MisusedError: There is no URL, or it names no store.
+    """
+    from rexecutor.url import connect  # loads msgspec
 
     if not url:
         raise MisusedError("no store given: use --url sqlite:///jobs.db, or set REXECUTOR_URL")
     try:
-        path = sqlite_path(url)
-        backend = connect(url)
+        return connect(url)
     except ConfigurationError as error:
         raise MisusedError(str(error)) from error
-    if path is None:
-        note("memory: is this process's own store, and empty")
-    elif not path.exists():
-        raise FailedError(f"{str(path)!r}: there is no such file; a worker or an enqueue creates it")
-    elif not holds_jobs(path):
-        raise FailedError(f"{str(path)!r}: has no tables of rexecutor; a worker or an enqueue creates them")
-    return backend

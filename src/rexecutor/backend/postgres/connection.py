@@ -1,8 +1,8 @@
 """Connections, the schema, and what PostgreSQL's errors mean."""
 
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, LiteralString, TypeAlias, cast
 
 import psycopg
@@ -77,12 +77,39 @@ def _without_secrets(error: Exception) -> str:
     return re.sub(r"(password\s*=\s*)\S+", r"\1…", re.sub(r"://[^@/\s]*@", "://…@", _first_line(error)))
 
 
-async def migrate(connection: Connection, schema: str) -> None:
-    """Bring the schema up to this version; several nodes may do it at the same time."""
+@asynccontextmanager
+async def connected(url: str, schema: str) -> AsyncGenerator[Connection]:
+    """Answer a connection in autocommit, for what is not a backend's work."""
+    with translated(schema):
+        async with await psycopg.AsyncConnection.connect(checked_conninfo(url), autocommit=True) as connection:
+            yield connection
+
+
+async def migrate(connection: Connection, schema: str) -> tuple[int, int]:
+    """Bring the schema up to this version; several nodes may do it at the same time.
+
+    Answers the version before and after; a newer one stays as it is.
+    """
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"rexecutor {schema}",))
-        for text in migration_script(schema, await version(connection, schema)):
+        # Else what others did before the lock was had would not be seen where the server's default is stricter.
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        await connection.execute(_lock(schema))
+        before = await version(connection, schema)
+        for text in migration_script(schema, before):
             await connection.execute(text)
+    return before, max(before, newest())
+
+
+def newest() -> int:
+    """Answer the version of the schema that this rexecutor makes."""
+    return len(migrations(PACKAGE))
+
+
+def migration_text(schema: str, current: int) -> str:
+    """Answer a script for psql that brings a schema from that version to this one, all or nothing."""
+    steps = (_lock(schema), *migration_script(schema, current))
+    body = "\n\n".join(step.strip().removesuffix(";") + ";" for step in steps)
+    return f"BEGIN ISOLATION LEVEL READ COMMITTED;\n\n{body}\n\nCOMMIT;\n"
 
 
 def migration_script(schema: str, current: int) -> list[LiteralString]:
@@ -90,36 +117,68 @@ def migration_script(schema: str, current: int) -> list[LiteralString]:
     quoted = in_schema('"rexecutor".', schema)[:-1]
     script: list[LiteralString] = []
     if current == 0:
-        script.append(f"CREATE SCHEMA IF NOT EXISTS {quoted}")
+        # CREATE SCHEMA IF NOT EXISTS asks for a right on the database even where the schema exists.
+        script.append(f"DO $$ BEGIN IF to_regnamespace('{quoted}') IS NULL THEN CREATE SCHEMA {quoted}; END IF; END $$")
         script.append(
-            f"CREATE TABLE IF NOT EXISTS {quoted}.migrations ("
-            "version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+            f"CREATE TABLE IF NOT EXISTS {quoted}.migrations (version integer PRIMARY KEY,"
+            " is_breaking boolean NOT NULL DEFAULT false, applied_at timestamptz NOT NULL DEFAULT now())"
         )
     for number, text in migrations(PACKAGE)[current:]:
         script.append(in_schema(text, schema))
-        row = f"INSERT INTO {quoted}.migrations (version) VALUES ({number})"  # noqa: S608 - of ours alone
-        script.append(cast("LiteralString", row))
+        row = f"({number}, {str(is_breaking(text)).lower()})"
+        script.append(cast("LiteralString", f"INSERT INTO {quoted}.migrations (version, is_breaking) VALUES {row}"))  # noqa: S608 - of ours alone
     return script
+
+
+def is_breaking(migration: str) -> bool:
+    """Whether workers of the versions before cannot work with what it makes: its first line says so."""
+    return migration.startswith("-- Breaking:")
+
+
+def _lock(schema: str) -> LiteralString:
+    name = cast("LiteralString", schema)  # letters, digits and _ alone
+    return f"SELECT pg_advisory_xact_lock(hashtextextended('rexecutor {name}', 0))"
 
 
 async def version(connection: Connection, schema: str) -> int:
     """Answer the version of the schema; 0 where there is none."""
+    return (await _versions(connection, schema))[0]
+
+
+async def check_version(connection: Connection, schema: str) -> None:
+    """Raise a `SchemaError` unless this rexecutor can work with the schema."""
+    current, breaking = await _versions(connection, schema)
+    check_migrated(current, schema, breaking=breaking)
+
+
+async def _versions(connection: Connection, schema: str) -> tuple[int, int]:
     name = in_schema('"rexecutor".migrations', schema)
     cursor = await connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
     row = await cursor.fetchone()
     if row is None or not row[0]:
-        return 0
-    cursor = await connection.execute(f"SELECT coalesce(max(version), 0) FROM {name}")  # noqa: S608 - ours
+        return 0, 0
+    cursor = await connection.execute(versions_query(schema))
     row = await cursor.fetchone()
-    return 0 if row is None else row[0]
+    return (0, 0) if row is None else (row[0], row[1])
 
 
-async def check_version(connection: Connection, schema: str) -> None:
-    """Raise a `SchemaError` unless the schema has this version."""
-    current, known = await version(connection, schema), len(migrations(PACKAGE))
-    if current > known:
+def versions_query(schema: str) -> LiteralString:
+    """Answer the query for the version of a schema that has one, and for its last breaking version."""
+    name = in_schema('"rexecutor".migrations', schema)
+    return f"SELECT coalesce(max(version), 0), coalesce(max(version) FILTER (WHERE is_breaking), 0) FROM {name}"  # noqa: S608 - ours
+
+
+def check_migrated(current: int, schema: str, *, breaking: int | None = None) -> None:
+    """Raise a `SchemaError` unless this rexecutor can work with a schema of that version.
+
+    A newer one is fine as long as its last breaking step is known here; where that is not given, none newer is fine.
+    """
+    known = newest()
+    breaking = current if breaking is None else breaking
+    if breaking > known:
         raise SchemaError(
-            f'schema "{schema}" has version {current}, this rexecutor knows up to {known}; update rexecutor'
+            f'schema "{schema}" has version {current}, this rexecutor knows up to {known}, and version {breaking} is'
+            " not for it; update rexecutor"
         )
     if current < known:
         found = f"has version {current}, {known} is needed" if current else "has no tables of rexecutor"

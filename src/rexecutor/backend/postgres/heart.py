@@ -64,6 +64,7 @@ class PostgresHeart(Heart):
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = psycopg.connect(self._conninfo, autocommit=True)
+                    self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
                 with self._connection.transaction():
                     yield self._connection
             except psycopg.OperationalError:

@@ -2,26 +2,48 @@
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import Callable
 from typing import Final, LiteralString, cast
 
 import psycopg
 
+from rexecutor.backend.postgres.connection import Connection, translated
+from rexecutor.backend.postgres.pool import cut_after
+from rexecutor.backend.postgres.statements import channel_of
+from rexecutor.clock import random_between, unique_id
+from rexecutor.errors import BackendError
+from rexecutor.events import DutyFailed, DutyRecovered, ListeningUseless
+from rexecutor.log import log_event
+
+DUTY: Final = "listening for notifications"
+CHECKED_EVERY: Final = 15.0
+"""Seconds between two trials of the connection."""
+ANSWER: Final = 5.0
+"""Seconds that anything may take: an answer of the server, or a notification of our own to come back."""
+CHECK: Final = "~"
+"""What the payload of a listener's own notification begins with: no name of an executor does, and no other hears."""
 LONGEST_WAIT: Final = 15.0
-"""Seconds between two attempts to connect, and after which a silent connection is tried."""
+"""Seconds between two attempts to connect, and four times as many between two where notifications do not come."""
 
 
 class Listener:
-    """Calls `heard` at each notification, and after each reconnection, when some may have been missed."""
+    """Calls `heard` at each notification, and after each reconnection, when some may have been missed.
+
+    It trusts nothing: a notification of its own must come back, at the start and each 15 s. A connection
+    that is half open, or a pooler that drops LISTEN, is found out by that, and polling goes on beneath.
+    """
 
     def __init__(self, conninfo: str, schema: str, heard: Callable[[], None]) -> None:
         """Keep them; `start` connects."""
         self._conninfo = conninfo
+        self._schema = schema
         self._heard = heard
         self._task: asyncio.Task[None] | None = None
-        # A name that any schema's makes, and that no other application has.
-        self.channel: Final = f"rexecutor_{hashlib.blake2b(schema.encode(), digest_size=8).hexdigest()}"
+        self._token = CHECK + unique_id()
+        self._has_heard = False
+        self._is_useless = False
+        self._failures = 0
+        self.channel: Final = channel_of(schema)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -38,15 +60,47 @@ class Listener:
     async def _keep_listening(self) -> None:
         wait = 0.1
         while True:
+            self._has_heard = False
             try:
-                async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
-                    await connection.execute(cast("LiteralString", f"LISTEN {self.channel}"))
-                    self._heard()
-                    wait = 0.1
-                    while True:
-                        async for _ in connection.notifies(timeout=LONGEST_WAIT):
-                            self._heard()
-                        await connection.execute("SELECT 1")
-            except psycopg.Error:
-                await asyncio.sleep(wait)  # noqa: TID251
-                wait = min(wait * 2, LONGEST_WAIT)
+                with translated(self._schema):
+                    async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+                        await self._listen(connection)
+            except (BackendError, OSError) as error:
+                self._failures += 1
+                if self._failures == 1:
+                    log_event(DutyFailed(DUTY, error))
+            if self._has_heard:
+                wait = 0.1
+            await asyncio.sleep(wait * random_between(0.75, 1.25))  # noqa: TID251 - of the network's time
+            wait = min(wait * 2, LONGEST_WAIT * (4 if self._is_useless else 1))
+
+    async def _listen(self, connection: Connection) -> None:
+        """Listen until notifications do not come any more."""
+        with cut_after(ANSWER, connection):
+            await connection.execute(cast("LiteralString", f"LISTEN {self.channel}"))
+        while await self._hears(connection):
+            self._heard()
+            if self._failures:
+                log_event(DutyRecovered(DUTY, self._failures))
+            self._failures, self._is_useless, self._has_heard = 0, False, True
+            async for notification in connection.notifies(timeout=CHECKED_EVERY):
+                self._hear(notification)
+        if self._has_heard:
+            raise BackendError("PostgreSQL: a notification of our own did not come back")
+        if not self._is_useless:
+            self._is_useless = True
+            log_event(ListeningUseless())
+
+    async def _hears(self, connection: Connection) -> bool:
+        """Whether a notification of our own comes back. Others that come meanwhile are heard of."""
+        with cut_after(ANSWER, connection):
+            await connection.execute("SELECT pg_notify(%s, %s)", (self.channel, self._token))
+        async for notification in connection.notifies(timeout=ANSWER):
+            self._hear(notification)
+            if notification.payload == self._token:
+                return True
+        return False
+
+    def _hear(self, notification: psycopg.Notify) -> None:
+        if not notification.payload.startswith(CHECK):
+            self._heard()

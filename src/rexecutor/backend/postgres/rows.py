@@ -11,6 +11,7 @@ from rexecutor.status import JobStatus
 
 STATUSES: Final = {str(status): status for status in JobStatus}
 _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
+_ENCODER: Final = msgspec.json.Encoder()
 _UNREADABLE: Final = (ValueError, LookupError, TypeError, OverflowError)
 
 
@@ -65,20 +66,28 @@ def read_claimed(row: Sequence[Any], node_id: NodeId) -> JobRecord:
     return read_row(known)
 
 
-def new_columns(jobs: Iterable[NewJob]) -> Mapping[str, list[Any]]:
-    """Answer the parameters of `insert_jobs`: a list a column."""
-    jobs = list(jobs)
-    return {
-        "executors": [job.executor for job in jobs],
-        "data": [job.data for job in jobs],
-        "metadata": [job.metadata for job in jobs],
-        "max_attempts": [job.max_attempts for job in jobs],
-        "priorities": [job.priority for job in jobs],
-        "tags": [msgspec.json.encode(job.tags).decode() for job in jobs],
-        "scheduled_at": [job.scheduled_at for job in jobs],
-        "delays": [job.delay for job in jobs],
-        "unique_keys": [None if job.unique is None else job.unique.key for job in jobs],
-    }
+def new_jobs(jobs: Iterable[NewJob]) -> str:
+    """Answer the parameter `jobs` of `insert_jobs`.
+
+    Data stand in it as they are, which PostgreSQL answers to the letter; but a string as the text of its JSON, since of
+    a string in JSON it answers the value.
+    """
+    return _ENCODER.encode(
+        [
+            {
+                "executor": job.executor,
+                "data": job.data if job.data.startswith('"') else msgspec.Raw(job.data.encode()),
+                "metadata": job.metadata,
+                "max_attempts": job.max_attempts,
+                "priority": job.priority,
+                "tags": job.tags or None,
+                "scheduled_at": job.scheduled_at,
+                "delay": job.delay,
+                "unique_key": None if job.unique is None else job.unique.key,
+            }
+            for job in jobs
+        ]
+    ).decode()
 
 
 def changed_row(record: JobRecord) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ import msgspec
 
 from rexecutor import rules
 from rexecutor.backend.postgres.dialect import DIALECT
-from rexecutor.backend.postgres.rows import changed_row, in_utc, new_columns, read_row
+from rexecutor.backend.postgres.rows import changed_row, in_utc, new_jobs, read_row
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.job import Enqueued, JobRecord, NewJob
@@ -40,6 +40,11 @@ def in_schema(text: str, schema: str) -> LiteralString:
     return cast("LiteralString", text.replace(_PLACEHOLDER, quoted))
 
 
+def channel_of(schema: str) -> str:
+    """Answer the channel of NOTIFY: a name that any schema's makes, and that no other application has."""
+    return f"rexecutor_{hashlib.blake2b(schema.encode(), digest_size=8).hexdigest()}"
+
+
 class Statements:
     """The statements of one schema. `now` stands in all of them for the database's own time; None in production."""
 
@@ -65,7 +70,7 @@ class Statements:
         """Answer the steps of an enqueue, within a transaction where there are criteria."""
         scopes = sorted({scope_of(job) for job in jobs if job.unique is not None})
         if not scopes:
-            rows = yield self.of("insert_jobs", **new_columns(jobs), now=now)
+            rows = yield self.of("insert_jobs", jobs=new_jobs(jobs), now=now)
             return [Enqueued(row[0], "inserted") for row in rows]
         yield self.of("take_scopes", scopes=scopes)
         rows = yield self.of("select_now", now=now)
@@ -77,7 +82,7 @@ class Statements:
                 plain.append(job)
                 continue
             if plain:
-                rows = yield self.of("insert_jobs", **new_columns(plain), now=now)
+                rows = yield self.of("insert_jobs", jobs=new_jobs(plain), now=now)
                 answers += [Enqueued(row[0], "inserted") for row in rows]
                 plain = []
             if job is not None and job.unique is not None:
@@ -94,7 +99,7 @@ class Statements:
         if found is None:
             found = yield from self._first(where, now)
         if found is None:
-            rows = yield self.of("insert_jobs", **new_columns([job]), now=now)
+            rows = yield self.of("insert_jobs", jobs=new_jobs([job]), now=now)
             return Enqueued(rows[0][0], "inserted")
         record = rules.replaced(found, job, unique, moment)
         if record is found:

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+from psycopg import AsyncCursor
+from psycopg.rows import TupleRow, tuple_row
 
 from rexecutor import rules
 from rexecutor.backend.exchange import Claim, Demand, Ticked
@@ -40,8 +42,13 @@ _NOTHING: Final = timedelta(0)
 
 async def run(connection: Connection, statement: Statement) -> Rows:
     """Execute the statement; answer its rows, if it has any."""
-    cursor = await connection.execute(statement.text, statement.parameters)
+    cursor = await execute(connection, statement)
     return await cursor.fetchall() if cursor.description else ()
+
+
+async def execute(connection: Connection, statement: Statement) -> AsyncCursor[TupleRow]:
+    """Execute the statement; answer a cursor of tuples, whatever the application's connections answer."""
+    return await connection.cursor(row_factory=tuple_row).execute(statement.text, statement.parameters)
 
 
 async def run_steps(connection: Connection, steps: Steps) -> list[Enqueued]:
@@ -73,11 +80,11 @@ class Operations:
             now=now,
         )
         async with connection.pipeline():  # one round trip; each statement sees what the one before it did
-            await connection.execute(self._statements.text("promote_jobs"), {"most": PROMOTED, "now": now})
-            claimed = await connection.execute(claim.text, claim.parameters)
-            looked = await connection.execute(self._statements.text("select_next_due"), {"now": now})
+            await execute(connection, self._statements.of("promote_jobs", most=PROMOTED, now=now))
+            claimed = await execute(connection, claim)
+            looked = await execute(connection, self._statements.of("select_next_due"))
             jobs = [read_claimed(row, node_id) for row in await claimed.fetchall()]
-            [[_, next_due]] = await looked.fetchall()
+            [[next_due]] = await looked.fetchall()
         return Claim(jobs, in_utc_or_none(next_due) if len(jobs) < demand.most else None)
 
     async def settle(
@@ -175,7 +182,7 @@ class Operations:
                 statement = self._statements.of("prune_older", **named, age=age, most=most, now=now)
             case BeyondNewest(kept):
                 statement = self._statements.of("prune_beyond", **named, kept=kept, most=most)
-        return (await connection.execute(statement.text, statement.parameters)).rowcount
+        return (await execute(connection, statement)).rowcount
 
     async def _now(self, connection: Connection, now: datetime | None) -> datetime:
         [[moment]] = await run(connection, self._statements.of("select_now", now=now))

@@ -12,6 +12,7 @@ from rexecutor.backend.base import Backend, Heart
 from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
 from rexecutor.backend.hints import Hints
 from rexecutor.backend.sqlite import periodic, store
+from rexecutor.backend.sqlite.bound import SqliteTransaction, enqueue_alone
 from rexecutor.backend.sqlite.connection import connect, migrate, transaction, translated, writers_lock
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.thread import SqlThread, lenient_text
@@ -116,6 +117,33 @@ class SQLiteBackend(Backend):
         if not jobs:
             return ()
         return await self._change_and_wake(lambda connection, now: store.enqueue(connection, jobs, now))
+
+    def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs on a connection of this call's own; makes and migrates the file as `open` does."""
+        if not jobs:
+            return ()
+        answers, doorbells = enqueue_alone(self.path, self._synchronous, jobs, self.clock)
+        self._hints.heard()
+        self._doorbell.ring(doorbells)
+        return answers
+
+    def bound_to(self, connection: sqlite3.Connection) -> SqliteTransaction:
+        """Answer what enqueues in your transaction: `enqueue_sync(backend=sqlite.bound_to(connection))`.
+
+        The jobs are committed or rolled back with your own statements. The first enqueue takes the file's write lock,
+        and so begins the transaction where your connection would begin one before an INSERT; a connection that
+        commits each statement by itself commits the enqueue as one. `await enqueue(…)` works as well; it blocks the
+        loop as your own statements do.
+
+        Args:
+            connection: To this backend's file, which must have its tables: open the backend once before. Its
+                factories of rows and texts, and its way with transactions, are its own business.
+
+        Raises:
+            ConfigurationError: It is another kind of object, or a connection to another file.
+            BackendError: It is closed, or belongs to another thread.
+        """
+        return SqliteTransaction(self, self.path, connection)
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
         """Take due jobs; shares a commit with a settle of the same moment."""

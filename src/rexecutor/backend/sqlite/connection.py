@@ -167,6 +167,16 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("INSERT INTO rexecutor_schema (version) VALUES (?)", (number,))
 
 
+def check_version(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise a `SchemaError` unless the tables have this version."""
+    steps = migrations(_PACKAGE)
+    if (current := _version(connection, path, steps)) < len(steps):
+        found = (
+            f"its tables have version {current}, {len(steps)} is needed" if current else "has no tables of rexecutor"
+        )
+        raise SchemaError(f"{path}: {found}; open the backend once (`async with`), which brings them up to date")
+
+
 def _version(connection: sqlite3.Connection, path: Path, steps: list[tuple[int, Any]]) -> int:
     if connection.execute(_HAS_TABLES).fetchone() is None:
         return 0

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,8 @@ from rexecutor.cli.output import write_json, write_line
 from rexecutor.cli.store import AsJson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from rexecutor.cli.demo.corpus import Corpus
     from rexecutor.cli.demo.figures import Account
@@ -34,9 +36,15 @@ def demo(
     *,
     workers: Annotated[int, typer.Option(metavar="N", min=1, max=32, help="How many worker processes.")] = 2,
     url: Annotated[
-        str | None, typer.Option(metavar="URL", help="The store, an SQLite file; a temporary one by default.")
+        str | None,
+        typer.Option(metavar="URL", help="The store: an SQLite file, or PostgreSQL; a temporary file by default."),
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder: store, history, logs.")] = False,
+    postgres: Annotated[
+        bool, typer.Option("--postgres", help="Start a PostgreSQL server for the demo; each worker is a host.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the temporary folder: SQLite file, history, logs.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Put real files through worker processes, kill one half-way, and show that nothing is lost.
@@ -46,16 +54,18 @@ def demo(
     At the end every recorded result is held against a direct computation. The exit status is 1 if one is wrong,
     or if a job is lost.
     """
-    plan_for = _planner(_corpus(folder), workers, url)
+    _check_store(url, postgres=postgres)
+    corpus = _corpus(folder)
     place = Path(tempfile.mkdtemp(prefix="rexecutor-demo-"))
     try:
-        _report(_run(plan_for(place), json=json), json=json)
+        store = _own_server() if postgres else nullcontext(url or f"sqlite:///{place / 'jobs.db'}")
+        _report(_run(_planner(corpus, workers, place), store, json=json), json=json)
     except Exception:
         keep = True
         raise
     finally:
         if keep:
-            note(f"store, history and logs are kept in {place}")
+            note(f"{'' if postgres or url else 'store, '}history and logs are kept in {place}")
         else:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -72,22 +82,42 @@ def _corpus(folder: Path | None) -> "Corpus":
     return corpus
 
 
-def _planner(corpus: "Corpus", workers: int, url: str | None) -> "Callable[[Path], Plan]":
-    from rexecutor.cli.demo.corpus import planned  # not needed for --help
-    from rexecutor.cli.demo.run import Plan
-    from rexecutor.errors import ConfigurationError
-    from rexecutor.url import sqlite_path
+def _check_store(url: str | None, *, postgres: bool) -> None:
+    from rexecutor.errors import ConfigurationError  # not needed for --help
+    from rexecutor.url import connect
 
+    if postgres and url:
+        raise MisusedError("--postgres starts a server of the demo's own; leave out --url")
     try:
-        if url and sqlite_path(url) is None:
-            raise MisusedError("the demo's processes share an SQLite file: give --url sqlite:///demo.db")
+        if url == "memory:":
+            raise MisusedError("the demo's processes share a store: give --url sqlite:///demo.db or postgresql://…")
+        connect("postgresql://" if postgres else url or "sqlite:///demo.db")
     except ConfigurationError as error:
         raise MisusedError(str(error)) from error
+
+
+def _planner(corpus: "Corpus", workers: int, place: Path) -> "Callable[[str], Plan]":
+    from rexecutor.cli.demo.corpus import planned  # not needed for --help
+    from rexecutor.cli.demo.run import Plan
+
     jobs = planned(corpus.files)
-    return lambda place: Plan(jobs, workers, url or f"sqlite:///{place / 'jobs.db'}", place)
+    return lambda url: Plan(jobs, workers, url, place)
 
 
-def _run(plan: "Plan", *, json: bool) -> "Account":
+@asynccontextmanager
+async def _own_server() -> "AsyncGenerator[str]":
+    """Answer the URL of a PostgreSQL server with our tables; it is gone when the block has ended."""
+    from rexecutor.backend.postgres import PostgresBackend  # not needed for --help, and an extra
+    from rexecutor.cli.demo.postgres_server import PostgresServer
+
+    with PostgresServer(settings=["max_connections=500"]) as server:
+        note(f"started a PostgreSQL server, process {server.pid}")
+        async with PostgresBackend(server.url) as backend:
+            await backend.migrate()
+        yield server.url
+
+
+def _run(plan_for: "Callable[[str], Plan]", store: "AbstractAsyncContextManager[str]", *, json: bool) -> "Account":
     import asyncio  # not needed for --help
     import signal
 
@@ -98,7 +128,8 @@ def _run(plan: "Plan", *, json: bool) -> "Account":
         task = asyncio.current_task()
         if task is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await run_demo(plan, LiveBar() if sys.stdout.isatty() and not json else PlainLines())
+        async with store as url:
+            return await run_demo(plan_for(url), LiveBar() if sys.stdout.isatty() and not json else PlainLines())
 
     try:
         return asyncio.run(run())

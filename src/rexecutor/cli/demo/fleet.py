@@ -20,17 +20,21 @@ Worker = subprocess.Popen[bytes]
 class Fleet:
     """Worker processes on one store. A context manager: all have ended when the block has, however it did."""
 
-    def __init__(self, url: str, history: Path, folder: Path) -> None:
+    def __init__(self, url: str, history: Path, folder: Path, *, are_hosts: bool = False) -> None:
         """Begin without any.
 
         Args:
             url: Their store.
             history: The file that they write down what they do in.
             folder: Where their logs go.
+            are_hosts: Whether each has a folder and a name as if on a machine of its own. They then share nothing but
+                the URL, and that file, which is the demo's account and not theirs.
         """
         self._command = [sys.executable, "-m", "rexecutor.cli.demo.worker", url, str(history)]
         self._folder = folder
+        self._are_hosts = are_hosts
         self._started = 0
+        self._hosts: dict[int, str] = {}
         self._logs: dict[int, Path] = {}
         self.workers: list[Worker] = []
         """Those that should be running."""
@@ -39,14 +43,22 @@ class Fleet:
         """Start one more."""
         self._started += 1
         log = self._folder / f"worker-{self._started}.log"
+        place = self._folder / f"host-{self._started}" if self._are_hosts else None
+        if place is not None:
+            place.mkdir()
         with log.open("wb") as output:
             # A group of its own: Ctrl-C reaches the demo alone, which then ends its workers in good order.
             worker = subprocess.Popen(  # noqa: S603 - this Python, and our own module
-                self._command, stdin=subprocess.PIPE, stdout=output, stderr=output, process_group=0
+                self._command, stdin=subprocess.PIPE, stdout=output, stderr=output, process_group=0, cwd=place
             )
         self._logs[worker.pid] = log
+        self._hosts[worker.pid] = "" if place is None else f" on {place.name}"
         self.workers.append(worker)
         return worker
+
+    def named(self, worker: Worker) -> str:
+        """Answer its process id, and its host where it has one."""
+        return f"{worker.pid}{self._hosts[worker.pid]}"
 
     @contextmanager
     def held(self, worker: Worker) -> Generator[None]:
@@ -104,7 +116,7 @@ class Fleet:
     def _told(self, worker: Worker, what: str) -> str:
         log = self._logs[worker.pid]
         last = log.read_text(errors="replace").strip().rpartition("\n")[2]
-        return f"worker {worker.pid} {what} (status {worker.poll()}; {log}): {last or 'it logged nothing'}"
+        return f"worker {self.named(worker)} {what} (status {worker.poll()}; {log}): {last or 'it logged nothing'}"
 
 
 def _close(worker: Worker) -> None:

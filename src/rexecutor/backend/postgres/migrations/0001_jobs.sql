@@ -21,7 +21,7 @@ CREATE TABLE "rexecutor".jobs (
     node text,
     cancel_reason text,
     unique_key text,
-    revision bigint NOT NULL DEFAULT 0,
+    revision bigint NOT NULL DEFAULT 0 CHECK (revision >= 0),
     inserted_at timestamptz NOT NULL DEFAULT now(),
     scheduled_at timestamptz NOT NULL DEFAULT now(),
     attempted_at timestamptz,
@@ -30,8 +30,14 @@ CREATE TABLE "rexecutor".jobs (
     discarded_at timestamptz,
     ended_at timestamptz GENERATED ALWAYS AS (coalesce(completed_at, cancelled_at, discarded_at)) STORED,
     CHECK ((status = 'executing') = (node IS NOT NULL)),
+    CHECK (status <> 'executing' OR (claims > 0 AND attempted_at IS NOT NULL)),
+    CHECK (status = 'executing' OR cancel_reason IS NULL),
     CHECK (NOT due OR status IN ('scheduled', 'retryable')),
-    CHECK ((status IN ('complete', 'cancelled', 'discarded')) = (coalesce(completed_at, cancelled_at, discarded_at) IS NOT NULL))
+    CHECK ((status = 'complete') = (completed_at IS NOT NULL)),
+    CHECK ((status = 'cancelled') = (cancelled_at IS NOT NULL)),
+    CHECK ((status = 'discarded') = (discarded_at IS NOT NULL)),
+    -- What Python can read.
+    CHECK (scheduled_at >= timestamptz '0001-01-01 00:00:00+00' AND scheduled_at < timestamptz '10000-01-01 00:00:00+00')
 ) WITH (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0.01,
@@ -43,23 +49,26 @@ CREATE TABLE "rexecutor".jobs (
 -- The claim: heads of executors, in claim order.
 CREATE INDEX jobs_due ON "rexecutor".jobs (executor, priority, scheduled_at, id) WHERE due;
 
--- The promoter, and the time of the next job.
-CREATE INDEX jobs_later ON "rexecutor".jobs (scheduled_at) WHERE NOT due AND status IN ('scheduled', 'retryable');
+-- The promoter, and the time of the next job. This condition, and that of jobs_open, is written so that a planner
+-- without statistics takes it for one that most jobs meet.
+CREATE INDEX jobs_later ON "rexecutor".jobs (scheduled_at)
+WHERE NOT due AND status NOT IN ('executing', 'complete', 'cancelled', 'discarded');
 
 -- Rescue, cancels of running jobs, and what a node gives back.
 CREATE INDEX jobs_running ON "rexecutor".jobs (node) WHERE status = 'executing';
 
--- Uniqueness by key.
-CREATE INDEX jobs_unique_key ON "rexecutor".jobs (unique_key, scheduled_at) WHERE unique_key IS NOT NULL;
+-- Uniqueness by key. An id stands in these, since all jobs of a batch have the same time.
+CREATE INDEX jobs_unique_key ON "rexecutor".jobs (unique_key, scheduled_at, id) WHERE unique_key IS NOT NULL;
 
 -- Uniqueness by executor among jobs that have not ended.
-CREATE INDEX jobs_open ON "rexecutor".jobs (executor, scheduled_at) WHERE ended_at IS NULL;
+CREATE INDEX jobs_open ON "rexecutor".jobs (executor, scheduled_at, id)
+WHERE status NOT IN ('complete', 'cancelled', 'discarded');
 
--- Uniqueness by executor in a window among ended jobs.
-CREATE INDEX jobs_ended_scheduled ON "rexecutor".jobs (executor, scheduled_at) WHERE ended_at IS NOT NULL;
+-- Uniqueness by executor among all jobs, in a window.
+CREATE INDEX jobs_scheduled ON "rexecutor".jobs (executor, scheduled_at, id);
 
 -- The pruner.
-CREATE INDEX jobs_ended ON "rexecutor".jobs (status, executor, ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX jobs_ended ON "rexecutor".jobs (status, executor, ended_at, id) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE "rexecutor".nodes (
     id text PRIMARY KEY,

@@ -2,7 +2,7 @@
 UPDATE "rexecutor".jobs SET due = true
 WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM "rexecutor".jobs
-    WHERE NOT due AND status IN ('scheduled', 'retryable')
+    WHERE NOT due AND status NOT IN ('executing', 'complete', 'cancelled', 'discarded')
         AND scheduled_at <= coalesce(%(now)s::timestamptz, now())
     ORDER BY scheduled_at
     LIMIT %(most)s

@@ -1,13 +1,39 @@
--- Deletes, for each executor, all jobs but those that ended last, the longest ended first. Index: jobs_ended.
+-- Deletes, for each executor, all jobs but those that ended last, the longest ended first, and none that somebody has
+-- locked. Index: jobs_ended, one step for each executor with such jobs, and for each that is meant a scan of as many
+-- entries as are kept.
+WITH RECURSIVE names AS (
+    (
+        SELECT executor FROM "rexecutor".jobs
+        WHERE status = %(status)s AND ended_at IS NOT NULL
+        ORDER BY executor
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT job.executor FROM "rexecutor".jobs AS job
+        WHERE job.status = %(status)s AND job.ended_at IS NOT NULL AND job.executor > names.executor
+        ORDER BY job.executor
+        LIMIT 1
+    )
+    FROM names WHERE names.executor IS NOT NULL
+)
 DELETE FROM "rexecutor".jobs WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM "rexecutor".jobs WHERE id = ANY(ARRAY(
-        SELECT ranked.id FROM (
-            SELECT id, ended_at, row_number() OVER (PARTITION BY executor ORDER BY ended_at DESC, id DESC) AS place
-            FROM "rexecutor".jobs
-            WHERE status = %(status)s AND ended_at IS NOT NULL AND (executor = ANY(%(executors)s)) <> %(is_except)s
-        ) AS ranked
-        WHERE ranked.place > %(kept)s
-        ORDER BY ranked.ended_at, ranked.id
+        SELECT old.id FROM names CROSS JOIN LATERAL (
+            SELECT job.ended_at, job.id FROM "rexecutor".jobs AS job
+            WHERE job.status = %(status)s AND job.executor = names.executor AND job.ended_at IS NOT NULL
+            ORDER BY job.ended_at DESC, job.id DESC
+            OFFSET %(kept)s
+            LIMIT 1
+        ) AS first CROSS JOIN LATERAL (
+            SELECT job.id, job.ended_at FROM "rexecutor".jobs AS job
+            WHERE job.status = %(status)s AND job.executor = names.executor AND job.ended_at IS NOT NULL
+                AND (job.ended_at, job.id) <= (first.ended_at, first.id)
+            ORDER BY job.ended_at, job.id
+            LIMIT %(most)s
+        ) AS old
+        WHERE (names.executor = ANY(%(executors)s)) <> %(is_except)s
+        ORDER BY old.ended_at, old.id
         LIMIT %(most)s
     ))
     FOR UPDATE SKIP LOCKED

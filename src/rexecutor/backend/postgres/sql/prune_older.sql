@@ -1,11 +1,33 @@
 -- Deletes jobs that ended before a moment, the longest ended first, and none that somebody has locked.
--- Index: jobs_ended.
+-- Index: jobs_ended, one step for each executor with such jobs, and a short scan for each that is meant.
+WITH RECURSIVE names AS (
+    (
+        SELECT executor FROM "rexecutor".jobs
+        WHERE status = %(status)s AND ended_at IS NOT NULL
+        ORDER BY executor
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT job.executor FROM "rexecutor".jobs AS job
+        WHERE job.status = %(status)s AND job.ended_at IS NOT NULL AND job.executor > names.executor
+        ORDER BY job.executor
+        LIMIT 1
+    )
+    FROM names WHERE names.executor IS NOT NULL
+)
 DELETE FROM "rexecutor".jobs WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM "rexecutor".jobs
-    WHERE status = %(status)s AND ended_at IS NOT NULL
-        AND ended_at < coalesce(%(now)s::timestamptz, now()) - %(age)s::interval
-        AND (executor = ANY(%(executors)s)) <> %(is_except)s
-    ORDER BY ended_at, id
-    LIMIT %(most)s
+    SELECT ctid FROM "rexecutor".jobs WHERE id = ANY(ARRAY(
+        SELECT old.id FROM names CROSS JOIN LATERAL (
+            SELECT job.id, job.ended_at FROM "rexecutor".jobs AS job
+            WHERE job.status = %(status)s AND job.executor = names.executor AND job.ended_at IS NOT NULL
+                AND job.ended_at < coalesce(%(now)s::timestamptz, now()) - %(age)s::interval
+            ORDER BY job.ended_at, job.id
+            LIMIT %(most)s
+        ) AS old
+        WHERE (names.executor = ANY(%(executors)s)) <> %(is_except)s
+        ORDER BY old.ended_at, old.id
+        LIMIT %(most)s
+    ))
     FOR UPDATE SKIP LOCKED
 ))

@@ -1,5 +1,5 @@
 -- Answers the first job that stands in the way of a new one; the condition comes from `rules.conflicting`.
--- Index: jobs_unique_key, jobs_open or jobs_ended_scheduled.
+-- Index: jobs_unique_key, jobs_open or jobs_scheduled.
 SELECT
     id, executor, status, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims,
     snoozes, losses, node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at,

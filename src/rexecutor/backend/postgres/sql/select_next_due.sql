@@ -1,4 +1,3 @@
--- Answers the database's time, and when the next job falls due. Index: jobs_later.
-SELECT coalesce(%(now)s::timestamptz, now()), (
-    SELECT min(scheduled_at) FROM "rexecutor".jobs WHERE NOT due AND status IN ('scheduled', 'retryable')
-)
+-- Answers when the next job falls due. Index: jobs_later.
+SELECT min(scheduled_at) FROM "rexecutor".jobs
+WHERE NOT due AND status NOT IN ('executing', 'complete', 'cancelled', 'discarded')

@@ -1,0 +1,176 @@
+"""The backend's connections: a pool of ours or of the application's, and what a connection of one's own is made of."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, TypeAlias
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from rexecutor.backend.postgres.connection import (
+    Connection,
+    check_version,
+    checked_conninfo,
+    translated,
+)
+from rexecutor.errors import BackendClosedError, BackendError, ConfigurationError
+
+Pool: TypeAlias = AsyncConnectionPool[Any]
+
+POOL_SECONDS: Final = 30.0
+"""How long an operation waits for a connection of the pool."""
+_OWN: Final = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")
+"""Settings of a pool's connections that are psycopg's, not the server's."""
+
+
+class Connections:
+    """A pool in autocommit; or the application's, whose connections are used as they are."""
+
+    def __init__(self, source: str | Pool, schema: str, most: int) -> None:
+        """Keep the settings; see `PostgresBackend`."""
+        if type(most) is not int or most < 1:
+            raise ConfigurationError(f"PostgresBackend: max_connections={most!r}; a whole number, 1 or more, expected")
+        self._given = source if isinstance(source, AsyncConnectionPool) else None
+        self.conninfo: Final = checked_conninfo(source if isinstance(source, str) else _conninfo_of(source))
+        """What connections of one's own are made with."""
+        self._schema = schema
+        self._most = self._given.max_size if self._given is not None else most
+        self._pool: Pool | None = None
+        self._is_ours = True
+        self._process = 0
+        self._is_checked = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a pool."""
+        return self._pool is not None
+
+    async def open(self) -> None:
+        """Connect once, for what the pool's own attempts do not say: why they fail. Then open the pool."""
+        with translated(self._schema):
+            connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
+            async with connection:
+                is_pooled = await is_behind_pooler(connection)
+            pool = self._given or AsyncConnectionPool(
+                self.conninfo,
+                kwargs={"autocommit": True, **({"prepare_threshold": None} if is_pooled else {})},
+                configure=None if is_pooled else _configure,
+                min_size=min(2, self._most),
+                max_size=self._most,
+                timeout=POOL_SECONDS,
+                open=False,
+                name="rexecutor",
+            )
+            self._is_ours = pool.closed
+            if self._is_ours:
+                await pool.open()
+        self._process = os.getpid()
+        self._is_checked = False
+        self._pool = pool
+
+    async def close(self) -> None:
+        """Let go of the pool, and close it where it was opened here."""
+        pool, self._pool = self._pool, None
+        if pool is not None and self._is_ours and self._process == os.getpid():
+            await pool.close()
+
+    def check_open(self) -> None:
+        """Raise a `BackendClosedError` unless this process may use the pool."""
+        if self._pool is None:
+            raise BackendClosedError("PostgreSQL: not open; use `async with`, or start a Rexecutor with it")
+        if self._process != os.getpid():
+            raise BackendClosedError("PostgreSQL: opened before a fork; open a backend of the child's own")
+
+    def forget_check(self) -> None:
+        """Look at the schema's version again before the next use."""
+        self._is_checked = False
+
+    @asynccontextmanager
+    async def connection(self, *, is_checked: bool = True, patience: float | None = None) -> AsyncGenerator[Connection]:
+        """Answer a connection; each statement commits, at the latest when it is given back.
+
+        After `patience` seconds it is cut: an answer that will never come becomes an error.
+        """
+        self.check_open()
+        assert self._pool is not None  # noqa: S101 - that was just checked
+        cancelled = _cancelled()
+        with translated(self._schema):
+            try:
+                async with self._pool.connection() as connection:
+                    if _cancelled() > cancelled:  # the pool hides it when a connection comes at the same moment
+                        raise asyncio.CancelledError
+                    if is_checked and not self._is_checked:
+                        await check_version(connection, self._schema)
+                        self._is_checked = True
+                    with contextlib.nullcontext() if patience is None else cut_after(patience, connection):
+                        yield connection
+            except PoolTimeout as error:
+                raise BackendError(
+                    f"PostgreSQL: no connection within {self._pool.timeout:.0f} s: the server cannot be reached, or"
+                    f" all {self._most} connections are in use (`max_connections=`)"
+                ) from error
+            except PoolClosed as error:
+                raise BackendClosedError("PostgreSQL: its pool is closed; open it before, close it after") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        """Answer a connection within a transaction."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+
+async def is_behind_pooler(connection: Connection) -> bool:
+    """Whether the server's process is another than the one that greeted: a pooler such as PgBouncer lies between."""
+    cursor = await connection.execute("SELECT pg_backend_pid()")
+    row = await cursor.fetchone()
+    return row is not None and row[0] != connection.info.backend_pid
+
+
+@contextmanager
+def cut_after(seconds: float, connection: Connection) -> Generator[None]:
+    """Cut the connection when the block takes longer: an answer that will never come becomes an error."""
+    timer = asyncio.get_running_loop().call_later(seconds, cut, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def cut(connection: Connection | psycopg.Connection[Any]) -> None:
+    """Shut the connection's socket, from any thread; whoever waits for an answer gets an error at once."""
+    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as twin:
+        twin.shutdown(socket.SHUT_RDWR)
+
+
+async def _configure(connection: Connection) -> None:
+    """Let our statements see what others committed, and the driver read times, whatever the server's defaults are."""
+    await connection.execute(
+        "SELECT set_config('default_transaction_isolation', 'read committed', false),"
+        " set_config('datestyle', 'ISO', false)"
+    )
+
+
+def _conninfo_of(pool: object) -> str:
+    """Answer what the application's pool connects with."""
+    if not isinstance(pool, AsyncConnectionPool):
+        raise ConfigurationError(
+            f"PostgresBackend: {type(pool).__name__} given; a URL or a psycopg_pool.AsyncConnectionPool expected"
+        )
+    conninfo: str | Callable[[], object] = pool.conninfo
+    settings: dict[str, Any] | Callable[[], object] = pool.kwargs or {}
+    if callable(conninfo) or callable(settings):
+        raise ConfigurationError(
+            "PostgresBackend: the pool's conninfo or kwargs is a function; give a URL, or a pool made with plain values"
+        )
+    return make_conninfo(conninfo, **{key: value for key, value in settings.items() if key not in _OWN})
+
+
+def _cancelled() -> int:
+    """Answer how often the current task was cancelled."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

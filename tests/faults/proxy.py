@@ -1,0 +1,138 @@
+"""A proxy of our own before a PostgreSQL server: late, silent, cut off, half closed, or forgetful as a pooler is."""
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import struct
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Self
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+_SOCKET: Final = ".s.PGSQL.5432"
+_NOTIFICATION: Final = b"A"
+_KEY: Final = b"K"
+
+
+class Proxy:
+    """On a Unix socket, in a thread and a loop of its own; each fault may be set and taken back at any time."""
+
+    def __init__(self, url: str) -> None:
+        self._server = str(Path(str(conninfo_to_dict(url)["host"])) / _SOCKET)
+        self.folder: Final = Path(tempfile.mkdtemp(prefix="rexecutor-proxy-"))
+        self.url: Final = make_conninfo(url, host=str(self.folder))
+        self.delay = 0.0
+        """Seconds by which each piece is late, both ways."""
+        self.is_silent = False
+        """Whether whatever is sent is swallowed, both ways: a half-open connection."""
+        self.refuses = False
+        """Whether new connections are refused."""
+        self.is_pooler = False
+        """Whether notifications are dropped and the server's process is not told, as behind a pooler."""
+        self.cuts_before_answer: Callable[[bytes], bool] | None = None
+        """Cut the connection once, after what this says yes to was sent and before its answer comes."""
+        self.bytes_left: int | None = None
+        """Cut the connection after this many bytes of the server's."""
+        self.connections = 0
+        """How many there have been."""
+        self._loop = asyncio.new_event_loop()
+        self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        start = asyncio.start_unix_server(self._serve, str(self.folder / _SOCKET))
+        self._listening = asyncio.run_coroutine_threadsafe(start, self._loop).result(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+        shutil.rmtree(self.folder)
+
+    def cut(self, *, resets: bool = True) -> None:
+        """Cut all connections now: by a reset, or by a half close, after which the server still hears."""
+        asyncio.run_coroutine_threadsafe(self._cut_all(resets=resets), self._loop).result(10)
+
+    async def _close(self) -> None:
+        self._listening.close()
+        await self._cut_all(resets=True)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _cut_all(self, *, resets: bool) -> None:
+        for near, far in list(self._pairs):
+            if resets:
+                _reset(near)
+                _reset(far)
+            else:
+                with contextlib.suppress(OSError):
+                    near.write_eof()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        if self.refuses:
+            _reset(writer)
+            return
+        far_reader, far_writer = await asyncio.open_unix_connection(self._server)
+        pair = (writer, far_writer)
+        self._pairs.add(pair)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await asyncio.gather(self._send_on(reader, far_writer, writer), self._answer(far_reader, writer))
+        self._pairs.discard(pair)
+        _reset(writer)
+        _reset(far_writer)
+
+    async def _send_on(
+        self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, client: asyncio.StreamWriter
+    ) -> None:
+        while chunk := await reader.read(65_536):
+            await self._be_late()
+            if self.is_silent:
+                continue
+            if self.cuts_before_answer is not None and self.cuts_before_answer(chunk):
+                self.cuts_before_answer = None
+                _reset(client)
+            server.write(chunk)
+            await server.drain()
+        server.write_eof()
+
+    async def _answer(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        while True:
+            head = await reader.readexactly(5)
+            body = await reader.readexactly(struct.unpack("!I", head[1:])[0] - 4)
+            await self._be_late()
+            if self.is_silent or (self.is_pooler and head[:1] == _NOTIFICATION):
+                continue
+            if self.is_pooler and head[:1] == _KEY:
+                body = struct.pack("!I", 1) + body[4:]
+            answer = head + body
+            if self.bytes_left is not None:
+                self.bytes_left, answer = self.bytes_left - len(answer), answer[: self.bytes_left]
+                if self.bytes_left <= 0:
+                    self.bytes_left = None
+                    client.write(answer)
+                    _reset(client)
+                    return
+            client.write(answer)
+            await client.drain()
+
+    async def _be_late(self) -> None:
+        if self.delay:
+            await asyncio.sleep(self.delay)  # noqa: TID251 - a network's time is real
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close without a farewell: what was not sent yet is lost."""
+    twin = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        twin.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
