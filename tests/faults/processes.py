@@ -15,17 +15,17 @@ Worker: TypeAlias = asyncio.subprocess.Process
 
 
 class Fleet:
-    """The workers of one test on one file."""
+    """The workers of one test on one store."""
 
-    def __init__(self, folder: Path, lease: float) -> None:
-        self.store = folder / "jobs.db"
+    def __init__(self, folder: Path, lease: float, store: str) -> None:
+        self.store = store
         self.history = folder / "history"
         self._lease = lease
         self.workers: list[Worker] = []
 
     async def start(self) -> Worker:
         """Start one more."""
-        command = (sys.executable, "-m", "tests.faults.worker", str(self.store), str(self.history), str(self._lease))
+        command = (sys.executable, "-m", "tests.faults.worker", self.store, str(self.history), str(self._lease))
         worker = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
         self.workers.append(worker)
         return worker
@@ -43,9 +43,9 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(folder: Path, lease: float) -> AsyncGenerator[Fleet]:
-    """Answer a fleet; kill what is left of it at the end."""
-    made = Fleet(folder, lease)
+async def fleet(folder: Path, lease: float, store: str | None = None) -> AsyncGenerator[Fleet]:
+    """Answer a fleet on the store, a new file where none is given; kill what is left of it at the end."""
+    made = Fleet(folder, lease, store or str(folder / "jobs.db"))
     try:
         yield made
     finally:

@@ -6,22 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from rexecutor import JobStatus, SQLiteBackend, enqueue_many
+from rexecutor import Backend, JobStatus, enqueue_many
 from tests.faults.kill_rounds import Traced, kill_round
 from tests.faults.processes import Fleet, fleet
+from tests.faults.stores import backend_at
 from tests.support import record_of, soon
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_nothing_is_lost_and_no_claim_starts_twice_when_a_worker_is_killed(tmp_path: Path, seed: int) -> None:
-    result = await kill_round(tmp_path, jobs=600, processes=3, lease=1.5, seed=seed)
+async def test_nothing_is_lost_and_no_claim_starts_twice_when_a_worker_is_killed(
+    tmp_path: Path, store: str, seed: int
+) -> None:
+    result = await kill_round(tmp_path, store, jobs=600, processes=3, lease=1.5, seed=seed)
 
     assert (result["lost"], result["never_ran"], result["duplicate_starts"]) == (0, 0, 0)
     assert result["runs_beyond_one"] <= 40  # 20 that ran, and as many whose outcome was on its way
     assert result["recovery_s"] <= 1.5 + 6
 
 
-async def start_one(workers: Fleet, backend: SQLiteBackend, data: str) -> int:
+async def start_one(workers: Fleet, backend: Backend, data: str) -> int:
     """Start a worker, and a job on it; answer the job's id when it runs."""
     handle = await Traced.builder().with_data(data).enqueue(backend=backend)
     await workers.start()
@@ -30,8 +33,10 @@ async def start_one(workers: Fleet, backend: SQLiteBackend, data: str) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_lets_the_running_job_end_and_claims_no_more(tmp_path: Path, number: signal.Signals) -> None:
-    async with fleet(tmp_path, lease=30) as workers, SQLiteBackend(workers.store) as backend:
+async def test_a_signal_lets_the_running_job_end_and_claims_no_more(
+    tmp_path: Path, store: str, number: signal.Signals
+) -> None:
+    async with fleet(tmp_path, lease=30, store=store) as workers, backend_at(store) as backend:
         running = await start_one(workers, backend, "300")
         workers.workers[0].send_signal(number)
         status = await soon(workers.workers[0].wait())
@@ -42,8 +47,8 @@ async def test_a_signal_lets_the_running_job_end_and_claims_no_more(tmp_path: Pa
         assert (await record_of(backend, later.id)).status is JobStatus.SCHEDULED
 
 
-async def test_a_second_signal_gives_back_what_runs(tmp_path: Path) -> None:
-    async with fleet(tmp_path, lease=30) as workers, SQLiteBackend(workers.store) as backend:
+async def test_a_second_signal_gives_back_what_runs(tmp_path: Path, store: str) -> None:
+    async with fleet(tmp_path, lease=30, store=store) as workers, backend_at(store) as backend:
         running = await start_one(workers, backend, "hang")
         worker = workers.workers[0]
         worker.send_signal(signal.SIGTERM)
@@ -57,8 +62,8 @@ async def test_a_second_signal_gives_back_what_runs(tmp_path: Path) -> None:
     assert (record.status, record.attempt, record.errors) == (JobStatus.SCHEDULED, 0, ())
 
 
-async def test_a_third_signal_ends_the_process_at_once_and_its_job_is_rescued(tmp_path: Path) -> None:
-    async with fleet(tmp_path, lease=1.5) as workers, SQLiteBackend(workers.store) as backend:
+async def test_a_third_signal_ends_the_process_at_once_and_its_job_is_rescued(tmp_path: Path, store: str) -> None:
+    async with fleet(tmp_path, lease=1.5, store=store) as workers, backend_at(store) as backend:
         running = await start_one(workers, backend, "deaf")
         worker = workers.workers[0]
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,8 +78,8 @@ async def test_a_third_signal_ends_the_process_at_once_and_its_job_is_rescued(tm
     assert status == 128 + signal.SIGTERM
 
 
-async def test_a_third_signal_ends_the_process_even_while_a_job_blocks_the_loop(tmp_path: Path) -> None:
-    async with fleet(tmp_path, lease=1.5) as workers, SQLiteBackend(workers.store) as backend:
+async def test_a_third_signal_ends_the_process_even_while_a_job_blocks_the_loop(tmp_path: Path, store: str) -> None:
+    async with fleet(tmp_path, lease=1.5, store=store) as workers, backend_at(store) as backend:
         await start_one(workers, backend, "block")
         worker = workers.workers[0]
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
@@ -88,17 +93,17 @@ async def test_two_workers_starting_on_a_file_that_is_not_there_share_it(tmp_pat
     async with fleet(tmp_path, lease=30) as workers:
         for _ in range(4):
             await workers.start()
-        await workers.until(lambda _: workers.store.exists(), 20)
-        async with SQLiteBackend(workers.store) as backend:
+        await workers.until(lambda _: (tmp_path / "jobs.db").exists(), 20)
+        async with backend_at(workers.store) as backend:
             handles = await enqueue_many([Traced.builder().with_data("5") for _ in range(50)], backend=backend)
             for handle in handles:
                 assert (await soon(handle.wait())).status is JobStatus.COMPLETE
         assert [worker.returncode for worker in workers.workers] == [None] * 4
 
 
-async def test_jobs_are_there_after_the_process_that_enqueued_them_is_gone(tmp_path: Path) -> None:
-    async with SQLiteBackend(tmp_path / "jobs.db") as backend:
+async def test_jobs_are_there_after_the_process_that_enqueued_them_is_gone(store: str) -> None:
+    async with backend_at(store) as backend:
         handle = await Traced.builder().with_data("5").enqueue(backend=backend)
 
-    async with SQLiteBackend(tmp_path / "jobs.db") as backend:
+    async with backend_at(store) as backend:
         assert (await record_of(backend, handle.id)).data == '"5"'

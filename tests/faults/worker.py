@@ -1,4 +1,4 @@
-"""A worker process for fault tests: `python -m tests.faults.worker FILE HISTORY [LEASE_SECONDS]`."""
+"""A worker process for fault tests: `python -m tests.faults.worker STORE HISTORY [LEASE_SECONDS]`."""
 
 import asyncio
 import contextlib
@@ -9,23 +9,34 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from rexecutor import Executor, Job, Rexecutor, SQLiteBackend
+from rexecutor import Backend, Executor, Job, PostgresBackend, Rexecutor, SQLiteBackend
 from rexecutor.backend.exchange import Claim, Demand
 from rexecutor.job import JobId, NodeId
 from tests.faults.history import History
 
+_CLAIMS: dict[JobId, int] = {}
+"""The number of each claim, which a job itself does not know."""
 
-class Watched(SQLiteBackend):
-    """Remembers the number of each claim, which a job itself does not know."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.claims: dict[JobId, int] = {}
+class Watched(Backend):
+    """Remembers the numbers of claims."""
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
         claim = await super().claim(demand, node_id)
-        self.claims |= {record.id: record.claims for record in claim.jobs}
+        _CLAIMS.update({record.id: record.claims for record in claim.jobs})
         return claim
+
+
+class WatchedSQLite(Watched, SQLiteBackend): ...
+
+
+class WatchedPostgres(Watched, PostgresBackend): ...
+
+
+def watched(store: str) -> Backend:
+    """Answer a handle as `stores.backend_at` does."""
+    url, _, schema = store.partition("#")
+    return WatchedPostgres(url, schema=schema) if schema else WatchedSQLite(Path(store))
 
 
 class Traced(Executor[str]):
@@ -56,11 +67,10 @@ class Traced(Executor[str]):
 
 def main() -> None:
     """Work until a signal."""
-    path, history = Path(sys.argv[1]), History(Path(sys.argv[2]))
+    history = History(Path(sys.argv[2]))
     lease = timedelta(seconds=float(sys.argv[3]) if len(sys.argv) > 3 else 30)
-    backend = Watched(path)
-    traced = Traced(lambda what, job_id: history.write(what, job_id, backend.claims[job_id]))
-    asyncio.run(Rexecutor(backend, lease=lease).with_executor(traced).run_until_signal())
+    traced = Traced(lambda what, job_id: history.write(what, job_id, _CLAIMS[job_id]))
+    asyncio.run(Rexecutor(watched(sys.argv[1]), lease=lease).with_executor(traced).run_until_signal())
 
 
 if __name__ == "__main__":

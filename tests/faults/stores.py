@@ -1,0 +1,41 @@
+"""The store that the processes of a fault test share, by a text that fits on a command line."""
+
+import asyncio
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from rexecutor import Backend, PostgresBackend, SQLiteBackend
+from rexecutor.cli.demo.postgres_server import PostgresServer
+
+KINDS: Final = ("sqlite", "postgres")
+SETTINGS: Final = ("max_connections=300", "shared_buffers=256MB")
+
+
+def backend_at(store: str, connections: int = 10) -> Backend:
+    """Answer a handle on the store, not open yet: a file, or `postgresql://…#schema`."""
+    if not store.startswith("postgresql:"):
+        return SQLiteBackend(Path(store))
+    url, _, schema = store.partition("#")
+    return PostgresBackend(url, schema=schema, max_connections=connections)
+
+
+async def prepare(store: str) -> None:
+    """Make its tables."""
+    async with backend_at(store) as backend:
+        await backend.migrate()
+
+
+@contextmanager
+def temporary_store(kind: str) -> Generator[tuple[str, Path]]:
+    """Answer a new store and a folder, both gone afterwards; PostgreSQL is a server of its own, durable."""
+    with tempfile.TemporaryDirectory(prefix="rexecutor-faults-") as folder:
+        if kind == "sqlite":
+            yield str(Path(folder) / "jobs.db"), Path(folder)
+            return
+        with PostgresServer(settings=SETTINGS) as server:
+            store = f"{server.url}#rexecutor"
+            asyncio.run(prepare(store))
+            yield store, Path(folder)
