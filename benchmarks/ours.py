@@ -3,10 +3,10 @@
 import asyncio
 import json
 import sys
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from time import monotonic_ns, perf_counter
 
-from rexecutor import Backend, Executor, InMemoryBackend, Job, Rexecutor, SQLiteBackend, enqueue_many
+from rexecutor import Backend, Executor, Job, Rexecutor, connect, enqueue_many
 from rexecutor.status import JobStatus
 
 DATA: dict[str, object] = {"to": "bob@example.com", "order": 12345}
@@ -33,13 +33,7 @@ class Stamp(Executor[int]):
     name = "stamp"
 
     async def execute(self, job: Job[int]) -> None:
-        sys.stdout.write(json.dumps([job.data, monotonic_ns()]) + "\n")
-        sys.stdout.flush()
-
-
-def backend_of(kind: str, folder: Path) -> Backend:
-    """Answer a fresh backend."""
-    return SQLiteBackend(folder / "jobs.db") if kind == "sqlite" else InMemoryBackend()
+        say([job.data, monotonic_ns()])
 
 
 async def enqueue_one_by_one(backend: Backend, jobs: int) -> float:
@@ -67,10 +61,17 @@ async def enqueue_in_bulk(backend: Backend, jobs: int) -> float:
         return perf_counter() - began
 
 
+async def fill_and_drain(backend: Backend, jobs: int, max_concurrency: int) -> float:
+    """Enqueue the jobs and drain them; answer the seconds of the latter."""
+    async with backend:
+        await enqueue_many([Noop.builder().with_data(DATA) for _ in range(jobs)], backend=backend)
+        return await drain(backend, jobs, max_concurrency)
+
+
 async def drain(backend: Backend, jobs: int, max_concurrency: int) -> float:
     """Run all jobs by one worker, from its start until all are recorded; answer the seconds."""
     async with backend:
-        await enqueue_many([Noop.builder().with_data(DATA) for _ in range(jobs)], backend=backend)
+        await backend.ready()
         noop = Noop(jobs)
         began = perf_counter()
         async with Rexecutor(backend, max_concurrency=max_concurrency).with_executor(noop):
@@ -81,26 +82,52 @@ async def drain(backend: Backend, jobs: int, max_concurrency: int) -> float:
         return seconds
 
 
-async def pickup(path: Path, jobs: int) -> list[float]:
-    """Enqueue one job at a time for an idle worker in another process.
+async def run_some(backend: Backend, jobs: int, max_concurrency: int) -> float:
+    """Run jobs by one worker, from its start until so many have run, of perhaps more; answer the seconds."""
+    async with backend:
+        await backend.ready()
+        noop = Noop(jobs)
+        began = perf_counter()
+        async with Rexecutor(backend, max_concurrency=max_concurrency).with_executor(noop):
+            await noop.all_ran.wait()
+            return perf_counter() - began
 
-    Answers the seconds from the call of `enqueue` to the first line of `execute`, in order of size.
+
+async def pickup(url: str, jobs: int) -> tuple[float, float]:
+    """Enqueue one job at a time for an idle worker in another process; answer p50 and p99 in seconds."""
+    async with connect(url) as backend:
+
+        async def enqueue(number: int) -> None:
+            await Stamp.builder().with_data(number).enqueue(backend=backend)
+
+        return await pickup_by("benchmarks.worker", url, enqueue, jobs)
+
+
+async def pickup_by(module: str, url: str, enqueue: Callable[[int], Awaitable[None]], jobs: int) -> tuple[float, float]:
+    """Measure from the call of `enqueue` until the other process, the module, has the job in its hands.
+
+    It says that it is ready, and then, for each job, its number and when it had it.
     """
-    worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.worker", str(path), stdout=asyncio.subprocess.PIPE
-    )
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-m", module, url, stdout=asyncio.subprocess.PIPE)
     assert worker.stdout is not None
     seconds: list[float] = []
     try:
-        async with SQLiteBackend(path) as backend:
-            for number in range(jobs + 5):
-                called = monotonic_ns()
-                await Stamp.builder().with_data(number).enqueue(backend=backend)
-                data, ran = json.loads(await worker.stdout.readline())
-                assert data == number
-                seconds.append((ran - called) / 1e9)
-                await asyncio.sleep(0.02)  # until the worker is idle again
+        assert json.loads(await worker.stdout.readline()) == "ready"
+        for number in range(jobs + 5):
+            called = monotonic_ns()
+            await enqueue(number)
+            data, ran = json.loads(await worker.stdout.readline())
+            assert data == number
+            seconds.append((ran - called) / 1e9)
+            await asyncio.sleep(0.02)  # until the worker is idle again
     finally:
         worker.terminate()
         await worker.wait()
-    return sorted(seconds[5:])
+    seconds = sorted(seconds[5:])
+    return seconds[len(seconds) // 2], seconds[int(len(seconds) * 0.99)]
+
+
+def say(what: object) -> None:
+    """Tell the process that measures."""
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()

@@ -1,9 +1,16 @@
-"""The other process of the pickup figure: `python -m benchmarks.worker FILE`."""
+"""The other process of the pickup figure: `python -m benchmarks.worker URL`."""
 
 import asyncio
 import sys
 
-from benchmarks.ours import Stamp
-from rexecutor import Rexecutor, SQLiteBackend
+from benchmarks.ours import Stamp, say
+from rexecutor import Rexecutor, connect
 
-asyncio.run(Rexecutor(SQLiteBackend(sys.argv[1])).with_executor(Stamp).run_until_signal())
+
+async def main(url: str) -> None:
+    async with Rexecutor(connect(url)).with_executor(Stamp) as rexecutor:
+        say("ready")
+        await rexecutor.run_until_signal()
+
+
+asyncio.run(main(sys.argv[1]))

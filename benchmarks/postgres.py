@@ -1,0 +1,130 @@
+"""The figures of PostgreSQL, on a server of the benchmark's own that gives nothing up for speed."""
+
+import asyncio
+from pathlib import Path
+from statistics import median
+
+import psycopg
+
+from benchmarks import ours, postgres_bare
+from benchmarks.report import Report
+from rexecutor import PostgresBackend
+from rexecutor.cli.demo.postgres_server import NEWEST, PostgresServer, binaries
+
+SETTINGS = ("fsync=on", "synchronous_commit=on", "shared_buffers=512MB", "max_wal_size=4GB")
+SLOTS = 100
+BATCH = SLOTS  # what a worker claims and settles at a time when it has so many slots and the jobs take no time
+MANY = 1_000_000
+_WAITING = """
+INSERT INTO {schema}.jobs (executor, data, max_attempts, due)
+SELECT 'noop', '{data}', 5, true FROM generate_series(1, {jobs})
+"""
+_FINISHED = """
+INSERT INTO {schema}.jobs (executor, data, max_attempts, status, attempt, claims, completed_at)
+SELECT 'noop', '{data}', 5, 'complete', 1, 1, now() FROM generate_series(1, {jobs})
+"""
+
+
+def measure(report: Report, scale: float) -> None:
+    """Print all of them."""
+    installed = sorted(path.name for path in Path("/usr/lib/postgresql").glob("*") if (path / "bin/pgbench").exists())
+    version = installed[-1] if installed else NEWEST
+    one, many, all_jobs = (int(number * scale) for number in (2_000, 10_000, 20_000))
+    with PostgresServer(version, SETTINGS) as server:
+        url = server.url
+        print(f"PostgreSQL {version}, {', '.join(SETTINGS)}; bare: pgbench (1 client) for drains, else psycopg")
+        report.compare(
+            "postgres: enqueue one by one",
+            one,
+            lambda: asyncio.run(ours.enqueue_one_by_one(fresh(url), one)),
+            lambda: asyncio.run(postgres_bare.enqueue_one_by_one(fresh_url(url), one)),
+            goal=0.8,
+        )
+        report.compare(
+            f"postgres: enqueue, {one:,} at once",
+            one,
+            lambda: asyncio.run(ours.enqueue_at_once(fresh(url), one)),
+            lambda: asyncio.run(postgres_bare.enqueue_one_by_one(fresh_url(url), one)),
+        )
+        report.compare(
+            f"postgres: enqueue_many of {many:,}",
+            many,
+            lambda: asyncio.run(ours.enqueue_in_bulk(fresh(url), many)),
+            lambda: asyncio.run(postgres_bare.enqueue_many(fresh_url(url), many)),
+            goal=0.6,
+        )
+        report.compare(
+            f"postgres: drain of {all_jobs:,}, {SLOTS} slots",
+            all_jobs,
+            lambda: asyncio.run(ours.drain(fresh(url, waiting=all_jobs), all_jobs, SLOTS)),
+            lambda: postgres_bare.drain(
+                binaries(version) / "pgbench", fresh_url(url, waiting=all_jobs), all_jobs, BATCH
+            ),
+            goal=0.5,
+        )
+        _compare_tables(report, url, all_jobs, int(MANY * scale))
+        _compare_latencies(report, url, int(300 * scale))
+
+
+def _compare_tables(report: Report, url: str, jobs: int, many: int) -> None:
+    """Print how a drain goes with many jobs more in the table, waiting or finished; bare is an empty one."""
+    empty = fresh(url, schema="empty")
+    waiting = fresh(url, schema="waiting", waiting=many)
+    finished = fresh(url, schema="finished", finished=many)
+    seconds: dict[str, list[float]] = {backend.schema: [] for backend in (empty, waiting, finished)}
+    for _ in range(report.rounds):
+        for backend in (empty, waiting, finished):
+            if backend is not waiting:
+                _load(url, backend.schema, _WAITING, jobs)
+            seconds[backend.schema].append(asyncio.run(ours.run_some(backend, jobs, SLOTS)))
+    rates = {schema: jobs / median(some) for schema, some in seconds.items()}
+    for schema in ("waiting", "finished"):
+        name = f"postgres: first {jobs:,}, {many:,} {schema} (bare: none), jobs/s"
+        report.line(name, rates[schema], rates["empty"], ">= 0.8")
+
+
+def _compare_latencies(report: Report, url: str, jobs: int) -> None:
+    """Print how soon an idle worker in another process has a job."""
+    mine: list[tuple[float, float]] = []
+    bare: list[tuple[float, float]] = []
+    for _ in range(report.rounds):
+        mine.append(asyncio.run(ours.pickup(fresh_url(url), jobs)))
+        bare.append(asyncio.run(postgres_bare.pickup(fresh_url(url), jobs)))
+    for place, (name, goal) in enumerate((("p50", "<= 1.6"), ("p99", ""))):
+        report.line(
+            f"postgres: pickup by another process, {name}, ms",
+            median(one[place] for one in mine) * 1e3,
+            median(one[place] for one in bare) * 1e3,
+            goal,
+            digits=2,
+        )
+
+
+def fresh_url(url: str, *, waiting: int = 0) -> str:
+    """Answer the URL of a server that holds our tables in the schema `rexecutor`, with that many due jobs."""
+    fresh(url, waiting=waiting)
+    return url
+
+
+def fresh(url: str, *, schema: str = "rexecutor", waiting: int = 0, finished: int = 0) -> PostgresBackend:
+    """Answer a backend on a schema made anew, with that many due and that many finished jobs."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
+    backend = PostgresBackend(url, schema=schema)
+
+    async def make() -> None:
+        async with backend:
+            await backend.migrate()
+
+    asyncio.run(make())
+    _load(url, schema, _FINISHED, finished)
+    _load(url, schema, _WAITING, waiting)
+    return backend
+
+
+def _load(url: str, schema: str, text: str, jobs: int) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        load = text.replace("{schema}", schema).replace("{data}", postgres_bare.DATA).replace("{jobs}", str(jobs))
+        connection.execute(load.encode())
+        connection.execute(f"VACUUM ANALYZE {schema}.jobs".encode())
+        connection.execute("CHECKPOINT")
