@@ -1,5 +1,6 @@
 -- Records how attempts ended, in one statement for any mix of outcomes: the twin of `rules.transition`. Fenced by
--- status and claims, rows locked in the order of ids. Answers what it recorded; the rest is no longer ours.
+-- claims, rows locked in the order of ids. Answers what it recorded; the rest is no longer ours. Index: the primary key,
+-- one lookup a job whatever the statistics say: a job has a node while it is executing, which no index holds.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
@@ -10,26 +11,23 @@ given AS MATERIALIZED (
     ORDER BY id, claims, place
 ),
 ours AS MATERIALIZED (
-    SELECT job.id, given.kind, given.delay, given.error::jsonb AS error
-    FROM "rexecutor".jobs AS job JOIN given ON given.id = job.id AND given.claims = job.claims
-    WHERE job.status = 'executing'
-    ORDER BY job.id
-    FOR UPDATE OF job
-),
-read AS (
-    SELECT
-        ours.*,
-        job.cancel_reason,
-        job.max_attempts,
-        job.scheduled_at,
-        job.errors || coalesce(ours.error, '[]'::jsonb) AS errors,
-        job.attempt - (ours.kind IN ('snooze', 'interrupted'))::integer AS attempt
-    FROM ours JOIN "rexecutor".jobs AS job ON job.id = ours.id
+    SELECT job.*, given.kind, given.delay, given.error::jsonb AS error
+    FROM given CROSS JOIN LATERAL (
+        SELECT held.ctid, held.attempt, held.max_attempts, held.cancel_reason
+        FROM "rexecutor".jobs AS held
+        WHERE held.id = given.id AND held.claims = given.claims AND held.node IS NOT NULL
+        FOR UPDATE
+    ) AS job
 ),
 decided AS (
     SELECT
-        read.*,
+        ours.ctid,
+        ours.kind,
+        ours.delay,
+        ours.error,
+        ours.cancel_reason,
         clock.now,
+        ours.attempt - (kind IN ('snooze', 'interrupted'))::integer AS attempt,
         CASE
             WHEN kind = 'complete' THEN 'complete'
             WHEN kind = 'cancelled' OR cancel_reason IS NOT NULL THEN 'cancelled'
@@ -38,7 +36,7 @@ decided AS (
             ELSE 'scheduled'
         END AS status,
         kind NOT IN ('complete', 'cancelled') AND cancel_reason IS NOT NULL AS is_asked
-    FROM read, clock
+    FROM ours, clock
 )
 UPDATE "rexecutor".jobs AS job SET
     status = decided.status,
@@ -54,9 +52,9 @@ UPDATE "rexecutor".jobs AS job SET
     errors = CASE
         WHEN decided.kind = 'complete' THEN job.errors
         ELSE "rexecutor".latest(
-            decided.errors || CASE WHEN decided.is_asked THEN "rexecutor".error(
+            job.errors || coalesce(decided.error, '[]') || CASE WHEN decided.is_asked THEN "rexecutor".error(
                 decided.attempt, 'cancelled', 'Cancel', decided.cancel_reason, decided.now
-            ) ELSE '[]'::jsonb END,
+            ) ELSE '[]' END,
             %(most_errors)s
         )
     END,
@@ -64,5 +62,5 @@ UPDATE "rexecutor".jobs AS job SET
     cancelled_at = CASE WHEN decided.status = 'cancelled' THEN decided.now END,
     discarded_at = CASE WHEN decided.status = 'discarded' THEN decided.now END
 FROM decided
-WHERE job.id = decided.id
+WHERE job.ctid = decided.ctid
 RETURNING job.id, job.claims
