@@ -14,6 +14,7 @@ from tests.support import soon, until
 
 from rexecutor import Executor, Job, Rexecutor
 from rexecutor.backend.postgres import PostgresBackend, listener
+from rexecutor.backend.postgres import notifier as notifier_module
 from rexecutor.backend.postgres.notifier import Notifier
 from rexecutor.errors import BackendError
 
@@ -186,6 +187,27 @@ async def test_notifications_are_sent_at_once_when_quiet_and_together_when_not()
     await notifier.flush()
 
     assert sent == [["b"], ["a", "e0", "e1", "e2"], ["*"]]
+
+
+async def test_an_enqueues_own_statement_notifies_when_none_has_lately(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[list[str]] = []
+
+    async def send(names: list[str]) -> None:
+        sent.append(names)
+
+    monkeypatch.setattr(notifier_module, "GRACE", 20.0)
+    notifier = Notifier(send)
+    assert notifier.begin("a")
+    assert not notifier.begin("a")
+    notifier.ring(["a"])
+    await until(lambda: notifier.begin("a"))  # and so it tells for the one before
+    notifier.ring(["a", "b"])
+    await until(lambda: asyncio.get_running_loop().time() > notifier.resumes)
+    assert not notifier.begin("a")
+    assert sent == []
+    await notifier.flush()
+
+    assert sent == [["a", "b"]]
 
 
 async def test_a_notification_that_fails_fails_nobody() -> None:

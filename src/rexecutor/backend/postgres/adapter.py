@@ -119,14 +119,20 @@ class PostgresBackend(Backend):
         if any(job.unique is not None for job in jobs):
             async with self._connections.transaction() as connection:
                 answers = await run_steps(connection, self._statements.enqueue(jobs, self._now()))
-        else:
-            answers = await self._joining.enqueue(jobs)
-        self._wake({job.executor for job in jobs})
+            self._wake({job.executor for job in jobs})
+            return answers
+        answers = await self._joining.enqueue(jobs)
+        self._hints.heard()
         return answers
 
     async def _enqueue_plain(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         async with self._connections.connection() as connection:
-            return await run_steps(connection, self._statements.enqueue(jobs, self._now()))
+            if len(jobs) == 1 and self._notifier.begin(jobs[0].executor):
+                [row] = await run(connection, self._statements.enqueue_one(jobs[0], self._now(), rings=True))
+                return [Enqueued(row[0], "inserted")]
+            answers = await run_steps(connection, self._statements.enqueue(jobs, self._now()))
+        self._notifier.ring({job.executor for job in jobs})
+        return answers
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs on a synchronous connection of its own, which all threads share."""

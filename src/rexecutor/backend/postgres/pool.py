@@ -24,6 +24,8 @@ Pool: TypeAlias = AsyncConnectionPool[Any]
 
 POOL_SECONDS: Final = 30.0
 """How long an operation waits for a connection of the pool."""
+IDLE_SECONDS: Final = 60.0
+"""How long a connection beyond the first may be idle."""
 _OWN: Final = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")
 """Settings of a pool's connections that are psycopg's, not the server's."""
 
@@ -60,15 +62,16 @@ class Connections:
                 self.conninfo,
                 kwargs={"autocommit": True, **({"prepare_threshold": None} if is_pooled else {})},
                 configure=None if is_pooled else _configure,
-                min_size=min(2, self._most),
+                min_size=1,  # they are used in turn: fewer stay warm
                 max_size=self._most,
+                max_idle=IDLE_SECONDS,
                 timeout=POOL_SECONDS,
                 open=False,
                 name="rexecutor",
             )
             self._is_ours = pool.closed
             if self._is_ours:
-                await pool.open()
+                await pool.open(wait=True)  # else the first request makes a second connection
         self._process = os.getpid()
         self._is_checked = False
         self._pool = pool

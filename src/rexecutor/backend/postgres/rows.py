@@ -1,7 +1,7 @@
 """Rows of `jobs` to records and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -66,28 +66,55 @@ def read_claimed(row: Sequence[Any], node_id: NodeId) -> JobRecord:
     return read_row(known)
 
 
-def new_jobs(jobs: Iterable[NewJob]) -> str:
+class _NewRow(msgspec.Struct, omit_defaults=True):
+    executor: str
+    data: str | msgspec.Raw
+    max_attempts: int
+    metadata: str | None = None
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    scheduled_at: datetime | None = None
+    delay: timedelta | None = None
+    unique_key: str | None = None
+
+
+def new_rows(jobs: Iterable[NewJob]) -> str:
     """Answer the parameter `jobs` of `insert_jobs`.
 
     Data stand in it as they are, which PostgreSQL answers to the letter; but a string as the text of its JSON, since of
-    a string in JSON it answers the value.
+    a string in JSON it answers the value. What is not given is left out: reading it costs the server more than storing.
     """
     return _ENCODER.encode(
         [
-            {
-                "executor": job.executor,
-                "data": job.data if job.data.startswith('"') else msgspec.Raw(job.data.encode()),
-                "metadata": job.metadata,
-                "max_attempts": job.max_attempts,
-                "priority": job.priority,
-                "tags": job.tags or None,
-                "scheduled_at": job.scheduled_at,
-                "delay": job.delay,
-                "unique_key": None if job.unique is None else job.unique.key,
-            }
+            _NewRow(
+                job.executor,
+                job.data if job.data.startswith('"') else msgspec.Raw(job.data.encode()),
+                job.max_attempts,
+                job.metadata,
+                job.priority,
+                job.tags,
+                job.scheduled_at,
+                job.delay or None,
+                None if job.unique is None else job.unique.key,
+            )
             for job in jobs
         ]
     ).decode()
+
+
+def new_row(job: NewJob) -> Mapping[str, Any]:
+    """Answer the parameters of `insert_job`."""
+    return {
+        "executor": job.executor,
+        "data": job.data,
+        "metadata": job.metadata,
+        "max_attempts": job.max_attempts,
+        "priority": job.priority,
+        "tags": list(job.tags),
+        "scheduled_at": job.scheduled_at,
+        "delay": job.delay,
+        "unique_key": None if job.unique is None else job.unique.key,
+    }
 
 
 def changed_row(record: JobRecord) -> Mapping[str, Any]:

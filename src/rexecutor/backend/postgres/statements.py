@@ -10,7 +10,7 @@ import msgspec
 
 from rexecutor import rules
 from rexecutor.backend.postgres.dialect import DIALECT
-from rexecutor.backend.postgres.rows import changed_row, in_utc, new_jobs, read_row
+from rexecutor.backend.postgres.rows import changed_row, in_utc, new_row, new_rows, read_row
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.job import Enqueued, JobRecord, NewJob
@@ -40,6 +40,7 @@ def in_schema(text: str, schema: str) -> LiteralString:
     return cast("LiteralString", text.replace(_PLACEHOLDER, quoted))
 
 
+@cache
 def channel_of(schema: str) -> str:
     """Answer the channel of NOTIFY: a name that any schema's makes, and that no other application has."""
     return f"rexecutor_{hashlib.blake2b(schema.encode(), digest_size=8).hexdigest()}"
@@ -70,8 +71,7 @@ class Statements:
         """Answer the steps of an enqueue, within a transaction where there are criteria."""
         scopes = sorted({scope_of(job) for job in jobs if job.unique is not None})
         if not scopes:
-            rows = yield self.of("insert_jobs", jobs=new_jobs(jobs), now=now)
-            return [Enqueued(row[0], "inserted") for row in rows]
+            return (yield from self._insert(jobs, now))
         yield self.of("take_scopes", scopes=scopes)
         rows = yield self.of("select_now", now=now)
         moment = in_utc(rows[0][0])
@@ -82,12 +82,23 @@ class Statements:
                 plain.append(job)
                 continue
             if plain:
-                rows = yield self.of("insert_jobs", jobs=new_jobs(plain), now=now)
-                answers += [Enqueued(row[0], "inserted") for row in rows]
+                answers += yield from self._insert(plain, now)
                 plain = []
             if job is not None and job.unique is not None:
                 answers.append((yield from self._enqueue_unique(job, job.unique, now, moment)))
         return answers
+
+    def enqueue_one(self, job: NewJob, now: datetime | None, *, rings: bool) -> Statement:
+        """Answer the enqueue of a job without criteria, in one statement; `rings` when it wakes the nodes as well."""
+        channel = channel_of(self.schema) if rings else None
+        return self.of("insert_job", **new_row(job), channel=channel, now=now)
+
+    def _insert(self, jobs: Sequence[NewJob], now: datetime | None) -> Steps:
+        if len(jobs) == 1:
+            rows = yield self.enqueue_one(jobs[0], now, rings=False)
+        else:
+            rows = yield self.of("insert_jobs", jobs=new_rows(jobs), now=now)
+        return [Enqueued(row[0], "inserted") for row in rows]
 
     def _enqueue_unique(
         self, job: NewJob, unique: UniquenessCriteria, now: datetime | None, moment: datetime
@@ -99,8 +110,8 @@ class Statements:
         if found is None:
             found = yield from self._first(where, now)
         if found is None:
-            rows = yield self.of("insert_jobs", jobs=new_jobs([job]), now=now)
-            return Enqueued(rows[0][0], "inserted")
+            [answer] = yield from self._insert([job], now)
+            return answer
         record = rules.replaced(found, job, unique, moment)
         if record is found:
             return Enqueued(found.id, "existing")

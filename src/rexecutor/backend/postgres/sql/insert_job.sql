@@ -1,0 +1,17 @@
+-- Stores one new job, as `insert_jobs` does, and tells all who listen when it is committed; unless `channel` is NULL.
+WITH clock AS MATERIALIZED (
+    SELECT
+        coalesce(%(now)s::timestamptz, now()) AS now,
+        coalesce(%(scheduled_at)s::timestamptz, coalesce(%(now)s::timestamptz, now()) + %(delay)s::interval) AS due_at
+),
+stored AS (
+    INSERT INTO "rexecutor".jobs (
+        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, due, unique_key
+    )
+    SELECT
+        %(executor)s::text, %(data)s::json, %(metadata)s::json, %(max_attempts)s::integer, %(priority)s::integer,
+        %(tags)s::text[], clock.now, clock.due_at, clock.due_at <= clock.now, %(unique_key)s::text
+    FROM clock
+    RETURNING id
+)
+SELECT id, CASE WHEN %(channel)s::text IS NOT NULL THEN pg_notify(%(channel)s::text, %(executor)s::text) END FROM stored
