@@ -13,6 +13,7 @@ from tests.postgres import Migrated, postgres_backend, run_postgres, schema_of, 
 from tests.support import soon, until
 
 from rexecutor import Executor, Job, Rexecutor
+from rexecutor.backend.exchange import Node
 from rexecutor.backend.postgres import PostgresBackend, listener
 from rexecutor.backend.postgres import notifier as notifier_module
 from rexecutor.backend.postgres.notifier import Notifier
@@ -166,6 +167,23 @@ async def test_a_claim_whose_answer_never_comes_is_cut_off(
         with pytest.raises(BackendError):
             await soon(far.settle([]), 10)
         proxy.is_silent = False
+
+
+async def test_a_heartbeat_whose_answer_never_comes_is_cut_off_before_the_lease_ends(
+    proxy: Proxy, near: Migrated
+) -> None:
+    node = Node("node-1", "here", timedelta(seconds=1))
+    async with far_handle(proxy, near) as far:
+        heart = far.heart()
+        await asyncio.to_thread(heart.beat, node)
+        proxy.is_silent = True
+
+        with pytest.raises(BackendError):
+            await soon(asyncio.to_thread(heart.beat, node), 10)
+
+        proxy.is_silent = False
+        assert not (await soon(asyncio.to_thread(heart.beat, node))).cancels
+        heart.close()
 
 
 async def test_notifications_are_sent_at_once_when_quiet_and_together_when_not() -> None:

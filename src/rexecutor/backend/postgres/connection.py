@@ -15,7 +15,15 @@ from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, S
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
-_CONNECT_SECONDS: Final = 10
+_DEFAULTS: Final = {
+    "connect_timeout": 10,
+    "application_name": "rexecutor",
+    # A server that is gone without a word is found out within half a minute.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 _ADVICE: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.InvalidPassword: "check user and password",
     psycopg.errors.InvalidCatalogName: "make the database first",
@@ -36,8 +44,7 @@ def checked_conninfo(url: str) -> str:
         raise ConfigurationError(
             f"PostgresBackend({shown!r}): no URL of PostgreSQL: {_without_secrets(error)}"
         ) from None
-    defaults = {"connect_timeout": _CONNECT_SECONDS, "application_name": "rexecutor"}
-    return make_conninfo(url, **{key: value for key, value in defaults.items() if key not in known})
+    return make_conninfo(url, **{key: value for key, value in _DEFAULTS.items() if key not in known})
 
 
 def checked_schema(schema: str) -> str:

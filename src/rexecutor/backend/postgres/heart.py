@@ -1,8 +1,10 @@
 """Heartbeats on a connection of their own, from the lease's thread."""
 
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 import psycopg
 
@@ -10,9 +12,13 @@ from rexecutor import rules
 from rexecutor.backend.base import Heart
 from rexecutor.backend.exchange import CancelRequest, Heartbeat, Node
 from rexecutor.backend.postgres.connection import translated
+from rexecutor.backend.postgres.pool import cut
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.clock import Clock
 from rexecutor.job import Limits, NodeId
+
+RETIRING: Final = timedelta(seconds=5)
+"""How long the end of a lease may take; without it, the lease ends by itself."""
 
 
 class PostgresHeart(Heart):
@@ -27,10 +33,13 @@ class PostgresHeart(Heart):
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew, rescue and tell, in one transaction and two round trips."""
+        """Renew, rescue and tell, in one transaction and two round trips.
+
+        After half the lease the connection is cut, so that there is time for another attempt.
+        """
         now = None if self._clock is None else self._clock.now()
         rescued = 0
-        with self._transaction() as connection, connection.pipeline():
+        with self._transaction(node.lease / 2) as connection, connection.pipeline():
             lease = {"id": node.id, "name": node.name, "lease": node.lease, "now": now}
             renewed = connection.execute(self._statements.text("renew_lease"), lease)
             limits = {"most_losses": self._limits.losses, "most_errors": self._limits.errors}
@@ -49,7 +58,7 @@ class PostgresHeart(Heart):
 
     def retire(self, node_id: NodeId) -> None:
         """End the lease."""
-        with self._transaction() as connection:
+        with self._transaction(RETIRING) as connection:
             connection.execute(self._statements.text("delete_node"), {"id": node_id})
 
     def close(self) -> None:
@@ -59,17 +68,29 @@ class PostgresHeart(Heart):
             connection.close()
 
     @contextmanager
-    def _transaction(self) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
+    def _transaction(self, patience: timedelta) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
         with translated(self._statements.schema):
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = psycopg.connect(self._conninfo, autocommit=True)
                     self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-                with self._connection.transaction():
+                with _cut_after(patience, self._connection), self._connection.transaction():
                     yield self._connection
             except psycopg.OperationalError:
                 self.close()
                 raise
+
+
+@contextmanager
+def _cut_after(patience: timedelta, connection: psycopg.Connection[Any]) -> Generator[None]:
+    """Cut the connection when the block takes longer: an answer that will never come becomes an error."""
+    timer = threading.Timer(patience.total_seconds(), cut, (connection,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:
