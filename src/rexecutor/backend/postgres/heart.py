@@ -51,6 +51,7 @@ class PostgresHeart(Heart):
                 else None
             )
             cancels = connection.execute(self._statements.text("select_cancels"), {"node": node.id})
+            connection.execute(self._statements.text("forget_scopes"))
             began = _one(renewed)
             rescued = 0 if lost is None else _one(lost)
             asked = [CancelRequest(*row) for row in cancels.fetchall()]

@@ -99,6 +99,7 @@ CREATE TABLE "rexecutor".scopes (
     scope text PRIMARY KEY,
     taken_at timestamptz NOT NULL
 );
+CREATE INDEX scopes_taken ON "rexecutor".scopes (taken_at);
 
 -- The last errors of a list.
 CREATE FUNCTION "rexecutor".latest(errors jsonb, most integer) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
