@@ -427,8 +427,8 @@ def test_elsewhere_than_on_linux_the_doorbell_is_a_file_that_is_taken_away(monke
 
     async def ring() -> str:
         bell, other, heard = Doorbell(), Doorbell(), asyncio.Event()
-        bell.open(heard.set)
-        other.open(lambda: None)
+        bell.open(heard.set, lambda: None)
+        other.open(lambda: None, lambda: None)
         assert bell.address is not None
         assert Path(bell.address).exists()
         other.ring([bell.address, "/nowhere/bell", "@nobody", "x" * 1_000])

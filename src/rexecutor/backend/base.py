@@ -10,7 +10,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
-from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
+from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Ticked
+from rexecutor.backend.heart import Heart
+from rexecutor.backend.hints import Hints
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.errors import ConfigurationError
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
@@ -19,34 +21,6 @@ from rexecutor.prune_spec import PruneSpec
 from rexecutor.schedule import Schedule, StoredSchedule
 from rexecutor.status import JobStatus
 from rexecutor.where import Where
-
-
-class Heart(ABC):
-    """A connection of its own for heartbeats. Synchronous: it is called from the lease's thread, and only there."""
-
-    @abstractmethod
-    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew the node's lease (or begin it), rescue the jobs of nodes without one, tell of asked cancels.
-
-        Atomic. Jobs of a node whose lease ran out change by `Lost`, and the node is forgotten with them, but not where
-        `rescues` is False. A lease that has run out and that nobody has noticed is renewed like any other. A row that
-        cannot be changed does not fail the beat: it is discarded, without what cannot be read of it.
-
-        Raises:
-            BackendError: The store failed; whether the lease was renewed is not known.
-        """
-
-    @abstractmethod
-    def retire(self, node_id: NodeId) -> None:
-        """End the node's lease now. What it still runs is for the next beat of any node to rescue.
-
-        Raises:
-            BackendError: The store failed; the lease runs out by itself.
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the connection. Harmless when closed."""
 
 
 class Backend(ABC):
@@ -61,6 +35,7 @@ class Backend(ABC):
         """
         self.clock: Final = clock or SystemClock()
         self.limits: Final = limits or Limits()
+        self._cancel_hints: Final = Hints(self.clock)
 
     @property
     @abstractmethod
@@ -172,6 +147,19 @@ class Backend(ABC):
     async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
         """Wait until the job may have ended, or until the moment. A hint, like `wait_ready`."""
 
+    @property
+    def cancels(self) -> int:
+        """How many requests to cancel a running job this handle has heard of."""
+        return self._cancel_hints.version
+
+    async def wait_cancel(self, until: datetime, *, since: int) -> None:
+        """Wait until there is one after that many, or until the moment. A hint: a heartbeat tells of all there are."""
+        await self._cancel_hints.wait(until, since=since)
+
+    def heard_cancel(self) -> None:
+        """Take note that the cancel of a running job was asked for elsewhere; called by the store's own waking."""
+        self._cancel_hints.heard()
+
     @abstractmethod
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Answer jobs in the order of their ids, from the first id above `after`.
@@ -259,7 +247,7 @@ class Backend(ABC):
         """
 
     async def cancel(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:
-        """Cancel the job: at once while it waits; while it runs its node is told, at its next heartbeat.
+        """Cancel the job: at once while it waits; while it runs its node is told, at its next heartbeat or before.
 
         Answers the status after that. An ended job stays as it is. Of the reason `Limits.error_text` characters are
         kept, without NUL characters and lone surrogates.
@@ -272,7 +260,10 @@ class Backend(ABC):
         if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise ConfigurationError(f"cancel: the reason is {reason!r}, str expected")
         asked = CancelAsked(storable(reason, self.limits.error_text))
-        return await self.change(job_id, asked, executor=executor)
+        status = await self.change(job_id, asked, executor=executor)
+        if status is JobStatus.EXECUTING:
+            self.heard_cancel()
+        return status
 
     async def rerun(self, job_id: JobId, *, executor: str | None = None) -> None:
         """Run the ended job once more, at once.

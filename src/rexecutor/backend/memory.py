@@ -10,8 +10,9 @@ from operator import attrgetter
 from typing import Self
 
 from rexecutor import rules
-from rexecutor.backend.base import Backend, Heart
+from rexecutor.backend.base import Backend
 from rexecutor.backend.exchange import PAGE, CancelRequest, Claim, Count, Demand, Heartbeat, Node, Ticked
+from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
 from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError

@@ -10,14 +10,18 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from rexecutor.backend.base import Heart
+from rexecutor.backend.base import Backend
 from rexecutor.backend.exchange import Heartbeat, Node
+from rexecutor.backend.heart import Heart
 from rexecutor.clock import Clock
-from rexecutor.engine.loop import Emit
+from rexecutor.engine.loop import Emit, first_of
 from rexecutor.events import DutyFailed, DutyRecovered, LeaseLost, LeaseRegained
 
 BEATS: Final = 6
 """Beats a lease: every 5 s for 30 s. One may be missed, and one more, before the lease is in doubt."""
+
+CANCELS_APART: Final = timedelta(milliseconds=100)
+"""Between two heartbeats that are made because a cancel was asked for."""
 
 
 class Lease:
@@ -35,11 +39,12 @@ class Lease:
         self._renewed: float | None = None
         self._looked: tuple[datetime, float] | None = None
         self._rescues_from = 0.0
+        self._is_hurried = False
         self.asking: float | None = None
         """Since when a beat is under way; None when none is."""
 
     def step(self) -> Heartbeat | None:
-        """Renew the lease, unless the last try was only just made.
+        """Renew the lease, unless the last try was only just made and nobody hurries.
 
         Trust in it counts from before the request: the store's own count begins later.
 
@@ -47,8 +52,10 @@ class Lease:
             BackendError: It is not known whether it was renewed.
         """
         now = self._clock.monotonic()
-        if self._begun is not None and now - self._begun < 0.9 * self.interval.total_seconds():
+        is_recent = self._begun is not None and now - self._begun < 0.9 * self.interval.total_seconds()
+        if is_recent and not self._is_hurried:
             return None
+        self._is_hurried = False
         self._begun = self.asking = now
         try:
             heartbeat = self._heart.beat(self._node, rescues=self._may_rescue(now))
@@ -59,6 +66,10 @@ class Lease:
             self.asking = None
         self._renewed = now
         return heartbeat
+
+    def hurry(self) -> None:
+        """Have the next step renew, however recent the last: it may have something to tell."""
+        self._is_hurried = True
 
     def _may_rescue(self, now: float) -> bool:
         """Whether leases that look as if they had run out have: not while the wall clock has just leapt ahead."""
@@ -111,6 +122,11 @@ class LeaseThread:
         """Let it look at the clock now: a fake clock does not wake a thread."""
         self._wake.set()
 
+    def hurry(self) -> None:
+        """Have it beat at once."""
+        self._lease.hurry()
+        self._wake.set()
+
     def end(self) -> None:
         """Have the thread give the lease up and end."""
         self._stopping = True
@@ -157,7 +173,7 @@ class LeaseWatch:
         lease: Lease,
         node: Node,
         *,
-        clock: Clock,
+        backend: Backend,
         emit: Emit,
         on_heartbeat: Callable[[Heartbeat], None],
         on_lost: Callable[[], int],
@@ -165,7 +181,8 @@ class LeaseWatch:
         """Begin without a lease. `on_lost` cancels what runs and answers how much that was."""
         self._node = node
         self._lease = lease
-        self._clock = clock
+        self._backend = backend
+        self._clock = backend.clock
         self._emit = emit
         self._on_heartbeat = on_heartbeat
         self._on_lost = on_lost
@@ -173,19 +190,28 @@ class LeaseWatch:
         self._fenced = False
         self._has_begun = False
         self._asking: float | None = None
+        self._cancels = backend.cancels
         self.thread: Final = LeaseThread(lease, self._deliver)
         self.changed: Final = asyncio.Event()
         """Set at each heartbeat; whoever waits for a lease clears it."""
 
     async def step(self, stop: asyncio.Event) -> None:
-        """Wait for a while; then see whether the lease can be trusted."""
-        await self._clock.wait(stop, min(self._lease.interval, timedelta(seconds=1)))
+        """Wait for a while, or until a cancel is asked for; then see whether the lease can be trusted."""
+        await first_of(self._clock.wait(stop, min(self._lease.interval, timedelta(seconds=1))), self._hear_cancel(stop))
         asking, self._asking = self._asking, self._lease.asking
         hangs = asking is not None and asking == self._asking
         self.thread.kick()
         if self._lease.was_held and not self._lease.is_trusted and not self._fenced and (self._failures or hangs):
             self._fenced = True
             self._emit(LeaseLost(self._node.id, self._on_lost()))
+
+    async def _hear_cancel(self, stop: asyncio.Event) -> None:
+        """Have a heartbeat tell which jobs are to be cancelled, when some may be; not again at once."""
+        await self._backend.wait_cancel(self._clock.now() + timedelta(minutes=1), since=self._cancels)
+        if self._cancels != self._backend.cancels:
+            self._cancels = self._backend.cancels
+            self.thread.hurry()
+        await self._clock.wait(stop, CANCELS_APART)
 
     def _deliver(self, heartbeat: Heartbeat | BaseException) -> None:
         if isinstance(heartbeat, BaseException):

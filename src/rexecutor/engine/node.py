@@ -62,7 +62,7 @@ class RunningNode:
         self._watch = LeaseWatch(
             self._lease,
             self._node,
-            clock=clock,
+            backend=backend,
             emit=self._emit,
             on_heartbeat=self._take_heartbeat,
             on_lost=lambda: self._runner.stop_all(Stop.LEASE_LOST),

@@ -5,15 +5,16 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, overload
 
-from rexecutor.backend.base import Backend, Heart
+from rexecutor.backend.base import Backend
 from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Ticked
+from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
 from rexecutor.backend.postgres.bound import AsyncConnection, SyncConnection, bind, notifying
 from rexecutor.backend.postgres.connection import checked_schema, migrate
 from rexecutor.backend.postgres.heart import PostgresHeart
 from rexecutor.backend.postgres.joining import Joining
 from rexecutor.backend.postgres.listener import Listener
-from rexecutor.backend.postgres.notifier import Notifier
+from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
 from rexecutor.backend.postgres.pool import Connections, Pool
 from rexecutor.backend.postgres.rows import STATUSES, read_row
 from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
@@ -23,12 +24,16 @@ from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.transaction import SyncTransaction, Transaction
 from rexecutor.clock import Clock
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.outcome import CancelAsked, Rerun, Settlement
+from rexecutor.outcome import CancelAsked, Interrupted, Rerun, Settlement
 from rexecutor.prune_spec import PruneSpec
 from rexecutor.schedule import Schedule, StoredSchedule
 from rexecutor.status import JobStatus
 from rexecutor.where import Where
 
+CANCEL: Final = "!"
+"""What tells of the cancel of a job that runs, in place of an executor's name."""
+GIVEN_BACK: Final = "-"
+"""What tells of jobs that a node gives back when it shuts down, in place of the names of their executors."""
 PATIENCE: Final = 30.0
 """Seconds that a claim or a settle may take, then its connection is cut: the answer will never come."""
 
@@ -73,7 +78,7 @@ class PostgresBackend(Backend):
         self._fake_clock = clock
         self._hints = Hints(self.clock)
         self._opening = asyncio.Lock()
-        self._listener = Listener(self._connections.conninfo, self.schema, self._hints.heard) if listens else None
+        self._listener = Listener(self._connections.conninfo, self.schema, self._hear) if listens else None
         self._notifier = Notifier(self._notify)
         self._joining = Joining(self._enqueue_plain)
         self._sync = SyncStore(self._connections.conninfo, self.schema)
@@ -178,6 +183,8 @@ class PostgresBackend(Backend):
         async with self._connections.connection(patience=PATIENCE) as connection:
             refused = await self._operations.settle(connection, settlements, self._now())
         self._hints.heard()
+        if any(isinstance(one.outcome, Interrupted) for one in settlements):
+            self._notifier.ring({GIVEN_BACK})
         return refused
 
     async def give_back(self, node_id: NodeId, held: Collection[ClaimId]) -> int:
@@ -219,7 +226,8 @@ class PostgresBackend(Backend):
         """Change one job."""
         async with self._connections.transaction() as connection:
             record = await self._operations.change(connection, job_id, change, executor, self._now())
-        self._wake({record.executor} if isinstance(change, Rerun) else ())
+        is_told = isinstance(change, CancelAsked) and record.status is JobStatus.EXECUTING
+        self._wake({CANCEL} if is_told else {record.executor} if isinstance(change, Rerun) else ())
         return record.status
 
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
@@ -267,6 +275,13 @@ class PostgresBackend(Backend):
 
     def _now(self) -> datetime | None:
         return None if self._fake_clock is None else self._fake_clock.now()
+
+    def _hear(self, payload: str | None) -> None:
+        """Take note of a notification; None when some may have been missed."""
+        if payload in {None, CANCEL, EVERYTHING}:
+            self.heard_cancel()
+        if payload != CANCEL:
+            self._hints.heard()
 
     def _wake(self, executors: Collection[str]) -> None:
         """Tell all who wait for jobs, on other nodes too."""

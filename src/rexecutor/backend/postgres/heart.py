@@ -9,8 +9,8 @@ from typing import Any, Final
 import psycopg
 
 from rexecutor import rules
-from rexecutor.backend.base import Heart
 from rexecutor.backend.exchange import CancelRequest, Heartbeat, Node
+from rexecutor.backend.heart import Heart
 from rexecutor.backend.postgres.connection import translated
 from rexecutor.backend.postgres.pool import cut
 from rexecutor.backend.postgres.statements import Statements

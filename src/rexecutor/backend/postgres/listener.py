@@ -33,8 +33,8 @@ class Listener:
     that is half open, or a pooler that drops LISTEN, is found out by that, and polling goes on beneath.
     """
 
-    def __init__(self, conninfo: str, schema: str, heard: Callable[[], None]) -> None:
-        """Keep them; `start` connects."""
+    def __init__(self, conninfo: str, schema: str, heard: Callable[[str | None], None]) -> None:
+        """Keep them; `start` connects. `heard` is told what was said, or None when something may have been missed."""
         self._conninfo = conninfo
         self._schema = schema
         self._heard = heard
@@ -79,7 +79,7 @@ class Listener:
         with cut_after(ANSWER, connection):
             await connection.execute(cast("LiteralString", f"LISTEN {self.channel}"))
         while await self._hears(connection):
-            self._heard()
+            self._heard(None)
             if self._failures:
                 log_event(DutyRecovered(DUTY, self._failures))
             self._failures, self._is_useless, self._has_heard = 0, False, True
@@ -103,4 +103,4 @@ class Listener:
 
     def _hear(self, notification: psycopg.Notify) -> None:
         if not notification.payload.startswith(CHECK):
-            self._heard()
+            self._heard(notification.payload)

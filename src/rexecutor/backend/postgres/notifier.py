@@ -13,6 +13,8 @@ GRACE: Final = 0.005
 """Seconds after a pause in which an enqueue's own statement may notify, before one is sent for that alone."""
 MOST_NAMES: Final = 100
 """Of more executors than this at a time one notification tells, for all."""
+EVERYTHING: Final = "*"
+"""What that one says."""
 
 
 class Notifier:
@@ -58,7 +60,7 @@ class Notifier:
     async def _send_names(self) -> None:
         names, self._names = sorted(self._names), set()
         with contextlib.suppress(BackendError):
-            await self._send(names if len(names) <= MOST_NAMES else ["*"])
+            await self._send(names if len(names) <= MOST_NAMES else [EVERYTHING])
         self._begin_pause()
 
     def _begin_pause(self) -> None:

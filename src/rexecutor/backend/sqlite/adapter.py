@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from rexecutor.backend.base import Backend, Heart
+from rexecutor.backend.base import Backend
 from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
+from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
 from rexecutor.backend.sqlite import periodic, store
 from rexecutor.backend.sqlite.bound import SqliteTransaction, enqueue_alone
@@ -93,7 +94,7 @@ class SQLiteBackend(Backend):
                 await self._writer.stop()
                 raise
             watch.execute("PRAGMA busy_timeout = 0")
-            self._doorbell.open(self._hints.heard)
+            self._doorbell.open(self._hints.heard, self.heard_cancel)
             self._watch = watch
 
     async def close(self) -> None:
@@ -183,9 +184,15 @@ class SQLiteBackend(Backend):
 
     async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job."""
-        return await self._change_and_wake(
-            lambda connection, now: store.change(connection, job_id, change, executor, now, self.limits)
+        status, doorbells = await self._change(
+            lambda connection, now: (
+                store.change(connection, job_id, change, executor, now, self.limits),
+                store.doorbells(connection, now),
+            )
         )
+        self._hints.heard()
+        self._doorbell.ring(doorbells, is_cancel=isinstance(change, CancelAsked))
+        return status
 
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         """Change one job's fields."""

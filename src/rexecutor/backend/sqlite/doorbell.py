@@ -13,6 +13,7 @@ from pathlib import Path
 from rexecutor.clock import unique_id
 
 _RING = b"rexecutor"
+_CANCEL = b"rexecutor: cancel"
 
 
 class Doorbell:
@@ -29,8 +30,8 @@ class Doorbell:
         self._folder: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def open(self, heard: Callable[[], object]) -> None:
-        """Call back in the running loop whenever somebody rings."""
+    def open(self, heard: Callable[[], object], heard_cancel: Callable[[], object]) -> None:
+        """Call back in the running loop whenever somebody rings, or asks for the cancel of a job that runs."""
         if not hasattr(socket, "AF_UNIX"):
             return
         bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -43,7 +44,7 @@ class Doorbell:
                 address = str(Path(self._folder) / "bell")
             bell.bind(_socket_address(address))
             self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(bell, self._drain, bell, heard)
+            self._loop.add_reader(bell, self._drain, bell, heard, heard_cancel)
         except (OSError, NotImplementedError):
             bell.close()
             self._remove_folder()
@@ -59,20 +60,20 @@ class Doorbell:
             bell.close()
         self._remove_folder()
 
-    def ring(self, addresses: Iterable[str]) -> None:
+    def ring(self, addresses: Iterable[str], *, is_cancel: bool = False) -> None:
         """Wake those who listen there, but for this process's own loop. Who is not there any more is passed over."""
         if self._socket is not None:
             for address in addresses:
                 if address != self.address:
                     with contextlib.suppress(OSError, ValueError):
-                        self._socket.sendto(_RING, _socket_address(address))
+                        self._socket.sendto(_CANCEL if is_cancel else _RING, _socket_address(address))
 
     @staticmethod
-    def _drain(bell: socket.socket, heard: Callable[[], object]) -> None:
+    def _drain(bell: socket.socket, heard: Callable[[], object], heard_cancel: Callable[[], object]) -> None:
         with contextlib.suppress(BlockingIOError, InterruptedError):
             while True:
-                bell.recv(64)
-                heard()
+                is_cancel = bell.recv(64) == _CANCEL
+                (heard_cancel if is_cancel else heard)()
 
     def _remove_folder(self) -> None:
         if self._folder is not None:

@@ -113,6 +113,15 @@ class HintCases(Cases):
 
         await store.backend.wait_ended(job_id, store.now + HOUR, since=since)
 
+    async def test_a_cancel_of_a_running_job_is_heard_of_where_it_was_asked_for(self, store: Store) -> None:
+        [job] = await store.executing()
+        since = store.backend.cancels
+        await store.backend.cancel(job.id, "enough")
+
+        await store.backend.wait_cancel(store.now + HOUR, since=since)
+
+        assert store.backend.cancels > since
+
     async def test_a_wait_for_an_end_ends_at_its_moment(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job(delay=HOUR))
         wait = store.backend.wait_ended(job_id, store.now + 5 * SECOND, since=store.backend.version)

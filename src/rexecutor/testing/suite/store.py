@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from rexecutor.backend.base import Backend, Heart
+from rexecutor.backend.base import Backend
 from rexecutor.backend.exchange import Claim, Demand, Heartbeat, Node
+from rexecutor.backend.heart import Heart
 from rexecutor.job import Enqueued, ErrorKind, JobError, JobId, JobRecord, NewJob, NodeId
 from rexecutor.outcome import Cancelled, Complete, Failed, Outcome, Settlement
 from rexecutor.status import JobStatus
