@@ -6,7 +6,7 @@ DOCS_READY := .venv/.docs-ready
 MUTANTS_READY := .venv/.mutants-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check format docs bench kill unique cron-nodes cron-oracle mutants sql-mutants plans coverage clean
+.PHONY: help demo test test-pgbouncer lint check format docs bench kill unique cron-nodes cron-oracle mutants sql-mutants plans coverage clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,10 @@ demo: $(READY)  ## run the main job: 1,000 and more real files through two worke
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-pgbouncer: $(READY)  ## the suite, the engine and the faults through PgBouncer in transaction mode, where it is installed
+	$(BIN)/python -m tests.pgbouncer -n 2 --dist loadfile -k "postgres and not at_once" \
+		tests/backend/test_postgres.py tests/backend/test_postgres_scopes.py tests/engine tests/faults
 
 lint: $(READY)  ## ruff, basedpyright (strict) and the layers
 	$(BIN)/ruff format --check .

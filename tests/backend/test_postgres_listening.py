@@ -131,6 +131,16 @@ async def test_behind_a_pooler_jobs_are_found_by_polling(
     assert "password" not in caplog.text
 
 
+async def test_behind_a_pooler_that_keeps_sessions_an_enqueue_is_heard_of(
+    proxy: Proxy, near: Migrated, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy.is_pooler = proxy.keeps_sessions = True
+
+    async with far_handle(proxy, near) as far:
+        assert await heard_at(far, near)
+    assert "notifications do not come" not in caplog.text
+
+
 async def test_behind_a_pooler_no_statement_is_prepared_on_the_server(proxy: Proxy, near: Migrated) -> None:
     proxy.is_pooler = True
 

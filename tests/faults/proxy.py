@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 _SOCKET: Final = ".s.PGSQL.5432"
 _NOTIFICATION: Final = b"A"
 _KEY: Final = b"K"
+_READY: Final = b"Z"
 
 
 class Proxy:
@@ -32,7 +33,9 @@ class Proxy:
         self.refuses = False
         """Whether new connections are refused."""
         self.is_pooler = False
-        """Whether notifications are dropped and the server's process is not told, as behind a pooler."""
+        """Whether notifications come within answers alone and the server's process is not told, as behind a pooler."""
+        self.keeps_sessions = False
+        """Whether the pooler hands on all notifications, as in session mode."""
         self.cuts_before_answer: Callable[[bytes], bool] | None = None
         """Cut the connection once, after what this says yes to was sent and before its answer comes."""
         self.bytes_left: int | None = None
@@ -41,6 +44,8 @@ class Proxy:
         """How many there have been."""
         self._loop = asyncio.new_event_loop()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._answered: set[asyncio.StreamWriter] = set()
+        """Whose statements are all done: a pooler has lent the server's session to another."""
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
 
     def __enter__(self) -> Self:
@@ -88,6 +93,7 @@ class Proxy:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await asyncio.gather(self._send_on(reader, far_writer, writer), self._answer(far_reader, writer))
         self._pairs.discard(pair)
+        self._answered.discard(writer)
         _reset(writer)
         _reset(far_writer)
 
@@ -101,6 +107,7 @@ class Proxy:
             if self.cuts_before_answer is not None and self.cuts_before_answer(chunk):
                 self.cuts_before_answer = None
                 _reset(client)
+            self._answered.discard(client)
             server.write(chunk)
             await server.drain()
         server.write_eof()
@@ -110,8 +117,10 @@ class Proxy:
             head = await reader.readexactly(5)
             body = await reader.readexactly(struct.unpack("!I", head[1:])[0] - 4)
             await self._be_late()
-            if self.is_silent or (self.is_pooler and head[:1] == _NOTIFICATION):
+            if self.is_silent or (head[:1] == _NOTIFICATION and self._drops_notifications(client)):
                 continue
+            if head[:1] == _READY:
+                self._answered.add(client)
             if self.is_pooler and head[:1] == _KEY:
                 body = struct.pack("!I", 1) + body[4:]
             answer = head + body
@@ -124,6 +133,9 @@ class Proxy:
                     return
             client.write(answer)
             await client.drain()
+
+    def _drops_notifications(self, client: asyncio.StreamWriter) -> bool:
+        return self.is_pooler and not self.keeps_sessions and client in self._answered
 
     async def _be_late(self) -> None:
         if self.delay:

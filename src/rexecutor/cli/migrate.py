@@ -31,15 +31,15 @@ def migrate(
     if check and sql:
         raise MisusedError("--check and --sql are not possible together")
     server = postgres_url(url) if url else None
-    if server is None and url is None and sql:
-        _print_script(None, schema)
-    elif server is None:
-        _see_to_file(url, check=check, sql=sql)
-    else:
-        try:
+    try:
+        if server is None and url is None and sql:
+            _print_script(None, schema)
+        elif server is None:
+            _see_to_file(url, check=check, sql=sql)
+        else:
             _see_to_schema(server, schema, check=check, sql=sql)
-        except ConfigurationError as error:
-            raise MisusedError(str(error)) from error
+    except ConfigurationError as error:
+        raise MisusedError(str(error)) from error
 
 
 def _see_to_file(url: str | None, *, check: bool, sql: bool) -> None:

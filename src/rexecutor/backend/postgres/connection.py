@@ -25,18 +25,27 @@ _DEFAULTS: Final = {
     "tcp_user_timeout": 25_000,
 }
 _ADVICE: Final[dict[type[psycopg.Error], str]] = {
-    psycopg.errors.InvalidPassword: "check user and password",
-    psycopg.errors.InvalidCatalogName: "make the database first",
     psycopg.errors.ReadOnlySqlTransaction: "this server is a read-only replica; give the primary's address",
     psycopg.errors.InsufficientPrivilege: "grant the role what it needs on the schema",
     psycopg.errors.TooManyConnections: "the server has no connection left; raise max_connections, or use fewer",
     psycopg.errors.DiskFull: "the server's disk is full; make room",
     psycopg.errors.QueryCanceled: "the statement took longer than the server allows",
 }
+_ADVICE_TO_CONNECT: Final = {
+    "too many": "raise max_connections of the server, or the role's limit, or use fewer",
+    "authentication failed": "check user and password",
+    'database "': "make the database first",
+    'role "': "make the role first",
+    "refused": "is the server running there?",
+    "No such file": "is the server running there?",
+}
+"""By a word of the message: of an attempt to connect the driver tells no error code."""
 
 
 def checked_conninfo(url: str) -> str:
     """Answer the URL with what every connection needs; raise a `ConfigurationError` where it is none."""
+    if not url.strip():
+        raise ConfigurationError("PostgresBackend(''): no URL of PostgreSQL: it is empty")
     try:
         known = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
@@ -71,8 +80,11 @@ def translated(schema: str) -> Generator[None]:
     except (UnicodeEncodeError, OverflowError) as error:
         raise BackendError(f"PostgreSQL cannot store a value: {type(error).__name__}: {error}") from error
     except psycopg.Error as error:
-        advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), None)
         what = _without_secrets(error) or type(error).__name__
+        advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), None)
+        if advice is None and "connection failed" in what:
+            said = what.partition("failed: ")[2]
+            advice = next((text for word, text in _ADVICE_TO_CONNECT.items() if word in said), None)
         raise BackendError(f"PostgreSQL: {what}" + (f": {advice}" if advice else "")) from error
 
 

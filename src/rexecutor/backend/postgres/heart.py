@@ -73,7 +73,7 @@ class PostgresHeart(Heart):
         with translated(self._statements.schema):
             try:
                 if self._connection is None or self._connection.closed:
-                    self._connection = psycopg.connect(self._conninfo, autocommit=True)
+                    self._connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
                     self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
                 with _cut_after(patience, self._connection), self._connection.transaction():
                     yield self._connection

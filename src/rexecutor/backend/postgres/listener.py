@@ -8,7 +8,7 @@ from typing import Final, LiteralString, cast
 import psycopg
 
 from rexecutor.backend.postgres.connection import Connection, translated
-from rexecutor.backend.postgres.pool import cut_after
+from rexecutor.backend.postgres.pool import cut_after, is_behind_pooler
 from rexecutor.backend.postgres.statements import channel_of
 from rexecutor.clock import random_between, unique_id
 from rexecutor.errors import BackendError
@@ -30,7 +30,8 @@ class Listener:
     """Calls `heard` at each notification, and after each reconnection, when some may have been missed.
 
     It trusts nothing: a notification of its own must come back, at the start and each 15 s. A connection
-    that is half open, or a pooler that drops LISTEN, is found out by that, and polling goes on beneath.
+    that is half open is found out by that, and polling goes on beneath. Behind a pooler one of another
+    connection must come first: our own comes back by luck where one session of the server's serves both statements.
     """
 
     def __init__(self, conninfo: str, schema: str, heard: Callable[[str | None], None]) -> None:
@@ -76,9 +77,10 @@ class Listener:
 
     async def _listen(self, connection: Connection) -> None:
         """Listen until notifications do not come any more."""
-        with cut_after(ANSWER, connection):
-            await connection.execute(cast("LiteralString", f"LISTEN {self.channel}"))
-        while await self._hears(connection):
+        keeps = await self._keeps_session(connection)
+        if keeps:
+            await self._begin(connection, self.channel)
+        while keeps and await self._hears(connection, self.channel, connection):
             self._heard(None)
             if self._failures:
                 log_event(DutyRecovered(DUTY, self._failures))
@@ -91,10 +93,27 @@ class Listener:
             self._is_useless = True
             log_event(ListeningUseless())
 
-    async def _hears(self, connection: Connection) -> bool:
-        """Whether a notification of our own comes back. Others that come meanwhile are heard of."""
+    async def _keeps_session(self, connection: Connection) -> bool:
+        """Whether the connection is the server's, or the pooler hands on what another connection says while we wait.
+
+        That is said on a channel of its own: LISTEN may stay behind in a session that others use, where notifications
+        of jobs would pile up.
+        """
         with cut_after(ANSWER, connection):
-            await connection.execute("SELECT pg_notify(%s, %s)", (self.channel, self._token))
+            if not await is_behind_pooler(connection):
+                return True
+        await self._begin(connection, f"{self.channel}_trial")
+        async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as other:
+            return await self._hears(connection, f"{self.channel}_trial", other)
+
+    async def _begin(self, connection: Connection, channel: str) -> None:
+        with cut_after(ANSWER, connection):
+            await connection.execute(cast("LiteralString", f"LISTEN {channel}"))
+
+    async def _hears(self, connection: Connection, channel: str, speaker: Connection) -> bool:
+        """Whether a notification of our own comes back. Others that come meanwhile are heard of."""
+        with cut_after(ANSWER, speaker):
+            await speaker.execute("SELECT pg_notify(%s, %s)", (channel, self._token))
         async for notification in connection.notifies(timeout=ANSWER):
             self._hear(notification)
             if notification.payload == self._token:

@@ -1,0 +1,107 @@
+"""`rexecutor migrate`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rexecutor.backend.postgres.connection import newest
+from tests.cli.command_line import Run
+from tests.postgres import run_postgres, schema_of, server_url
+
+SECRET = "hunter2"  # noqa: S105 - no one's
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> Iterator[str]:
+    name = schema_of(tmp_path)
+    yield name
+    run_postgres(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+def test_it_makes_the_tables_and_then_has_nothing_to_do(rexecutor: Run, schema: str) -> None:
+    where = ("--url", server_url(), "--schema", schema)
+
+    before = rexecutor("migrate", *where, "--check")
+    first = rexecutor("migrate", *where)
+    second = rexecutor("migrate", *where)
+    after = rexecutor("migrate", *where, "--check")
+
+    assert (before.status, first.status, second.status, after.status) == (1, 0, 0, 0)
+    assert "version 0" in before.err
+    assert "run `rexecutor migrate`" in before.err
+    assert "migrated from 0" in first.out
+    assert first.out.startswith(second.out.strip())
+
+
+def test_the_url_may_come_from_the_environment(rexecutor: Run, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REXECUTOR_URL", server_url())
+
+    assert rexecutor("migrate", "--schema", schema).status == 0
+
+
+def test_the_script_is_what_is_missing(rexecutor: Run, schema: str) -> None:
+    where = ("--url", server_url(), "--schema", schema)
+
+    of_all = rexecutor("migrate", "--sql", "--schema", schema)
+    missing = rexecutor("migrate", *where, "--sql")
+    unchanged = rexecutor("migrate", *where, "--check")
+    rexecutor("migrate", *where)
+    nothing = rexecutor("migrate", *where, "--sql")
+
+    assert of_all.out == missing.out
+    assert f'CREATE TABLE "{schema}".jobs' in missing.out
+    assert unchanged.status == 1
+    assert nothing.out == f'-- schema "{schema}" has version {newest()}: nothing to do\n'
+
+
+@pytest.mark.parametrize("flags", [(), ("--check",)])
+def test_a_newer_schema_is_told(rexecutor: Run, schema: str, flags: tuple[str, ...]) -> None:
+    where = ("--url", server_url(), "--schema", schema)
+    rexecutor("migrate", *where)
+    run_postgres(f"INSERT INTO {schema}.migrations (version, is_breaking) VALUES ({newest() + 1}, true)")
+
+    answer = rexecutor("migrate", *where, *flags)
+
+    assert answer.status == 1
+    assert "update rexecutor" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--check", "--sql"), "not possible together"),
+        (("--sql", "--url", "sqlite:///jobs.db"), "--sql"),
+        (("--url", "postgresql://here/jobs", "--schema", "no-name"), "schema="),
+        (("--sql", "--schema", 'a"b'), "schema="),
+        (("--url", f"mysql://me:{SECRET}@here/jobs"), "no URL of a store"),
+        (("--url", f"postgresql://me:{SECRET}@here/jobs?no_such=1"), "no_such"),
+    ],
+)
+def test_what_cannot_work_is_a_misuse(rexecutor: Run, arguments: tuple[str, ...], said: str) -> None:
+    answer = rexecutor("migrate", *arguments)
+
+    assert answer.status == 2, answer
+    assert said in answer.err
+    assert SECRET not in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_server_that_is_not_there_is_told(rexecutor: Run, tmp_path: Path) -> None:
+    answer = rexecutor("migrate", "--url", f"postgresql://me:{SECRET}@/jobs?host={tmp_path}")
+
+    assert answer.status == 1
+    assert str(tmp_path) in answer.err
+    assert SECRET not in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_file_makes_its_tables_itself(rexecutor: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+
+    without = rexecutor("migrate", "--check", "--url", url)
+    made = rexecutor("migrate", "--url", url)
+    then = rexecutor("migrate", "--check", "--url", url)
+
+    assert (without.status, made.status, then.status) == (1, 0, 0)
+    assert "no such file" in without.err
