@@ -33,7 +33,7 @@ test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-pgbouncer: $(READY)  ## the suite, the engine and the faults through PgBouncer in transaction mode, where it is installed
-	$(BIN)/python -m tests.pgbouncer -n 2 --dist loadfile -k "postgres and not at_once" \
+	$(BIN)/python -m tests.pgbouncer -n 2 --dist loadfile -k postgres \
 		tests/backend/test_postgres.py tests/backend/test_postgres_scopes.py tests/engine tests/faults
 
 lint: $(READY)  ## ruff, basedpyright (strict) and the layers

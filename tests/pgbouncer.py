@@ -4,6 +4,7 @@ Where it is not installed, it says so and does nothing.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,13 +14,15 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
 
 from rexecutor.cli.demo.postgres_server import PostgresServer
 from tests import postgres
 
-PORT = 6432
-SECONDS = 20.0
-CONFIGURATION = """
+PORT: Final = 6432
+SECONDS: Final = 20.0
+CONFIGURATION: Final = """
 [databases]
 * = host={folder} port=5432 user=postgres
 
@@ -35,6 +38,11 @@ admin_users = postgres
 server_round_robin = 1
 """
 
+NEED_NOTIFICATIONS: Final = (
+    "tests/engine/test_cancel_hints.py::test_a_cancel_asked_for_at_another_handle_reaches_the_job_at_once[postgres]",
+)
+"""What says that a notification comes, which in transaction mode none does. These alone are left out."""
+
 
 @contextmanager
 def pooled(server: PostgresServer) -> Generator[str]:
@@ -43,17 +51,26 @@ def pooled(server: PostgresServer) -> Generator[str]:
     assert program is not None
     folder = server.folder
     configuration = folder / "pgbouncer.ini"
-    configuration.write_text(CONFIGURATION.format(folder=folder, port=PORT))
+    configuration.write_text(CONFIGURATION.format(folder=folder, port=PORT) + without_prepared(program))
     configuration.chmod(0o644)
     user = "nobody" if os.geteuid() == 0 else None
     with (folder / "pgbouncer.log").open("wb") as log:
-        bouncer = subprocess.Popen((program, "-q", configuration), stdout=log, stderr=log, user=user, cwd=folder)
+        bouncer = subprocess.Popen(
+            (program, "-q", configuration), stdout=log, stderr=log, user=user, cwd=folder, start_new_session=True
+        )
     try:
         wait_for(folder / f".s.PGSQL.{PORT}", bouncer)
         yield f"postgresql://postgres@:{PORT}/postgres?host={folder}"
     finally:
-        bouncer.send_signal(signal.SIGINT)
+        bouncer.kill()  # by a milder signal it waits for transactions to end, which one that hangs never does
         bouncer.wait(SECONDS)
+
+
+def without_prepared(program: str) -> str:
+    """Answer the setting that lets no prepared statement through; before 1.21 there is none, and none goes through."""
+    said = subprocess.run((program, "--version"), check=True, capture_output=True, text=True).stdout
+    major, minor = re.findall(r"\d+", said)[:2]
+    return "max_prepared_statements = 0\n" if (int(major), int(minor)) >= (1, 21) else ""
 
 
 def wait_for(address: Path, bouncer: subprocess.Popen[bytes]) -> None:
@@ -73,11 +90,18 @@ def main() -> int:
     if shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is None:
         print("SKIPPED: pgbouncer is not installed, so nothing was tested through it")  # noqa: T201
         return 0
+    signal.signal(signal.SIGTERM, leave)
     version = os.environ.get(postgres.VERSION, "18")
     with PostgresServer(version, postgres.SETTINGS) as server, pooled(server) as url:
         environment = os.environ | {postgres.GIVEN: url}
-        command = (sys.executable, "-m", "pytest", *sys.argv[1:])
+        left_out = [f"--deselect={test}" for test in NEED_NOTIFICATIONS]
+        command = (sys.executable, "-m", "pytest", *left_out, *sys.argv[1:])
         return subprocess.run(command, env=environment, check=False).returncode
+
+
+def leave(number: int, _: FrameType | None) -> NoReturn:
+    """End as by Ctrl-C: what was started is ended first."""
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":
