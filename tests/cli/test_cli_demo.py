@@ -297,6 +297,15 @@ def test_without_the_wheel_the_demo_says_what_to_install(
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.parametrize("version", ["16", "18"])
+def test_the_servers_programs_run_from_a_copy_as_well(tmp_path: Path, version: str) -> None:
+    programs = postgres_server.copied(postgres_server.binaries(version), tmp_path)
+
+    answer = subprocess.run([programs / "initdb", "--version"], check=True, capture_output=True, text=True)
+
+    assert f" {version}." in answer.stdout
+
+
 def test_a_server_of_its_own_and_a_url_are_a_misuse(rexecutor: Run, folder: Path) -> None:
     answer = rexecutor("demo", str(folder), "--postgres", "--url", "sqlite:///jobs.db")
 

@@ -42,7 +42,7 @@ class PostgresServer:
         if self._user is not None:
             shutil.chown(self.folder, self._user)
             if not self._can_run(programs / "postgres"):  # they may be in a folder that only root may enter
-                programs = Path(shutil.copytree(programs.parent, self.folder / "install", symlinks=True)) / "bin"
+                programs = copied(programs, self.folder / "install")
         self._programs = programs
 
     @property
@@ -130,6 +130,17 @@ class PostgresServer:
         except (OSError, subprocess.CalledProcessError):
             return False
         return True
+
+
+def copied(programs: Path, place: Path) -> Path:
+    """Copy the programs, and the libraries that the wheel has beside its package; answer their new folder."""
+    package = programs.parents[1]
+    libraries = package.with_name(f"{package.name}.libs")
+    copy = place / package.name / programs.parent.name
+    shutil.copytree(programs.parent, copy, symlinks=True)
+    if libraries.is_dir():
+        shutil.copytree(libraries, place / libraries.name, symlinks=True)
+    return copy / "bin"
 
 
 def binaries(version: str = NEWEST) -> Path:
