@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -18,12 +19,16 @@ from rexecutor.backend.postgres.connection import (
     checked_conninfo,
     translated,
 )
+from rexecutor.clock import random_between
 from rexecutor.errors import BackendClosedError, BackendError, ConfigurationError
 
 Pool: TypeAlias = AsyncConnectionPool[Any]
 
 POOL_SECONDS: Final = 30.0
 """How long an operation waits for a connection of the pool."""
+RECONNECT_SECONDS: Final = 2.0
+"""How long the pool tries to reach the server, with growing pauses, before it begins anew."""
+NAME: Final = "rexecutor"
 IDLE_SECONDS: Final = 60.0
 """How long a connection beyond the first may be idle."""
 _OWN: Final = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")
@@ -46,6 +51,7 @@ class Connections:
         self._is_ours = True
         self._process = 0
         self._is_checked = False
+        self._knocking: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -65,9 +71,11 @@ class Connections:
                 min_size=1,  # they are used in turn: fewer stay warm
                 max_size=self._most,
                 max_idle=IDLE_SECONDS,
+                reconnect_timeout=RECONNECT_SECONDS,
+                reconnect_failed=self._knock_later,
                 timeout=POOL_SECONDS,
                 open=False,
-                name="rexecutor",
+                name=NAME,
             )
             self._is_ours = pool.closed
             if self._is_ours:
@@ -79,8 +87,20 @@ class Connections:
     async def close(self) -> None:
         """Let go of the pool, and close it where it was opened here."""
         pool, self._pool = self._pool, None
+        if self._knocking is not None:
+            self._knocking.cancel()
         if pool is not None and self._is_ours and self._process == os.getpid():
             await pool.close()
+
+    async def _knock_later(self, pool: Pool) -> None:
+        """Ask for a connection soon: the pool gives up until somebody does, whoever waits already."""
+        self._knocking = asyncio.ensure_future(self._knock(pool))
+
+    async def _knock(self, pool: Pool) -> None:
+        await asyncio.sleep(random_between(0.5, 1.0))  # noqa: TID251 - of the network's time
+        with contextlib.suppress(PoolTimeout, PoolClosed):
+            async with pool.connection(timeout=RECONNECT_SECONDS):
+                pass
 
     def check_open(self) -> None:
         """Raise a `BackendClosedError` unless this process may use the pool."""
@@ -148,6 +168,14 @@ def cut(connection: Connection | psycopg.Connection[Any]) -> None:
     """Shut the connection's socket, from any thread; whoever waits for an answer gets an error at once."""
     with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as twin:
         twin.shutdown(socket.SHUT_RDWR)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether psycopg's pool logs of something else than our own attempts to connect: these our duties tell of."""
+    return record.levelno != logging.WARNING or not isinstance(record.args, tuple) or NAME not in record.args
+
+
+logging.getLogger("psycopg.pool").addFilter(_is_worth_a_line)
 
 
 async def _configure(connection: Connection) -> None:
