@@ -83,9 +83,13 @@ def drain(pgbench: Path, url: str, jobs: int, batch: int) -> float:
 def _script(batch: int) -> str:
     """Answer the claim, its ids kept in variables, and the settle of these."""
     wanted = {"node": f"'{NODE}'", "executors": "'{noop}'", "slots": f"'{{{batch}}}'", "most": batch, "now": "NULL"}
+    wanted["promoted"] = "false"
     head, found, rows = (text_of("claim_jobs") % wanted).rpartition("\n)\nSELECT")
     assert found
-    ids = "coalesce(array_agg(id), '{}') AS ids, coalesce(array_agg(claims), '{}') AS claims"
+    ids = ", ".join(
+        f"coalesce(array_agg({name}) FILTER (WHERE id IS NOT NULL), '{{}}') AS {alias}"
+        for name, alias in (("id", "ids"), ("claims", "claims"))
+    )
     each = "ARRAY[cardinality(:ids::bigint[])]"
     outcomes = {
         "ids": ":ids",

@@ -176,9 +176,10 @@ def described(scan: Mapping[str, Any]) -> str:
     return f"{scan['Node Type']} {scan.get('Index Name', '')}: {rows_read(scan):,.0f}"
 
 
-def claim(executors: int) -> Statement:
+def claim(executors: int, *, promoted: bool = True) -> Statement:
     names = [f"executor {number}" for number in range(executors)]
-    return STATEMENTS.of("claim_jobs", node="alive", executors=names, slots=[100] * executors, most=100, now=NOW)
+    wanted = {"executors": names, "slots": [100] * executors, "most": 100}
+    return STATEMENTS.of("claim_jobs", node="alive", **wanted, promoted=promoted, now=NOW)
 
 
 def settle(connection: Connection) -> Statement:
@@ -220,8 +221,8 @@ EVERY_STATUS = tuple(JobStatus)
 CASES: Mapping[str, tuple[Statement, int]] = {
     "claim for one executor": (claim(1), 300),
     "claim for ten executors": (claim(10), 1_300),
+    "claim before a promotion": (claim(10, promoted=False), 1_300),
     "promote": (STATEMENTS.of("promote_jobs", most=1_000, now=NOW), 3_000),
-    "next due": (STATEMENTS.of("select_next_due", now=NOW), 10),
     "rescue": (STATEMENTS.of("rescue_jobs", **LIMITS, now=NOW), 5_000),
     "cancels": (STATEMENTS.of("select_cancels", node="alive"), 1_500),
     "running": (STATEMENTS.of("select_running", node="alive"), 1_500),

@@ -71,21 +71,20 @@ class Operations:
 
     async def claim(self, connection: Connection, demand: Demand, node_id: NodeId, now: datetime | None) -> Claim:
         """Take due jobs; see `Backend.claim`."""
-        claim = self._statements.of(
-            "claim_jobs",
-            node=node_id,
-            executors=list(demand.slots),
-            slots=[min(slots, demand.most) for slots in demand.slots.values()],
-            most=demand.most,
-            now=now,
-        )
-        async with connection.pipeline():  # one round trip; each statement sees what the one before it did
-            await execute(connection, self._statements.of("promote_jobs", most=PROMOTED, now=now))
-            claimed = await execute(connection, claim)
-            looked = await execute(connection, self._statements.of("select_next_due"))
-            jobs = [read_claimed(row, node_id) for row in await claimed.fetchall()]
-            [[next_due]] = await looked.fetchall()
-        return Claim(jobs, in_utc_or_none(next_due) if len(jobs) < demand.most else None)
+        wanted: dict[str, Any] = {
+            "node": node_id,
+            "executors": list(demand.slots),
+            "slots": [min(slots, demand.most) for slots in demand.slots.values()],
+            "most": demand.most,
+            "now": now,
+        }
+        rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=False))
+        if rows[0][1]:
+            await run(connection, self._statements.of("promote_jobs", most=PROMOTED, now=now))
+            rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=True))
+        next_due = in_utc_or_none(rows[0][0])
+        jobs = [read_claimed(row[2:], node_id) for row in rows if row[2] is not None]
+        return Claim(jobs, next_due if len(jobs) < demand.most else None)
 
     async def settle(
         self, connection: Connection, settlements: Sequence[Settlement], now: datetime | None

@@ -1,10 +1,20 @@
 -- Takes due jobs for a node with a live lease, in claim order, for all executors in one statement. Never early, never
 -- more than asked. Index: jobs_due, one short scan an executor.
+-- Where jobs whose time has come are not marked as due yet, it takes none and says so, unless they were `promoted` just
+-- now. Answers a row at least: when the next job falls due, and whether that is past; with each job in those after it.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
+later AS MATERIALIZED (
+    SELECT next.due_at, NOT %(promoted)s::boolean AND coalesce(next.due_at <= clock.now, false) AS is_past
+    FROM clock, (
+        SELECT min(scheduled_at) AS due_at FROM "rexecutor".jobs
+        WHERE NOT due AND status NOT IN ('executing', 'complete', 'cancelled', 'discarded')
+    ) AS next
+),
 alive AS MATERIALIZED (
-    SELECT nodes.id FROM "rexecutor".nodes, clock WHERE nodes.id = %(node)s AND nodes.lease_until > clock.now
+    SELECT nodes.id FROM "rexecutor".nodes, clock, later
+    WHERE nodes.id = %(node)s AND nodes.lease_until > clock.now AND NOT later.is_past
 ),
 claimed AS (
     UPDATE "rexecutor".jobs SET
@@ -32,7 +42,7 @@ claimed AS (
         unique_key, revision, inserted_at, scheduled_at, attempted_at
 )
 SELECT
-    id, executor, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims, snoozes,
+    later.due_at, later.is_past, id, executor, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims, snoozes,
     losses, unique_key, revision, inserted_at, scheduled_at, attempted_at
-FROM claimed
+FROM later LEFT JOIN claimed ON true
 ORDER BY priority, scheduled_at, id
