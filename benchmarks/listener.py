@@ -12,7 +12,7 @@ from benchmarks.postgres_bare import CHANNEL, NODE, text_of
 
 async def main(url: str) -> None:
     claim = text_of("claim_jobs").encode()
-    wanted = {"node": NODE, "executors": ["stamp"], "slots": [100], "most": 100, "now": None}
+    wanted = {"node": NODE, "executors": ["stamp"], "slots": [100], "most": 100, "promoted": False, "now": None}
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(f"LISTEN {CHANNEL}".encode())
         say("ready")
@@ -20,7 +20,8 @@ async def main(url: str) -> None:
             async for _ in connection.notifies(stop_after=1):
                 pass
             for job in await (await connection.execute(claim, wanted)).fetchall():
-                say([int(job[2]), monotonic_ns()])
+                if job[2] is not None:
+                    say([int(job[4]), monotonic_ns()])
 
 
 asyncio.run(main(sys.argv[1]))
