@@ -61,6 +61,13 @@ async def failure_of(backend: PostgresBackend) -> str:
     [
         ("mysql://me:hunter2@here/jobs", "no URL of PostgreSQL"),
         ("postgresql://me:hunter2@here/jobs?no_such=1", "no_such"),
+        ("postgresql://me:hunter2@x@here/jobs", "an @ too many"),
+        ("postgresql://me:p/hunter2@here/jobs", "an @ too many"),
+        ("postgresql://me:x#hunter2@here:port/jobs", "no URL of PostgreSQL"),
+        ("postgresql://me:hunter2@here:70000/jobs", "from 1 to 65535"),
+        ("postgresql://me:hunter2@here/jobs\0", "a NUL"),
+        ("host=here password=hunter2 no_such=1", "no_such"),
+        ("host=here password='hunter2", "no URL of PostgreSQL"),
         ("garbage", "no URL of PostgreSQL"),
         ("", "no URL of PostgreSQL"),
     ],

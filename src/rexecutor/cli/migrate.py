@@ -1,6 +1,6 @@
 """`rexecutor migrate`: bring a store's tables up to this version."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -8,11 +8,13 @@ from rexecutor.cli.failure import FailedError, MisusedError
 from rexecutor.cli.output import write_line
 from rexecutor.cli.store import Url, require_store, use_store
 
+SCHEMA: Final = "rexecutor"
+
 
 def migrate(
     *,
     url: Url = None,
-    schema: Annotated[str, typer.Option(metavar="NAME", help="The schema of the tables, on PostgreSQL.")] = "rexecutor",
+    schema: Annotated[str, typer.Option(metavar="NAME", help="The schema of the tables, on PostgreSQL.")] = SCHEMA,
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit with 1 unless the tables have this version.")
     ] = False,
@@ -32,9 +34,11 @@ def migrate(
         raise MisusedError("--check and --sql are not possible together")
     server = postgres_url(url) if url else None
     try:
-        if server is None and url is None and sql:
+        if not url and sql:
             _print_script(None, schema)
         elif server is None:
+            if url and schema != SCHEMA:
+                raise MisusedError("--schema: only PostgreSQL has schemas; leave it out for other stores")
             _see_to_file(url, check=check, sql=sql)
         else:
             _see_to_schema(server, schema, check=check, sql=sql)
@@ -75,14 +79,18 @@ def _see_to_schema(server: str, schema: str, *, check: bool, sql: bool) -> None:
 
     async def act() -> tuple[int, int]:
         async with postgres.connected(server, schema) as connection:
-            if not check:
-                return await postgres.migrate(connection, schema)
-            current = await postgres.version(connection, schema)
-            return current, current
+            if check:
+                before = after = await postgres.version(connection, schema)
+            else:
+                before, after = await postgres.migrate(connection, schema)
+            if after > newest:
+                await postgres.check_version(connection, schema)
+            return before, after
 
     before, after = asyncio.run(act())
     if after > newest:
-        raise FailedError(f"{named} has version {after}, newer than {newest} of this rexecutor; update rexecutor")
+        write_line(f"{named} has version {after}, newer than {newest} of this rexecutor, which can work with it")
+        return
     if after < newest:
         raise FailedError(f"{named} has version {after}, {newest} is needed; run `rexecutor migrate`")
     write_line(f"{named} has version {after}" + ("" if before == after else f", migrated from {before}"))
@@ -98,7 +106,10 @@ def _print_script(server: str | None, schema: str) -> None:
 
     async def find(url: str) -> int:
         async with postgres.connected(url, schema) as connection:
-            return await postgres.version(connection, schema)
+            current = await postgres.version(connection, schema)
+            if current > postgres.newest():
+                await postgres.check_version(connection, schema)
+            return current
 
     current = 0 if server is None else asyncio.run(find(server))
     if current >= postgres.newest():

@@ -1,9 +1,9 @@
 """Connections, the schema, and what PostgreSQL's errors mean."""
 
 import re
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, LiteralString, TypeAlias, cast
+from typing import Any, Final, LiteralString, TypeAlias, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -26,13 +26,15 @@ _DEFAULTS: Final = {
 }
 _ADVICE: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.ReadOnlySqlTransaction: "this server is a read-only replica; give the primary's address",
-    psycopg.errors.InsufficientPrivilege: "grant the role what it needs on the schema",
+    psycopg.errors.InsufficientPrivilege: "grant the role what it needs there",
     psycopg.errors.TooManyConnections: "the server has no connection left; raise max_connections, or use fewer",
     psycopg.errors.DiskFull: "the server's disk is full; make room",
     psycopg.errors.QueryCanceled: "the statement took longer than the server allows",
 }
 _ADVICE_TO_CONNECT: Final = {
+    "resolve host": "check the host's name",
     "too many": "raise max_connections of the server, or the role's limit, or use fewer",
+    "connection slots": "raise max_connections of the server, or use fewer",
     "authentication failed": "check user and password",
     'database "': "make the database first",
     'role "': "make the role first",
@@ -40,20 +42,54 @@ _ADVICE_TO_CONNECT: Final = {
     "No such file": "is the server running there?",
 }
 """By a word of the message: of an attempt to connect the driver tells no error code."""
+_LAST_PORT: Final = 65_535
+_ESCAPES: Final = "in a user or password, % is written %25, @ %40, / %2F and a space %20"
 
 
-def checked_conninfo(url: str) -> str:
-    """Answer the URL with what every connection needs; raise a `ConfigurationError` where it is none."""
-    if not url.strip():
+def checked_conninfo(url: str, settings: Mapping[str, Any] | None = None) -> str:
+    """Answer the URL, and settings of libpq, with what every connection needs.
+
+    Raises:
+        ConfigurationError: It is none. What may be a part of a password is never repeated.
+    """
+    given = settings or {}
+    if not url.strip() and not given:
         raise ConfigurationError("PostgresBackend(''): no URL of PostgreSQL: it is empty")
     try:
-        known = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        shown = re.sub(r"://.*@", "://…@", url.split("?", maxsplit=1)[0])
-        raise ConfigurationError(
-            f"PostgresBackend({shown!r}): no URL of PostgreSQL: {_without_secrets(error)}"
-        ) from None
-    return make_conninfo(url, **{key: value for key, value in _DEFAULTS.items() if key not in known})
+        known = conninfo_to_dict(url, **given)
+    except (psycopg.ProgrammingError, UnicodeError) as error:
+        why = _reason(error) if isinstance(error, psycopg.ProgrammingError) else "it has characters that are no text"
+        raise _no_url(url, why) from None
+    if "\0" in url:  # libpq would read no further
+        raise _no_url(url, "it has a NUL")
+    if _has_stray_at(url):
+        raise _no_url(url, f"an @ too many, or a / before it; {_ESCAPES}")
+    for port in str(known.get("port") or "").split(","):
+        if port.strip() and not (re.fullmatch(r"\s*[0-9]{1,5}\s*", port) and 1 <= int(port) <= _LAST_PORT):
+            raise _no_url(url, f"its port is no number from 1 to {_LAST_PORT}; {_ESCAPES}")
+    return make_conninfo(url, **given, **{key: value for key, value in _DEFAULTS.items() if key not in known})
+
+
+def _no_url(url: str, why: str) -> ConfigurationError:
+    shown = re.split(r"[?#]", url.rpartition("@")[2], maxsplit=1)[0]
+    if "@" in url and "://" in url:
+        shown = f"{url.partition('://')[0]}://…@{shown}"
+    shown = re.sub(r"(?i)((pass\w*|pwd)\s*=).*", r"\1…", shown, flags=re.DOTALL)
+    return ConfigurationError(f"PostgresBackend({shown!r}): no URL of PostgreSQL: {why}")
+
+
+def _reason(error: psycopg.ProgrammingError) -> str:
+    """Answer what libpq has against a URL, up to what it repeats of it; the name of an unknown option is no secret."""
+    said = _first_line(error)
+    if re.fullmatch(r'invalid (URI query parameter:|connection option) "\w+"', said):
+        return said
+    kept = 'missing "="' if said.startswith('missing "="') else said.partition('"')[0].rstrip(" :")
+    return f"{kept} …; {_ESCAPES}"
+
+
+def _has_stray_at(url: str) -> bool:
+    """Whether there is an @ beyond the one that ends user and password: libpq would take a password for a host."""
+    return "://" in url and "@" in re.sub(r"^[^/]*//([^/@]*@)?", "", url).split("?", maxsplit=1)[0]
 
 
 def checked_schema(schema: str) -> str:
@@ -82,8 +118,8 @@ def translated(schema: str) -> Generator[None]:
     except psycopg.Error as error:
         what = _without_secrets(error) or type(error).__name__
         advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), None)
-        if advice is None and "connection failed" in what:
-            said = what.partition("failed: ")[2]
+        if advice is None and what.startswith(("connection failed", "failed to resolve")):
+            said = what.partition("failed: ")[2] or what
             advice = next((text for word, text in _ADVICE_TO_CONNECT.items() if word in said), None)
         raise BackendError(f"PostgreSQL: {what}" + (f": {advice}" if advice else "")) from error
 
@@ -93,7 +129,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _without_secrets(error: Exception) -> str:
-    return re.sub(r"(password\s*=\s*)\S+", r"\1…", re.sub(r"://[^@/\s]*@", "://…@", _first_line(error)))
+    return re.sub(r"(?i)(pass\w*\s*=\s*).*", r"\1…", re.sub(r"://[^@/\s]*@", "://…@", _first_line(error)))
 
 
 @asynccontextmanager

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeAlias
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from rexecutor.backend.postgres.connection import (
@@ -43,7 +42,7 @@ class Connections:
         if type(most) is not int or most < 1:
             raise ConfigurationError(f"PostgresBackend: max_connections={most!r}; a whole number, 1 or more, expected")
         self._given = source if isinstance(source, AsyncConnectionPool) else None
-        self.conninfo: Final = checked_conninfo(source if isinstance(source, str) else _conninfo_of(source))
+        self.conninfo: Final = checked_conninfo(source) if isinstance(source, str) else _conninfo_of(source)
         """What connections of one's own are made with."""
         self._schema = schema
         self._most = self._given.max_size if self._given is not None else most
@@ -198,7 +197,7 @@ def _conninfo_of(pool: object) -> str:
         raise ConfigurationError(
             "PostgresBackend: the pool's conninfo or kwargs is a function; give a URL, or a pool made with plain values"
         )
-    return make_conninfo(conninfo, **{key: value for key, value in settings.items() if key not in _OWN})
+    return checked_conninfo(conninfo, {key: value for key, value in settings.items() if key not in _OWN})
 
 
 def _cancelled() -> int:
