@@ -7,7 +7,7 @@ and continued. Every tick of the time must have exactly one job. Prints one JSON
 import argparse
 import asyncio
 import json
-import random  # noqa: TID251 - seeded, and printed
+import random
 import signal
 import sys
 from collections import Counter
@@ -48,8 +48,8 @@ async def be_node(store: str) -> None:
     running = asyncio.ensure_future(node.run_until_signal())
     async with backend_at(store) as backend:
         while not await backend.schedules():
-            await asyncio.sleep(0.05)  # noqa: TID251 - processes live in real time
-    print("up", flush=True)  # noqa: T201
+            await asyncio.sleep(0.05)
+    print("up", flush=True)
     await running
 
 
@@ -67,29 +67,29 @@ async def upset(
     else:
         counts["pauses"] += 1
         victim.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(1 + 2 * chance.random())  # noqa: TID251 - a pause in real time is what is tested
+        await asyncio.sleep(1 + 2 * chance.random())
         victim.send_signal(signal.SIGCONT)
 
 
 async def run(store: str, *, seconds: float, nodes: int, seed: int) -> dict[str, Any]:
     """Let them tick; answer what came of it."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     counts = Counter[str]()
     processes = [await start(store) for _ in range(nodes)]
     try:
         async with backend_at(store) as backend:
             while not await backend.schedules():
-                await asyncio.sleep(0.05)  # noqa: TID251
+                await asyncio.sleep(0.05)
             first = (await backend.schedules())[0].next_tick
             assert first is not None
             loop = asyncio.get_running_loop()
             ends = loop.time() + seconds
             while loop.time() < ends:
-                await asyncio.sleep(chance.random())  # noqa: TID251
+                await asyncio.sleep(chance.random())
                 await upset(store, processes, chance, counts)
             last = first
             while (last - first).total_seconds() < seconds:  # the nodes that live make up for what is late
-                await asyncio.sleep(0.1)  # noqa: TID251
+                await asyncio.sleep(0.1)
                 last = (await backend.schedules())[0].last_tick or first
             moments = Counter(record.scheduled_at for record in await backend.query(Everything(), limit=10**6))
     finally:
@@ -115,7 +115,7 @@ def main() -> int:
     parser.add_argument("--store", choices=KINDS, default=KINDS[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--nodes", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--node", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.node is not None:
@@ -123,7 +123,7 @@ def main() -> int:
         return 0
     with temporary_store(options.store) as (store, _):
         result = asyncio.run(run(store, seconds=options.seconds, nodes=options.nodes, seed=options.seed))
-    print(json.dumps({"store": options.store, **result}))  # noqa: T201
+    print(json.dumps({"store": options.store, **result}))
     return 1 if result["missed"] or result["doubled"] else 0
 
 

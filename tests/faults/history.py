@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic  # noqa: TID251 - processes live in real time
+from time import monotonic
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Prints a JSON line a round, and one of all rounds. Exits 1 when a job was lost o
 import argparse
 import asyncio
 import json
-import random  # noqa: TID251 - seeded, and printed
+import random
 import signal
 import sys
 from collections import Counter
@@ -29,7 +29,7 @@ class Traced(Executor[str]):
 
 async def kill_round(folder: Path, store: str, *, jobs: int, processes: int, lease: float, seed: int) -> dict[str, Any]:
     """Drain the jobs with some workers, kill one of them on the way and start another; answer what happened."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     async with fleet(folder, lease, store) as workers, backend_at(store) as backend:
         await enqueue_many([Traced.builder().with_data("5") for _ in range(jobs)], backend=backend)
         started = [await workers.start() for _ in range(processes)]
@@ -41,9 +41,9 @@ async def kill_round(folder: Path, store: str, *, jobs: int, processes: int, lea
         killed = loop.time()
         await victim.wait()
         await workers.start()
-        async with asyncio.timeout(lease * 2 + 60):  # noqa: TID251
+        async with asyncio.timeout(lease * 2 + 60):
             while [count.status for count in await backend.count()] != [JobStatus.COMPLETE]:
-                await asyncio.sleep(0.05)  # noqa: TID251
+                await asyncio.sleep(0.05)
         counts = {count.status: count.jobs for count in await backend.count()}
         lines = workers.lines()
     starts = Counter((line.job_id, line.claims) for line in lines if line.what == "start")
@@ -69,7 +69,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=5_000)
     parser.add_argument("--processes", type=int, default=3)
     parser.add_argument("--lease", type=float, default=3.0)
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
     results: list[dict[str, Any]] = []
     for seed in range(options.seed, options.seed + options.rounds):
@@ -80,14 +80,14 @@ def main() -> int:
                 )
             )
         results.append(result)
-        print(json.dumps(result), flush=True)  # noqa: T201
+        print(json.dumps(result), flush=True)
     total = {
         name: sum(result[name] for result in results)
         for name in ("enqueued", "lost", "never_ran", "duplicate_starts", "runs_beyond_one")
     }
     recoveries = sorted(result["recovery_s"] for result in results)
     recovery = {"recovery_p50_s": recoveries[len(recoveries) // 2], "recovery_max_s": recoveries[-1]}
-    print(json.dumps({"store": options.store, "rounds": len(results), "lease_s": options.lease, **total, **recovery}))  # noqa: T201
+    print(json.dumps({"store": options.store, "rounds": len(results), "lease_s": options.lease, **total, **recovery}))
     return 1 if total["lost"] or total["never_ran"] or total["duplicate_starts"] else 0
 
 

@@ -36,9 +36,9 @@ class Fleet:
 
     async def until(self, condition: Callable[[list[Line]], bool], seconds: float) -> list[Line]:
         """Answer the history as soon as the condition holds of it."""
-        async with asyncio.timeout(seconds):  # noqa: TID251 - processes live in real time
+        async with asyncio.timeout(seconds):
             while not condition(lines := self.lines()):
-                await asyncio.sleep(0.01)  # noqa: TID251 - another process's doing has no event to wait for
+                await asyncio.sleep(0.01)
         return lines
 
 

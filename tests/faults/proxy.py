@@ -139,7 +139,7 @@ class Proxy:
 
     async def _be_late(self) -> None:
         if self.delay:
-            await asyncio.sleep(self.delay)  # noqa: TID251 - a network's time is real
+            await asyncio.sleep(self.delay)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -97,7 +97,7 @@ async def produce(store: str, rounds: int, producers: int, first: int, isolation
             connection = await AsyncConnection.connect(store.partition("#")[0], autocommit=True)
             await connection.set_isolation_level(ISOLATIONS[isolation or ""])
             connections.append(await stack.enter_async_context(connection))
-        print("ready", flush=True)  # noqa: T201
+        print("ready", flush=True)
         for number in range(rounds):
             await loop.run_in_executor(None, sys.stdin.readline)
             builder = contested(number)
@@ -116,7 +116,7 @@ async def produce(store: str, rounds: int, producers: int, first: int, isolation
                 ]
             answers = await asyncio.gather(*work)
             found = [handle.disposition for handles in answers for handle in handles]
-            print(json.dumps([found, sorted({handle.id for handles in answers for handle in handles})]), flush=True)  # noqa: T201
+            print(json.dumps([found, sorted({handle.id for handles in answers for handle in handles})]), flush=True)
 
 
 async def race(
@@ -140,7 +140,7 @@ async def race(
         for number in range(rounds)
     }
     try:
-        async with asyncio.timeout(60 + rounds):  # noqa: TID251 - processes live in real time
+        async with asyncio.timeout(60 + rounds):
             for output in outputs:
                 assert output is not None
                 assert (await output.readline()).strip() == b"ready"
@@ -202,7 +202,7 @@ def main() -> int:
                 isolation=options.isolation,
             )
         )
-    print(json.dumps({"store": options.store, "isolation": options.isolation, **result}))  # noqa: T201
+    print(json.dumps({"store": options.store, "isolation": options.isolation, **result}))
     return 1 if result["wrong_rounds"] else 0
 
 

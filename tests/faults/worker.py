@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import random  # noqa: TID251 - spreads the lengths of jobs
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -57,11 +57,11 @@ class Traced(Executor[str]):
         if job.data == "hang":
             await asyncio.Event().wait()
         if job.data == "block":
-            time.sleep(30)  # noqa: ASYNC251, TID251 - it blocks the loop, which is the test
+            time.sleep(30)  # noqa: ASYNC251 - it blocks the loop, which is the test
         while job.data == "deaf":
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
-        await asyncio.sleep(float(job.data) * random.random() / 1000)  # noqa: S311, TID251
+        await asyncio.sleep(float(job.data) * random.random() / 1000)
         self._note("end", job.id)
 
 

@@ -1,0 +1,85 @@
+"""Run scenarios: `python -m tests.faults [S6 S9 …] [--full] [--store sqlite] [--seed 7]`.
+
+Prints one JSON line for each and each store; exits 1 where one is not as promised. With `--keep` the lines are kept
+for the tables of `docs/reliability.md`.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.faults.scenario import Ground, Report, Scenario, scenarios
+from tests.faults.stores import KINDS, temporary_store
+
+MOST_SECONDS = 1_500
+"""How long one scenario may take on one store at full size."""
+
+
+def run_one(scenario: Scenario, kind: str, *, seed: int, is_full: bool) -> dict[str, Any]:
+    """Run a scenario on a store of its own; answer its line."""
+    head = {"scenario": scenario.name, "title": scenario.title, "store": kind}
+    if (lacking := scenario.lacks()) is not None:
+        return {**head, "skipped": lacking}
+    begun = time.monotonic()
+    with temporary_store(kind) as (store, folder):
+        ground = folder / "ground"
+        ground.mkdir()
+        report = asyncio.run(in_time(scenario, Ground(store, ground, seed, is_full)))
+    found = msgspec.to_builtins(report)
+    figures = found.pop("figures", {})
+    wrong = found.pop("wrong", [])
+    size = "full" if is_full else "short"
+    took = {"seconds": round(time.monotonic() - begun, 1), "size": size, "seed": seed}
+    return {**head, **found, **figures, **took, "wrong": wrong}
+
+
+async def in_time(scenario: Scenario, ground: Ground) -> Report:
+    """Run it, but not for ever; what it raises is what is wrong."""
+    try:
+        async with asyncio.timeout(MOST_SECONDS):
+            return await scenario.run(ground)
+    except Exception as error:  # noqa: BLE001 - the others are to be run all the same
+        return Report(wrong=[f"{type(error).__name__}: {error}"[:500]])
+
+
+def main() -> int:
+    """Run as the command line says; answer the exit status."""
+    known = scenarios()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="S6", help="all there are, where none is given")
+    parser.add_argument("--store", choices=KINDS)
+    parser.add_argument("--full", action="store_true", help="at full size")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--keep", type=Path, help="keep the lines in this file, one a scenario and store")
+    options = parser.parse_args()
+    if unknown := set(options.names) - known.keys():
+        parser.error(f"{', '.join(sorted(unknown))}: not among {', '.join(known)}")
+    lines: list[dict[str, Any]] = []
+    for name in options.names or known:
+        for kind in known[name].kinds:
+            if options.store in (None, kind):
+                line = run_one(known[name], kind, seed=options.seed, is_full=options.full)
+                print(json.dumps(line), flush=True)
+                lines.append(line)
+    if options.keep is not None:
+        keep(options.keep, lines)
+    return 1 if any(line.get("wrong") for line in lines) else 0
+
+
+def keep(path: Path, lines: list[dict[str, Any]]) -> None:
+    """Put the lines into the file, in the place of older ones of the same scenario and store."""
+    old = [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
+    kept = {(line["scenario"], line["store"]): line for line in [*old, *lines]}
+    ordered = sorted(kept.values(), key=lambda line: (int(line["scenario"][1:]), line["store"]))
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in ordered))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

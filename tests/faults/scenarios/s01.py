@@ -1,0 +1,68 @@
+"""S1: workers are killed while they work."""
+
+import asyncio
+import random
+import signal
+
+from rexecutor import JobStatus, enqueue_many
+from tests.faults.history import Line
+from tests.faults.kill_rounds import Traced
+from tests.faults.processes import fleet
+from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs
+from tests.faults.stores import backend_at
+
+LEASE = 3.0
+WORKERS = 4
+
+
+async def run(ground: Ground) -> Report:
+    """Kill one of four workers at a random moment, again and again, until all is done; start another each time."""
+    jobs, kills = ground.size(100_000, 3_000), ground.size(100, 4)
+    chance = random.Random(ground.seed)
+    killed: list[tuple[int, float]] = []
+    async with fleet(ground.folder, LEASE, ground.store) as workers, backend_at(ground.store) as backend:
+        ids = [
+            handle.id
+            for _ in range(0, jobs, 1_000)
+            for handle in await enqueue_many([Traced.builder().with_data("5")] * 1_000, backend=backend)
+        ]
+        working = [await workers.start() for _ in range(WORKERS)]
+        for number in range(kills):
+            moment = int(2 * jobs * (number + chance.random()) / (kills + 1))
+            await workers.until(lambda lines, moment=moment: len(lines) > moment, 120)
+            victim = working.pop(chance.randrange(WORKERS))
+            victim.send_signal(signal.SIGKILL)
+            killed.append((victim.pid, asyncio.get_running_loop().time()))
+            await victim.wait()
+            working.append(await workers.start())
+        async with asyncio.timeout(300):
+            while {count.status for count in await backend.count()} != {JobStatus.COMPLETE}:
+                await asyncio.sleep(0.1)
+        lines = workers.lines()
+        report = Report(enqueued=jobs, acknowledged=len(ids))
+        count_runs(report, lines, dict(killed))
+        await count_jobs(report, backend, ids, lines)
+    waits = recoveries(lines, killed)
+    report.recovery_s = round(max(waits, default=0.0), 2)
+    median = round(sorted(waits)[len(waits) // 2], 2) if waits else 0.0
+    report.figures = {"kills": kills, "lease_s": LEASE, "recovery_p50_s": median}
+    report.expect_no("lost", "unexpected", "duplicate_starts", "overlapping")
+    report.expect("every job has run", report.executed == report.enqueued)
+    report.expect("recovery within the lease and 6 s", report.recovery_s <= LEASE + 6)
+    return report
+
+
+def recoveries(lines: list[Line], killed: list[tuple[int, float]]) -> list[float]:
+    """Answer after how many seconds each job that a killed worker had begun was begun by another."""
+    ends = {(line.job_id, line.claims) for line in lines if line.what == "end"}
+    starts = {(line.job_id, line.claims): line.at for line in lines if line.what == "start"}
+    died = dict(killed)
+    return [
+        starts[line.job_id, line.claims + 1] - died[line.pid]
+        for line in lines
+        if line.what == "start" and line.pid in died and (line.job_id, line.claims) not in ends
+        if (line.job_id, line.claims + 1) in starts
+    ]
+
+
+SCENARIO = Scenario("S1", "workers killed at work (SIGKILL)", ("Accepted", "Delivery", "Start", "Lease"), run)
