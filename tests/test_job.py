@@ -9,7 +9,7 @@ from rexecutor.job import job_of
 from rexecutor.testing import FakeClock
 
 NOW = FakeClock().now()
-VALUES = (1, JobStatus.EXECUTING, "name", "data", None, 1, 5, 0, ("tag",), (), NOW, NOW, NOW, None, None, None, 0)
+VALUES = (1, JobStatus.EXECUTING, "name", "data", None, 1, 5, 0, ("tag",), (), NOW, NOW, NOW, None, None, None, 0, None)
 
 
 def test_a_job_made_quickly_is_the_same_as_one_made_in_the_ordinary_way() -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rexecutor.errors import InvalidJobError as InvalidJobError
     from rexecutor.errors import JobNotFoundError as JobNotFoundError
     from rexecutor.errors import JobStateError as JobStateError
+    from rexecutor.errors import LeaseLostError as LeaseLostError
     from rexecutor.errors import RexecutorError as RexecutorError
     from rexecutor.errors import SchemaError as SchemaError
     from rexecutor.errors import StaleJobError as StaleJobError
@@ -71,6 +72,7 @@ _HOMES = {
         "InvalidJobError",
         "JobNotFoundError",
         "JobStateError",
+        "LeaseLostError",
         "RexecutorError",
         "SchemaError",
         "StaleJobError",
@@ -115,6 +117,7 @@ __all__ = [
     "JobNotFoundError",
     "JobStateError",
     "JobStatus",
+    "LeaseLostError",
     "Limits",
     "PostgresBackend",
     "Pruner",

@@ -10,6 +10,7 @@
     ├── JobNotFoundError (LookupError)       no such job, or another executor's
     ├── JobStateError (RuntimeError)         the job's status does not allow that change
     ├── StaleJobError (RuntimeError)         the job has changed since this copy of it was read
+    ├── LeaseLostError (RuntimeError)        the job is no longer this worker's: roll back
     └── BackendError (RuntimeError)          the store failed; the driver's exception is the cause
         ├── BackendClosedError               used before it was opened or after it was closed
         └── SchemaError                      the store belongs to another version of rexecutor
@@ -63,6 +64,10 @@ class JobStateError(RexecutorError, RuntimeError):
 
 class StaleJobError(RexecutorError, RuntimeError):
     """The job has changed since this copy of it was read; read it again, and change that."""
+
+
+class LeaseLostError(RexecutorError, RuntimeError):
+    """The job is no longer this worker's, another may run it: roll back what was written for it."""
 
 
 class BackendError(RexecutorError, RuntimeError):

@@ -124,6 +124,13 @@ class OutcomeRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class CompletionUndone:
+    """The transaction of `Job.complete_in` was not committed: the attempt has failed."""
+
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
 class JobStuck:
     """The attempt's outcome is recorded, but its code goes on and holds its slot."""
 
@@ -157,6 +164,7 @@ Event: TypeAlias = (
     | JobEnded
     | JobUnreadable
     | OutcomeRefused
+    | CompletionUndone
     | JobStuck
     | BackoffFailed
 )

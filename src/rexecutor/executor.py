@@ -24,7 +24,7 @@ from rexecutor.backoff import DEFAULT_BACKOFF
 from rexecutor.codec import Codec
 from rexecutor.definition import check_definition
 from rexecutor.errors import DecodeError, DefinitionError
-from rexecutor.job import Data, Job, JobId, JobRecord, Limits, Metadata, job_of
+from rexecutor.job import Data, Job, JobId, JobRecord, Limits, Metadata, Run, job_of
 from rexecutor.outcome import ExecutionResult
 from rexecutor.status import JobStatus
 from rexecutor.uniqueness import UniquenessCriteria
@@ -200,8 +200,8 @@ def _codecs_of(kind: type[Executor[Any, Any]], data: int, metadata: int) -> Code
     )
 
 
-def decode(codecs: Codecs[Data, Metadata], record: JobRecord) -> Job[Data, Metadata]:
-    """Answer the job that a store's record holds.
+def decode(codecs: Codecs[Data, Metadata], record: JobRecord, run: Run | None = None) -> Job[Data, Metadata]:
+    """Answer the job that a store's record holds; with its run, where it runs here.
 
     Raises:
         DecodeError: Its data or metadata is not of the executor's type, or the row could not be read.
@@ -226,6 +226,7 @@ def decode(codecs: Codecs[Data, Metadata], record: JobRecord) -> Job[Data, Metad
         record.cancelled_at,
         record.discarded_at,
         record.version,
+        run,
     )
 
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field, fields, make_dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Generic, Literal, TypeAlias, cast
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, cast
 
 import msgspec
 from typing_extensions import TypeVar
 
-from rexecutor.errors import ConfigurationError, InvalidJobError
+from rexecutor.errors import ConfigurationError, InvalidJobError, JobStateError
 from rexecutor.status import JobStatus
 from rexecutor.uniqueness import UniquenessCriteria
 
@@ -38,6 +38,16 @@ class ErrorKind(StrEnum):
     CANCELLED = "cancelled"
     DECODE = "decode"
     LOST = "lost"
+
+
+class Run(Protocol):
+    """The run of a job, as far as the job itself may end it."""
+
+    async def complete(self, connection: object, /) -> None:
+        """Complete the job in the connection's transaction."""
+
+    def complete_sync(self, connection: object, /) -> None:
+        """Do the same on a connection that blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +86,49 @@ class Job(Generic[Data, Metadata]):
     cancelled_at: datetime | None
     discarded_at: datetime | None
     _version: int = field(default=0, repr=False, compare=False)
+    _run: "Run | None" = field(default=None, repr=False, compare=False)
 
     @property
     def is_final_attempt(self) -> bool:
         """Whether a failure now discards the job."""
         return self.attempt >= self.max_attempts
+
+    async def complete_in(self, connection: Any) -> None:
+        """Complete this job in your transaction: your writes and the completion are committed together, or neither is.
+
+        For `execute`, after the writes. What it answers afterwards is ignored; an attempt whose transaction was rolled
+        back has failed.
+
+        ```python
+        async def execute(self, job: Job[Order]) -> None:
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute("update orders set charged = true where id = %s", [job.data.id])
+                await job.complete_in(connection)
+        ```
+
+        Exactly once, for what is in the database of the jobs: the completion is fenced by the job's claim, so that a
+        worker which was given up for dead, and whose job another has, cannot commit.
+
+        Args:
+            connection: Any that `bound_to` of the job's backend takes and that is awaited; of SQLite, any. One that
+                commits each statement by itself completes the job at once.
+
+        Raises:
+            LeaseLostError: The job is no longer this worker's; let it roll the transaction back.
+            JobStateError: This job does not run here, but was read from the store.
+            ConfigurationError: It is another kind of object, or the backend shares no transactions.
+            BackendError: The store failed; roll the transaction back.
+        """
+        await self._required_run().complete(connection)
+
+    def complete_in_sync(self, connection: Any) -> None:
+        """Do what `complete_in` does on a connection that blocks, for an `execute` that is a plain `def`."""
+        self._required_run().complete_sync(connection)
+
+    def _required_run(self) -> "Run":
+        if self._run is None:
+            raise JobStateError(f"complete_in: job {self.id} does not run here; only execute can complete its own job")
+        return self._run
 
 
 _Thawed: Final = make_dataclass(

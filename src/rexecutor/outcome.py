@@ -107,3 +107,5 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     job_id: JobId
     claims: int
     outcome: Outcome
+    may_be_recorded: bool = False
+    """Whether `Job.complete_in` has been called: then the job is complete already, if that was committed."""

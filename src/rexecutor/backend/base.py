@@ -10,6 +10,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
+from rexecutor.backend.completion import Completion, NoCompletion
 from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
@@ -275,6 +276,10 @@ class Backend(ABC):
         """
         _check_id("rerun", job_id)
         await self.change(job_id, Rerun(), executor=executor)
+
+    def completion(self) -> Completion:
+        """Answer what completes running jobs in transactions of the application's own. Needs no open backend."""
+        return NoCompletion(type(self).__name__)
 
     @abstractmethod
     def heart(self) -> Heart:

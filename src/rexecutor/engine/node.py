@@ -13,7 +13,8 @@ from rexecutor.engine.dispatcher import Dispatcher
 from rexecutor.engine.lease import Lease, LeaseWatch
 from rexecutor.engine.loop import first_of, keep_going
 from rexecutor.engine.periodic import Cron, Pruner, Pruning
-from rexecutor.engine.runner import Runner, Stop
+from rexecutor.engine.runner import Runner
+from rexecutor.engine.running import Stop
 from rexecutor.engine.settler import Settler
 from rexecutor.engine.slots import Slots
 from rexecutor.errors import BackendError, RexecutorError
@@ -54,6 +55,7 @@ class RunningNode:
             executors,
             clock=clock,
             limits=backend.limits,
+            completion=backend.completion(),
             emit=self._emit,
             settle=self._settler.put,
             ended=lambda executor: self._dispatcher.ended(executor),  # noqa: PLW0108 - the dispatcher comes after the runner

@@ -4,51 +4,23 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from enum import Enum, auto
 from typing import Any, assert_never, cast
 
-import msgspec
-
+from rexecutor.backend.completion import Completion
 from rexecutor.backend.exchange import CancelRequest
 from rexecutor.backoff import DEFAULT_BACKOFF, clamp
 from rexecutor.clock import Clock, checked_delay
 from rexecutor.engine.deadlines import GRACE, Deadlines
 from rexecutor.engine.failure import error_of, job_error
 from rexecutor.engine.loop import Emit
+from rexecutor.engine.running import AnyExecutor, Running, Stop
 from rexecutor.engine.threads import Threads
 from rexecutor.errors import DecodeError
 from rexecutor.events import BackoffFailed, JobEnded, JobStarted, JobStuck
-from rexecutor.executor import Codecs, Executor, codecs_of, decode
+from rexecutor.executor import codecs_of, decode
 from rexecutor.job import ClaimId, ErrorKind, Job, JobError, JobRecord, Limits
 from rexecutor.log import wants_jobs
 from rexecutor.outcome import COMPLETE, Cancel, Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
-
-AnyExecutor = Executor[Any, Any]
-
-
-class Stop(Enum):
-    """Why a running job was told to stop."""
-
-    TIMEOUT = auto()
-    CANCEL = auto()
-    SHUTDOWN = auto()
-    LEASE_LOST = auto()
-
-
-class Running(msgspec.Struct, eq=False):
-    """A job whose code runs, or is about to."""
-
-    record: JobRecord
-    executor: AnyExecutor
-    codecs: Codecs[Any, Any]
-    task: asyncio.Task[None] | None = None
-    job: Job[Any, Any] | None = None
-    timeout: timedelta | None = None
-    deadline: float | None = None
-    stop: Stop | None = None
-    reason: str = ""
-    has_begun: bool = False
-    is_settled: bool = False
 
 
 class Runner:
@@ -60,6 +32,7 @@ class Runner:
         *,
         clock: Clock,
         limits: Limits,
+        completion: Completion,
         emit: Emit,
         settle: Callable[[Settlement], None],
         ended: Callable[[str], None],
@@ -68,6 +41,7 @@ class Runner:
         self._executors = {name: (one, codecs_of(type(one), limits)) for name, one in executors.items()}
         self._clock = clock
         self._limits = limits
+        self._completion = completion
         self._emit = emit
         self._settle = settle
         self._ended = ended
@@ -89,7 +63,7 @@ class Runner:
         self._tells_jobs = wants_jobs()
         self._idle.clear()
         for record in records:
-            running = Running(record, *self._executors[record.executor])
+            running = Running(record, *self._executors[record.executor], self._completion)
             self._running[record.claim_id] = running
             running.task = create_task(self._run(running))
 
@@ -155,7 +129,7 @@ class Runner:
             raise asyncio.CancelledError
         if self._tells_jobs:
             self._emit(JobStarted(record.id, record.executor, record.attempt))
-        running.job = job = decode(running.codecs, record)
+        running.job = job = decode(running.codecs, record, running)
         timeout = running.executor.timeout(job)
         if timeout is not None:
             running.timeout = clamp(checked_delay(f"{record.executor}: timeout", timeout, least=timedelta.min))
@@ -165,6 +139,8 @@ class Runner:
 
     def _outcome_of_result(self, running: Running, result: object) -> Outcome:
         match result:
+            case _ if running.may_be_complete:
+                return COMPLETE
             case Snooze():
                 return result
             case Cancel(reason):
@@ -219,10 +195,18 @@ class Runner:
     def _finish(self, running: Running, outcome: Outcome) -> None:
         record = running.record
         running.is_settled = True
-        self._settle(Settlement(record.id, record.claims, outcome))
+        recorded = outcome
+        if running.may_be_complete and outcome is COMPLETE:
+            recorded = Failed(self._not_committed(running), DEFAULT_BACKOFF(max(record.attempt, 1)))
+        self._settle(Settlement(record.id, record.claims, recorded, running.may_be_complete))
         if self._tells_jobs or not isinstance(outcome, Complete | Snooze):
             is_final = isinstance(outcome, Failed) and record.attempt >= record.max_attempts
             self._emit(JobEnded(record.id, record.executor, record.attempt, outcome, is_final))
+
+    def _not_committed(self, running: Running) -> JobError:
+        """Answer what a store records where it finds the job not complete, though it has said that it is."""
+        details = "execute returned after `complete_in`, but its transaction was not committed"
+        return self._error(running, ErrorKind.EXCEPTION, "NotCommitted", details)
 
     def _tell_to_stop(self, running: Running, why: Stop) -> None:
         """Cancel the task; a thread cannot be told, so its outcome is recorded without it.

@@ -8,7 +8,7 @@ from typing import Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.engine.loop import Emit
-from rexecutor.events import OutcomeRefused
+from rexecutor.events import CompletionUndone, OutcomeRefused
 from rexecutor.job import ClaimId, JobId
 from rexecutor.outcome import Settlement
 
@@ -38,6 +38,8 @@ class Settler:
         if not self._waiting:
             self._given.set()
             self._empty.clear()
+        if settlement.may_be_recorded:
+            self._unsure.add(settlement.job_id)
         self._waiting.append(settlement)
 
     @property
@@ -83,16 +85,19 @@ class Settler:
             finally:
                 self._under_way = ()
             self._most = min(MOST, self._most * 2)
-            self._report(batch, refused)
+            self._report(batch, set(refused))
             self._delivered.set()
         if not self._waiting:
             self._empty.set()
             if not self._stop.is_set():
                 self._given.clear()
 
-    def _report(self, batch: Sequence[Settlement], refused: Sequence[JobId]) -> None:
+    def _report(self, batch: Sequence[Settlement], refused: Collection[JobId]) -> None:
         for job_id in refused:
-            if job_id not in self._unsure:  # else an earlier try may have recorded it
+            if job_id not in self._unsure:  # else an earlier try, or the job itself, may have recorded it
                 self._emit(OutcomeRefused(job_id))
         if self._unsure:
+            for settlement in batch:
+                if settlement.may_be_recorded and settlement.job_id not in refused:
+                    self._emit(CompletionUndone(settlement.job_id))
             self._unsure.difference_update(settlement.job_id for settlement in batch)

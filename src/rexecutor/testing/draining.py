@@ -18,7 +18,7 @@ from rexecutor.errors import ConfigurationError, GlobalBackendError, RexecutorEr
 from rexecutor.executor import Executor
 from rexecutor.job import JobError, JobRecord
 from rexecutor.log import log_event
-from rexecutor.outcome import Cancelled, Failed, Outcome, Settlement, Snooze
+from rexecutor.outcome import COMPLETE, Cancelled, Failed, Outcome, Settlement, Snooze
 from rexecutor.registry import Registry
 from rexecutor.status import JobStatus
 from rexecutor.testing.asked import AnyExecutor, executor_class
@@ -173,6 +173,7 @@ class _OneAtATime:
             executors,
             clock=store.clock,
             limits=store.limits,
+            completion=store.completion(),
             emit=log_event,
             settle=self._take,
             ended=lambda _: None,
@@ -199,8 +200,12 @@ class _OneAtATime:
             until = self._store.clock.now() + _LOOK
             await first_of(self._ended.wait(), self._store.wait_ended(record.id, until, since=since))
         settlement = self._settlement
-        if settlement is not None and not await self._store.settle([settlement]):
-            self._count(settlement.outcome, await self._status(record))
+        if settlement is not None:
+            refused = await self._store.settle([settlement])
+            if not refused:
+                self._count(settlement.outcome, await self._status(record))
+            elif settlement.may_be_recorded and await self._status(record) is JobStatus.COMPLETE:
+                self._count(COMPLETE, JobStatus.COMPLETE)
 
     async def end(self) -> None:
         """Stop what still runs, give it back, and give the lease up."""

@@ -8,11 +8,13 @@ from typing import Any, cast, overload
 from msgspec.structs import replace
 
 from rexecutor import rules
+from rexecutor.backend.completion import Completion
 from rexecutor.clock import Clock, SystemClock
-from rexecutor.engine.runner import Runner, Running, Stop
+from rexecutor.engine.runner import Runner
+from rexecutor.engine.running import Running, Stop
 from rexecutor.errors import ConfigurationError
 from rexecutor.executor import Executor
-from rexecutor.job import Data, JobError, JobRecord, Limits, Metadata
+from rexecutor.job import ClaimId, Data, JobError, JobRecord, Limits, Metadata
 from rexecutor.outcome import Claimed, ExecutionResult, Interrupted, Outcome
 from rexecutor.registry import Registry
 from rexecutor.testing.asked import UNSET, AnyExecutor, executor_class
@@ -67,7 +69,8 @@ async def perform(
     ```
 
     The data are encoded and decoded on their way, so that wrong types show; blocking code runs in a thread; the
-    executor's `timeout` holds. What the job raises comes out as it is, and its `backoff` is not asked.
+    executor's `timeout` holds; `job.complete_in` does nothing. What the job raises comes out as it is, and its
+    `backoff` is not asked.
 
     Args:
         executor: A class, or an instance when it needs something.
@@ -113,6 +116,16 @@ async def perform(
     return await _Performance(registry.executors, clock).result(record)
 
 
+class _NothingStored(Completion):
+    """Takes every `complete_in` for done, and leaves the connection alone."""
+
+    async def complete(self, claim_id: ClaimId, connection: object) -> bool:  # noqa: ARG002 - there is no store
+        return True
+
+    def complete_sync(self, claim_id: ClaimId, connection: object) -> bool:  # noqa: ARG002 - there is no store
+        return True
+
+
 class _Performance(Runner):
     """Runs one job, and keeps what it answered or raised, of which a worker would keep only what a store holds."""
 
@@ -124,6 +137,7 @@ class _Performance(Runner):
             executors,
             clock=clock,
             limits=_LIMITS,
+            completion=_NothingStored(),
             emit=lambda _: None,
             settle=lambda _: self._has_ended.set(),
             ended=lambda _: None,

@@ -54,14 +54,12 @@ async def run(ground: Ground) -> Report:
 
 def recoveries(lines: list[Line], killed: list[tuple[int, float]]) -> list[float]:
     """Answer after how many seconds each job that a killed worker had begun was begun by another."""
-    ends = {(line.job_id, line.claims) for line in lines if line.what == "end"}
     starts = {(line.job_id, line.claims): line.at for line in lines if line.what == "start"}
     died = dict(killed)
     return [
         starts[line.job_id, line.claims + 1] - died[line.pid]
         for line in lines
-        if line.what == "start" and line.pid in died and (line.job_id, line.claims) not in ends
-        if (line.job_id, line.claims + 1) in starts
+        if line.what == "start" and line.pid in died and (line.job_id, line.claims + 1) in starts
     ]
 
 

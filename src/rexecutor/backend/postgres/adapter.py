@@ -6,13 +6,15 @@ from datetime import datetime
 from typing import Final, overload
 
 from rexecutor.backend.base import Backend
+from rexecutor.backend.completion import Completion
 from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
-from rexecutor.backend.postgres.bound import AsyncConnection, SyncConnection, bind, notifying
+from rexecutor.backend.postgres.bound import PostgresCompletion, bind, notifying
 from rexecutor.backend.postgres.connection import checked_schema, migrate
 from rexecutor.backend.postgres.heart import PostgresHeart
 from rexecutor.backend.postgres.joining import Joining
+from rexecutor.backend.postgres.libraries import AsyncConnection, SyncConnection
 from rexecutor.backend.postgres.listener import Listener
 from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
 from rexecutor.backend.postgres.pool import Connections, Pool
@@ -169,6 +171,10 @@ class PostgresBackend(Backend):
             ConfigurationError: It is another kind of object.
         """
         return bind(self, self.schema, self._notifying_steps, connection)
+
+    def completion(self) -> Completion:
+        """Answer what completes jobs on any connection that `bound_to` takes."""
+        return PostgresCompletion(self.schema, self.limits.errors, self._fake_clock)
 
     def _notifying_steps(self, jobs: Sequence[NewJob]) -> Steps:
         return notifying(self._statements, self._statements.enqueue(jobs, self._now()), jobs)

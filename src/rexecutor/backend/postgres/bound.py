@@ -1,80 +1,17 @@
-"""Enqueues on a connection of the application's own, whichever library it comes from.
+"""Enqueues and completions on a connection of the application's own."""
 
-Libraries are recognised by the names of their classes, so that none is imported that the application does not use.
-"""
-
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, Protocol, TypeAlias
-
-import psycopg
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.postgres.connection import translated
-from rexecutor.backend.postgres.runners import AsyncpgConnection, run_async_psycopg, run_asyncpg, run_psycopg
-from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
+from rexecutor.backend.completion import Completion
+from rexecutor.backend.postgres.libraries import is_awaited, run_awaited, run_blocking
+from rexecutor.backend.postgres.statements import Script, Statements, Steps, channel_of
 from rexecutor.backend.transaction import SyncTransaction, Transaction
-from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
-from rexecutor.job import Enqueued, NewJob
-
-_PSYCOPG: Final = {"psycopg.Connection"}
-_ASYNC_PSYCOPG: Final = {"psycopg.AsyncConnection"}
-_ASYNCPG: Final = {"asyncpg.connection.Connection", "asyncpg.pool.PoolConnectionProxy"}
-_SESSIONS: Final = {"sqlalchemy.orm.session.Session", "sqlalchemy.orm.scoping.scoped_session"}
-_ASYNC_SESSIONS: Final = {
-    "sqlalchemy.ext.asyncio.session.AsyncSession",
-    "sqlalchemy.ext.asyncio.scoping.async_scoped_session",
-}
-_CONNECTIONS: Final = {"sqlalchemy.engine.base.Connection"}
-_ASYNC_CONNECTIONS: Final = {"sqlalchemy.ext.asyncio.engine.AsyncConnection"}
-_LIBRARIES: Final = {"asyncpg", "sqlalchemy"}
-_NO_TABLES: Final = {"42P01", "3F000", "42883"}
-_BEGIN: Final = "SELECT 1"
-
-
-class SqlAlchemyConnection(Protocol):
-    """What is used of SQLAlchemy's `Connection`."""
-
-    def exec_driver_sql(self, statement: str, /) -> Any:
-        """Execute; begins SQLAlchemy's transaction."""
-
-    @property
-    def connection(self) -> Any:
-        """The driver's connection, wrapped."""
-
-
-class SqlAlchemyAsyncConnection(Protocol):
-    """What is used of SQLAlchemy's `AsyncConnection`."""
-
-    async def exec_driver_sql(self, statement: str, /) -> Any:
-        """Execute; begins SQLAlchemy's transaction."""
-
-    async def get_raw_connection(self) -> Any:
-        """Answer the driver's connection, wrapped."""
-
-
-class SqlAlchemySession(Protocol):
-    """What is used of SQLAlchemy's `Session`."""
-
-    def connection(self) -> SqlAlchemyConnection:
-        """Answer the connection of its transaction."""
-        ...
-
-
-class SqlAlchemyAsyncSession(Protocol):
-    """What is used of SQLAlchemy's `AsyncSession`."""
-
-    async def connection(self) -> SqlAlchemyAsyncConnection:
-        """Answer the connection of its transaction."""
-        ...
-
-
-AsyncConnection: TypeAlias = (
-    "psycopg.AsyncConnection[Any] | AsyncpgConnection | SqlAlchemyAsyncConnection | SqlAlchemyAsyncSession"
-)
-"""Connections that are awaited."""
-SyncConnection: TypeAlias = "psycopg.Connection[Any] | SqlAlchemyConnection | SqlAlchemySession"
-"""Connections that block."""
+from rexecutor.clock import Clock
+from rexecutor.errors import ConfigurationError
+from rexecutor.job import ClaimId, Enqueued, NewJob
+from rexecutor.outcome import COMPLETE, Settlement
 
 MakeSteps: TypeAlias = Callable[[Sequence[NewJob]], Steps]
 
@@ -85,14 +22,9 @@ def bind(backend: Backend, schema: str, steps: MakeSteps, connection: object) ->
     Raises:
         ConfigurationError: It is no connection that can be used.
     """
-    if _kinds(connection) & (_ASYNC_PSYCOPG | _ASYNCPG | _ASYNC_CONNECTIONS | _ASYNC_SESSIONS):
+    if is_awaited("bound_to", connection):
         return _PostgresTransaction(backend, schema, steps, connection)
-    if _kinds(connection) & (_PSYCOPG | _CONNECTIONS | _SESSIONS):
-        return _PostgresSyncTransaction(backend, schema, steps, connection)
-    raise ConfigurationError(
-        f"bound_to: {_named(connection)} is no connection to PostgreSQL that is known here; give one of psycopg or"
-        " asyncpg, or an (Async)Session or (Async)Connection of SQLAlchemy on these"
-    )
+    return _PostgresSyncTransaction(backend, schema, steps, connection)
 
 
 def notifying(statements: Statements, steps: Steps, jobs: Sequence[NewJob]) -> Steps:
@@ -111,22 +43,7 @@ class _PostgresTransaction(Transaction):
         self._connection = connection
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        with _all_translated(self._schema):
-            run = await self._runner()
-            return await run(self._steps(jobs))
-
-    async def _runner(self) -> Callable[[Steps], Awaitable[list[Enqueued]]]:
-        connection = self._connection
-        if _kinds(connection) & _ASYNC_SESSIONS:
-            connection = await connection.connection()
-        if _kinds(connection) & _ASYNC_CONNECTIONS:
-            await connection.exec_driver_sql(_BEGIN)  # SQLAlchemy commits only what it has seen begin
-            connection = (await connection.get_raw_connection()).driver_connection
-        if _kinds(connection) & _ASYNCPG:
-            return lambda steps: run_asyncpg(connection, steps)
-        if _kinds(connection) & _ASYNC_PSYCOPG:
-            return lambda steps: run_async_psycopg(connection, steps)
-        raise _unknown_driver(connection, "psycopg:// or postgresql+asyncpg")
+        return await run_awaited(self._connection, self._schema, self._steps(jobs))
 
 
 class _PostgresSyncTransaction(SyncTransaction):
@@ -137,48 +54,32 @@ class _PostgresSyncTransaction(SyncTransaction):
         self._connection = connection
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        with _all_translated(self._schema):
-            connection = self._connection
-            if _kinds(connection) & _SESSIONS:
-                connection = connection.connection()
-            if _kinds(connection) & _CONNECTIONS:
-                connection.exec_driver_sql(_BEGIN)  # SQLAlchemy commits only what it has seen begin
-                connection = connection.connection.driver_connection
-            if not _kinds(connection) & _PSYCOPG:
-                raise _unknown_driver(connection, "psycopg")
-            return run_psycopg(connection, self._steps(jobs))
+        return run_blocking(self._connection, self._schema, self._steps(jobs))
 
 
-@contextmanager
-def _all_translated(schema: str) -> Generator[None]:
-    """Turn the exceptions of any of the libraries into ours."""
-    with translated(schema):
-        try:
-            yield
-        except (RexecutorError, psycopg.Error):
-            raise
-        except Exception as error:
-            if not isinstance(error, OSError) and not _LIBRARIES & {name.partition(".")[0] for name in _kinds(error)}:
-                raise
-            what = (str(error).splitlines() or [""])[0] or type(error).__name__
-            if getattr(error, "sqlstate", None) in _NO_TABLES:
-                raise SchemaError(
-                    f'schema "{schema}" lacks tables of this rexecutor ({what}); run `rexecutor migrate`,'
-                    " or await backend.migrate()"
-                ) from error
-            raise BackendError(f"PostgreSQL: {what}") from error
+class PostgresCompletion(Completion):
+    """Completes a job of the schema as a settlement does, fenced by its claim."""
 
+    def __init__(self, schema: str, most_errors: int, clock: Clock | None) -> None:
+        """Keep them; a clock takes the place of the database's time."""
+        self._schema: Final = schema
+        self._most_errors = most_errors
+        self._clock = clock
 
-def _kinds(thing: object) -> set[str]:
-    """Answer the full names of the object's classes."""
-    return {f"{kind.__module__}.{kind.__qualname__}" for kind in type(thing).__mro__}
+    async def complete(self, claim_id: ClaimId, connection: object) -> bool:
+        """Complete it in the connection's transaction."""
+        if not is_awaited("complete_in", connection):
+            raise ConfigurationError("complete_in: the connection is synchronous; call complete_in_sync")
+        return await run_awaited(connection, self._schema, self._script(claim_id))
 
+    def complete_sync(self, claim_id: ClaimId, connection: object) -> bool:
+        """Complete it in the connection's transaction."""
+        if is_awaited("complete_in_sync", connection):
+            raise ConfigurationError("complete_in_sync: the connection must be awaited; call `await complete_in`")
+        return run_blocking(connection, self._schema, self._script(claim_id))
 
-def _named(thing: object) -> str:
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"
-
-
-def _unknown_driver(connection: object, known: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"bound_to: SQLAlchemy runs on {_named(connection)} there; make the engine with postgresql+{known}://"
-    )
+    def _script(self, claim_id: ClaimId) -> Script[bool]:
+        now = None if self._clock is None else self._clock.now()
+        settlement = Settlement(*claim_id, COMPLETE)
+        recorded = yield Statements(self._schema).settle([settlement], self._most_errors, now)
+        return bool(recorded)

@@ -1,4 +1,4 @@
-"""Who executes the steps of an enqueue: psycopg, with or without a loop, or asyncpg.
+"""Who executes a script: psycopg, with or without a loop, or asyncpg.
 
 A connection that commits each statement by itself gets a transaction around them, for they are one change; on any
 other they become part of the transaction that it is in, or begins.
@@ -8,18 +8,18 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import cache
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
-from rexecutor.backend.postgres.statements import Rows, Statement, Steps
+from rexecutor.backend.postgres.statements import Rows, Script, Statement
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import Enqueued
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s(::jsonb?\b)?|%%")
 
+T = TypeVar("T")
 PsycopgConnection: TypeAlias = "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]"
 
 
@@ -37,17 +37,17 @@ class AsyncpgConnection(Protocol):
         """Answer a transaction, to be entered."""
 
 
-def run_psycopg(connection: "psycopg.Connection[Any]", steps: Steps) -> list[Enqueued]:
-    """Execute the steps, and block."""
+def run_psycopg(connection: "psycopg.Connection[Any]", script: Script[T]) -> T:
+    """Execute the statements, and block."""
 
-    def run() -> list[Enqueued]:
+    def run() -> T:
         try:
-            statement = next(steps)
+            statement = next(script)
             while True:
                 # Not connection.execute: the application may have chosen other cursors and rows.
                 cursor = psycopg.Cursor(connection, row_factory=tuple_row)
                 cursor.execute(statement.text, statement.parameters)
-                statement = steps.send(cursor.fetchall() if cursor.description else ())
+                statement = script.send(cursor.fetchall() if cursor.description else ())
         except StopIteration as done:
             return done.value
 
@@ -57,8 +57,8 @@ def run_psycopg(connection: "psycopg.Connection[Any]", steps: Steps) -> list[Enq
     return run()
 
 
-async def run_async_psycopg(connection: "psycopg.AsyncConnection[Any]", steps: Steps) -> list[Enqueued]:
-    """Execute the steps."""
+async def run_async_psycopg(connection: "psycopg.AsyncConnection[Any]", script: Script[T]) -> T:
+    """Execute the statements."""
 
     async def execute(statement: Statement) -> Rows:
         cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
@@ -67,29 +67,29 @@ async def run_async_psycopg(connection: "psycopg.AsyncConnection[Any]", steps: S
 
     if _commits_by_itself(connection):
         async with connection.transaction():
-            return await _run(steps, execute)
-    return await _run(steps, execute)
+            return await _run(script, execute)
+    return await _run(script, execute)
 
 
-async def run_asyncpg(connection: AsyncpgConnection, steps: Steps) -> list[Enqueued]:
-    """Execute the steps."""
+async def run_asyncpg(connection: AsyncpgConnection, script: Script[T]) -> T:
+    """Execute the statements."""
 
     async def execute(statement: Statement) -> Rows:
         text, names = numbered(statement.text)
         return await connection.fetch(text, *(statement.parameters[name] for name in names))
 
     if connection.is_in_transaction():
-        return await _run(steps, execute)
+        return await _run(script, execute)
     transaction: AbstractAsyncContextManager[object] = connection.transaction()
     async with transaction:
-        return await _run(steps, execute)
+        return await _run(script, execute)
 
 
-async def _run(steps: Steps, execute: Callable[[Statement], Awaitable[Rows]]) -> list[Enqueued]:
+async def _run(script: Script[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
     try:
-        statement = next(steps)
+        statement = next(script)
         while True:
-            statement = steps.send(await execute(statement))
+            statement = script.send(await execute(statement))
     except StopIteration as done:
         return done.value
 

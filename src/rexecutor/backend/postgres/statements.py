@@ -1,10 +1,10 @@
-"""Statements with the schema's name in them; and, without I/O, those of an enqueue."""
+"""Statements with the schema's name in them; and, without I/O, those of an enqueue and of a settlement."""
 
 import hashlib
 from collections.abc import Generator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, cast
+from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -13,12 +13,14 @@ from rexecutor.backend.postgres.dialect import DIALECT
 from rexecutor.backend.postgres.rows import changed_row, in_utc, new_row, new_rows, read_row
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import compile_where
-from rexecutor.job import Enqueued, JobRecord, NewJob
+from rexecutor.job import Enqueued, JobError, JobRecord, NewJob
+from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
 from rexecutor.uniqueness import UniquenessCriteria
 from rexecutor.where import StatusIn, Where
 
 PACKAGE: Final = "rexecutor.backend.postgres"
 _PLACEHOLDER: Final = '"rexecutor".'
+_NOTHING: Final = timedelta(0)
 
 
 class Statement(NamedTuple):
@@ -29,8 +31,11 @@ class Statement(NamedTuple):
 
 
 Rows: TypeAlias = Sequence[Sequence[Any]]
-Steps: TypeAlias = Generator[Statement, Rows, list[Enqueued]]
+T = TypeVar("T")
+Script: TypeAlias = Generator[Statement, Rows, T]
 """Statements to be executed one after the other in one transaction; the rows of each are sent back."""
+Steps: TypeAlias = Script[list[Enqueued]]
+"""Those of an enqueue."""
 
 
 @cache
@@ -93,6 +98,21 @@ class Statements:
         channel = channel_of(self.schema) if rings else None
         return self.of("insert_job", **new_row(job), channel=channel, now=now)
 
+    def settle(self, settlements: Sequence[Settlement], most_errors: int, now: datetime | None) -> Statement:
+        """Answer the settlement of these; its rows are the ids and claims of those that were recorded."""
+        known = [one for one in settlements if is_bigint(one.job_id) and is_bigint(one.claims)]
+        parts = [_parts(one.outcome) for one in known]
+        return self.of(
+            "settle_jobs",
+            ids=[one.job_id for one in known],
+            claims=[one.claims for one in known],
+            kinds=[part[0] for part in parts],
+            delays=[part[1] for part in parts],
+            errors=[part[2] for part in parts],
+            most_errors=most_errors,
+            now=now,
+        )
+
     def _insert(self, jobs: Sequence[NewJob], now: datetime | None) -> Steps:
         if len(jobs) == 1:
             rows = yield self.enqueue_one(jobs[0], now, rings=False)
@@ -128,3 +148,27 @@ def scope_of(job: NewJob) -> str:
     unique = job.unique
     parts = unique and [job.executor if unique.is_by_executor else None, unique.key]
     return hashlib.blake2b(msgspec.json.encode(parts), digest_size=32).hexdigest()
+
+
+def is_bigint(number: int) -> bool:
+    """Whether a column of PostgreSQL's can hold the number."""
+    return -(2**63) <= number < 2**63
+
+
+def _parts(outcome: Outcome) -> tuple[str, timedelta, str | None]:
+    """Answer an outcome as `settle_jobs` takes it: its kind, its delay, and its error in a list."""
+    match outcome:
+        case Complete():
+            return "complete", _NOTHING, None
+        case Cancelled(error):
+            return "cancelled", _NOTHING, _listed(error)
+        case Snooze(delay):
+            return "snooze", delay, None
+        case Failed(error, delay):
+            return "failed", delay, _listed(error)
+        case Interrupted():
+            return "interrupted", _NOTHING, None
+
+
+def _listed(error: JobError) -> str:
+    return msgspec.json.encode([error]).decode()

@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import msgspec
 from psycopg import AsyncCursor
 from psycopg.rows import TupleRow, tuple_row
 
@@ -16,20 +15,15 @@ from rexecutor import rules
 from rexecutor.backend.exchange import Claim, Demand, Ticked
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.rows import changed_row, in_utc, in_utc_or_none, read_claimed, read_row
-from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps
+from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps, is_bigint
 from rexecutor.errors import JobNotFoundError
-from rexecutor.job import ClaimId, Enqueued, JobError, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import (
     CancelAsked,
-    Cancelled,
     Change,
-    Complete,
-    Failed,
     Interrupted,
-    Outcome,
     Rerun,
     Settlement,
-    Snooze,
 )
 from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.schedule import Schedule, StoredSchedule
@@ -90,21 +84,7 @@ class Operations:
         self, connection: Connection, settlements: Sequence[Settlement], now: datetime | None
     ) -> list[JobId]:
         """Record outcomes; answer the jobs that were no longer ours."""
-        known = [one for one in settlements if _is_bigint(one.job_id) and _is_bigint(one.claims)]
-        parts = [_parts(one.outcome) for one in known]
-        rows = await run(
-            connection,
-            self._statements.of(
-                "settle_jobs",
-                ids=[one.job_id for one in known],
-                claims=[one.claims for one in known],
-                kinds=[part[0] for part in parts],
-                delays=[part[1] for part in parts],
-                errors=[part[2] for part in parts],
-                most_errors=self._limits.errors,
-                now=now,
-            ),
-        )
+        rows = await run(connection, self._statements.settle(settlements, self._limits.errors, now))
         recorded: set[ClaimId] = {(row[0], row[1]) for row in rows}
         refused: list[JobId] = []
         for one in settlements:
@@ -188,7 +168,7 @@ class Operations:
         return in_utc(moment)
 
     async def _fetch(self, connection: Connection, job_id: JobId, executor: str | None) -> JobRecord:
-        rows = await run(connection, self._statements.of("select_job", id=job_id)) if _is_bigint(job_id) else ()
+        rows = await run(connection, self._statements.of("select_job", id=job_id)) if is_bigint(job_id) else ()
         record = read_row(rows[0]) if rows else None
         if record is None or executor not in (None, record.executor):
             raise JobNotFoundError.of(job_id, executor)
@@ -199,29 +179,6 @@ class Operations:
         if changed is not record:
             await run(connection, self._statements.of("update_job", **changed_row(changed)))
         return changed
-
-
-def _parts(outcome: Outcome) -> tuple[str, timedelta, str | None]:
-    """Answer an outcome as `settle_jobs` takes it: its kind, its delay, and its error in a list."""
-    match outcome:
-        case Complete():
-            return "complete", _NOTHING, None
-        case Cancelled(error):
-            return "cancelled", _NOTHING, _listed(error)
-        case Snooze(delay):
-            return "snooze", delay, None
-        case Failed(error, delay):
-            return "failed", delay, _listed(error)
-        case Interrupted():
-            return "interrupted", _NOTHING, None
-
-
-def _listed(error: JobError) -> str:
-    return msgspec.json.encode([error]).decode()
-
-
-def _is_bigint(number: int) -> bool:
-    return -(2**63) <= number < 2**63
 
 
 def _read_schedule(row: Sequence[Any]) -> StoredSchedule:

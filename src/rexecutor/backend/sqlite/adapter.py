@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from rexecutor.backend.base import Backend
+from rexecutor.backend.completion import Completion
 from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
 from rexecutor.backend.sqlite import periodic, store
-from rexecutor.backend.sqlite.bound import SqliteTransaction, enqueue_alone
+from rexecutor.backend.sqlite.bound import SqliteCompletion, SqliteTransaction, enqueue_alone
 from rexecutor.backend.sqlite.connection import connect, migrate, transaction, translated, writers_lock
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.thread import SqlThread, lenient_text
@@ -145,6 +146,10 @@ class SQLiteBackend(Backend):
             BackendError: It is closed, or belongs to another thread.
         """
         return SqliteTransaction(self, self.path, connection)
+
+    def completion(self) -> Completion:
+        """Answer what completes jobs on any `sqlite3.Connection` to this file."""
+        return SqliteCompletion(self.path, self.limits, self.clock)
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
         """Take due jobs; shares a commit with a settle of the same moment."""

@@ -1,4 +1,4 @@
-"""Enqueues on a connection of the application's own, and without a loop on one of ours."""
+"""Enqueues and completions on a connection of the application's own, and enqueues without a loop on one of ours."""
 
 import sqlite3
 from collections.abc import Generator, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from rexecutor.backend.base import Backend
+from rexecutor.backend.completion import Completion
 from rexecutor.backend.sqlite import store
 from rexecutor.backend.sqlite.connection import (
     check_version,
@@ -21,7 +22,8 @@ from rexecutor.backend.sqlite.thread import lenient_text
 from rexecutor.backend.transaction import SyncTransaction, Transaction
 from rexecutor.clock import Clock
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import Enqueued, NewJob
+from rexecutor.job import ClaimId, Enqueued, Limits, NewJob
+from rexecutor.outcome import COMPLETE, Settlement
 
 _TAKE_LOCK: Final = "UPDATE rexecutor_schema SET version = version WHERE false"
 """Changes nothing. Python begins a transaction before it, where it is to begin them by itself."""
@@ -46,15 +48,8 @@ class SqliteTransaction(SyncTransaction, Transaction):
     def __init__(self, backend: Backend, path: Path, connection: sqlite3.Connection) -> None:
         """Keep the connection; see `SQLiteBackend.bound_to`."""
         super().__init__(backend)
-        if not isinstance(connection, sqlite3.Connection):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
-            kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
-            raise ConfigurationError(f"bound_to: {kind} given; give a sqlite3.Connection to {path}")
-        with translated(path), _as_ours(connection):
-            files = {row[1]: row[2] for row in connection.execute("PRAGMA database_list")}
-        if not files["main"] or Path(files["main"]).resolve() != path.resolve():
-            raise ConfigurationError(f"bound_to: the connection is to {files['main'] or 'memory'}, not to {path}")
         self._path = path
-        self._connection = connection
+        self._connection = _checked("bound_to", path, connection)
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs; blocks the loop."""
@@ -62,36 +57,66 @@ class SqliteTransaction(SyncTransaction, Transaction):
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs; all or none, also where the transaction goes on after an error."""
-        connection = self._connection
-        with translated(self._path), _as_ours(connection), self._locked():
+        with _within(self._connection, self._path) as connection:
             add_functions(connection)
             return store.enqueue(connection, jobs, self.backend.clock.now())
 
-    @contextmanager
-    def _locked(self) -> Generator[None]:
-        """Hold the file's write lock: until the application's transaction ends, or ours where there is none."""
-        connection = self._connection
-        if not connection.in_transaction and _commits_by_itself(connection):
-            check_version(connection, self._path)
+
+class SqliteCompletion(Completion):
+    """Completes a job of the file as a settlement does, fenced by its claim."""
+
+    def __init__(self, path: Path, limits: Limits, clock: Clock) -> None:
+        """Keep them."""
+        self._path: Final = path.resolve()
+        self._limits = limits
+        self._clock = clock
+
+    async def complete(self, claim_id: ClaimId, connection: object) -> bool:
+        """Complete it in the connection's transaction; blocks the loop."""
+        return self.complete_sync(claim_id, connection)
+
+    def complete_sync(self, claim_id: ClaimId, connection: object) -> bool:
+        """Complete it in the connection's transaction."""
+        with _within(_checked("complete_in", self._path, connection), self._path) as checked:
+            return not store.settle(checked, [Settlement(*claim_id, COMPLETE)], self._clock.now(), self._limits)
+
+
+def _checked(what: str, path: Path, connection: object) -> sqlite3.Connection:
+    if not isinstance(connection, sqlite3.Connection):
+        kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
+        raise ConfigurationError(f"{what}: {kind} given; give a sqlite3.Connection to {path}")
+    with translated(path), _as_ours(connection):
+        files = {row[1]: row[2] for row in connection.execute("PRAGMA database_list")}
+    if not files["main"] or Path(files["main"]).resolve() != path.resolve():
+        raise ConfigurationError(f"{what}: the connection is to {files['main'] or 'memory'}, not to {path}")
+    return connection
+
+
+@contextmanager
+def _within(connection: sqlite3.Connection, path: Path) -> Generator[sqlite3.Connection]:
+    """Take the file's write lock and do all or nothing, within the connection's transaction where it has one."""
+    with translated(path), _as_ours(connection):
+        if _commits_by_itself(connection) and not connection.in_transaction:
+            check_version(connection, path)
             with transaction(connection):
-                yield
+                yield connection
             return
         try:
             # First of all: what was read before the lock may be out of date once it is there.
             connection.execute(_TAKE_LOCK)
         except sqlite3.OperationalError:
-            check_version(connection, self._path)
+            check_version(connection, path)
             raise
-        check_version(connection, self._path)
-        connection.execute("SAVEPOINT rexecutor_enqueue")
+        check_version(connection, path)
+        connection.execute("SAVEPOINT rexecutor_change")
         try:
-            yield
+            yield connection
         except BaseException:
             if connection.in_transaction:
-                connection.execute("ROLLBACK TO rexecutor_enqueue")
-                connection.execute("RELEASE rexecutor_enqueue")
+                connection.execute("ROLLBACK TO rexecutor_change")
+                connection.execute("RELEASE rexecutor_change")
             raise
-        connection.execute("RELEASE rexecutor_enqueue")
+        connection.execute("RELEASE rexecutor_change")
 
 
 @contextmanager

@@ -1,0 +1,69 @@
+"""A job whose code runs, and why it may be told to stop."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Any
+
+import msgspec
+
+from rexecutor.backend.completion import Completion
+from rexecutor.errors import LeaseLostError
+from rexecutor.executor import Codecs, Executor
+from rexecutor.job import Job, JobRecord
+
+AnyExecutor = Executor[Any, Any]
+
+
+class Stop(Enum):
+    """Why a running job was told to stop."""
+
+    TIMEOUT = auto()
+    CANCEL = auto()
+    SHUTDOWN = auto()
+    LEASE_LOST = auto()
+
+
+class Running(msgspec.Struct, eq=False):
+    """A job whose code runs, or is about to."""
+
+    record: JobRecord
+    executor: AnyExecutor
+    codecs: Codecs[Any, Any]
+    completion: Completion
+    task: asyncio.Task[None] | None = None
+    job: Job[Any, Any] | None = None
+    timeout: timedelta | None = None
+    deadline: float | None = None
+    stop: Stop | None = None
+    reason: str = ""
+    has_begun: bool = False
+    is_settled: bool = False
+    may_be_complete: bool = False
+    """Whether `complete_in` was called: the outcome is in a transaction of the user's, committed or not."""
+
+    async def complete(self, connection: object) -> None:
+        """Complete the job in the connection's transaction; see `Job.complete_in`."""
+        self.may_be_complete = True
+        self._require(is_ours=await self.completion.complete(self.record.claim_id, connection))
+
+    def complete_sync(self, connection: object) -> None:
+        """Do the same on a connection that blocks."""
+        self.may_be_complete = True
+        self._require(is_ours=self.completion.complete_sync(self.record.claim_id, connection))
+
+    def _require(self, *, is_ours: bool) -> None:
+        if not is_ours:
+            raise LeaseLostError(
+                f"job {self.record.id} ({self.record.executor}): no longer this worker's, another may run it;"
+                " roll the transaction back"
+            )
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        """Leave it behind where the job is copied or sent elsewhere: there it does not run."""
+        return _no_run, ()
+
+
+def _no_run() -> None:
+    """Answer what a job has in the place of its run where it does not run."""

@@ -1,0 +1,362 @@
+"""`Job.complete_in`: the user's writes and the completion of the job are one transaction."""
+
+import contextlib
+import copy
+import pickle
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import asyncpg
+import psycopg
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+from rexecutor import (
+    Backend,
+    Cancel,
+    ConfigurationError,
+    ExecutionResult,
+    Executor,
+    InMemoryBackend,
+    Job,
+    JobStateError,
+    JobStatus,
+    LeaseLostError,
+    SQLiteBackend,
+    Where,
+)
+from rexecutor.testing import drain, perform
+from tests.backends import made_backend
+from tests.postgres import run_postgres, server_url
+from tests.support import record_of
+
+ADD = "UPDATE counter SET number = number + 1"
+
+
+class Ledger(ABC):
+    """A counter that an application keeps in the database of its jobs."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """Begin a transaction that has counted one; commit it at the end, roll it back on an error."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """Answer how much has been counted."""
+
+
+class SqliteLedger(Ledger):
+    def __init__(self, backend: Backend) -> None:
+        assert isinstance(backend, SQLiteBackend)
+        self.path = backend.path
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.executescript("CREATE TABLE counter (number INTEGER); INSERT INTO counter VALUES (0)")
+
+    @contextmanager
+    def blocking(self) -> Generator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.execute(ADD)
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Any]:
+        with self.blocking() as connection:
+            yield connection
+
+    def count(self) -> int:
+        with closing(sqlite3.connect(self.path)) as connection:
+            return connection.execute("SELECT number FROM counter").fetchone()[0]
+
+
+class PostgresLedger(Ledger):
+    def __init__(self, backend: Any) -> None:
+        self.schema = backend.schema
+        run_postgres(
+            f"CREATE TABLE {self.schema}.counter (number int)", f"INSERT INTO {self.schema}.counter VALUES (0)"
+        )
+        self.add: Any = ADD.replace("counter", f"{self.schema}.counter")
+
+    @contextmanager
+    def blocking(self) -> Generator[Any]:
+        with psycopg.connect(server_url()) as connection:
+            connection.execute(self.add)
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Any]:
+        async with await psycopg.AsyncConnection.connect(server_url()) as connection:
+            await connection.execute(self.add)
+            yield connection
+
+    def count(self) -> int:
+        return run_postgres(f"SELECT number FROM {self.schema}.counter")[0][0]
+
+
+class AsyncpgLedger(PostgresLedger):
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Any]:
+        connection = await cast("Any", asyncpg).connect(server_url())
+        try:
+            async with connection.transaction():
+                await connection.execute(self.add)
+                yield connection
+        finally:
+            await connection.close()
+
+
+class SessionLedger(PostgresLedger):
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Any]:
+        engine = create_async_engine(make_url(server_url()).set(drivername="postgresql+psycopg"))
+        try:
+            async with AsyncSession(engine) as session, session.begin():
+                await session.execute(text(self.add))
+                yield session
+        finally:
+            await engine.dispose()
+
+
+LEDGERS: dict[str, tuple[str, Callable[[Any], Ledger]]] = {
+    "sqlite": ("sqlite", SqliteLedger),
+    "psycopg": ("postgres", PostgresLedger),
+    "asyncpg": ("postgres", AsyncpgLedger),
+    "sqlalchemy": ("postgres", SessionLedger),
+}
+
+
+@pytest.fixture(params=LEDGERS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+async def backend(kind: str, tmp_path: Path) -> AsyncIterator[Backend]:
+    async with made_backend(LEDGERS[kind][0], tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def ledger(kind: str, backend: Backend) -> Ledger:
+    return LEDGERS[kind][1](backend)
+
+
+class Counting(Executor[None]):
+    """Counts one and completes its job, in one transaction; does something before its end, or after."""
+
+    name = "counting"
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        before: Callable[[Job[None]], Any] | None = None,
+        within: Callable[[Any], Any] | None = None,
+        after: Callable[[], ExecutionResult] | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.before = before
+        self.within = within
+        self.after = after
+        self.raised: list[Exception] = []
+
+    async def execute(self, job: Job[None]) -> ExecutionResult:
+        try:
+            async with self.ledger.transaction() as connection:
+                if self.before is not None:
+                    await self.before(job)
+                await job.complete_in(connection)
+                if self.within is not None:
+                    await self.within(connection)
+        except Exception as error:
+            self.raised.append(error)
+            raise
+        return None if self.after is None else self.after()
+
+
+async def run_once(backend: Backend, executor: Executor[None]) -> int:
+    """Enqueue a job, run what is due; answer the job's id."""
+    handle = await type(executor).builder().enqueue(backend=backend)
+    await drain(executor, backend=backend)
+    return handle.id
+
+
+def fail() -> ExecutionResult:
+    raise ValueError("after the commit")
+
+
+@pytest.mark.parametrize("after", [None, lambda: Cancel("too late"), fail])
+async def test_writes_and_completion_are_committed_together_whatever_execute_answers_then(
+    backend: Backend, ledger: Ledger, after: Callable[[], ExecutionResult] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = await run_once(backend, Counting(ledger, after=after))
+
+    record = await record_of(backend, job_id)
+    assert (record.status, record.attempt, record.errors) == (JobStatus.COMPLETE, 1, ())
+    assert ledger.count() == 1
+    assert "no longer ours" not in caplog.text
+    assert "not committed" not in caplog.text
+
+
+async def test_an_error_before_the_commit_undoes_both_and_is_a_failed_attempt(backend: Backend, ledger: Ledger) -> None:
+    async def raise_it(_: object) -> None:
+        raise ValueError("before the commit")
+
+    job_id = await run_once(backend, Counting(ledger, within=raise_it))
+
+    record = await record_of(backend, job_id)
+    assert (record.status, [error.type_name for error in record.errors]) == (JobStatus.RETRYABLE, ["ValueError"])
+    assert ledger.count() == 0
+
+
+class Undoing(Executor[None]):
+    """Completes its job in a transaction that it then rolls back without an error."""
+
+    name = "undoing"
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    async def execute(self, job: Job[None]) -> None:
+        with contextlib.suppress(ZeroDivisionError):
+            async with self.ledger.transaction() as connection:
+                await job.complete_in(connection)
+                _ = 1 // 0
+
+
+async def test_a_rollback_that_execute_says_nothing_of_is_a_failed_attempt(backend: Backend, ledger: Ledger) -> None:
+    job_id = await run_once(backend, Undoing(ledger))
+
+    record = await record_of(backend, job_id)
+    assert (record.status, [error.type_name for error in record.errors]) == (JobStatus.RETRYABLE, ["NotCommitted"])
+    assert ledger.count() == 0
+
+
+@pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "sqlalchemy"])  # SQLite's one writer is in its transaction
+async def test_a_worker_that_is_no_longer_the_jobs_own_cannot_commit(backend: Backend, ledger: Ledger) -> None:
+    taken: list[int] = []
+
+    async def take_it_away(job: Job[None]) -> None:
+        if taken:  # the second run is let be
+            return
+        record = await record_of(backend, job.id)
+        assert record.node is not None
+        taken.append(await backend.give_back(record.node, ()))
+
+    executor = Counting(ledger, before=take_it_away)
+    job_id = await run_once(backend, executor)
+
+    assert taken == [1]
+    assert [type(error) for error in executor.raised] == [LeaseLostError]
+    assert f"job {job_id} (counting)" in str(executor.raised[0])
+    assert (await record_of(backend, job_id)).status is JobStatus.COMPLETE
+    assert ledger.count() == 1
+
+
+async def test_nor_where_it_was_lost_before_the_transaction_began(backend: Backend, ledger: Ledger) -> None:
+    class Losing(Executor[None]):
+        name = "losing"
+        runs = 0
+
+        async def execute(self, job: Job[None]) -> None:
+            Losing.runs += 1
+            record = await record_of(backend, job.id)
+            assert record.node is not None
+            if Losing.runs == 1:
+                await backend.give_back(record.node, ())
+            async with ledger.transaction() as connection:
+                await job.complete_in(connection)
+
+    job_id = await run_once(backend, Losing())
+
+    assert Losing.runs == 2
+    assert (await record_of(backend, job_id)).status is JobStatus.COMPLETE
+    assert ledger.count() == 1
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "psycopg"])
+async def test_a_plain_def_completes_on_a_connection_that_blocks(backend: Backend, ledger: Ledger) -> None:
+    assert isinstance(ledger, SqliteLedger | PostgresLedger)
+
+    class Blocking(Executor[None]):
+        name = "blocking"
+        blocking = True
+
+        def execute(self, job: Job[None]) -> None:
+            with ledger.blocking() as connection:
+                job.complete_in_sync(connection)
+
+    job_id = await run_once(backend, Blocking())
+
+    assert (await record_of(backend, job_id)).status is JobStatus.COMPLETE
+    assert ledger.count() == 1
+
+
+@pytest.mark.parametrize("kind", ["psycopg"])
+async def test_the_wrong_kind_of_connection_is_refused_with_what_to_do(backend: Backend, ledger: Ledger) -> None:
+    completion = backend.completion()
+    with psycopg.connect(server_url()) as connection:
+        with pytest.raises(ConfigurationError, match="complete_in: the connection is synchronous; call complete_in_s"):
+            await completion.complete((1, 1), connection)
+        with pytest.raises(ConfigurationError, match="no connection to PostgreSQL"):
+            await completion.complete((1, 1), "connection")
+        assert not completion.complete_sync((1, 1), connection)
+    async with ledger.transaction() as awaited:
+        with pytest.raises(ConfigurationError, match="call `await complete_in`"):
+            completion.complete_sync((1, 1), awaited)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_a_connection_to_another_file_is_refused(backend: Backend, tmp_path: Path) -> None:
+    with (
+        closing(sqlite3.connect(tmp_path / "other.db")) as connection,
+        pytest.raises(ConfigurationError, match="complete_in: the connection is to"),
+    ):
+        await backend.completion().complete((1, 1), connection)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "psycopg"])
+async def test_a_completion_can_be_sent_to_a_child_process(backend: Backend, ledger: Ledger) -> None:
+    assert isinstance(ledger, SqliteLedger | PostgresLedger)
+    sent = pickle.loads(pickle.dumps(backend.completion()))  # noqa: S301 - our own
+    with ledger.blocking() as connection:
+        assert not sent.complete_sync((1, 1), connection)
+
+
+async def test_memory_says_that_it_shares_no_transaction() -> None:
+    class Completing(Executor[None]):
+        name = "completing"
+
+        async def execute(self, job: Job[None]) -> None:
+            await job.complete_in(object())
+
+    backend = InMemoryBackend()
+    job_id = await run_once(backend, Completing())
+
+    (error,) = (await record_of(backend, job_id)).errors
+    assert "InMemoryBackend shares no transaction with your connection" in error.details
+    assert await perform(Completing) is None
+
+
+async def test_only_a_job_that_runs_can_be_completed() -> None:
+    runs: list[Job[None]] = []
+
+    class Kept(Executor[None]):
+        name = "kept"
+
+        async def execute(self, job: Job[None]) -> None:
+            runs.append(job)
+
+    backend = InMemoryBackend()
+    await run_once(backend, Kept())
+    (found,) = await Kept.query_jobs(Where.status_equals(JobStatus.COMPLETE), backend=backend)
+
+    for job in (found, copy.deepcopy(runs[0]), pickle.loads(pickle.dumps(runs[0]))):  # noqa: S301 - our own
+        with pytest.raises(JobStateError, match="complete_in: job 1 does not run here"):
+            await job.complete_in(object())
+        with pytest.raises(JobStateError, match="complete_in: job 1 does not run here"):
+            job.complete_in_sync(object())
