@@ -137,6 +137,30 @@ class JobStuck:
     job_id: JobId
     executor: str
     attempt: int
+    stuck: int
+    """How many slots of the node are held so."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopBlocked:
+    """Code that does not await holds the event loop, and so all jobs of the process. Told once, until it is free."""
+
+    seconds: float
+    """For how long already."""
+    job_id: JobId | None
+    """Whose code it is; None where it is that of no job's own task."""
+    executor: str | None
+    attempt: int | None
+    stack: str
+    """Where the code stands, as in a traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopFreed:
+    """The event loop goes on."""
+
+    seconds: float
+    """For how long it stood still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +190,8 @@ Event: TypeAlias = (
     | OutcomeRefused
     | CompletionUndone
     | JobStuck
+    | LoopBlocked
+    | LoopFreed
     | BackoffFailed
 )
 """All that can be told."""

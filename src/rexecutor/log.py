@@ -22,6 +22,8 @@ from rexecutor.events import (
     LeaseLost,
     LeaseRegained,
     ListeningUseless,
+    LoopBlocked,
+    LoopFreed,
     NodeStarted,
     NodeStopped,
     NodeStopping,
@@ -89,8 +91,16 @@ def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an
                 logging.WARNING,
                 f"job {job_id}: the transaction of complete_in was not committed; the attempt failed",
             )
-        case JobStuck(job_id, executor, attempt):
-            return logging.WARNING, f"job {job_id} ({executor}) does not stop and holds its slot, attempt {attempt}"
+        case JobStuck(job_id, executor, attempt, stuck):
+            text = (
+                f"job {job_id} ({executor}) does not stop and holds its slot, attempt {attempt}; slots held so: {stuck}"
+            )
+            return logging.WARNING, text
+        case LoopBlocked(seconds, job_id, executor, _, stack):
+            whose = "code outside the jobs' own tasks" if job_id is None else f"job {job_id} ({executor})"
+            return logging.ERROR, f"{whose} has blocked the event loop for {seconds:.1f} s; it stands at:\n{stack}"
+        case LoopFreed(seconds):
+            return logging.WARNING, f"the event loop goes on after {seconds:.1f} s"
         case BackoffFailed(job_id, executor, _, error):
             return logging.ERROR, f"job {job_id} ({executor}): backoff failed, default used: {error!r}"
         case _:

@@ -17,6 +17,7 @@ from rexecutor.engine.runner import Runner
 from rexecutor.engine.running import Stop
 from rexecutor.engine.settler import Settler
 from rexecutor.engine.slots import Slots
+from rexecutor.engine.watchdog import Watchdog
 from rexecutor.errors import BackendError, RexecutorError
 from rexecutor.events import DutyFailed, JobsRescued, LeaseLost, NodeStarted, NodeStopped, NodeStopping
 from rexecutor.executor import Executor
@@ -60,6 +61,7 @@ class RunningNode:
             settle=self._settler.put,
             ended=lambda executor: self._dispatcher.ended(executor),  # noqa: PLW0108 - the dispatcher comes after the runner
         )
+        self._watchdog = Watchdog(clock, self._emit, self._runner.running_of)
         self._lease = Lease(self._node, backend.heart(), clock)
         self._watch = LeaseWatch(
             self._lease,
@@ -95,6 +97,7 @@ class RunningNode:
         """Begin."""
         self._emit(self._started)
         self._watch.thread.start()
+        self._watchdog.start()
         self._duties = asyncio.ensure_future(self._serve())
         self._duties.add_done_callback(self._duties_ended)
 
@@ -134,6 +137,7 @@ class RunningNode:
                 await asyncio.wait((self._duties,), timeout=DELIVERY.total_seconds())
                 self._duties.cancel()
                 await asyncio.wait((self._duties,))
+            self._watchdog.stop()
             await self._watch.thread.stop(self._backend.clock, DELIVERY)
             self._emit(NodeStopped(self._node.id, self._settler.backlog))
 

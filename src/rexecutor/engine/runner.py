@@ -57,6 +57,10 @@ class Runner:
         """The claims whose code runs; without those whose outcome has been handed over already."""
         return [claim_id for claim_id, running in self._running.items() if not running.is_settled]
 
+    def running_of(self, task: asyncio.Task[object]) -> Running | None:
+        """Answer the job that the task runs. Callable from any thread."""
+        return next((one for one in list(self._running.values()) if one.task is task), None)
+
     def start(self, records: Iterable[JobRecord]) -> None:
         """Run each job in a task of its own, and so in a context of its own."""
         create_task = asyncio.get_running_loop().create_task
@@ -230,7 +234,8 @@ class Runner:
         if not running.is_settled and running.stop is not None:
             self._finish(running, self._outcome_of_stop(running, running.stop))
             record = running.record
-            self._emit(JobStuck(record.id, record.executor, record.attempt))
+            stuck = sum(one.is_settled for one in self._running.values())
+            self._emit(JobStuck(record.id, record.executor, record.attempt, stuck))
 
     def _expire(self, now: float) -> list[float]:
         for running in list(self._running.values()):

@@ -1,0 +1,86 @@
+"""Notices when the event loop stands still, and says which job's code holds it: a thread, which that cannot stop."""
+
+import asyncio
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Final
+
+from rexecutor.clock import Clock, SystemClock
+from rexecutor.engine.loop import Emit
+from rexecutor.engine.running import Running
+from rexecutor.events import LoopBlocked, LoopFreed
+from rexecutor.job import storable
+
+INTERVAL: Final = 0.25
+"""Seconds between two looks."""
+
+PATIENCE: Final = 1.0
+"""Seconds without an answer after which the loop counts as blocked."""
+
+MOST: Final = 4_000
+"""Characters of a stack that are told; of a longer one the middle is left out."""
+
+
+class Watchdog:
+    """Asks the loop for a sign of life. `look` does so once; a thread calls it."""
+
+    def __init__(self, clock: Clock, emit: Emit, running_of: Callable[[asyncio.Task[object]], Running | None]) -> None:
+        """Prepare; `running_of` answers the job that a task runs, and is called in the watchdog's thread."""
+        self._clock = clock
+        self._emit = emit
+        self._running_of = running_of
+        self._stop = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loops_thread = 0
+        self._asked: float | None = None
+        self._is_told = False
+
+    def start(self) -> None:
+        """Watch the running loop, on a clock that goes by itself: on any other nobody can be late."""
+        self.watch()
+        if isinstance(self._clock, SystemClock):
+            threading.Thread(target=self._run, name="rexecutor watchdog", daemon=True).start()
+
+    def watch(self) -> None:
+        """Take the running loop, in its own thread, for the one to look at."""
+        self._loop = asyncio.get_running_loop()
+        self._loops_thread = threading.get_ident()
+
+    def stop(self) -> None:
+        """Have the thread end."""
+        self._stop.set()
+
+    def look(self) -> None:
+        """Ask for a sign of life where none is awaited; tell where the last has been awaited for too long."""
+        now, asked = self._clock.monotonic(), self._asked
+        if asked is None:
+            self._asked = now
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._answer)
+        elif not self._is_told and now - asked >= PATIENCE:
+            self._is_told = True
+            self._emit(self._blocked(now - asked))
+
+    def _answer(self) -> None:
+        asked, self._asked = self._asked, None
+        if self._is_told and asked is not None:
+            self._is_told = False
+            self._emit(LoopFreed(self._clock.monotonic() - asked))
+
+    def _blocked(self, seconds: float) -> LoopBlocked:
+        task = asyncio.current_task(self._loop)
+        running = None if task is None else self._running_of(task)
+        frame = sys._current_frames().get(self._loops_thread)  # noqa: SLF001 - no other way  # pyright: ignore[reportPrivateUsage]
+        stack = storable("".join(traceback.format_stack(frame)) if frame is not None else "", MOST)
+        if running is None:
+            return LoopBlocked(seconds, None, None, None, stack)
+        return LoopBlocked(seconds, running.record.id, running.record.executor, running.record.attempt, stack)
+
+    def _run(self) -> None:
+        while not self._stop.wait(INTERVAL):
+            try:
+                self.look()
+            except RuntimeError:  # the loop is closed
+                return

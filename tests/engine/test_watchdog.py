@@ -1,0 +1,104 @@
+"""A loop that stands still is noticed, and the job that holds it is named."""
+
+import asyncio
+import logging
+import threading
+from datetime import timedelta
+
+import pytest
+
+from rexecutor import Executor, InMemoryBackend, Job, Rexecutor
+from rexecutor.engine.watchdog import Watchdog
+from rexecutor.events import Event, LoopBlocked, LoopFreed
+from rexecutor.testing import FakeClock
+from tests.support import soon, until, until_no_threads_of_ours
+
+
+def in_another_thread(watchdog: Watchdog) -> None:
+    """Look, as the watchdog's own thread does, while the loop stands still."""
+    thread = threading.Thread(target=watchdog.look)
+    thread.start()
+    thread.join()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+async def test_a_loop_that_answers_is_let_be(clock: FakeClock) -> None:
+    told: list[Event] = []
+    watchdog = Watchdog(clock, told.append, lambda _: None)
+    watchdog.watch()
+    for _ in range(10):
+        in_another_thread(watchdog)
+        await asyncio.to_thread(lambda: None)
+        clock.advance(timedelta(seconds=0.9))
+
+    assert told == []
+
+
+async def test_a_loop_that_does_not_answer_is_told_of_once_and_again_when_it_does(clock: FakeClock) -> None:
+    told: list[Event] = []
+    watchdog = Watchdog(clock, told.append, lambda _: None)
+    watchdog.watch()
+    for _ in range(3):
+        in_another_thread(watchdog)
+        clock.advance(timedelta(seconds=1))
+
+    (blocked,) = told
+    assert isinstance(blocked, LoopBlocked)
+    assert (blocked.seconds, blocked.job_id) == (1.0, None)
+    assert "test_a_loop_that_does_not_answer_is_told_of_once" in blocked.stack
+
+    await until(lambda: len(told) == 2)
+    assert told[1] == LoopFreed(3.0)
+
+
+class Heavy(Executor[None]):
+    """Computes in the event loop for as long as it is not told to end."""
+
+    name = "heavy"
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+
+    async def execute(self, job: Job[None]) -> None:
+        self.may_end.wait(20)
+
+
+async def test_the_job_that_holds_the_loop_is_named_with_its_stack(caplog: pytest.LogCaptureFixture) -> None:
+    heavy = Heavy()
+
+    def end_it() -> None:
+        while "has blocked the event loop" not in caplog.text:
+            threading.Event().wait(0.01)
+        heavy.may_end.set()
+
+    with caplog.at_level(logging.WARNING, "rexecutor"):
+        async with Rexecutor(InMemoryBackend()).with_executor(heavy) as rexecutor:
+            threading.Thread(target=end_it, daemon=True).start()
+            handle = await Heavy.builder().enqueue(backend=rexecutor.backend)
+            await soon(handle.wait())
+            await until(lambda: "the event loop goes on after" in caplog.text)
+
+    (record,) = [one for one in caplog.records if "has blocked" in one.message]
+    assert record.levelno == logging.ERROR
+    assert f"job {handle.id} (heavy) has blocked the event loop for 1." in record.message
+    assert "self.may_end.wait(20)" in record.message
+    assert (record.__dict__["job_id"], record.__dict__["executor"]) == (handle.id, "heavy")
+    await until_no_threads_of_ours()
+
+
+async def test_the_threads_end_where_the_loop_is_gone(clock: FakeClock) -> None:
+    def use() -> Watchdog:
+        async def make() -> Watchdog:
+            watchdog = Watchdog(clock, lambda _: None, lambda _: None)
+            watchdog.watch()
+            return watchdog
+
+        return asyncio.run(make())
+
+    watchdog = await asyncio.to_thread(use)
+    with pytest.raises(RuntimeError, match="closed"):
+        watchdog.look()
