@@ -90,7 +90,7 @@ class TestDefinitionErrors:
         with pytest.raises(DefinitionError, match=r"max_concurrency is .* 1 or more expected, or None"):
             define(max_concurrency=max_concurrency)
 
-    @pytest.mark.parametrize("blocking", ["process", "threads", None, 2])
+    @pytest.mark.parametrize("blocking", ["processes", "threads", None, 2])
     def test_an_unknown_kind_of_blocking_is_refused(self, blocking: object) -> None:
         with pytest.raises(DefinitionError, match="blocking is"):
             define(blocking=blocking)
@@ -99,7 +99,7 @@ class TestDefinitionErrors:
         with pytest.raises(DefinitionError, match="plain `def`; make it `async def`, or set `blocking = True`"):
             define(execute=run_blocking)
 
-    @pytest.mark.parametrize("blocking", [True, "thread"])
+    @pytest.mark.parametrize("blocking", [True, "thread", "process"])
     def test_an_async_execute_with_blocking_is_refused(self, blocking: object) -> None:
         with pytest.raises(DefinitionError, match="choose one"):
             define(blocking=blocking)
@@ -126,7 +126,7 @@ class TestDefinitionErrors:
         with pytest.raises(DefinitionError, match=r"execute is .*; a method \(self, job\) expected"):
             define(execute=execute)
 
-    @pytest.mark.parametrize("blocking", [True, "thread"])
+    @pytest.mark.parametrize("blocking", [True, "thread", "process"])
     def test_a_plain_execute_with_blocking_is_taken(self, blocking: object) -> None:
         assert define(execute=run_blocking, blocking=blocking).blocking == blocking
 
@@ -233,7 +233,7 @@ class TestDecode:
 
         assert job.data == Order(7)
         assert job.metadata == ["a"]
-        fields = set(Job.__dataclass_fields__) - {"data", "metadata", "_version"}
+        fields = set(Job.__dataclass_fields__) - {"data", "metadata", "_version", "_run"}
         assert {name: getattr(job, name) for name in fields} == {name: getattr(record, name) for name in fields}
 
     def test_metadata_that_was_left_out_is_none(self) -> None:

@@ -44,8 +44,8 @@ def _check_settings(kind: "type[Executor[Any, Any]]", where: str) -> None:
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise DefinitionError(f"{where}: max_concurrency is {concurrency!r}, 1 or more expected, or None")
     blocking: object = kind.blocking
-    if blocking not in (False, True, "thread"):
-        raise DefinitionError(f'{where}: blocking is {blocking!r}; False, True or "thread" expected')
+    if blocking not in (False, True, "thread", "process"):
+        raise DefinitionError(f'{where}: blocking is {blocking!r}; False, True, "thread" or "process" expected')
     for given in vars(kind):
         # Only the long names: a near miss of these is no name of somebody's own.
         meant = get_close_matches(given, _LONG_NAMES, n=1, cutoff=0.85)

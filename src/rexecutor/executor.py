@@ -64,9 +64,15 @@ class Executor(ABC, Generic[Data, Metadata]):
     max_attempts: ClassVar[int] = 5
     """How often a job may start before a failure discards it: 1 to 32,767."""
     max_concurrency: ClassVar[int | None] = None
-    """How many of its jobs one `Rexecutor` runs at a time; None for no limit but that of the `Rexecutor`."""
-    blocking: ClassVar[bool | Literal["thread"]] = False
-    """True (or `"thread"`) when `execute` is a plain `def`: each job then runs in a thread."""
+    """How many of its jobs one `Rexecutor` runs at a time; None for no limit but that of the `Rexecutor`.
+
+    In child processes None means as many as the machine has processors.
+    """
+    blocking: ClassVar[bool | Literal["thread", "process"]] = False
+    """True (or `"thread"`) when `execute` is a plain `def`: each job then runs in a thread.
+
+    `"process"` runs it in a child process instead, which a timeout or a cancel really ends; see `execute`.
+    """
     uniqueness_criteria: ClassVar[UniquenessCriteria | None] = None
     """Which jobs must not be enqueued twice; `JobBuilder.unique` takes its place for one job."""
 
@@ -83,6 +89,13 @@ class Executor(ABC, Generic[Data, Metadata]):
 
         Answer None when it is done, `Cancel(reason)` to give it up, `Snooze(delay)` to be asked again later. Any
         exception is a failed attempt. It may run more than once for one job: when the process dies, another starts.
+
+        A timeout, a cancel and a shutdown cancel an `async def`. A thread cannot be stopped: its outcome is recorded,
+        and it holds its slot until it ends. A child process (`blocking = "process"`) gets a SIGTERM, upon which
+        `finally` blocks run, and after 5 s a SIGKILL. When it dies of the job (a segmentation fault, the kernel's lack
+        of memory), that is a failed attempt of this job alone, of the kind `lost`. It works on a copy of the executor,
+        made when the process starts, so that the executor must be one that pickle can send; there is no global backend
+        in it.
         """
 
     def backoff(self, job: Job[Data, Metadata]) -> timedelta:

@@ -37,6 +37,13 @@ ExecutionResult: TypeAlias = Cancel | Snooze | None
 """What `execute` answers: None when the work is done."""
 
 
+def checked_result(result: object) -> ExecutionResult:
+    """Answer what `execute` answered, or raise a `TypeError` where that means nothing."""
+    if result is None or isinstance(result, Cancel | Snooze):
+        return result
+    raise TypeError(f"execute answered {type(result).__name__}; None, Cancel or Snooze expected")
+
+
 @dataclass(frozen=True, slots=True)
 class Complete:
     """The attempt succeeded."""

@@ -36,10 +36,25 @@ class Registry:
                 raise DefinitionError(f"{known.name}: two executors have this name; give the same one each time")
         instance = _instance(executor)
         codecs_of(type(instance), self._limits)
+        if instance.blocking == "process":
+            _check_sendable(instance)
         self.executors[instance.name] = instance
         if is_implied:
             self._implied[instance.name] = isinstance(executor, type)
         return type(instance)
+
+
+def _check_sendable(executor: AnyExecutor) -> None:
+    """Raise a `DefinitionError` where no child process can have a copy of the executor."""
+    from multiprocessing.reduction import ForkingPickler  # only executors that need it load it
+
+    try:
+        ForkingPickler.dumps(executor)
+    except Exception as error:
+        raise DefinitionError(
+            f"{executor.name}: runs in child processes, and pickle cannot send it there ({error}); define the class at"
+            " the top of a module, and make clients and connections within execute"
+        ) from error
 
 
 def _instance(executor: object) -> AnyExecutor:

@@ -14,6 +14,7 @@ from rexecutor.clock import checked_delay
 from rexecutor.cron import Cron
 from rexecutor.engine.node import RunningNode
 from rexecutor.engine.periodic import Pruning
+from rexecutor.engine.processes import Recycling
 from rexecutor.errors import ConfigurationError, DefinitionError, RexecutorError
 from rexecutor.executor import Executor
 from rexecutor.job import Data, Metadata
@@ -71,6 +72,7 @@ class Rexecutor:
         self._registry = Registry(backend.limits)
         self._schedules: dict[str, Schedule] = {}
         self._prunings: list[Pruning] = []
+        self._recycling = Recycling()
         self._node: RunningNode | None = None
         self._is_starting = False
         self._is_global = False
@@ -199,6 +201,24 @@ class Rexecutor:
         self._prunings.append(Pruning(prune_schedule(config.cron, UTC, specs), specs, config.max_concurrency))
         return self
 
+    def with_child_processes(self, *, max_jobs: int = 1_000, max_memory: int | None = None) -> Self:
+        """Say when child processes are replaced, where executors have `blocking = "process"`. Answers itself.
+
+        Args:
+            max_jobs: After how many jobs; 1 or more.
+            max_memory: At how many bytes that a process still holds after a job; None for no bound.
+
+        Raises:
+            ConfigurationError: An argument is out of range.
+            RexecutorError: It has been started already.
+        """
+        self._require_not_running("with_child_processes")
+        for name, value in (("max_jobs", max_jobs), ("max_memory", 1 if max_memory is None else max_memory)):
+            if type(value) is not int or value < 1:
+                raise ConfigurationError(f"with_child_processes: {name} is {value!r}, 1 or more expected")
+        self._recycling = Recycling(max_jobs, max_memory)
+        return self
+
     def _require_not_running(self, what: str) -> None:
         if self._node is not None or self._is_starting:
             raise RexecutorError(f"{what}: this Rexecutor runs already; say this before the start")
@@ -235,6 +255,7 @@ class Rexecutor:
                     self.max_concurrency,
                     self.lease,
                     name,
+                    recycling=self._recycling,
                     schedules=list(self._schedules.values()),
                     prunings=self._prunings,
                 )

@@ -2,8 +2,26 @@
 
 import traceback
 from datetime import datetime
+from typing import NamedTuple
 
 from rexecutor.job import ErrorKind, JobError, storable
+
+
+class Failure(NamedTuple):
+    """What a job raised, as text: an exception may be of a kind that cannot be sent."""
+
+    kind: ErrorKind
+    type_name: str
+    details: str
+
+
+class ChildFailedError(Exception):
+    """The job failed in its child process, or the child itself did."""
+
+    def __init__(self, failure: Failure) -> None:
+        """Keep what is known of it."""
+        super().__init__(failure.details)
+        self.failure = failure
 
 
 def job_error(kind: ErrorKind, type_name: str, details: str, *, attempt: int, now: datetime, most: int) -> JobError:
@@ -13,11 +31,12 @@ def job_error(kind: ErrorKind, type_name: str, details: str, *, attempt: int, no
 
 def error_of(error: BaseException, kind: ErrorKind, *, attempt: int, now: datetime, most: int) -> JobError:
     """Answer the error of an exception: its class, and its message and traceback from the user's code on."""
-    type_name, details = _shown(error)
+    type_name, details = shown(error)
     return job_error(kind, type_name, details, attempt=attempt, now=now, most=most)
 
 
-def _shown(error: BaseException) -> tuple[str, str]:
+def shown(error: BaseException) -> tuple[str, str]:
+    """Answer the name of its class, and its message and traceback, however long."""
     trace = error.__traceback__
     try:  # the first frame is the engine's own
         lines = traceback.format_exception(type(error), error, trace.tb_next if trace and trace.tb_next else trace)

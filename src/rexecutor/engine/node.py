@@ -1,6 +1,7 @@
 """One running node: its duties, and the order in which they end."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -13,6 +14,7 @@ from rexecutor.engine.dispatcher import Dispatcher
 from rexecutor.engine.lease import Lease, LeaseWatch
 from rexecutor.engine.loop import first_of, keep_going
 from rexecutor.engine.periodic import Cron, Pruner, Pruning
+from rexecutor.engine.processes import Recycling
 from rexecutor.engine.runner import Runner
 from rexecutor.engine.running import Stop
 from rexecutor.engine.settler import Settler
@@ -28,6 +30,13 @@ DELIVERY: Final = timedelta(seconds=10)
 """How long a shutdown tries to deliver the last outcomes."""
 
 
+def concurrency(executor: Executor[Any, Any]) -> int | None:
+    """Answer how many of its jobs may run at a time; of those in child processes as many as there are processors."""
+    if executor.max_concurrency is None and executor.blocking == "process":
+        return os.cpu_count() or 1
+    return executor.max_concurrency
+
+
 class RunningNode:
     """Claims, runs and settles, and keeps its lease until the last outcome is settled."""
 
@@ -39,6 +48,7 @@ class RunningNode:
         lease: timedelta,
         name: str,
         *,
+        recycling: Recycling,
         schedules: Sequence[Schedule] = (),
         prunings: Sequence[Pruning] = (),
     ) -> None:
@@ -59,7 +69,8 @@ class RunningNode:
             completion=backend.completion(),
             emit=self._emit,
             settle=self._settler.put,
-            ended=lambda executor: self._dispatcher.ended(executor),  # noqa: PLW0108 - the dispatcher comes after the runner
+            ended=self._job_ended,
+            recycling=recycling,
         )
         self._watchdog = Watchdog(clock, self._emit, self._runner.running_of)
         self._lease = Lease(self._node, backend.heart(), clock)
@@ -75,7 +86,7 @@ class RunningNode:
             backend,
             self._node.id,
             executors=executors.keys(),
-            slots=Slots({key: one.max_concurrency for key, one in executors.items()}, max_concurrency),
+            slots=Slots({key: concurrency(one) for key, one in executors.items()}, max_concurrency),
             runner=self._runner,
             settler=self._settler,
             lease=self._lease,
@@ -164,6 +175,9 @@ class RunningNode:
         self, duty: str, step: Callable[[], Awaitable[None]], stop: asyncio.Event
     ) -> Coroutine[Any, Any, None]:
         return keep_going(duty, step, stop, clock=self._backend.clock, emit=self._emit)
+
+    def _job_ended(self, executor: str) -> None:
+        self._dispatcher.ended(executor)
 
     def _duties_ended(self, _: asyncio.Task[None]) -> None:
         """Where the duties end before they are told to, as by a cancel from outside, nobody may think that jobs run."""

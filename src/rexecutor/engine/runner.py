@@ -2,29 +2,30 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
-from typing import Any, assert_never, cast
+from typing import Any, cast
 
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.exchange import CancelRequest
-from rexecutor.backoff import DEFAULT_BACKOFF, clamp
+from rexecutor.backoff import clamp
 from rexecutor.clock import Clock, checked_delay
+from rexecutor.engine.child import Equipment
 from rexecutor.engine.deadlines import GRACE, Deadlines
-from rexecutor.engine.failure import error_of, job_error
+from rexecutor.engine.failure import ChildFailedError
 from rexecutor.engine.loop import Emit
-from rexecutor.engine.running import AnyExecutor, Running, Stop
+from rexecutor.engine.outcomes import Outcomes
+from rexecutor.engine.processes import Children, Recycling
+from rexecutor.engine.running import AnyExecutor, Child, Running, Stop
 from rexecutor.engine.threads import Threads
-from rexecutor.errors import DecodeError
-from rexecutor.events import BackoffFailed, JobEnded, JobStarted, JobStuck
+from rexecutor.events import JobEnded, JobStarted, JobStuck
 from rexecutor.executor import codecs_of, decode
-from rexecutor.job import ClaimId, ErrorKind, Job, JobError, JobRecord, Limits
+from rexecutor.job import ClaimId, Job, JobRecord, Limits
 from rexecutor.log import wants_jobs
-from rexecutor.outcome import COMPLETE, Cancel, Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
+from rexecutor.outcome import COMPLETE, Complete, Failed, Outcome, Settlement, Snooze
 
 
 class Runner:
-    """The jobs of one node. `ended` is called with the executor's name when a job's code has ended."""
+    """The jobs of one node."""
 
     def __init__(
         self,
@@ -36,8 +37,22 @@ class Runner:
         emit: Emit,
         settle: Callable[[Settlement], None],
         ended: Callable[[str], None],
+        outcomes: Outcomes | None = None,
+        recycling: Recycling | None = None,
     ) -> None:
-        """Begin with nothing running."""
+        """Begin with nothing running.
+
+        Args:
+            executors: What runs, by name.
+            clock: Whose time it is.
+            limits: How long the text of an error may be.
+            completion: What completes jobs in transactions of the application's own.
+            emit: Is told what happens.
+            settle: Is given each outcome.
+            ended: Is called with the executor's name when a job's code has ended.
+            outcomes: What makes the outcomes; for `perform`.
+            recycling: When child processes are replaced; None to run in threads what is meant for processes.
+        """
         self._executors = {name: (one, codecs_of(type(one), limits)) for name, one in executors.items()}
         self._clock = clock
         self._limits = limits
@@ -47,7 +62,12 @@ class Runner:
         self._ended = ended
         self._running: dict[ClaimId, Running] = {}
         self._tells_jobs = False
+        self._outcomes = outcomes or Outcomes(clock, limits, emit)
         self._threads = Threads()
+        self._children: Children | None = None
+        in_children = {name: one for name, one in executors.items() if one.blocking == "process"}
+        if in_children and recycling is not None:
+            self._children = Children(Equipment(in_children, completion, limits), recycling, self._threads)
         self._deadlines = Deadlines(clock, self._expire)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -101,6 +121,8 @@ class Runner:
         tasks = [running.task for running in self._running.values() if running.task is not None]
         for task in tasks:
             task.cancel()
+        if self._children is not None:
+            await self._children.close()
         if tasks:
             await asyncio.wait(tasks, timeout=1)
         self._threads.stop()
@@ -109,14 +131,15 @@ class Runner:
         """Run the job to its outcome: the job boundary, which lets nothing through."""
         record, executor = running.record, running.executor
         try:
-            job = self._begin(running)
-            if executor.blocking:
-                result = await self._threads.run(executor.execute, job)
+            if not executor.blocking:
+                result = await cast("Awaitable[object]", executor.execute(self._begin(running)))
+            elif executor.blocking == "process" and self._children is not None:
+                result = await self._run_in_child(running, self._children)
             else:
-                result = await cast("Awaitable[object]", executor.execute(job))
-            outcome = COMPLETE if result is None else self._outcome_of_result(running, result)
+                result = await self._threads.run(executor.execute, self._begin(running))
+            outcome = COMPLETE if result is None else self._outcomes.of_result(running, result)
         except BaseException as error:  # noqa: BLE001 - a job may raise anything
-            outcome = self._outcome_of_error(running, error)
+            outcome = self._outcomes.of_error(running, error)
         try:
             if not running.is_settled:
                 self._finish(running, outcome)
@@ -125,6 +148,21 @@ class Runner:
             if not self._running:
                 self._idle.set()
             self._ended(record.executor)
+
+    async def _run_in_child(self, running: Running, children: Children) -> object:
+        def attach(child: Child) -> None:
+            """Begin, now that there is a process: its start does not count."""
+            if not running.has_begun:
+                self._begin(running)
+            elif running.stop is not None:
+                raise asyncio.CancelledError
+            running.child = child
+
+        reply = await children.run(running.record, attach)
+        running.may_be_complete = reply.may_be_complete
+        if reply.failure is not None:
+            raise ChildFailedError(reply.failure)
+        return reply.result
 
     def _begin(self, running: Running) -> Job[Any, Any]:
         record = running.record
@@ -141,79 +179,18 @@ class Runner:
             self._deadlines.add(running.deadline)
         return job
 
-    def _outcome_of_result(self, running: Running, result: object) -> Outcome:
-        match result:
-            case _ if running.may_be_complete:
-                return COMPLETE
-            case Snooze():
-                return result
-            case Cancel(reason):
-                return Cancelled(self._error(running, ErrorKind.CANCELLED, "Cancel", reason))
-            case _:
-                raise TypeError(f"execute answered {type(result).__name__}; None, Cancel or Snooze expected")
-
-    def _outcome_of_error(self, running: Running, error: BaseException) -> Outcome:
-        if isinstance(error, asyncio.CancelledError) and running.stop is not None:
-            return self._outcome_of_stop(running, running.stop)
-        kind = ErrorKind.DECODE if isinstance(error, DecodeError) and running.job is None else ErrorKind.EXCEPTION
-        attempt, now = running.record.attempt, self._clock.now()
-        return self._failed(running, error_of(error, kind, attempt=attempt, now=now, most=self._limits.error_text))
-
-    def _outcome_of_stop(self, running: Running, stop: Stop) -> Outcome:
-        match stop:
-            case Stop.TIMEOUT:
-                details = f"the attempt took longer than {running.timeout}"
-                return self._failed(running, self._error(running, ErrorKind.TIMEOUT, "Timeout", details))
-            case Stop.CANCEL:
-                return Cancelled(self._error(running, ErrorKind.CANCELLED, "Cancel", running.reason))
-            case Stop.SHUTDOWN | Stop.LEASE_LOST:
-                return Interrupted()
-            case _:
-                assert_never(stop)
-
-    def _failed(self, running: Running, error: JobError) -> Failed:
-        return Failed(error, self._delay(running, error))
-
-    def _delay(self, running: Running, error: JobError) -> timedelta:
-        default = DEFAULT_BACKOFF(max(running.record.attempt, 1))
-        if running.job is None:
-            return default
-        try:
-            job = replace(running.job, errors=(*running.job.errors, error))
-            return clamp(checked_delay("backoff", running.executor.backoff(job), least=timedelta.min))
-        except BaseException as failure:  # noqa: BLE001 - the job boundary too: it is the user's code
-            record = running.record
-            self._emit(BackoffFailed(record.id, record.executor, record.attempt, failure))
-            return default
-
-    def _error(self, running: Running, kind: ErrorKind, type_name: str, details: str) -> JobError:
-        return job_error(
-            kind,
-            type_name,
-            details,
-            attempt=running.record.attempt,
-            now=self._clock.now(),
-            most=self._limits.error_text,
-        )
-
     def _finish(self, running: Running, outcome: Outcome) -> None:
         record = running.record
         running.is_settled = True
-        recorded = outcome
-        if running.may_be_complete and outcome is COMPLETE:
-            recorded = Failed(self._not_committed(running), DEFAULT_BACKOFF(max(record.attempt, 1)))
+        is_in_doubt = running.may_be_complete and outcome is COMPLETE
+        recorded = self._outcomes.of_rollback(running) if is_in_doubt else outcome
         self._settle(Settlement(record.id, record.claims, recorded, running.may_be_complete))
         if self._tells_jobs or not isinstance(outcome, Complete | Snooze):
             is_final = isinstance(outcome, Failed) and record.attempt >= record.max_attempts
             self._emit(JobEnded(record.id, record.executor, record.attempt, outcome, is_final))
 
-    def _not_committed(self, running: Running) -> JobError:
-        """Answer what a store records where it finds the job not complete, though it has said that it is."""
-        details = "execute returned after `complete_in`, but its transaction was not committed"
-        return self._error(running, ErrorKind.EXCEPTION, "NotCommitted", details)
-
     def _tell_to_stop(self, running: Running, why: Stop) -> None:
-        """Cancel the task; a thread cannot be told, so its outcome is recorded without it.
+        """Cancel the task, or end the process; a thread cannot be told, so its outcome is recorded without it.
 
         A task that has not begun sees it at its first step: one that is cancelled before that never enters its code.
         """
@@ -221,18 +198,25 @@ class Runner:
             running.stop = why
         if not running.has_begun:
             return
-        if running.executor.blocking:
+        if running.executor.blocking and running.child is None:
             if why is not Stop.SHUTDOWN:  # a shutdown waits a little longer: see `abandon_all`
                 self._abandon(running)
+            return
+        if running.child is not None:
+            running.child.terminate()
         elif running.task is not None:
             running.task.cancel()
-            running.deadline = self._clock.monotonic() + GRACE
-            self._deadlines.add(running.deadline)
+        running.deadline = self._clock.monotonic() + GRACE
+        self._deadlines.add(running.deadline)
 
     def _abandon(self, running: Running) -> None:
         running.deadline = None
-        if not running.is_settled and running.stop is not None:
-            self._finish(running, self._outcome_of_stop(running, running.stop))
+        if running.is_settled or running.stop is None:
+            return
+        if running.child is not None:
+            running.child.kill()
+        self._finish(running, self._outcomes.of_stop(running, running.stop))
+        if running.child is None:
             record = running.record
             stuck = sum(one.is_settled for one in self._running.values())
             self._emit(JobStuck(record.id, record.executor, record.attempt, stuck))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -25,6 +25,16 @@ class Stop(Enum):
     LEASE_LOST = auto()
 
 
+class Child(Protocol):
+    """A process that runs a job."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
 class Running(msgspec.Struct, eq=False):
     """A job whose code runs, or is about to."""
 
@@ -33,6 +43,8 @@ class Running(msgspec.Struct, eq=False):
     codecs: Codecs[Any, Any]
     completion: Completion
     task: asyncio.Task[None] | None = None
+    child: Child | None = None
+    """The process that runs it, where it runs in one."""
     job: Job[Any, Any] | None = None
     timeout: timedelta | None = None
     deadline: float | None = None
@@ -46,23 +58,25 @@ class Running(msgspec.Struct, eq=False):
     async def complete(self, connection: object) -> None:
         """Complete the job in the connection's transaction; see `Job.complete_in`."""
         self.may_be_complete = True
-        self._require(is_ours=await self.completion.complete(self.record.claim_id, connection))
+        require_ours(self.record, is_ours=await self.completion.complete(self.record.claim_id, connection))
 
     def complete_sync(self, connection: object) -> None:
         """Do the same on a connection that blocks."""
         self.may_be_complete = True
-        self._require(is_ours=self.completion.complete_sync(self.record.claim_id, connection))
-
-    def _require(self, *, is_ours: bool) -> None:
-        if not is_ours:
-            raise LeaseLostError(
-                f"job {self.record.id} ({self.record.executor}): no longer this worker's, another may run it;"
-                " roll the transaction back"
-            )
+        require_ours(self.record, is_ours=self.completion.complete_sync(self.record.claim_id, connection))
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Leave it behind where the job is copied or sent elsewhere: there it does not run."""
         return _no_run, ()
+
+
+def require_ours(record: JobRecord, *, is_ours: bool) -> None:
+    """Raise a `LeaseLostError` where the job is another's."""
+    if not is_ours:
+        raise LeaseLostError(
+            f"job {record.id} ({record.executor}): no longer this worker's, another may run it; roll the transaction"
+            " back"
+        )
 
 
 def _no_run() -> None:

@@ -3,19 +3,20 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast, overload
+from typing import Any, overload
 
 from msgspec.structs import replace
 
 from rexecutor import rules
 from rexecutor.backend.completion import Completion
 from rexecutor.clock import Clock, SystemClock
+from rexecutor.engine.outcomes import Outcomes
 from rexecutor.engine.runner import Runner
 from rexecutor.engine.running import Running, Stop
 from rexecutor.errors import ConfigurationError
 from rexecutor.executor import Executor
 from rexecutor.job import ClaimId, Data, JobError, JobRecord, Limits, Metadata
-from rexecutor.outcome import Claimed, ExecutionResult, Interrupted, Outcome
+from rexecutor.outcome import COMPLETE, Claimed, ExecutionResult, Interrupted, Outcome, checked_result
 from rexecutor.registry import Registry
 from rexecutor.testing.asked import UNSET, AnyExecutor, executor_class
 
@@ -68,9 +69,9 @@ async def perform(
     assert await perform(ChargeOrder(DecliningGateway()), Order(id=7, total_cents=1999)) == Cancel("card declined")
     ```
 
-    The data are encoded and decoded on their way, so that wrong types show; blocking code runs in a thread; the
-    executor's `timeout` holds; `job.complete_in` does nothing. What the job raises comes out as it is, and its
-    `backoff` is not asked.
+    The data are encoded and decoded on their way, so that wrong types show; blocking code runs in a thread, that for
+    child processes too; the executor's `timeout` holds; `job.complete_in` does nothing. What the job raises comes out
+    as it is, and its `backoff` is not asked.
 
     Args:
         executor: A class, or an instance when it needs something.
@@ -113,7 +114,7 @@ async def perform(
         raise ConfigurationError(f"perform: attempt is {attempt!r}; 1 to {record.max_attempts} expected (max_attempts)")
     record = rules.transition(record, Claimed("perform"), max(now, record.scheduled_at), _LIMITS)
     record = replace(record, attempt=attempt, errors=tuple(errors)[-_LIMITS.errors :])
-    return await _Performance(registry.executors, clock).result(record)
+    return await _performed(registry.executors, clock, record)
 
 
 class _NothingStored(Completion):
@@ -126,46 +127,47 @@ class _NothingStored(Completion):
         return True
 
 
-class _Performance(Runner):
-    """Runs one job, and keeps what it answered or raised, of which a worker would keep only what a store holds."""
+class _Kept(Outcomes):
+    """Keeps what a job answered or raised, of which a worker would keep only what a store holds."""
 
-    def __init__(self, executors: Mapping[str, Executor[Any, Any]], clock: Clock) -> None:
-        self._answer: ExecutionResult = None
-        self._raised: BaseException | None = None
-        self._has_ended = asyncio.Event()
-        super().__init__(
-            executors,
-            clock=clock,
-            limits=_LIMITS,
-            completion=_NothingStored(),
-            emit=lambda _: None,
-            settle=lambda _: self._has_ended.set(),
-            ended=lambda _: None,
-        )
+    answer: ExecutionResult = None
+    raised: BaseException | None = None
 
-    async def result(self, record: JobRecord) -> ExecutionResult:
-        """Run the job; answer what it answers, or raise what it raises."""
-        self.start([record])
-        try:
-            await self._has_ended.wait()
-        finally:
-            await self.close()
-        if self._raised is not None:
-            raise self._raised
-        return self._answer
+    def of_result(self, running: Running, result: object) -> Outcome:  # noqa: ARG002 - the shape of its base
+        self.answer = checked_result(result)
+        return COMPLETE
 
-    def _outcome_of_result(self, running: Running, result: object) -> Outcome:
-        outcome = super()._outcome_of_result(running, result)
-        self._answer = cast("ExecutionResult", result)
-        return outcome
-
-    def _outcome_of_error(self, running: Running, error: BaseException) -> Outcome:
+    def of_error(self, running: Running, error: BaseException) -> Outcome:
         if isinstance(error, asyncio.CancelledError) and running.stop is not None:
-            return self._outcome_of_stop(running, running.stop)
-        self._raised = error
+            return self.of_stop(running, running.stop)
+        self.raised = error
         return Interrupted()
 
-    def _outcome_of_stop(self, running: Running, stop: Stop) -> Outcome:  # noqa: ARG002 - nobody else tells it to stop
+    def of_stop(self, running: Running, stop: Stop) -> Outcome:  # noqa: ARG002 - nobody else tells it to stop
         name = running.record.executor
-        self._raised = TimeoutError(f"perform: {name}: the attempt took longer than {running.timeout}")
+        self.raised = TimeoutError(f"perform: {name}: the attempt took longer than {running.timeout}")
         return Interrupted()
+
+
+async def _performed(executors: Mapping[str, Executor[Any, Any]], clock: Clock, record: JobRecord) -> ExecutionResult:
+    """Run the job; answer what it answers, or raise what it raises."""
+    has_ended = asyncio.Event()
+    kept = _Kept(clock, _LIMITS, lambda _: None)
+    runner = Runner(
+        executors,
+        clock=clock,
+        limits=_LIMITS,
+        completion=_NothingStored(),
+        emit=lambda _: None,
+        settle=lambda _: has_ended.set(),
+        ended=lambda _: None,
+        outcomes=kept,
+    )
+    runner.start([record])
+    try:
+        await has_ended.wait()
+    finally:
+        await runner.close()
+    if kept.raised is not None:
+        raise kept.raised
+    return kept.answer

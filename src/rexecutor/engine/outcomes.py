@@ -1,0 +1,101 @@
+"""What the end of an attempt means: an outcome, whatever the job answered or raised."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import assert_never
+
+from rexecutor.backoff import DEFAULT_BACKOFF, clamp
+from rexecutor.clock import Clock, checked_delay
+from rexecutor.engine.failure import ChildFailedError, error_of, job_error
+from rexecutor.engine.loop import Emit
+from rexecutor.engine.running import Running, Stop
+from rexecutor.errors import DecodeError
+from rexecutor.events import BackoffFailed
+from rexecutor.job import ErrorKind, JobError, Limits
+from rexecutor.outcome import COMPLETE, Cancel, Cancelled, Failed, Interrupted, Outcome, Snooze, checked_result
+
+
+class Outcomes:
+    """Makes outcomes; asks executors for their `backoff`."""
+
+    def __init__(self, clock: Clock, limits: Limits, emit: Emit) -> None:
+        """Keep them."""
+        self._clock = clock
+        self._limits = limits
+        self._emit = emit
+
+    def of_result(self, running: Running, result: object) -> Outcome:
+        """Answer what the job's answer means.
+
+        Raises:
+            TypeError: It means nothing.
+        """
+        if running.may_be_complete:
+            return COMPLETE
+        match checked_result(result):
+            case None:
+                return COMPLETE
+            case Snooze() as snooze:
+                return snooze
+            case Cancel(reason):
+                return Cancelled(self._error(running, ErrorKind.CANCELLED, "Cancel", reason))
+
+    def of_error(self, running: Running, error: BaseException) -> Outcome:
+        """Answer what an exception means that came out of the job, or out of the child process that ran it."""
+        is_stopped = isinstance(error, asyncio.CancelledError)
+        if isinstance(error, ChildFailedError):
+            kind, type_name, details = error.failure
+            is_stopped = kind is ErrorKind.LOST
+            told = self._error(running, kind, type_name, details)
+        else:
+            kind = ErrorKind.DECODE if isinstance(error, DecodeError) and running.job is None else ErrorKind.EXCEPTION
+            attempt, now = running.record.attempt, self._clock.now()
+            told = error_of(error, kind, attempt=attempt, now=now, most=self._limits.error_text)
+        if is_stopped and running.stop is not None:
+            return self.of_stop(running, running.stop)
+        return self._failed(running, told)
+
+    def of_stop(self, running: Running, stop: Stop) -> Outcome:
+        """Answer what it means that the job was told to stop."""
+        match stop:
+            case Stop.TIMEOUT:
+                details = f"the attempt took longer than {running.timeout}"
+                return self._failed(running, self._error(running, ErrorKind.TIMEOUT, "Timeout", details))
+            case Stop.CANCEL:
+                return Cancelled(self._error(running, ErrorKind.CANCELLED, "Cancel", running.reason))
+            case Stop.SHUTDOWN | Stop.LEASE_LOST:
+                return Interrupted()
+            case _:
+                assert_never(stop)
+
+    def of_rollback(self, running: Running) -> Outcome:
+        """Answer what a store is to record where it finds the job not complete, though the job has said that it is."""
+        details = "execute returned after `complete_in`, but its transaction was not committed"
+        error = self._error(running, ErrorKind.EXCEPTION, "NotCommitted", details)
+        return Failed(error, DEFAULT_BACKOFF(max(running.record.attempt, 1)))
+
+    def _failed(self, running: Running, error: JobError) -> Failed:
+        return Failed(error, self._delay(running, error))
+
+    def _delay(self, running: Running, error: JobError) -> timedelta:
+        default = DEFAULT_BACKOFF(max(running.record.attempt, 1))
+        if running.job is None:
+            return default
+        try:
+            job = replace(running.job, errors=(*running.job.errors, error))
+            return clamp(checked_delay("backoff", running.executor.backoff(job), least=timedelta.min))
+        except BaseException as failure:  # noqa: BLE001 - the job boundary too: it is the user's code
+            record = running.record
+            self._emit(BackoffFailed(record.id, record.executor, record.attempt, failure))
+            return default
+
+    def _error(self, running: Running, kind: ErrorKind, type_name: str, details: str) -> JobError:
+        return job_error(
+            kind,
+            type_name,
+            details,
+            attempt=running.record.attempt,
+            now=self._clock.now(),
+            most=self._limits.error_text,
+        )

@@ -1,0 +1,98 @@
+"""Executors for child processes, which import this module: it is to be small."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rexecutor import Cancel, ExecutionResult, Executor, Job, Snooze
+
+
+def hang() -> None:
+    time.sleep(120)  # noqa: TID251
+
+
+def hang_deaf() -> None:
+    while True:
+        with contextlib.suppress(BaseException):
+            hang()
+
+
+def raise_it(error: BaseException) -> None:
+    raise error
+
+
+class UnsendableError(Exception):
+    """Cannot be pickled, nor shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hook = lambda: None
+
+    def __str__(self) -> str:
+        raise ValueError("not shown")
+
+
+DEEDS: dict[str, Callable[[], Any]] = {
+    "nothing": lambda: None,
+    "cancel": lambda: Cancel("why"),
+    "snooze": lambda: Snooze(timedelta(hours=1)),
+    "nonsense": lambda: 7,
+    "raise": lambda: raise_it(ValueError("no")),
+    "unsendable": lambda: raise_it(UnsendableError()),
+    "sys-exit": lambda: sys.exit(4),
+    "interrupt": lambda: raise_it(KeyboardInterrupt()),
+    "exit": lambda: os._exit(3),
+    "segfault": lambda: ctypes.string_at(0),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "hang": hang,
+    "deaf": hang_deaf,
+}
+
+
+class InChild(Executor[str]):
+    """Does a deed, and notes in a file which process did it, when it began and when it ended."""
+
+    name = "in_child"
+    blocking = "process"
+    max_attempts = 2
+    max_concurrency = 2
+
+    def __init__(self, notes: Path, limit: float | None = None) -> None:
+        self.notes = notes
+        self.limit = limit
+
+    def execute(self, job: Job[str]) -> ExecutionResult:
+        self.note("begun")
+        try:
+            return DEEDS[job.data]()
+        finally:
+            self.note("ended")
+
+    def note(self, what: str) -> None:
+        with self.notes.open("a") as file:
+            file.write(f"{what} {os.getpid()}\n")
+
+    def timeout(self, job: Job[str]) -> timedelta | None:
+        return None if self.limit is None else timedelta(seconds=self.limit)
+
+
+class AddOne(Executor[str]):
+    """Adds one to a counter in the jobs' own file, in one transaction with its end."""
+
+    name = "add_one"
+    blocking = "process"
+    max_concurrency = 1
+
+    def execute(self, job: Job[str]) -> None:
+        connection = sqlite3.connect(job.data)
+        with contextlib.closing(connection), connection:
+            connection.execute("UPDATE counter SET number = number + 1")
+            job.complete_in_sync(connection)

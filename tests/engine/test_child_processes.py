@@ -1,0 +1,247 @@
+"""`blocking = "process"`: work that a timeout, a cancel and a shutdown really stop, and whose death is its own."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rexecutor import (
+    ConfigurationError,
+    DefinitionError,
+    ErrorKind,
+    Executor,
+    InMemoryBackend,
+    Job,
+    JobStatus,
+    Rexecutor,
+    SQLiteBackend,
+)
+from rexecutor.engine import runner
+from rexecutor.engine.node import concurrency
+from rexecutor.testing import perform
+from tests.engine.in_children import AddOne, InChild
+from tests.support import record_of, soon, until, until_no_threads_of_ours
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    return tmp_path / "notes"
+
+
+@pytest.fixture
+async def rexecutor(notes: Path) -> AsyncIterator[Rexecutor]:
+    async with Rexecutor(InMemoryBackend()).with_executor(InChild(notes)) as made:
+        yield made
+    await until_no_threads_of_ours()
+
+
+def noted(notes: Path, what: str) -> list[int]:
+    """Answer the processes that noted it."""
+    lines = notes.read_text().splitlines() if notes.exists() else []
+    return [int(line.split()[1]) for line in lines if line.startswith(what)]
+
+
+def lives(pid: int) -> bool:
+    """Whether the process is there, and not only a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def run(rexecutor: Rexecutor, deed: str, attempts: int = 1) -> Job[str]:
+    handle = await InChild.builder().with_data(deed).with_max_attempts(attempts).enqueue(backend=rexecutor.backend)
+    return await soon(handle.wait(), 60)
+
+
+@pytest.mark.parametrize(
+    ("deed", "status", "kind", "type_name", "details"),
+    [
+        ("nothing", JobStatus.COMPLETE, None, "", ""),
+        ("cancel", JobStatus.CANCELLED, ErrorKind.CANCELLED, "Cancel", "why"),
+        ("nonsense", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "TypeError", "execute answered int"),
+        ("raise", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "ValueError", "in raise_it"),
+        ("unsendable", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "UnsendableError", "UnsendableError"),
+        ("sys-exit", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "SystemExit", "4"),
+        ("interrupt", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "KeyboardInterrupt", ""),
+        ("exit", JobStatus.DISCARDED, ErrorKind.LOST, "ProcessDied", "ended with exit code 3"),
+        ("segfault", JobStatus.DISCARDED, ErrorKind.LOST, "ProcessDied", "was ended by SIGSEGV"),
+        ("kill", JobStatus.DISCARDED, ErrorKind.LOST, "ProcessDied", "was ended by SIGKILL"),
+    ],
+)
+async def test_whatever_a_job_does_to_its_process_is_an_outcome_of_that_job_alone(
+    rexecutor: Rexecutor, deed: str, status: JobStatus, kind: ErrorKind | None, type_name: str, details: str
+) -> None:
+    ended, neighbour = await asyncio.gather(run(rexecutor, deed), run(rexecutor, "nothing"))
+
+    assert ended.status is status
+    assert [(error.kind, error.type_name) for error in ended.errors] == ([] if kind is None else [(kind, type_name)])
+    assert all(details in error.details for error in ended.errors)
+    assert neighbour.status is JobStatus.COMPLETE
+
+
+async def test_a_process_runs_job_after_job(rexecutor: Rexecutor, notes: Path) -> None:
+    for _ in range(3):
+        await run(rexecutor, "nothing")
+
+    assert len(set(noted(notes, "begun"))) == 1
+    assert noted(notes, "begun")[0] != os.getpid()
+
+
+async def test_a_snooze_comes_through(rexecutor: Rexecutor) -> None:
+    handle = await InChild.builder().with_data("snooze").enqueue(backend=rexecutor.backend)
+
+    async def is_snoozed() -> bool:
+        return (await record_of(rexecutor.backend, handle.id)).snoozes == 1
+
+    await until(is_snoozed, 60)
+
+
+@pytest.mark.parametrize(("deed", "runs_finally"), [("hang", True), ("deaf", False)])
+async def test_a_timeout_ends_the_process(
+    notes: Path, deed: str, monkeypatch: pytest.MonkeyPatch, *, runs_finally: bool
+) -> None:
+    monkeypatch.setattr(runner, "GRACE", 0.3)
+    async with Rexecutor(InMemoryBackend()).with_executor(InChild(notes, limit=0.2)) as rexecutor:
+        ended = await run(rexecutor, deed)
+
+        assert [error.kind for error in ended.errors] == [ErrorKind.TIMEOUT]
+        (pid,) = noted(notes, "begun")
+        await until(lambda: not lives(pid))
+        assert noted(notes, "ended") == ([pid] if runs_finally else [])
+        assert (await run(rexecutor, "nothing")).status is JobStatus.COMPLETE  # in a process of its own
+
+
+async def test_a_cancel_ends_the_process(rexecutor: Rexecutor, notes: Path) -> None:
+    handle = await InChild.builder().with_data("hang").enqueue(backend=rexecutor.backend)
+    await until(lambda: bool(noted(notes, "begun")), 60)
+    await handle.cancel("enough")
+    ended = await soon(handle.wait())
+
+    assert (ended.status, ended.errors[-1].details) == (JobStatus.CANCELLED, "enough")
+    await until(lambda: not lives(noted(notes, "begun")[0]))
+
+
+async def test_a_shutdown_ends_the_process_and_gives_the_job_back(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rexecutor.engine.node.GRACE", 0.3)
+    backend = InMemoryBackend()
+    async with Rexecutor(backend).with_executor(InChild(notes)) as rexecutor:
+        ids = [(await InChild.builder().with_data(deed).enqueue(backend=backend)).id for deed in ("hang", "deaf")]
+        await until(lambda: len(noted(notes, "begun")) == 2, 60)
+        await soon(rexecutor.graceful_shutdown(timedelta(0)))
+
+    for job_id in ids:
+        record = await record_of(backend, job_id)
+        assert (record.status, record.attempt, record.errors) == (JobStatus.SCHEDULED, 0, ())
+    assert not any(lives(pid) for pid in noted(notes, "begun"))
+    await until_no_threads_of_ours()
+
+
+@pytest.mark.parametrize("bounds", [{"max_jobs": 2}, {"max_memory": 1}])
+async def test_a_process_is_replaced_after_so_many_jobs_or_bytes(notes: Path, bounds: dict[str, int]) -> None:
+    async with Rexecutor(InMemoryBackend()).with_executor(InChild(notes)).with_child_processes(**bounds) as rexecutor:
+        for _ in range(4):
+            await run(rexecutor, "nothing")
+
+    pids = noted(notes, "begun")
+    assert [pids.index(pid) for pid in pids] == ([0, 0, 2, 2] if "max_jobs" in bounds else [0, 1, 2, 3])
+
+
+async def test_an_idle_process_that_died_costs_no_attempt(rexecutor: Rexecutor, notes: Path) -> None:
+    await run(rexecutor, "nothing")
+    (pid,) = noted(notes, "begun")
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: not lives(pid))
+    ended = await run(rexecutor, "nothing")
+
+    assert (ended.status, ended.attempt, ended.errors) == (JobStatus.COMPLETE, 1, ())
+    assert len(set(noted(notes, "begun"))) == 2
+
+
+async def test_ctrl_c_is_the_parents_business(rexecutor: Rexecutor, notes: Path) -> None:
+    await run(rexecutor, "nothing")
+    (pid,) = noted(notes, "begun")
+    os.kill(pid, signal.SIGINT)
+    await run(rexecutor, "nothing")
+
+    assert noted(notes, "begun") == [pid, pid]
+
+
+def test_a_process_ends_with_its_parent(notes: Path) -> None:
+    command = (sys.executable, "-m", "tests.engine.orphan_program", str(notes))
+    parent = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+    try:
+        asyncio.run(until(lambda: bool(noted(notes, "begun")), 60))
+    finally:
+        parent.kill()
+        parent.wait()
+    asyncio.run(until(lambda: not lives(noted(notes, "begun")[0])))
+
+
+async def test_complete_in_sync_works_in_a_child(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    async with Rexecutor(SQLiteBackend(path)).with_executor(AddOne) as rexecutor:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript("CREATE TABLE counter (number INTEGER); INSERT INTO counter VALUES (0)")
+            handle = await AddOne.builder().with_data(str(path)).enqueue(backend=rexecutor.backend)
+            ended = await soon(handle.wait(), 60)
+
+            assert (ended.status, ended.errors) == (JobStatus.COMPLETE, ())
+            assert connection.execute("SELECT number FROM counter").fetchone() == (1,)
+
+
+async def test_a_backend_that_shares_no_transaction_says_so_in_a_child(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("CREATE TABLE counter (number INTEGER); INSERT INTO counter VALUES (0)")
+        async with Rexecutor(InMemoryBackend()).with_executor(AddOne) as rexecutor:
+            handle = await AddOne.builder().with_data(str(path)).with_max_attempts(1).enqueue(backend=rexecutor.backend)
+            ended = await soon(handle.wait(), 60)
+        assert "InMemoryBackend shares no transaction" in ended.errors[0].details
+        assert connection.execute("SELECT number FROM counter").fetchone() == (0,)
+
+
+def test_an_executor_that_cannot_be_sent_is_refused_where_it_is_registered(notes: Path) -> None:
+    class Local(Executor[None]):
+        name = "local"
+        blocking = "process"
+
+        def execute(self, job: Job[None]) -> None: ...
+
+    held: Any = InChild(notes)
+    with pytest.raises(DefinitionError, match=r"local: runs in child processes, and pickle cannot send it there"):
+        Rexecutor(InMemoryBackend()).with_executor(Local)
+    held.client = lambda: None
+    with pytest.raises(DefinitionError, match=r"in_child: .* make clients and connections within execute"):
+        Rexecutor(InMemoryBackend()).with_executor(held)
+
+
+@pytest.mark.parametrize("bounds", [{"max_jobs": 0}, {"max_jobs": True}, {"max_memory": 0}, {"max_memory": 1.5}])
+def test_bounds_that_cannot_be_are_refused(bounds: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(bounds))):
+        Rexecutor(InMemoryBackend()).with_child_processes(**bounds)
+
+
+def test_there_are_as_many_processes_as_processors_where_nothing_else_is_said(notes: Path) -> None:
+    class Unlimited(InChild):
+        name = "unlimited"
+        max_concurrency = None
+
+    assert concurrency(InChild(notes)) == 2
+    assert concurrency(Unlimited(notes)) == os.cpu_count()
+
+
+async def test_perform_runs_it_in_a_thread(notes: Path) -> None:
+    assert await perform(InChild(notes), "nothing") is None
+    assert noted(notes, "begun") == [os.getpid()]
