@@ -213,9 +213,13 @@ def prune(name: str, *names: str, **parameters: Any) -> Statement:
     )
 
 
+def beat(*, rescues: bool) -> Statement:
+    limits = {"most_losses": 3, "most_errors": 20, "lost": "lost"}
+    return STATEMENTS.of("beat", node="alive", name="alive", lease=HOUR, rescues=rescues, **limits, now=NOW)
+
+
 KEY = UniquenessCriteria.by_key("order 7")
 BY_EXECUTOR = UniquenessCriteria.by_executor()
-LIMITS = {"most_losses": 3, "most_errors": 20, "lost": "lost"}
 EVERY_STATUS = tuple(JobStatus)
 
 CASES: Mapping[str, tuple[Statement, int]] = {
@@ -223,8 +227,8 @@ CASES: Mapping[str, tuple[Statement, int]] = {
     "claim for ten executors": (claim(10), 1_300),
     "claim before a promotion": (claim(10, promoted=False), 1_300),
     "promote": (STATEMENTS.of("promote_jobs", most=1_000, now=NOW), 3_000),
-    "rescue": (STATEMENTS.of("rescue_jobs", **LIMITS, now=NOW), 5_000),
-    "cancels": (STATEMENTS.of("select_cancels", node="alive"), 1_500),
+    "a heartbeat that rescues": (beat(rescues=True), 6_500),
+    "a heartbeat": (beat(rescues=False), 1_500),
     "running": (STATEMENTS.of("select_running", node="alive"), 1_500),
     "unique by key": (conflicting(KEY), 10),
     "unique by key, to be replaced": (conflicting(KEY, Replace.priority().statuses), 10),

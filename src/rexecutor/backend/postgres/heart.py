@@ -12,7 +12,7 @@ from rexecutor import rules
 from rexecutor.backend.exchange import CancelRequest, Heartbeat, Node
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.postgres.connection import translated
-from rexecutor.backend.postgres.pool import cut
+from rexecutor.backend.postgres.pool import CONFIGURED, cut
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.clock import Clock
 from rexecutor.job import Limits, NodeId
@@ -33,33 +33,28 @@ class PostgresHeart(Heart):
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew, rescue and tell, in one transaction and two round trips.
+        """Renew, rescue and tell, in one statement.
 
         After half the lease the connection is cut, so that there is time for another attempt.
         """
-        now = None if self._clock is None else self._clock.now()
-        rescued = 0
-        with self._transaction(node.lease / 2) as connection, connection.pipeline():
-            lease = {"id": node.id, "name": node.name, "lease": node.lease, "now": now}
-            renewed = connection.execute(self._statements.text("renew_lease"), lease)
-            limits = {"most_losses": self._limits.losses, "most_errors": self._limits.errors}
-            lost = (
-                connection.execute(
-                    self._statements.text("rescue_jobs"), {**limits, "lost": rules.LOST_DETAILS, "now": now}
-                )
-                if rescues
-                else None
-            )
-            cancels = connection.execute(self._statements.text("select_cancels"), {"node": node.id})
-            connection.execute(self._statements.text("forget_scopes"))
-            began = _one(renewed)
-            rescued = 0 if lost is None else _one(lost)
-            asked = [CancelRequest(*row) for row in cancels.fetchall()]
-        return Heartbeat(asked, rescued, began)
+        wanted = {
+            "node": node.id,
+            "name": node.name,
+            "lease": node.lease,
+            "rescues": rescues,
+            "lost": rules.LOST_DETAILS,
+            "most_losses": self._limits.losses,
+            "most_errors": self._limits.errors,
+            "now": None if self._clock is None else self._clock.now(),
+        }
+        with self._connected(node.lease / 2) as connection:
+            rows = connection.execute(self._statements.text("beat"), wanted).fetchall()
+        cancels = [CancelRequest(*row[2:]) for row in rows if row[2] is not None]
+        return Heartbeat(cancels, rows[0][1], rows[0][0])
 
     def retire(self, node_id: NodeId) -> None:
         """End the lease."""
-        with self._transaction(RETIRING) as connection:
+        with self._connected(RETIRING) as connection:
             connection.execute(self._statements.text("delete_node"), {"id": node_id})
 
     def close(self) -> None:
@@ -69,13 +64,15 @@ class PostgresHeart(Heart):
             connection.close()
 
     @contextmanager
-    def _transaction(self, patience: timedelta) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
+    def _connected(self, patience: timedelta) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
         with translated(self._statements.schema):
             try:
-                if self._connection is None or self._connection.closed:
+                is_new = self._connection is None or self._connection.closed
+                if self._connection is None or is_new:
                     self._connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
-                    self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-                with _cut_after(patience, self._connection), self._connection.transaction():
+                with _cut_after(patience, self._connection):
+                    if is_new:
+                        self._connection.execute(CONFIGURED)
                     yield self._connection
             except psycopg.OperationalError:
                 self.close()
@@ -92,9 +89,3 @@ def _cut_after(patience: timedelta, connection: psycopg.Connection[Any]) -> Gene
         yield
     finally:
         timer.cancel()
-
-
-def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:
-    row = cursor.fetchone()
-    assert row is not None  # noqa: S101 - each of these statements answers one row
-    return row[0]

@@ -30,6 +30,10 @@ RECONNECT_SECONDS: Final = 2.0
 NAME: Final = "rexecutor"
 IDLE_SECONDS: Final = 60.0
 """How long a connection beyond the first may be idle."""
+CONFIGURED: Final = (
+    "SELECT set_config('default_transaction_isolation', 'read committed', false), set_config('datestyle', 'ISO', false)"
+)
+"""Lets our statements see what others committed, and the driver read times, whatever the server's defaults are."""
 _OWN: Final = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")
 """Settings of a pool's connections that are psycopg's, not the server's."""
 
@@ -178,11 +182,7 @@ logging.getLogger("psycopg.pool").addFilter(_is_worth_a_line)
 
 
 async def _configure(connection: Connection) -> None:
-    """Let our statements see what others committed, and the driver read times, whatever the server's defaults are."""
-    await connection.execute(
-        "SELECT set_config('default_transaction_isolation', 'read committed', false),"
-        " set_config('datestyle', 'ISO', false)"
-    )
+    await connection.execute(CONFIGURED)
 
 
 def _conninfo_of(pool: object) -> str:

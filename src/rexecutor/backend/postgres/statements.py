@@ -62,7 +62,7 @@ class Statements:
         """Answer the statement of that name."""
         return in_schema(statement(PACKAGE, name), self.schema)
 
-    def of(self, name: str, **parameters: Any) -> Statement:
+    def of(self, name: str, /, **parameters: Any) -> Statement:
         """Answer the statement of that name with its parameters."""
         return Statement(self.text(name), parameters)
 

@@ -1,0 +1,82 @@
+-- A heartbeat, in one statement, so that a process that stops in the middle of it holds no lock.
+-- Begins or renews a node's lease, whether or not it has run out: as long as its row is there, nobody has rescued all
+-- of its jobs. Gives on, or discards, the jobs of other nodes without a live lease, and forgets those nodes: the twin of
+-- the change `Lost`. Forgets scopes that nobody has taken for a day: so long, a transaction that looks at an older
+-- snapshot must find its scope changed. Answers whether the lease began, how many jobs were rescued, and in a row each
+-- the cancels asked for jobs that the node runs.
+-- Rows are locked in the order of ids, and those that somebody else has locked are left to the next beat; a node is
+-- forgotten only when none of its jobs is left. Indexes: jobs_running, scopes_taken.
+WITH clock AS MATERIALIZED (
+    SELECT coalesce(%(now)s::timestamptz, now()) AS now
+),
+renewed AS (
+    INSERT INTO "rexecutor".nodes AS node (id, name, started_at, lease_until)
+    SELECT %(node)s, %(name)s, clock.now, clock.now + %(lease)s::interval FROM clock
+    ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
+    RETURNING node.xmax = 0 AS has_begun
+),
+orphans AS MATERIALIZED (
+    SELECT job.id FROM "rexecutor".jobs AS job, clock
+    WHERE %(rescues)s AND job.status = 'executing' AND job.node IS DISTINCT FROM %(node)s AND NOT EXISTS (
+        SELECT FROM "rexecutor".nodes AS node WHERE node.id = job.node AND node.lease_until > clock.now
+    )
+    ORDER BY job.id
+    FOR UPDATE OF job SKIP LOCKED
+),
+decided AS (
+    SELECT
+        job.id,
+        clock.now,
+        CASE
+            WHEN job.cancel_reason IS NOT NULL THEN 'cancelled'
+            WHEN job.attempt >= job.max_attempts OR job.losses + 1 >= %(most_losses)s THEN 'discarded'
+            ELSE 'retryable'
+        END AS status
+    FROM orphans JOIN "rexecutor".jobs AS job ON job.id = orphans.id, clock
+),
+rescued AS (
+    UPDATE "rexecutor".jobs AS job SET
+        status = decided.status,
+        node = NULL,
+        cancel_reason = NULL,
+        losses = job.losses + 1,
+        revision = job.revision + 1,
+        scheduled_at = CASE WHEN decided.status = 'retryable' THEN decided.now ELSE job.scheduled_at END,
+        errors = "rexecutor".latest(
+            job.errors
+            || "rexecutor".error(job.attempt, 'lost', 'NodeLost', %(lost)s::text, decided.now)
+            || CASE WHEN decided.status = 'cancelled' THEN "rexecutor".error(
+                job.attempt, 'cancelled', 'Cancel', job.cancel_reason, decided.now
+            ) ELSE '[]'::jsonb END,
+            %(most_errors)s
+        ),
+        cancelled_at = CASE WHEN decided.status = 'cancelled' THEN decided.now END,
+        discarded_at = CASE WHEN decided.status = 'discarded' THEN decided.now END
+    FROM decided
+    WHERE job.id = decided.id
+    RETURNING job.id
+),
+forgotten AS (
+    DELETE FROM "rexecutor".nodes WHERE ctid = ANY(ARRAY(
+        SELECT node.ctid FROM "rexecutor".nodes AS node, clock
+        WHERE %(rescues)s AND node.lease_until <= clock.now AND node.id <> %(node)s AND NOT EXISTS (
+            SELECT FROM "rexecutor".jobs AS job
+            WHERE job.status = 'executing' AND job.node = node.id AND job.id NOT IN (SELECT orphans.id FROM orphans)
+        )
+        FOR UPDATE OF node SKIP LOCKED
+    ))
+),
+forgotten_scopes AS (
+    DELETE FROM "rexecutor".scopes
+    WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM "rexecutor".scopes
+        WHERE taken_at < clock_timestamp() - interval '1 day'
+        ORDER BY taken_at
+        LIMIT 1000
+        FOR UPDATE SKIP LOCKED
+    ))
+)
+SELECT renewed.has_begun, (SELECT count(*) FROM rescued), asked.id, asked.claims, asked.cancel_reason
+FROM renewed LEFT JOIN "rexecutor".jobs AS asked
+    ON asked.status = 'executing' AND asked.node = %(node)s AND asked.cancel_reason IS NOT NULL
+ORDER BY asked.id
