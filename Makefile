@@ -6,7 +6,7 @@ DOCS_READY := .venv/.docs-ready
 MUTANTS_READY := .venv/.mutants-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pgbouncer lint check format docs bench kill unique cron-nodes cron-oracle mutants sql-mutants plans coverage clean
+.PHONY: help demo test test-pgbouncer lint check format docs bench faults simulate cron-oracle mutants sql-mutants plans coverage clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,18 +55,12 @@ docs: $(DOCS_READY)  ## build docs/_build/html; warnings are errors, and nothing
 bench: $(READY)  ## measure, beside bare sqlite3 in the same run
 	$(BIN)/python -m benchmarks
 
-kill: $(READY)  ## SIGKILL at a random moment, 20 rounds of 5,000 jobs, on both stores
-	$(BIN)/python -m tests.faults.kill_rounds --rounds 20 --jobs 5000 --processes 3
-	$(BIN)/python -m tests.faults.kill_rounds --store postgres --rounds 20 --jobs 5000 --processes 4
+faults: $(READY)  ## every scenario of docs/reliability.md at full size, on both stores, and the page anew (2 hours)
+	$(BIN)/python -m tests.faults --full --keep docs/faults.jsonl; status=$$?; \
+		$(BIN)/python -m tests.faults.document && exit $$status
 
-unique: $(READY)  ## 64 producers in 4 processes race for the same job, 500 rounds; 1,000 for each isolation level
-	$(BIN)/python -m tests.faults.unique_rounds
-	for level in read-committed repeatable-read serializable; do \
-		$(BIN)/python -m tests.faults.unique_rounds --rounds 1000 --isolation $$level || exit 1; done
-
-cron-nodes: $(READY)  ## a schedule for each second on nodes that are killed and paused, for a minute
-	$(BIN)/python -m tests.faults.cron_rounds --seconds 60
-	$(BIN)/python -m tests.faults.cron_rounds --store postgres --nodes 4 --seconds 60
+simulate: $(READY)  ## the real engine on virtual time with faults, decided by a seed: thousands of seeds
+	$(BIN)/python -m tests.simulation --seeds 5000
 
 cron-oracle: $(READY)  ## compare cron with a brute force around every zone's changes from 2024 to 2030 (8 minutes)
 	$(BIN)/python -m tests.cron_oracle --processes 2

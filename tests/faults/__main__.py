@@ -10,6 +10,7 @@ import json
 import random
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def run_one(scenario: Scenario, kind: str, *, seed: int, is_full: bool) -> dict[
     figures = found.pop("figures", {})
     wrong = found.pop("wrong", [])
     size = "full" if is_full else "short"
-    took = {"seconds": round(time.monotonic() - begun, 1), "size": size, "seed": seed}
+    day = datetime.now(UTC).date().isoformat()
+    took = {"seconds": round(time.monotonic() - begun, 1), "size": size, "seed": seed, "day": day}
     return {**head, **found, **figures, **took, "wrong": wrong}
 
 

@@ -13,6 +13,9 @@ from rexecutor.cli.demo.postgres_server import PostgresServer
 KINDS: Final = ("sqlite", "postgres")
 SETTINGS: Final = ("max_connections=300", "shared_buffers=256MB")
 
+_SERVERS: Final[dict[str, PostgresServer]] = {}
+"""Those of `temporary_store` that run, by their URLs."""
+
 
 def backend_at(store: str, connections: int = 10) -> Backend:
     """Answer a handle on the store, not open yet: a file, or `postgresql://…#schema`."""
@@ -20,6 +23,11 @@ def backend_at(store: str, connections: int = 10) -> Backend:
         return SQLiteBackend(Path(store))
     url, _, schema = store.partition("#")
     return PostgresBackend(url, schema=schema, max_connections=connections)
+
+
+def server_of(store: str) -> PostgresServer:
+    """Answer the server that a temporary store has for itself, for a scenario to stop and start."""
+    return _SERVERS[store.partition("#")[0]]
 
 
 async def prepare(store: str) -> None:
@@ -38,4 +46,8 @@ def temporary_store(kind: str) -> Generator[tuple[str, Path]]:
         with PostgresServer(settings=SETTINGS) as server:
             store = f"{server.url}#rexecutor"
             asyncio.run(prepare(store))
-            yield store, Path(folder)
+            _SERVERS[server.url] = server
+            try:
+                yield store, Path(folder)
+            finally:
+                del _SERVERS[server.url]

@@ -6,10 +6,10 @@ import signal
 
 from rexecutor import JobStatus, enqueue_many
 from tests.faults.history import Line
-from tests.faults.kill_rounds import Traced
 from tests.faults.processes import fleet
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs
 from tests.faults.stores import backend_at
+from tests.faults.worker import Traced
 
 LEASE = 3.0
 WORKERS = 4

@@ -1,4 +1,4 @@
-"""Workers that die, and workers that are told to end."""
+"""Workers that are told to end, and what outlives a process."""
 
 import asyncio
 import signal
@@ -7,21 +7,10 @@ from pathlib import Path
 import pytest
 
 from rexecutor import Backend, JobStatus, enqueue_many
-from tests.faults.kill_rounds import Traced, kill_round
 from tests.faults.processes import Fleet, fleet
 from tests.faults.stores import backend_at
+from tests.faults.worker import Traced
 from tests.support import record_of, soon
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_nothing_is_lost_and_no_claim_starts_twice_when_a_worker_is_killed(
-    tmp_path: Path, store: str, seed: int
-) -> None:
-    result = await kill_round(tmp_path, store, jobs=600, processes=3, lease=1.5, seed=seed)
-
-    assert (result["lost"], result["never_ran"], result["duplicate_starts"]) == (0, 0, 0)
-    assert result["runs_beyond_one"] <= 40  # 20 that ran, and as many whose outcome was on its way
-    assert result["recovery_s"] <= 1.5 + 6
 
 
 async def start_one(workers: Fleet, backend: Backend, data: str) -> int:

@@ -1,4 +1,4 @@
-"""Every scenario, small: `make faults` runs them at full size."""
+"""Scenarios in seconds, for each CI run; `make faults` runs them at full size."""
 
 import asyncio
 from pathlib import Path
@@ -13,14 +13,16 @@ SECONDS = 90
 """How long one may take before it is given up."""
 
 
-@pytest.mark.parametrize(
-    ("scenario", "kind"),
-    [pytest.param(one, kind, id=f"{one.name}-{kind}") for one in scenarios().values() for kind in one.kinds],
-)
-def test_it_holds_what_was_promised(scenario: Scenario, kind: str, tmp_path: Path) -> None:
+def on(kind: str) -> list[object]:
+    """Answer the scenarios that are run on that kind of store, as a test's parameters."""
+    return [pytest.param(one, id=one.name) for one in scenarios().values() if kind in one.kinds]
+
+
+def check(scenario: Scenario, kind: str, folder: Path) -> None:
+    """Run the scenario, small; raise where something is not as promised."""
     if (lacking := scenario.lacks()) is not None:
-        pytest.skip(lacking)
-    ground = tmp_path / "ground"
+        pytest.skip(f"{scenario.name}: {lacking}")
+    ground = folder / "ground"
     ground.mkdir()
 
     async def run(store: str) -> list[str]:
@@ -31,8 +33,8 @@ def test_it_holds_what_was_promised(scenario: Scenario, kind: str, tmp_path: Pat
         with temporary_store(kind) as (store, _):
             assert asyncio.run(run(store)) == []
     elif kind == "sqlite":
-        assert asyncio.run(run(str(tmp_path / "jobs.db"))) == []
+        assert asyncio.run(run(str(folder / "jobs.db"))) == []
     else:
-        store = f"{server_url()}#{schema_of(tmp_path)}"
+        store = f"{server_url()}#{schema_of(folder)}"
         asyncio.run(prepare(store))
         assert asyncio.run(run(store)) == []

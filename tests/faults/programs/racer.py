@@ -1,19 +1,15 @@
-"""Producers that race for the same job, round after round: `python -m tests.faults.unique_rounds --rounds 500`.
+"""Producers that race for the same unique jobs: `python -m tests.faults.programs.racer STORE ROUNDS PRODUCERS FIRST …`.
 
-Processes with several producers each, every producer with a connection of its own, start each round together and
-enqueue the same unique job. Exactly one may add it. With `--isolation` they do so on PostgreSQL in transactions of
-their own, half of which are rolled back, in each tenth round all: then one may add it, or none. Prints one JSON line;
-exits 1 when a round has another number.
+Waits for a line before each round, and answers one after it. With an isolation level the producers enqueue in
+transactions of their own, half of which are rolled back, in each tenth round all.
 """
 
-import argparse
 import asyncio
 import json
 import sys
-from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from psycopg import AsyncConnection, IsolationLevel, errors
 
@@ -28,9 +24,7 @@ from rexecutor import (
     enqueue_many,
 )
 from rexecutor.handle import JobHandle
-from rexecutor.where import Everything
-from tests.faults.processes import ROOT
-from tests.faults.stores import KINDS, backend_at, temporary_store
+from tests.faults.stores import backend_at
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -119,92 +113,6 @@ async def produce(store: str, rounds: int, producers: int, first: int, isolation
             print(json.dumps([found, sorted({handle.id for handles in answers for handle in handles})]), flush=True)
 
 
-async def race(
-    store: str, *, rounds: int, processes: int, producers: int, isolation: str | None = None
-) -> dict[str, Any]:
-    """Run all rounds; answer what came of them."""
-    command = (sys.executable, "-m", "tests.faults.unique_rounds", "--produce", store)
-    sizes = ("--rounds", str(rounds), "--producers", str(producers), *(("--isolation", isolation) if isolation else ()))
-    pipe = asyncio.subprocess.PIPE
-    racers = [
-        await asyncio.create_subprocess_exec(
-            *command, *sizes, "--first", str(place * producers), cwd=ROOT, stdin=pipe, stdout=pipe
-        )
-        for place in range(processes)
-    ]
-    outputs, inputs = [one.stdout for one in racers], [one.stdin for one in racers]
-    dispositions: Counter[str] = Counter()
-    wrong: list[int] = []
-    wanted = {
-        number: int(isolation is None or not all(is_undone(number, place) for place in range(processes * producers)))
-        for number in range(rounds)
-    }
-    try:
-        async with asyncio.timeout(60 + rounds):
-            for output in outputs:
-                assert output is not None
-                assert (await output.readline()).strip() == b"ready"
-            for number in range(rounds):
-                for line in inputs:
-                    assert line is not None
-                    line.write(b"go\n")
-                found: Counter[str] = Counter()
-                ids: set[int] = set()
-                for output in outputs:
-                    assert output is not None
-                    names, known = json.loads(await output.readline())
-                    found.update(names)
-                    ids |= set(known)
-                dispositions += found
-                if (found["inserted"], len(ids)) != (wanted[number], wanted[number]):
-                    wrong.append(number)
-    finally:
-        for racer in racers:
-            if racer.returncode is None:
-                racer.kill()
-            await racer.communicate()
-    async with backend_at(store) as backend:
-        stored = await backend.query(Everything(), limit=rounds * 100)
-    per_round = Counter(int(record.data) for record in stored)
-    wrong += [number for number in range(rounds) if per_round[number] != wanted[number]]
-    return {
-        "rounds": rounds,
-        "producers": processes * producers,
-        "processes": processes,
-        "enqueues": dispositions.total(),
-        **dispositions,
-        "stored": len(stored),
-        "wrong_rounds": sorted(set(wrong)),
-    }
-
-
-def main() -> int:
-    """Run as the command line says; answer the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", choices=KINDS, default=KINDS[0])
-    parser.add_argument("--isolation", choices=ISOLATIONS)
-    parser.add_argument("--rounds", type=int, default=500)
-    parser.add_argument("--processes", type=int, default=4)
-    parser.add_argument("--producers", type=int, default=16, help="in each process")
-    parser.add_argument("--produce", help=argparse.SUPPRESS)
-    parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.produce is not None:
-        asyncio.run(produce(options.produce, options.rounds, options.producers, options.first, options.isolation))
-        return 0
-    with temporary_store("postgres" if options.isolation else options.store) as (store, _):
-        result = asyncio.run(
-            race(
-                store,
-                rounds=options.rounds,
-                processes=options.processes,
-                producers=options.producers,
-                isolation=options.isolation,
-            )
-        )
-    print(json.dumps({"store": options.store, "isolation": options.isolation, **result}))
-    return 1 if result["wrong_rounds"] else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    store, rounds, producers, first, *isolation = sys.argv[1:]
+    asyncio.run(produce(store, int(rounds), int(producers), int(first), isolation[0] if isolation else None))
