@@ -121,14 +121,15 @@ async def test_a_prune_walks_the_index_of_ended_jobs_and_sorts_nothing(
     if is_analyzed:
         await analyze(backend)
     for found in (
-        await plan(backend, "select_ended", status="complete", executor="alpha", before=1),
+        await plan(backend, "select_ended", status="complete", executor="alpha", before=1, ended_at=0, id=0, most=9),
         await plan(backend, "count_ended", status="complete", executor="alpha"),
         await plan(backend, "select_ended_executors", status="complete"),
     ):
         assert walks(found, "ended"), found
         assert "TEMP B-TREE" not in found, found
-    deletes = await plan(backend, "delete_jobs", ids="[1]")
+    deletes = await plan(backend, "delete_ended", status="complete", doomed="[[1, 2]]")
     assert "SEARCH rexecutor_jobs USING INTEGER PRIMARY KEY" in deletes, deletes
+    assert "SEARCH job USING INTEGER PRIMARY KEY" in deletes, deletes
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True])

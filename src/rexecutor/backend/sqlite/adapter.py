@@ -3,21 +3,22 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
-from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
+from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
 from rexecutor.backend.sqlite import periodic, store
 from rexecutor.backend.sqlite.bound import SqliteCompletion, SqliteTransaction, enqueue_alone
-from rexecutor.backend.sqlite.connection import connect, migrate, transaction, translated, writers_lock
+from rexecutor.backend.sqlite.connection import connect, migrate
 from rexecutor.backend.sqlite.doorbell import Doorbell
-from rexecutor.backend.sqlite.thread import SqlThread, lenient_text
+from rexecutor.backend.sqlite.heart import SqliteHeart
+from rexecutor.backend.sqlite.thread import SqlThread
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -212,8 +213,10 @@ class SQLiteBackend(Backend):
         return await self._reader.run(periodic.schedules)
 
     async def prune(self, spec: PruneSpec, most: int) -> int:
-        """Delete ended jobs."""
-        return await self._change(lambda connection, now: periodic.prune(connection, spec, most, now))
+        """Delete ended jobs; they are looked for beside the writer, which it does not hold up for that."""
+        now = self.clock.now()
+        found = await self._reader.run(lambda connection: periodic.find_prunable(connection, spec, most, now))
+        return await self._change(lambda connection, _: periodic.prune(connection, spec, found)) if found else 0
 
     async def hold(self, duty: str, node_id: NodeId) -> bool:
         """Make the node the one that does the duty."""
@@ -227,7 +230,7 @@ class SQLiteBackend(Backend):
         """Answer a heart with a connection of its own."""
         if self._watch is None:
             raise BackendClosedError(f"{self.path}: not open; use `async with`, or start a Rexecutor with it")
-        return _SqliteHeart(self.path, self.clock, self.limits, self._doorbell)
+        return SqliteHeart(self.path, self.clock, self.limits, self._doorbell)
 
     async def _change(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
         # The time is asked for under the write lock, so that it grows in the order of the commits.
@@ -271,36 +274,3 @@ class SQLiteBackend(Backend):
                 self._hints.heard()
                 return True
         return False
-
-
-class _SqliteHeart(Heart):
-    """Beats on a connection of its own, opened at the first beat, in the thread that beats."""
-
-    def __init__(self, path: Path, clock: Clock, limits: Limits, doorbell: Doorbell) -> None:
-        self._path = path
-        self._clock = clock
-        self._limits = limits
-        self._doorbell = doorbell
-        self._connection: sqlite3.Connection | None = None
-
-    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        with self._transaction() as connection:
-            address, now = self._doorbell.address, self._clock.now()
-            return store.beat(connection, node, address, now, self._limits, rescues=rescues)
-
-    def retire(self, node_id: NodeId) -> None:
-        with self._transaction() as connection:
-            store.retire(connection, node_id)
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        if self._connection is None:
-            self._connection = connect(self._path)
-            self._connection.text_factory = lenient_text  # a row of no use must not cost the lease
-        with translated(self._path), writers_lock(self._path), transaction(self._connection):
-            yield self._connection

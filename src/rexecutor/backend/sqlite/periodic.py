@@ -1,7 +1,7 @@
 """Schedules, pruning and duties within a transaction: synchronous functions of a connection, in the port's words."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from heapq import merge
 from itertools import islice
@@ -18,6 +18,7 @@ from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.schedule import Schedule, StoredSchedule
 
 _EVER = 2**63 - 1
+_PAGE = 100
 
 
 def tick(
@@ -63,18 +64,24 @@ def _read(row: Sequence[Any]) -> StoredSchedule:
     return StoredSchedule(row[0], row[1], row[2], row[3], moment_or_none(row[4]), moment_or_none(row[5]))
 
 
-def prune(connection: sqlite3.Connection, spec: PruneSpec, most: int, now: datetime) -> int:
-    """Delete ended jobs; see `Backend.prune`."""
+def find_prunable(connection: sqlite3.Connection, spec: PruneSpec, most: int, now: datetime) -> list[tuple[int, JobId]]:
+    """Answer when the jobs ended that a pruning is to delete, and their ids: the first `most`, the longest ended first.
+
+    For a connection that reads, beside the writer: with many executors it takes longer than to delete them.
+    """
     executors = execute(connection, "select_ended_executors", status=spec.status).fetchall()
     groups = [
         _prunable(connection, spec, executor, now)
         for (executor,) in executors
         if spec.concerns(executor) and is_storable(executor)  # else somebody has spoilt it: it stays, and fails nothing
     ]
-    doomed = [job_id for _, job_id in islice(merge(*groups), most)]
-    groups.clear()  # and with them their cursors, each of which would be told of every row that goes
-    execute(connection, "delete_jobs", ids=msgspec.json.encode(doomed).decode())
-    return len(doomed)
+    return list(islice(merge(*groups), most))
+
+
+def prune(connection: sqlite3.Connection, spec: PruneSpec, found: Sequence[tuple[int, JobId]]) -> int:
+    """Delete those of the jobs that are still as they were found; answer how many."""
+    doomed = msgspec.json.encode(found).decode()
+    return execute(connection, "delete_ended", status=spec.status, doomed=doomed).rowcount
 
 
 def _prunable(
@@ -84,12 +91,22 @@ def _prunable(
     group = {"status": spec.status, "executor": executor}
     match spec.what:
         case OlderThan(age):
-            return execute(connection, "select_ended", **group, before=stored(rules.moment_of(age, now)))
+            return _walk(connection, {**group, "before": stored(rules.moment_of(age, now))})
         case BeyondNewest(kept):
             (ended,) = execute(connection, "count_ended", **group).fetchone()
-            return islice(execute(connection, "select_ended", **group, before=_EVER), max(ended - kept, 0))
+            return islice(_walk(connection, {**group, "before": _EVER}), max(ended - kept, 0))
         case _:
             assert_never(spec.what)
+
+
+def _walk(connection: sqlite3.Connection, group: Mapping[str, Any]) -> Iterator[tuple[int, JobId]]:
+    """Walk by pages, the first of one row: with thousands of executors most are asked for no other."""
+    last: tuple[int, JobId] = (-_EVER, 0)
+    size = 1
+    while page := execute(connection, "select_ended", **group, ended_at=last[0], id=last[1], most=size).fetchall():
+        yield from page
+        last = page[-1]
+        size = _PAGE
 
 
 def hold(connection: sqlite3.Connection, duty: str, node_id: NodeId, now: datetime) -> bool:

@@ -1,0 +1,52 @@
+"""Heartbeats on a connection of their own, from the lease's thread."""
+
+import contextlib
+import sqlite3
+from collections.abc import Generator
+from pathlib import Path
+
+from rexecutor.backend.exchange import Heartbeat, Node
+from rexecutor.backend.heart import Heart
+from rexecutor.backend.sqlite import store
+from rexecutor.backend.sqlite.connection import connect, transaction, translated, writers_lock
+from rexecutor.backend.sqlite.doorbell import Doorbell
+from rexecutor.backend.sqlite.thread import lenient_text
+from rexecutor.clock import Clock
+from rexecutor.job import Limits, NodeId
+
+
+class SqliteHeart(Heart):
+    """Beats on a connection of its own, opened at the first beat, in the thread that beats."""
+
+    def __init__(self, path: Path, clock: Clock, limits: Limits, doorbell: Doorbell) -> None:
+        """Keep them."""
+        self._path = path
+        self._clock = clock
+        self._limits = limits
+        self._doorbell = doorbell
+        self._connection: sqlite3.Connection | None = None
+
+    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+        """Renew, rescue and tell, in one transaction."""
+        with self._transaction() as connection:
+            address, now = self._doorbell.address, self._clock.now()
+            return store.beat(connection, node, address, now, self._limits, rescues=rescues)
+
+    def retire(self, node_id: NodeId) -> None:
+        """End the lease."""
+        with self._transaction() as connection:
+            store.retire(connection, node_id)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        if self._connection is None:
+            self._connection = connect(self._path)
+            self._connection.text_factory = lenient_text  # a row of no use must not cost the lease
+        with translated(self._path), writers_lock(self._path), transaction(self._connection):
+            yield self._connection

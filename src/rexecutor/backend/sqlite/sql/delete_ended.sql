@@ -1,0 +1,7 @@
+-- Deletes the jobs of these moments and ids, where they still are as they were found: nobody has rerun them.
+DELETE FROM rexecutor_jobs WHERE id IN (
+    SELECT job.id FROM json_each(:doomed) AS doomed CROSS JOIN rexecutor_jobs AS job
+    WHERE job.id = json_extract(doomed.value, '$[1]')
+        AND job.ended_at = json_extract(doomed.value, '$[0]')
+        AND job.status = :status
+)
