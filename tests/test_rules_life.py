@@ -99,6 +99,14 @@ class TestTransition:
     def test_a_job_is_discarded_at_the_limit_of_losses(self) -> None:
         assert changed(executing(losses=2), Lost()).status is JobStatus.DISCARDED
 
+    def test_one_lost_again_is_apart_from_those_that_were_lost_with_it(self) -> None:
+        first, again = changed(executing(), Lost()), changed(executing(losses=1), Lost())
+
+        assert again.scheduled_at - first.scheduled_at == timedelta(seconds=again.id % 100 / 10) > timedelta(0)
+        assert {rules.apart(job_id, 2) for job_id in range(200)} == {
+            timedelta(seconds=tenths / 10) for tenths in range(100)
+        }
+
     def test_a_failure_at_the_last_attempt_of_a_job_to_be_cancelled_cancels_it(self) -> None:
         record = changed(executing(max_attempts=1), CancelAsked("enough"))
 

@@ -102,7 +102,7 @@ def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an
         case LoopFreed(seconds):
             return logging.WARNING, f"the event loop goes on after {seconds:.1f} s"
         case BackoffFailed(job_id, executor, _, error):
-            return logging.ERROR, f"job {job_id} ({executor}): backoff failed, default used: {error!r}"
+            return logging.ERROR, f"job {job_id} ({executor}): backoff failed, default used: {type(error).__name__}"
         case _:
             assert_never(event)
 

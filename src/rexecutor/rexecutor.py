@@ -1,8 +1,6 @@
 """`Rexecutor`: puts a backend and executors together, and owns their start and their end."""
 
 import asyncio
-import os
-import socket
 from collections.abc import Collection, Mapping
 from datetime import UTC, timedelta, tzinfo
 from types import TracebackType
@@ -20,17 +18,15 @@ from rexecutor.executor import Executor
 from rexecutor.job import Data, Metadata
 from rexecutor.pruner import PrunerConfig
 from rexecutor.registry import AnyExecutor, Registry
+from rexecutor.run import Run
 from rexecutor.schedule import CatchUp, Schedule
 from rexecutor.scheduling import cron_schedule, prune_schedule
 from rexecutor.signals import Signals
-from rexecutor.users import Users
 
 GRACE: Final = timedelta(seconds=25)
 """How long a shutdown waits for running jobs, unless told otherwise."""
 
 _SHORTEST_LEASE: Final = timedelta(milliseconds=600)
-
-_USERS: Final = Users()
 
 
 class Rexecutor:
@@ -73,10 +69,9 @@ class Rexecutor:
         self._schedules: dict[str, Schedule] = {}
         self._prunings: list[Pruning] = []
         self._recycling = Recycling()
-        self._node: RunningNode | None = None
+        self._run: Run | None = None
         self._is_starting = False
         self._is_global = False
-        self._shutdown: asyncio.Task[None] | None = None
 
     @property
     def executors(self) -> Mapping[str, AnyExecutor]:
@@ -86,7 +81,7 @@ class Rexecutor:
     @property
     def is_running(self) -> bool:
         """Whether it has been started and has not ended."""
-        return self._node is not None
+        return self._run is not None and self._run.is_alive
 
     def with_executor(self, executor: type[Executor[Any, Any]] | Executor[Any, Any]) -> Self:
         """Run this executor's jobs. A class is instantiated; give an instance when it needs something. Answers itself.
@@ -219,9 +214,11 @@ class Rexecutor:
         self._recycling = Recycling(max_jobs, max_memory)
         return self
 
-    def _require_not_running(self, what: str) -> None:
-        if self._node is not None or self._is_starting:
-            raise RexecutorError(f"{what}: this Rexecutor runs already; say this before the start")
+    def _require_not_running(self, what: str, advice: str = "; say this before the start") -> None:
+        if self._run is not None:
+            self._run.check_process(what)
+        if self.is_running or self._is_starting:
+            raise RexecutorError(f"{what}: this Rexecutor runs already{advice}")
 
     def set_global_backend(self) -> Self:
         """Make its backend the one that an enqueue uses by default, from now until it has ended. Answers itself.
@@ -241,34 +238,29 @@ class Rexecutor:
             SchemaError: The store's tables are missing, or belong to another version of rexecutor.
             BackendError: The store cannot be opened.
         """
-        if self._node is not None or self._is_starting:
-            raise RexecutorError("start: this Rexecutor runs already")
+        self._require_not_running("start", advice="")
         self._is_starting = True
         try:
-            await _USERS.begin(self.backend)
-            try:
-                await self.backend.ready()
-                name = f"{socket.gethostname()}:{os.getpid()}"
-                node = RunningNode(
-                    self.backend,
-                    self._registry.executors,
-                    self.max_concurrency,
-                    self.lease,
-                    name,
-                    recycling=self._recycling,
-                    schedules=list(self._schedules.values()),
-                    prunings=self._prunings,
-                )
-                node.start()
-            except BaseException:
-                await _USERS.end(self.backend)
-                raise
+            if self._run is not None:  # it may have been left behind in a loop that is closed
+                await self._run.end(GRACE)
+            self._run = await Run.begin(self.backend, self._make_node, ended=self._unset_global_backend)
         except BaseException:
             self._unset_global_backend()
             raise
         finally:
             self._is_starting = False
-        self._node = node
+
+    def _make_node(self, name: str) -> RunningNode:
+        return RunningNode(
+            self.backend,
+            self._registry.executors,
+            self.max_concurrency,
+            self.lease,
+            name,
+            recycling=self._recycling,
+            schedules=list(self._schedules.values()),
+            prunings=self._prunings,
+        )
 
     async def graceful_shutdown(self, timeout: timedelta = GRACE) -> None:  # noqa: ASYNC109 - a promise of the API
         """Claim no more jobs, wait for those that run, and end.
@@ -278,12 +270,12 @@ class Rexecutor:
 
         Raises:
             ConfigurationError: The timeout is no timedelta, or negative; nothing has been done.
+            RexecutorError: It runs in another event loop, or in the process of which this one is a fork; nothing has
+                been done.
         """
         checked_delay("graceful_shutdown", timeout)
-        if self._node is not None and self._shutdown is None:
-            self._shutdown = asyncio.ensure_future(self._shut_down(self._node, timeout))
-        if self._shutdown is not None:
-            await asyncio.shield(self._shutdown)
+        if self._run is not None:
+            await self._run.end(timeout)
         self._unset_global_backend()
 
     async def run_until_signal(self, *, grace: timedelta = GRACE) -> None:
@@ -292,22 +284,25 @@ class Rexecutor:
         When the caller is cancelled, what was started here is shut down gracefully as well.
 
         The first signal begins a graceful shutdown, the second cancels what runs, the third ends the process at once
-        (its jobs are rescued by others). Only in the main thread.
+        (its jobs are rescued by others). Only in the main thread. After a signal it goes on to listen to them when this
+        has returned: a second one does no harm while the program ends, and a third ends one that hangs.
 
         Args:
             grace: How long running jobs may go on after the first signal.
 
         Raises:
             ConfigurationError: Signals cannot be caught here, or the grace is no timedelta, or negative.
-            RexecutorError: A duty of the node has ended unexpectedly.
+            RexecutorError: A duty of the node has ended unexpectedly; or it runs in another event loop or process.
         """
         checked_delay("run_until_signal: grace", grace)
+        if self._run is not None:
+            self._run.check_place("run_until_signal")
         with Signals() as signals:  # before the start, so that no signal finds claimed jobs and nobody to catch it
-            is_ours = self._node is None
+            is_ours = not self.is_running
             if is_ours:
                 await self.start()
-            node = self._node
-            assert node is not None  # noqa: S101 - start has set it
+            assert self._run is not None  # noqa: S101 - start has set it
+            node = self._run.node
             try:
                 await signals.first_or(node.ended())
             except asyncio.CancelledError:
@@ -328,16 +323,6 @@ class Rexecutor:
     ) -> None:
         """Shut it down gracefully."""
         await self.graceful_shutdown()
-
-    async def _shut_down(self, node: RunningNode, grace: timedelta) -> None:
-        try:
-            await node.stop(grace)
-        finally:
-            self._unset_global_backend()
-            try:
-                await _USERS.end(self.backend)
-            finally:
-                self._node = self._shutdown = None
 
     def _unset_global_backend(self) -> None:
         if self._is_global:

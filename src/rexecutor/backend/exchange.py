@@ -29,7 +29,7 @@ class Claim:
     jobs: Sequence[JobRecord]
     """Now executing on the node that asked, in claim order. A row that cannot be read has a `defect`."""
     next_due: datetime | None
-    """When the next job of whatever executor falls due; None when none waits for its time.
+    """When the next job of whatever executor falls due, by the handle's clock; None when none waits for its time.
 
     Looked up only when there were fewer jobs than `Demand.most`: else there is no reason to wait.
     """

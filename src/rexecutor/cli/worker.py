@@ -9,6 +9,8 @@ from rexecutor.cli.failure import note
 
 PATIENCE: Final = 3.0
 """How many seconds Python may take to clean up after the last job has ended."""
+NO_PATIENCE: Final = 0.2
+"""How many where a job goes on that has been told to end again and again: Python can but tell it once more."""
 
 
 class LogLevel(StrEnum):
@@ -59,15 +61,23 @@ def _leave_soon() -> None:
     """End the process in a few seconds whatever happens: Python would wait for ever for tasks and threads of jobs.
 
     A task that goes on after it was cancelled, or a thread that a cancelled job has left behind, is such a one; its
-    job has been given back by now.
+    job has been given back by now. A signal can ask for nothing more than that, and must not kill what ends well.
     """
+    import asyncio
     import os
+    import signal
     import threading
+
+    from rexecutor.signals import WATCHED
+
+    for number in WATCHED:
+        signal.signal(number, signal.SIG_IGN)
+    is_deaf = any(task.cancelling() > 1 for task in asyncio.all_tasks())
 
     def leave() -> None:
         note("what a job has left running does not end: the worker leaves without it")
         os._exit(0)
 
-    timer = threading.Timer(PATIENCE, leave)
+    timer = threading.Timer(NO_PATIENCE if is_deaf else PATIENCE, leave)
     timer.daemon = True
     timer.start()

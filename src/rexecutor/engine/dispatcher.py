@@ -108,7 +108,7 @@ class Dispatcher:
             self._is_sure = True
 
     def _hand_over(self, jobs: Collection[JobRecord], given: Mapping[str, int]) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or not self._lease.is_trusted:  # it may have been lost while the answer was on its way
             for record in jobs:
                 self._settler.put(Settlement(record.id, record.claims, Interrupted()))
         elif jobs:

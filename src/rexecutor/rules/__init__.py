@@ -5,6 +5,7 @@
 
 from rexecutor.rules.life import (
     LOST_DETAILS,
+    apart,
     claim_order,
     claimable,
     due_at,
@@ -22,6 +23,7 @@ __all__ = [
     "LOST_DETAILS",
     "MOST_TICKS",
     "Ticks",
+    "apart",
     "claim_order",
     "claimable",
     "conflicting",

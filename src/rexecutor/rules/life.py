@@ -1,7 +1,7 @@
 """What can happen to a job. A status changes in `transition` and nowhere else; the picture is in `docs/job-life.md`."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from operator import attrgetter
 from typing import assert_never
@@ -142,7 +142,16 @@ def _lost(record: JobRecord, now: datetime, limits: Limits) -> JobRecord:
         return _cancelled(free, asked, now, limits)
     if record.attempt >= record.max_attempts or losses >= limits.losses:
         return replace(free, status=JobStatus.DISCARDED, discarded_at=now)
-    return replace(free, status=JobStatus.RETRYABLE, scheduled_at=now)
+    return replace(free, status=JobStatus.RETRYABLE, scheduled_at=now + apart(record.id, losses))
+
+
+def apart(job_id: JobId, losses: int) -> timedelta:
+    """Answer how long a job waits that was lost: not at all for the first time, then from 0 to 9.9 s by its id.
+
+    A job that kills its process would else be claimed again together with the same neighbours, until all of them were
+    lost as often as it, and discarded.
+    """
+    return timedelta(seconds=abs(job_id) % 100 / 10) if losses > 1 else timedelta(0)
 
 
 def _cancelled(record: JobRecord, reason: str, now: datetime, limits: Limits) -> JobRecord:

@@ -76,13 +76,12 @@ class PostgresBackend(Backend):
         self.schema: Final = checked_schema(schema)
         self._connections = Connections(url, self.schema, max_connections)
         self._statements = Statements(self.schema)
-        self._operations = Operations(self._statements, self.limits)
+        self._operations = Operations(self._statements, self.limits, self.clock)
         self._fake_clock = clock
         self._hints = Hints(self.clock)
         self._opening = asyncio.Lock()
         self._listener = Listener(self._connections.conninfo, self.schema, self._hear) if listens else None
-        self._notifier = Notifier(self._notify)
-        self._joining = Joining(self._enqueue_plain)
+        self._notifier, self._joining = Notifier(self._notify), Joining(self._enqueue_plain)
         self._sync = SyncStore(self._connections.conninfo, self.schema)
 
     @property
@@ -95,18 +94,19 @@ class PostgresBackend(Backend):
         async with self._opening:
             if not self._connections.is_open:
                 await self._connections.open()
+                self._notifier, self._joining = Notifier(self._notify), Joining(self._enqueue_plain)  # of this loop
                 if self._listener is not None:
                     self._listener.start()
 
     async def close(self) -> None:
-        """Let go of the server. Harmless when closed."""
-        self._sync.close()
+        """Let go of the server. Harmless when closed, or its loop is, and after a fork; refused in another loop."""
         async with self._opening:
-            if self._connections.is_open:
+            if self._connections.is_to_be_closed:
                 if self._listener is not None:
                     await self._listener.stop()
                 await self._notifier.flush()
-                await self._connections.close()
+            await self._connections.close()
+        self._sync.close()
 
     async def migrate(self) -> None:
         """Bring the schema up to this version; atomic, and one after the other where several nodes do it."""

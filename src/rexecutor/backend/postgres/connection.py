@@ -16,7 +16,7 @@ from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, S
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
 _DEFAULTS: Final = {
-    "connect_timeout": 10,
+    "connect_timeout": 3,
     "application_name": "rexecutor",
     # A server that is gone without a word is found out within half a minute.
     "keepalives_idle": 10,

@@ -16,7 +16,7 @@ from rexecutor.events import DutyFailed, DutyRecovered, ListeningUseless
 from rexecutor.log import log_event
 
 DUTY: Final = "listening for notifications"
-CHECKED_EVERY: Final = 15.0
+CHECKED_EVERY: Final = 10.0
 """Seconds between two trials of the connection."""
 ANSWER: Final = 5.0
 """Seconds that anything may take: an answer of the server, or a notification of our own to come back."""

@@ -20,6 +20,7 @@ from rexecutor.backend.postgres.connection import (
 )
 from rexecutor.clock import random_between
 from rexecutor.errors import BackendClosedError, BackendError, ConfigurationError
+from rexecutor.home import Home
 
 Pool: TypeAlias = AsyncConnectionPool[Any]
 
@@ -31,11 +32,20 @@ NAME: Final = "rexecutor"
 IDLE_SECONDS: Final = 60.0
 """How long a connection beyond the first may be idle."""
 CONFIGURED: Final = (
-    "SELECT set_config('default_transaction_isolation', 'read committed', false), set_config('datestyle', 'ISO', false)"
+    "SELECT set_config('default_transaction_isolation', 'read committed', false),"
+    " set_config('datestyle', 'ISO', false),"
+    " set_config('idle_in_transaction_session_timeout', '10s', false)"
 )
-"""Lets our statements see what others committed, and the driver read times, whatever the server's defaults are."""
+"""Lets our statements see what others committed, and the driver read times, whatever the server's defaults are.
+
+A process that stands still within a transaction, which locks what others need, loses its connection.
+"""
 _OWN: Final = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")
 """Settings of a pool's connections that are psycopg's, not the server's."""
+
+
+class PooledConnection(psycopg.AsyncConnection[Any]):
+    """A connection of a pool of ours, to tell it from the application's."""
 
 
 class Connections:
@@ -52,14 +62,14 @@ class Connections:
         self._most = self._given.max_size if self._given is not None else most
         self._pool: Pool | None = None
         self._is_ours = True
-        self._process = 0
+        self._home: Home | None = None
         self._is_checked = False
         self._knocking: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a pool."""
-        return self._pool is not None
+        """Whether there is a pool, whose loop is not closed."""
+        return self._pool is not None and self._home is not None and not self._home.has_ended
 
     async def open(self) -> None:
         """Connect once, for what the pool's own attempts do not say: why they fail. Then open the pool."""
@@ -69,6 +79,7 @@ class Connections:
                 is_pooled = await is_behind_pooler(connection)
             pool = self._given or AsyncConnectionPool(
                 self.conninfo,
+                connection_class=PooledConnection,
                 kwargs={"autocommit": True, **({"prepare_threshold": None} if is_pooled else {})},
                 configure=None if is_pooled else _configure,
                 min_size=1,  # they are used in turn: fewer stay warm
@@ -83,17 +94,21 @@ class Connections:
             self._is_ours = pool.closed
             if self._is_ours:
                 await pool.open(wait=True)  # else the first request makes a second connection
-        self._process = os.getpid()
+        self._home = Home()
         self._is_checked = False
         self._pool = pool
 
     async def close(self) -> None:
         """Let go of the pool, and close it where it was opened here."""
-        pool, self._pool = self._pool, None
-        if self._knocking is not None:
-            self._knocking.cancel()
-        if pool is not None and self._is_ours and self._process == os.getpid():
-            await pool.close()
+        if self._is_inherited:
+            return  # even to forget it here might tell the server of the end of what the parent uses
+        is_running = self.is_open
+        pool, self._pool, self._home = self._pool, None, None
+        if pool is not None and is_running:  # else its tasks have ended with its loop
+            if self._knocking is not None:
+                self._knocking.cancel()
+            if self._is_ours:
+                await pool.close()
 
     async def _knock_later(self, pool: Pool) -> None:
         """Ask for a connection soon: the pool gives up until somebody does, whoever waits already."""
@@ -107,10 +122,30 @@ class Connections:
 
     def check_open(self) -> None:
         """Raise a `BackendClosedError` unless this process may use the pool."""
-        if self._pool is None:
-            raise BackendClosedError("PostgreSQL: not open; use `async with`, or start a Rexecutor with it")
-        if self._process != os.getpid():
+        if self._is_inherited:
             raise BackendClosedError("PostgreSQL: opened before a fork; open a backend of the child's own")
+        if not self.is_open:
+            raise BackendClosedError("PostgreSQL: not open; use `async with`, or start a Rexecutor with it")
+
+    @property
+    def is_to_be_closed(self) -> bool:
+        """Whether it is open in this process; raises a `BackendClosedError` where that is in another event loop."""
+        if not self.is_open or self._is_inherited:
+            return False
+        self.check_place()
+        return True
+
+    @property
+    def _is_inherited(self) -> bool:
+        return self._home is not None and self._home.is_inherited
+
+    def check_place(self) -> None:
+        """Raise a `BackendClosedError` unless this process and this event loop may use the pool."""
+        self.check_open()
+        if self._home is not None and self._home.is_elsewhere:
+            raise BackendClosedError(
+                "PostgreSQL: opened in another event loop; use it there, or open a backend of this loop's own"
+            )
 
     def forget_check(self) -> None:
         """Look at the schema's version again before the next use."""
@@ -122,7 +157,7 @@ class Connections:
 
         After `patience` seconds it is cut: an answer that will never come becomes an error.
         """
-        self.check_open()
+        self.check_place()
         assert self._pool is not None  # noqa: S101 - that was just checked
         cancelled = _cancelled()
         with translated(self._schema):
@@ -174,8 +209,10 @@ def cut(connection: Connection | psycopg.Connection[Any]) -> None:
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Whether psycopg's pool logs of something else than our own attempts to connect: these our duties tell of."""
-    return record.levelno != logging.WARNING or not isinstance(record.args, tuple) or NAME not in record.args
+    """Whether psycopg's pool logs of something else than our own pool's lost connections: these our duties tell of."""
+    about = record.args if isinstance(record.args, tuple) else ()
+    is_ours = NAME in about or any(isinstance(one, PooledConnection) for one in about)
+    return record.levelno != logging.WARNING or not is_ours
 
 
 logging.getLogger("psycopg.pool").addFilter(_is_worth_a_line)

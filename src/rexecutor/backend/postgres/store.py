@@ -16,6 +16,7 @@ from rexecutor.backend.exchange import Claim, Demand, Ticked
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.rows import changed_row, in_utc, in_utc_or_none, read_claimed, read_row
 from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps, is_bigint
+from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import (
@@ -58,8 +59,9 @@ async def run_steps(connection: Connection, steps: Steps) -> list[Enqueued]:
 class Operations:
     """The port's operations on a connection that is within a transaction, or, for one statement, in autocommit."""
 
-    def __init__(self, statements: Statements, limits: Limits) -> None:
-        """Keep them."""
+    def __init__(self, statements: Statements, limits: Limits, clock: Clock) -> None:
+        """Keep them; the clock is that of the handle, which need not be the database's."""
+        self._clock = clock
         self._statements = statements
         self._limits = limits
 
@@ -76,7 +78,8 @@ class Operations:
         if rows[0][1]:
             await run(connection, self._statements.of("promote_jobs", most=PROMOTED, now=now))
             rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=True))
-        next_due = in_utc_or_none(rows[0][0])
+        due_in: timedelta | None = rows[0][0]
+        next_due = None if due_in is None else self._clock.now() + due_in
         jobs = [read_claimed(row[2:], node_id) for row in rows if row[2] is not None]
         return Claim(jobs, next_due if len(jobs) < demand.most else None)
 

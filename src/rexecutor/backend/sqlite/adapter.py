@@ -21,6 +21,7 @@ from rexecutor.backend.sqlite.heart import SqliteHeart
 from rexecutor.backend.sqlite.thread import SqlThread
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
+from rexecutor.home import Home
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Rerun, Settlement
 from rexecutor.prune_spec import PruneSpec
@@ -74,6 +75,7 @@ class SQLiteBackend(Backend):
         self._doorbell = Doorbell()
         self._opening = asyncio.Lock()
         self._watch: sqlite3.Connection | None = None
+        self._home: Home | None = None
         self._is_looking = False
         self._seen = 0
 
@@ -97,10 +99,12 @@ class SQLiteBackend(Backend):
                 raise
             watch.execute("PRAGMA busy_timeout = 0")
             self._doorbell.open(self._hints.heard, self.heard_cancel)
-            self._watch = watch
+            self._watch, self._home = watch, Home()
 
     async def close(self) -> None:
-        """Finish what was asked for, then close the file. Harmless when closed."""
+        """Finish what was asked for, then close the file. Harmless when closed, and in a child of its process."""
+        if self._home is not None and self._home.is_inherited:
+            return  # SQLite allows no child to close what the parent has opened, and the doorbell is the parent's
         async with self._opening:
             watch, self._watch = self._watch, None
             if watch is None:

@@ -139,8 +139,8 @@ def writers_lock(path: Path) -> threading.Lock:
 @contextmanager
 def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Generator[None]:
     """Commit what the block does, or nothing of it."""
-    connection.execute(begin)
     try:
+        connection.execute(begin)
         yield
         connection.execute("COMMIT")
     except BaseException:

@@ -1,5 +1,7 @@
 """Rescue: what becomes of the jobs of a node that died."""
 
+from datetime import timedelta
+
 from rexecutor import rules
 from rexecutor.job import ErrorKind
 from rexecutor.outcome import Complete, Lost
@@ -100,10 +102,26 @@ class RescueCases(Cases):
             await store.reclaim(job_id, node_id=f"lost-{number}")
             store.clock.advance(LEASE)
             store.beat(OTHER_NODE)
-            statuses.append((await store.job(job_id)).status)
+            lost = await store.job(job_id)
+            statuses.append(lost.status)
+            store.clock.advance(max(lost.scheduled_at - store.now, timedelta(0)))
 
         assert statuses[:-1] == [JobStatus.RETRYABLE] * (store.backend.limits.losses - 1)
         assert statuses[-1] is JobStatus.DISCARDED
+
+    async def test_a_job_that_is_lost_again_is_apart_from_those_that_were_lost_with_it(self, store: Store) -> None:
+        ids = await store.enqueue(*[new_job(max_attempts=100) for _ in range(3)])
+        waits: list[set[timedelta]] = []
+        for number in range(2):
+            store.beat(f"lost-{number}")
+            assert len(await store.claim(3, node_id=f"lost-{number}")) == len(ids)
+            store.clock.advance(LEASE)
+            store.beat(OTHER_NODE)
+            waits.append({(await store.job(job_id)).scheduled_at - store.now for job_id in ids})
+
+        assert waits[0] == {timedelta(0)}
+        assert waits[1] == {rules.apart(job_id, 2) for job_id in ids}
+        assert len(waits[1]) == len(ids)
 
     async def test_losses_are_counted_over_the_whole_life_of_a_job(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job(max_attempts=100))

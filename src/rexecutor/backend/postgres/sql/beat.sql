@@ -29,7 +29,7 @@ decided AS (
         clock.now,
         CASE
             WHEN job.cancel_reason IS NOT NULL THEN 'cancelled'
-            WHEN job.attempt >= job.max_attempts OR job.losses + 1 >= %(most_losses)s THEN 'discarded'
+            WHEN job.attempt >= job.max_attempts OR job.losses >= %(most_losses)s - 1 THEN 'discarded'
             ELSE 'retryable'
         END AS status
     FROM orphans JOIN "rexecutor".jobs AS job ON job.id = orphans.id, clock
@@ -39,9 +39,13 @@ rescued AS (
         status = decided.status,
         node = NULL,
         cancel_reason = NULL,
-        losses = job.losses + 1,
-        revision = job.revision + 1,
-        scheduled_at = CASE WHEN decided.status = 'retryable' THEN decided.now ELSE job.scheduled_at END,
+        losses = least(job.losses, 2147483646) + 1,
+        revision = least(job.revision, 9223372036854775806) + 1,
+        scheduled_at = CASE
+            WHEN decided.status <> 'retryable' THEN job.scheduled_at
+            WHEN job.losses >= 1 THEN decided.now + make_interval(secs => abs(job.id) %% 100 / 10.0)
+            ELSE decided.now
+        END,
         errors = "rexecutor".latest(
             job.errors
             || "rexecutor".error(job.attempt, 'lost', 'NodeLost', %(lost)s::text, decided.now)

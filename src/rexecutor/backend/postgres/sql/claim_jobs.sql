@@ -1,12 +1,12 @@
 -- Takes due jobs for a node with a live lease, in claim order, for all executors in one statement. Never early, never
 -- more than asked. Index: jobs_due, one short scan an executor.
 -- Where jobs whose time has come are not marked as due yet, it takes none and says so, unless they were `promoted` just
--- now. Answers a row at least: when the next job falls due, and whether that is past; with each job in those after it.
+-- now. Answers a row at least: in how long the next job falls due, and whether that is past; the job in those after it.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
 later AS MATERIALIZED (
-    SELECT next.due_at, NOT %(promoted)s::boolean AND coalesce(next.due_at <= clock.now, false) AS is_past
+    SELECT next.due_at - clock.now AS due_in, NOT %(promoted)s::boolean AND coalesce(next.due_at <= clock.now, false) AS is_past
     FROM clock, (
         SELECT min(scheduled_at) AS due_at FROM "rexecutor".jobs
         WHERE NOT due AND status NOT IN ('executing', 'complete', 'cancelled', 'discarded')
@@ -20,8 +20,9 @@ claimed AS (
     UPDATE "rexecutor".jobs SET
         status = 'executing',
         due = false,
-        attempt = attempt + 1,
-        claims = claims + 1,
+        -- No number that somebody has spoilt stops the claim of all others.
+        attempt = least(attempt, 2147483646) + 1,
+        claims = least(claims, 9223372036854775806) + 1,
         node = %(node)s,
         attempted_at = (SELECT clock.now FROM clock)
     WHERE ctid = ANY(ARRAY(
@@ -42,7 +43,7 @@ claimed AS (
         unique_key, revision, inserted_at, scheduled_at, attempted_at
 )
 SELECT
-    later.due_at, later.is_past, id, executor, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims, snoozes,
+    later.due_in, later.is_past, id, executor, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims, snoozes,
     losses, unique_key, revision, inserted_at, scheduled_at, attempted_at
 FROM later LEFT JOIN claimed ON true
 ORDER BY priority, scheduled_at, id

@@ -1,0 +1,38 @@
+"""A node whose clock is not the database's."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.postgres import postgres_backend
+
+from rexecutor.backend.exchange import Demand, Node
+from rexecutor.clock import SystemClock
+from rexecutor.testing.suite.store import ALPHA, new_job
+
+HOUR = timedelta(hours=1)
+
+
+class WrongClock(SystemClock):
+    """The machine's, but hours off."""
+
+    def __init__(self, off: timedelta) -> None:
+        self.off = off
+
+    def now(self) -> datetime:
+        return super().now() + self.off
+
+
+@pytest.mark.parametrize("off", [-HOUR, timedelta(0), HOUR])
+async def test_when_to_look_again_is_told_by_the_nodes_own_clock(tmp_path: Path, off: timedelta) -> None:
+    clock = WrongClock(off)
+    async with postgres_backend(tmp_path) as backend:
+        backend._operations._clock = clock
+        heart = backend.heart()
+        heart.beat(Node("node", "node", HOUR))
+        heart.close()
+        await backend.enqueue([new_job(delay=HOUR / 6)])
+        claim = await backend.claim(Demand({ALPHA: 1}, 1), "node")
+
+    assert claim.next_due is not None
+    assert abs(claim.next_due - (clock.now() + HOUR / 6)) < timedelta(minutes=1)
