@@ -312,6 +312,7 @@ async def test_the_statements_of_every_day_use_their_indexes_and_sort_nothing(
             "select_orphans": plan(connection, "select_orphans", now=1),
             "select_running": plan(connection, "select_running", node="n"),
             "select_cancels": plan(connection, "select_cancels", node="n"),
+            "select_work": plan(connection, "select_work"),
         }
 
     found = await backend._writer.run(plans)
@@ -326,6 +327,7 @@ async def test_the_statements_of_every_day_use_their_indexes_and_sort_nothing(
         "select_orphans": "rexecutor_jobs_running",
         "select_running": "rexecutor_jobs_running",
         "select_cancels": "rexecutor_jobs_running",
+        "select_work": "rexecutor_jobs_due",
     }
     for name, index in expected.items():
         assert index in found[name], found[name]
@@ -378,7 +380,7 @@ async def test_a_waiting_handle_hears_of_another_ones_enqueue(
     path: Path, monkeypatch: pytest.MonkeyPatch, means: str
 ) -> None:
     if means == "a ring":
-        monkeypatch.setattr("rexecutor.backend.sqlite.adapter.LOOK", timedelta(hours=1))
+        monkeypatch.setattr("rexecutor.backend.sqlite.watch.LOOK", timedelta(hours=1))
     else:
         monkeypatch.setattr(Doorbell, "ring", ring_nobody)
     async with SQLiteBackend(path) as waiting, SQLiteBackend(path) as other:
@@ -397,6 +399,26 @@ async def test_a_waiting_handle_hears_of_another_ones_enqueue(
         await soon(wait, 5)
         heart.close()
     assert waiting.version > since
+
+
+async def test_a_heartbeat_of_another_makes_no_work_but_may_be_an_end(path: Path) -> None:
+    async with SQLiteBackend(path) as waiting, SQLiteBackend(path) as other:
+        heart = other.heart()
+        heart.beat(Node("n", "n", timedelta(hours=1)))
+        await waiting.wait_ready({"echo"}, waiting.clock.now() + SECOND / 10, since=waiting.version)
+        since = waiting.version
+        heart.beat(Node("n", "n", timedelta(hours=1)))
+        await waiting.wait_ready({"echo"}, waiting.clock.now() + SECOND / 10, since=since)
+        assert waiting.version == since
+
+        await soon(waiting.wait_ended(1, waiting.clock.now() + timedelta(hours=1), since=since), 5)
+        assert waiting.version > since  # it may have come after the look of who waits now
+
+        end = asyncio.ensure_future(waiting.wait_ended(1, waiting.clock.now() + timedelta(hours=1), since=since + 1))
+        await asyncio.to_thread(lambda: None)
+        heart.beat(Node("n", "n", timedelta(hours=1)))
+        await soon(end, 5)
+        heart.close()
 
 
 async def test_a_ring_for_a_process_that_is_gone_does_no_harm(path: Path) -> None:

@@ -1,12 +1,11 @@
 """`SQLiteBackend`: the port on an SQLite file."""
 
 import asyncio
-import contextlib
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
@@ -15,10 +14,11 @@ from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
 from rexecutor.backend.sqlite import periodic, store
 from rexecutor.backend.sqlite.bound import SqliteCompletion, SqliteTransaction, enqueue_alone
-from rexecutor.backend.sqlite.connection import connect, migrate
+from rexecutor.backend.sqlite.connection import migrate
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.heart import SqliteHeart
 from rexecutor.backend.sqlite.thread import SqlThread
+from rexecutor.backend.sqlite.watch import FileWatch
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.home import Home
@@ -30,9 +30,6 @@ from rexecutor.status import JobStatus
 from rexecutor.where import Where
 
 T = TypeVar("T")
-
-LOOK: Final = timedelta(milliseconds=50)
-"""How often a waiting process asks whether another has written (7 µs each): the net beneath the doorbell."""
 
 
 class SQLiteBackend(Backend):
@@ -74,43 +71,39 @@ class SQLiteBackend(Backend):
         self._hints = Hints(self.clock)
         self._doorbell = Doorbell()
         self._opening = asyncio.Lock()
-        self._watch: sqlite3.Connection | None = None
+        self._watch = FileWatch(self.path, self._hints, self.clock)
         self._home: Home | None = None
-        self._is_looking = False
-        self._seen = 0
 
     @property
     def is_open(self) -> bool:
         """Whether it may be used."""
-        return self._watch is not None
+        return self._watch.is_open
 
     async def open(self) -> None:
         """Open the file, make it when missing, migrate it; see `Backend.open`."""
         async with self._opening:
-            if self._watch is not None:
+            if self._watch.is_open:
                 return
             await self._writer.start(lambda connection: migrate(connection, self.path))
             try:
                 await self._reader.start(lambda _: None)
-                watch = connect(self.path, synchronous=self._synchronous)
+                self._watch.open(self._synchronous)
             except BaseException:
                 await self._reader.stop()
                 await self._writer.stop()
                 raise
-            watch.execute("PRAGMA busy_timeout = 0")
             self._doorbell.open(self._hints.heard, self.heard_cancel)
-            self._watch, self._home = watch, Home()
+            self._home = Home()
 
     async def close(self) -> None:
         """Finish what was asked for, then close the file. Harmless when closed, and in a child of its process."""
         if self._home is not None and self._home.is_inherited:
             return  # SQLite allows no child to close what the parent has opened, and the doorbell is the parent's
         async with self._opening:
-            watch, self._watch = self._watch, None
-            if watch is None:
+            if not self._watch.is_open:
                 return
             self._doorbell.close()
-            watch.close()
+            self._watch.close()
             try:
                 await self._reader.stop()
             finally:
@@ -176,12 +169,12 @@ class SQLiteBackend(Backend):
         return self._hints.version
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
-        """Wait for a ring or for any commit to the file."""
-        await self._wait(until, since)
+        """Wait for a ring, or for a commit to the file that may have made work."""
+        await self._watch.wait_ready(until, since)
 
     async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
         """Wait for any commit to the file."""
-        await self._wait(until, since)
+        await self._watch.wait_ended(until, since)
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Answer jobs in the order of their ids; beside the writer, which it does not hold up."""
@@ -232,7 +225,7 @@ class SQLiteBackend(Backend):
 
     def heart(self) -> Heart:
         """Answer a heart with a connection of its own."""
-        if self._watch is None:
+        if not self._watch.is_open:
             raise BackendClosedError(f"{self.path}: not open; use `async with`, or start a Rexecutor with it")
         return SqliteHeart(self.path, self.clock, self.limits, self._doorbell)
 
@@ -248,33 +241,3 @@ class SQLiteBackend(Backend):
         self._hints.heard()
         self._doorbell.ring(doorbells)
         return result
-
-    async def _wait(self, until: datetime, since: int) -> None:
-        # From here on by the monotonic clock: a step of the other must not make the wait longer.
-        ends = self.clock.monotonic() + (until - self.clock.now()).total_seconds()
-        while (left := ends - self.clock.monotonic()) > 0:
-            if self._is_looking:  # one looks at the file for all who wait
-                if await self._hints.wait_for(timedelta(seconds=left), since=since):
-                    return
-            elif await self._look(min(timedelta(seconds=left), LOOK), since):
-                return
-
-    async def _look(self, delay: timedelta, since: int) -> bool:
-        """Look at the file, then wait for a while; answer whether a change was heard of."""
-        self._is_looking = True
-        try:
-            return self._has_changed() or await self._hints.wait_for(delay, since=since)
-        finally:
-            self._is_looking = False
-
-    def _has_changed(self) -> bool:
-        """Whether another connection has committed since the last look; tells all who wait when so."""
-        if self._watch is None:
-            return True
-        with contextlib.suppress(sqlite3.Error):  # busy, or in another thread than where it was opened: look again soon
-            version: Any = self._watch.execute("PRAGMA data_version").fetchone()[0]
-            if version != self._seen:
-                self._seen = version
-                self._hints.heard()
-                return True
-        return False

@@ -1,0 +1,103 @@
+"""Looks at the file for those who wait: beneath the doorbell, and what hears of an application's own commits."""
+
+import contextlib
+import sqlite3
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from rexecutor.backend.hints import Hints
+from rexecutor.backend.sqlite import store
+from rexecutor.backend.sqlite.connection import connect
+from rexecutor.clock import Clock
+
+LOOK: Final = timedelta(milliseconds=50)
+"""How often a waiting process asks whether another has written (7 µs each)."""
+
+
+class FileWatch:
+    """A connection that only looks, and tells the hints of what others have committed."""
+
+    def __init__(self, path: Path, hints: Hints, clock: Clock) -> None:
+        """Keep them; `open` makes the connection."""
+        self._path = path
+        self._hints = hints
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+        self._is_looking = False
+        self._seen = 0
+        self._next_due: int | None = None
+        self._ends_awaited = 0
+        self._has_passed_over = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a connection."""
+        return self._connection is not None
+
+    def open(self, synchronous: str) -> None:
+        """Connect to the file."""
+        connection = connect(self._path, synchronous=synchronous)
+        connection.execute("PRAGMA busy_timeout = 0")
+        self._connection = connection
+
+    def close(self) -> None:
+        """Close the connection; whoever waits is let go at the next look."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    async def wait_ready(self, until: datetime, since: int) -> None:
+        """Wait until there may be work that was not there at version `since`, or until the moment."""
+        # From here on by the monotonic clock: a step of the other must not make the wait longer.
+        ends = self._clock.monotonic() + (until - self._clock.now()).total_seconds()
+        while (left := ends - self._clock.monotonic()) > 0:
+            if self._is_looking:  # one looks at the file for all who wait
+                if await self._hints.wait_for(timedelta(seconds=left), since=since):
+                    return
+            elif await self._look(min(timedelta(seconds=left), LOOK), since):
+                return
+
+    async def wait_ended(self, until: datetime, since: int) -> None:
+        """Wait for any commit, or until the moment."""
+        if self._has_passed_over:  # perhaps one after the caller's look
+            self._has_passed_over = False
+            self._hints.heard()
+            return
+        self._ends_awaited += 1
+        try:
+            await self.wait_ready(until, since)
+        finally:
+            self._ends_awaited -= 1
+
+    async def _look(self, delay: timedelta, since: int) -> bool:
+        """Look at the file, then wait for a while; answer whether a change was heard of."""
+        self._is_looking = True
+        try:
+            return self._has_changed() or await self._hints.wait_for(delay, since=since)
+        finally:
+            self._is_looking = False
+
+    def _has_changed(self) -> bool:
+        """Whether another connection has made work since the last look, or an end; tells all who wait when so.
+
+        Most commits are neither: heartbeats of idle nodes would have each other ask for work all the time.
+        """
+        if self._connection is None:
+            return True
+        with contextlib.suppress(sqlite3.Error):  # busy, or in another thread than where it was opened: look again soon
+            version: Any = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._seen:
+                has_work = self._has_work(self._connection)
+                self._seen = version
+                if has_work or self._ends_awaited:
+                    self._hints.heard()
+                    return True
+                self._has_passed_over = True
+        return False
+
+    def _has_work(self, connection: sqlite3.Connection) -> bool:
+        """Whether jobs are due, or one falls due earlier than any did at the last look."""
+        before = self._next_due
+        is_due, self._next_due = store.execute(connection, "select_work").fetchone()
+        return bool(is_due) or (self._next_due is not None and (before is None or self._next_due < before))
