@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
+import msgspec
 import pydantic
 import pytest
 from hypothesis import given
@@ -25,6 +26,12 @@ def _cyclic() -> list[Any]:
     value: list[Any] = []
     value.append(value)
     return value
+
+
+@dataclass
+class Keyed:
+    values: dict[Any, Any]
+    padding: str = "as long as what reading would lose"
 
 
 class TestBadInput:
@@ -52,6 +59,37 @@ class TestBadInput:
     def test_data_of_another_type_is_refused(self, kind: object, value: object, message: str) -> None:
         with pytest.raises(EncodeError, match=message):
             codec(kind).encode(value)
+
+    @pytest.mark.parametrize(
+        ("kind", "value", "key"),
+        [
+            (Any, {1: 1, "1": 2}, "1"),
+            (Any, [{"a": {"b": 1, 1.5: 1, "1.5": 2}}], "1.5"),
+            (Any, {date(2026, 1, 1): 1, "2026-01-01": 2}, "2026-01-01"),
+            (object, {b"a": 1, "YQ==": 2}, "YQ=="),
+            (dict, {1: 1, "1": 2}, "1"),
+            (dict[str, int], {1: 1, "1": 2}, "1"),
+            (dict[str, Point], {1: Point(1), "1": Point(2)}, "1"),
+            (Keyed, Keyed({1: 1, "1": 2}), "1"),
+            (Keyed, {"values": {1: 1, "1": 2}}, "1"),
+        ],
+    )
+    def test_keys_that_become_the_same_text_are_refused(self, kind: object, value: object, key: str) -> None:
+        with pytest.raises(EncodeError, match=f'different keys that JSON writes the same, as "{key}"'):
+            codec(kind).encode(value)
+
+    @pytest.mark.parametrize(
+        ("kind", "value"),
+        [
+            (Any, {1: 1, "2": 2, 2.5: {"1": 1, "a": {"a": 1}}, "2**64": 2**64}),
+            (Any, [{"a": 1}, {"a": '":":\\'}]),
+            (dict[int, float], {1: 1, 2: 2.5}),
+            (dict[str, Point], {"1": Point(1)}),
+            (Keyed, {"values": {1: 1}}),
+        ],
+    )
+    def test_keys_of_different_texts_are_kept(self, kind: object, value: object) -> None:
+        assert codec(kind).encode(value) == msgspec.json.encode(value).decode()
 
     @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
     def test_nan_and_the_infinities_are_refused_wherever_they_are(self, number: float) -> None:

@@ -5,14 +5,17 @@ What may be stored is the same for every backend: JSON without NaN, infinities, 
 TypedDict, `msgspec.Struct` …) and pydantic models, also inside the others.
 """
 
+import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import msgspec
+from msgspec import inspect
 
 from rexecutor.errors import DecodeError, DefinitionError, EncodeError
 
@@ -57,6 +60,10 @@ def _from_builtins(kind: type, value: object) -> Any:
 _ENCODER = msgspec.json.Encoder(enc_hook=_to_builtins)
 _SORTING = msgspec.json.Encoder(enc_hook=_to_sortable, order="deterministic")
 _EXACT = msgspec.json.Decoder(float_hook=Decimal)
+_ANY = msgspec.json.Decoder()
+_WITH_KEYS = frozenset({"AnyType", "CustomType", "DictType", "FrozenDictType"})
+"""msgspec's words for what may hold a dict with keys of whatever kind, `1` and `"1"` at the same time."""
+_WITH_FIELDS = frozenset({"CustomType", "DataclassType", "NamedTupleType", "StructType", "TypedDictType"})
 
 
 class Codec(Generic[T]):
@@ -82,8 +89,11 @@ class Codec(Generic[T]):
         self._encoder = _SORTING if is_sorted else _ENCODER
         try:
             self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, dec_hook=_from_builtins)
+            kinds = _kinds(kind)
         except (TypeError, ValueError, NameError) as error:
             raise DefinitionError(f"{self._name}: {self._type_name} cannot be stored as JSON: {error}") from error
+        self._has_keys = bool(kinds & _WITH_KEYS) and not is_sorted  # which refuses all keys that are no texts
+        self._has_fields = bool(kinds & _WITH_FIELDS)
 
     def encode(self, value: T) -> str:
         """Answer the value as JSON text that will decode.
@@ -94,7 +104,9 @@ class Codec(Generic[T]):
         try:
             encoded = self._encoder.encode(value)
             self._check(value, encoded)
-            self._decoder.decode(encoded)
+            decoded = self._decoder.decode(encoded)
+            if self._has_keys:
+                self._check_keys(encoded, decoded)
         except EncodeError:
             raise
         except Exception as error:  # hooks and properties of users' types may raise anything
@@ -126,6 +138,12 @@ class Codec(Generic[T]):
         # msgspec writes NaN and the infinities as null: without a null there is none.
         if b"null" in encoded and any(not math.isfinite(number) for number in _floats(value)):
             raise EncodeError(f"{self._name} holds NaN or an infinity, which JSON cannot")
+
+    def _check_keys(self, encoded: bytes, decoded: T) -> None:
+        """Refuse keys that JSON writes the same: of these, reading keeps one. What was read is shorter when written."""
+        read: object = _ANY.decode(encoded) if self._has_fields else decoded  # of which some may have defaults
+        if len(_ENCODER.encode(read)) != len(encoded) and (key := _twice(encoded)) is not None:
+            raise EncodeError(f"{self._name} holds different keys that JSON writes the same, as {key}")
 
 
 def canonical(text: str) -> str:
@@ -171,6 +189,31 @@ def _canonical_parts(value: object) -> Iterator[str]:
             significant = written.rstrip("0")
             zeros = len(written) - len(significant)
             yield f"{'-' * sign}{significant}e{int(exponent) + zeros}" if significant else "0"
+
+
+def _kinds(kind: Any) -> frozenset[str]:
+    """Answer the names of msgspec's words for all that the type is made of."""
+    seen: dict[int, object] = {}
+    waiting: list[object] = [inspect.type_info(kind)]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, tuple):
+            waiting += cast("tuple[object, ...]", part)
+        elif isinstance(part, inspect.Type | inspect.Field) and id(part) not in seen:
+            seen[id(part)] = part
+            waiting += (getattr(part, name) for name in part.__struct_fields__)
+    return frozenset(type(part).__name__ for part in seen.values())
+
+
+def _twice(encoded: bytes) -> str | None:
+    """Answer the first key that stands twice in one object, as JSON; None where there is none."""
+    found: list[str] = []
+
+    def look(members: list[tuple[str, object]]) -> None:
+        found.extend(key for key, times in Counter(key for key, _ in members).items() if times > 1)
+
+    json.loads(encoded, object_pairs_hook=look, parse_int=str, parse_float=str)
+    return _ENCODER.encode(found[0]).decode() if found else None
 
 
 def _floats(value: object) -> Iterator[float]:

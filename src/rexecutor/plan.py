@@ -1,21 +1,20 @@
 """What a `Rexecutor` is to run, put together before its start."""
 
 from collections.abc import Mapping
-from datetime import UTC, timedelta, tzinfo
+from datetime import UTC, timedelta
 from typing import Any, Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.clock import checked_delay
-from rexecutor.cron import Cron
 from rexecutor.engine.node import RunningNode
 from rexecutor.engine.periodic import Pruning
 from rexecutor.engine.processes import Recycling
-from rexecutor.errors import ConfigurationError, DefinitionError
+from rexecutor.errors import ConfigurationError
 from rexecutor.executor import Executor
 from rexecutor.pruner import PrunerConfig
 from rexecutor.registry import AnyExecutor, Registry
-from rexecutor.schedule import CatchUp, Schedule
-from rexecutor.scheduling import cron_schedule, prune_schedule
+from rexecutor.schedule import Schedule
+from rexecutor.scheduling import prune_schedule
 
 _SHORTEST_LEASE: Final = timedelta(milliseconds=600)
 
@@ -36,7 +35,8 @@ class Plan:
         self._max_concurrency = max_concurrency
         self._lease = lease
         self._registry = Registry(backend.limits)
-        self._schedules: dict[str, Schedule] = {}
+        self.schedules: Final[dict[str, Schedule]] = {}
+        """What enqueues jobs, by id."""
         self._prunings: list[Pruning] = []
         self._recycling = Recycling()
 
@@ -45,22 +45,35 @@ class Plan:
         """The executors, by name."""
         return self._registry.executors
 
-    def add(self, executor: type[Executor[Any, Any]] | Executor[Any, Any]) -> None:
-        """Run its jobs."""
-        self._registry.add(executor, is_implied=False)
+    def add_executor(
+        self, executor: type[Executor[Any, Any]] | Executor[Any, Any], *, is_implied: bool = False
+    ) -> type[Executor[Any, Any]]:
+        """Run its jobs; answer its class. One that a schedule implies may be there already."""
+        return self._registry.add(executor, is_implied=is_implied)
 
-    def add_cron(
-        self,
-        executor: type[Executor[Any, Any]] | Executor[Any, Any],
-        schedule: Cron | str,
-        data: Any,
-        metadata: Any,
-        *,
-        timezone: tzinfo,
-        priority: int,
-        tags: object,
-        schedule_id: str | None,
-        catch_up: CatchUp | str,
-        window: timedelta,
-    ) -> None:
-        """Run its jobs, and enqueue one at each tick."""
+    def add_pruner(self, config: PrunerConfig) -> None:
+        """Prune as the configuration says."""
+        if not isinstance(config, PrunerConfig):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(f"with_job_pruner({config!r}): give a PrunerConfig")
+        specs = [pruner.spec for pruner in config.pruners]
+        self._prunings.append(Pruning(prune_schedule(config.cron, UTC, specs), specs, config.max_concurrency))
+
+    def recycle(self, max_jobs: int, max_memory: int | None) -> None:
+        """Replace child processes after so many jobs, or at so many bytes."""
+        for name, value in (("max_jobs", max_jobs), ("max_memory", 1 if max_memory is None else max_memory)):
+            if type(value) is not int or value < 1:
+                raise ConfigurationError(f"with_child_processes: {name} is {value!r}, 1 or more expected")
+        self._recycling = Recycling(max_jobs, max_memory)
+
+    def node(self, name: str) -> RunningNode:
+        """Make a node that does all that, under this name."""
+        return RunningNode(
+            self._backend,
+            self.executors,
+            self._max_concurrency,
+            self._lease,
+            name,
+            recycling=self._recycling,
+            schedules=list(self.schedules.values()),
+            prunings=self._prunings,
+        )

@@ -10,23 +10,19 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
 from rexecutor.clock import checked_delay
 from rexecutor.cron import Cron
-from rexecutor.engine.node import RunningNode
-from rexecutor.engine.periodic import Pruning
-from rexecutor.engine.processes import Recycling
 from rexecutor.errors import ConfigurationError, DefinitionError, RexecutorError
 from rexecutor.executor import Executor
 from rexecutor.job import Data, Metadata
+from rexecutor.plan import Plan
 from rexecutor.pruner import PrunerConfig
-from rexecutor.registry import AnyExecutor, Registry
+from rexecutor.registry import AnyExecutor
 from rexecutor.run import Run
-from rexecutor.schedule import CatchUp, Schedule
-from rexecutor.scheduling import cron_schedule, prune_schedule
+from rexecutor.schedule import CatchUp
+from rexecutor.scheduling import cron_schedule
 from rexecutor.signals import Signals
 
 GRACE: Final = timedelta(seconds=25)
 """How long a shutdown waits for running jobs, unless told otherwise."""
-
-_SHORTEST_LEASE: Final = timedelta(milliseconds=600)
 
 
 class Rexecutor:
@@ -55,20 +51,11 @@ class Rexecutor:
         Raises:
             ConfigurationError: A setting is out of range.
         """
-        if type(max_concurrency) is not int or max_concurrency < 1:
-            raise ConfigurationError(f"Rexecutor: max_concurrency is {max_concurrency!r}, 1 or more expected")
-        checked_delay("Rexecutor: lease", lease, least=_SHORTEST_LEASE)
-        if not isinstance(backend, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
-            raise ConfigurationError(
-                f"Rexecutor: {backend!r} is no backend; give SQLiteBackend(…), connect(url) or the like"
-            )
+        self._plan = Plan(backend, max_concurrency, lease)
+        self._schedules = self._plan.schedules
         self.backend: Final = backend
         self.max_concurrency: Final = max_concurrency
         self.lease: Final = lease
-        self._registry = Registry(backend.limits)
-        self._schedules: dict[str, Schedule] = {}
-        self._prunings: list[Pruning] = []
-        self._recycling = Recycling()
         self._run: Run | None = None
         self._is_starting = False
         self._is_global = False
@@ -76,7 +63,7 @@ class Rexecutor:
     @property
     def executors(self) -> Mapping[str, AnyExecutor]:
         """The executors whose jobs it runs, by name."""
-        return self._registry.executors
+        return self._plan.executors
 
     @property
     def is_running(self) -> bool:
@@ -91,7 +78,7 @@ class Rexecutor:
             RexecutorError: It has been started already.
         """
         self._require_not_running("with_executor")
-        self._registry.add(executor, is_implied=False)
+        self._plan.add_executor(executor)
         return self
 
     @overload
@@ -166,7 +153,7 @@ class Rexecutor:
         self._require_not_running("with_cron_executor")
         if isinstance(tags, str):
             raise ConfigurationError(f"with_cron_executor: tags={tags!r}; give several texts, such as a tuple of them")
-        kind = self._registry.add(executor, is_implied=True)
+        kind = self._plan.add_executor(executor, is_implied=True)
         builder = kind.builder().with_data(data).with_priority(priority).with_tags(*tags)
         made = cron_schedule(
             builder if metadata is None else builder.with_metadata(metadata),
@@ -190,10 +177,7 @@ class Rexecutor:
             RexecutorError: It has been started already.
         """
         self._require_not_running("with_job_pruner")
-        if not isinstance(config, PrunerConfig):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
-            raise ConfigurationError(f"with_job_pruner({config!r}): give a PrunerConfig")
-        specs = [pruner.spec for pruner in config.pruners]
-        self._prunings.append(Pruning(prune_schedule(config.cron, UTC, specs), specs, config.max_concurrency))
+        self._plan.add_pruner(config)
         return self
 
     def with_child_processes(self, *, max_jobs: int = 1_000, max_memory: int | None = None) -> Self:
@@ -208,10 +192,7 @@ class Rexecutor:
             RexecutorError: It has been started already.
         """
         self._require_not_running("with_child_processes")
-        for name, value in (("max_jobs", max_jobs), ("max_memory", 1 if max_memory is None else max_memory)):
-            if type(value) is not int or value < 1:
-                raise ConfigurationError(f"with_child_processes: {name} is {value!r}, 1 or more expected")
-        self._recycling = Recycling(max_jobs, max_memory)
+        self._plan.recycle(max_jobs, max_memory)
         return self
 
     def _require_not_running(self, what: str, advice: str = "; say this before the start") -> None:
@@ -243,24 +224,12 @@ class Rexecutor:
         try:
             if self._run is not None:  # it may have been left behind in a loop that is closed
                 await self._run.end(GRACE)
-            self._run = await Run.begin(self.backend, self._make_node, ended=self._unset_global_backend)
+            self._run = await Run.begin(self.backend, self._plan.node, ended=self._unset_global_backend)
         except BaseException:
             self._unset_global_backend()
             raise
         finally:
             self._is_starting = False
-
-    def _make_node(self, name: str) -> RunningNode:
-        return RunningNode(
-            self.backend,
-            self._registry.executors,
-            self.max_concurrency,
-            self.lease,
-            name,
-            recycling=self._recycling,
-            schedules=list(self._schedules.values()),
-            prunings=self._prunings,
-        )
 
     async def graceful_shutdown(self, timeout: timedelta = GRACE) -> None:  # noqa: ASYNC109 - a promise of the API
         """Claim no more jobs, wait for those that run, and end.

@@ -179,7 +179,7 @@ def described(scan: Mapping[str, Any]) -> str:
 def claim(executors: int, *, promoted: bool = True) -> Statement:
     names = [f"executor {number}" for number in range(executors)]
     wanted = {"executors": names, "slots": [100] * executors, "most": 100}
-    return STATEMENTS.of("claim_jobs", node="alive", **wanted, promoted=promoted, now=NOW)
+    return STATEMENTS.of("claim_jobs", node="alive", epoch=0, **wanted, promoted=promoted, now=NOW)
 
 
 def settle(connection: Connection) -> Statement:
@@ -215,7 +215,7 @@ def prune(name: str, *names: str, **parameters: Any) -> Statement:
 
 def beat(*, rescues: bool) -> Statement:
     limits = {"most_losses": 3, "most_errors": 20, "lost": "lost"}
-    return STATEMENTS.of("beat", node="alive", name="alive", lease=HOUR, rescues=rescues, **limits, now=NOW)
+    return STATEMENTS.of("beat", node="alive", name="alive", lease=HOUR, epoch=0, rescues=rescues, **limits, now=NOW)
 
 
 KEY = UniquenessCriteria.by_key("order 7")

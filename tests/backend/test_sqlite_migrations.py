@@ -61,7 +61,11 @@ def fill(path: Path) -> list[JobRecord]:
             is_due = one.status is JobStatus.SCHEDULED
             connection.execute(INSERT, (one.id, one.executor, one.status, *counts, *moments, is_due))
         lease_until = start + LEASE // timedelta(microseconds=1)
-        connection.execute("INSERT INTO rexecutor_nodes VALUES ('node-1', 'host', NULL, ?, ?)", (start, lease_until))
+        connection.execute(
+            "INSERT INTO rexecutor_nodes (id, name, doorbell, started_at, lease_until)"
+            " VALUES ('node-1', 'host', NULL, ?, ?)",
+            (start, lease_until),
+        )
         connection.commit()
     return [replace(one, revision=0) for one in records]
 

@@ -10,8 +10,10 @@ import pytest
 from tests.support import record_of
 
 from rexecutor import JobStatus, Replace, SQLiteBackend, UniquenessCriteria, Where
+from rexecutor.backend.exchange import Demand, Node
+from rexecutor.outcome import Complete, Settlement
 from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.testing.suite.store import new_job
+from rexecutor.testing.suite.store import ALPHA, NODE, new_job
 from rexecutor.where import Everything, ExecutorIn, KeyIs
 
 KEY = UniquenessCriteria.by_key("order 7")
@@ -117,6 +119,22 @@ async def test_a_row_that_cannot_be_written_back_hides_no_other_that_stands_in_t
     [answer] = await backend.enqueue([new_job(unique=by_executor.on_conflict(Replace.priority()))])
 
     assert (answer.id, answer.disposition) == (sound.id, "replaced")
+
+
+@pytest.mark.parametrize("number", [-1, -2, -5, -(2**63), 2**63 - 1])
+@pytest.mark.parametrize("column", ["attempt", "claims"])
+async def test_a_counter_out_of_its_bounds_fails_no_claim(backend: SQLiteBackend, column: str, number: int) -> None:
+    answers = await backend.enqueue([new_job()] * 3)
+    await spoil(backend, answers[1].id, f"{column} = {number}")
+    heart = backend.heart()
+    heart.beat(Node(NODE, NODE, timedelta(seconds=30)))
+    heart.close()
+
+    claimed = await backend.claim(Demand({ALPHA: 10}, 10), NODE)
+
+    assert [job.id for job in claimed.jobs] == [answer.id for answer in answers]
+    assert all(job.attempt >= 1 and job.claims >= 1 for job in claimed.jobs)
+    assert list(await backend.settle([Settlement(*job.claim_id, Complete()) for job in claimed.jobs])) == []
 
 
 @pytest.mark.parametrize("change", SPOILT.values(), ids=SPOILT)

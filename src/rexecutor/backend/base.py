@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
 from rexecutor.backend.completion import Completion, NoCompletion
 from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Ticked
@@ -37,6 +37,13 @@ class Backend(ABC):
         self.clock: Final = clock or SystemClock()
         self.limits: Final = limits or Limits()
         self._cancel_hints: Final = Hints(self.clock)
+
+    def __reduce__(self) -> NoReturn:
+        """Raise: no pickle can hold connections."""
+        raise ConfigurationError(
+            f"{type(self).__name__}: a backend cannot be pickled or copied; make a new one in the other process,"
+            " such as `connect(url)`"
+        )
 
     @property
     @abstractmethod
@@ -123,10 +130,15 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def give_back(self, node_id: NodeId, held: Collection[ClaimId]) -> int:
+    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose answer was lost: the node's executing jobs whose claim is not among `held`.
 
         They change by `Interrupted`. Answers how many there were.
+
+        A claim that was given up may still be on its way to the store, and so may an earlier try of this. So it begins
+        an epoch: a claim whose `Demand.epoch` is lower takes nothing from now on, and what is asked for here is done
+        only once for each epoch. A node tells its epoch at each beat, for it may have to be made known anew. With
+        epoch 0 it is done in any case, and begins none.
 
         Raises:
             BackendError: The store failed; repeat it.

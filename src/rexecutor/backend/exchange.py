@@ -20,6 +20,8 @@ class Demand:
     """Executor name → how many of its jobs, each 1 or more."""
     most: int
     """How many jobs in all, 1 or more."""
+    epoch: int = 0
+    """How often the node had given up claims when it asked; see `Backend.give_back`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Node:
     name: str
     """For people: host and process."""
     lease: timedelta
+    epoch: int = 0
+    """How often it has given up claims; see `Backend.give_back`."""
 
 
 @dataclass(frozen=True, slots=True)

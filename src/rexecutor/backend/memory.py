@@ -36,6 +36,7 @@ class InMemoryBackend(Backend):
         self._keyed: dict[str, dict[JobId, JobRecord]] = defaultdict(dict)
         self._queues: dict[str, list[JobRecord]] = defaultdict(list)
         self._leases: dict[NodeId, datetime] = {}
+        self._epochs: dict[NodeId, int] = {}
         self._schedules: dict[str, StoredSchedule] = {}
         self._duties: dict[str, NodeId] = {}
         self._last_id: JobId = 0
@@ -74,7 +75,7 @@ class InMemoryBackend(Backend):
         """Take due jobs; atomic."""
         with self._lock:
             now = self.clock.now()
-            if self._paused or not self._lives(node_id):
+            if self._paused or not self._lives(node_id) or demand.epoch < self._epochs.get(node_id, 0):
                 return Claim((), None)
             heads = [
                 record
@@ -97,9 +98,12 @@ class InMemoryBackend(Backend):
                     self._change(record, settlement.outcome, now)
         return refused
 
-    async def give_back(self, node_id: NodeId, held: Collection[ClaimId]) -> int:
+    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose answer was lost; atomic."""
         with self._changing() as now:
+            if epoch and self._epochs.get(node_id, 0) >= epoch:
+                return 0
+            self._epochs[node_id] = max(epoch, self._epochs.get(node_id, 0))
             orphans = [record for record in self._executing() if record.node == node_id and record.claim_id not in held]
             for record in orphans:
                 self._change(record, Interrupted(), now)
@@ -203,8 +207,10 @@ class InMemoryBackend(Backend):
         with self._changing() as now:
             began = node.id not in self._leases
             self._leases[node.id] = now + node.lease
+            self._epochs[node.id] = max(node.epoch, self._epochs.get(node.id, 0))
             if rescues:
                 self._leases = {node_id: end for node_id, end in self._leases.items() if end > now}
+                self._epochs = {node_id: epoch for node_id, epoch in self._epochs.items() if node_id in self._leases}
             lost = [record for record in self._executing() if record.node not in self._leases] if rescues else []
             for record in lost:
                 self._change(record, Lost(), now)

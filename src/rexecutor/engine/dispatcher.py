@@ -53,6 +53,7 @@ class Dispatcher:
         self._freed = asyncio.Event()
         self._sated: Collection[str] = frozenset()
         self._is_sure = True
+        self._epoch = 0
 
     def ended(self, executor: str) -> None:
         """Take note that a job's code has ended: its slot is free."""
@@ -74,9 +75,10 @@ class Dispatcher:
         await self._settler.relieved(MOST_UNSETTLED)
         if self._stop.is_set():
             return
+        await self.give_back_unsure()
         self._freed.clear()
         self._sated = frozenset()
-        demand = self._slots.demand()
+        demand = self._slots.demand(self._epoch)
         if demand is None:
             await self._freed.wait()
             return
@@ -90,7 +92,6 @@ class Dispatcher:
             await first_of(self._freed.wait(), self._hint(claim, since))
 
     async def _claim(self, demand: Demand) -> Claim:
-        await self.give_back_unsure()
         self._is_sure = False
         claim = await self._backend.claim(demand, self._node_id)
         self._is_sure = True
@@ -104,7 +105,9 @@ class Dispatcher:
         """
         if not self._is_sure:
             held = {*self._runner.held, *self._settler.held}
-            await self._backend.give_back(self._node_id, held)
+            await self._backend.give_back(self._node_id, held, epoch=self._epoch + 1)
+            self._epoch += 1
+            self._lease.tell(self._epoch)
             self._is_sure = True
 
     def _hand_over(self, jobs: Collection[JobRecord], given: Mapping[str, int]) -> None:

@@ -7,6 +7,7 @@ and watched from the loop, which stops the node's work when the lease can no lon
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -66,6 +67,10 @@ class Lease:
             self.asking = None
         self._renewed = now
         return heartbeat
+
+    def tell(self, epoch: int) -> None:
+        """Have the beats from now on tell the node's epoch."""
+        self._node = replace(self._node, epoch=epoch)
 
     def hurry(self) -> None:
         """Have the next step renew, however recent the last: it may have something to tell."""

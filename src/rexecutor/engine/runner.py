@@ -119,12 +119,13 @@ class Runner:
         """Cancel what still runs, without an outcome, and see it end; threads that hang are left behind."""
         self._deadlines.stop()
         tasks = [running.task for running in self._running.values() if running.task is not None]
+        patience = 1.0 if self.held else 0.1  # code that was given up has had its time
         for task in tasks:
             task.cancel()
         if self._children is not None:
             await self._children.close()
         if tasks:
-            await asyncio.wait(tasks, timeout=1)
+            await asyncio.wait(tasks, timeout=patience)
         self._threads.stop()
 
     async def _run(self, running: Running) -> None:

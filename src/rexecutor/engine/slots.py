@@ -28,9 +28,9 @@ class Slots:
         if self._limits[executor] is not None:
             self._free[executor] += 1
 
-    def demand(self) -> Demand | None:
-        """Answer what there are free slots for; None when there are none."""
+    def demand(self, epoch: int) -> Demand | None:
+        """Answer what there are free slots for, to be asked for in the node's epoch; None when there are none."""
         if self._left <= 0:
             return None
         slots = {name: free for name, free in self._free.items() if free > 0}
-        return Demand(slots, self._left) if slots else None
+        return Demand(slots, self._left, epoch) if slots else None

@@ -193,10 +193,10 @@ class PostgresBackend(Backend):
             self._notifier.ring({GIVEN_BACK})
         return refused
 
-    async def give_back(self, node_id: NodeId, held: Collection[ClaimId]) -> int:
+    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose answer was lost."""
         async with self._connections.transaction() as connection:
-            freed = await self._operations.give_back(connection, node_id, held, self._now())
+            freed = await self._operations.give_back(connection, node_id, held, epoch, self._now())
         self._wake({record.executor for record in freed})
         return len(freed)
 
@@ -223,10 +223,10 @@ class PostgresBackend(Backend):
             return [read_row(row) for row in await run(connection, statement)]
 
     async def count(self) -> Sequence[Count]:
-        """Count the jobs; reads the whole table."""
+        """Count the jobs, but for those of an unknown status; reads the whole table."""
         async with self._connections.connection() as connection:
             rows = await run(connection, self._statements.of("count_jobs"))
-        return [Count(executor, STATUSES[status], jobs) for executor, status, jobs in rows]
+        return [Count(executor, STATUSES[status], jobs) for executor, status, jobs in rows if status in STATUSES]
 
     async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job."""

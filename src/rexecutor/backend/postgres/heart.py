@@ -41,6 +41,7 @@ class PostgresHeart(Heart):
             "node": node.id,
             "name": node.name,
             "lease": node.lease,
+            "epoch": node.epoch,
             "rescues": rescues,
             "lost": rules.LOST_DETAILS,
             "most_losses": self._limits.losses,

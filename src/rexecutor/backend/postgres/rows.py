@@ -1,23 +1,40 @@
 """Rows of `jobs` to records and back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
+import psycopg
+from psycopg.abc import AdaptContext, Loader
+from psycopg.pq import Format
+from psycopg.pq.abc import PGresult
 
 from rexecutor.job import JobError, JobRecord, NewJob, NodeId
 from rexecutor.status import JobStatus
 
+T = TypeVar("T")
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 STATUSES: Final = {str(status): status for status in JobStatus}
 _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
 _ENCODER: Final = msgspec.json.Encoder()
+_INTEGER: Final = 2**31 - 1
+_BIGINT: Final = 2**63 - 1
 _UNREADABLE: Final = (ValueError, LookupError, TypeError, OverflowError)
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Answer the moment in UTC, whatever the session's time zone is."""
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    """Answer the moment in UTC, whatever the session's time zone is.
+
+    Raises:
+        ValueError: It is none: NULL, or one that Python cannot hold; see `load_anyway`.
+        OverflowError: In UTC, Python cannot hold it.
+    """
+    try:
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    except AttributeError:
+        raise ValueError(f"{moment!r} is no moment that Python can hold") from None
 
 
 def in_utc_or_none(moment: datetime | None) -> datetime | None:
@@ -26,38 +43,102 @@ def in_utc_or_none(moment: datetime | None) -> datetime | None:
 
 
 def read_row(row: Sequence[Any]) -> JobRecord:
-    """Answer the record of a row with all columns; with a `defect` where its errors cannot be read."""
-    defect: str | None = None
+    """Answer the record of a row with all columns; with a `defect` where it cannot be read."""
     try:
-        errors = () if row[9] == "[]" else _ERRORS.decode(row[9])
+        return JobRecord(
+            row[0],
+            row[1],
+            STATUSES[row[2]],
+            row[3],
+            row[4],
+            row[5],
+            row[6],
+            row[7],
+            () if row[8] == [] else _read_tags(row[8]),
+            () if row[9] == "[]" else _ERRORS.decode(row[9]),
+            row[10],
+            row[11],
+            row[12],
+            row[13],
+            row[14],
+            row[15],
+            row[16],
+            in_utc(row[17]),
+            in_utc(row[18]),
+            in_utc_or_none(row[19]),
+            in_utc_or_none(row[20]),
+            in_utc_or_none(row[21]),
+            in_utc_or_none(row[22]),
+        )
     except _UNREADABLE as error:
-        errors, defect = (), f"the stored row cannot be read: {type(error).__name__}: {error}"
+        return _read_defective(row, error)
+
+
+def _read_tags(tags: list[str]) -> tuple[str, ...]:
+    "".join(tags)  # raises where one of them is NULL or a list
+    return tuple(tags)
+
+
+def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
+    """Answer what is sound of a row with all columns: enough to record that the rest is not."""
     return JobRecord(
-        row[0],
-        row[1],
-        STATUSES[row[2]],
-        row[3],
-        row[4],
-        row[5],
-        row[6],
-        row[7],
-        tuple(row[8]),
-        errors,
-        row[10],
-        row[11],
-        row[12],
-        row[13],
-        row[14],
-        row[15],
-        row[16],
-        in_utc(row[17]),
-        in_utc(row[18]),
-        in_utc_or_none(row[19]),
-        in_utc_or_none(row[20]),
-        in_utc_or_none(row[21]),
-        in_utc_or_none(row[22]),
-        defect,
+        id=row[0],
+        executor=row[1],
+        status=STATUSES.get(row[2], JobStatus.DISCARDED),
+        data=row[3],
+        metadata=row[4],
+        attempt=row[5],
+        max_attempts=row[6],
+        priority=row[7],
+        tags=_sound(_read_tags, row[8]) or (),
+        errors=_sound(_ERRORS.decode, row[9]) or (),
+        claims=row[10],
+        snoozes=row[11],
+        losses=row[12],
+        node=row[13],
+        cancel_reason=row[14],
+        unique_key=row[15],
+        revision=row[16],
+        inserted_at=_sound(in_utc, row[17]) or EPOCH,
+        scheduled_at=_sound(in_utc, row[18]) or EPOCH,
+        attempted_at=_sound(in_utc, row[19]),
+        completed_at=_sound(in_utc, row[20]),
+        cancelled_at=_sound(in_utc, row[21]),
+        discarded_at=_sound(in_utc, row[22]),
+        defect=f"the stored row cannot be read: {type(error).__name__}: {error}",
     )
+
+
+def _sound(read: Callable[[Any], T], value: Any) -> T | None:
+    """Answer what is read of a value; None where it cannot be read."""
+    try:
+        return read(value)
+    except _UNREADABLE:
+        return None
+
+
+def load_anyway(result: PGresult, context: AdaptContext) -> list[tuple[Any, ...]]:
+    """Answer the rows of a result that the driver refuses to load as a whole, because of a single value in it.
+
+    Such a value, a moment beyond Python's calendar, is answered as its text: a defect of its row, and of no other.
+    """
+    loaders: list[Loader] = []
+    for column in range(result.nfields):
+        kind, form = result.ftype(column), Format(result.fformat(column))
+        made = context.adapters.get_loader(kind, form) or context.adapters.get_loader(0, form)
+        assert made is not None  # noqa: S101 - psycopg has one for whatever it does not know
+        loaders.append(made(kind, context))
+    return [
+        tuple(_load(loader, result.get_value(row, column)) for column, loader in enumerate(loaders))
+        for row in range(result.ntuples)
+    ]
+
+
+def _load(loader: Loader, value: bytes | None) -> Any:
+    try:
+        return None if value is None else loader.load(value)
+    except psycopg.DataError:
+        return bytes(value or b"").decode(errors="replace")
 
 
 def read_claimed(row: Sequence[Any], node_id: NodeId) -> JobRecord:
@@ -118,24 +199,28 @@ def new_row(job: NewJob) -> Mapping[str, Any]:
 
 
 def changed_row(record: JobRecord) -> Mapping[str, Any]:
-    """Answer the parameters of `update_job`."""
+    """Answer the parameters of `update_job`; numbers that somebody has spoilt are brought to what it can hold."""
     return {
         "id": record.id,
         "status": str(record.status),
         "data": record.data,
         "metadata": record.metadata,
-        "attempt": record.attempt,
+        "attempt": _within(record.attempt, _INTEGER),
         "max_attempts": record.max_attempts,
         "priority": record.priority,
         "tags": list(record.tags),
         "errors": msgspec.json.encode(record.errors).decode(),
-        "snoozes": record.snoozes,
-        "losses": record.losses,
+        "snoozes": _within(record.snoozes, _INTEGER),
+        "losses": _within(record.losses, _INTEGER),
         "node": record.node,
         "cancel_reason": record.cancel_reason,
-        "revision": record.revision,
+        "revision": _within(record.revision, _BIGINT),
         "scheduled_at": record.scheduled_at,
         "completed_at": record.completed_at,
         "cancelled_at": record.cancelled_at,
         "discarded_at": record.discarded_at,
     }
+
+
+def _within(number: int | None, most: int) -> int:
+    return max(0, min(number or 0, most))  # None for NULL, where somebody has dropped the constraint

@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from psycopg import AsyncCursor
+from psycopg import AsyncCursor, DataError
 from psycopg.rows import TupleRow, tuple_row
 
 from rexecutor import rules
 from rexecutor.backend.exchange import Claim, Demand, Ticked
 from rexecutor.backend.postgres.connection import Connection
-from rexecutor.backend.postgres.rows import changed_row, in_utc, in_utc_or_none, read_claimed, read_row
+from rexecutor.backend.postgres.rows import changed_row, in_utc, in_utc_or_none, load_anyway, read_claimed, read_row
 from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps, is_bigint
 from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError
@@ -38,7 +38,11 @@ _NOTHING: Final = timedelta(0)
 async def run(connection: Connection, statement: Statement) -> Rows:
     """Execute the statement; answer its rows, if it has any."""
     cursor = await execute(connection, statement)
-    return await cursor.fetchall() if cursor.description else ()
+    try:
+        return await cursor.fetchall() if cursor.description else ()
+    except DataError:
+        assert cursor.pgresult is not None  # noqa: S101 - there is what could not be loaded
+        return load_anyway(cursor.pgresult, cursor)
 
 
 async def execute(connection: Connection, statement: Statement) -> AsyncCursor[TupleRow]:
@@ -72,6 +76,7 @@ class Operations:
             "executors": list(demand.slots),
             "slots": [min(slots, demand.most) for slots in demand.slots.values()],
             "most": demand.most,
+            "epoch": demand.epoch,
             "now": now,
         }
         rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=False))
@@ -98,9 +103,14 @@ class Operations:
         return refused
 
     async def give_back(
-        self, connection: Connection, node_id: NodeId, held: Collection[ClaimId], now: datetime | None
+        self, connection: Connection, node_id: NodeId, held: Collection[ClaimId], epoch: int, now: datetime | None
     ) -> list[JobRecord]:
-        """Undo the node's claims of jobs that it does not hold; answer these."""
+        """Undo the node's claims of jobs that it does not hold, once for each epoch; answer these."""
+        if epoch:
+            known = await run(connection, self._statements.of("lock_node", node=node_id))
+            if known and known[0][0] >= epoch:
+                return []
+            await run(connection, self._statements.of("move_epoch", node=node_id, epoch=epoch))
         moment = await self._now(connection, now)
         rows = await run(connection, self._statements.of("select_running", node=node_id))
         orphans = [record for record in map(read_row, rows) if record.claim_id not in held]

@@ -159,9 +159,11 @@ class SQLiteBackend(Backend):
         self._hints.heard()
         return refused
 
-    async def give_back(self, node_id: NodeId, held: Collection[ClaimId]) -> int:
+    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose answer was lost."""
-        return await self._change(lambda connection, now: store.give_back(connection, node_id, held, now, self.limits))
+        return await self._change(
+            lambda connection, now: store.give_back(connection, node_id, held, epoch, now, self.limits)
+        )
 
     @property
     def version(self) -> int:

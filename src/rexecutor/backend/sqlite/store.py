@@ -126,7 +126,7 @@ def doorbells(connection: sqlite3.Connection, now: datetime) -> list[str]:
 def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: datetime) -> Claim:
     """Take due jobs for a node with a live lease; see `Backend.claim`."""
     now_stored = stored(now)
-    if execute(connection, "select_lease", node=node_id, now=now_stored).fetchone() is None:
+    if execute(connection, "select_lease", node=node_id, now=now_stored, epoch=demand.epoch).fetchone() is None:
         return Claim((), None)
     execute(connection, "promote_jobs", now=now_stored, most=PROMOTED)
     heads: list[Head] = []
@@ -180,9 +180,19 @@ def _settle_one(connection: sqlite3.Connection, settlement: Settlement, now: dat
 
 
 def give_back(
-    connection: sqlite3.Connection, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits
+    connection: sqlite3.Connection,
+    node_id: NodeId,
+    held: Collection[ClaimId],
+    epoch: int,
+    now: datetime,
+    limits: Limits,
 ) -> int:
-    """Undo the node's claims of jobs that it does not hold; answer how many."""
+    """Undo the node's claims of jobs that it does not hold, once for each epoch; answer how many."""
+    if epoch:
+        known = execute(connection, "select_epoch", node=node_id).fetchone()
+        if known is not None and known[0] >= epoch:
+            return 0
+        execute(connection, "move_epoch", node=node_id, epoch=epoch)
     running = [read_row(row) for row in execute(connection, "select_running", node=node_id).fetchall()]
     orphans = [record for record in running if record.claim_id not in held]
     for record in orphans:
@@ -244,7 +254,7 @@ def beat(
     rescues: bool,
 ) -> Heartbeat:
     """Renew the lease, rescue, and tell of cancels; see `Heart.beat`."""
-    lease = {"id": node.id, "doorbell": doorbell, "lease_until": stored(now + node.lease)}
+    lease = {"id": node.id, "doorbell": doorbell, "lease_until": stored(now + node.lease), "epoch": node.epoch}
     began = not execute(connection, "renew_lease", **lease).rowcount
     if began:
         execute(connection, "begin_lease", **lease, name=node.name, now=stored(now))

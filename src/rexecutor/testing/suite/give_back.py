@@ -1,10 +1,11 @@
 """Giving back: claims whose answer was lost on its way."""
 
 from rexecutor import rules
+from rexecutor.backend.exchange import Demand, Node
 from rexecutor.outcome import Complete, Interrupted, Settlement
 from rexecutor.status import JobStatus
 from rexecutor.testing.suite.case import Cases
-from rexecutor.testing.suite.store import NODE, OTHER_NODE, SECOND, Store, failed, new_job
+from rexecutor.testing.suite.store import ALPHA, LEASE, NODE, OTHER_NODE, SECOND, Store, failed, new_job
 
 
 class GiveBackCases(Cases):
@@ -87,3 +88,35 @@ class GiveBackCases(Cases):
         held = [job.claim_id for job in jobs[:-1]]
 
         assert await store.backend.give_back(NODE, held) == 1
+
+    async def test_a_claim_that_was_given_up_takes_nothing_when_it_comes_late(self, store: Store) -> None:
+        [job_id] = await store.enqueue(new_job())
+        store.beat()
+        assert await store.backend.give_back(NODE, [], epoch=1) == 0
+
+        late = await store.backend.claim(Demand({ALPHA: 1}, 1, epoch=0), NODE)
+        assert list(late.jobs) == []
+        claim = await store.backend.claim(Demand({ALPHA: 1}, 1, epoch=1), NODE)
+        assert [job.id for job in claim.jobs] == [job_id]
+
+    async def test_what_is_given_back_late_is_not_what_was_claimed_since(self, store: Store) -> None:
+        await store.executing()
+        assert await store.backend.give_back(NODE, [], epoch=1) == 1
+        claim = await store.backend.claim(Demand({ALPHA: 1}, 1, epoch=1), NODE)
+
+        assert len(claim.jobs) == 1
+        assert await store.backend.give_back(NODE, [], epoch=1) == 0  # an earlier try of it
+        assert (await store.job(claim.jobs[0].id)).status is JobStatus.EXECUTING
+        assert await store.backend.give_back(NODE, [], epoch=2) == 1
+
+    async def test_a_beat_tells_the_epoch_of_a_node_that_was_forgotten(self, store: Store) -> None:
+        await store.enqueue(new_job())
+        heart = store.backend.heart()
+        try:
+            heart.beat(Node(NODE, NODE, LEASE, epoch=3))
+            heart.beat(Node(NODE, NODE, LEASE, epoch=2))  # it has been on its way for long
+            late = await store.backend.claim(Demand({ALPHA: 1}, 1, epoch=2), NODE)
+            assert list(late.jobs) == []
+            assert len((await store.backend.claim(Demand({ALPHA: 1}, 1, epoch=3), NODE)).jobs) == 1
+        finally:
+            heart.close()

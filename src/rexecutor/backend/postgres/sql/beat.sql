@@ -10,9 +10,11 @@ WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
 renewed AS (
-    INSERT INTO "rexecutor".nodes AS node (id, name, started_at, lease_until)
-    SELECT %(node)s, %(name)s, clock.now, clock.now + %(lease)s::interval FROM clock
-    ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
+    INSERT INTO "rexecutor".nodes AS node (id, name, started_at, lease_until, epoch)
+    SELECT %(node)s, %(name)s, clock.now, clock.now + %(lease)s::interval, %(epoch)s FROM clock
+    ON CONFLICT (id) DO UPDATE SET
+        lease_until = excluded.lease_until,
+        epoch = greatest(node.epoch, excluded.epoch)
     RETURNING node.xmax = 0 AS has_begun
 ),
 orphans AS MATERIALIZED (
@@ -43,7 +45,7 @@ rescued AS (
         revision = least(job.revision, 9223372036854775806) + 1,
         scheduled_at = CASE
             WHEN decided.status <> 'retryable' THEN job.scheduled_at
-            WHEN job.losses >= 1 THEN decided.now + make_interval(secs => abs(job.id) %% 100 / 10.0)
+            WHEN job.losses >= 1 THEN decided.now + make_interval(secs => mod(abs(job.id), 100) / 10.0)
             ELSE decided.now
         END,
         errors = "rexecutor".latest(

@@ -6,7 +6,7 @@ WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
 later AS MATERIALIZED (
-    SELECT next.due_at - clock.now AS due_in, NOT %(promoted)s::boolean AND coalesce(next.due_at <= clock.now, false) AS is_past
+    SELECT least(next.due_at, timestamptz '9999-01-01') - clock.now AS due_in, NOT %(promoted)s::boolean AND coalesce(next.due_at <= clock.now, false) AS is_past
     FROM clock, (
         SELECT min(scheduled_at) AS due_at FROM "rexecutor".jobs
         WHERE NOT due AND status NOT IN ('executing', 'complete', 'cancelled', 'discarded')
@@ -15,14 +15,16 @@ later AS MATERIALIZED (
 alive AS MATERIALIZED (
     SELECT nodes.id FROM "rexecutor".nodes, clock, later
     WHERE nodes.id = %(node)s AND nodes.lease_until > clock.now AND NOT later.is_past
+        AND nodes.epoch <= %(epoch)s
+    FOR KEY SHARE OF nodes  -- so that a claim is given up before it or after it, never meanwhile
 ),
 claimed AS (
     UPDATE "rexecutor".jobs SET
         status = 'executing',
         due = false,
         -- No number that somebody has spoilt stops the claim of all others.
-        attempt = least(attempt, 2147483646) + 1,
-        claims = least(claims, 9223372036854775806) + 1,
+        attempt = greatest(least(attempt, 2147483646), 0) + 1,
+        claims = greatest(least(claims, 9223372036854775806), 0) + 1,
         node = %(node)s,
         attempted_at = (SELECT clock.now FROM clock)
     WHERE ctid = ANY(ARRAY(

@@ -27,7 +27,7 @@ decided AS (
         ours.error,
         ours.cancel_reason,
         clock.now,
-        ours.attempt - (kind IN ('snooze', 'interrupted'))::integer AS attempt,
+        greatest(ours.attempt - (kind IN ('snooze', 'interrupted'))::integer, 0) AS attempt,
         CASE
             WHEN kind = 'complete' THEN 'complete'
             WHEN kind = 'cancelled' OR cancel_reason IS NOT NULL THEN 'cancelled'
@@ -43,8 +43,9 @@ UPDATE "rexecutor".jobs AS job SET
     attempt = decided.attempt,
     node = NULL,
     cancel_reason = NULL,
-    snoozes = job.snoozes + (decided.kind = 'snooze')::integer,
-    revision = job.revision + (decided.kind <> 'complete')::integer,
+    -- No number that somebody has spoilt stops the settlement of all others.
+    snoozes = least(job.snoozes, 2147483646) + (decided.kind = 'snooze')::integer,
+    revision = least(job.revision, 9223372036854775806) + (decided.kind <> 'complete')::integer,
     scheduled_at = CASE
         WHEN decided.status <> 'discarded' AND decided.kind IN ('snooze', 'failed') THEN decided.now + decided.delay
         ELSE job.scheduled_at

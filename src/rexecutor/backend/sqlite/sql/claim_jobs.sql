@@ -1,10 +1,10 @@
 -- Hands the jobs to a node, as the change `Claimed` does. The caller chose them in the same transaction.
--- min() keeps a counter that somebody wrote by hand from overflowing, which would fail the whole batch.
+-- min() and max() keep a counter that somebody wrote by hand within its bounds: beyond them it would fail the batch.
 UPDATE rexecutor_jobs SET
     status = 'executing',
     due = 0,
-    attempt = min(attempt + 1, 2147483647),
-    claims = min(claims + 1, 9007199254740991),
+    attempt = max(1, min(attempt + 1, 2147483647)),
+    claims = max(1, min(claims + 1, 9007199254740991)),
     node = :node,
     attempted_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids))

@@ -1,0 +1,245 @@
+"""A node's connection to the store: slow, and not to be relied upon."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple, TypeVar
+
+from rexecutor import BackendError
+from rexecutor.backend.base import Backend
+from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
+from rexecutor.backend.heart import Heart
+from rexecutor.backend.hints import Hints
+from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, NewJob, NodeId
+from rexecutor.outcome import CancelAsked, Rerun, Settlement
+from rexecutor.prune_spec import PruneSpec
+from rexecutor.schedule import Schedule, StoredSchedule
+from rexecutor.status import JobStatus
+from rexecutor.where import Where
+from tests.simulation.chance import Chance
+from tests.simulation.clock import NodeClock
+from tests.simulation.green import block
+from tests.simulation.loop import Domain, SimulationLoop
+from tests.simulation.store import Store
+
+T = TypeVar("T")
+
+_QUICK: Final = 0.02
+"""Seconds that a request, or an answer, usually takes at most."""
+
+_HINT: Final = 0.2
+"""Seconds that a hint of a change takes at most; those on their way at one time are one."""
+
+Failure = Literal["before", "after", "late"]
+
+_FAILURES: Final[tuple[Failure, ...]] = ("before", "after", "late")
+
+
+class Trip(NamedTuple):
+    """What becomes of one call."""
+
+    there: float
+    """Seconds until the store does it."""
+    back: float
+    """Seconds until the answer comes."""
+    fails: Failure | None
+    """Whether the call fails before the store has done it, or after; or before, and the store does it yet."""
+
+
+class Line:
+    """The quality of a connection; a simulation makes it worse and better."""
+
+    def __init__(self, chance: Chance, patience: float, counts: Counter[str], late: Collection[str]) -> None:
+        """Begin with a sound one.
+
+        Args:
+            chance: What decides.
+            patience: After so many seconds a call that hangs fails.
+            counts: Takes the numbers of what went wrong.
+            late: Which verbs may reach the store after their caller has given up.
+        """
+        self.failing = 0.0
+        """How many calls of one fail, one way or the other."""
+        self.slow = 0.0
+        """How many take long."""
+        self.is_cut = False
+        self.patience = patience
+        self.counts = counts
+        self.late = late
+        self.chance = chance
+
+    def trip(self, verb: str) -> Trip:
+        """Answer what becomes of the next call."""
+        chance = self.chance
+        there, back = chance.random() * _QUICK, chance.random() * _QUICK
+        if self.is_cut:
+            return Trip(chance.choice([there, self.patience * chance.random()]), back, "before")
+        if self.slow and chance.random() < self.slow:
+            self.counts["slow_calls"] += 1
+            long = self.patience * chance.random()
+            there, back = chance.choice([(long, back), (there, long), (long / 2, long / 2)])
+        if self.failing and chance.random() < self.failing:
+            fails = chance.choice(_FAILURES)
+            return Trip(there, back, "before" if fails == "late" and verb not in self.late else fails)
+        return Trip(there, back, None)
+
+    def fail(self, trip: Trip) -> BackendError:
+        """Count the failure and answer its error."""
+        self.counts["lost_answers" if trip.fails == "after" else "failed_calls"] += 1
+        return BackendError("no connection" if trip.fails == "before" else "connection cut before the answer")
+
+    def sound(self) -> None:
+        """Make it a good one."""
+        self.failing = self.slow = 0.0
+        self.is_cut = False
+
+
+class LinkedBackend(Backend):
+    """A backend's handle in one process, as that of PostgreSQL: the store and its clock are elsewhere."""
+
+    def __init__(self, store: Store, loop: SimulationLoop, clock: NodeClock, line: Line, domain: Domain) -> None:
+        super().__init__(clock=clock, limits=store.limits)
+        self.line = line
+        self.calls: Counter[str] = Counter()
+        self.knows_skew = True
+        """Whether it tells the next due moment in this machine's time, not in the store's."""
+        self._store = store
+        self._loop = loop
+        self._domain = domain
+        self._hints = Hints(clock)
+        self._rung: set[bool] = set()
+        store.bells.append(self._ring)
+
+    @property
+    def is_open(self) -> bool:
+        return True
+
+    async def open(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    async def migrate(self) -> None:
+        """Do nothing."""
+
+    def let_go(self) -> None:
+        """Hear of nothing any more."""
+        if self._ring in self._store.bells:
+            self._store.bells.remove(self._ring)
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        return await self._call("enqueue", lambda: self._store.enqueue(jobs))
+
+    async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
+        """Claim; the next due moment is told by the clock of this machine, which may differ from the store's."""
+        claim = await self._call("claim", lambda: self._store.claim(demand, node_id))
+        if claim.next_due is None or not self.knows_skew:
+            return claim
+        return Claim(claim.jobs, claim.next_due + (self.clock.now() - self._store.clock.now()))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
+        return await self._call("settle", lambda: self._store.settle(settlements))
+
+    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
+        return await self._call("give_back", lambda: self._store.give_back(node_id, held, epoch=epoch))
+
+    @property
+    def version(self) -> int:
+        return self._hints.version
+
+    async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
+        await self._hints.wait(until, since=since)
+
+    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
+        await self._hints.wait(until, since=since)
+
+    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        return await self._call("query", lambda: self._store.query(where, limit=limit, after=after))
+
+    async def count(self) -> Sequence[Count]:
+        return await self._call("count", self._store.count)
+
+    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        return await self._call("change", lambda: self._store.change(job_id, change, executor=executor))
+
+    async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        return await self._call("update", lambda: self._store.update(job_id, new, version=version))
+
+    async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
+        return await self._call("tick", lambda: self._store.tick(schedules, up_since=up_since))
+
+    async def schedules(self) -> Sequence[StoredSchedule]:
+        return await self._call("schedules", self._store.schedules)
+
+    async def prune(self, spec: PruneSpec, most: int) -> int:
+        return await self._call("prune", lambda: self._store.prune(spec, most))
+
+    async def hold(self, duty: str, node_id: NodeId) -> bool:
+        return await self._call("hold", lambda: self._store.hold(duty, node_id))
+
+    async def release(self, duty: str, node_id: NodeId) -> None:
+        return await self._call("release", lambda: self._store.release(duty, node_id))
+
+    def heart(self) -> Heart:
+        return LinkedHeart(self._store, self.line)
+
+    async def _call(self, verb: str, effect: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        self.calls[verb] += 1
+        trip, line = self.line.trip(verb), self.line
+        await self._loop.sleep(trip.there)
+        if trip.fails == "late":
+            line.counts["late_statements"] += 1
+            self._store.later(line.patience * line.chance.random(), effect)
+        if trip.fails in {"before", "late"} or line.is_cut:
+            raise line.fail(trip)
+        answer = await effect()
+        await self._loop.sleep(trip.back)
+        if trip.fails == "after" or line.is_cut:
+            raise line.fail(trip)
+        return answer
+
+    def _ring(self, is_cancel: bool) -> None:
+        """Have this process hear of a change soon, unless the word is lost."""
+        if is_cancel not in self._rung and not self.line.is_cut and self.line.chance.random() >= self.line.failing:
+            self._rung.add(is_cancel)
+            delay = self.line.chance.random() * _HINT
+            self._loop.call_later(delay, self._hear, is_cancel, context=self._domain.context.copy())
+
+    def _hear(self, is_cancel: bool) -> None:
+        self._rung.discard(is_cancel)
+        if is_cancel:
+            self.heard_cancel()
+        else:
+            self._hints.heard()
+
+
+class LinkedHeart(Heart):
+    """Beats over a line of the same quality, from the simulated thread."""
+
+    def __init__(self, store: Store, line: Line) -> None:
+        self._store = store
+        self._line = line
+
+    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+        return self._call("beat", lambda: self._store.beat(node, rescues=rescues))
+
+    def retire(self, node_id: NodeId) -> None:
+        self._call("retire", lambda: self._store.retire(node_id))
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _call(self, verb: str, effect: Callable[[], T]) -> T:
+        trip, line = self._line.trip(verb), self._line
+        block(trip.there / 2)  # a call of the heart is given up after half the patience
+        if trip.fails == "late":
+            line.counts["late_statements"] += 1
+            self._store.later(line.patience / 2 * line.chance.random(), effect)
+        if trip.fails in {"before", "late"} or line.is_cut:
+            raise line.fail(trip)
+        answer = effect()
+        block(trip.back / 2)
+        if trip.fails == "after" or line.is_cut:
+            raise line.fail(trip)
+        return answer
