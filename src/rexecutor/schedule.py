@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
+from typing import TypeAlias
 
 from rexecutor.cron import Cron
 from rexecutor.job import NewJob
@@ -33,6 +34,10 @@ class Schedule:
     """Ticks older than this are not made up for."""
 
 
+Span: TypeAlias = tuple[datetime, datetime]
+"""From a moment, up to another which is not in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredSchedule:
     """What a store keeps of a schedule."""
@@ -46,3 +51,5 @@ class StoredSchedule:
     """The newest that was taken."""
     next_tick: datetime | None
     """The tick to come; None when there is none any more."""
+    left_out: tuple[Span, ...] = ()
+    """Spans of ticks that nodes left out because they had only just begun; others may have been up when they fell."""

@@ -25,16 +25,18 @@ def check(scenario: Scenario, kind: str, folder: Path) -> None:
     ground = folder / "ground"
     ground.mkdir()
 
-    async def run(store: str) -> list[str]:
-        async with asyncio.timeout(SECONDS):
-            return (await scenario.run(Ground(store, ground, seed=1, is_full=False))).wrong
-
     if scenario.owns_server:
         with temporary_store(kind) as (store, _):
-            assert asyncio.run(run(store)) == []
-    elif kind == "sqlite":
-        assert asyncio.run(run(str(folder / "jobs.db"))) == []
+            wrong = asyncio.run(run(scenario, store, ground))
     else:
-        store = f"{server_url()}#{schema_of(folder)}"
+        store = str(folder / "jobs.db") if kind == "sqlite" else f"{server_url()}#{schema_of(folder)}"
         asyncio.run(prepare(store))
-        assert asyncio.run(run(store)) == []
+        wrong = asyncio.run(run(scenario, store, ground))
+    if wrong:
+        pytest.fail(f"{scenario.name} on {kind}: {'; '.join(wrong)}")
+
+
+async def run(scenario: Scenario, store: str, folder: Path) -> list[str]:
+    """Answer what was not as promised."""
+    async with asyncio.timeout(SECONDS):
+        return (await scenario.run(Ground(store, folder, seed=1, is_full=False))).wrong

@@ -38,7 +38,7 @@ class Options:
 
     late: frozenset[str] = ALL_VERBS
     """Which statements may take effect after their caller has given up."""
-    is_cron_strict: bool = False
+    is_cron_strict: bool = True
     """Whether no tick may be missed either where a node that has just started is the first to look after it."""
     knows_skew: bool = True
     """Whether a backend tells due moments by the clock of its own machine."""

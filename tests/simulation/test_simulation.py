@@ -1,9 +1,11 @@
 """The engine under simulation: many seeds, the same seed twice, and defects that must be noticed."""
 
+import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -20,7 +22,21 @@ FOUND = (81,)
 
 LATE_CLAIM = Options(late=frozenset({"claim"}))
 LATE_GIVE_BACK = Options(late=frozenset({"give_back"}))
-STRICT_CRON = Options(is_cron_strict=True)
+
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def dead_nodes_are_buried() -> Iterator[None]:
+    """Collect what crashed nodes leave behind in the middle of a step, lest it be told in somebody else's test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.mark.timeout(600)
@@ -87,9 +103,8 @@ def test_a_give_back_that_comes_late_gives_nothing_back_that_runs() -> None:
     assert not _finds_with(LATE_GIVE_BACK, range(7, 9))
 
 
-@pytest.mark.xfail(strict=True, reason="a node that has just started drops ticks for those that were up all the time")
 def test_a_tick_is_not_missed_because_a_new_node_looks_first() -> None:
-    assert not _finds_with(STRICT_CRON, range(4, 7))
+    assert not _finds_with(Options(), range(4, 7))
 
 
 def _finds(seeds: range, mutant: Callable[[], Mutant]) -> bool:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rexecutor.cron import zone_name
 from rexecutor.job import NewJob
 from rexecutor.rules.matching import shifted
-from rexecutor.schedule import CatchUp, Schedule, StoredSchedule
+from rexecutor.schedule import CatchUp, Schedule, Span, StoredSchedule
 
 MOST_TICKS: Final = 1_000
 """How many ticks of one schedule a store takes in one transaction."""
@@ -43,15 +43,41 @@ def looked_at(
     """
     expression, zone = schedule.cron.text, zone_name(schedule.timezone)
     last = None if known is None else known.last_tick
-    if known is None or (known.expression, known.timezone) != (expression, zone):
+    is_changed = known is not None and (known.expression, known.timezone) != (expression, zone)
+    if known is None or is_changed:
         ticks = ticks_due(schedule, None, max(now, last or now), up_since)
     elif known.next_tick is None:
         ticks = Ticks([], None)
     else:
         ticks = ticks_due(schedule, known.next_tick, now, up_since)
     executor = None if schedule.job is None else schedule.job.executor
-    kept = StoredSchedule(schedule.id, executor, expression, zone, ticks.due[-1] if ticks.due else last, ticks.next)
-    return ticks, kept
+    newest = ticks.due[-1] if ticks.due else last
+    late, left = _left_out(schedule, None if is_changed else known, ticks, now, up_since)
+    kept = StoredSchedule(schedule.id, executor, expression, zone, newest, ticks.next, left)
+    return Ticks(late + ticks.due, ticks.next), kept
+
+
+def _left_out(
+    schedule: Schedule, known: StoredSchedule | None, ticks: Ticks, now: datetime, up_since: datetime | None
+) -> tuple[list[datetime], tuple[Span, ...]]:
+    """Answer which ticks are due that other nodes have left out, and which are left out now.
+
+    After an outage a node that has only just begun may be the first to look. It leaves ticks out, as `catch_up` says,
+    which fell while others were up: these take them at their own next look.
+    """
+    if known is None:
+        return [], ()
+    oldest = shifted(now, -schedule.window)
+    due: list[datetime] = []
+    left: list[Span] = []
+    for start, until in known.left_out:
+        if up_since is not None and (first := max(start, oldest, up_since)) < until:
+            due += schedule.cron.between(first - _MICROSECOND, until - _MICROSECOND, schedule.timezone, MOST_TICKS)
+            until = up_since  # noqa: PLW2901 - what fell before is for those who have been up for longer
+        left.append((start, until))
+    if known.next_tick is not None and known.next_tick != ticks.next:
+        left.append((known.next_tick, ticks.due[0] if ticks.due else now + _MICROSECOND))
+    return due, tuple((max(start, oldest), until) for start, until in left if max(start, oldest) < until)
 
 
 def ticks_due(schedule: Schedule, expected: datetime | None, now: datetime, up_since: datetime | None) -> Ticks:

@@ -16,6 +16,7 @@ from rexecutor.backend.exchange import Claim, Demand, Ticked
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.rows import changed_row, in_utc, in_utc_or_none, load_anyway, read_claimed, read_row
 from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps, is_bigint
+from rexecutor.backend.sql.spans import spans_of, spans_text
 from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -195,7 +196,8 @@ class Operations:
 
 
 def _read_schedule(row: Sequence[Any]) -> StoredSchedule:
-    return StoredSchedule(row[0], row[1], row[2], row[3], in_utc_or_none(row[4]), in_utc_or_none(row[5]))
+    moments = in_utc_or_none(row[4]), in_utc_or_none(row[5])
+    return StoredSchedule(row[0], row[1], row[2], row[3], *moments, spans_of(row[6]))
 
 
 def _schedule_row(schedule: StoredSchedule) -> dict[str, Any]:
@@ -206,4 +208,5 @@ def _schedule_row(schedule: StoredSchedule) -> dict[str, Any]:
         "timezone": schedule.timezone,
         "last_tick": schedule.last_tick,
         "next_tick": schedule.next_tick,
+        "left_out": spans_text(schedule.left_out),
     }

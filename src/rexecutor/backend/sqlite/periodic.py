@@ -11,6 +11,7 @@ import msgspec
 
 from rexecutor import rules
 from rexecutor.backend.exchange import Ticked
+from rexecutor.backend.sql.spans import spans_of, spans_text
 from rexecutor.backend.sqlite.rows import moment_or_none, stored, stored_or_none
 from rexecutor.backend.sqlite.store import enqueue, execute
 from rexecutor.job import JobId, NewJob, NodeId, is_storable
@@ -52,6 +53,7 @@ def _write(connection: sqlite3.Connection, schedule: StoredSchedule) -> None:
         timezone=schedule.timezone,
         last_tick=stored_or_none(schedule.last_tick),
         next_tick=stored_or_none(schedule.next_tick),
+        left_out=spans_text(schedule.left_out),
     )
 
 
@@ -61,7 +63,8 @@ def schedules(connection: sqlite3.Connection) -> list[StoredSchedule]:
 
 
 def _read(row: Sequence[Any]) -> StoredSchedule:
-    return StoredSchedule(row[0], row[1], row[2], row[3], moment_or_none(row[4]), moment_or_none(row[5]))
+    moments = moment_or_none(row[4]), moment_or_none(row[5])
+    return StoredSchedule(row[0], row[1], row[2], row[3], *moments, spans_of(row[6]))
 
 
 def find_prunable(connection: sqlite3.Connection, spec: PruneSpec, most: int, now: datetime) -> list[tuple[int, JobId]]:

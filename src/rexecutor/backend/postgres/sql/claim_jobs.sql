@@ -6,7 +6,10 @@ WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
 later AS MATERIALIZED (
-    SELECT least(next.due_at, timestamptz '9999-01-01') - clock.now AS due_in, NOT %(promoted)s::boolean AND coalesce(next.due_at <= clock.now, false) AS is_past
+    SELECT
+        -- Somebody may have put a moment there that nobody can count to.
+        CASE WHEN next.due_at IS NOT NULL THEN least(next.due_at, '9999-01-01') END - clock.now AS due_in,
+        NOT %(promoted)s::boolean AND coalesce(next.due_at <= clock.now, false) AS is_past
     FROM clock, (
         SELECT min(scheduled_at) AS due_at FROM "rexecutor".jobs
         WHERE NOT due AND status NOT IN ('executing', 'complete', 'cancelled', 'discarded')

@@ -4,5 +4,6 @@ UPDATE "rexecutor".schedules SET
     expression = %(expression)s,
     timezone = %(timezone)s,
     last_tick = %(last_tick)s,
-    next_tick = %(next_tick)s
+    next_tick = %(next_tick)s,
+    left_out = %(left_out)s
 WHERE id = %(id)s
