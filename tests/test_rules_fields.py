@@ -110,9 +110,21 @@ CASES: list[tuple[str, JobRecord, Change, dict[str, Any]]] = [
     ),
     (
         "a loss",
+        replace(EXECUTING, losses=0),
+        Lost(),
+        {"status": JobStatus.RETRYABLE, "scheduled_at": NOW, "losses": 1, "errors": (OLD, LOST), **FREE},
+    ),
+    (
+        "a second loss",
         EXECUTING,
         Lost(),
-        {"status": JobStatus.RETRYABLE, "scheduled_at": NOW, "losses": 2, "errors": (OLD, LOST), **FREE},
+        {
+            "status": JobStatus.RETRYABLE,
+            "scheduled_at": NOW + rules.apart(EXECUTING.id, 2),
+            "losses": 2,
+            "errors": (OLD, LOST),
+            **FREE,
+        },
     ),
     (
         "a loss of the last attempt",

@@ -20,6 +20,8 @@ PAGE: Final = ROOT / "docs" / "reliability.md"
 
 _HEAD: Final = ("scenario", "title", "store", "skipped", "wrong", "seconds", "size", "seed", "day")
 _SHOWN: Final = {"recovery_s": "recovery (s)", "late_outcomes": "late outcomes refused"}
+MOST_NAMED: Final = 12
+"""How many named figures a cell of the table has room for; what has more is in the lines alone."""
 Lines = Sequence[Mapping[str, Any]]
 
 
@@ -60,6 +62,8 @@ def shown(value: Any) -> str:
     """Answer a figure as it is read."""
     if isinstance(value, dict):
         named = cast("dict[str, Any]", value)
+        if len(named) > MOST_NAMED:
+            return f"of {len(named)} kinds"
         return "(" + ", ".join(f"{name}: {shown(each)}" for name, each in named.items()) + ")"
     if isinstance(value, list):
         return "(" + ", ".join(map(shown, cast("list[Any]", value))) + ")"

@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from rexecutor import Backend, RexecutorError
@@ -165,15 +166,13 @@ def datagrams(hand: Hand, chance: random.Random) -> Callable[[], None]:
         text = "INSERT INTO {nodes} (id, name, doorbell, started_at, lease_until) VALUES (?, 'x', ?, 0, ?)"
         hand.run(text, f"bell {place}", bell, 2**62)
     payloads = (b"", b"rexecutor: cancel", b"\0" * 64, b"\xff" * 60_000, b"rexecutor", b"'; DROP TABLE", b"x")
-    bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    bell.setblocking(False)
 
     def say() -> None:
-        for address in addresses:
-            try:
-                bell.sendto(chance.choice(payloads), b"\0" + address.encode()[1:])
-            except (BlockingIOError, ConnectionRefusedError):  # its queue is full, or it has ended
-                continue
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
+            bell.setblocking(False)
+            for address in addresses:
+                with suppress(BlockingIOError, ConnectionRefusedError):  # its queue is full, or it has ended
+                    bell.sendto(chance.choice(payloads), b"\0" + address.encode()[1:])
 
     return say
 
