@@ -40,10 +40,8 @@ class Backend(ABC):
 
     def __reduce__(self) -> NoReturn:
         """Raise: no pickle can hold connections."""
-        raise ConfigurationError(
-            f"{type(self).__name__}: a backend cannot be pickled or copied; make a new one in the other process,"
-            " such as `connect(url)`"
-        )
+        name = type(self).__name__
+        raise ConfigurationError(f"{name}: no backend can be pickled or copied; make a new one there: `connect(url)`")
 
     @property
     @abstractmethod
@@ -135,10 +133,9 @@ class Backend(ABC):
 
         They change by `Interrupted`. Answers how many there were.
 
-        A claim that was given up may still be on its way to the store, and so may an earlier try of this. So it begins
-        an epoch: a claim whose `Demand.epoch` is lower takes nothing from now on, and what is asked for here is done
-        only once for each epoch. A node tells its epoch at each beat, for it may have to be made known anew. With
-        epoch 0 it is done in any case, and begins none.
+        What was given up may still be on its way to the store, and so may an earlier try of this. So it begins an
+        epoch: a claim whose `Demand.epoch` is lower takes nothing from now on, and what is asked for here is done once
+        for each epoch (with epoch 0 in any case). A node tells its epoch at each beat, for it may be forgotten.
 
         Raises:
             BackendError: The store failed; repeat it.

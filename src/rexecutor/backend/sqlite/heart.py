@@ -3,16 +3,19 @@
 import contextlib
 import sqlite3
 from collections.abc import Generator
+from datetime import datetime
 from pathlib import Path
 
-from rexecutor.backend.exchange import Heartbeat, Node
+from rexecutor.backend.exchange import CancelRequest, Heartbeat, Node
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.sqlite import store
 from rexecutor.backend.sqlite.connection import connect, transaction, translated, writers_lock
 from rexecutor.backend.sqlite.doorbell import Doorbell
+from rexecutor.backend.sqlite.rows import read_row, stored
 from rexecutor.backend.sqlite.thread import lenient_text
 from rexecutor.clock import Clock
 from rexecutor.job import Limits, NodeId
+from rexecutor.outcome import Lost
 
 
 class SqliteHeart(Heart):
@@ -33,12 +36,12 @@ class SqliteHeart(Heart):
             address, now = self._doorbell.address, self._clock.now()
             leap = (now - asked).total_seconds() - (self._clock.monotonic() - since)
             is_calm = leap < node.lease.total_seconds() / 6
-            return store.beat(connection, node, address, now, self._limits, rescues=rescues and is_calm)
+            return _beat(connection, node, address, now, self._limits, rescues=rescues and is_calm)
 
     def retire(self, node_id: NodeId) -> None:
         """End the lease."""
         with self._transaction() as connection:
-            store.retire(connection, node_id)
+            _retire(connection, node_id)
 
     def close(self) -> None:
         """Close the connection."""
@@ -53,3 +56,35 @@ class SqliteHeart(Heart):
             self._connection.text_factory = lenient_text  # a row of no use must not cost the lease
         with translated(self._path), writers_lock(self._path), transaction(self._connection):
             yield self._connection
+
+
+def _beat(
+    connection: sqlite3.Connection,
+    node: Node,
+    doorbell: str | None,
+    now: datetime,
+    limits: Limits,
+    *,
+    rescues: bool,
+) -> Heartbeat:
+    """Renew the lease, rescue, and tell of cancels; see `Heart.beat`."""
+    lease = {"id": node.id, "doorbell": doorbell, "lease_until": stored(now + node.lease), "epoch": node.epoch}
+    began = not store.execute(connection, "renew_lease", **lease).rowcount
+    if began:
+        store.execute(connection, "begin_lease", **lease, name=node.name, now=stored(now))
+    rescued = _rescue(connection, now, limits) if rescues else 0
+    cancels = [CancelRequest(*row) for row in store.execute(connection, "select_cancels", node=node.id)]
+    return Heartbeat(cancels, rescued, began)
+
+
+def _rescue(connection: sqlite3.Connection, now: datetime, limits: Limits) -> int:
+    orphans = [read_row(row) for row in store.execute(connection, "select_orphans", now=stored(now)).fetchall()]
+    for record in orphans:
+        store.transit(connection, record, Lost(), now, limits)
+    store.execute(connection, "delete_dead_nodes", now=stored(now))
+    return len(orphans)
+
+
+def _retire(connection: sqlite3.Connection, node_id: NodeId) -> None:
+    """End a lease."""
+    store.execute(connection, "delete_node", id=node_id)

@@ -13,7 +13,7 @@ from typing import Any, Final, LiteralString
 import msgspec
 
 from rexecutor import rules
-from rexecutor.backend.exchange import CancelRequest, Claim, Count, Demand, Heartbeat, Node
+from rexecutor.backend.exchange import Claim, Count, Demand
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID, compile_where
 from rexecutor.backend.sqlite.dialect import DIALECT
@@ -30,7 +30,7 @@ from rexecutor.backend.sqlite.rows import (
 )
 from rexecutor.errors import JobNotFoundError
 from rexecutor.job import ClaimId, Enqueued, ErrorKind, JobError, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.outcome import CancelAsked, Change, Complete, Interrupted, Lost, Rerun, Settlement
+from rexecutor.outcome import CancelAsked, Change, Complete, Interrupted, Rerun, Settlement
 from rexecutor.status import OPEN, JobStatus
 from rexecutor.uniqueness import UniquenessCriteria
 from rexecutor.where import IdIn, Not, StatusIn, Where
@@ -175,7 +175,7 @@ def _settle_one(connection: sqlite3.Connection, settlement: Settlement, now: dat
     record = _fetch(connection, settlement.job_id)
     if record is None or not rules.is_ours(record, settlement.claims):
         return False
-    _change(connection, record, settlement.outcome, now, limits)
+    transit(connection, record, settlement.outcome, now, limits)
     return True
 
 
@@ -196,7 +196,7 @@ def give_back(
     running = [read_row(row) for row in execute(connection, "select_running", node=node_id).fetchall()]
     orphans = [record for record in running if record.claim_id not in held]
     for record in orphans:
-        _change(connection, record, Interrupted(), now, limits)
+        transit(connection, record, Interrupted(), now, limits)
     return len(orphans)
 
 
@@ -231,7 +231,7 @@ def change(
     record = _fetch(connection, job_id)
     if record is None or executor not in (None, record.executor):
         raise JobNotFoundError.of(job_id, executor)
-    return _change(connection, record, change, now, limits).status
+    return transit(connection, record, change, now, limits).status
 
 
 def update(connection: sqlite3.Connection, job_id: JobId, new: NewJob, version: int, now: datetime) -> JobRecord:
@@ -244,38 +244,6 @@ def update(connection: sqlite3.Connection, job_id: JobId, new: NewJob, version: 
     return changed
 
 
-def beat(
-    connection: sqlite3.Connection,
-    node: Node,
-    doorbell: str | None,
-    now: datetime,
-    limits: Limits,
-    *,
-    rescues: bool,
-) -> Heartbeat:
-    """Renew the lease, rescue, and tell of cancels; see `Heart.beat`."""
-    lease = {"id": node.id, "doorbell": doorbell, "lease_until": stored(now + node.lease), "epoch": node.epoch}
-    began = not execute(connection, "renew_lease", **lease).rowcount
-    if began:
-        execute(connection, "begin_lease", **lease, name=node.name, now=stored(now))
-    rescued = _rescue(connection, now, limits) if rescues else 0
-    cancels = [CancelRequest(*row) for row in execute(connection, "select_cancels", node=node.id)]
-    return Heartbeat(cancels, rescued, began)
-
-
-def _rescue(connection: sqlite3.Connection, now: datetime, limits: Limits) -> int:
-    orphans = [read_row(row) for row in execute(connection, "select_orphans", now=stored(now)).fetchall()]
-    for record in orphans:
-        _change(connection, record, Lost(), now, limits)
-    execute(connection, "delete_dead_nodes", now=stored(now))
-    return len(orphans)
-
-
-def retire(connection: sqlite3.Connection, node_id: NodeId) -> None:
-    """End a lease."""
-    execute(connection, "delete_node", id=node_id)
-
-
 def _fetch(connection: sqlite3.Connection, job_id: JobId) -> JobRecord | None:
     if not SMALLEST_ID <= job_id <= LARGEST_ID:
         return None
@@ -283,9 +251,10 @@ def _fetch(connection: sqlite3.Connection, job_id: JobId) -> JobRecord | None:
     return None if row is None else read_row(row)
 
 
-def _change(
+def transit(
     connection: sqlite3.Connection, record: JobRecord, change: Change, now: datetime, limits: Limits
 ) -> JobRecord:
+    """Change the job as the rules say; answer it after that."""
     changed = rules.transition(record, change, now, limits)
     if changed is not record:
         _write_or_discard(connection, record.id, now, lambda: execute(connection, "update_job", **changed_row(changed)))
