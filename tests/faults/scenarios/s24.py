@@ -133,15 +133,21 @@ async def judge(report: Report, backend: Backend) -> None:
     """Compare how each job has ended with what it did; make the table of outcomes."""
     outcomes: dict[str, Counter[str]] = {}
     mistaken = Counter[str]()
+    good = lost = 0
     for record in await backend.query(Everything(), limit=1_000_000):
         what = "good" if record.executor == Good.name else f"{record.executor}: {record.data[1:-1]}"
         outcome = outcome_of(record)
         outcomes.setdefault(what, Counter())[outcome] += 1
-        if not is_right(record):
+        good += record.executor == Good.name
+        if record.executor == Good.name and record.losses == LOSSES:
+            lost += 1  # it ran beside one that ended its process, three times over
+        elif not is_right(record):
             mistaken[f"{what}: {outcome}"] += 1
         if any(len(one.details) > LONGEST_TEXT for one in record.errors):
             mistaken[f"{what}: an error of more than {LONGEST_TEXT} characters"] += 1
     report.wrong += [f"{number} of {what}" for what, number in mistaken.most_common(SHOWN)]
+    report.figures |= {"good": good, "good_lost_with_a_neighbour": lost}
+    report.expect(f"{lost} of {good} good jobs were lost with a neighbour, a tenth at most expected", lost <= good / 10)
     report.figures["outcomes"] = {what: dict(found) for what, found in sorted(outcomes.items())}
 
 
