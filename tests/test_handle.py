@@ -127,7 +127,7 @@ class TestWait:
         waiting = asyncio.ensure_future(handle.wait())
         await parked(clock)
         deaf = InMemoryBackend(clock=clock)  # shares the records, and tells nobody of changes
-        vars(deaf)["_records"] = vars(backend)["_records"]
+        vars(deaf).update({name: vars(backend)[name] for name in ("_records", "_index")})
         await deaf.settle([Settlement(job.id, job.claims, Complete())])
 
         clock.advance(SECOND)

@@ -7,7 +7,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from rexecutor.errors import ConfigurationError
 
@@ -69,6 +69,20 @@ class SystemClock(Clock):
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
         """Call back by the running event loop's own timer."""
         return asyncio.get_running_loop().call_later(delay, callback)
+
+
+Reading: TypeAlias = tuple[datetime, float]
+"""What a clock's wall time and its monotonic seconds were at one moment."""
+
+
+def reading(clock: Clock) -> Reading:
+    """Answer what the clock says now, both ways."""
+    return clock.now(), clock.monotonic()
+
+
+def leap(before: Reading, after: Reading) -> float:
+    """Answer by how many seconds the wall time has gone ahead of the monotonic one between two readings."""
+    return (after[0] - before[0]).total_seconds() - (after[1] - before[1])
 
 
 def random_between(low: float, high: float) -> float:

@@ -9,7 +9,7 @@ from rexecutor.clock import checked_delay
 from rexecutor.engine.node import RunningNode
 from rexecutor.engine.periodic import Pruning
 from rexecutor.engine.processes import Recycling
-from rexecutor.errors import ConfigurationError
+from rexecutor.errors import ConfigurationError, DefinitionError
 from rexecutor.executor import Executor
 from rexecutor.pruner import PrunerConfig
 from rexecutor.registry import AnyExecutor, Registry
@@ -50,6 +50,12 @@ class Plan:
     ) -> type[Executor[Any, Any]]:
         """Run its jobs; answer its class. One that a schedule implies may be there already."""
         return self._registry.add(executor, is_implied=is_implied)
+
+    def add_schedule(self, schedule: Schedule, executor: str) -> None:
+        """Enqueue a job of the executor at each of its ticks."""
+        if schedule.id in self.schedules:
+            raise DefinitionError(f"{executor}: the schedule {schedule.cron.text!r} is given twice; give one an `id=`")
+        self.schedules[schedule.id] = schedule
 
     def add_pruner(self, config: PrunerConfig) -> None:
         """Prune as the configuration says."""

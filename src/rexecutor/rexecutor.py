@@ -10,7 +10,7 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
 from rexecutor.clock import checked_delay
 from rexecutor.cron import Cron
-from rexecutor.errors import ConfigurationError, DefinitionError, RexecutorError
+from rexecutor.errors import ConfigurationError, RexecutorError
 from rexecutor.executor import Executor
 from rexecutor.job import Data, Metadata
 from rexecutor.plan import Plan
@@ -52,7 +52,6 @@ class Rexecutor:
             ConfigurationError: A setting is out of range.
         """
         self._plan = Plan(backend, max_concurrency, lease)
-        self._schedules = self._plan.schedules
         self.backend: Final = backend
         self.max_concurrency: Final = max_concurrency
         self.lease: Final = lease
@@ -164,9 +163,7 @@ class Rexecutor:
             catch_up=catch_up,
             window=catch_up_within,
         )
-        if made.id in self._schedules:
-            raise DefinitionError(f"{kind.name}: the schedule {made.cron.text!r} is given twice; give one an `id=`")
-        self._schedules[made.id] = made
+        self._plan.add_schedule(made, kind.name)
         return self
 
     def with_job_pruner(self, config: PrunerConfig) -> Self:

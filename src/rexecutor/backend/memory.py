@@ -1,8 +1,7 @@
 """The rules and a dict: for tests, and for work that may be forgotten with the process."""
 
 import threading
-from bisect import bisect_left, insort
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +13,7 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.exchange import PAGE, CancelRequest, Claim, Count, Demand, Heartbeat, Node, Ticked
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
+from rexecutor.backend.memory_index import MemoryIndex
 from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -21,7 +21,7 @@ from rexecutor.outcome import CancelAsked, Change, Claimed, Interrupted, Lost, R
 from rexecutor.prune_spec import PruneSpec
 from rexecutor.schedule import Schedule, StoredSchedule
 from rexecutor.status import JobStatus
-from rexecutor.where import And, ExecutorIn, IdIn, KeyIs, Where
+from rexecutor.where import Where
 
 
 class InMemoryBackend(Backend):
@@ -32,9 +32,7 @@ class InMemoryBackend(Backend):
         super().__init__(clock=clock, limits=limits)
         self._lock = threading.Lock()  # heartbeats come from another thread
         self._records: dict[JobId, JobRecord] = {}
-        self._of_executor: dict[str, dict[JobId, JobRecord]] = defaultdict(dict)
-        self._keyed: dict[str, dict[JobId, JobRecord]] = defaultdict(dict)
-        self._queues: dict[str, list[JobRecord]] = defaultdict(list)
+        self._index = MemoryIndex()
         self._leases: dict[NodeId, datetime] = {}
         self._epochs: dict[NodeId, int] = {}
         self._schedules: dict[str, StoredSchedule] = {}
@@ -80,11 +78,11 @@ class InMemoryBackend(Backend):
             heads = [
                 record
                 for executor, slots in demand.slots.items()
-                for record in rules.claimable(self._queues.get(executor, ()), now, slots)
+                for record in self._index.claimable(executor, now, slots)
             ]
             heads = sorted(heads, key=rules.claim_order)[: demand.most]
             jobs = [self._change(record, Claimed(node_id), now) for record in heads]
-            return Claim(jobs, self._next_due(now) if len(jobs) < demand.most else None)
+            return Claim(jobs, self._index.next_due(now) if len(jobs) < demand.most else None)
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
         """Record outcomes; atomic."""
@@ -101,9 +99,10 @@ class InMemoryBackend(Backend):
     async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose answer was lost; atomic."""
         with self._changing() as now:
-            if epoch and self._epochs.get(node_id, 0) >= epoch:
+            known = self._epochs.get(node_id, 0)
+            if epoch and known >= epoch:
                 return 0
-            self._epochs[node_id] = max(epoch, self._epochs.get(node_id, 0))
+            self._epochs[node_id] = max(epoch, known)
             orphans = [record for record in self._executing() if record.node == node_id and record.claim_id not in held]
             for record in orphans:
                 self._change(record, Interrupted(), now)
@@ -178,9 +177,7 @@ class InMemoryBackend(Backend):
             doomed = rules.prunable(spec, self._records.values(), now)[:most]
             for record in doomed:
                 del self._records[record.id]
-                del self._of_executor[record.executor][record.id]
-                if record.unique_key is not None:
-                    del self._keyed[record.unique_key][record.id]
+                self._index.remove(record)
         return len(doomed)
 
     async def hold(self, duty: str, node_id: NodeId) -> bool:
@@ -249,49 +246,22 @@ class InMemoryBackend(Backend):
 
     def _found(self, where: Where) -> list[JobRecord]:
         now = self.clock.now()
-        return [record for record in self._candidates(where) if rules.matches(where, record, now)]
-
-    def _candidates(self, where: Where) -> Collection[JobRecord]:
-        """Answer the jobs among which are all that the expression describes: as few as are quickly found."""
-        parts = where.parts if isinstance(where, And) else (where,)
-        found: Collection[JobRecord] = self._records.values()
-        for part in parts:
-            match part:
-                case IdIn(ids):
-                    some = [self._records[job_id] for job_id in ids if job_id in self._records]
-                case KeyIs(digest):
-                    some = self._keyed.get(digest, {}).values()
-                case ExecutorIn(names) if len(names) == 1:
-                    some = self._of_executor.get(next(iter(names)), {}).values()
-                case _:
-                    continue
-            found = min(found, some, key=len)
-        return found
+        return [record for record in self._index.candidates(where, self._records) if rules.matches(where, record, now)]
 
     def _change(self, record: JobRecord, change: Change, now: datetime) -> JobRecord:
         return self._replace(record, rules.transition(record, change, now, self.limits))
 
     def _replace(self, record: JobRecord, changed: JobRecord) -> JobRecord:
-        if record.status.is_waiting:
-            queue = self._queues[record.executor]
-            del queue[bisect_left(queue, rules.claim_order(record), key=rules.claim_order)]
+        self._index.remove(record)
         self._put(changed)
         return changed
 
     def _put(self, record: JobRecord) -> None:
         self._records[record.id] = record
-        self._of_executor[record.executor][record.id] = record
-        if record.unique_key is not None:
-            self._keyed[record.unique_key][record.id] = record
-        if record.status.is_waiting:
-            insort(self._queues[record.executor], record, key=rules.claim_order)
+        self._index.put(record)
 
     def _executing(self) -> list[JobRecord]:
         return [record for record in self._records.values() if record.status is JobStatus.EXECUTING]
-
-    def _next_due(self, now: datetime) -> datetime | None:
-        later = (record.scheduled_at for queue in self._queues.values() for record in queue)
-        return min((moment for moment in later if moment > now), default=None)
 
 
 class _MemoryHeart(Heart):

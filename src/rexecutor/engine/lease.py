@@ -8,13 +8,13 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.exchange import Heartbeat, Node
 from rexecutor.backend.heart import Heart
-from rexecutor.clock import Clock
+from rexecutor.clock import Clock, Reading, leap
 from rexecutor.engine.loop import Emit, first_of
 from rexecutor.events import DutyFailed, DutyRecovered, LeaseLost, LeaseRegained
 
@@ -38,7 +38,7 @@ class Lease:
         self._length = node.lease.total_seconds()
         self._begun: float | None = None
         self._renewed: float | None = None
-        self._looked: tuple[datetime, float] | None = None
+        self._looked: Reading | None = None
         self._rescues_from = 0.0
         self._is_hurried = False
         self.asking: float | None = None
@@ -78,12 +78,9 @@ class Lease:
 
     def _may_rescue(self, now: float) -> bool:
         """Whether leases that look as if they had run out have: not while the wall clock has just leapt ahead."""
-        wall = self._clock.now()
-        if self._looked is not None:
-            leap = (wall - self._looked[0]).total_seconds() - (now - self._looked[1])
-            if leap > self.interval.total_seconds():
-                self._rescues_from = now + self._length  # until all who live have beaten by the new time
-        self._looked = (wall, now)
+        before, self._looked = self._looked, (self._clock.now(), now)
+        if before is not None and leap(before, self._looked) > self.interval.total_seconds():
+            self._rescues_from = now + self._length  # until all who live have beaten by the new time
         return now >= self._rescues_from
 
     def end(self) -> None:

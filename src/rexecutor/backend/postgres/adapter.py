@@ -18,10 +18,11 @@ from rexecutor.backend.postgres.libraries import AsyncConnection, SyncConnection
 from rexecutor.backend.postgres.listener import Listener
 from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
 from rexecutor.backend.postgres.pool import Connections, Pool
-from rexecutor.backend.postgres.rows import STATUSES, read_row
+from rexecutor.backend.postgres.rows import read_row
 from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
 from rexecutor.backend.postgres.store import Operations, execute, run, run_steps
 from rexecutor.backend.postgres.sync import SyncStore
+from rexecutor.backend.sql.rows import STATUSES
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.transaction import SyncTransaction, Transaction
 from rexecutor.clock import Clock

@@ -1,8 +1,8 @@
 """Rows of `jobs` to records and back."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 import psycopg
@@ -10,18 +10,13 @@ from psycopg.abc import AdaptContext, Loader
 from psycopg.pq import Format
 from psycopg.pq.abc import PGresult
 
+from rexecutor.backend.sql.rows import STATUSES, UNREADABLE, defective
 from rexecutor.job import JobError, JobRecord, NewJob, NodeId
-from rexecutor.status import JobStatus
 
-T = TypeVar("T")
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-STATUSES: Final = {str(status): status for status in JobStatus}
 _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
 _ENCODER: Final = msgspec.json.Encoder()
 _INTEGER: Final = 2**31 - 1
 _BIGINT: Final = 2**63 - 1
-_UNREADABLE: Final = (ValueError, LookupError, TypeError, OverflowError)
 
 
 def in_utc(moment: datetime) -> datetime:
@@ -70,7 +65,7 @@ def read_row(row: Sequence[Any]) -> JobRecord:
             in_utc_or_none(row[21]),
             in_utc_or_none(row[22]),
         )
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return _read_defective(row, error)
 
 
@@ -80,41 +75,7 @@ def _read_tags(tags: list[str]) -> tuple[str, ...]:
 
 
 def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
-    """Answer what is sound of a row with all columns: enough to record that the rest is not."""
-    return JobRecord(
-        id=row[0],
-        executor=row[1],
-        status=STATUSES.get(row[2], JobStatus.DISCARDED),
-        data=row[3],
-        metadata=row[4],
-        attempt=row[5],
-        max_attempts=row[6],
-        priority=row[7],
-        tags=_sound(_read_tags, row[8]) or (),
-        errors=_sound(_ERRORS.decode, row[9]) or (),
-        claims=row[10],
-        snoozes=row[11],
-        losses=row[12],
-        node=row[13],
-        cancel_reason=row[14],
-        unique_key=row[15],
-        revision=row[16],
-        inserted_at=_sound(in_utc, row[17]) or EPOCH,
-        scheduled_at=_sound(in_utc, row[18]) or EPOCH,
-        attempted_at=_sound(in_utc, row[19]),
-        completed_at=_sound(in_utc, row[20]),
-        cancelled_at=_sound(in_utc, row[21]),
-        discarded_at=_sound(in_utc, row[22]),
-        defect=f"the stored row cannot be read: {type(error).__name__}: {error}",
-    )
-
-
-def _sound(read: Callable[[Any], T], value: Any) -> T | None:
-    """Answer what is read of a value; None where it cannot be read."""
-    try:
-        return read(value)
-    except _UNREADABLE:
-        return None
+    return defective(row, error, tags=_read_tags, errors=_ERRORS.decode, moment=in_utc)
 
 
 def load_anyway(result: PGresult, context: AdaptContext) -> list[tuple[Any, ...]]:

@@ -67,8 +67,8 @@ async def run_async_psycopg(connection: "psycopg.AsyncConnection[Any]", script: 
 
     if _commits_by_itself(connection):
         async with connection.transaction():
-            return await _run(script, execute)
-    return await _run(script, execute)
+            return await run_script(script, execute)
+    return await run_script(script, execute)
 
 
 async def run_asyncpg(connection: AsyncpgConnection, script: Script[T]) -> T:
@@ -79,13 +79,14 @@ async def run_asyncpg(connection: AsyncpgConnection, script: Script[T]) -> T:
         return await connection.fetch(text, *(statement.parameters[name] for name in names))
 
     if connection.is_in_transaction():
-        return await _run(script, execute)
+        return await run_script(script, execute)
     transaction: AbstractAsyncContextManager[object] = connection.transaction()
     async with transaction:
-        return await _run(script, execute)
+        return await run_script(script, execute)
 
 
-async def _run(script: Script[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
+async def run_script(script: Script[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
+    """Execute the statements of the script, each by `execute`; answer what the script does."""
     try:
         statement = next(script)
         while True:

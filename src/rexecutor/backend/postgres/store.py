@@ -6,6 +6,7 @@ rows that are read, locked and written back in one transaction.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from psycopg import AsyncCursor, DataError
@@ -15,6 +16,7 @@ from rexecutor import rules
 from rexecutor.backend.exchange import Claim, Demand, Ticked
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.rows import changed_row, in_utc, in_utc_or_none, load_anyway, read_claimed, read_row
+from rexecutor.backend.postgres.runners import run_script
 from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps, is_bigint
 from rexecutor.backend.sql.spans import spans_of, spans_text
 from rexecutor.clock import Clock
@@ -32,8 +34,6 @@ from rexecutor.schedule import Schedule, StoredSchedule
 
 PROMOTED: Final = 1_000
 """How many jobs one claim marks as due at the most, so that it stays short."""
-
-_NOTHING: Final = timedelta(0)
 
 
 async def run(connection: Connection, statement: Statement) -> Rows:
@@ -53,12 +53,7 @@ async def execute(connection: Connection, statement: Statement) -> AsyncCursor[T
 
 async def run_steps(connection: Connection, steps: Steps) -> list[Enqueued]:
     """Execute the steps of an enqueue."""
-    try:
-        statement = next(steps)
-        while True:
-            statement = steps.send(await run(connection, statement))
-    except StopIteration as done:
-        return done.value
+    return await run_script(steps, partial(run, connection))
 
 
 class Operations:

@@ -13,7 +13,7 @@ from rexecutor.backend.sqlite.connection import connect, transaction, translated
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.rows import read_row, stored
 from rexecutor.backend.sqlite.thread import lenient_text
-from rexecutor.clock import Clock
+from rexecutor.clock import Clock, leap, reading
 from rexecutor.job import Limits, NodeId
 from rexecutor.outcome import Lost
 
@@ -31,12 +31,11 @@ class SqliteHeart(Heart):
 
     def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
         """Renew, rescue and tell, in one transaction; rescue nobody where the wall clock leaps while it waits."""
-        asked, since = self._clock.now(), self._clock.monotonic()
+        asked = reading(self._clock)
         with self._transaction() as connection:
-            address, now = self._doorbell.address, self._clock.now()
-            leap = (now - asked).total_seconds() - (self._clock.monotonic() - since)
-            is_calm = leap < node.lease.total_seconds() / 6
-            return _beat(connection, node, address, now, self._limits, rescues=rescues and is_calm)
+            begun = reading(self._clock)
+            rescues = rescues and leap(asked, begun) < node.lease.total_seconds() / 6
+            return _beat(connection, node, self._doorbell.address, begun[0], self._limits, rescues=rescues)
 
     def retire(self, node_id: NodeId) -> None:
         """End the lease."""

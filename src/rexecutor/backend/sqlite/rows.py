@@ -1,20 +1,16 @@
 """Rows of `rexecutor_jobs` to records and back."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from rexecutor.backend.sql.rows import EPOCH, STATUSES, UNREADABLE, defective
 from rexecutor.job import JobError, JobId, JobRecord, NewJob, NodeId
 from rexecutor.status import JobStatus
 
-T = TypeVar("T")
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-STATUSES: Final = {str(status): status for status in JobStatus}
-_UNREADABLE: Final = (ValueError, LookupError, TypeError, OverflowError)
 _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
 _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
 
@@ -67,7 +63,7 @@ def read_row(row: Sequence[Any]) -> JobRecord:
             moment_or_none(row[21]),
             moment_or_none(row[22]),
         )
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return _read_defective(row, error)
 
 
@@ -105,47 +101,15 @@ def read_claimed(head: Head, row: Sequence[Any], node: NodeId, attempted_at: dat
             inserted_at if scheduled_at == row[12] else EPOCH + timedelta(0, 0, scheduled_at),
             attempted_at,
         )
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         known = (job_id, executor, "executing", *row[1:5], priority, *row[5:10], node, None, *row[10:13], scheduled_at)
         return _read_defective((*known, stored(attempted_at), None, None, None), error)
 
 
 def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
-    """Answer what is sound of a row with all columns: enough to record that the rest is not."""
-    return JobRecord(
-        id=row[0],
-        executor=str(row[1]),
-        status=STATUSES.get(row[2], JobStatus.DISCARDED),
-        data=str(row[3]),
-        metadata=None if row[4] is None else str(row[4]),
-        attempt=row[5],
-        max_attempts=row[6],
-        priority=row[7],
-        tags=_sound(_TAGS.decode, row[8]) or (),
-        errors=_sound(_ERRORS.decode, row[9]) or (),
-        claims=row[10],
-        snoozes=row[11],
-        losses=row[12],
-        node=row[13],
-        cancel_reason=row[14],
-        unique_key=row[15],
-        revision=row[16],
-        inserted_at=_sound(moment, row[17]) or EPOCH,
-        scheduled_at=_sound(moment, row[18]) or EPOCH,
-        attempted_at=_sound(moment, row[19]),
-        completed_at=_sound(moment, row[20]),
-        cancelled_at=_sound(moment, row[21]),
-        discarded_at=_sound(moment, row[22]),
-        defect=f"the stored row cannot be read: {type(error).__name__}: {error}",
-    )
-
-
-def _sound(read: Callable[[Any], T], value: Any) -> T | None:
-    """Answer what is read of a value; None where it cannot be read."""
-    try:
-        return read(value)
-    except _UNREADABLE:
-        return None
+    metadata = None if row[4] is None else str(row[4])  # in SQLite a column may hold anything
+    known = (row[0], str(row[1]), row[2], str(row[3]), metadata, *row[5:])
+    return defective(known, error, tags=_TAGS.decode, errors=_ERRORS.decode, moment=moment)
 
 
 def new_rows(jobs: Iterable[NewJob], now: datetime) -> list[tuple[Any, ...]]:

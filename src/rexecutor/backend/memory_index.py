@@ -1,0 +1,63 @@
+"""The in-memory store's jobs, by what they are looked for."""
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+from rexecutor import rules
+from rexecutor.job import JobId, JobRecord
+from rexecutor.where import And, ExecutorIn, IdIn, KeyIs, Where
+
+
+class MemoryIndex:
+    """By executor, by key, and, of those that wait, in claim order."""
+
+    def __init__(self) -> None:
+        """Begin with no jobs."""
+        self._of_executor: dict[str, dict[JobId, JobRecord]] = defaultdict(dict)
+        self._keyed: dict[str, dict[JobId, JobRecord]] = defaultdict(dict)
+        self._queues: dict[str, list[JobRecord]] = defaultdict(list)
+
+    def put(self, record: JobRecord) -> None:
+        """Take a job in that is not there."""
+        self._of_executor[record.executor][record.id] = record
+        if record.unique_key is not None:
+            self._keyed[record.unique_key][record.id] = record
+        if record.status.is_waiting:
+            insort(self._queues[record.executor], record, key=rules.claim_order)
+
+    def remove(self, record: JobRecord) -> None:
+        """Take it out, as it was put in."""
+        del self._of_executor[record.executor][record.id]
+        if record.unique_key is not None:
+            del self._keyed[record.unique_key][record.id]
+        if record.status.is_waiting:
+            queue = self._queues[record.executor]
+            del queue[bisect_left(queue, rules.claim_order(record), key=rules.claim_order)]
+
+    def claimable(self, executor: str, now: datetime, slots: int) -> Sequence[JobRecord]:
+        """Answer the executor's jobs that are to be claimed next."""
+        return rules.claimable(self._queues.get(executor, ()), now, slots)
+
+    def next_due(self, now: datetime) -> datetime | None:
+        """Answer when the next job falls due; None where none waits for its time."""
+        later = (record.scheduled_at for queue in self._queues.values() for record in queue)
+        return min((moment for moment in later if moment > now), default=None)
+
+    def candidates(self, where: Where, records: Mapping[JobId, JobRecord]) -> Collection[JobRecord]:
+        """Answer the jobs among which are all that the expression describes: as few as are quickly found."""
+        parts = where.parts if isinstance(where, And) else (where,)
+        found: Collection[JobRecord] = records.values()
+        for part in parts:
+            match part:
+                case IdIn(ids):
+                    some = [records[job_id] for job_id in ids if job_id in records]
+                case KeyIs(digest):
+                    some = self._keyed.get(digest, {}).values()
+                case ExecutorIn(names) if len(names) == 1:
+                    some = self._of_executor.get(next(iter(names)), {}).values()
+                case _:
+                    continue
+            found = min(found, some, key=len)
+        return found

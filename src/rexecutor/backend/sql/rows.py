@@ -1,0 +1,68 @@
+"""What SQL stores answer of a row that somebody has spoilt; all of them have the same columns in the same order."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from rexecutor.job import JobError, JobRecord
+from rexecutor.status import JobStatus
+
+T = TypeVar("T")
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+STATUSES: Final = {str(status): status for status in JobStatus}
+UNREADABLE: Final = (ValueError, LookupError, TypeError, OverflowError)
+"""What is raised where a value of a row is not what it must be."""
+
+
+def defective(
+    row: Sequence[Any],
+    error: Exception,
+    *,
+    tags: Callable[[Any], tuple[str, ...]],
+    errors: Callable[[Any], tuple[JobError, ...]],
+    moment: Callable[[Any], datetime],
+) -> JobRecord:
+    """Answer what is sound of a row with all columns: enough to record that the rest is not.
+
+    Args:
+        row: The row.
+        error: Why it cannot be read.
+        tags: Reads the store's tags; this and the next two raise one of `UNREADABLE` where they cannot.
+        errors: Reads its list of errors.
+        moment: Reads one of its moments.
+    """
+    return JobRecord(
+        id=row[0],
+        executor=row[1],
+        status=STATUSES.get(row[2], JobStatus.DISCARDED),
+        data=row[3],
+        metadata=row[4],
+        attempt=row[5],
+        max_attempts=row[6],
+        priority=row[7],
+        tags=_sound(tags, row[8]) or (),
+        errors=_sound(errors, row[9]) or (),
+        claims=row[10],
+        snoozes=row[11],
+        losses=row[12],
+        node=row[13],
+        cancel_reason=row[14],
+        unique_key=row[15],
+        revision=row[16],
+        inserted_at=_sound(moment, row[17]) or EPOCH,
+        scheduled_at=_sound(moment, row[18]) or EPOCH,
+        attempted_at=_sound(moment, row[19]),
+        completed_at=_sound(moment, row[20]),
+        cancelled_at=_sound(moment, row[21]),
+        discarded_at=_sound(moment, row[22]),
+        defect=f"the stored row cannot be read: {type(error).__name__}: {error}",
+    )
+
+
+def _sound(read: Callable[[Any], T], value: Any) -> T | None:
+    """Answer what is read of a value; None where it cannot be read."""
+    try:
+        return read(value)
+    except UNREADABLE:
+        return None
