@@ -24,7 +24,7 @@ PROGRAM = "tests.faults.programs.ticking"
 async def run(ground: Ground) -> Report:
     """Let several nodes tick each second; kill, replace, stop and continue them."""
     nodes = ground.size(5, 2)
-    report = Report(figures=await tick(ground.store, seconds=ground.size(300, 6), nodes=nodes, seed=ground.seed))
+    report = Report(figures=await tick(ground.store, seconds=ground.size(1_000, 6), nodes=nodes, seed=ground.seed))
     for name in ("missed", "doubled", "unexpected"):
         report.expect(f"{name} is {report.figures[name]}, 0 expected", report.figures[name] == 0)
     return report
