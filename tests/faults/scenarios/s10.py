@@ -16,6 +16,8 @@ from tests.faults.stores import backend_at
 
 LONG = 10
 """Jobs that the worker runs when it is cut off."""
+FEW = ("--slots", "2")
+"""Of the other two: a little less than comes is what they do, so that there is work for the worker that is back."""
 
 
 async def run(ground: Ground) -> Report:
@@ -32,7 +34,7 @@ async def run(ground: Ground) -> Report:
             ids = [handle.id for handle in await enqueue_many(long, backend=backend)]
             await workers.until(lambda lines: len(started(lines)) == LONG, 20)
             for _ in range(2):
-                await workers.joined(*options)
+                await workers.joined(*options, *FEW)
             producing = asyncio.ensure_future(produce(backend, ids))
             await asyncio.sleep(lease / 6 * (1 + random.Random(ground.seed).random()))
             begun, healed = await cut_off(proxy, lone, ground, partition)
@@ -49,7 +51,7 @@ async def run(ground: Ground) -> Report:
 async def produce(backend: Backend, ids: list[JobId]) -> None:
     """Enqueue short jobs, one after the other."""
     while True:
-        ids.append((await Tasked.builder().with_data(Task("sleep", 0.005)).enqueue(backend=backend)).id)
+        ids.append((await Tasked.builder().with_data(Task("sleep", 0.1)).enqueue(backend=backend)).id)
         await asyncio.sleep(0.02)
 
 

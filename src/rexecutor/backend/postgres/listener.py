@@ -22,8 +22,10 @@ ANSWER: Final = 5.0
 """Seconds that anything may take: an answer of the server, or a notification of our own to come back."""
 CHECK: Final = "~"
 """What the payload of a listener's own notification begins with: no name of an executor does, and no other hears."""
-LONGEST_WAIT: Final = 15.0
-"""Seconds between two attempts to connect, and four times as many between two where notifications do not come."""
+LONGEST_WAIT: Final = 2.0
+"""Seconds between two attempts to connect: the node is slower to hear of work until one succeeds."""
+USELESS_WAIT: Final = 60.0
+"""Seconds between two where it connects and notifications do not come."""
 
 
 class Listener:
@@ -73,7 +75,7 @@ class Listener:
             if self._has_heard:
                 wait = 0.1
             await asyncio.sleep(wait * random_between(0.75, 1.25))  # noqa: TID251 - of the network's time
-            wait = min(wait * 2, LONGEST_WAIT * (4 if self._is_useless else 1))
+            wait = min(wait * 2, USELESS_WAIT if self._is_useless else LONGEST_WAIT)
 
     async def _listen(self, connection: Connection) -> None:
         """Listen until notifications do not come any more."""

@@ -64,7 +64,8 @@ class Connections:
         self._is_ours = True
         self._home: Home | None = None
         self._is_checked = False
-        self._knocking: asyncio.Task[None] | None = None
+        self._knocks: set[asyncio.Task[None]] = set()
+        self._renewed = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -105,14 +106,16 @@ class Connections:
         is_running = self.is_open
         pool, self._pool, self._home = self._pool, None, None
         if pool is not None and is_running:  # else its tasks have ended with its loop
-            if self._knocking is not None:
-                self._knocking.cancel()
+            for knock in self._knocks:
+                knock.cancel()
             if self._is_ours:
                 await pool.close()
 
     async def _knock_later(self, pool: Pool) -> None:
         """Ask for a connection soon: the pool gives up until somebody does, whoever waits already."""
-        self._knocking = asyncio.ensure_future(self._knock(pool))
+        knock = asyncio.ensure_future(self._knock(pool))
+        self._knocks.add(knock)
+        knock.add_done_callback(self._knocks.discard)
 
     async def _knock(self, pool: Pool) -> None:
         await asyncio.sleep(random_between(0.5, 1.0))  # noqa: TID251 - of the network's time
@@ -155,24 +158,31 @@ class Connections:
     async def connection(self, *, is_checked: bool = True, patience: float | None = None) -> AsyncGenerator[Connection]:
         """Answer a connection; each statement commits, at the latest when it is given back.
 
-        After `patience` seconds it is cut: an answer that will never come becomes an error.
+        After `patience` seconds it is cut: an answer that will never come becomes an error. Where it is lost, those
+        that lie idle are made anew: the server has most likely ended them all, and each would cost another failure.
         """
         self.check_place()
-        assert self._pool is not None  # noqa: S101 - that was just checked
-        cancelled = _cancelled()
+        pool, cancelled, now = self._pool, _cancelled(), asyncio.get_running_loop().time
+        assert pool is not None  # noqa: S101 - that was just checked
+        asked = now()
         with translated(self._schema):
             try:
-                async with self._pool.connection() as connection:
+                async with pool.connection() as connection:
                     if _cancelled() > cancelled:  # the pool hides it when a connection comes at the same moment
                         raise asyncio.CancelledError
-                    if is_checked and not self._is_checked:
-                        await check_version(connection, self._schema)
-                        self._is_checked = True
-                    with contextlib.nullcontext() if patience is None else cut_after(patience, connection):
-                        yield connection
+                    try:
+                        if is_checked and not self._is_checked:
+                            await check_version(connection, self._schema)
+                            self._is_checked = True
+                        with contextlib.nullcontext() if patience is None else cut_after(patience, connection):
+                            yield connection
+                    finally:
+                        if connection.closed and asked > self._renewed and not pool.closed:
+                            self._renewed = now()
+                            await pool.drain()
             except PoolTimeout as error:
                 raise BackendError(
-                    f"PostgreSQL: no connection within {self._pool.timeout:.0f} s: the server cannot be reached, or"
+                    f"PostgreSQL: no connection within {pool.timeout:.0f} s: the server cannot be reached, or"
                     f" all {self._most} connections are in use (`max_connections=`)"
                 ) from error
             except PoolClosed as error:
