@@ -112,6 +112,12 @@ CASES: list[tuple[str, JobRecord, Change, dict[str, Any]]] = [
         "a loss",
         replace(EXECUTING, losses=0),
         Lost(),
+        {"status": JobStatus.RETRYABLE, "losses": 1, "errors": (OLD, LOST), **FREE},
+    ),
+    (
+        "a loss after the clock was set back",
+        replace(EXECUTING, losses=0, scheduled_at=NOW + HOUR),
+        Lost(),
         {"status": JobStatus.RETRYABLE, "scheduled_at": NOW, "losses": 1, "errors": (OLD, LOST), **FREE},
     ),
     (
@@ -120,7 +126,7 @@ CASES: list[tuple[str, JobRecord, Change, dict[str, Any]]] = [
         Lost(),
         {
             "status": JobStatus.RETRYABLE,
-            "scheduled_at": NOW + rules.apart(EXECUTING.id, 2),
+            "scheduled_at": NOW + rules.apart(EXECUTING.id),
             "losses": 2,
             "errors": (OLD, LOST),
             **FREE,

@@ -142,16 +142,18 @@ def _lost(record: JobRecord, now: datetime, limits: Limits) -> JobRecord:
         return _cancelled(free, asked, now, limits)
     if record.attempt >= record.max_attempts or losses >= limits.losses:
         return replace(free, status=JobStatus.DISCARDED, discarded_at=now)
-    return replace(free, status=JobStatus.RETRYABLE, scheduled_at=now + apart(record.id, losses))
+    again = now + apart(record.id) if losses > 1 else min(record.scheduled_at, now)
+    return replace(free, status=JobStatus.RETRYABLE, scheduled_at=again)
 
 
-def apart(job_id: JobId, losses: int) -> timedelta:
-    """Answer how long a job waits that was lost: not at all for the first time, then from 0 to 9.9 s by its id.
+def apart(job_id: JobId) -> timedelta:
+    """Answer how long a job waits that was lost more than once: from 0 to 9.9 s, by its id.
 
     A job that kills its process would else be claimed again together with the same neighbours, until all of them were
-    lost as often as it, and discarded.
+    lost as often as it, and discarded. One that was lost for the first time keeps its due time: it does not have to
+    wait for all that fell due meanwhile.
     """
-    return timedelta(seconds=abs(job_id) % 100 / 10) if losses > 1 else timedelta(0)
+    return timedelta(seconds=abs(job_id) % 100 / 10)
 
 
 def _cancelled(record: JobRecord, reason: str, now: datetime, limits: Limits) -> JobRecord:

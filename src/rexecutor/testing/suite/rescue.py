@@ -22,7 +22,7 @@ from rexecutor.testing.suite.store import (
 class RescueCases(Cases):
     """Any node's beat gives on the jobs of nodes without a lease."""
 
-    async def test_a_lost_job_is_due_again_at_once_with_an_error(self, store: Store) -> None:
+    async def test_a_lost_job_keeps_its_place_and_gets_an_error(self, store: Store) -> None:
         [job] = await store.executing(new_job(scheduled_at=store.now - HOUR))
         store.clock.advance(LEASE)
 
@@ -31,8 +31,17 @@ class RescueCases(Cases):
         lost = await store.job(job.id)
         assert lost == rules.transition(job, Lost(), store.now, store.backend.limits)
         assert lost.status is JobStatus.RETRYABLE
-        assert lost.scheduled_at == store.now
+        assert lost.scheduled_at == job.scheduled_at
         assert [(error.kind, error.attempt) for error in lost.errors] == [(ErrorKind.LOST, 1)]
+
+    async def test_a_lost_job_is_due_at_once_though_the_clock_was_set_back(self, store: Store) -> None:
+        [job] = await store.executing(new_job(scheduled_at=store.now))
+        store.clock.jump(-HOUR)
+        store.retire()
+
+        store.beat(OTHER_NODE)
+
+        assert (await store.job(job.id)).scheduled_at == store.now
 
     async def test_another_node_runs_a_lost_job(self, store: Store) -> None:
         [job] = await store.executing()
@@ -111,17 +120,17 @@ class RescueCases(Cases):
 
     async def test_a_job_that_is_lost_again_is_apart_from_those_that_were_lost_with_it(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job(max_attempts=100) for _ in range(3)])
-        waits: list[set[timedelta]] = []
+        moments: list[set[timedelta]] = []
         for number in range(2):
             store.beat(f"lost-{number}")
             assert len(await store.claim(3, node_id=f"lost-{number}")) == len(ids)
             store.clock.advance(LEASE)
             store.beat(OTHER_NODE)
-            waits.append({(await store.job(job_id)).scheduled_at - store.now for job_id in ids})
+            moments.append({(await store.job(job_id)).scheduled_at - store.now for job_id in ids})
 
-        assert waits[0] == {timedelta(0)}
-        assert waits[1] == {rules.apart(job_id, 2) for job_id in ids}
-        assert len(waits[1]) == len(ids)
+        assert moments[0] == {-LEASE}
+        assert moments[1] == {rules.apart(job_id) for job_id in ids}
+        assert len(moments[1]) == len(ids)
 
     async def test_losses_are_counted_over_the_whole_life_of_a_job(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job(max_attempts=100))

@@ -46,7 +46,7 @@ rescued AS (
         scheduled_at = CASE
             WHEN decided.status <> 'retryable' THEN job.scheduled_at
             WHEN job.losses >= 1 THEN decided.now + make_interval(secs => mod(abs(job.id), 100) / 10.0)
-            ELSE decided.now
+            ELSE least(job.scheduled_at, decided.now)
         END,
         errors = "rexecutor".latest(
             job.errors
