@@ -4,17 +4,13 @@ import contextlib
 import copy
 import pickle
 import sqlite3
-from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import asyncpg
 import psycopg
 import pytest
-from sqlalchemy import make_url, text
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from rexecutor import (
     Backend,
@@ -27,106 +23,13 @@ from rexecutor import (
     JobStateError,
     JobStatus,
     LeaseLostError,
-    SQLiteBackend,
     Where,
 )
 from rexecutor.testing import drain, perform
 from tests.backends import made_backend
-from tests.postgres import run_postgres, server_url
+from tests.ledgers import LEDGERS, Ledger, PostgresLedger, SqliteLedger
+from tests.postgres import server_url
 from tests.support import record_of
-
-ADD = "UPDATE counter SET number = number + 1"
-
-
-class Ledger(ABC):
-    """A counter that an application keeps in the database of its jobs."""
-
-    @abstractmethod
-    def transaction(self) -> AbstractAsyncContextManager[Any]:
-        """Begin a transaction that has counted one; commit it at the end, roll it back on an error."""
-
-    @abstractmethod
-    def count(self) -> int:
-        """Answer how much has been counted."""
-
-
-class SqliteLedger(Ledger):
-    def __init__(self, backend: Backend) -> None:
-        assert isinstance(backend, SQLiteBackend)
-        self.path = backend.path
-        with closing(sqlite3.connect(self.path)) as connection:
-            connection.executescript("CREATE TABLE counter (number INTEGER); INSERT INTO counter VALUES (0)")
-
-    @contextmanager
-    def blocking(self) -> Generator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path)) as connection, connection:
-            connection.execute(ADD)
-            yield connection
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Any]:
-        with self.blocking() as connection:
-            yield connection
-
-    def count(self) -> int:
-        with closing(sqlite3.connect(self.path)) as connection:
-            return connection.execute("SELECT number FROM counter").fetchone()[0]
-
-
-class PostgresLedger(Ledger):
-    def __init__(self, backend: Any) -> None:
-        self.schema = backend.schema
-        run_postgres(
-            f"CREATE TABLE {self.schema}.counter (number int)", f"INSERT INTO {self.schema}.counter VALUES (0)"
-        )
-        self.add: Any = ADD.replace("counter", f"{self.schema}.counter")
-
-    @contextmanager
-    def blocking(self) -> Generator[Any]:
-        with psycopg.connect(server_url()) as connection:
-            connection.execute(self.add)
-            yield connection
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Any]:
-        async with await psycopg.AsyncConnection.connect(server_url()) as connection:
-            await connection.execute(self.add)
-            yield connection
-
-    def count(self) -> int:
-        return run_postgres(f"SELECT number FROM {self.schema}.counter")[0][0]
-
-
-class AsyncpgLedger(PostgresLedger):
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Any]:
-        connection = await cast("Any", asyncpg).connect(server_url())
-        try:
-            async with connection.transaction():
-                await connection.execute(self.add)
-                yield connection
-        finally:
-            await connection.close()
-
-
-class SessionLedger(PostgresLedger):
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Any]:
-        engine = create_async_engine(make_url(server_url()).set(drivername="postgresql+psycopg"))
-        try:
-            async with AsyncSession(engine) as session, session.begin():
-                await session.execute(text(self.add))
-                yield session
-        finally:
-            await engine.dispose()
-
-
-LEDGERS: dict[str, tuple[str, Callable[[Any], Ledger]]] = {
-    "sqlite": ("sqlite", SqliteLedger),
-    "psycopg": ("postgres", PostgresLedger),
-    "asyncpg": ("postgres", AsyncpgLedger),
-    "sqlalchemy": ("postgres", SessionLedger),
-}
 
 
 @pytest.fixture(params=LEDGERS)

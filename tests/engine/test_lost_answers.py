@@ -2,83 +2,17 @@
 
 import asyncio
 import logging
-import re
-import threading
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import Literal
 
 import pytest
 
-from rexecutor import BackendError, ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor, enqueue_many
-from rexecutor.backend.exchange import CancelRequest, Claim, Demand, Heartbeat, Node
-from rexecutor.engine.lease import Lease
-from rexecutor.job import JobId, NodeId
-from rexecutor.outcome import Interrupted, Settlement
-from rexecutor.testing import FakeClock
+from rexecutor import InMemoryBackend, JobStatus, Rexecutor, enqueue_many
+from rexecutor.backend.exchange import CancelRequest, Claim, Demand
+from rexecutor.job import NodeId
+from tests.engine.flaky import Flaky, Moment, Recorder
 from tests.support import record_of, soon, until
 
 SECOND = timedelta(seconds=1)
-Moment = Literal["before", "after"]
-
-
-class Flaky(InMemoryBackend):
-    """Fails the next calls of a verb, before the work is done or after."""
-
-    def __init__(self, clock: FakeClock | None = None) -> None:
-        super().__init__(clock=clock)
-        self.failing: dict[str, list[Moment]] = {"claim": [], "settle": [], "beat": []}
-        self.poison: set[JobId] = set()
-        self.beaten = threading.Event()
-        self.hung = threading.Event()
-        self.hung.set()
-        self.claiming = asyncio.Event()
-        self.may_claim = asyncio.Event()
-        self.may_claim.set()
-
-    def _next(self, verb: str) -> Moment | None:
-        return self.failing[verb].pop(0) if self.failing[verb] else None
-
-    async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
-        moment = self._next("claim")
-        if moment == "before":
-            raise BackendError("no connection")
-        claim = await super().claim(demand, node_id)
-        if claim.jobs:
-            self.claiming.set()
-            await self.may_claim.wait()
-        if moment == "after" and claim.jobs:
-            raise BackendError("connection cut before the answer")
-        if moment == "after":
-            self.failing["claim"].insert(0, "after")
-        return claim
-
-    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
-        moment = self._next("settle")
-        if moment == "before" or self.poison & {settlement.job_id for settlement in settlements}:
-            raise BackendError("no connection")
-        refused = await super().settle(settlements)
-        if moment == "after":
-            raise BackendError("connection cut before the answer")
-        return refused
-
-    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        if self._next("beat"):
-            self.beaten.set()
-            raise BackendError("no connection")
-        self.hung.wait(20)
-        return super().beat(node, rescues=rescues)
-
-
-class Recorder(Executor[int]):
-    name = "recorder"
-    max_attempts = 1
-
-    def __init__(self) -> None:
-        self.ran: list[int] = []
-
-    async def execute(self, job: Job[int]) -> None:
-        self.ran.append(job.data)
 
 
 async def test_jobs_whose_claim_was_not_answered_are_given_back_and_run_once() -> None:
@@ -133,70 +67,6 @@ async def test_an_outcome_that_the_store_never_takes_does_not_hold_up_the_others
         assert (await handles[7].fetch()).status is JobStatus.EXECUTING
         backend.poison = set()
         await soon(handles[7].wait())
-
-
-async def test_a_node_that_cannot_renew_its_lease_cancels_its_jobs_and_claims_nothing(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    clock = FakeClock()
-    backend = Flaky(clock)
-    hung, ended = asyncio.Event(), asyncio.Event()
-
-    class Hung(Executor[None]):
-        name = "hung"
-
-        async def execute(self, job: Job[None]) -> None:
-            if job.attempt == 1 and not ended.is_set():
-                hung.set()
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    ended.set()
-
-    async with Rexecutor(backend).with_executor(Hung):
-        handle = await Hung.builder().enqueue(backend=backend)
-        await soon(hung.wait())
-        backend.failing["beat"] = ["before"] * 1_000
-        for _ in range(26):
-            backend.beaten.clear()
-            clock.advance(SECOND)
-            await asyncio.to_thread(backend.beaten.wait, 0.2)
-        await soon(ended.wait())
-        await until(lambda: "claims nothing, cancelled 1 jobs" in caplog.text)
-        second = await Hung.builder().enqueue(backend=backend)
-        await asyncio.to_thread(backend.beaten.wait, 0.2)
-        assert (await second.fetch()).status is JobStatus.SCHEDULED
-
-        backend.failing["beat"] = []
-        for _ in range(3):
-            clock.advance(2 * SECOND)
-            await asyncio.to_thread(lambda: None)
-        job = await soon(handle.wait())
-        await soon(second.wait())
-
-    assert job.status is JobStatus.COMPLETE
-
-
-async def test_jobs_of_a_node_that_died_are_rescued_and_its_late_outcome_is_refused(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    clock = FakeClock()
-    backend, recorder = InMemoryBackend(clock=clock), Recorder()
-    dead = Node("dead", "a node that died", 30 * SECOND)
-    backend.beat(dead)
-    handle = await Recorder.builder().with_data(1).with_max_attempts(2).enqueue(backend=backend)
-    claim = await backend.claim(Demand({"recorder": 1}, 1), "dead")
-    clock.advance(31 * SECOND)
-
-    async with Rexecutor(backend).with_executor(recorder):
-        job = await soon(handle.wait())
-
-    assert [error.kind for error in job.errors] == [ErrorKind.LOST]
-    assert (job.status, job.attempt) == (JobStatus.COMPLETE, 2)
-    assert "rescued 1 jobs" in caplog.text
-    late = Settlement(handle.id, claim.jobs[0].claims, Interrupted())
-    assert await backend.settle([late]) == [handle.id]
-    assert (await handle.fetch()).status is JobStatus.COMPLETE
 
 
 async def test_a_job_that_has_ended_and_waits_to_be_recorded_is_not_given_back() -> None:
@@ -282,45 +152,6 @@ async def test_a_job_cancelled_before_its_first_step_ends_at_once_and_frees_its_
         assert (await soon(second.wait(), 3)).status is JobStatus.COMPLETE
 
 
-async def test_a_job_that_is_claimed_again_while_its_old_code_runs_ends_by_its_new_run() -> None:
-    release, started = threading.Event(), threading.Semaphore(0)
-
-    class Slow(Executor[None]):
-        name = "slow"
-        blocking = True
-        max_concurrency = 2
-
-        def timeout(self, job: Job[None]) -> timedelta | None:
-            return SECOND / 20 if job.attempt == 1 else None
-
-        def backoff(self, job: Job[None]) -> timedelta:
-            return timedelta(0)
-
-        def execute(self, job: Job[None]) -> None:
-            started.release()
-            if job.attempt == 1:
-                release.wait(20)
-            else:
-                release.set()  # the old code ends while the new runs
-                second_may_end.wait(20)
-
-    second_may_end = threading.Event()
-    backend = InMemoryBackend()
-    async with Rexecutor(backend).with_executor(Slow) as rexecutor:
-        handle = await Slow.builder().enqueue(backend=backend)
-        await until(lambda: started._value >= 2)
-        node = rexecutor._run.node if rexecutor._run else None
-        assert node is not None
-        await until(lambda: len(node._runner._running) == 1)
-        second_may_end.set()
-        job = await soon(handle.wait())
-        await until(lambda: not node._runner._running)
-        again = await soon((await Slow.builder().enqueue(backend=backend)).wait())
-
-    assert (job.status, job.attempt) == (JobStatus.COMPLETE, 2)
-    assert again.status is JobStatus.COMPLETE
-
-
 async def test_a_log_handler_that_raises_stops_no_job(caplog: pytest.LogCaptureFixture) -> None:
     backend, recorder = InMemoryBackend(), Recorder()
 
@@ -339,55 +170,6 @@ async def test_a_log_handler_that_raises_stops_no_job(caplog: pytest.LogCaptureF
         logger.removeFilter(broken)
 
 
-async def test_a_node_whose_beat_hangs_cancels_its_jobs_and_can_be_shut_down(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("rexecutor.engine.node.DELIVERY", timedelta(seconds=0.2))
-    backend, hung = Flaky(), asyncio.Event()
-
-    class Hung(Executor[None]):
-        name = "hung"
-
-        async def execute(self, job: Job[None]) -> None:
-            hung.set()
-            await asyncio.Event().wait()
-
-    rexecutor = Rexecutor(backend, lease=timedelta(seconds=0.6)).with_executor(Hung)
-    await rexecutor.start()
-    await Hung.builder().enqueue(backend=backend)
-    await soon(hung.wait())
-
-    backend.hung.clear()
-    await until(lambda: "claims nothing, cancelled 1 jobs" in caplog.text)
-    await soon(rexecutor.graceful_shutdown())
-
-    backend.hung.set()
-
-
-async def test_where_the_duties_are_cancelled_from_outside_the_lease_is_given_up() -> None:
-    backend, stuck = InMemoryBackend(), asyncio.Event()
-
-    class Stuck(Executor[None]):
-        name = "stuck"
-
-        async def execute(self, job: Job[None]) -> None:
-            stuck.set()
-            await asyncio.Event().wait()
-
-    rexecutor = Rexecutor(backend).with_executor(Stuck)
-    await rexecutor.start()
-    await Stuck.builder().enqueue(backend=backend)
-    await soon(stuck.wait())
-    node = rexecutor._run.node if rexecutor._run else None
-    assert node is not None
-    assert node._duties is not None
-
-    node._duties.cancel()
-
-    await until(lambda: not backend._leases)
-    await soon(rexecutor.graceful_shutdown())
-
-
 async def test_claims_go_on_after_more_outcomes_were_waiting_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rexecutor.engine.dispatcher.MOST_UNSETTLED", 5)
     backend, recorder = Flaky(), Recorder()
@@ -396,70 +178,3 @@ async def test_claims_go_on_after_more_outcomes_were_waiting_than_allowed(monkey
 
     async with Rexecutor(backend, max_concurrency=20).with_executor(recorder):
         await until(lambda: len(recorder.ran) == 100)
-
-
-async def test_a_leap_of_the_wall_clock_rescues_nobody_who_lives() -> None:
-    clock = FakeClock()
-    backend, hung = InMemoryBackend(clock=clock), asyncio.Event()
-
-    class Hung(Executor[None]):
-        name = "hung"
-
-        async def execute(self, job: Job[None]) -> None:
-            hung.set()
-            await asyncio.Event().wait()
-
-    async with Rexecutor(backend).with_executor(Hung), Rexecutor(backend) as other:
-        handle = await Hung.builder().enqueue(backend=backend)
-        await soon(hung.wait())
-        node = other._run.node if other._run else None
-        assert node is not None
-        await until(lambda: node._lease.is_trusted)
-        lease, heart = Lease(Node("third", "third", 30 * SECOND), backend.heart(), clock), backend.heart()
-        lease.step()
-
-        clock.jump(timedelta(hours=1))
-        clock.advance(5 * SECOND)
-        heartbeat = lease.step()
-        heart.close()
-
-        assert heartbeat is not None
-        assert heartbeat.rescued == 0
-        assert (await record_of(backend, handle.id)).status is JobStatus.EXECUTING
-        await other.graceful_shutdown()
-        await handle.cancel("done")
-        for _ in range(3):
-            clock.advance(6 * SECOND)
-            await asyncio.to_thread(lambda: None)
-        await soon(handle.wait())
-
-
-async def test_a_node_that_was_given_up_for_lost_cancels_what_it_ran_and_works_on(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    clock = FakeClock()
-    backend, hung, cancelled = InMemoryBackend(clock=clock), asyncio.Event(), asyncio.Event()
-
-    class Hung(Executor[int]):
-        name = "hung"
-
-        async def execute(self, job: Job[int]) -> None:
-            if job.attempt == 1:
-                hung.set()
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    cancelled.set()
-
-    async with Rexecutor(backend).with_executor(Hung):
-        handle = await Hung.builder().with_data(1).enqueue(backend=backend)
-        await soon(hung.wait())
-        backend._leases.clear()  # as if the process had stood still for longer than its lease
-        assert backend.beat(Node("other", "other", timedelta(hours=1))).rescued == 1
-
-        clock.advance(6 * SECOND)
-        await soon(cancelled.wait())
-        job = await soon(handle.wait())
-
-    assert (job.status, job.attempt, [error.kind for error in job.errors]) == (JobStatus.COMPLETE, 2, [ErrorKind.LOST])
-    assert re.search("cancelled [12] jobs", caplog.text)  # 2 where it had claimed the rescued job once more already

@@ -4,48 +4,24 @@ import asyncio
 import threading
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rexecutor import (
     BackendError,
     ConfigurationError,
-    DefinitionError,
     Executor,
-    GlobalBackendError,
     InMemoryBackend,
     Job,
     JobStatus,
     Rexecutor,
     RexecutorError,
     SQLiteBackend,
-    override_global_backend,
 )
+from tests.engine.gated import Gated
 from tests.support import record_of, soon, status_of, until, until_no_threads_of_ours
 
 SECOND = timedelta(seconds=1)
-
-
-class Gated(Executor[str]):
-    """Waits until it is let go."""
-
-    name = "gated"
-
-    def __init__(self) -> None:
-        self.started = asyncio.Event()
-        self.let_go = asyncio.Event()
-        self.cancelled = 0
-
-    async def execute(self, job: Job[str]) -> None:
-        self.started.set()
-        try:
-            await self.let_go.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            if job.data != "deaf":
-                raise
-            await self.let_go.wait()
 
 
 async def test_leaving_the_block_waits_for_running_jobs_and_records_them(tmp_path: Path) -> None:
@@ -177,55 +153,6 @@ async def test_two_in_one_process_share_a_store_as_two_nodes() -> None:
             assert (await soon(handle.wait())).status is JobStatus.COMPLETE
 
 
-def test_executors_of_one_name_are_refused() -> None:
-    class Other(Executor[int]):
-        name = "gated"
-
-        async def execute(self, job: Job[int]) -> None: ...
-
-    with pytest.raises(DefinitionError, match="gated: two executors have this name"):
-        Rexecutor(InMemoryBackend()).with_executor(Gated()).with_executor(Other)
-
-
-def test_an_executor_that_needs_arguments_must_be_an_instance() -> None:
-    class Needy(Executor[int]):
-        name = "needy"
-
-        def __init__(self, gateway: object) -> None: ...
-
-        async def execute(self, job: Job[int]) -> None: ...
-
-    with pytest.raises(DefinitionError, match="give an instance"):
-        Rexecutor(InMemoryBackend()).with_executor(Needy)
-
-
-@pytest.mark.parametrize("wrong", [int, "Gated", None, object()])
-def test_what_is_no_executor_is_refused(wrong: Any) -> None:
-    with pytest.raises(DefinitionError, match="an Executor class or an instance"):
-        Rexecutor(InMemoryBackend()).with_executor(wrong)
-
-
-@pytest.mark.parametrize(
-    "settings", [{"max_concurrency": 0}, {"max_concurrency": True}, {"lease": SECOND / 2}, {"lease": 30}]
-)
-def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=r"expected|is no timedelta"):
-        Rexecutor(InMemoryBackend(), **settings)
-
-
-def test_what_is_no_backend_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"'jobs\.db' is no backend"):
-        Rexecutor("jobs.db")  # pyright: ignore[reportArgumentType] - that is the test
-
-
-def test_an_executor_without_an_execute_is_refused() -> None:
-    class Unfinished(Executor[int]):
-        name = "unfinished"
-
-    with pytest.raises(DefinitionError, match="Unfinished: has no execute; define it"):
-        Rexecutor(InMemoryBackend()).with_executor(Unfinished)
-
-
 async def test_a_shutdown_with_a_wrong_timeout_does_nothing_and_the_next_works() -> None:
     gated, backend = Gated(), InMemoryBackend()
     rexecutor = Rexecutor(backend).with_executor(gated)
@@ -276,49 +203,6 @@ def test_one_of_a_module_serves_one_event_loop_after_another(tmp_path: Path) -> 
             return (await soon(handle.wait())).status
 
     assert [asyncio.run(once()) for _ in range(3)] == [JobStatus.COMPLETE] * 3
-
-
-async def test_a_start_that_fails_leaves_no_global_backend_behind(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError):
-        async with Rexecutor(SQLiteBackend(tmp_path / "no" / "jobs.db")).set_global_backend():
-            pass
-
-    async with Rexecutor(InMemoryBackend()).set_global_backend():
-        pass
-
-
-async def test_the_global_backend_holds_until_its_rexecutor_has_ended() -> None:
-    gated, backend = Gated(), InMemoryBackend()
-    gated.let_go.set()
-
-    async with Rexecutor(backend).with_executor(gated).set_global_backend():
-        handle = await Gated.builder().with_data("x").enqueue()
-        with pytest.raises(GlobalBackendError, match="set already"):
-            Rexecutor(InMemoryBackend()).set_global_backend()
-        await soon(handle.wait())
-
-    with pytest.raises(GlobalBackendError, match="no backend"):
-        await Gated.builder().with_data("x").enqueue()
-
-
-async def test_an_override_holds_for_its_block_alone() -> None:
-    backend = InMemoryBackend()
-
-    with override_global_backend(backend):
-        handle = await Gated.builder().with_data("x").enqueue()
-
-    assert await status_of(backend, handle.id) is JobStatus.SCHEDULED
-    with pytest.raises(GlobalBackendError):
-        await Gated.builder().with_data("x").enqueue()
-
-
-async def test_a_global_backend_that_never_started_is_let_go_by_a_shutdown() -> None:
-    rexecutor = Rexecutor(InMemoryBackend()).set_global_backend()
-
-    await rexecutor.graceful_shutdown()
-
-    with pytest.raises(GlobalBackendError):
-        await Gated.builder().with_data("x").enqueue()
 
 
 async def test_signals_can_only_be_awaited_in_the_main_thread() -> None:

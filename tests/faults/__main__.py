@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -61,6 +62,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--keep", type=Path, help="keep the lines in this file, one a scenario and store")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, end)
     if unknown := set(options.names) - known.keys():
         parser.error(f"{', '.join(sorted(unknown))}: not among {', '.join(known)}")
     lines: list[dict[str, Any]] = []
@@ -73,6 +75,11 @@ def main() -> int:
     if options.keep is not None:
         keep(options.keep, lines)
     return 1 if any(line.get("wrong") for line in lines) else 0
+
+
+def end(number: int, _: object) -> None:
+    """Leave in a way that ends what was started."""
+    sys.exit(128 + number)
 
 
 def keep(path: Path, lines: list[dict[str, Any]]) -> None:

@@ -1,0 +1,58 @@
+"""What a `Rexecutor` takes, and what it refuses."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rexecutor import ConfigurationError, DefinitionError, Executor, InMemoryBackend, Job, Rexecutor
+from tests.engine.gated import Gated
+
+
+def test_executors_of_one_name_are_refused() -> None:
+    class Other(Executor[int]):
+        name = "gated"
+
+        async def execute(self, job: Job[int]) -> None: ...
+
+    with pytest.raises(DefinitionError, match="gated: two executors have this name"):
+        Rexecutor(InMemoryBackend()).with_executor(Gated()).with_executor(Other)
+
+
+def test_an_executor_that_needs_arguments_must_be_an_instance() -> None:
+    class Needy(Executor[int]):
+        name = "needy"
+
+        def __init__(self, gateway: object) -> None: ...
+
+        async def execute(self, job: Job[int]) -> None: ...
+
+    with pytest.raises(DefinitionError, match="give an instance"):
+        Rexecutor(InMemoryBackend()).with_executor(Needy)
+
+
+@pytest.mark.parametrize("wrong", [int, "Gated", None, object()])
+def test_what_is_no_executor_is_refused(wrong: Any) -> None:
+    with pytest.raises(DefinitionError, match="an Executor class or an instance"):
+        Rexecutor(InMemoryBackend()).with_executor(wrong)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"max_concurrency": 0}, {"max_concurrency": True}, {"lease": timedelta(seconds=0.5)}, {"lease": 30}]
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"expected|is no timedelta"):
+        Rexecutor(InMemoryBackend(), **settings)
+
+
+def test_what_is_no_backend_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"'jobs\.db' is no backend"):
+        Rexecutor("jobs.db")  # pyright: ignore[reportArgumentType] - that is the test
+
+
+def test_an_executor_without_an_execute_is_refused() -> None:
+    class Unfinished(Executor[int]):
+        name = "unfinished"
+
+    with pytest.raises(DefinitionError, match="Unfinished: has no execute; define it"):
+        Rexecutor(InMemoryBackend()).with_executor(Unfinished)

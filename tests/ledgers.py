@@ -1,0 +1,108 @@
+"""A counter beside the jobs, in each kind of database and by each library that `complete_in` knows."""
+
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from typing import Any, cast
+
+import asyncpg
+import psycopg
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+from rexecutor import Backend, SQLiteBackend
+from tests.postgres import run_postgres, server_url
+
+ADD = "UPDATE counter SET number = number + 1"
+
+
+class Ledger(ABC):
+    """A counter that an application keeps in the database of its jobs."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """Begin a transaction that has counted one; commit it at the end, roll it back on an error."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """Answer how much has been counted."""
+
+
+class SqliteLedger(Ledger):
+    def __init__(self, backend: Backend) -> None:
+        assert isinstance(backend, SQLiteBackend)
+        self.path = backend.path
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.executescript("CREATE TABLE counter (number INTEGER); INSERT INTO counter VALUES (0)")
+
+    @contextmanager
+    def blocking(self) -> Generator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.execute(ADD)
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Any]:
+        with self.blocking() as connection:
+            yield connection
+
+    def count(self) -> int:
+        with closing(sqlite3.connect(self.path)) as connection:
+            return connection.execute("SELECT number FROM counter").fetchone()[0]
+
+
+class PostgresLedger(Ledger):
+    def __init__(self, backend: Any) -> None:
+        self.schema = backend.schema
+        run_postgres(
+            f"CREATE TABLE {self.schema}.counter (number int)", f"INSERT INTO {self.schema}.counter VALUES (0)"
+        )
+        self.add: Any = ADD.replace("counter", f"{self.schema}.counter")
+
+    @contextmanager
+    def blocking(self) -> Generator[Any]:
+        with psycopg.connect(server_url()) as connection:
+            connection.execute(self.add)
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Any]:
+        async with await psycopg.AsyncConnection.connect(server_url()) as connection:
+            await connection.execute(self.add)
+            yield connection
+
+    def count(self) -> int:
+        return run_postgres(f"SELECT number FROM {self.schema}.counter")[0][0]
+
+
+class AsyncpgLedger(PostgresLedger):
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Any]:
+        connection = await cast("Any", asyncpg).connect(server_url())
+        try:
+            async with connection.transaction():
+                await connection.execute(self.add)
+                yield connection
+        finally:
+            await connection.close()
+
+
+class SessionLedger(PostgresLedger):
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Any]:
+        engine = create_async_engine(make_url(server_url()).set(drivername="postgresql+psycopg"))
+        try:
+            async with AsyncSession(engine) as session, session.begin():
+                await session.execute(text(self.add))
+                yield session
+        finally:
+            await engine.dispose()
+
+
+LEDGERS: dict[str, tuple[str, Callable[[Any], Ledger]]] = {
+    "sqlite": ("sqlite", SqliteLedger),
+    "psycopg": ("postgres", PostgresLedger),
+    "asyncpg": ("postgres", AsyncpgLedger),
+    "sqlalchemy": ("postgres", SessionLedger),
+}
