@@ -14,7 +14,7 @@ from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.settings import Options
 from tests.simulation.simulation import simulate
 
-SEEDS = 80
+SEEDS = 200
 """How many seeds each run of the tests has; `python -m tests.simulation --seeds 2000` has more."""
 
 FOUND = (81,)
