@@ -126,7 +126,7 @@ class SimulatedNode:
         task: asyncio.Task[None] = self.world.loop.create_task(shutdown, context=self.domain.context)
         task.add_done_callback(lambda _: self._ended.set(), context=self.world.outside)
         await self._ended.wait()
-        if not task.done():  # it was killed meanwhile
+        if self.domain.is_dead or not task.done():  # it was killed meanwhile, or as it ended
             return
         self._leave()
         error = None if task.cancelled() else task.exception()
