@@ -65,16 +65,16 @@ def main() -> int:
     signal.signal(signal.SIGTERM, end)
     if unknown := set(options.names) - known.keys():
         parser.error(f"{', '.join(sorted(unknown))}: not among {', '.join(known)}")
-    lines: list[dict[str, Any]] = []
+    is_well = True
     for name in options.names or known:
         for kind in known[name].kinds:
             if options.store in (None, kind):
                 line = run_one(known[name], kind, seed=options.seed, is_full=options.full)
                 print(json.dumps(line), flush=True)
-                lines.append(line)
-    if options.keep is not None:
-        keep(options.keep, lines)
-    return 1 if any(line.get("wrong") for line in lines) else 0
+                is_well = is_well and not line.get("wrong")
+                if options.keep is not None:
+                    keep(options.keep, line)
+    return 0 if is_well else 1
 
 
 def end(number: int, _: object) -> None:
@@ -82,12 +82,12 @@ def end(number: int, _: object) -> None:
     sys.exit(128 + number)
 
 
-def keep(path: Path, lines: list[dict[str, Any]]) -> None:
-    """Put the lines into the file, in the place of older ones of the same scenario and store."""
+def keep(path: Path, line: dict[str, Any]) -> None:
+    """Put the line into the file, in the place of an older one of the same scenario and store."""
     old = [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
-    kept = {(line["scenario"], line["store"]): line for line in [*old, *lines]}
-    ordered = sorted(kept.values(), key=lambda line: (int(line["scenario"][1:]), line["store"]))
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in ordered))
+    kept = {(one["scenario"], one["store"]): one for one in [*old, line]}
+    ordered = sorted(kept.values(), key=lambda one: (int(one["scenario"][1:]), one["store"]))
+    path.write_text("".join(f"{json.dumps(one)}\n" for one in ordered))
 
 
 if __name__ == "__main__":
