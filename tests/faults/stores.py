@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from rexecutor import Backend, PostgresBackend, SQLiteBackend
+from rexecutor import Backend, Limits, PostgresBackend, SQLiteBackend
 from rexecutor.cli.demo.postgres_server import PostgresServer
 
 KINDS: Final = ("sqlite", "postgres")
@@ -17,12 +17,12 @@ _SERVERS: Final[dict[str, PostgresServer]] = {}
 """Those of `temporary_store` that run, by their URLs."""
 
 
-def backend_at(store: str, connections: int = 10) -> Backend:
+def backend_at(store: str, connections: int = 10, limits: Limits | None = None) -> Backend:
     """Answer a handle on the store, not open yet: a file, or `postgresql://…#schema`."""
     if not store.startswith("postgresql:"):
-        return SQLiteBackend(Path(store))
+        return SQLiteBackend(Path(store), limits=limits)
     url, _, schema = store.partition("#")
-    return PostgresBackend(url, schema=schema, max_connections=connections)
+    return PostgresBackend(url, schema=schema, max_connections=connections, limits=limits)
 
 
 def server_of(store: str) -> PostgresServer:

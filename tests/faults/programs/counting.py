@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import psycopg
 
-from rexecutor import Executor, Job, Rexecutor
+from rexecutor import Executor, Job, Limits, Rexecutor
 from tests.faults.stores import backend_at
 
 MOST_WORK = 0.2
@@ -47,5 +47,6 @@ class Counting(Executor[str]):
 
 
 if __name__ == "__main__":
-    worker = Rexecutor(backend_at(sys.argv[1]), lease=LEASE).with_executor(Counting)
+    often = Limits(losses=1_000)  # of ten jobs one loses its node: some lose three, and are no poison
+    worker = Rexecutor(backend_at(sys.argv[1], limits=often), lease=LEASE).with_executor(Counting)
     asyncio.run(worker.run_until_signal())

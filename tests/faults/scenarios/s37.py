@@ -10,7 +10,7 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 
-from rexecutor import Backend, JobStatus, Where, enqueue_many
+from rexecutor import Backend, Where, enqueue_many
 from rexecutor.job import JobId
 from tests.faults.children import Child, Children, children
 from tests.faults.programs.counting import LEASE, Counting
@@ -41,8 +41,9 @@ async def run(ground: Ground) -> Report:
         for child in working:
             child.process.send_signal(signal.SIGCONT)
         async with asyncio.timeout(60):
-            while [count.status for count in await backend.count()] != [JobStatus.COMPLETE]:
+            while await waiting(backend):
                 await asyncio.sleep(0.1)
+        statuses = {str(count.status): count.jobs for count in await backend.count()}
         claims = [record.claims for job_id in ids[::97] for record in await backend.query(Where.id_equals(job_id))]
     counter, notes = counted(ground.store)
     report = Report(enqueued=len(ids), acknowledged=len(ids), executed=len(set(notes)), lost=len(set(ids) - set(notes)))
@@ -50,6 +51,7 @@ async def run(ground: Ground) -> Report:
     report.figures = {**figures, "counter": counter, "counted_twice": len(notes) - len(set(notes))}
     report.figures["claims_per_job_max_of_some"] = max(claims, default=0)
     report.expect(f"the counter is {counter}, and there were {len(ids)} jobs", counter == len(ids))
+    report.expect(f"all are complete: {statuses}", set(statuses) == {"complete"})
     report.expect("no job was counted twice", len(notes) == len(set(notes)))
     report.expect("somebody was killed and somebody paused", bool(figures["kills"] and figures["pauses"]))
     report.expect_no("lost", "unexpected")
