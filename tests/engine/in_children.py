@@ -25,6 +25,15 @@ def hang_deaf() -> None:
             hang()
 
 
+def fork() -> None:
+    if os.fork():
+        time.sleep(0.3)  # noqa: TID251 - so that the other half would be the first to answer
+
+
+def last_a_moment() -> None:
+    time.sleep(0.3)  # noqa: TID251
+
+
 def raise_it(error: BaseException) -> None:
     raise error
 
@@ -52,6 +61,8 @@ DEEDS: dict[str, Callable[[], Any]] = {
     "exit": lambda: os._exit(3),
     "segfault": lambda: ctypes.string_at(0),
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "fork": fork,
+    "short": last_a_moment,
     "hang": hang,
     "deaf": hang_deaf,
 }
@@ -71,10 +82,20 @@ class InChild(Executor[str]):
 
     def execute(self, job: Job[str]) -> ExecutionResult:
         self.note("begun")
+        if job.data == "leave":
+            self.leave_a_process()
         try:
             return DEEDS[job.data]()
         finally:
             self.note("ended")
+
+    def leave_a_process(self) -> None:
+        if os.fork() == 0:
+            self.note("left")
+            hang()
+        while "left" not in self.notes.read_text():
+            time.sleep(0.01)  # noqa: TID251
+        os._exit(3)
 
     def note(self, what: str) -> None:
         with self.notes.open("a") as file:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import timedelta
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from rexecutor import (
     Rexecutor,
     SQLiteBackend,
 )
-from rexecutor.engine import runner
+from rexecutor.engine import processes, runner
 from rexecutor.engine.node import concurrency
 from rexecutor.testing import perform
 from tests.engine.in_children import AddOne, InChild
@@ -169,13 +170,60 @@ async def test_an_idle_process_that_died_costs_no_attempt(rexecutor: Rexecutor, 
     assert len(set(noted(notes, "begun"))) == 2
 
 
-async def test_ctrl_c_is_the_parents_business(rexecutor: Rexecutor, notes: Path) -> None:
-    await run(rexecutor, "nothing")
-    (pid,) = noted(notes, "begun")
-    os.kill(pid, signal.SIGINT)
-    await run(rexecutor, "nothing")
+async def test_idle_processes_that_died_cost_no_job_its_attempt(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "TRIES", 1)
+    async with Rexecutor(InMemoryBackend()).with_executor(InChild(notes)) as rexecutor:
+        await asyncio.gather(run(rexecutor, "short"), run(rexecutor, "short"))
+        for pid in set(noted(notes, "begun")):
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda pid=pid: not lives(pid))
 
+        assert (await run(rexecutor, "nothing")).status is JobStatus.COMPLETE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_to_the_whole_group_is_the_parents_business(
+    rexecutor: Rexecutor, notes: Path, number: signal.Signals
+) -> None:
+    running = asyncio.ensure_future(run(rexecutor, "short"))
+    await until(lambda: bool(noted(notes, "begun")), 60)
+    (pid,) = noted(notes, "begun")
+    os.kill(pid, number)
+
+    assert (await running).status is JobStatus.COMPLETE
+    assert (await run(rexecutor, "nothing")).status is JobStatus.COMPLETE
     assert noted(notes, "begun") == [pid, pid]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_so_is_one_while_the_process_starts(rexecutor: Rexecutor, number: signal.Signals) -> None:
+    running = asyncio.ensure_future(run(rexecutor, "nothing"))
+    await until(lambda: bool(active_children()), 60)
+    for child in active_children():
+        assert child.pid is not None
+        os.kill(child.pid, number)
+
+    assert ((await running).status, (await running).errors) == (JobStatus.COMPLETE, ())
+
+
+async def test_a_process_that_the_job_forks_answers_for_nobody(rexecutor: Rexecutor, notes: Path) -> None:
+    forked, failed = await run(rexecutor, "fork"), await run(rexecutor, "raise")
+
+    assert (forked.status, forked.errors) == (JobStatus.COMPLETE, ())
+    assert [error.type_name for error in failed.errors] == ["ValueError"]
+    assert len(set(noted(notes, "begun"))) == 1
+
+
+async def test_a_process_that_the_job_leaves_behind_hides_no_death(rexecutor: Rexecutor, notes: Path) -> None:
+    try:
+        ended = await run(rexecutor, "leave")
+    finally:
+        for pid in noted(notes, "left"):
+            os.kill(pid, signal.SIGKILL)
+
+    assert [(error.kind, error.details) for error in ended.errors] == [
+        (ErrorKind.LOST, "the child process ended with exit code 3")
+    ]
 
 
 def test_a_process_ends_with_its_parent(notes: Path) -> None:

@@ -6,10 +6,11 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from functools import partial
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rexecutor.backend.completion import Completion
 from rexecutor.engine.failure import Failure, shown
@@ -67,10 +68,20 @@ class _ChildRun:
         require_ours(self._record, is_ours=self._completion.complete_sync(self._record.claim_id, connection))
 
 
-def serve(pipe: "Connection[Any, Any]", equipment: Equipment) -> None:
-    """Run what comes through the pipe until it is closed, or the parent is gone, or wants this process to end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the parent decides
-    signal.signal(signal.SIGTERM, _terminate)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+"""What goes to all processes of a terminal or of a service at once. The parent decides what becomes of its children."""
+
+
+def serve(pipe: "Connection[Any, Any]", told: "Connection[Any, Any]", equipment: Equipment) -> None:
+    """Run what comes through the pipe until it is closed, or the parent is gone, or wants this process to end.
+
+    A SIGTERM counts where the parent has said so through `told`. Both signals are blocked when this begins.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, partial(_terminate, told))
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        os.register_at_fork(after_in_child=partial(_part, pipe))
     threading.Thread(target=_end_with_parent, name="rexecutor parent", daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         pipe.send(Ready())
@@ -97,8 +108,16 @@ def _run(record: JobRecord, equipment: Equipment) -> Reply:
     return Reply(result, failure, run.may_be_complete, _memory())
 
 
-def _terminate(*_: object) -> None:
-    raise _Terminated(128 + signal.SIGTERM)
+def _part(pipe: "Connection[Any, Any]") -> None:
+    """Have a process that the job has forked answer for nobody, and end as others do."""
+    pipe.close()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(told: "Connection[Any, Any]", *_: object) -> None:
+    if told.poll():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: another would cut `finally` blocks off
+        raise _Terminated(128 + signal.SIGTERM)
 
 
 def _end_with_parent() -> None:

@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import math
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Final
 
-from rexecutor.engine.child import Begun, Equipment, Reply, serve
+from rexecutor.engine.child import SIGNALS, Begun, Equipment, Reply, serve
 from rexecutor.engine.failure import ChildFailedError, Failure
 from rexecutor.engine.threads import Threads
 from rexecutor.job import ErrorKind, JobRecord
@@ -19,7 +21,13 @@ START: Final = 60.0
 """Seconds that a child may take to start: it imports what the executors need."""
 
 TRIES: Final = 3
-"""How many idle children may turn out to be dead before a job counts as failed."""
+"""How many new children may die before they begin a job, until it counts as failed."""
+
+LOOK: Final = 0.2
+"""Seconds between two looks whether a process has ended: a process that it has forked may hold all that would tell."""
+
+KILLED: Final = 5.0
+"""Seconds until a process that was killed is no longer waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +51,20 @@ class Child:
         """Start it; it is ready when `wait_ready` has returned."""
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
+        told, self._tell = context.Pipe(duplex=False)
         self._process: SpawnProcess = context.Process(
-            target=serve, args=(theirs, equipment), name="rexecutor child", daemon=True
+            target=serve, args=(theirs, told, equipment), name="rexecutor child", daemon=True
         )
-        self._process.start()
+        with _deaf():
+            self._process.start()
         theirs.close()  # else its end would go unnoticed
+        told.close()
         self.jobs = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.is_alive()
 
     def wait_ready(self) -> None:
         """Wait until it has started.
@@ -91,7 +107,8 @@ class Child:
 
     def terminate(self) -> None:
         """Ask it to end (SIGTERM): `finally` blocks of its job run. Harmless when it has ended."""
-        with contextlib.suppress(ValueError):  # closed
+        with contextlib.suppress(ValueError, OSError):  # closed, or the other end is
+            self._tell.send_bytes(b"end")
             self._process.terminate()
 
     def kill(self) -> None:
@@ -101,26 +118,52 @@ class Child:
 
     def close(self) -> None:
         """End it and wait for that: by a SIGTERM, and after a second by a SIGKILL."""
-        self._process.terminate()
-        self._process.join(1)
-        if self._process.is_alive():
+        self.terminate()
+        if not self._has_ended_in(1.0):
             self._process.kill()
-            self._process.join()
+            self._has_ended_in(KILLED)
         self._pipe.close()
-        self._process.close()
+        self._tell.close()
+        with contextlib.suppress(ValueError):  # not even a SIGKILL has ended it
+            self._process.close()
 
     def _receive(self) -> object:
-        # Not the pipe alone: a process that the job has forked may hold the other end of it.
-        if self._pipe not in wait([self._pipe, self._process.sentinel]) and not self._pipe.poll():
-            raise EOFError
+        while self._pipe not in wait([self._pipe, self._process.sentinel], LOOK):
+            if not self._process.is_alive() and not self._pipe.poll():
+                raise EOFError
         return self._pipe.recv()
 
+    def _has_ended_in(self, seconds: float) -> bool:
+        """Wait for the end of the process; not by `join` alone, which waits for those that it has forked too."""
+        for _ in range(math.ceil(seconds / LOOK)):
+            if not self._process.is_alive():
+                return True
+            wait([self._process.sentinel], LOOK)
+        return not self._process.is_alive()
+
     def _end(self) -> str:
-        self._process.join(5)
+        self._has_ended_in(5.0)
         code = self._process.exitcode
         if code is None:
             return "closed its pipe"
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if code >= 0:
+            return f"ended with exit code {code}"
+        known = {number.value: number.name for number in signal.Signals}
+        return f"was ended by {known.get(-code, f'signal {-code}')}"
+
+
+@contextlib.contextmanager
+def _deaf() -> Generator[None]:
+    """Start processes with the signals blocked that are not for them; else one that starts would end by them."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # which else is started within the block, and unblocks them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Children:
@@ -142,8 +185,12 @@ class Children:
             ChildFailedError: The child could not be started, or died of the job.
             BaseException: Whatever `attach` raises; the job was not handed over.
         """
-        for _ in range(TRIES):
-            child = self._idle.pop() if self._idle else await self._start()
+        started = 0
+        while started < TRIES:
+            child = await self._idle_one()
+            if child is None:
+                started += 1
+                child = await self._start()
             is_sound = True
             try:
                 attach(child)
@@ -168,6 +215,15 @@ class Children:
         while self._all:
             await self._retire(next(iter(self._all)))
         self._idle.clear()
+
+    async def _idle_one(self) -> Child | None:
+        """Answer a child that waits for a job; None where none lives."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.is_alive:
+                return child
+            await self._retire(child)
+        return None
 
     async def _start(self) -> Child:
         async with self._starting:  # multiprocessing keeps lists of its own
