@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from rexecutor.backend.completion import Completion
 from rexecutor.engine.failure import Failure, shown
-from rexecutor.engine.running import AnyExecutor, require_ours
+from rexecutor.engine.running import AnyExecutor, completing, require_ours
 from rexecutor.errors import JobStateError
 from rexecutor.executor import codecs_of, decode
 from rexecutor.job import ErrorKind, JobRecord, Limits, storable
@@ -64,8 +64,8 @@ class _ChildRun:
         raise JobStateError("complete_in: there is no event loop in a child process; call complete_in_sync")
 
     def complete_sync(self, connection: object) -> None:
-        self.may_be_complete = True
-        require_ours(self._record, is_ours=self._completion.complete_sync(self._record.claim_id, connection))
+        with completing(self):
+            require_ours(self._record, is_ours=self._completion.complete_sync(self._record.claim_id, connection))
 
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)

@@ -26,6 +26,9 @@ TRIES: Final = 3
 LOOK: Final = 0.2
 """Seconds between two looks whether a process has ended: a process that it has forked may hold all that would tell."""
 
+PAUSE: Final = 0.01
+"""The same where it is about to end."""
+
 KILLED: Final = 5.0
 """Seconds until a process that was killed is no longer waited for."""
 
@@ -128,17 +131,19 @@ class Child:
             self._process.close()
 
     def _receive(self) -> object:
-        while self._pipe not in wait([self._pipe, self._process.sentinel], LOOK):
+        while self._pipe not in (ready := wait([self._pipe, self._process.sentinel], LOOK)):
             if not self._process.is_alive() and not self._pipe.poll():
                 raise EOFError
+            if ready:  # it is about to end
+                wait((), PAUSE)
         return self._pipe.recv()
 
     def _has_ended_in(self, seconds: float) -> bool:
-        """Wait for the end of the process; not by `join` alone, which waits for those that it has forked too."""
-        for _ in range(math.ceil(seconds / LOOK)):
+        """Wait for the end of the process; not by `join`, which waits for those that it has forked too."""
+        for _ in range(math.ceil(seconds / PAUSE)):
             if not self._process.is_alive():
                 return True
-            wait([self._process.sentinel], LOOK)
+            wait((), PAUSE)
         return not self._process.is_alive()
 
     def _end(self) -> str:

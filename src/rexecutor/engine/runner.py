@@ -61,6 +61,7 @@ class Runner:
         self._settle = settle
         self._ended = ended
         self._running: dict[ClaimId, Running] = {}
+        self._unsettled = 0
         self._tells_jobs = False
         self._outcomes = outcomes or Outcomes(clock, limits, emit)
         self._threads = Threads()
@@ -85,11 +86,13 @@ class Runner:
         """Run each job in a task of its own, and so in a context of its own."""
         create_task = asyncio.get_running_loop().create_task
         self._tells_jobs = wants_jobs()
-        self._idle.clear()
         for record in records:
             running = Running(record, *self._executors[record.executor], self._completion)
             self._running[record.claim_id] = running
+            self._unsettled += 1
             running.task = create_task(self._run(running))
+        if self._unsettled:
+            self._idle.clear()
 
     def cancel(self, requests: Iterable[CancelRequest]) -> None:
         """Tell jobs that somebody asked to cancel them."""
@@ -112,7 +115,10 @@ class Runner:
             self._abandon(running)
 
     async def idled(self, timeout: timedelta) -> bool:  # noqa: ASYNC109 - passed on to the clock
-        """Wait until no job's code runs, for `timeout` at most; answer whether it is so."""
+        """Wait until each job has its outcome, for `timeout` at most; answer whether it is so.
+
+        Code that goes on after that, because it does not stop, is not waited for.
+        """
         return await self._clock.wait(self._idle, timeout)
 
     async def close(self) -> None:
@@ -146,8 +152,6 @@ class Runner:
                 self._finish(running, outcome)
         finally:
             del self._running[record.claim_id]
-            if not self._running:
-                self._idle.set()
             self._ended(record.executor)
 
     async def _run_in_child(self, running: Running, children: Children) -> object:
@@ -183,6 +187,9 @@ class Runner:
     def _finish(self, running: Running, outcome: Outcome) -> None:
         record = running.record
         running.is_settled = True
+        self._unsettled -= 1
+        if not self._unsettled:
+            self._idle.set()
         is_in_doubt = running.may_be_complete and outcome is COMPLETE
         recorded = self._outcomes.of_rollback(running) if is_in_doubt else outcome
         self._settle(Settlement(record.id, record.claims, recorded, running.may_be_complete))

@@ -1,7 +1,8 @@
 """A job whose code runs, and why it may be told to stop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from rexecutor.backend.completion import Completion
-from rexecutor.errors import LeaseLostError
+from rexecutor.errors import ConfigurationError, LeaseLostError
 from rexecutor.executor import Codecs, Executor
 from rexecutor.job import Job, JobRecord
 
@@ -35,6 +36,23 @@ class Child(Protocol):
         """End it."""
 
 
+class Completing(Protocol):
+    """A run that a job may complete by itself."""
+
+    may_be_complete: bool
+
+
+@contextmanager
+def completing(run: Completing) -> Generator[None]:
+    """Have the run be in doubt from here on, unless the connection is refused before anything is asked of the store."""
+    before, run.may_be_complete = run.may_be_complete, True
+    try:
+        yield
+    except ConfigurationError:
+        run.may_be_complete = before
+        raise
+
+
 class Running(msgspec.Struct, eq=False):
     """A job whose code runs, or is about to."""
 
@@ -57,13 +75,13 @@ class Running(msgspec.Struct, eq=False):
 
     async def complete(self, connection: object) -> None:
         """Complete the job in the connection's transaction; see `Job.complete_in`."""
-        self.may_be_complete = True
-        require_ours(self.record, is_ours=await self.completion.complete(self.record.claim_id, connection))
+        with completing(self):
+            require_ours(self.record, is_ours=await self.completion.complete(self.record.claim_id, connection))
 
     def complete_sync(self, connection: object) -> None:
         """Do the same on a connection that blocks."""
-        self.may_be_complete = True
-        require_ours(self.record, is_ours=self.completion.complete_sync(self.record.claim_id, connection))
+        with completing(self):
+            require_ours(self.record, is_ours=self.completion.complete_sync(self.record.claim_id, connection))
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Leave it behind where the job is copied or sent elsewhere: there it does not run."""
@@ -74,8 +92,8 @@ def require_ours(record: JobRecord, *, is_ours: bool) -> None:
     """Raise a `LeaseLostError` where the job is another's."""
     if not is_ours:
         raise LeaseLostError(
-            f"job {record.id} ({record.executor}): no longer this worker's, another may run it; roll the transaction"
-            " back"
+            f"job {record.id} ({record.executor}): no longer this worker's, another may run it, or complete_in was"
+            " called before; roll the transaction back"
         )
 
 
