@@ -4,16 +4,20 @@ import contextlib
 import copy
 import pickle
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
+from psycopg import sql
 
 from rexecutor import (
     Backend,
+    BackendError,
     Cancel,
     ConfigurationError,
     ExecutionResult,
@@ -23,13 +27,20 @@ from rexecutor import (
     JobStateError,
     JobStatus,
     LeaseLostError,
+    PostgresBackend,
     Where,
+    enqueue_many,
 )
+from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.postgres import statements
+from rexecutor.job import JobRecord
+from rexecutor.outcome import COMPLETE, Settlement
 from rexecutor.testing import drain, perform
 from tests.backends import made_backend
 from tests.ledgers import LEDGERS, Ledger, PostgresLedger, SqliteLedger
 from tests.postgres import server_url
-from tests.support import record_of
+from tests.records import executing
+from tests.support import record_of, soon
 
 
 @pytest.fixture(params=LEDGERS)
@@ -86,6 +97,14 @@ async def run_once(backend: Backend, executor: Executor[None]) -> int:
     handle = await type(executor).builder().enqueue(backend=backend)
     await drain(executor, backend=backend)
     return handle.id
+
+
+async def claimed(backend: Backend, jobs: int = 1) -> Sequence[JobRecord]:
+    """Answer jobs that a node runs."""
+    with closing(backend.heart()) as heart:
+        heart.beat(Node("node", "here", timedelta(minutes=1)))
+    await enqueue_many([Counting.builder()] * jobs, backend=backend)
+    return (await backend.claim(Demand({Counting.name: jobs}, jobs), "node")).jobs
 
 
 def fail() -> ExecutionResult:
@@ -204,13 +223,41 @@ async def test_the_wrong_kind_of_connection_is_refused_with_what_to_do(backend: 
     completion = backend.completion()
     with psycopg.connect(server_url()) as connection:
         with pytest.raises(ConfigurationError, match="complete_in: the connection is synchronous; call complete_in_s"):
-            await completion.complete((1, 1), connection)
+            await completion.complete(executing(), connection)
         with pytest.raises(ConfigurationError, match="no connection to PostgreSQL"):
-            await completion.complete((1, 1), "connection")
-        assert not completion.complete_sync((1, 1), connection)
+            await completion.complete(executing(), "connection")
+        assert not completion.complete_sync(executing(), connection)
     async with ledger.transaction() as awaited:
         with pytest.raises(ConfigurationError, match="call `await complete_in`"):
-            completion.complete_sync((1, 1), awaited)
+            completion.complete_sync(executing(), awaited)
+
+
+@pytest.mark.parametrize("kind", ["psycopg"])
+async def test_a_job_of_that_number_in_another_database_is_not_completed(backend: Backend, ledger: Ledger) -> None:
+    (job,) = await claimed(backend)
+    elsewhere = replace(job, node="of another database")
+
+    with psycopg.connect(server_url()) as connection:
+        assert not backend.completion().complete_sync(elsewhere, connection)
+        assert backend.completion().complete_sync(job, connection)
+
+
+@pytest.mark.parametrize("kind", ["psycopg"])
+async def test_a_transaction_that_stays_open_does_not_hold_other_outcomes_up(
+    backend: Backend, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "PATIENCE", "50ms")
+    held, other = [Settlement(*job.claim_id, COMPLETE) for job in await claimed(backend, 2)]
+    with psycopg.connect(server_url()) as connection:
+        assert isinstance(backend, PostgresBackend)
+        name = sql.Identifier(backend.schema, "jobs")
+        connection.execute(sql.SQL("SELECT FROM {} WHERE id = %s FOR UPDATE").format(name), [held.job_id])
+
+        with pytest.raises(BackendError, match="a transaction holds the row"):
+            await soon(backend.settle([held, other]))
+        assert await soon(backend.settle([other])) == []
+
+    assert await backend.settle([held]) == []
 
 
 @pytest.mark.parametrize("kind", ["sqlite"])
@@ -219,7 +266,7 @@ async def test_a_connection_to_another_file_is_refused(backend: Backend, tmp_pat
         closing(sqlite3.connect(tmp_path / "other.db")) as connection,
         pytest.raises(ConfigurationError, match="complete_in: the connection is to"),
     ):
-        await backend.completion().complete((1, 1), connection)
+        await backend.completion().complete(executing(), connection)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "psycopg"])
@@ -227,7 +274,7 @@ async def test_a_completion_can_be_sent_to_a_child_process(backend: Backend, led
     assert isinstance(ledger, SqliteLedger | PostgresLedger)
     sent = pickle.loads(pickle.dumps(backend.completion()))  # noqa: S301 - our own
     with ledger.blocking() as connection:
-        assert not sent.complete_sync((1, 1), connection)
+        assert not sent.complete_sync(executing(), connection)
 
 
 async def test_memory_says_that_it_shares_no_transaction() -> None:

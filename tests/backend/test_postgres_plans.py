@@ -192,6 +192,8 @@ def settle(connection: Connection) -> Statement:
         kinds=["complete", "failed"] * 200,
         delays=[timedelta(0)] * 400,
         errors=[None, failed] * 200,
+        node=None,
+        patience="1s",
         most_errors=20,
         now=NOW,
     )

@@ -3,14 +3,14 @@
 from abc import ABC, abstractmethod
 
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import ClaimId
+from rexecutor.job import JobRecord
 
 
 class Completion(ABC):
     """Completes jobs of one store on any connection to it. It can be pickled, for jobs that run in child processes."""
 
     @abstractmethod
-    async def complete(self, claim_id: ClaimId, connection: object) -> bool:
+    async def complete(self, record: JobRecord, connection: object) -> bool:
         """Record a success in the connection's transaction; answer False where the job is no longer ours.
 
         Raises:
@@ -19,7 +19,7 @@ class Completion(ABC):
         """
 
     @abstractmethod
-    def complete_sync(self, claim_id: ClaimId, connection: object) -> bool:
+    def complete_sync(self, record: JobRecord, connection: object) -> bool:
         """Do the same on a connection that blocks."""
 
 
@@ -30,11 +30,11 @@ class NoCompletion(Completion):
         """Keep the name of the store's class."""
         self._store = store
 
-    async def complete(self, claim_id: ClaimId, connection: object) -> bool:
+    async def complete(self, record: JobRecord, connection: object) -> bool:
         """Raise a `ConfigurationError`."""
-        return self.complete_sync(claim_id, connection)
+        return self.complete_sync(record, connection)
 
-    def complete_sync(self, claim_id: ClaimId, connection: object) -> bool:
+    def complete_sync(self, record: JobRecord, connection: object) -> bool:
         """Raise a `ConfigurationError`."""
         raise ConfigurationError(
             f"complete_in: {self._store} shares no transaction with your connection; answer None from execute, or keep"

@@ -65,7 +65,7 @@ class _ChildRun:
 
     def complete_sync(self, connection: object) -> None:
         with completing(self):
-            require_ours(self._record, is_ours=self._completion.complete_sync(self._record.claim_id, connection))
+            require_ours(self._record, is_ours=self._completion.complete_sync(self._record, connection))
 
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)

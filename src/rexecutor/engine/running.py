@@ -76,12 +76,12 @@ class Running(msgspec.Struct, eq=False):
     async def complete(self, connection: object) -> None:
         """Complete the job in the connection's transaction; see `Job.complete_in`."""
         with completing(self):
-            require_ours(self.record, is_ours=await self.completion.complete(self.record.claim_id, connection))
+            require_ours(self.record, is_ours=await self.completion.complete(self.record, connection))
 
     def complete_sync(self, connection: object) -> None:
         """Do the same on a connection that blocks."""
         with completing(self):
-            require_ours(self.record, is_ours=self.completion.complete_sync(self.record.claim_id, connection))
+            require_ours(self.record, is_ours=self.completion.complete_sync(self.record, connection))
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Leave it behind where the job is copied or sent elsewhere: there it does not run."""

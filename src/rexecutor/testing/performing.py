@@ -15,7 +15,7 @@ from rexecutor.engine.runner import Runner
 from rexecutor.engine.running import Running, Stop
 from rexecutor.errors import ConfigurationError
 from rexecutor.executor import Executor
-from rexecutor.job import ClaimId, Data, JobError, JobRecord, Limits, Metadata
+from rexecutor.job import Data, JobError, JobRecord, Limits, Metadata
 from rexecutor.outcome import COMPLETE, Claimed, ExecutionResult, Interrupted, Outcome, checked_result
 from rexecutor.registry import Registry
 from rexecutor.testing.asked import UNSET, AnyExecutor, executor_class
@@ -120,10 +120,10 @@ async def perform(
 class _NothingStored(Completion):
     """Takes every `complete_in` for done, and leaves the connection alone."""
 
-    async def complete(self, claim_id: ClaimId, connection: object) -> bool:  # noqa: ARG002 - there is no store
+    async def complete(self, record: JobRecord, connection: object) -> bool:  # noqa: ARG002 - there is no store
         return True
 
-    def complete_sync(self, claim_id: ClaimId, connection: object) -> bool:  # noqa: ARG002 - there is no store
+    def complete_sync(self, record: JobRecord, connection: object) -> bool:  # noqa: ARG002 - there is no store
         return True
 
 

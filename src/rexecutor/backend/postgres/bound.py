@@ -10,7 +10,7 @@ from rexecutor.backend.postgres.statements import Script, Statements, Steps, cha
 from rexecutor.backend.transaction import SyncTransaction, Transaction
 from rexecutor.clock import Clock
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import ClaimId, Enqueued, NewJob
+from rexecutor.job import Enqueued, JobRecord, NewJob
 from rexecutor.outcome import COMPLETE, Settlement
 
 MakeSteps: TypeAlias = Callable[[Sequence[NewJob]], Steps]
@@ -58,7 +58,10 @@ class _PostgresSyncTransaction(SyncTransaction):
 
 
 class PostgresCompletion(Completion):
-    """Completes a job of the schema as a settlement does, fenced by its claim."""
+    """Completes a job of the schema as a settlement does, fenced by its claim and its node.
+
+    By its node too, because the connection may be to another database, which has a job of that number.
+    """
 
     def __init__(self, schema: str, most_errors: int, clock: Clock | None) -> None:
         """Keep them; a clock takes the place of the database's time."""
@@ -66,20 +69,20 @@ class PostgresCompletion(Completion):
         self._most_errors = most_errors
         self._clock = clock
 
-    async def complete(self, claim_id: ClaimId, connection: object) -> bool:
+    async def complete(self, record: JobRecord, connection: object) -> bool:
         """Complete it in the connection's transaction."""
         if not is_awaited("complete_in", connection):
             raise ConfigurationError("complete_in: the connection is synchronous; call complete_in_sync")
-        return await run_awaited(connection, self._schema, self._script(claim_id))
+        return await run_awaited(connection, self._schema, self._script(record))
 
-    def complete_sync(self, claim_id: ClaimId, connection: object) -> bool:
+    def complete_sync(self, record: JobRecord, connection: object) -> bool:
         """Complete it in the connection's transaction."""
         if is_awaited("complete_in_sync", connection):
             raise ConfigurationError("complete_in_sync: the connection must be awaited; call `await complete_in`")
-        return run_blocking(connection, self._schema, self._script(claim_id))
+        return run_blocking(connection, self._schema, self._script(record))
 
-    def _script(self, claim_id: ClaimId) -> Script[bool]:
+    def _script(self, record: JobRecord) -> Script[bool]:
         now = None if self._clock is None else self._clock.now()
-        settlement = Settlement(*claim_id, COMPLETE)
-        recorded = yield Statements(self._schema).settle([settlement], self._most_errors, now)
+        settlement = Settlement(*record.claim_id, COMPLETE)
+        recorded = yield Statements(self._schema).settle([settlement], self._most_errors, now, node=record.node)
         return bool(recorded)

@@ -29,6 +29,7 @@ _ADVICE: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.InsufficientPrivilege: "grant the role what it needs there",
     psycopg.errors.TooManyConnections: "the server has no connection left; raise max_connections, or use fewer",
     psycopg.errors.DiskFull: "the server's disk is full; make room",
+    psycopg.errors.LockNotAvailable: "a transaction holds the row; end the one in which `complete_in` was called",
     psycopg.errors.QueryCanceled: "the statement took longer than the server allows",
 }
 _ADVICE_TO_CONNECT: Final = {

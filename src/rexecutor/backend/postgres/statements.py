@@ -13,13 +13,15 @@ from rexecutor.backend.postgres.dialect import DIALECT
 from rexecutor.backend.postgres.rows import changed_row, in_utc, new_row, new_rows, read_row
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import compile_where
-from rexecutor.job import Enqueued, JobError, JobRecord, NewJob
+from rexecutor.job import Enqueued, JobError, JobRecord, NewJob, NodeId
 from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
 from rexecutor.uniqueness import UniquenessCriteria
 from rexecutor.where import StatusIn, Where
 
 PACKAGE: Final = "rexecutor.backend.postgres"
 _PLACEHOLDER: Final = '"rexecutor".'
+PATIENCE: Final = "1s"
+"""How long a settlement waits for a job that a transaction holds."""
 _NOTHING: Final = timedelta(0)
 
 
@@ -98,8 +100,18 @@ class Statements:
         channel = channel_of(self.schema) if rings else None
         return self.of("insert_job", **new_row(job), channel=channel, now=now)
 
-    def settle(self, settlements: Sequence[Settlement], most_errors: int, now: datetime | None) -> Statement:
-        """Answer the settlement of these; its rows are the ids and claims of those that were recorded."""
+    def settle(
+        self,
+        settlements: Sequence[Settlement],
+        most_errors: int,
+        now: datetime | None,
+        *,
+        node: NodeId | None = None,
+    ) -> Statement:
+        """Answer the settlement of these; its rows are the ids and claims of those that were recorded.
+
+        Where a node is given, only of jobs that it runs, and in a transaction of the application's.
+        """
         known = [one for one in settlements if is_bigint(one.job_id) and is_bigint(one.claims)]
         parts = [_parts(one.outcome) for one in known]
         return self.of(
@@ -109,6 +121,8 @@ class Statements:
             kinds=[part[0] for part in parts],
             delays=[part[1] for part in parts],
             errors=[part[2] for part in parts],
+            node=node,
+            patience=PATIENCE if node is None else None,
             most_errors=most_errors,
             now=now,
         )

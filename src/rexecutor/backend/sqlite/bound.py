@@ -22,7 +22,7 @@ from rexecutor.backend.sqlite.thread import lenient_text
 from rexecutor.backend.transaction import SyncTransaction, Transaction
 from rexecutor.clock import Clock
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import ClaimId, Enqueued, Limits, NewJob
+from rexecutor.job import Enqueued, JobRecord, Limits, NewJob
 from rexecutor.outcome import COMPLETE, Settlement
 
 _TAKE_LOCK: Final = "UPDATE rexecutor_schema SET version = version WHERE false"
@@ -71,14 +71,14 @@ class SqliteCompletion(Completion):
         self._limits = limits
         self._clock = clock
 
-    async def complete(self, claim_id: ClaimId, connection: object) -> bool:
+    async def complete(self, record: JobRecord, connection: object) -> bool:
         """Complete it in the connection's transaction; blocks the loop."""
-        return self.complete_sync(claim_id, connection)
+        return self.complete_sync(record, connection)
 
-    def complete_sync(self, claim_id: ClaimId, connection: object) -> bool:
+    def complete_sync(self, record: JobRecord, connection: object) -> bool:
         """Complete it in the connection's transaction."""
         with _within(_checked("complete_in", self._path, connection), self._path) as checked:
-            return not store.settle(checked, [Settlement(*claim_id, COMPLETE)], self._clock.now(), self._limits)
+            return not store.settle(checked, [Settlement(*record.claim_id, COMPLETE)], self._clock.now(), self._limits)
 
 
 def _checked(what: str, path: Path, connection: object) -> sqlite3.Connection:

@@ -4,6 +4,11 @@
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
+-- How long it waits for a row that somebody has locked. What a job wrote may be in a transaction that is still open,
+-- and the other outcomes are not to wait for it. Asked for in `ours`, so that it is set by then.
+patience AS MATERIALIZED (
+    SELECT set_config('lock_timeout', coalesce(%(patience)s::text, current_setting('lock_timeout')), true) AS is_set
+),
 given AS MATERIALIZED (
     SELECT DISTINCT ON (id, claims) * FROM unnest(
         %(ids)s::bigint[], %(claims)s::bigint[], %(kinds)s::text[], %(delays)s::interval[], %(errors)s::text[]
@@ -12,10 +17,11 @@ given AS MATERIALIZED (
 ),
 ours AS MATERIALIZED (
     SELECT job.*, given.kind, given.delay, given.error::jsonb AS error
-    FROM given CROSS JOIN LATERAL (
+    FROM given CROSS JOIN patience CROSS JOIN LATERAL (
         SELECT held.ctid, held.attempt, held.max_attempts, held.cancel_reason
         FROM "rexecutor".jobs AS held
         WHERE held.id = given.id AND held.claims = given.claims AND held.node IS NOT NULL
+            AND (%(node)s::text IS NULL OR held.node = %(node)s) AND patience.is_set IS NOT NULL
         FOR UPDATE
     ) AS job
 ),
