@@ -124,13 +124,6 @@ class OutcomeRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class CompletionUndone:
-    """The transaction of `Job.complete_in` was not committed: the attempt has failed."""
-
-    job_id: JobId
-
-
-@dataclass(frozen=True, slots=True)
 class JobStuck:
     """The attempt's outcome is recorded, but its code goes on and holds its slot."""
 
@@ -188,7 +181,6 @@ Event: TypeAlias = (
     | JobEnded
     | JobUnreadable
     | OutcomeRefused
-    | CompletionUndone
     | JobStuck
     | LoopBlocked
     | LoopFreed

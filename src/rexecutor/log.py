@@ -9,7 +9,6 @@ from typing import assert_never
 
 from rexecutor.events import (
     BackoffFailed,
-    CompletionUndone,
     DutyFailed,
     DutyRecovered,
     Event,
@@ -86,11 +85,6 @@ def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an
             return logging.WARNING, f"job {job_id} ({executor}) cannot be read and was left out: {type(error).__name__}"
         case OutcomeRefused(job_id):
             return logging.WARNING, f"job {job_id} was no longer ours when it ended here; its outcome was not recorded"
-        case CompletionUndone(job_id):
-            return (
-                logging.WARNING,
-                f"job {job_id}: the transaction of complete_in was not committed; the attempt failed",
-            )
         case JobStuck(job_id, executor, attempt, stuck):
             text = (
                 f"job {job_id} ({executor}) does not stop and holds its slot, attempt {attempt}; slots held so: {stuck}"

@@ -5,11 +5,13 @@ import os
 import socket
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing import current_process
 from typing import Final, Self
 
 from rexecutor.backend.base import Backend
+from rexecutor.engine.child import NAME
 from rexecutor.engine.node import RunningNode
-from rexecutor.errors import RexecutorError
+from rexecutor.errors import ConfigurationError, RexecutorError
 from rexecutor.home import Home
 from rexecutor.users import Users
 
@@ -39,6 +41,11 @@ class Run:
             make_node: Makes the node that has this name.
             ended: Is called when the node has ended, before the backend is closed.
         """
+        if current_process().name == NAME:
+            raise ConfigurationError(
+                "this Rexecutor is started in a child process of another one, which imports the program; put the"
+                ' program\'s main part below `if __name__ == "__main__":`'
+            )
         await _USERS.begin(backend)
         try:
             await backend.ready()

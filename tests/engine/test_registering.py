@@ -1,11 +1,13 @@
 """What a `Rexecutor` takes, and what it refuses."""
 
 from datetime import timedelta
+from multiprocessing import current_process
 from typing import Any
 
 import pytest
 
 from rexecutor import ConfigurationError, DefinitionError, Executor, InMemoryBackend, Job, Rexecutor
+from rexecutor.engine.child import NAME
 from tests.engine.gated import Gated
 
 
@@ -56,3 +58,12 @@ def test_an_executor_without_an_execute_is_refused() -> None:
 
     with pytest.raises(DefinitionError, match="Unfinished: has no execute; define it"):
         Rexecutor(InMemoryBackend()).with_executor(Unfinished)
+
+
+async def test_a_program_that_a_child_process_imports_is_told_to_keep_its_main_part_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(current_process(), "_name", NAME)
+
+    with pytest.raises(ConfigurationError, match='main part below `if __name__ == "__main__":`'):
+        await Rexecutor(InMemoryBackend()).start()

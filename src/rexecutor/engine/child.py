@@ -68,6 +68,9 @@ class _ChildRun:
             require_ours(self._record, is_ours=self._completion.complete_sync(self._record, connection))
 
 
+NAME: Final = "rexecutor child"
+"""Of each such process."""
+
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 """What goes to all processes of a terminal or of a service at once. The parent decides what becomes of its children."""
 

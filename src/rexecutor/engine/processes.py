@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Final
 
-from rexecutor.engine.child import SIGNALS, Begun, Equipment, Reply, serve
+from rexecutor.engine.child import NAME, SIGNALS, Begun, Equipment, Reply, serve
 from rexecutor.engine.failure import ChildFailedError, Failure
 from rexecutor.engine.threads import Threads
 from rexecutor.job import ErrorKind, JobRecord
@@ -56,7 +56,7 @@ class Child:
         self._pipe, theirs = context.Pipe()
         told, self._tell = context.Pipe(duplex=False)
         self._process: SpawnProcess = context.Process(
-            target=serve, args=(theirs, told, equipment), name="rexecutor child", daemon=True
+            target=serve, args=(theirs, told, equipment), name=NAME, daemon=True
         )
         with _deaf():
             self._process.start()

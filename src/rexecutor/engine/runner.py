@@ -35,7 +35,7 @@ class Runner:
         limits: Limits,
         completion: Completion,
         emit: Emit,
-        settle: Callable[[Settlement], None],
+        settle: Callable[[Settlement, JobEnded | None], None],
         ended: Callable[[str], None],
         outcomes: Outcomes | None = None,
         recycling: Recycling | None = None,
@@ -48,7 +48,7 @@ class Runner:
             limits: How long the text of an error may be.
             completion: What completes jobs in transactions of the application's own.
             emit: Is told what happens.
-            settle: Is given each outcome.
+            settle: Is given each outcome, and what is to be told of one in doubt, when it has been recorded.
             ended: Is called with the executor's name when a job's code has ended.
             outcomes: What makes the outcomes; for `perform`.
             recycling: When child processes are replaced; None to run in threads what is meant for processes.
@@ -190,12 +190,16 @@ class Runner:
         self._unsettled -= 1
         if not self._unsettled:
             self._idle.set()
-        is_in_doubt = running.may_be_complete and outcome is COMPLETE
-        recorded = self._outcomes.of_rollback(running) if is_in_doubt else outcome
-        self._settle(Settlement(record.id, record.claims, recorded, running.may_be_complete))
-        if self._tells_jobs or not isinstance(outcome, Complete | Snooze):
+        in_doubt = running.may_be_complete
+        if in_doubt and outcome is COMPLETE:
+            outcome = self._outcomes.of_rollback(running)
+        event: JobEnded | None = None
+        if in_doubt or self._tells_jobs or not isinstance(outcome, Complete | Snooze):
             is_final = isinstance(outcome, Failed) and record.attempt >= record.max_attempts
-            self._emit(JobEnded(record.id, record.executor, record.attempt, outcome, is_final))
+            event = JobEnded(record.id, record.executor, record.attempt, outcome, is_final)
+        self._settle(Settlement(record.id, record.claims, outcome, in_doubt), event if in_doubt else None)
+        if event is not None and not in_doubt:
+            self._emit(event)
 
     def _tell_to_stop(self, running: Running, why: Stop) -> None:
         """Cancel the task, or end the process; a thread cannot be told, so its outcome is recorded without it.

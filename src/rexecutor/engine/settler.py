@@ -8,7 +8,7 @@ from typing import Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.engine.loop import Emit
-from rexecutor.events import CompletionUndone, OutcomeRefused
+from rexecutor.events import JobEnded, OutcomeRefused
 from rexecutor.job import ClaimId, JobId
 from rexecutor.outcome import Settlement
 
@@ -31,15 +31,15 @@ class Settler:
         self._empty = asyncio.Event()
         self._empty.set()
         self._most = MOST
-        self._unsure: set[JobId] = set()
+        self._unsure: dict[JobId, JobEnded | None] = {}
 
-    def put(self, settlement: Settlement) -> None:
-        """Take over an outcome."""
+    def put(self, settlement: Settlement, if_recorded: JobEnded | None = None) -> None:
+        """Take over an outcome, and what is to be told if it is recorded; only for one that may be recorded already."""
         if not self._waiting:
             self._given.set()
             self._empty.clear()
         if settlement.may_be_recorded:
-            self._unsure.add(settlement.job_id)
+            self._unsure[settlement.job_id] = if_recorded
         self._waiting.append(settlement)
 
     @property
@@ -79,7 +79,8 @@ class Settler:
                 refused = await self._backend.settle(batch)
             except BaseException:
                 self._waiting.extend(batch)
-                self._unsure.update(settlement.job_id for settlement in batch)
+                for settlement in batch:
+                    self._unsure.setdefault(settlement.job_id, None)
                 self._most = max(1, len(batch) // 2)
                 raise
             finally:
@@ -98,6 +99,6 @@ class Settler:
                 self._emit(OutcomeRefused(job_id))
         if self._unsure:
             for settlement in batch:
-                if settlement.may_be_recorded and settlement.job_id not in refused:
-                    self._emit(CompletionUndone(settlement.job_id))
-            self._unsure.difference_update(settlement.job_id for settlement in batch)
+                event = self._unsure.pop(settlement.job_id, None)
+                if event is not None and settlement.job_id not in refused:
+                    self._emit(event)

@@ -222,7 +222,7 @@ class _OneAtATime:
         """Answer how the runs ended."""
         return Drained(**self._drained, errors=tuple(self._errors))
 
-    def _take(self, settlement: Settlement) -> None:
+    def _take(self, settlement: Settlement, _: object) -> None:
         self._settlement = settlement
         self._ended.set()
 

@@ -159,7 +159,7 @@ async def _performed(executors: Mapping[str, Executor[Any, Any]], clock: Clock, 
         limits=_LIMITS,
         completion=_NothingStored(),
         emit=lambda _: None,
-        settle=lambda _: has_ended.set(),
+        settle=lambda _, __: has_ended.set(),
         ended=lambda _: None,
         outcomes=kept,
     )
