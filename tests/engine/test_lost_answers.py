@@ -10,6 +10,7 @@ from rexecutor import InMemoryBackend, JobStatus, Rexecutor, enqueue_many
 from rexecutor.backend.exchange import CancelRequest, Claim, Demand
 from rexecutor.job import NodeId
 from tests.engine.flaky import Flaky, Moment, Recorder
+from tests.engine.gated import Gated
 from tests.support import record_of, soon, until
 
 SECOND = timedelta(seconds=1)
@@ -117,6 +118,26 @@ async def test_a_claim_whose_answer_is_lost_at_the_shutdown_is_given_back() -> N
 
     shutdown = asyncio.ensure_future(rexecutor.graceful_shutdown())
     await asyncio.wait((shutdown,), timeout=0.05)
+    backend.may_claim.set()
+    await soon(shutdown)
+
+    record = await record_of(backend, handle.id)
+    assert (record.status, record.attempt) == (JobStatus.SCHEDULED, 0)
+
+
+async def test_a_claim_that_gets_no_answer_does_not_keep_a_shutdown_from_cancelling_jobs() -> None:
+    backend, gated = Flaky(), Gated()
+    rexecutor = Rexecutor(backend).with_executor(gated).with_executor(Recorder())
+    await rexecutor.start()
+    handle = await Gated.builder().with_data("x").enqueue(backend=backend)
+    await soon(gated.started.wait())
+    backend.claiming.clear()
+    backend.may_claim.clear()
+    await Recorder.builder().with_data(1).enqueue(backend=backend)
+    await soon(backend.claiming.wait())
+
+    shutdown = asyncio.ensure_future(rexecutor.graceful_shutdown(timedelta(0)))
+    await until(lambda: gated.cancelled == 1, 5)
     backend.may_claim.set()
     await soon(shutdown)
 

@@ -13,6 +13,15 @@ from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_sta
 from tests.support import record_of, soon
 
 
+class CancellingError(ValueError):
+    """Raises a cancellation where it is looked at."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "__notes__":
+            raise asyncio.CancelledError
+        return super().__getattribute__(name)
+
+
 class Unshowable(Exception):  # noqa: N818
     def __str__(self) -> str:
         raise RuntimeError("no")
@@ -31,6 +40,7 @@ class Unshowable(Exception):  # noqa: N818
         ExceptionGroup("many", [ValueError("a"), KeyError("b")]),
         BaseExceptionGroup("worse", [SystemExit(1)]),
         Unshowable(),
+        CancellingError(),
         ValueError("nul \0, surrogate \ud800, " + "long " * 10_000),
     ],
     ids=lambda error: type(error).__name__,

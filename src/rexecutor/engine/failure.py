@@ -41,5 +41,5 @@ def shown(error: BaseException) -> tuple[str, str]:
     try:  # the first frame is the engine's own
         lines = traceback.format_exception(type(error), error, trace.tb_next if trace and trace.tb_next else trace)
         return type(error).__name__, "".join(lines)
-    except Exception as another:  # noqa: BLE001 - an exception's own methods, and its class's, may raise anything
+    except BaseException as another:  # noqa: BLE001 - an exception's own methods, and its class's, may raise anything
         return "Exception", f"an exception that could not be shown: {type(another).__name__}"

@@ -133,11 +133,9 @@ class RunningNode:
         self._stop_claims.set()
         self._dispatcher.wake()
         try:
-            await self._end_claims()
-            await first_of(self._runner.idled(grace), self.hurry.wait())
-            self._runner.stop_all(Stop.SHUTDOWN)
-            await self._runner.idled(timedelta(seconds=GRACE))
-            self._runner.abandon_all()
+            async with asyncio.TaskGroup() as ends:  # a store that does not answer is no reason to run on
+                ends.create_task(first_of(self._end_claims(), self._backend.clock.wait(asyncio.Event(), DELIVERY)))
+                ends.create_task(self._end_jobs(grace))
             if self._duties is not None and not self._duties.done():
                 await self._settler.emptied(DELIVERY)
         finally:
@@ -151,6 +149,12 @@ class RunningNode:
             self._watchdog.stop()
             await self._watch.thread.stop(self._backend.clock, DELIVERY)
             self._emit(NodeStopped(self._node.id, self._settler.backlog))
+
+    async def _end_jobs(self, grace: timedelta) -> None:
+        await first_of(self._runner.idled(grace), self.hurry.wait())
+        self._runner.stop_all(Stop.SHUTDOWN)
+        await self._runner.idled(timedelta(seconds=GRACE))
+        self._runner.abandon_all()
 
     async def _end_claims(self) -> None:
         """Wait for the claim under way, which may bring jobs that are then given back."""

@@ -18,6 +18,7 @@ Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 _DEFAULTS: Final = {
     "connect_timeout": 3,
     "application_name": "rexecutor",
+    "client_encoding": "utf8",  # else that of the database, of which SQL_ASCII is none
     # A server that is gone without a word is found out within half a minute.
     "keepalives_idle": 10,
     "keepalives_interval": 5,

@@ -31,7 +31,7 @@ USELESS_WAIT: Final = 60.0
 class Listener:
     """Calls `heard` at each notification, and after each reconnection, when some may have been missed.
 
-    It trusts nothing: a notification of its own must come back, at the start and each 15 s. A connection
+    It trusts nothing: a notification of its own must come back, at the start and each 10 s. A connection
     that is half open is found out by that, and polling goes on beneath. Behind a pooler one of another
     connection must come first: our own comes back by luck where one session of the server's serves both statements.
     """
@@ -68,7 +68,7 @@ class Listener:
                 with translated(self._schema):
                     async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
                         await self._listen(connection)
-            except (BackendError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - hints come again, whatever ended them
                 self._failures += 1
                 if self._failures == 1:
                     log_event(DutyFailed(DUTY, error))
