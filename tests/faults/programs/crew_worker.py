@@ -127,6 +127,8 @@ async def work(options: argparse.Namespace, history: History) -> None:
     """Work until a signal; note when it begins to open the store, and when all is over."""
     backend = backend_of(options.store, options.listens_at)
     executor = named(options.runs)(lambda what, job_id: history.write(what, job_id, _CLAIMS[job_id]))
+    while options.after is not None and not options.after.exists():
+        await asyncio.sleep(0.01)
     lease = timedelta(seconds=options.lease)
     made = Rexecutor(backend, lease=lease, max_concurrency=options.slots).with_executor(executor)
     history.write("opening", 0, 0)
@@ -146,6 +148,7 @@ def main() -> None:
     parser.add_argument("--grace", type=float, default=25.0)
     parser.add_argument("--pace", type=float, default=1.0)
     parser.add_argument("--listens-at")
+    parser.add_argument("--after", type=Path, help="begin when this file is there: sooner than a new process could")
     options = parser.parse_args()
     handler = logging.StreamHandler()
     handler.setFormatter(Timed("%(levelname)s %(name)s %(message)s"))

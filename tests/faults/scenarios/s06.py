@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from rexecutor import enqueue_many
 from rexecutor.job import JobId
-from tests.faults.crew import FENCED, REFUSED, Member, as_runs, crew, has_ended, is_stopped, started, until
+from tests.faults.crew import FENCED, REFUSED, STARTED, Member, as_runs, crew, has_ended, is_stopped, started, until
 from tests.faults.outcomes import Seen, doubled, seen, watch
 from tests.faults.programs.crew_worker import Task, Tasked
 from tests.faults.proxy import Proxy
@@ -52,13 +52,16 @@ async def pause_one(ground: Ground, stop_it: Stop, its_store: str | None = None)
     chance = random.Random(ground.seed)
     async with crew(ground) as workers, backend_at(ground.store) as backend:
         watch(ground.store)
+        gate = ground.folder / "gate"
+        other = await workers.start("--lease", str(lease), "--after", str(gate))
         paused = await workers.joined("--lease", str(lease), store=its_store)
         tasks = [Task("linger", pause - 0.2 if number % 2 else pause * 3) for number in range(JOBS)]
         ids = [
             one.id for one in await enqueue_many([Tasked.builder().with_data(one) for one in tasks], backend=backend)
         ]
         await workers.until(lambda lines: len(started(lines)) == JOBS, 20)
-        other = await workers.joined("--lease", str(lease))
+        gate.touch()
+        await until(lambda: bool(other.said(STARTED)), 30)
         await asyncio.sleep(lease / 6 * chance.random())
         stops = await stop_it(paused, ground.store)
         begun = asyncio.get_running_loop().time()
