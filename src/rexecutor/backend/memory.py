@@ -241,7 +241,9 @@ class InMemoryBackend(Backend):
                 self._replace(found, record)
                 return Enqueued(found.id, "existing" if record is found else "replaced")
         self._last_id += 1
-        self._put(rules.inserted(job, self._last_id, now))
+        record = rules.inserted(job, self._last_id, now)
+        self._records[record.id] = record
+        self._index.put(record)
         return Enqueued(self._last_id, "inserted")
 
     def _found(self, where: Where) -> list[JobRecord]:
@@ -252,13 +254,9 @@ class InMemoryBackend(Backend):
         return self._replace(record, rules.transition(record, change, now, self.limits))
 
     def _replace(self, record: JobRecord, changed: JobRecord) -> JobRecord:
-        self._index.remove(record)
-        self._put(changed)
+        self._records[record.id] = changed
+        self._index.replace(record, changed)
         return changed
-
-    def _put(self, record: JobRecord) -> None:
-        self._records[record.id] = record
-        self._index.put(record)
 
     def _executing(self) -> list[JobRecord]:
         return [record for record in self._records.values() if record.status is JobStatus.EXECUTING]

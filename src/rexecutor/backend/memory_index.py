@@ -20,18 +20,26 @@ class MemoryIndex:
         self._queues: dict[str, list[JobRecord]] = defaultdict(list)
 
     def put(self, record: JobRecord) -> None:
-        """Take a job in that is not there."""
+        """Take a job in."""
         self._of_executor[record.executor][record.id] = record
         if record.unique_key is not None:
             self._keyed[record.unique_key][record.id] = record
         if record.status.is_waiting:
             insort(self._queues[record.executor], record, key=rules.claim_order)
 
+    def replace(self, record: JobRecord, changed: JobRecord) -> None:
+        """Put the changed job, of the same executor and key, in the place of what it was."""
+        self._dequeue(record)
+        self.put(changed)
+
     def remove(self, record: JobRecord) -> None:
         """Take it out, as it was put in."""
         del self._of_executor[record.executor][record.id]
         if record.unique_key is not None:
             del self._keyed[record.unique_key][record.id]
+        self._dequeue(record)
+
+    def _dequeue(self, record: JobRecord) -> None:
         if record.status.is_waiting:
             queue = self._queues[record.executor]
             del queue[bisect_left(queue, rules.claim_order(record), key=rules.claim_order)]
