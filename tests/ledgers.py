@@ -3,7 +3,7 @@
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, suppress
 from typing import Any, cast
 
 import asyncpg
@@ -11,7 +11,7 @@ import psycopg
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from rexecutor import Backend, SQLiteBackend
+from rexecutor import Backend, ExecutionResult, Executor, Job, SQLiteBackend
 from tests.postgres import run_postgres, server_url
 
 ADD = "UPDATE counter SET number = number + 1"
@@ -106,3 +106,51 @@ LEDGERS: dict[str, tuple[str, Callable[[Any], Ledger]]] = {
     "asyncpg": ("postgres", AsyncpgLedger),
     "sqlalchemy": ("postgres", SessionLedger),
 }
+
+
+class Counting(Executor[None]):
+    """Counts one and completes its job, in one transaction; does something before its end, or after."""
+
+    name = "counting"
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        before: Callable[[Job[None]], Any] | None = None,
+        within: Callable[[Any], Any] | None = None,
+        after: Callable[[], ExecutionResult] | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.before = before
+        self.within = within
+        self.after = after
+        self.raised: list[Exception] = []
+
+    async def execute(self, job: Job[None]) -> ExecutionResult:
+        try:
+            async with self.ledger.transaction() as connection:
+                if self.before is not None:
+                    await self.before(job)
+                await job.complete_in(connection)
+                if self.within is not None:
+                    await self.within(connection)
+        except Exception as error:
+            self.raised.append(error)
+            raise
+        return None if self.after is None else self.after()
+
+
+class Undoing(Executor[None]):
+    """Completes its job in a transaction that it then rolls back without an error."""
+
+    name = "undoing"
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    async def execute(self, job: Job[None]) -> None:
+        with suppress(ZeroDivisionError):
+            async with self.ledger.transaction() as connection:
+                await job.complete_in(connection)
+                _ = 1 // 0

@@ -1,6 +1,5 @@
 """`Job.complete_in`: the user's writes and the completion of the job are one transaction."""
 
-import contextlib
 import copy
 import logging
 import pickle
@@ -9,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -39,7 +37,7 @@ from rexecutor.job import JobRecord
 from rexecutor.outcome import COMPLETE, Settlement
 from rexecutor.testing import drain, perform
 from tests.backends import made_backend
-from tests.ledgers import LEDGERS, Ledger, PostgresLedger, SqliteLedger
+from tests.ledgers import LEDGERS, Counting, Ledger, PostgresLedger, SqliteLedger, Undoing
 from tests.postgres import server_url
 from tests.records import executing
 from tests.support import record_of, soon
@@ -59,39 +57,6 @@ async def backend(kind: str, tmp_path: Path) -> AsyncIterator[Backend]:
 @pytest.fixture
 def ledger(kind: str, backend: Backend) -> Ledger:
     return LEDGERS[kind][1](backend)
-
-
-class Counting(Executor[None]):
-    """Counts one and completes its job, in one transaction; does something before its end, or after."""
-
-    name = "counting"
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        *,
-        before: Callable[[Job[None]], Any] | None = None,
-        within: Callable[[Any], Any] | None = None,
-        after: Callable[[], ExecutionResult] | None = None,
-    ) -> None:
-        self.ledger = ledger
-        self.before = before
-        self.within = within
-        self.after = after
-        self.raised: list[Exception] = []
-
-    async def execute(self, job: Job[None]) -> ExecutionResult:
-        try:
-            async with self.ledger.transaction() as connection:
-                if self.before is not None:
-                    await self.before(job)
-                await job.complete_in(connection)
-                if self.within is not None:
-                    await self.within(connection)
-        except Exception as error:
-            self.raised.append(error)
-            raise
-        return None if self.after is None else self.after()
 
 
 async def run_once(backend: Backend, executor: Executor[None]) -> int:
@@ -134,21 +99,6 @@ async def test_an_error_before_the_commit_undoes_both_and_is_a_failed_attempt(ba
     record = await record_of(backend, job_id)
     assert (record.status, [error.type_name for error in record.errors]) == (JobStatus.RETRYABLE, ["ValueError"])
     assert ledger.count() == 0
-
-
-class Undoing(Executor[None]):
-    """Completes its job in a transaction that it then rolls back without an error."""
-
-    name = "undoing"
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-
-    async def execute(self, job: Job[None]) -> None:
-        with contextlib.suppress(ZeroDivisionError):
-            async with self.ledger.transaction() as connection:
-                await job.complete_in(connection)
-                _ = 1 // 0
 
 
 async def test_a_rollback_that_execute_says_nothing_of_is_a_failed_attempt(backend: Backend, ledger: Ledger) -> None:

@@ -64,14 +64,13 @@ def recoveries(lines: list[Line], killed: list[tuple[int, float]]) -> tuple[list
     """
     starts = {(line.job_id, line.claims): line.at for line in lines if line.what == "start"}
     died = dict(killed)
-    waits = [
-        (line.claims == 1, starts[line.job_id, line.claims + 1] - died[line.pid])
-        for line in lines
-        if line.what == "start" and line.pid in died and (line.job_id, line.claims + 1) in starts
-    ]
-    return [seconds for is_first, seconds in waits if is_first], [
-        seconds for is_first, seconds in waits if not is_first
-    ]
+    first: list[float] = []
+    again: list[float] = []
+    for line in lines:
+        begun = starts.get((line.job_id, line.claims + 1))
+        if line.what == "start" and line.pid in died and begun is not None:
+            (first if line.claims == 1 else again).append(begun - died[line.pid])
+    return first, again
 
 
 SCENARIO = Scenario("S1", "workers killed at work (SIGKILL)", ("Accepted", "Delivery", "Start", "Lease"), run)
