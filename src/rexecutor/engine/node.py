@@ -158,7 +158,7 @@ class RunningNode:
 
     async def _end_claims(self) -> None:
         """Wait for the claim under way, which may bring jobs that are then given back."""
-        await self._claims_ended.wait()
+        await self._backend.clock.wait(self._claims_ended, DELIVERY)
         try:
             await self._dispatcher.give_back_unsure()
         except BackendError as error:
