@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from tests.postgres import postgres_backend
 
+from rexecutor import Where
 from rexecutor.backend.exchange import Demand, Node
 from rexecutor.clock import SystemClock
+from rexecutor.testing import FakeClock
 from rexecutor.testing.suite.store import ALPHA, new_job
 
 HOUR = timedelta(hours=1)
@@ -36,3 +38,24 @@ async def test_when_to_look_again_is_told_by_the_nodes_own_clock(tmp_path: Path,
 
     assert claim.next_due is not None
     assert abs(claim.next_due - (clock.now() + HOUR / 6)) < timedelta(minutes=1)
+
+
+class HurryingClock(FakeClock):
+    """Goes on by a second whenever it is read, as if each statement took that long."""
+
+    def now(self) -> datetime:
+        self.jump(HOUR / 3_600)
+        return super().now()
+
+
+async def test_the_time_that_a_claim_takes_is_not_added_to_when_to_look_again(tmp_path: Path) -> None:
+    clock = HurryingClock()
+    async with postgres_backend(tmp_path, clock) as backend:
+        heart = backend.heart()
+        heart.beat(Node("node", "node", HOUR))
+        heart.close()
+        [enqueued] = await backend.enqueue([new_job(delay=HOUR / 6)])
+        [record] = await backend.query(Where.id_equals(enqueued.id))
+        claim = await backend.claim(Demand({ALPHA: 1}, 1), "node")
+
+    assert claim.next_due == record.scheduled_at

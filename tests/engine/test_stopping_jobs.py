@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from datetime import timedelta
 from typing import Any
 
 from rexecutor import Backend, ErrorKind, Job, JobStatus, Rexecutor
@@ -24,6 +25,26 @@ async def test_an_async_job_over_its_time_is_cancelled_and_has_failed(backend: B
         job = await soon(handle.wait())
 
     assert job.status is JobStatus.DISCARDED
+    assert job.errors[-1].kind is ErrorKind.TIMEOUT
+
+
+async def test_a_timeout_comes_where_its_seconds_add_up_to_a_hair_more_than_the_clock_s(
+    backend: Backend, clock: FakeClock
+) -> None:
+    clock.advance(timedelta(microseconds=3_969))
+    assert 0.003969 + 1.0 > 1.003969
+    started = asyncio.Event()
+
+    async def hang() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    async with Rexecutor(backend).with_executor(Scripted(lambda _: hang())):
+        handle = await Scripted.builder().with_data("slow").with_max_attempts(1).enqueue(backend=backend)
+        await soon(started.wait())
+        clock.advance(SECOND)
+        job = await soon(handle.wait())
+
     assert job.errors[-1].kind is ErrorKind.TIMEOUT
 
 

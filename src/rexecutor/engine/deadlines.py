@@ -39,6 +39,7 @@ class Deadlines:
 
     def _fire(self) -> None:
         self._timer = None
-        left = list(self._expire(self._clock.monotonic()))
+        # A timer may come a hair early: a sum of floats is no whole number of the clock's ticks.
+        left = list(self._expire(max(self._clock.monotonic(), self._earliest)))
         if left:
             self.add(min(left))

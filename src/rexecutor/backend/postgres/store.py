@@ -75,12 +75,15 @@ class Operations:
             "epoch": demand.epoch,
             "now": now,
         }
+        asked = now or self._clock.now()
         rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=False))
         if rows[0][1]:
             await run(connection, self._statements.of("promote_jobs", most=PROMOTED, now=now))
+            asked = now or self._clock.now()
             rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=True))
+        # Counted from the request, for the next claim takes as long to get there; from the answer it would come late.
         due_in: timedelta | None = rows[0][0]
-        next_due = None if due_in is None else self._clock.now() + due_in
+        next_due = None if due_in is None else asked + due_in
         jobs = [read_claimed(row[2:], node_id) for row in rows if row[2] is not None]
         return Claim(jobs, next_due if len(jobs) < demand.most else None)
 

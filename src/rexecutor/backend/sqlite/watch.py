@@ -51,11 +51,12 @@ class FileWatch:
         """Wait until there may be work that was not there at version `since`, or until the moment."""
         # From here on by the monotonic clock: a step of the other must not make the wait longer.
         ends = self._clock.monotonic() + (until - self._clock.now()).total_seconds()
-        while (left := ends - self._clock.monotonic()) > 0:
+        # Whole microseconds: what is left of a sum of floats is no time to wait, and would have this loop never yield.
+        while (left := timedelta(seconds=ends - self._clock.monotonic())) > timedelta(0):
             if self._is_looking:  # one looks at the file for all who wait
-                if await self._hints.wait_for(timedelta(seconds=left), since=since):
+                if await self._hints.wait_for(left, since=since):
                     return
-            elif await self._look(min(timedelta(seconds=left), LOOK), since):
+            elif await self._look(min(left, LOOK), since):
                 return
 
     async def wait_ended(self, until: datetime, since: int) -> None:

@@ -82,6 +82,18 @@ class HintCases(Cases):
         async with asyncio.TaskGroup() as tasks:
             await _advance_until_done(store, tasks.create_task(wait))
 
+    async def test_a_wait_ends_at_its_moment_where_its_seconds_add_up_to_a_hair_more(self, store: Store) -> None:
+        store.clock.advance(SECOND / 10)
+        assert 0.1 + 0.05 > 0.15
+        until = store.now + SECOND / 20
+        wait = asyncio.ensure_future(store.backend.wait_ready([ALPHA], until, since=store.backend.version))
+        await _turn()
+
+        store.clock.advance(SECOND / 20)
+
+        await asyncio.wait((wait,), timeout=5)
+        assert wait.done()
+
     async def test_a_wait_until_a_past_moment_ends_at_once(self, store: Store) -> None:
         since = store.backend.version
 
