@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 import sqlite3
-import sys
 import threading
 from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faults.connections import connecting_as
 from tests.support import record_of, soon, until_no_threads_of_ours
 
 from rexecutor import (
@@ -30,6 +30,7 @@ from rexecutor import (
 from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.sql import migrations, statement
 from rexecutor.backend.sqlite.doorbell import Doorbell
+from rexecutor.backend.sqlite.forks import TrackedConnection
 from rexecutor.job import NewJob
 from rexecutor.outcome import Settlement, Snooze
 from rexecutor.where import Everything
@@ -108,21 +109,20 @@ async def test_a_damaged_file_is_a_clear_error(path: Path) -> None:
         await use()
 
 
-async def test_a_read_only_file_is_a_clear_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_read_only_file_is_a_clear_error(path: Path) -> None:
     async with SQLiteBackend(path):
         pass
-    connect = sqlite3.connect
 
-    def read_only(file: Path, **options: Any) -> sqlite3.Connection:
-        return connect(f"file:{file}?mode=ro", uri=True, **options)
-
-    monkeypatch.setattr(sqlite3, "connect", read_only)  # root may write to a file that nobody may
+    class ReadOnly(TrackedConnection):
+        def __init__(self, file: Path, **options: Any) -> None:
+            super().__init__(f"file:{file}?mode=ro", uri=True, **options)
 
     async def use() -> None:
         async with SQLiteBackend(path) as backend:
             await backend.enqueue([new_job()])
 
-    with pytest.raises(BackendError, match="read-only; allow this process to write"):
+    # Root may write to a file that nobody may.
+    with connecting_as(ReadOnly), pytest.raises(BackendError, match="read-only; allow this process to write"):
         await use()
 
 
@@ -557,38 +557,3 @@ async def test_another_threads_loop_may_wait_for_a_job_too(backend: SQLiteBacken
 
     async with Rexecutor(backend).with_executor(Echo):
         assert await asyncio.to_thread(asyncio.run, elsewhere()) is JobStatus.COMPLETE
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-async def test_use_in_a_forked_child_is_a_clear_error(path: Path) -> None:
-    program = """
-import asyncio, os, sys
-from rexecutor import BackendClosedError, Executor, SQLiteBackend
-
-class Echo(Executor[str]):
-    name = "echo"
-    async def execute(self, job): ...
-
-backend = SQLiteBackend(sys.argv[1])
-
-async def child():
-    try:
-        await Echo.builder().with_data("x").enqueue(backend=backend)
-    except BackendClosedError as error:
-        assert "opened before a fork" in str(error), error
-        return 7
-    return 8
-
-loop = asyncio.new_event_loop()
-loop.run_until_complete(backend.open())
-if not (pid := os.fork()):
-    os._exit(asyncio.new_event_loop().run_until_complete(child()))
-print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-loop.run_until_complete(backend.close())
-"""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "ignore", "-c", program, str(path), stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await soon(process.communicate(), 30)
-
-    assert output.strip() == b"7"

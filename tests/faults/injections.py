@@ -10,6 +10,9 @@ import psycopg
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from rexecutor.backend.sqlite.forks import TrackedConnection
+from tests.faults.connections import connecting_as
+
 PAYLOADS: Final = (
     "benign",
     "'",
@@ -105,19 +108,15 @@ def statements_given() -> Generator[set[str]]:
     """Answer the set of all texts that the drivers are given to execute, which grows as they are."""
     texts: set[str] = set()
 
-    class Recording(sqlite3.Connection):
+    class Recording(TrackedConnection):
         """Keeps what it executes."""
 
         def execute(self, sql: str, /, *arguments: Any) -> sqlite3.Cursor:
             texts.add(sql)
             return super().execute(sql, *arguments)
 
-    connect = sqlite3.connect
     run = psycopg.Cursor[Any].execute
     run_async = psycopg.AsyncCursor[Any].execute
-
-    def connect_recording(*arguments: Any, **named: Any) -> sqlite3.Connection:
-        return connect(*arguments, factory=Recording, **named)
 
     def run_recording(cursor: Any, query: Any, *arguments: Any, **named: Any) -> Any:
         texts.add(str(query))
@@ -128,7 +127,7 @@ def statements_given() -> Generator[set[str]]:
         return await run_async(cursor, query, *arguments, **named)
 
     with ExitStack() as patches:
-        patches.enter_context(patch("sqlite3.connect", connect_recording))
+        patches.enter_context(connecting_as(Recording))
         patches.enter_context(patch.object(psycopg.Cursor, "execute", run_recording))
         patches.enter_context(patch.object(psycopg.AsyncCursor, "execute", run_async_recording))
         yield texts

@@ -1,6 +1,5 @@
 """Counts what a process asks of its stores, at the driver's side."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +10,8 @@ from unittest.mock import patch
 
 from psycopg.pq import TransactionStatus
 
+from rexecutor.backend.sqlite.forks import TrackedConnection
+from tests.faults.connections import connecting_as
 from tests.faults.statement_faults import EXECUTING
 
 
@@ -22,13 +23,13 @@ def counted() -> Generator[Counter[str]]:
     """
     counts = Counter[str]()
 
-    class Traced(sqlite3.Connection):
+    class Traced(TrackedConnection):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             self.set_trace_callback(partial(_count_sqlite, counts))
 
     with ExitStack() as patches:
-        patches.enter_context(patch("sqlite3.connect", partial(sqlite3.connect, factory=Traced)))
+        patches.enter_context(connecting_as(Traced))
         for place in EXECUTING:
             patches.enter_context(patch(place.replace(":", "."), _counting(counts, resolve_name(place))))
         yield counts

@@ -4,7 +4,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pkgutil import resolve_name
 from typing import Any, Final, TypeAlias
 from unittest.mock import patch
@@ -12,6 +11,8 @@ from unittest.mock import patch
 import psycopg
 
 from rexecutor.backend.postgres.pool import cut
+from rexecutor.backend.sqlite.forks import TrackedConnection
+from tests.faults.connections import connecting_as
 
 SQLITE_KINDS: Final = ("busy", "error before", "error after", "rolled back")
 POSTGRES_KINDS: Final = ("cut before", "cut after", "serialization", "deadlock", "timeout")
@@ -71,14 +72,14 @@ class Fault:
 def in_sqlite(fault: Fault) -> Generator[None]:
     """Let it fail on connections that are opened meanwhile."""
 
-    class Failing(sqlite3.Connection):
+    class Failing(TrackedConnection):
         def execute(self, *arguments: Any) -> sqlite3.Cursor:
             return _execute_sqlite(fault, self, super().execute, *arguments)
 
         def executemany(self, *arguments: Any) -> sqlite3.Cursor:
             return _execute_sqlite(fault, self, super().executemany, *arguments)
 
-    with patch("sqlite3.connect", partial(sqlite3.connect, factory=Failing)):
+    with connecting_as(Failing):
         yield
 
 

@@ -13,17 +13,17 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from rexecutor import Backend, BackendError, Executor, Job, PostgresBackend, Rexecutor, SQLiteBackend, enqueue_many
 from rexecutor.backend.exchange import Claim, Demand
+from rexecutor.backend.sqlite.forks import TrackedConnection
 from rexecutor.job import JobId, NodeId
 from tests.faults.children import say
+from tests.faults.connections import connecting_as
 from tests.faults.history import History
 
 PAUSE = 0.01
@@ -91,14 +91,14 @@ def dying(at: int) -> Generator[None]:
     """Kill this process at a statement within a transaction; never where `at` is 0."""
     left = [at]
 
-    class Mortal(sqlite3.Connection):
+    class Mortal(TrackedConnection):
         def execute(self, *arguments: Any) -> sqlite3.Cursor:
             left[0] -= 1
             if left[0] <= 0 and self.in_transaction:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().execute(*arguments)
 
-    with patch("sqlite3.connect", partial(sqlite3.connect, factory=Mortal)) if at else patch.dict({}):
+    with connecting_as(Mortal) if at else nullcontext():
         yield
 
 

@@ -18,6 +18,7 @@ from rexecutor.backend.sqlite.connection import (
     writers_lock,
 )
 from rexecutor.backend.sqlite.dialect import add_functions
+from rexecutor.backend.sqlite.forks import refuse_after_fork
 from rexecutor.backend.sqlite.thread import lenient_text
 from rexecutor.backend.transaction import SyncTransaction, Transaction
 from rexecutor.clock import Clock
@@ -85,6 +86,7 @@ def _checked(what: str, path: Path, connection: object) -> sqlite3.Connection:
     if not isinstance(connection, sqlite3.Connection):
         kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
         raise ConfigurationError(f"{what}: {kind} given; give a sqlite3.Connection to {path}")
+    refuse_after_fork(path)
     with translated(path), _as_ours(connection):
         files = {row[1]: row[2] for row in connection.execute("PRAGMA database_list")}
     if not files["main"] or Path(files["main"]).resolve() != path.resolve():

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from rexecutor.backend.sql import migrations
 from rexecutor.backend.sqlite.dialect import add_functions
+from rexecutor.backend.sqlite.forks import TrackedConnection, refuse_after_fork
 from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
 
 OLDEST: Final = (3, 38, 0)
@@ -37,7 +38,7 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
     """
     check_path(path)
     with translated(path):
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64)
+        connection = TrackedConnection(path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64)
         try:
             _use_wal(connection)
             connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -66,11 +67,12 @@ def holds_jobs(path: Path) -> bool:
 
 
 def check_path(path: Path) -> None:
-    """Refuse what cannot be a database file, before SQLite says something less clear.
+    """Refuse what cannot be a database file here, before SQLite says something less clear.
 
     Raises:
-        ConfigurationError: It is a folder, or in none; or this SQLite is too old.
+        ConfigurationError: It is a folder, or in none; or this SQLite is too old, or cannot be used after a fork.
     """
+    refuse_after_fork(path)
     if sqlite3.sqlite_version_info < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         raise ConfigurationError(
