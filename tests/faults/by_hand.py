@@ -22,7 +22,7 @@ class Hand:
         url, _, self.schema = store.partition("#")
         self.is_postgres: Final = bool(self.schema)
         self._connection: Any = (
-            psycopg.connect(url, autocommit=True)
+            psycopg.connect(url, autocommit=True, prepare_threshold=None)  # perhaps through a pooler
             if self.is_postgres
             else sqlite3.connect(store, isolation_level=None, timeout=20)
         )

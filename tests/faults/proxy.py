@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-_SOCKET: Final = ".s.PGSQL.5432"
+_PORT: Final = 5432
 _NOTIFICATION: Final = b"A"
 _KEY: Final = b"K"
 _READY: Final = b"Z"
@@ -23,9 +23,10 @@ class Proxy:
     """On a Unix socket, in a thread and a loop of its own; each fault may be set and taken back at any time."""
 
     def __init__(self, url: str) -> None:
-        self._server = str(Path(str(conninfo_to_dict(url)["host"])) / _SOCKET)
+        server = conninfo_to_dict(url)
+        self._server = str(Path(str(server["host"])) / f".s.PGSQL.{server.get('port', _PORT)}")
         self.folder: Final = Path(tempfile.mkdtemp(prefix="rexecutor-proxy-"))
-        self.url: Final = make_conninfo(url, host=str(self.folder))
+        self.url: Final = make_conninfo(url, host=str(self.folder), port=_PORT)
         self.delay = 0.0
         """Seconds by which each piece is late, both ways."""
         self.is_silent = False
@@ -50,7 +51,7 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        start = asyncio.start_unix_server(self._serve, str(self.folder / _SOCKET))
+        start = asyncio.start_unix_server(self._serve, str(self.folder / f".s.PGSQL.{_PORT}"))
         self._listening = asyncio.run_coroutine_threadsafe(start, self._loop).result(10)
         return self
 

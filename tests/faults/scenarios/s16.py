@@ -3,8 +3,11 @@
 import asyncio
 import time
 from collections import Counter
+from datetime import timedelta
 from statistics import median
+from typing import Any
 
+from rexecutor import JobHandle
 from rexecutor.engine.lease import BEATS
 from rexecutor.where import Everything
 from tests.faults.children import Child, children
@@ -14,6 +17,8 @@ from tests.faults.stores import backend_at
 
 POLLS = 1.2
 """The most claims a second of a node that polls each second, jittered by a tenth; heartbeats come on top."""
+WAITED = timedelta(seconds=10)
+"""How long the last job is waited for, at most: without notifications it is found by a poll."""
 APART = 0.3
 """Seconds between two jobs, after which all are idle again."""
 
@@ -32,11 +37,14 @@ async def run(ground: Ground) -> Report:
         await asyncio.sleep(seconds)
         idle = time.monotonic() - begun
         after, cpu = await asked(workers), cpu_of(workers) - cpu
+        handles: list[JobHandle[None, Any]] = []
         enqueued: dict[int, float] = {}
         for _ in range(jobs):
             at = time.monotonic()
-            enqueued[(await Awaited.builder().enqueue(backend=backend)).id] = at
+            handles.append(await Awaited.builder().enqueue(backend=backend))
+            enqueued[handles[-1].id] = at
             await asyncio.sleep(APART)
+        await handles[-1].wait(WAITED)
         woken = await asked(workers)
         took = time.monotonic() - begun - idle
         lines = ground.lines()
