@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import ClassVar
 
+from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.sqlite import SQLiteBackend
 from rexecutor.testing import BackendSuite, FakeClock, model_of
+from rexecutor.testing.suite.store import ALPHA, HOUR, SECOND, new_job
 
 
 class TestSQLiteBackend(BackendSuite):
@@ -15,3 +17,20 @@ class TestSQLiteBackend(BackendSuite):
 
 
 TestSQLiteModel = model_of(TestSQLiteBackend)
+
+
+async def test_a_beat_after_a_leap_of_the_wall_clock_rescues_nobody(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with SQLiteBackend(tmp_path / "jobs.db", clock=clock) as backend:
+        await backend.enqueue([new_job()])
+        heart, other = backend.heart(), backend.heart()
+        other.beat(Node("other", "other", SECOND))
+        assert len((await backend.claim(Demand({ALPHA: 1}, 1), "other")).jobs) == 1
+        heart.beat(Node("node", "node", SECOND))
+        clock.jump(HOUR)
+
+        heartbeat = heart.beat(Node("node", "node", SECOND), rescues=True)
+
+        heart.close()
+        other.close()
+    assert heartbeat.rescued == 0

@@ -13,7 +13,7 @@ from rexecutor.backend.sqlite.connection import connect, transaction, translated
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.rows import read_row, stored
 from rexecutor.backend.sqlite.thread import lenient_text
-from rexecutor.clock import Clock, leap, reading
+from rexecutor.clock import Clock, Reading, leap, reading
 from rexecutor.job import Limits, NodeId
 from rexecutor.outcome import Lost
 
@@ -28,13 +28,14 @@ class SqliteHeart(Heart):
         self._limits = limits
         self._doorbell = doorbell
         self._connection: sqlite3.Connection | None = None
+        self._begun: Reading | None = None
 
     def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew, rescue and tell, in one transaction; rescue nobody where the wall clock leaps while it waits."""
-        asked = reading(self._clock)
+        """Renew, rescue and tell, in one transaction; rescue nobody where the wall clock has leapt since the last."""
+        before = self._begun or reading(self._clock)
         with self._transaction() as connection:
-            begun = reading(self._clock)
-            rescues = rescues and leap(asked, begun) < node.lease.total_seconds() / 6
+            self._begun = begun = reading(self._clock)
+            rescues = rescues and leap(before, begun) < node.lease.total_seconds() / 6
             return _beat(connection, node, self._doorbell.address, begun[0], self._limits, rescues=rescues)
 
     def retire(self, node_id: NodeId) -> None:
