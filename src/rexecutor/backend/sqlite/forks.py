@@ -26,7 +26,11 @@ class TrackedConnection(sqlite3.Connection):
         """Open it."""
         self.path: Final = Path(database)
         _open.add(self)
-        super().__init__(database, *arguments, **settings)
+        try:
+            super().__init__(database, *arguments, **settings)
+        except BaseException:
+            _open.discard(self)
+            raise
 
     def close(self) -> None:
         """Close it."""
