@@ -134,7 +134,7 @@ class RunningNode:
         self._dispatcher.wake()
         try:
             async with asyncio.TaskGroup() as ends:  # a store that does not answer is no reason to run on
-                ends.create_task(first_of(self._end_claims(), self._backend.clock.wait(asyncio.Event(), DELIVERY)))
+                ends.create_task(first_of(self._end_claims(), self._backend.clock.sleep(DELIVERY)))
                 ends.create_task(self._end_jobs(grace))
             if self._duties is not None and not self._duties.done():
                 await self._settler.emptied(DELIVERY)
@@ -158,7 +158,7 @@ class RunningNode:
 
     async def _end_claims(self) -> None:
         """Wait for the claim under way, which may bring jobs that are then given back."""
-        await self._backend.clock.wait(self._claims_ended, DELIVERY)
+        await self._claims_ended.wait()
         try:
             await self._dispatcher.give_back_unsure()
         except BackendError as error:
