@@ -5,46 +5,40 @@ import threading
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from rexecutor import Backend, ErrorKind, Job, JobStatus, Rexecutor
 from rexecutor.testing import FakeClock
 from tests.engine.scripted import SECOND, Blocking, Scripted
 from tests.support import soon, until
 
 
-async def test_an_async_job_over_its_time_is_cancelled_and_has_failed(backend: Backend, clock: FakeClock) -> None:
-    started = asyncio.Event()
+def hanging(started: asyncio.Event) -> Scripted:
+    """Answer an executor whose jobs say that they have started, and wait for ever."""
 
     async def hang() -> None:
         started.set()
         await asyncio.Event().wait()
 
-    async with Rexecutor(backend).with_executor(Scripted(lambda _: hang())):
+    return Scripted(lambda _: hang())
+
+
+# With the second the seconds of the deadline add up to a hair more than those of the clock.
+@pytest.mark.parametrize("elapsed", [timedelta(0), timedelta(microseconds=3_969)])
+async def test_an_async_job_over_its_time_is_cancelled_and_has_failed(
+    backend: Backend, clock: FakeClock, elapsed: timedelta
+) -> None:
+    clock.advance(elapsed)
+    assert 0.003969 + 1.0 > 1.003969
+    started = asyncio.Event()
+
+    async with Rexecutor(backend).with_executor(hanging(started)):
         handle = await Scripted.builder().with_data("slow").with_max_attempts(1).enqueue(backend=backend)
         await soon(started.wait())
         clock.advance(SECOND)
         job = await soon(handle.wait())
 
     assert job.status is JobStatus.DISCARDED
-    assert job.errors[-1].kind is ErrorKind.TIMEOUT
-
-
-async def test_a_timeout_comes_where_its_seconds_add_up_to_a_hair_more_than_the_clock_s(
-    backend: Backend, clock: FakeClock
-) -> None:
-    clock.advance(timedelta(microseconds=3_969))
-    assert 0.003969 + 1.0 > 1.003969
-    started = asyncio.Event()
-
-    async def hang() -> None:
-        started.set()
-        await asyncio.Event().wait()
-
-    async with Rexecutor(backend).with_executor(Scripted(lambda _: hang())):
-        handle = await Scripted.builder().with_data("slow").with_max_attempts(1).enqueue(backend=backend)
-        await soon(started.wait())
-        clock.advance(SECOND)
-        job = await soon(handle.wait())
-
     assert job.errors[-1].kind is ErrorKind.TIMEOUT
 
 
@@ -129,11 +123,7 @@ async def test_a_thread_over_its_time_is_recorded_as_timed_out_while_it_goes_on(
 async def test_a_running_job_is_cancelled_from_outside_and_its_reason_kept(backend: Backend, clock: FakeClock) -> None:
     started = asyncio.Event()
 
-    async def hang() -> None:
-        started.set()
-        await asyncio.Event().wait()
-
-    async with Rexecutor(backend).with_executor(Scripted(lambda _: hang())):
+    async with Rexecutor(backend).with_executor(hanging(started)):
         handle = await Scripted.builder().with_data("x").enqueue(backend=backend)
         await soon(started.wait())
         assert await handle.cancel("changed our mind") is JobStatus.EXECUTING
