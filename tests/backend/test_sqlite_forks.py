@@ -11,7 +11,7 @@ from tests.support import soon
 PROGRAM: Final = """
 import asyncio, os, sqlite3, sys
 from pathlib import Path
-from rexecutor import Executor, Rexecutor, RexecutorError, SQLiteBackend
+from rexecutor import Executor, RexecutorError, SQLiteBackend
 
 class Echo(Executor[str]):
     name = "echo"
@@ -28,14 +28,15 @@ def bound(backend):
     Echo.builder().with_data("x").enqueue_sync(backend=backend.bound_to(connection))
     connection.commit()
 
-def own(backend, path=None):
-    async def use():
-        async with SQLiteBackend(path or backend.path) as own:
-            await Echo.builder().with_data("x").enqueue(backend=own)
-    asyncio.run(use())
+async def use(path):
+    async with SQLiteBackend(path) as backend:
+        await Echo.builder().with_data("x").enqueue(backend=backend)
+
+def own(backend):
+    asyncio.run(use(backend.path))
 
 def other(backend):
-    own(backend, backend.path.with_name("other.db"))
+    asyncio.run(use(backend.path.with_name("other.db")))
 
 def in_child(act, backend):
     if pid := os.fork():
@@ -44,7 +45,7 @@ def in_child(act, backend):
     try:
         act(backend)
     except RexecutorError as error:
-        print(error, flush=True)
+        print(f"{type(error).__name__}: {error}", flush=True)
         os._exit(7)
     except BaseException as error:
         print(repr(error), flush=True)
@@ -58,13 +59,11 @@ act = globals()[sys.argv[1]]
 backend = SQLiteBackend(Path(sys.argv[2]))
 loop = asyncio.new_event_loop()
 loop.run_until_complete(backend.open())
-if sys.argv[3] == "open":
-    print(in_child(act, backend))
-    loop.run_until_complete(backend.close())
-else:
+if sys.argv[3] == "closed":
     loop.run_until_complete(backend.close())
     enqueue_sync(backend)
-    print(in_child(act, backend))
+print(in_child(act, backend))
+loop.run_until_complete(backend.close())
 """
 
 
@@ -83,6 +82,7 @@ async def test_a_child_of_a_process_that_had_a_store_open_is_refused_sqlite(tmp_
     said, status = await come_to(act, tmp_path / "jobs.db", "open")
 
     assert status == 7
+    assert said.startswith("ConfigurationError: ")
     assert f"forked while its parent had {tmp_path / 'jobs.db'} open" in said
 
 
@@ -90,6 +90,7 @@ async def test_a_backend_that_was_open_at_a_fork_is_refused_in_the_child(tmp_pat
     said, status = await come_to("enqueue", tmp_path / "jobs.db", "open")
 
     assert status == 7
+    assert said.startswith("BackendClosedError: ")
     assert "opened before a fork" in said
 
 

@@ -52,9 +52,10 @@ def refuse_after_fork(path: Path) -> None:
 
 
 def _after_fork() -> None:
-    """Note what was open, and have the child never close it: that may change the index of a commit under way."""
-    for connection in list(_open):
-        _inherited.add(connection.path)
+    """Note what was open, and keep it from being let go: its end may change the index of a commit under way."""
+    connections = list(_open)
+    _inherited.update(connection.path for connection in connections)
+    for connection in connections:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # not even when the interpreter ends
 
 

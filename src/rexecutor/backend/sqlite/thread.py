@@ -76,7 +76,7 @@ class SqlThread:
         if self._thread is None:
             raise BackendClosedError(f"{self._path}: not open; use `async with`, or start a Rexecutor with it")
         if self._process != os.getpid():
-            raise BackendClosedError(f"{self._path}: opened before a fork; open a backend of the child's own")
+            raise BackendClosedError(f"{self._path}: opened before a fork; start the child by `spawn`, or fork first")
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put(_Request(work, answer))
         return await answer
