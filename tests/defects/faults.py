@@ -20,6 +20,7 @@ class Faults:
         """Begin with a sound connection."""
         self.calls: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
+        self.under_way: Counter[str] = Counter()
         self._failing: dict[str, list[Moment]] = defaultdict(list)
         self._broken: set[str] = set()
         self._held: dict[str, asyncio.Event] = {}
@@ -46,6 +47,13 @@ class Faults:
     def _around(self, verb: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def called(*arguments: Any, **keywords: Any) -> Any:
             self.calls[verb] += 1
+            self.under_way[verb] += 1
+            try:
+                return await faulty(*arguments, **keywords)
+            finally:
+                self.under_way[verb] -= 1
+
+        async def faulty(*arguments: Any, **keywords: Any) -> Any:
             moment = self._failing[verb].pop(0) if self._failing[verb] else None
             if moment == "before" or verb in self._broken:
                 raise BackendError("no connection")

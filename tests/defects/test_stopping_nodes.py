@@ -73,12 +73,19 @@ class Hanging(Executor[str]):
         return SECOND
 
 
-async def pass_time(clock: FakeClock, span: timedelta, step: timedelta = SECOND / 10) -> None:
-    """Let the time pass in small steps, so that whatever waits does what it has to at each."""
+async def pass_time(
+    clock: FakeClock, span: timedelta, step: timedelta = SECOND / 10, *, faults: Faults | None = None
+) -> None:
+    """Let the time pass in small steps, so that whatever waits does what it has to at each.
+
+    With faults, a step ends when the store has answered all that the node asks in it.
+    """
     for _ in range(span // step):
         clock.advance(step)
         for _ in range(3):
             await asyncio.to_thread(lambda: None)
+        if faults is not None:
+            await until(lambda: not (faults.under_way["give_back"] or faults.under_way["claim"]))
 
 
 async def has_ended_by_and_by(backend: Backend, clock: FakeClock, job_id: int) -> bool:
@@ -242,10 +249,10 @@ async def test_r22_an_outage_is_no_busy_loop_and_two_lines(
     async with Rexecutor(backend, lease=HOUR).with_executor(Quick):
         assert await works(backend)
         faults.break_down("claim", "wait_ready")
-        await pass_time(clock, 2 * SECOND)
+        await pass_time(clock, 2 * SECOND, faults=faults)
         before = faults.calls["claim"]
         handle = await Quick.builder().enqueue(backend=backend)
-        await pass_time(clock, 40 * SECOND)
+        await pass_time(clock, 40 * SECOND, faults=faults)
         asked = faults.calls["claim"] - before
         assert await status_of(backend, handle.id) is JobStatus.SCHEDULED
         faults.repair()
