@@ -5,11 +5,13 @@ import random  # noqa: TID251 - the one place that may
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from rexecutor.errors import ConfigurationError
+
+T = TypeVar("T")
 
 _RANDOM = random.Random()  # noqa: S311 - spreads waits; no secret depends on it
 
@@ -53,6 +55,32 @@ class Clock(ABC):
             timer.cancel()
             waiter.cancel()
         return event.is_set()
+
+    async def within(self, timeout: timedelta, work: Coroutine[Any, Any, T]) -> T:  # noqa: ASYNC109 - as above
+        """Await the work for `timeout` at most; then cancel it, and wait until it has ended.
+
+        Raises:
+            TimeoutError: It was cancelled for that.
+        """
+        task = asyncio.ensure_future(work)
+        is_late = False
+
+        def end() -> None:
+            nonlocal is_late
+            is_late = task.cancel()
+
+        timer = self.call_later(timeout.total_seconds(), end)
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+        finally:
+            timer.cancel()
+        if is_late and task.cancelled():
+            raise TimeoutError
+        return task.result()
 
 
 class SystemClock(Clock):

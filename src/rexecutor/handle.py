@@ -14,6 +14,8 @@ from rexecutor.status import JobStatus
 from rexecutor.where import Where
 
 _LOOK_AGAIN: Final = timedelta(seconds=1)
+_SHORTEST_LOOK: Final = timedelta(seconds=0.5)
+"""How long the store may take to answer when the timeout is as good as over."""
 
 
 class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
@@ -54,7 +56,14 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         deadline = None if timeout is None else clock.monotonic() + checked_delay("wait", timeout).total_seconds()
         while True:
             since = self.backend.version
-            job = await self.fetch()
+            if deadline is None:
+                job = await self.fetch()
+            else:
+                longest = max(timedelta(seconds=deadline - clock.monotonic()), _SHORTEST_LOOK)
+                try:
+                    job = await clock.within(longest, self.fetch())
+                except TimeoutError:
+                    raise TimeoutError(f"job {self.id}: the store has not answered after {timeout}") from None
             if job.status.has_ended:
                 return job
             left = _LOOK_AGAIN

@@ -16,6 +16,7 @@ from rexecutor import Executor, Job, Rexecutor
 from rexecutor.backend.exchange import Node
 from rexecutor.backend.postgres import PostgresBackend, listener
 from rexecutor.backend.postgres import notifier as notifier_module
+from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.notifier import Notifier
 from rexecutor.errors import BackendError
 
@@ -144,8 +145,11 @@ async def test_behind_a_pooler_that_keeps_sessions_an_enqueue_is_heard_of(
 async def test_behind_a_pooler_no_statement_is_prepared_on_the_server(proxy: Proxy, near: Migrated) -> None:
     proxy.is_pooler = True
 
-    async with PostgresBackend(proxy.url, schema=near.schema) as far, far._connections.connection() as connection:
-        assert connection.prepare_threshold is None
+    async def threshold(connection: Connection) -> int | None:
+        return connection.prepare_threshold
+
+    async with PostgresBackend(proxy.url, schema=near.schema) as far:
+        assert await far._connections.run(threshold) is None
 
 
 async def test_a_server_that_was_away_is_listened_to_again_with_two_lines(
@@ -169,7 +173,7 @@ async def test_a_server_that_was_away_is_listened_to_again_with_two_lines(
 async def test_a_claim_whose_answer_never_comes_is_cut_off(
     proxy: Proxy, near: Migrated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rexecutor.backend.postgres.adapter.PATIENCE", 0.3)
+    monkeypatch.setattr("rexecutor.backend.postgres.liveness.OPERATION_SECONDS", 0.3)
     async with far_handle(proxy, near) as far:
         await far.settle([])
         proxy.is_silent = True

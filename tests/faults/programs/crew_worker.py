@@ -19,7 +19,7 @@ import msgspec
 
 from rexecutor import Executor, Job, PostgresBackend, Rexecutor
 from rexecutor.backend.base import Backend
-from rexecutor.backend.postgres import adapter, listener
+from rexecutor.backend.postgres import listener, liveness
 from rexecutor.backend.postgres.listener import Listener
 from rexecutor.cli.worker import _leave_soon
 from rexecutor.job import JobId
@@ -109,7 +109,7 @@ class Timed(logging.Formatter):
 
 def hasten(pace: float) -> None:
     """Shorten what the library waits for in fixed seconds, as a lease that is `pace` times shorter than 30 s needs."""
-    for module, names in ((adapter, ["PATIENCE"]), (listener, ["CHECKED_EVERY", "ANSWER"])):
+    for module, names in ((liveness, ["OPERATION_SECONDS"]), (listener, ["CHECKED_EVERY", "ANSWER"])):
         for name in names:
             vars(module)[name] /= pace
 

@@ -11,15 +11,16 @@ from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
 from rexecutor.backend.postgres.bound import PostgresCompletion, bind, notifying
-from rexecutor.backend.postgres.connection import checked_schema, migrate
+from rexecutor.backend.postgres.connection import Connection, checked_schema, migrate
 from rexecutor.backend.postgres.heart import PostgresHeart
 from rexecutor.backend.postgres.joining import Joining
 from rexecutor.backend.postgres.libraries import AsyncConnection, SyncConnection
 from rexecutor.backend.postgres.listener import Listener
+from rexecutor.backend.postgres.liveness import seconds_for
 from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
 from rexecutor.backend.postgres.pool import Connections, Pool
 from rexecutor.backend.postgres.rows import read_row
-from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
+from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps, channel_of
 from rexecutor.backend.postgres.store import Operations, execute, run, run_steps
 from rexecutor.backend.postgres.sync import SyncStore
 from rexecutor.backend.sql.rows import STATUSES
@@ -37,8 +38,10 @@ CANCEL: Final = "!"
 """What tells of the cancel of a job that runs, in place of an executor's name."""
 GIVEN_BACK: Final = "-"
 """What tells of jobs that a node gives back when it shuts down, in place of the names of their executors."""
-PATIENCE: Final = 30.0
-"""Seconds that a claim or a settle may take, then its connection is cut: the answer will never come."""
+NOTIFY_SECONDS: Final = 3.0
+"""Seconds that a notification may take: it is a hint, and the next waits for it."""
+MIGRATION_SECONDS: Final = 3_600.0
+"""Seconds that a migration may take."""
 
 
 class PostgresBackend(Backend):
@@ -67,7 +70,8 @@ class PostgresBackend(Backend):
             clock: For tests: takes the place of the database's time.
             limits: How large jobs may be.
             max_connections: How many connections its pool may have, 1 or more; not for a pool that is given. A node
-                that runs uses two more, one to listen and one for its lease.
+                that runs uses two more, one to listen and one for its lease. Code without an event loop has
+                connections of its own, as many at most: one for each thread that enqueues at the same moment.
             listens: Whether to be woken by LISTEN and NOTIFY; polling alone is right, and slower to start a job.
 
         Raises:
@@ -83,7 +87,7 @@ class PostgresBackend(Backend):
         self._opening = asyncio.Lock()
         self._listener = Listener(self._connections.conninfo, self.schema, self._hear) if listens else None
         self._notifier, self._joining = Notifier(self._notify), Joining(self._enqueue_plain)
-        self._sync = SyncStore(self._connections.conninfo, self.schema)
+        self._sync = SyncStore(self._connections.conninfo, self.schema, max_connections)
 
     @property
     def is_open(self) -> bool:
@@ -111,22 +115,24 @@ class PostgresBackend(Backend):
 
     async def migrate(self) -> None:
         """Bring the schema up to this version; atomic, and one after the other where several nodes do it."""
-        async with self._connections.connection(is_checked=False) as connection:
-            await migrate(connection, self.schema)
+        await self._connections.run(
+            lambda connection: migrate(connection, self.schema), is_checked=False, seconds=MIGRATION_SECONDS
+        )
         self._connections.forget_check()
 
     async def ready(self) -> None:
         """Raise a `SchemaError` unless the schema has this version."""
-        async with self._connections.connection():
-            pass
+        await self._connections.run(check_answers)
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs."""
         if not jobs:
             return ()
         if any(job.unique is not None for job in jobs):
-            async with self._connections.transaction() as connection:
-                answers = await run_steps(connection, self._statements.enqueue(jobs, self._now()))
+            answers = await self._connections.transaction(
+                lambda connection: run_steps(connection, self._statements.enqueue(jobs, self._now())),
+                seconds=_seconds_for(jobs),
+            )
             self._wake({job.executor for job in jobs})
             return answers
         answers = await self._joining.enqueue(jobs)
@@ -134,12 +140,19 @@ class PostgresBackend(Backend):
         return answers
 
     async def _enqueue_plain(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        async with self._connections.connection() as connection:
-            if len(jobs) == 1 and self._notifier.begin(jobs[0].executor):
+        notifies = False
+
+        async def store(connection: Connection) -> Sequence[Enqueued]:
+            nonlocal notifies
+            notifies = len(jobs) == 1 and self._notifier.begin(jobs[0].executor)
+            if notifies:
                 [row] = await run(connection, self._statements.enqueue_one(jobs[0], self._now(), rings=True))
                 return [Enqueued(row[0], "inserted")]
-            answers = await run_steps(connection, self._statements.enqueue(jobs, self._now()))
-        self._notifier.ring({job.executor for job in jobs})
+            return await run_steps(connection, self._statements.enqueue(jobs, self._now()))
+
+        answers = await self._connections.run(store, seconds=_seconds_for(jobs))
+        if not notifies:
+            self._notifier.ring({job.executor for job in jobs})
         return answers
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
@@ -182,13 +195,15 @@ class PostgresBackend(Backend):
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
         """Take due jobs."""
-        async with self._connections.connection(patience=PATIENCE) as connection:
-            return await self._operations.claim(connection, demand, node_id, self._now())
+        return await self._connections.run(
+            lambda connection: self._operations.claim(connection, demand, node_id, self._now())
+        )
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
         """Record outcomes."""
-        async with self._connections.connection(patience=PATIENCE) as connection:
-            refused = await self._operations.settle(connection, settlements, self._now())
+        refused = await self._connections.run(
+            lambda connection: self._operations.settle(connection, settlements, self._now())
+        )
         self._hints.heard()
         if any(isinstance(one.outcome, Interrupted) for one in settlements):
             self._notifier.ring({GIVEN_BACK})
@@ -196,8 +211,9 @@ class PostgresBackend(Backend):
 
     async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose answer was lost."""
-        async with self._connections.transaction() as connection:
-            freed = await self._operations.give_back(connection, node_id, held, epoch, self._now())
+        freed = await self._connections.transaction(
+            lambda connection: self._operations.give_back(connection, node_id, held, epoch, self._now())
+        )
         self._wake({record.executor for record in freed})
         return len(freed)
 
@@ -220,60 +236,63 @@ class PostgresBackend(Backend):
             return ()
         first = SMALLEST_ID if after is None else max(after, SMALLEST_ID)
         statement = self._statements.where("select_jobs", where, self._now(), after=first, limit=min(limit, LARGEST_ID))
-        async with self._connections.connection() as connection:
-            return [read_row(row) for row in await run(connection, statement)]
+        return [read_row(row) for row in await self._run(statement)]
 
     async def count(self) -> Sequence[Count]:
         """Count the jobs, but for those of an unknown status; reads the whole table."""
-        async with self._connections.connection() as connection:
-            rows = await run(connection, self._statements.of("count_jobs"))
+        rows = await self._run(self._statements.of("count_jobs"))
         return [Count(executor, STATUSES[status], jobs) for executor, status, jobs in rows if status in STATUSES]
 
     async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job."""
-        async with self._connections.transaction() as connection:
-            record = await self._operations.change(connection, job_id, change, executor, self._now())
+        record = await self._connections.transaction(
+            lambda connection: self._operations.change(connection, job_id, change, executor, self._now())
+        )
         is_told = isinstance(change, CancelAsked) and record.status is JobStatus.EXECUTING
         self._wake({CANCEL} if is_told else {record.executor} if isinstance(change, Rerun) else ())
         return record.status
 
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         """Change one job's fields."""
-        async with self._connections.transaction() as connection:
-            record = await self._operations.update(connection, job_id, new, version, self._now())
+        record = await self._connections.transaction(
+            lambda connection: self._operations.update(connection, job_id, new, version, self._now())
+        )
         self._wake({record.executor})
         return record
 
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
         """Take due ticks and enqueue their jobs."""
-        async with self._connections.transaction() as connection:
+
+        async def take(connection: Connection) -> tuple[Ticked, Sequence[NewJob]]:
             ticked, jobs = await self._operations.tick(connection, schedules, up_since, self._now())
             if jobs:
                 await run_steps(connection, self._statements.enqueue(jobs, self._now()))
+            return ticked, jobs
+
+        ticked, jobs = await self._connections.transaction(take)
         if jobs:
             self._wake({job.executor for job in jobs})
         return ticked
 
     async def schedules(self) -> Sequence[StoredSchedule]:
         """Answer the known schedules."""
-        async with self._connections.connection() as connection:
-            return await self._operations.schedules(connection)
+        return await self._connections.run(self._operations.schedules)
 
     async def prune(self, spec: PruneSpec, most: int) -> int:
         """Delete ended jobs."""
-        async with self._connections.connection() as connection:
-            return await self._operations.prune(connection, spec, most, self._now())
+        return await self._connections.run(
+            lambda connection: self._operations.prune(connection, spec, most, self._now())
+        )
 
     async def hold(self, duty: str, node_id: NodeId) -> bool:
         """Make the node the one that does the duty."""
         statement = self._statements.of("hold_duty", duty=duty, node=node_id, now=self._now())
-        async with self._connections.connection() as connection:
-            return bool((await execute(connection, statement)).rowcount)
+        cursor = await self._connections.run(lambda connection: execute(connection, statement))
+        return bool(cursor.rowcount)
 
     async def release(self, duty: str, node_id: NodeId) -> None:
         """Let others do the duty."""
-        async with self._connections.connection() as connection:
-            await run(connection, self._statements.of("release_duty", duty=duty, node=node_id))
+        await self._run(self._statements.of("release_duty", duty=duty, node=node_id))
 
     def heart(self) -> Heart:
         """Answer a heart with a connection of its own."""
@@ -296,5 +315,17 @@ class PostgresBackend(Backend):
         self._notifier.ring(executors)
 
     async def _notify(self, executors: list[str]) -> None:
-        async with self._connections.connection() as connection:
-            await run(connection, self._statements.of("notify", channel=channel_of(self.schema), executors=executors))
+        notify = self._statements.of("notify", channel=channel_of(self.schema), executors=executors)
+        await self._connections.run(lambda connection: execute(connection, notify), seconds=NOTIFY_SECONDS)
+
+    async def _run(self, statement: Statement) -> Rows:
+        return await self._connections.run(lambda connection: run(connection, statement))
+
+
+async def check_answers(connection: Connection) -> None:
+    """Do nothing with a connection that has been checked."""
+
+
+def _seconds_for(jobs: Sequence[NewJob]) -> float:
+    """Return how many seconds an enqueue of the jobs may take."""
+    return seconds_for(sum(len(job.data) + len(job.metadata or "") for job in jobs))

@@ -150,6 +150,7 @@ async def migrate(connection: Connection, schema: str) -> tuple[int, int]:
     async with connection.transaction():
         # Else what others did before the lock was had would not be seen where the server's default is stricter.
         await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        await connection.execute("SET LOCAL lock_timeout = 0")
         await connection.execute(_lock(schema))
         before = await version(connection, schema)
         for text in migration_script(schema, before):

@@ -1,10 +1,9 @@
 """Heartbeats on a connection of their own, from the lease's thread."""
 
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 
@@ -12,7 +11,8 @@ from rexecutor import rules
 from rexecutor.backend.exchange import CancelRequest, Heartbeat, Node
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.postgres.connection import translated
-from rexecutor.backend.postgres.pool import CONFIGURED, cut
+from rexecutor.backend.postgres.liveness import GREETING_SECONDS, BoundedConnection, is_lost
+from rexecutor.backend.postgres.pool import CONFIGURED
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.clock import Clock
 from rexecutor.job import Limits, NodeId
@@ -30,7 +30,7 @@ class PostgresHeart(Heart):
         self._statements = statements
         self._clock = clock
         self._limits = limits
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._connection: BoundedConnection | None = None
 
     def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
         """Renew, rescue and tell, in one statement.
@@ -65,28 +65,18 @@ class PostgresHeart(Heart):
             connection.close()
 
     @contextmanager
-    def _connected(self, patience: timedelta) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
+    def _connected(self, patience: timedelta) -> Generator[BoundedConnection]:
         with translated(self._statements.schema):
             try:
-                is_new = self._connection is None or self._connection.closed
-                if self._connection is None or is_new:
-                    self._connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
-                with _cut_after(patience, self._connection):
-                    if is_new:
-                        self._connection.execute(CONFIGURED)
-                    yield self._connection
-            except psycopg.OperationalError:
-                self.close()
+                connection = self._connection
+                if connection is None or connection.closed:
+                    connection = BoundedConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+                    self._connection = connection
+                    connection.patience = min(GREETING_SECONDS, patience.total_seconds())
+                    connection.execute(CONFIGURED)
+                connection.patience = patience.total_seconds()
+                yield connection
+            except psycopg.Error as error:
+                if isinstance(error, psycopg.OperationalError) or is_lost(error):
+                    self.close()
                 raise
-
-
-@contextmanager
-def _cut_after(patience: timedelta, connection: psycopg.Connection[Any]) -> Generator[None]:
-    """Cut the connection when the block takes longer: an answer that will never come becomes an error."""
-    timer = threading.Timer(patience.total_seconds(), cut, (connection,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

@@ -11,6 +11,8 @@ from rexecutor.job import Enqueued, NewJob
 
 MOST_JOBS: Final = 1_000
 """A statement takes waiting enqueues up to this many jobs."""
+LATE_SECONDS: Final = 1.0
+"""Seconds after which enqueues do not wait any longer for the statement under way: it may never be answered."""
 
 
 class _Waiting(NamedTuple):
@@ -19,53 +21,72 @@ class _Waiting(NamedTuple):
 
 
 class Joining:
-    """An enqueue goes at once when none is under way; those that come meanwhile go together when it has ended."""
+    """An enqueue goes at once if none is under way; those that come meanwhile go together when it has ended.
+
+    They wait `LATE_SECONDS` at most, and then go beside it, on another connection: one lost answer holds up nobody
+    but those whose jobs went with it.
+    """
 
     def __init__(self, store: Callable[[Sequence[NewJob]], Awaitable[Sequence[Enqueued]]]) -> None:
-        """Keep what stores jobs, all or none."""
+        """Keep what stores jobs, all or none, within a limited time."""
         self._store = store
-        self._is_busy = False
+        self._under_way: asyncio.TimerHandle | None = None
+        """What ends the wait for the statement under way; None if there is nothing to wait for."""
         self._waiting: list[_Waiting] = []
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs, all or none, perhaps with those of others."""
-        if self._is_busy:
+        if self._under_way is not None:
             waiting = _Waiting(jobs, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
             return await waiting.answer
-        self._is_busy = True
+        turn = self._begin()
         try:
             return await self._store(jobs)
         finally:
-            if self._waiting:
-                self._task = asyncio.ensure_future(self._store_waiting())
-            else:
-                self._is_busy = False
+            self._end(turn)
 
-    async def _store_waiting(self) -> None:
+    def _begin(self) -> asyncio.TimerHandle:
+        self._under_way = asyncio.get_running_loop().call_later(LATE_SECONDS, self._let_go)
+        return self._under_way
+
+    def _end(self, turn: asyncio.TimerHandle) -> None:
+        turn.cancel()
+        if self._under_way is turn:  # otherwise it was late, and the next has begun beside it
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Let those go that wait, as one statement."""
+        self._under_way = None
+        if taken := self._take():
+            task = asyncio.ensure_future(self._store_waiting(taken, self._begin()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _store_waiting(self, taken: Sequence[_Waiting], turn: asyncio.TimerHandle) -> None:
         try:
-            while self._waiting:
-                await self._store_some(self._take())
-        finally:
-            self._is_busy = False
-            left, self._waiting = self._waiting, []
-            for waiting in left:  # the loop ends: this task was cancelled
+            await self._store_some(taken)
+        except asyncio.CancelledError:  # the loop ends
+            for waiting in taken:
                 waiting.answer.cancel()
+            raise
+        finally:
+            self._end(turn)
 
     def _take(self) -> list[_Waiting]:
         taken: list[_Waiting] = []
         jobs = 0
         while self._waiting and (not taken or jobs + len(self._waiting[0].jobs) <= MOST_JOBS):
             waiting = self._waiting.pop(0)
-            if not waiting.answer.done():  # else whoever asked was cancelled before it began
+            if not waiting.answer.done():  # otherwise its caller was cancelled before it began
                 taken.append(waiting)
                 jobs += len(waiting.jobs)
         return taken
 
     async def _store_some(self, some: Sequence[_Waiting]) -> None:
         try:
-            answers = iter(await self._store([job for waiting in some for job in waiting.jobs]) if some else ())
+            answers = iter(await self._store([job for waiting in some for job in waiting.jobs]))
         except BackendError as error:
             if len(some) > 1 and isinstance(error.__cause__, psycopg.DataError | psycopg.IntegrityError | UnicodeError):
                 for waiting in some:  # one of them cannot be stored, and nothing was: each for itself
@@ -73,9 +94,9 @@ class Joining:
                 return
             for waiting in some:
                 if not waiting.answer.done():
-                    twin = type(error)(*error.args)
-                    twin.__cause__ = error.__cause__
-                    waiting.answer.set_exception(twin)
+                    copy = type(error)(*error.args)
+                    copy.__cause__ = error.__cause__
+                    waiting.answer.set_exception(copy)
             return
         for waiting in some:
             own = [next(answers) for _ in waiting.jobs]

@@ -1,14 +1,13 @@
 """LISTEN on a connection of its own, for ever: hints that shorten the wait for jobs."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, LiteralString, cast
 
 import psycopg
 
 from rexecutor.backend.postgres.connection import Connection, translated
-from rexecutor.backend.postgres.pool import cut_after, is_behind_pooler
+from rexecutor.backend.postgres.liveness import cancel, cut_after, is_behind_pooler
 from rexecutor.backend.postgres.statements import channel_of
 from rexecutor.clock import random_between, unique_id
 from rexecutor.errors import BackendError
@@ -22,6 +21,7 @@ ANSWER: Final = 5.0
 """Seconds that anything may take: an answer of the server, or a notification of our own to come back."""
 CHECK: Final = "~"
 """What the payload of a listener's own notification begins with: no name of an executor does, and no other hears."""
+NOTIFY: Final = "SELECT pg_notify(%s, %s), current_setting('transaction_read_only')"
 LONGEST_WAIT: Final = 2.0
 """Seconds between two attempts to connect: the node is slower to hear of work until one succeeds."""
 USELESS_WAIT: Final = 60.0
@@ -46,6 +46,7 @@ class Listener:
         self._has_heard = False
         self._is_useless = False
         self._failures = 0
+        self._used: Sequence[Connection] = ()
         self.channel: Final = channel_of(schema)
 
     def start(self) -> None:
@@ -56,9 +57,7 @@ class Listener:
         """Stop; harmless when stopped."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await cancel(task, self._used)
 
     async def _keep_listening(self) -> None:
         wait = 0.1
@@ -67,6 +66,7 @@ class Listener:
             try:
                 with translated(self._schema):
                     async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+                        self._used = (connection,)
                         await self._listen(connection)
             except Exception as error:  # noqa: BLE001 - hints come again, whatever ended them
                 self._failures += 1
@@ -101,9 +101,8 @@ class Listener:
         That is said on a channel of its own: LISTEN may stay behind in a session that others use, where notifications
         of jobs would pile up.
         """
-        with cut_after(ANSWER, connection):
-            if not await is_behind_pooler(connection):
-                return True
+        if not await is_behind_pooler(connection):
+            return True
         await self._begin(connection, f"{self.channel}_trial")
         async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as other:
             return await self._hears(connection, f"{self.channel}_trial", other)
@@ -113,9 +112,16 @@ class Listener:
             await connection.execute(cast("LiteralString", f"LISTEN {channel}"))
 
     async def _hears(self, connection: Connection, channel: str, speaker: Connection) -> bool:
-        """Whether a notification of our own comes back. Others that come meanwhile are heard of."""
+        """Whether a notification of our own comes back. Others that come meanwhile are heard of.
+
+        Raises:
+            BackendError: The server has become read-only: after a failover it hears of no jobs.
+        """
         with cut_after(ANSWER, speaker):
-            await speaker.execute("SELECT pg_notify(%s, %s)", (channel, self._token))
+            cursor = await speaker.execute(NOTIFY, (channel, self._token))
+            row = await cursor.fetchone()
+        if row is not None and row[1] == "on":
+            raise BackendError("PostgreSQL: the server is read-only: a replica, or no longer the primary")
         async for notification in connection.notifies(timeout=ANSWER):
             self._hear(notification)
             if notification.payload == self._token:

@@ -11,6 +11,8 @@ PAUSE: Final = 0.015
 """Seconds between two notifications: some 60 a second at the most, since commits that notify wait for each other."""
 GRACE: Final = 0.005
 """Seconds after a pause in which an enqueue's own statement may notify, before one is sent for that alone."""
+FLUSH_SECONDS: Final = 1.0
+"""Seconds that a closing backend waits for a notification: polling is right without it."""
 MOST_NAMES: Final = 100
 """Of more executors than this at a time one notification tells, for all."""
 EVERYTHING: Final = "*"
@@ -44,14 +46,18 @@ class Notifier:
         return True
 
     async def flush(self) -> None:
-        """Wait until all that was rung for is sent."""
-        if self._sending is not None:
-            await self._sending
+        """Wait until all that was rung for is sent, for `FLUSH_SECONDS` at most each time."""
+        await self._sent()
         if self._pause is not None:
             self._pause.cancel()
             self._end_pause()
+        await self._sent()
+
+    async def _sent(self) -> None:
         if self._sending is not None:
-            await self._sending
+            await asyncio.wait((self._sending,), timeout=FLUSH_SECONDS)
+            self._sending.cancel()
+            await asyncio.wait((self._sending,))
 
     @property
     def _is_sending(self) -> bool:

@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import logging
-import os
-import socket
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, TypeAlias
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
@@ -18,27 +16,41 @@ from rexecutor.backend.postgres.connection import (
     checked_conninfo,
     translated,
 )
+from rexecutor.backend.postgres.liveness import (
+    GREETING_SECONDS,
+    cancel,
+    cut_after,
+    is_behind_pooler,
+    is_lost,
+    is_stale,
+    seconds_for,
+)
 from rexecutor.clock import random_between
 from rexecutor.errors import BackendClosedError, BackendError, ConfigurationError
 from rexecutor.home import Home
 
 Pool: TypeAlias = AsyncConnectionPool[Any]
+T = TypeVar("T")
 
 POOL_SECONDS: Final = 30.0
 """How long an operation waits for a connection of the pool."""
 RECONNECT_SECONDS: Final = 2.0
 """How long the pool tries to reach the server, with growing pauses, before it begins anew."""
 NAME: Final = "rexecutor"
+RENEW_SECONDS: Final = 1.0
+"""How long the pool's connections are kept, though the server refuses to work on them, before they are made anew."""
 IDLE_SECONDS: Final = 60.0
 """How long a connection beyond the first may be idle."""
 CONFIGURED: Final = (
     "SELECT set_config('default_transaction_isolation', 'read committed', false),"
     " set_config('datestyle', 'ISO', false),"
-    " set_config('idle_in_transaction_session_timeout', '10s', false)"
+    " set_config('idle_in_transaction_session_timeout', '10s', false),"
+    " set_config('lock_timeout', '25s', false)"
 )
 """Lets our statements see what others committed, and the driver read times, whatever the server's defaults are.
 
-A process that stands still within a transaction, which locks what others need, loses its connection.
+A process that stands still within a transaction, which locks what others need, loses its connection. A wait for a lock
+ends at the server before our own patience does.
 """
 _OWN: Final = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")
 """Settings of a pool's connections that are psycopg's, not the server's."""
@@ -65,7 +77,9 @@ class Connections:
         self._home: Home | None = None
         self._is_checked = False
         self._knocks: set[asyncio.Task[None]] = set()
-        self._renewed = 0.0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._renewed = -RENEW_SECONDS
+        """When, by the loop's time, all connections were last made anew."""
 
     @property
     def is_open(self) -> bool:
@@ -94,7 +108,11 @@ class Connections:
             )
             self._is_ours = pool.closed
             if self._is_ours:
-                await pool.open(wait=True)  # else the first request makes a second connection
+                try:
+                    await pool.open(wait=True)  # otherwise the first request makes a second connection
+                except BaseException:
+                    await pool.close()
+                    raise
         self._home = Home()
         self._is_checked = False
         self._pool = pool
@@ -154,32 +172,69 @@ class Connections:
         """Look at the schema's version again before the next use."""
         self._is_checked = False
 
-    @asynccontextmanager
-    async def connection(self, *, is_checked: bool = True, patience: float | None = None) -> AsyncGenerator[Connection]:
-        """Answer a connection; each statement commits, at the latest when it is given back.
+    async def run(
+        self, work: Callable[[Connection], Awaitable[T]], *, is_checked: bool = True, seconds: float | None = None
+    ) -> T:
+        """Do the work on a connection of the pool; each statement commits, unless the work begins a transaction.
 
-        After `patience` seconds it is cut: an answer that will never come becomes an error. Where it is lost, those
-        that lie idle are made anew: the server has most likely ended them all, and each would cost another failure.
+        All that the backend asks of its pool is bounded here. When the work takes longer than `seconds`, its
+        connection is cut. When the caller is cancelled, the statement is cancelled too, and if that takes longer than
+        `CANCEL_SECONDS` the connection is cut, so that the caller's own timeout holds. That is why the work has a task
+        of its own.
+
+        Args:
+            work: What to do with the connection; statements and transactions only.
+            is_checked: Whether the schema's version is checked, at the first use.
+            seconds: How long the work may take once it has a connection; None for `OPERATION_SECONDS`.
+
+        Raises:
+            BackendClosedError: The pool is not open, or belongs to another process or event loop.
+            BackendError: There was no connection within 30 s, the work failed, or it took too long.
         """
         self.check_place()
-        pool, cancelled, now = self._pool, _cancelled(), asyncio.get_running_loop().time
-        assert pool is not None  # noqa: S101 - that was just checked
-        asked = now()
+        used: list[Connection] = []
+        task = asyncio.ensure_future(self._lend(work, used, is_checked=is_checked, seconds=seconds or seconds_for()))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            await cancel(task, used)
+            raise
+        return task.result()
+
+    async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, seconds: float | None = None) -> T:
+        """Do the work within a transaction; see `run`."""
+
+        async def transact(connection: Connection) -> T:
+            async with connection.transaction():
+                return await work(connection)
+
+        return await self.run(transact, seconds=seconds)
+
+    async def _lend(
+        self, work: Callable[[Connection], Awaitable[T]], used: list[Connection], *, is_checked: bool, seconds: float
+    ) -> T:
+        pool, asked = self._pool, asyncio.get_running_loop().time()
+        assert pool is not None  # noqa: S101 - its caller has checked
         with translated(self._schema):
             try:
-                async with pool.connection() as connection:
-                    if _cancelled() > cancelled:  # the pool hides it when a connection comes at the same moment
-                        raise asyncio.CancelledError
-                    try:
-                        if is_checked and not self._is_checked:
-                            await check_version(connection, self._schema)
-                            self._is_checked = True
-                        with contextlib.nullcontext() if patience is None else cut_after(patience, connection):
-                            yield connection
-                    finally:
-                        if connection.closed and asked > self._renewed and not pool.closed:
-                            self._renewed = now()
-                            await pool.drain()
+                while True:
+                    async with _lent(pool) as connection:
+                        if asked > self._renewed and is_stale(connection):
+                            await self._renew(pool, connection)
+                            continue  # nothing was asked of it yet
+                        used.append(connection)
+                        try:
+                            with cut_after(seconds, connection):
+                                if is_checked and not self._is_checked:
+                                    await check_version(connection, self._schema)
+                                    self._is_checked = True
+                                return await work(connection)
+                        except psycopg.Error as error:
+                            if connection.closed or is_lost(error):
+                                await self._renew_once(pool, connection, asked)
+                            raise
             except PoolTimeout as error:
                 raise BackendError(
                     f"PostgreSQL: no connection within {pool.timeout:.0f} s: the server cannot be reached, or"
@@ -188,34 +243,38 @@ class Connections:
             except PoolClosed as error:
                 raise BackendClosedError("PostgreSQL: its pool is closed; open it before, close it after") from error
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Connection]:
-        """Answer a connection within a transaction."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+    async def _renew_once(self, pool: Pool, connection: Connection, asked: float) -> None:
+        """Renew the pool, unless it was renewed since the operation began, or a moment before.
+
+        As long as the server refuses to write, say, each operation fails, and one a second makes connections anew.
+        """
+        if asked > self._renewed + (0.0 if connection.closed else RENEW_SECONDS):
+            await self._renew(pool, connection)
+
+    async def _renew(self, pool: Pool, connection: Connection) -> None:
+        """Close the connection, and have the pool replace all others that were made before, in use or not.
+
+        What has ended one has most likely ended them all, and each would cost another failure.
+        """
+        self._renewed = asyncio.get_running_loop().time()
+        await connection.close()
+        if not pool.closed:
+            await pool.drain()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody else may ask for it, if the caller was cancelled
 
 
-async def is_behind_pooler(connection: Connection) -> bool:
-    """Whether the server's process is another than the one that greeted: a pooler such as PgBouncer lies between."""
-    cursor = await connection.execute("SELECT pg_backend_pid()")
-    row = await cursor.fetchone()
-    return row is not None and row[0] != connection.info.backend_pid
-
-
-@contextmanager
-def cut_after(seconds: float, connection: Connection) -> Generator[None]:
-    """Cut the connection when the block takes longer: an answer that will never come becomes an error."""
-    timer = asyncio.get_running_loop().call_later(seconds, cut, connection)
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def cut(connection: Connection | psycopg.Connection[Any]) -> None:
-    """Shut the connection's socket, from any thread; whoever waits for an answer gets an error at once."""
-    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as twin:
-        twin.shutdown(socket.SHUT_RDWR)
+@asynccontextmanager
+async def _lent(pool: Pool) -> AsyncGenerator[Connection]:
+    """Return a connection of the pool, for the block."""
+    cancelled = _cancelled()
+    async with pool.connection() as connection:
+        if _cancelled() > cancelled:  # the pool hides it when a connection comes at the same moment
+            raise asyncio.CancelledError
+        yield connection
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
@@ -229,7 +288,8 @@ logging.getLogger("psycopg.pool").addFilter(_is_worth_a_line)
 
 
 async def _configure(connection: Connection) -> None:
-    await connection.execute(CONFIGURED)
+    with cut_after(GREETING_SECONDS, connection):
+        await connection.execute(CONFIGURED)
 
 
 def _conninfo_of(pool: object) -> str:

@@ -1,83 +1,130 @@
-"""A synchronous connection of the backend's own, for enqueues without a loop."""
+"""Synchronous connections of the backend's own, for enqueues without an event loop."""
 
 import os
 import threading
 import weakref
-from contextlib import ExitStack
-from typing import Any, Final
+from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
 
 import psycopg
 
 from rexecutor.backend.postgres.connection import check_migrated, translated, versions_query
+from rexecutor.backend.postgres.liveness import BoundedConnection, is_lost, is_stale
 from rexecutor.backend.postgres.runners import run_psycopg
 from rexecutor.backend.postgres.statements import Steps, in_schema
+from rexecutor.errors import BackendError
 from rexecutor.job import Enqueued
+
+WAIT_SECONDS: Final = 30.0
+"""How long a thread waits for a connection while others use all of them."""
 
 
 class SyncStore:
-    """Connects at the first use, and again where the connection is gone; one thread at a time uses it."""
+    """Connections that are made when a thread needs one and none is idle, up to `most`, and kept for the next.
 
-    def __init__(self, conninfo: str, schema: str) -> None:
-        """Keep them."""
+    There is no thread and no loop beneath. The connection that was used last is used first, so that threads which
+    enqueue one after the other share one.
+    """
+
+    def __init__(self, conninfo: str, schema: str, most: int) -> None:
         self._conninfo: Final = conninfo
         self._schema: Final = schema
-        self._forget()
+        self._most: Final = most
+        self._start()
 
     def run(self, steps: Steps) -> list[Enqueued]:
         """Execute the steps in a transaction of their own.
 
-        Whether the kept connection is alive shows when the transaction begins: then, and only then, another one is
-        made. What fails later is never repeated.
+        A kept connection that its server has ended is replaced before anything is sent. What fails later is never
+        repeated.
+
+        Raises:
+            SchemaError: The schema belongs to another version of rexecutor.
+            BackendError: There was no connection within 30 s, or the store failed or did not answer; whether the
+                jobs were stored is not known.
         """
-        if self._process != os.getpid():  # the parent's connection is not the child's, nor is its lock
-            self._forget()
-        with self._lock, translated(self._schema), ExitStack() as transaction:
-            connection = self._connection
-            if connection is not None:
-                try:
-                    transaction.enter_context(connection.transaction())
-                except psycopg.OperationalError:
-                    connection.close()
-                    connection = None
-            if connection is None:
-                connection = self._connect()
-                transaction.enter_context(connection.transaction())
+        if self._process != os.getpid():  # the parent's connections are not the child's, nor is its semaphore
+            self._start()
+        with translated(self._schema), self._lent() as connection, connection.transaction():
             return run_psycopg(connection, steps)
 
     def close(self) -> None:
-        """Close the connection; the next use makes another. Harmless when there is none."""
+        """Close the connections; the next use makes others. One that is in use is closed after it."""
         if self._process == os.getpid():
-            with self._lock:
-                self._finalizer()
+            idle = self._idle
+            self._keep_none()
+            _close_all(idle, self._process)
 
-    def _connect(self) -> "psycopg.Connection[Any]":
-        self._finalizer()
+    @contextmanager
+    def _lent(self) -> Generator[BoundedConnection]:
+        idle, free = self._idle, self._free
+        if not free.acquire(timeout=WAIT_SECONDS):
+            raise BackendError(
+                f"PostgreSQL: no connection within {WAIT_SECONDS:.0f} s: all {self._most} are in use"
+                " (`max_connections=`)"
+            )
+        try:
+            connection = _newest(idle) or self._connect()
+            try:
+                yield connection
+            except psycopg.Error as error:
+                if is_lost(error):
+                    connection.close()
+                    _close_all(idle, self._process)
+                raise
+            finally:
+                if idle is self._idle and not connection.closed:
+                    idle.append(connection)
+                else:
+                    connection.close()
+        finally:
+            free.release()
+
+    def _connect(self) -> BoundedConnection:
         # Prepared statements do not survive a pooler, which may stand before the server.
-        connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+        connection = BoundedConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
             _check_version(connection, self._schema)
         except BaseException:
             connection.close()
             raise
-        # A program without a loop never closes the backend.
-        self._connection = connection
-        self._finalizer = weakref.finalize(self, _close, connection, os.getpid())
         return connection
 
-    def _forget(self) -> None:
+    def _start(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._connection: psycopg.Connection[Any] | None = None
-        self._finalizer: Any = lambda: None
+        self._free = threading.BoundedSemaphore(self._most)
+        self._keep_none()
+
+    def _keep_none(self) -> None:
+        self._idle: deque[BoundedConnection] = deque()
+        # A program without a loop never closes the backend.
+        weakref.finalize(self, _close_all, self._idle, self._process)
 
 
-def _close(connection: "psycopg.Connection[Any]", process: int) -> None:
-    if process == os.getpid():
+def _newest(idle: deque[BoundedConnection]) -> BoundedConnection | None:
+    """Return the connection that was used last and still stands, if there is one; close those that do not."""
+    while True:
+        try:
+            connection = idle.pop()
+        except IndexError:
+            return None
+        if not is_stale(connection):
+            return connection
         connection.close()
 
 
-def _check_version(connection: "psycopg.Connection[Any]", schema: str) -> None:
+def _close_all(connections: deque[BoundedConnection], process: int) -> None:
+    while process == os.getpid():
+        try:
+            connections.pop().close()
+        except IndexError:
+            return
+
+
+def _check_version(connection: BoundedConnection, schema: str) -> None:
     """Raise a `SchemaError` unless this rexecutor can work with the schema."""
     name = in_schema('"rexecutor".migrations', schema)
     found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
