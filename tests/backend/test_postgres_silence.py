@@ -168,28 +168,47 @@ async def test_a_joined_enqueue_keeps_its_callers_timeout(
     await soon(asyncio.gather(*lost, return_exceptions=True))
 
 
+class Silent:
+    """Stores what it is given once it is told to, statement by statement."""
+
+    def __init__(self, statements: int) -> None:
+        self.answered = [asyncio.Event() for _ in range(statements)]
+        self.stored: list[int] = []
+
+    async def store(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        number = len(self.stored)
+        self.stored.append(len(jobs))
+        await self.answered[number].wait()
+        return [Enqueued(1_000 * number + place, "inserted") for place in range(len(jobs))]
+
+
 async def test_each_lost_answer_is_that_of_its_own_enqueues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "LATE_SECONDS", 0.01)
-    answered = [asyncio.Event() for _ in range(3)]
-    stored: list[int] = []
-
-    async def store(jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        number = len(stored)
-        stored.append(len(jobs))
-        await answered[number].wait()
-        return [Enqueued(10 * number + place, "inserted") for place in range(len(jobs))]
-
-    together = Joining(store)
+    server = Silent(3)
+    together = Joining(server.store)
     asked = [asyncio.ensure_future(together.enqueue([new_job()] * count)) for count in (1, 2)]
-    await until(lambda: len(stored) == 2)  # the second goes beside the first, which is late
+    await until(lambda: len(server.stored) == 2)  # the second goes beside the first, which is late
     asked.append(asyncio.ensure_future(together.enqueue([new_job()] * 3)))
-    await until(lambda: len(stored) == 3)
-    for event in reversed(answered):
+    await until(lambda: len(server.stored) == 3)
+
+    for event in reversed(server.answered):
         event.set()
     answers = await soon(asyncio.gather(*asked))
 
-    assert [[one.id for one in answer] for answer in answers] == [[0], [10, 11], [20, 21, 22]]
-    assert stored == [1, 2, 3]
+    assert [[one.id for one in answer] for answer in answers] == [[0], [1000, 1001], [2000, 2001, 2002]]
+
+
+async def test_enqueues_that_found_no_room_in_a_lost_statement_go_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "LATE_SECONDS", 0.01)
+    server = Silent(3)
+    together = Joining(server.store)
+    asked = [asyncio.ensure_future(together.enqueue([new_job()] * count)) for count in (1, 600, 700)]
+
+    await until(lambda: server.stored == [1, 600, 700])
+
+    for event in server.answered:
+        event.set()
+    await soon(asyncio.gather(*asked))
 
 
 async def test_waiting_ends_in_time(far: PostgresBackend, proxy: Proxy) -> None:

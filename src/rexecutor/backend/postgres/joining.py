@@ -30,8 +30,10 @@ class Joining:
     def __init__(self, store: Callable[[Sequence[NewJob]], Awaitable[Sequence[Enqueued]]]) -> None:
         """Keep what stores jobs, all or none, within a limited time."""
         self._store = store
-        self._under_way: asyncio.TimerHandle | None = None
-        """What ends the wait for the statement under way; None if there is nothing to wait for."""
+        self._under_way: object | None = None
+        """Stands for the statement that enqueues wait for; None if there is none, or if it is late."""
+        self._late: asyncio.TimerHandle | None = None
+        """What ends the wait for it; None as long as nobody waits."""
         self._waiting: list[_Waiting] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -40,6 +42,7 @@ class Joining:
         if self._under_way is not None:
             waiting = _Waiting(jobs, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
+            self._limit_wait()
             return await waiting.answer
         turn = self._begin()
         try:
@@ -47,24 +50,31 @@ class Joining:
         finally:
             self._end(turn)
 
-    def _begin(self) -> asyncio.TimerHandle:
-        self._under_way = asyncio.get_running_loop().call_later(LATE_SECONDS, self._let_go)
+    def _begin(self) -> object:
+        self._under_way = object()
         return self._under_way
 
-    def _end(self, turn: asyncio.TimerHandle) -> None:
-        turn.cancel()
+    def _end(self, turn: object) -> None:
         if self._under_way is turn:  # otherwise it was late, and the next has begun beside it
             self._let_go()
 
     def _let_go(self) -> None:
         """Let those go that wait, as one statement."""
         self._under_way = None
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
         if taken := self._take():
             task = asyncio.ensure_future(self._store_waiting(taken, self._begin()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            self._limit_wait()
 
-    async def _store_waiting(self, taken: Sequence[_Waiting], turn: asyncio.TimerHandle) -> None:
+    def _limit_wait(self) -> None:
+        if self._waiting and self._late is None:
+            self._late = asyncio.get_running_loop().call_later(LATE_SECONDS, self._let_go)
+
+    async def _store_waiting(self, taken: Sequence[_Waiting], turn: object) -> None:
         try:
             await self._store_some(taken)
         except asyncio.CancelledError:  # the loop ends

@@ -1,13 +1,14 @@
 """LISTEN on a connection of its own, for ever: hints that shorten the wait for jobs."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable
 from typing import Final, LiteralString, cast
 
 import psycopg
 
 from rexecutor.backend.postgres.connection import Connection, translated
-from rexecutor.backend.postgres.liveness import cancel, cut_after, is_behind_pooler
+from rexecutor.backend.postgres.liveness import Cutter, is_behind_pooler
 from rexecutor.backend.postgres.statements import channel_of
 from rexecutor.clock import random_between, unique_id
 from rexecutor.errors import BackendError
@@ -46,7 +47,6 @@ class Listener:
         self._has_heard = False
         self._is_useless = False
         self._failures = 0
-        self._used: Sequence[Connection] = ()
         self.channel: Final = channel_of(schema)
 
     def start(self) -> None:
@@ -57,7 +57,9 @@ class Listener:
         """Stop; harmless when stopped."""
         task, self._task = self._task, None
         if task is not None:
-            await cancel(task, self._used)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     async def _keep_listening(self) -> None:
         wait = 0.1
@@ -66,7 +68,6 @@ class Listener:
             try:
                 with translated(self._schema):
                     async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
-                        self._used = (connection,)
                         await self._listen(connection)
             except Exception as error:  # noqa: BLE001 - hints come again, whatever ended them
                 self._failures += 1
@@ -108,7 +109,7 @@ class Listener:
             return await self._hears(connection, f"{self.channel}_trial", other)
 
     async def _begin(self, connection: Connection, channel: str) -> None:
-        with cut_after(ANSWER, connection):
+        with Cutter().cut_after(ANSWER, connection):
             await connection.execute(cast("LiteralString", f"LISTEN {channel}"))
 
     async def _hears(self, connection: Connection, channel: str, speaker: Connection) -> bool:
@@ -117,7 +118,7 @@ class Listener:
         Raises:
             BackendError: The server has become read-only: after a failover it hears of no jobs.
         """
-        with cut_after(ANSWER, speaker):
+        with Cutter().cut_after(ANSWER, speaker):
             cursor = await speaker.execute(NOTIFY, (channel, self._token))
             row = await cursor.fetchone()
         if row is not None and row[1] == "on":

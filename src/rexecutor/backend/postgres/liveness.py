@@ -5,8 +5,6 @@ import contextlib
 import os
 import select
 import socket
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
@@ -22,8 +20,8 @@ OPERATION_SECONDS = 30.0
 """Seconds that an operation on a connection may take. After that its answer is taken never to come."""
 LEAST_BYTES: Final = 1_000_000
 """Bytes a second that an enqueue may count on: large batches may take longer."""
-CANCEL_SECONDS: Final = 0.5
-"""Seconds that the server has to cancel the statement of a task that is cancelled."""
+LOOK_SECONDS: Final = 0.5
+"""Seconds between two looks at what is under way: an operation may take as much longer than it is given."""
 GREETING_SECONDS: Final = 5.0
 """Seconds that a new connection's first statement may take."""
 
@@ -72,39 +70,73 @@ def cut(connection: AnyConnection) -> None:
         duplicate.shutdown(socket.SHUT_RDWR)
 
 
-@contextmanager
-def cut_after(seconds: float, connection: psycopg.AsyncConnection[Any]) -> Generator[None]:
-    """Cut the connection if the block takes longer: an answer that will never come becomes an error.
+class Cutter:
+    """Cuts connections whose work takes too long. One timer looks at all that is under way in its event loop."""
 
-    Raises:
-        OperationalError: It took longer, and an operation on the connection has failed.
-    """
-    is_cut = False
+    def __init__(self) -> None:
+        self._under_way: set[_Work] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
-    def end() -> None:
-        nonlocal is_cut
-        is_cut = True
-        cut(connection)
+    def cut_after(self, seconds: float, connection: psycopg.AsyncConnection[Any]) -> "_Work":
+        """Return a context that cuts the connection if its block takes longer, or is cancelled and does not end.
 
-    timer = asyncio.get_running_loop().call_later(seconds, end)
-    try:
-        yield
-    except psycopg.Error as error:
-        if is_cut:
-            raise _no_answer(seconds) from error
-        raise
-    finally:
-        timer.cancel()
+        So an answer that will never come becomes an error, and a caller's own timeout holds. psycopg answers a cancel
+        by cancelling the statement at the server, and waits for what the server says to that: up to a second here.
+
+        Raises:
+            OperationalError: The block took longer, and an operation on the connection has failed.
+        """
+        return _Work(self, seconds, connection)
+
+    def begin(self, work: "_Work") -> None:
+        """Look at the work from now on."""
+        self._under_way.add(work)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def end(self, work: "_Work") -> None:
+        """Look at the work no more."""
+        self._under_way.discard(work)
+
+    def _look(self) -> None:
+        for work in self._under_way:
+            work.look()
+        self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look) if self._under_way else None
 
 
-async def cancel(task: asyncio.Task[Any], connections: Iterable[AnyConnection]) -> None:
-    """Cancel a task that uses the connections, and wait for its end. Cut them if the server keeps it waiting."""
-    task.cancel()
-    await asyncio.wait((task,), timeout=CANCEL_SECONDS)
-    if not task.done():
-        for connection in connections:
-            cut(connection)
-        await asyncio.wait((task,), timeout=CANCEL_SECONDS)
+class _Work:
+    """A block of the current task that uses a connection."""
+
+    __slots__ = ("_cancels", "_connection", "_cutter", "_ends", "_is_cancelled", "_is_late", "_seconds", "_task")
+
+    def __init__(self, cutter: Cutter, seconds: float, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._cutter = cutter
+        self._connection = connection
+        self._seconds = seconds
+        self._ends = asyncio.get_running_loop().time() + seconds
+        self._task = asyncio.current_task()
+        self._cancels = cancels(self._task)
+        self._is_cancelled = self._is_late = False
+
+    def __enter__(self) -> None:
+        self._cutter.begin(self)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._cutter.end(self)
+        if self._is_late and isinstance(error, psycopg.Error):
+            raise _no_answer(self._seconds) from error
+
+    def look(self) -> None:
+        """Cut the connection if the time is up, or if the task was cancelled at the last look already."""
+        self._is_late = asyncio.get_running_loop().time() >= self._ends
+        if self._is_late or self._is_cancelled:
+            cut(self._connection)
+        self._is_cancelled = cancels(self._task) > self._cancels
+
+
+def cancels(task: asyncio.Task[Any] | None) -> int:
+    """Return how often the task was cancelled."""
+    return 0 if task is None else task.cancelling()
 
 
 class BoundedConnection(psycopg.Connection[TupleRow]):
@@ -134,7 +166,7 @@ def _no_answer(seconds: float) -> psycopg.OperationalError:
 
 async def is_behind_pooler(connection: psycopg.AsyncConnection[Any]) -> bool:
     """Whether a pooler such as PgBouncer lies between: another process of the server answers than greeted."""
-    with cut_after(GREETING_SECONDS, connection):
+    with Cutter().cut_after(GREETING_SECONDS, connection):
         cursor = await connection.execute("SELECT pg_backend_pid()")
         row = await cursor.fetchone()
     return row is not None and row[0] != connection.info.backend_pid

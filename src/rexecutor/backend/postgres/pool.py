@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
@@ -18,8 +17,8 @@ from rexecutor.backend.postgres.connection import (
 )
 from rexecutor.backend.postgres.liveness import (
     GREETING_SECONDS,
-    cancel,
-    cut_after,
+    Cutter,
+    cancels,
     is_behind_pooler,
     is_lost,
     is_stale,
@@ -77,7 +76,7 @@ class Connections:
         self._home: Home | None = None
         self._is_checked = False
         self._knocks: set[asyncio.Task[None]] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._cutter = Cutter()
         self._renewed = -RENEW_SECONDS
         """When, by the loop's time, all connections were last made anew."""
 
@@ -114,6 +113,7 @@ class Connections:
                     await pool.close()
                     raise
         self._home = Home()
+        self._cutter = Cutter()
         self._is_checked = False
         self._pool = pool
 
@@ -177,10 +177,8 @@ class Connections:
     ) -> T:
         """Do the work on a connection of the pool; each statement commits, unless the work begins a transaction.
 
-        All that the backend asks of its pool is bounded here. When the work takes longer than `seconds`, its
-        connection is cut. When the caller is cancelled, the statement is cancelled too, and if that takes longer than
-        `CANCEL_SECONDS` the connection is cut, so that the caller's own timeout holds. That is why the work has a task
-        of its own.
+        All that the backend asks of its pool is bounded here: when the work takes longer than `seconds`, or the caller
+        is cancelled and the statement does not end, the connection is cut.
 
         Args:
             work: What to do with the connection; statements and transactions only.
@@ -192,41 +190,20 @@ class Connections:
             BackendError: There was no connection within 30 s, the work failed, or it took too long.
         """
         self.check_place()
-        used: list[Connection] = []
-        task = asyncio.ensure_future(self._lend(work, used, is_checked=is_checked, seconds=seconds or seconds_for()))
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-        try:
-            await asyncio.wait((task,))
-        except asyncio.CancelledError:
-            await cancel(task, used)
-            raise
-        return task.result()
-
-    async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, seconds: float | None = None) -> T:
-        """Do the work within a transaction; see `run`."""
-
-        async def transact(connection: Connection) -> T:
-            async with connection.transaction():
-                return await work(connection)
-
-        return await self.run(transact, seconds=seconds)
-
-    async def _lend(
-        self, work: Callable[[Connection], Awaitable[T]], used: list[Connection], *, is_checked: bool, seconds: float
-    ) -> T:
-        pool, asked = self._pool, asyncio.get_running_loop().time()
-        assert pool is not None  # noqa: S101 - its caller has checked
+        pool, asked, task = self._pool, asyncio.get_running_loop().time(), asyncio.current_task()
+        cancelled = cancels(task)
+        assert pool is not None  # noqa: S101 - that was just checked
         with translated(self._schema):
             try:
                 while True:
-                    async with _lent(pool) as connection:
+                    async with pool.connection() as connection:
+                        if cancels(task) > cancelled:  # the pool hides it when a connection comes at the same moment
+                            raise asyncio.CancelledError
                         if asked > self._renewed and is_stale(connection):
                             await self._renew(pool, connection)
                             continue  # nothing was asked of it yet
-                        used.append(connection)
                         try:
-                            with cut_after(seconds, connection):
+                            with self._cutter.cut_after(seconds or seconds_for(), connection):
                                 if is_checked and not self._is_checked:
                                     await check_version(connection, self._schema)
                                     self._is_checked = True
@@ -242,6 +219,15 @@ class Connections:
                 ) from error
             except PoolClosed as error:
                 raise BackendClosedError("PostgreSQL: its pool is closed; open it before, close it after") from error
+
+    async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, seconds: float | None = None) -> T:
+        """Do the work within a transaction; see `run`."""
+
+        async def transact(connection: Connection) -> T:
+            async with connection.transaction():
+                return await work(connection)
+
+        return await self.run(transact, seconds=seconds)
 
     async def _renew_once(self, pool: Pool, connection: Connection, asked: float) -> None:
         """Renew the pool, unless it was renewed since the operation began, or a moment before.
@@ -261,21 +247,6 @@ class Connections:
         if not pool.closed:
             await pool.drain()
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # nobody else may ask for it, if the caller was cancelled
-
-
-@asynccontextmanager
-async def _lent(pool: Pool) -> AsyncGenerator[Connection]:
-    """Return a connection of the pool, for the block."""
-    cancelled = _cancelled()
-    async with pool.connection() as connection:
-        if _cancelled() > cancelled:  # the pool hides it when a connection comes at the same moment
-            raise asyncio.CancelledError
-        yield connection
-
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
     """Whether psycopg's pool logs of something else than our own pool's lost connections: these our duties tell of."""
@@ -288,7 +259,7 @@ logging.getLogger("psycopg.pool").addFilter(_is_worth_a_line)
 
 
 async def _configure(connection: Connection) -> None:
-    with cut_after(GREETING_SECONDS, connection):
+    with Cutter().cut_after(GREETING_SECONDS, connection):
         await connection.execute(CONFIGURED)
 
 
@@ -305,9 +276,3 @@ def _conninfo_of(pool: object) -> str:
             "PostgresBackend: the pool's conninfo or kwargs is a function; give a URL, or a pool made with plain values"
         )
     return checked_conninfo(conninfo, {key: value for key, value in settings.items() if key not in _OWN})
-
-
-def _cancelled() -> int:
-    """Answer how often the current task was cancelled."""
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
