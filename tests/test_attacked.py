@@ -124,7 +124,7 @@ async def test_another_executors_job_is_not_found_whatever_its_data_are(backend:
     handle = await Mail.builder().with_data("a").enqueue(backend=backend)
     job: Any = await handle.fetch()
 
-    with pytest.raises(JobNotFoundError):
+    with pytest.raises(JobNotFoundError, match=f"job {job.id}: is of mail, not of count"):
         await Count.update_job(job, backend=backend)
 
 

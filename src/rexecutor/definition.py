@@ -16,9 +16,14 @@ _LONG_NAMES = ("max_attempts", "max_concurrency", "uniqueness_criteria")
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
+def place_of(kind: type) -> str:
+    """Return the name of a class with its module, as messages show it."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def check_definition(kind: "type[Executor[Any, Any]]") -> None:
     """Raise a `DefinitionError` where the class cannot run."""
-    where = f"{kind.__module__}.{kind.__qualname__}"
+    where = place_of(kind)
     name: object = getattr(kind, "name", None)
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise DefinitionError(f"{where}: name is {name!r}; set `name` to 1 to 128 characters of A-Z a-z 0-9 _ . : -")

@@ -22,7 +22,7 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend
 from rexecutor.backoff import DEFAULT_BACKOFF
 from rexecutor.codec import Codec
-from rexecutor.definition import check_definition
+from rexecutor.definition import check_definition, place_of
 from rexecutor.errors import DecodeError, DefinitionError
 from rexecutor.job import Data, Job, JobId, JobRecord, Limits, Metadata, Run, job_of
 from rexecutor.outcome import ExecutionResult
@@ -253,17 +253,17 @@ def _type_arguments(kind: type[Executor[Any, Any]]) -> tuple[Any, Any]:
             if origin is Executor:
                 return _resolved(kind, arguments[0]), _resolved(kind, arguments[1])
             known |= dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
-    raise DefinitionError(f"{kind.name}: {kind.__qualname__} says no data type; write `Executor[str]` or the like")
+    raise DefinitionError(f"{place_of(kind)}: says no data type; write `Executor[str]` or the like")
 
 
 def _resolved(kind: type, argument: Any) -> Any:
     if isinstance(argument, TypeVar):
-        raise DefinitionError(f"{kind.__qualname__}: {argument} is still open; subclass it with a data type")
+        raise DefinitionError(f"{place_of(kind)}: {argument} is still open; subclass it with a data type")
     names = vars(inspect.getmodule(kind)) if inspect.getmodule(kind) else {}
     reference = getattr(argument, "__forward_arg__", argument)
     if isinstance(reference, str):
         try:
             return eval(reference, dict(names))  # noqa: S307 - what the class's author wrote in its own brackets
         except NameError as error:
-            raise DefinitionError(f"{kind.__qualname__}: the type {reference!r} is not known: {error}") from error
+            raise DefinitionError(f"{place_of(kind)}: the type {reference!r} is not known: {error}") from error
     return argument

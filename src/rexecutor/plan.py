@@ -19,6 +19,17 @@ from rexecutor.scheduling import prune_schedule
 _SHORTEST_LEASE: Final = timedelta(milliseconds=600)
 
 
+def _given_twice(known: Schedule, schedule: Schedule, executor: str) -> str:
+    """Return the message for a schedule whose id another one has."""
+    other = executor if known.job is None else known.job.executor
+    if (other, known.cron) == (executor, schedule.cron):
+        return f"{executor}: the schedule {schedule.cron.text!r} is given twice; give one an `id=` of its own"
+    return (
+        f"{executor}: its schedule {schedule.cron.text!r} and {known.cron.text!r} of {other} have the same id,"
+        f" {schedule.id!r}; give one another `id=`"
+    )
+
+
 class Plan:
     """The executors, schedules, prunings and settings; checked when they are given, as `Rexecutor` documents."""
 
@@ -53,8 +64,9 @@ class Plan:
 
     def add_schedule(self, schedule: Schedule, executor: str) -> None:
         """Enqueue a job of the executor at each of its ticks."""
-        if schedule.id in self.schedules:
-            raise DefinitionError(f"{executor}: the schedule {schedule.cron.text!r} is given twice; give one an `id=`")
+        known = self.schedules.get(schedule.id)
+        if known is not None:
+            raise DefinitionError(_given_twice(known, schedule, executor))
         self.schedules[schedule.id] = schedule
 
     def add_pruner(self, config: PrunerConfig) -> None:

@@ -3,6 +3,7 @@
 from inspect import isabstract
 from typing import Any, cast
 
+from rexecutor.definition import place_of
 from rexecutor.errors import DefinitionError
 from rexecutor.executor import Executor, codecs_of
 from rexecutor.job import Limits
@@ -29,11 +30,11 @@ class Registry:
         known = self.executors.get(name) if isinstance(name, str) else None
         if known is not None:
             if not is_implied and known.name not in self._implied:
-                raise DefinitionError(f"{known.name}: two executors have this name; give one another name")
+                raise _taken(known, executor)
             if executor is known or executor is type(known):
                 return type(known)
             if type(executor) is not type(known) or not self._implied.get(known.name):
-                raise DefinitionError(f"{known.name}: two executors have this name; give the same one each time")
+                raise _taken(known, executor)
         instance = _instance(executor)
         codecs_of(type(instance), self._limits)
         if instance.blocking == "process":
@@ -42,6 +43,15 @@ class Registry:
         if is_implied:
             self._implied[instance.name] = isinstance(executor, type)
         return type(instance)
+
+
+def _taken(known: AnyExecutor, executor: type[AnyExecutor] | AnyExecutor) -> DefinitionError:
+    """Return the error for an executor whose name another one has, or which is given twice."""
+    kind = type(executor) if isinstance(executor, Executor) else executor
+    if kind is type(known):
+        return DefinitionError(f"{known.name}: {place_of(kind)} is given twice; give it once, or the same instance")
+    places = f"{place_of(type(known))} and {place_of(kind)}"
+    return DefinitionError(f"{known.name}: two executors have this name, {places}; give one another name")
 
 
 def _check_sendable(executor: AnyExecutor) -> None:
@@ -61,13 +71,12 @@ def _instance(executor: object) -> AnyExecutor:
     if isinstance(executor, Executor):
         return cast("AnyExecutor", executor)
     if isinstance(executor, type) and issubclass(executor, Executor):
+        where = place_of(cast("type[object]", executor))
         if isabstract(cast("type[object]", executor)):
             missing = ", ".join(sorted(executor.__abstractmethods__))
-            raise DefinitionError(f"{executor.__qualname__}: has no {missing}; define it")
+            raise DefinitionError(f"{where}: has no {missing}; define it")
         try:
             return cast("AnyExecutor", executor())
         except TypeError as error:
-            raise DefinitionError(
-                f"{executor.__qualname__}: cannot be made without arguments ({error}); give an instance"
-            ) from error
+            raise DefinitionError(f"{where}: cannot be made without arguments ({error}); give an instance") from error
     raise DefinitionError(f"with_executor({executor!r}): an Executor class or an instance of one expected")

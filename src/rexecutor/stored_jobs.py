@@ -54,7 +54,9 @@ async def update_job(
     if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
         raise InvalidJobError(f"{kind.name}: update_job({job!r}): give a job, changed by dataclasses.replace")
     if job.executor != kind.name:
-        raise JobNotFoundError.of(job.id, kind.name)
+        raise JobNotFoundError(
+            f"job {job.id}: is of {job.executor}, not of {kind.name}; call update_job of its executor"
+        )
     if isinstance(job.tags, str):
         raise InvalidJobError(f"{kind.name}: update_job: the tags are {job.tags!r}; give a tuple of texts")
     store = current_backend(backend)

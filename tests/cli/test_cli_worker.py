@@ -211,7 +211,7 @@ def test_a_target_that_names_no_rexecutor_is_a_misuse(rexecutor: Run, folder: Pa
     ("target", "told"),
     [
         ("shop:broken", "KeyError"),
-        ("shop:misnamed", "two executors have this name"),
+        ("shop:misnamed", "shop.Greet is given twice"),
         ("shop:unreachable", "no/such/folder"),
     ],
 )

@@ -259,13 +259,13 @@ class TestRegistration:
     def test_two_instances_are_refused(self) -> None:
         node = Rexecutor(InMemoryBackend()).with_cron_executor(Report(), EACH_SECOND, "a")
 
-        with pytest.raises(DefinitionError, match="report: two executors have this name"):
+        with pytest.raises(DefinitionError, match=r"report: tests\.engine\.test_cron_duty\.Report is given twice"):
             node.with_executor(Report())
 
     def test_naming_an_executor_twice_without_a_schedule_stays_an_error(self) -> None:
         node = Rexecutor(InMemoryBackend()).with_executor(Report)
 
-        with pytest.raises(DefinitionError, match="report: two executors have this name"):
+        with pytest.raises(DefinitionError, match=r"report: tests\.engine\.test_cron_duty\.Report is given twice"):
             node.with_executor(Report)
 
     def test_a_schedule_that_is_given_twice_is_refused(self) -> None:
@@ -274,6 +274,19 @@ class TestRegistration:
         with pytest.raises(DefinitionError, match="given twice; give one an `id=`"):
             node.with_cron_executor(Report, " *  * * * * * ", "a")
         node.with_cron_executor(Report, EACH_SECOND, "a", id="another")
+
+    def test_an_id_that_is_given_to_two_schedules_is_refused_with_both(self) -> None:
+        class Audit(Report):
+            name = "audit"
+
+        node = Rexecutor(InMemoryBackend()).with_cron_executor(Report, EACH_SECOND, "a", id="nightly")
+
+        with pytest.raises(DefinitionError) as caught:
+            node.with_cron_executor(Audit, EACH_MINUTE, "a", id="nightly")
+        assert str(caught.value) == (
+            "audit: its schedule '0 * * * * *' and '* * * * * *' of report have the same id, 'nightly';"
+            " give one another `id=`"
+        )
 
     def test_r18_the_concurrency_of_an_executor_with_two_schedules_is_one_limit(self) -> None:
         class Single(Report):

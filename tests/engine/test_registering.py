@@ -11,14 +11,18 @@ from rexecutor.engine.child import NAME
 from tests.engine.gated import Gated
 
 
-def test_executors_of_one_name_are_refused() -> None:
+def test_executors_of_one_name_are_refused_with_the_classes_and_their_modules() -> None:
     class Other(Executor[int]):
         name = "gated"
 
         async def execute(self, job: Job[int]) -> None: ...
 
-    with pytest.raises(DefinitionError, match="gated: two executors have this name"):
+    with pytest.raises(DefinitionError) as caught:
         Rexecutor(InMemoryBackend()).with_executor(Gated()).with_executor(Other)
+    assert str(caught.value) == (
+        f"gated: two executors have this name, tests.engine.gated.Gated and {__name__}.{Other.__qualname__};"
+        " give one another name"
+    )
 
 
 def test_an_executor_that_needs_arguments_must_be_an_instance() -> None:

@@ -399,7 +399,7 @@ async def test_an_argument_that_cannot_work_is_an_error(given: dict[str, Any], m
 
 
 async def test_an_executor_given_twice_is_an_error() -> None:
-    with pytest.raises(DefinitionError, match="two executors have this name"):
+    with pytest.raises(DefinitionError, match=r"email_job: tests\.testing\.executors\.EmailJob is given twice"):
         await drain(EmailJob, EmailJob, backend=InMemoryBackend())
 
 
