@@ -2,17 +2,16 @@
 
 import inspect
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from rexecutor.errors import DefinitionError, InvalidJobError
 from rexecutor.job import checked_max_attempts
+from rexecutor.setting_names import check_setting_names
 from rexecutor.uniqueness import UniquenessCriteria
 
 if TYPE_CHECKING:
     from rexecutor.executor import Executor
 
-_LONG_NAMES = ("max_attempts", "max_concurrency", "uniqueness_criteria")
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -51,11 +50,7 @@ def _check_settings(kind: "type[Executor[Any, Any]]", where: str) -> None:
     blocking: object = kind.blocking
     if blocking not in (False, True, "thread", "process"):
         raise DefinitionError(f'{where}: blocking is {blocking!r}; False, True, "thread" or "process" expected')
-    for given in vars(kind):
-        # Only the long names: a near miss of these is no name of somebody's own.
-        meant = get_close_matches(given, _LONG_NAMES, n=1, cutoff=0.85)
-        if meant and given not in _LONG_NAMES:
-            raise DefinitionError(f"{where}: {given} is no setting; {meant[0]} is meant")
+    check_setting_names(kind, where)
     criteria: object = kind.uniqueness_criteria
     if criteria is not None and not isinstance(criteria, UniquenessCriteria):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
         raise DefinitionError(f"{where}: uniqueness_criteria is {criteria!r}; UniquenessCriteria.by_executor() or so")
