@@ -18,6 +18,8 @@ exclude_patterns = ["_build"]
 suppress_warnings = ["myst.header"]  # the changelog, which is included, begins with a title of its own
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["wide-code.css"]
 html_title = "rexecutor"
 html_copy_source = False
 html_show_copyright = False

@@ -20,6 +20,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
 TEXTS = [*PAGES, *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/README.md"))]
 BLOCK = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+WIDEST = 112
+"""Columns that a line of code may have."""
 NOT_FOR_USERS = {"JobBuilder.build"}
 
 
@@ -92,6 +94,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors_of(target), link
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_code_fits_the_column_at_1280_pixels(page: Path) -> None:
+    """`docs/_static/wide-code.css` makes room for 120 columns of the usual fonts; others are a little wider."""
+    blocks = [block for block in BLOCK.findall(page.read_text(encoding="utf-8")) if not block.startswith("```{")]
+
+    assert [line for block in blocks for line in block.splitlines() if len(line) > WIDEST] == []
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=named)
