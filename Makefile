@@ -29,7 +29,7 @@ $(MUTANTS_READY): $(READY)
 demo: $(READY)  ## run the main job: 1,000 and more real files through two workers, one of them killed
 	$(BIN)/rexecutor demo
 
-test: $(READY)  ## run the tests
+test: $(READY)  ## run the tests (5 to 10 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-pgbouncer: $(READY)  ## the suite, the engine and the faults through PgBouncer in transaction mode, where it is installed
