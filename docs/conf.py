@@ -38,6 +38,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(psycopg_pool|sqlite3)\..*"),
     ("py:class", r"(Async|Sync)Connection"),  # unions of protocols; the table in enqueuing.md says which there are
     ("py:class", r"rexecutor\.testing\.suite\.case\.Cases"),  # what `BackendSuite` and a part of it have in common
+    ("py:class", r"rexecutor\.clock\.T"),  # a type variable as well
     ("py:.*", r"(typing_extensions\.|rexecutor\.job\.)?(Data|Metadata)"),  # type variables, explained on the pages
 ]
 
