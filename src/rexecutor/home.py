@@ -2,6 +2,16 @@
 
 import asyncio
 import os
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from rexecutor.errors import BackendClosedError
+
+GUARD: Final = threading.RLock()
+"""For a few steps that threads must not mix. No fork falls into them, and a finalizer may take it again."""
+os.register_at_fork(before=GUARD.acquire, after_in_parent=GUARD.release, after_in_child=GUARD.release)
 
 
 class Home:
@@ -26,3 +36,63 @@ class Home:
     def is_elsewhere(self) -> bool:
         """Whether another loop runs here; to be asked in its own process."""
         return asyncio.get_running_loop() is not self._loop
+
+
+class Opening:
+    """Lets one event loop at a time open and close something, which is that loop's until it is closed.
+
+    An `asyncio.Lock` cannot do that: when the tasks of two loops meet at one, some raise and others hang.
+    """
+
+    def __init__(self, what: str, is_open: Callable[[], bool]) -> None:
+        """Keep what it is called in messages, and what tells whether it is open."""
+        self._what = what
+        self._is_open = is_open
+        self._owner: _Owner | None = None
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """Open or close it in the block: one task after the other, while other event loops are refused.
+
+        Raises:
+            BackendClosedError: Another event loop has it open, or is opening or closing it.
+        """
+        owner = self._enter()
+        try:
+            async with owner.turn:
+                yield
+        finally:
+            self._leave(owner)
+
+    def _enter(self) -> "_Owner":
+        with GUARD:
+            owner = self._owner
+            if owner is None or owner.home.has_ended or owner.home.is_inherited:
+                owner = self._owner = _Owner()
+            elif owner.home.is_elsewhere:
+                raise in_another_loop(self._what)
+            owner.tasks += 1
+            return owner
+
+    def _leave(self, owner: "_Owner") -> None:
+        with GUARD:
+            owner.tasks -= 1
+            if not owner.tasks and self._owner is owner and not self._is_open():
+                self._owner = None
+
+
+class _Owner:
+    """The event loop that has something open, and its tasks that are opening or closing it."""
+
+    def __init__(self) -> None:
+        self.home: Final = Home()
+        self.turn: Final = asyncio.Lock()
+        self.tasks = 0
+
+
+def in_another_loop(what: str) -> BackendClosedError:
+    """Return the error for the use of something that another event loop has open."""
+    return BackendClosedError(
+        f"{what}: opened in another event loop; use it there, or enqueue with `enqueue_sync`, which works in any"
+        " thread; for anything else open a backend of this loop's own"
+    )

@@ -3,6 +3,7 @@
 from weakref import WeakKeyDictionary
 
 from rexecutor.backend.base import Backend
+from rexecutor.home import GUARD
 
 
 class Users:
@@ -13,18 +14,23 @@ class Users:
 
     async def begin(self, backend: Backend) -> None:
         """Open the backend where nobody has; where one of us has, use it too."""
-        if backend in self._users or not backend.is_open:
+        with GUARD:  # event loops of several threads may come at the same moment
+            if backend not in self._users and backend.is_open:
+                return
             self._users[backend] = self._users.get(backend, 0) + 1
-            try:
-                await backend.open()
-            except BaseException:
-                await self.end(backend)
-                raise
+        try:
+            await backend.open()
+        except BaseException:
+            await self.end(backend)
+            raise
 
     async def end(self, backend: Backend) -> None:
         """Close the backend when this was the last user of what one of us has opened."""
-        if backend in self._users:
+        with GUARD:
+            if backend not in self._users:
+                return
             self._users[backend] -= 1
-            if not self._users[backend]:
-                del self._users[backend]
-                await backend.close()
+            if self._users[backend]:
+                return
+            del self._users[backend]
+        await backend.close()

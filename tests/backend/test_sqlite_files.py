@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from rexecutor import (
 )
 from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.sql import migrations, statement
+from rexecutor.backend.sqlite import thread
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.forks import TrackedConnection
 from rexecutor.job import NewJob
@@ -557,3 +559,30 @@ async def test_another_threads_loop_may_wait_for_a_job_too(backend: SQLiteBacken
 
     async with Rexecutor(backend).with_executor(Echo):
         assert await asyncio.to_thread(asyncio.run, elsewhere()) is JobStatus.COMPLETE
+
+
+async def test_work_that_another_loop_asks_for_just_before_a_close_has_an_answer(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, may_stop = threading.Event(), threading.Event()
+
+    class Slow(SimpleQueue[Any]):
+        """Lets a close come between the look whether the thread still serves and the request to it."""
+
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+            if isinstance(item, asyncio.Future):
+                may_stop.set()
+            else:
+                asked.set()
+                may_stop.wait(0.2)
+            super().put(item, block, timeout)
+
+    monkeypatch.setattr(thread, "SimpleQueue", Slow)
+    backend = SQLiteBackend(path)
+    await backend.open()
+    counting = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(soon(backend.count(), 5))))
+    await asyncio.to_thread(asked.wait, 5)
+
+    await soon(backend.close(), 5)
+
+    assert await counting == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rexecutor import BackendError, Executor, InMemoryBackend, Job, JobStatus, Rexecutor, RexecutorError
+from rexecutor import Executor, InMemoryBackend, Job, JobStatus, Rexecutor, RexecutorError
 from rexecutor.backend.base import Backend
 from rexecutor.backend.postgres import PostgresBackend
 from rexecutor.errors import BackendClosedError
@@ -158,7 +158,9 @@ async def test_a_postgres_backend_is_for_the_loop_of_its_opening(tmp_path: Path)
     async with made_backend("postgres", tmp_path) as backend:
         handle = await Noop.builder().enqueue(backend=backend)
         for act in (lambda: handle.wait(SECOND), lambda: _enqueue(backend), backend.close):
-            with pytest.raises(BackendError, match="opened in another event loop; use it there"):
+            with pytest.raises(
+                BackendClosedError, match=r"opened in another event loop; use it there, or .* `enqueue_sync`"
+            ):
                 await in_another_loop(act)
 
         assert isinstance(backend, PostgresBackend)
@@ -173,3 +175,29 @@ async def test_a_postgres_backend_closed_before_a_fork_is_the_childs_to_open(tmp
 
     with as_in_a_child(), pytest.raises(BackendClosedError, match="not open"):
         await _enqueue(backend)
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_a_second_loop_may_not_start_what_shares_the_firsts_backend(store: str, tmp_path: Path) -> None:
+    backend = made_backend(store, tmp_path)
+    async with Rexecutor(backend).with_executor(Noop):
+        with pytest.raises(BackendClosedError, match="opened in another event loop"):
+            await in_another_loop(Rexecutor(backend).with_executor(Noop).start)
+
+        assert await works(backend)
+
+    assert not backend.is_open
+
+
+async def test_what_a_closed_loop_has_left_open_hears_of_other_handles_when_it_is_opened_again(tmp_path: Path) -> None:
+    backend = made_backend("sqlite", tmp_path)
+    await in_another_loop(backend.open)
+    await backend.open()
+    since = backend.version
+
+    async with made_backend("sqlite", tmp_path) as other:
+        await _enqueue(other)
+    await soon(backend.wait_ready(["noop"], backend.clock.now() + timedelta(hours=1), since=since))
+
+    await backend.close()
+    await until_no_threads_of_ours()

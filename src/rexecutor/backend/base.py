@@ -50,9 +50,10 @@ class Backend(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Make it ready for use. Harmless when open.
+        """Make it ready for use. Harmless when open, and after its event loop was closed.
 
         Raises:
+            BackendClosedError: Another event loop has it open, and the store cannot serve two.
             ConfigurationError: What it was given cannot work.
             SchemaError: The store belongs to another version of rexecutor.
             BackendError: The store cannot be reached.
@@ -60,7 +61,11 @@ class Backend(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish what was begun and let go of the store. Harmless when closed."""
+        """Finish what was begun and let go of the store. Harmless when closed.
+
+        Raises:
+            BackendClosedError: Another event loop has it open.
+        """
 
     async def __aenter__(self) -> Self:
         """Open it."""

@@ -1,6 +1,5 @@
 """`PostgresBackend`: the port on PostgreSQL."""
 
-import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, overload
@@ -27,6 +26,7 @@ from rexecutor.backend.sql.rows import STATUSES
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.transaction import SyncTransaction, Transaction
 from rexecutor.clock import Clock
+from rexecutor.home import Opening
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Interrupted, Rerun, Settlement
 from rexecutor.prune_spec import PruneSpec
@@ -84,7 +84,7 @@ class PostgresBackend(Backend):
         self._operations = Operations(self._statements, self.limits, self.clock)
         self._fake_clock = clock
         self._hints = Hints(self.clock)
-        self._opening = asyncio.Lock()
+        self._opening = Opening("PostgreSQL", lambda: self._connections.is_open)
         self._listener = Listener(self._connections.conninfo, self.schema, self._hear) if listens else None
         self._notifier, self._joining = Notifier(self._notify), Joining(self._enqueue_plain)
         self._sync = SyncStore(self._connections.conninfo, self.schema, max_connections)
@@ -96,7 +96,7 @@ class PostgresBackend(Backend):
 
     async def open(self) -> None:
         """Connect. Needs no schema: that is looked for at the first use."""
-        async with self._opening:
+        async with self._opening.turn():
             if not self._connections.is_open:
                 await self._connections.open()
                 self._notifier, self._joining = Notifier(self._notify), Joining(self._enqueue_plain)  # of this loop
@@ -105,7 +105,7 @@ class PostgresBackend(Backend):
 
     async def close(self) -> None:
         """Let go of the server. Harmless when closed, or its loop is, and after a fork; refused in another loop."""
-        async with self._opening:
+        async with self._opening.turn():
             if self._connections.is_to_be_closed:
                 if self._listener is not None:
                     await self._listener.stop()
@@ -135,6 +135,7 @@ class PostgresBackend(Backend):
             )
             self._wake({job.executor for job in jobs})
             return answers
+        self._connections.check_place()  # before it joins an enqueue of another loop, whose answer would not reach it
         answers = await self._joining.enqueue(jobs)
         self._hints.heard()
         return answers

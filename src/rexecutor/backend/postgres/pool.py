@@ -26,7 +26,7 @@ from rexecutor.backend.postgres.liveness import (
 )
 from rexecutor.clock import random_between
 from rexecutor.errors import BackendClosedError, BackendError, ConfigurationError
-from rexecutor.home import Home
+from rexecutor.home import Home, in_another_loop
 
 Pool: TypeAlias = AsyncConnectionPool[Any]
 T = TypeVar("T")
@@ -164,9 +164,7 @@ class Connections:
         """Raise a `BackendClosedError` unless this process and this event loop may use the pool."""
         self.check_open()
         if self._home is not None and self._home.is_elsewhere:
-            raise BackendClosedError(
-                "PostgreSQL: opened in another event loop; use it there, or open a backend of this loop's own"
-            )
+            raise in_another_loop("PostgreSQL")
 
     def forget_check(self) -> None:
         """Look at the schema's version again before the next use."""

@@ -1,6 +1,5 @@
 """`SQLiteBackend`: the port on an SQLite file."""
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -21,7 +20,7 @@ from rexecutor.backend.sqlite.thread import SqlThread
 from rexecutor.backend.sqlite.watch import FileWatch
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
-from rexecutor.home import Home
+from rexecutor.home import Home, Opening
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Rerun, Settlement
 from rexecutor.prune_spec import PruneSpec
@@ -70,20 +69,21 @@ class SQLiteBackend(Backend):
         self._synchronous = synchronous
         self._hints = Hints(self.clock)
         self._doorbell = Doorbell()
-        self._opening = asyncio.Lock()
         self._watch = FileWatch(self.path, self._hints, self.clock)
+        self._opening = Opening(str(self.path), lambda: self._watch.is_open)
         self._home: Home | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether it may be used."""
-        return self._watch.is_open
+        """Whether it was opened, and the event loop of that is not closed."""
+        return self._watch.is_open and self._home is not None and not self._home.has_ended
 
     async def open(self) -> None:
         """Open the file, make it when missing, migrate it; see `Backend.open`."""
-        async with self._opening:
-            if self._watch.is_open:
+        async with self._opening.turn():
+            if self.is_open:
                 return
+            await self._let_go()  # of what was left open in a loop that is closed
             await self._writer.start(lambda connection: migrate(connection, self.path))
             try:
                 await self._reader.start(lambda _: None)
@@ -96,12 +96,18 @@ class SQLiteBackend(Backend):
             self._home = Home()
 
     async def close(self) -> None:
-        """Finish what was asked for, then close the file. Harmless when closed, and in a child of its process."""
+        """Finish what was asked for, then close the file. Harmless when closed, and after a fork.
+
+        Raises:
+            BackendClosedError: Another event loop has it open.
+        """
         if self._home is not None and self._home.is_inherited:
             return  # SQLite allows no child to close what the parent has opened, and the doorbell is the parent's
-        async with self._opening:
-            if not self._watch.is_open:
-                return
+        async with self._opening.turn():
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        if self._watch.is_open:
             self._doorbell.close()
             self._watch.close()
             try:

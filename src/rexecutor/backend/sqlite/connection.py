@@ -29,8 +29,10 @@ _HAS_TABLES: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name 
 _PACKAGE: Final = "rexecutor.backend.sqlite"
 
 
-def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
-    """Open the file (made when missing) for one thread, in WAL mode; transactions are begun by hand.
+def connect(path: Path, *, synchronous: str = "FULL", is_shared: bool = False) -> sqlite3.Connection:
+    """Open the file (made when missing), in WAL mode; transactions are begun by hand.
+
+    Only this thread may use the connection, unless `is_shared`: then any may, one at a time.
 
     Raises:
         ConfigurationError: The path cannot be a database.
@@ -38,7 +40,9 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
     """
     check_path(path)
     with translated(path):
-        connection = TrackedConnection(path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64)
+        connection = TrackedConnection(
+            path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64, check_same_thread=not is_shared
+        )
         try:
             _use_wal(connection)
             connection.execute(f"PRAGMA synchronous = {synchronous}")

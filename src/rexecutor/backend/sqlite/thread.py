@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from rexecutor.backend.sqlite.connection import BUSY_SECONDS, connect, explained, transaction, writers_lock
 from rexecutor.errors import BackendClosedError
@@ -31,6 +31,9 @@ class _Request:
     error: BaseException | None = None
 
 
+_Queue: TypeAlias = SimpleQueue[_Request | asyncio.Future[None]]
+
+
 class SqlThread:
     """Runs work on one connection, in the order in which it was asked for.
 
@@ -44,7 +47,8 @@ class SqlThread:
         self._synchronous = synchronous
         self._begin = begin
         self._lock: AbstractContextManager[object] = contextlib.nullcontext()
-        self._queue: SimpleQueue[_Request | asyncio.Future[None]] = SimpleQueue()
+        self._queue: _Queue = SimpleQueue()
+        self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
         self._process = 0
         self._log_checked = 0
@@ -53,18 +57,18 @@ class SqlThread:
         """Open the connection and prepare it, in the thread."""
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
-        self._queue = SimpleQueue()
-        self._process = os.getpid()
+        queue: _Queue = SimpleQueue()
+        self._queue, self._process = queue, os.getpid()
         if self._begin == "BEGIN IMMEDIATE":
             self._lock = writers_lock(self._path)
         thread = threading.Thread(
-            target=self._serve, args=(prepare, opened, loop), name=f"rexecutor {self._path.name}", daemon=True
+            target=self._serve, args=(queue, prepare, opened, loop), name=f"rexecutor {self._path.name}", daemon=True
         )
         thread.start()
         try:
             await opened
         except BaseException:
-            self._queue.put(loop.create_future())  # when the caller was cancelled, it may be open all the same
+            queue.put(loop.create_future())  # when the caller was cancelled, it may be open all the same
             raise
         self._thread = thread
 
@@ -73,24 +77,27 @@ class SqlThread:
 
         When the caller is cancelled before the work has begun, it is not done.
         """
-        if self._thread is None:
-            raise BackendClosedError(f"{self._path}: not open; use `async with`, or start a Rexecutor with it")
-        if self._process != os.getpid():
+        if self._thread is not None and self._process != os.getpid():
             raise BackendClosedError(f"{self._path}: opened before a fork; start the child by `spawn`, or fork first")
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put(_Request(work, answer))
+        with self._guard:  # what came after the request to stop, from another loop's thread, would have no answer
+            if self._thread is None:
+                raise BackendClosedError(f"{self._path}: not open; use `async with`, or start a Rexecutor with it")
+            self._queue.put(_Request(work, answer))
         return await answer
 
     async def stop(self) -> None:
         """Do what was asked for, then close the connection. Harmless when stopped."""
-        thread, self._thread = self._thread, None
-        if thread is not None and self._process == os.getpid():
+        if self._thread is not None and self._process == os.getpid():
             ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._queue.put(ended)
+            with self._guard:
+                self._thread = None
+                self._queue.put(ended)
             await ended
 
     def _serve(
         self,
+        queue: _Queue,
         prepare: Callable[[sqlite3.Connection], object],
         opened: asyncio.Future[None],
         loop: asyncio.AbstractEventLoop,
@@ -107,28 +114,13 @@ class SqlThread:
             _call(loop, _fail, opened, explained(self._path, error) if isinstance(error, Exception) else error)
             return
         _call(loop, _succeed, opened)
-        while not isinstance(batch := self._next_batch(), asyncio.Future):
+        while not isinstance(batch := _next_batch(queue), asyncio.Future):
             self._run_batch(connection, batch)
             for waiting in {request.answer.get_loop() for request in batch}:
                 _call(waiting, _deliver, [request for request in batch if request.answer.get_loop() is waiting])
             self._checkpoint(connection)
         connection.close()
         _call(batch.get_loop(), _succeed, batch)
-
-    def _next_batch(self) -> "list[_Request] | asyncio.Future[None]":
-        """Wait for work; answer all there is, or, when it is time to stop, who waits for that."""
-        batch: list[_Request] = []
-        request = self._queue.get()
-        while isinstance(request, _Request):
-            batch.append(request)
-            try:
-                request = self._queue.get_nowait()
-            except Empty:
-                return batch
-        if batch:
-            self._queue.put(request)  # for the next round
-            return batch
-        return request
 
     def _run_batch(self, connection: sqlite3.Connection, batch: list[_Request]) -> None:
         try:
@@ -160,6 +152,22 @@ class SqlThread:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
                 connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+
+
+def _next_batch(queue: _Queue) -> list[_Request] | asyncio.Future[None]:
+    """Wait for work; answer all there is, or, when it is time to stop, who waits for that."""
+    batch: list[_Request] = []
+    request = queue.get()
+    while isinstance(request, _Request):
+        batch.append(request)
+        try:
+            request = queue.get_nowait()
+        except Empty:
+            return batch
+    if batch:
+        queue.put(request)  # for the next round
+        return batch
+    return request
 
 
 def _run_one(connection: sqlite3.Connection, request: _Request) -> None:

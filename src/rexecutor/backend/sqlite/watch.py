@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +25,8 @@ class FileWatch:
         self._hints = hints
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
-        self._is_looking = False
+        self._looking = threading.Lock()
+        self._guard = threading.RLock()  # waits may be in several loops, and a finalizer may end one
         self._seen = 0
         self._next_due: int | None = None
         self._ends_awaited = 0
@@ -37,15 +39,17 @@ class FileWatch:
 
     def open(self, synchronous: str) -> None:
         """Connect to the file."""
-        connection = connect(self._path, synchronous=synchronous)
+        connection = connect(self._path, synchronous=synchronous, is_shared=True)
         connection.execute("PRAGMA busy_timeout = 0")
         self._connection = connection
+        self._looking = threading.Lock()  # whoever held it may have been left behind in a loop that is closed
 
     def close(self) -> None:
         """Close the connection; whoever waits is let go at the next look."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        with self._guard:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
 
     async def wait_ready(self, until: datetime, since: int) -> None:
         """Wait until there may be work that was not there at version `since`, or until the moment."""
@@ -53,11 +57,16 @@ class FileWatch:
         ends = self._clock.monotonic() + (until - self._clock.now()).total_seconds()
         # Whole microseconds: what is left of a sum of floats is no time to wait, and would have this loop never yield.
         while (left := timedelta(seconds=ends - self._clock.monotonic())) > timedelta(0):
-            if self._is_looking:  # one looks at the file for all who wait
+            looking = self._looking
+            if not looking.acquire(blocking=False):  # one looks at the file for all who wait
                 if await self._hints.wait_for(left, since=since):
                     return
-            elif await self._look(min(left, LOOK), since):
-                return
+                continue
+            try:
+                if self._has_changed() or await self._hints.wait_for(min(left, LOOK), since=since):
+                    return
+            finally:
+                looking.release()
 
     async def wait_ended(self, until: datetime, since: int) -> None:
         """Wait for any commit, or until the moment."""
@@ -65,28 +74,22 @@ class FileWatch:
             self._has_passed_over = False
             self._hints.heard()
             return
-        self._ends_awaited += 1
+        with self._guard:
+            self._ends_awaited += 1
         try:
             await self.wait_ready(until, since)
         finally:
-            self._ends_awaited -= 1
-
-    async def _look(self, delay: timedelta, since: int) -> bool:
-        """Look at the file, then wait for a while; answer whether a change was heard of."""
-        self._is_looking = True
-        try:
-            return self._has_changed() or await self._hints.wait_for(delay, since=since)
-        finally:
-            self._is_looking = False
+            with self._guard:
+                self._ends_awaited -= 1
 
     def _has_changed(self) -> bool:
         """Whether another connection has made work since the last look, or an end; tells all who wait when so.
 
         Most commits are neither: heartbeats of idle nodes would have each other ask for work all the time.
         """
-        if self._connection is None:
-            return True
-        with contextlib.suppress(sqlite3.Error):  # busy, or in another thread than where it was opened: look again soon
+        with self._guard, contextlib.suppress(sqlite3.Error):  # busy: look again soon
+            if self._connection is None:
+                return True
             version: Any = self._connection.execute("PRAGMA data_version").fetchone()[0]
             if version != self._seen:
                 has_work = self._has_work(self._connection)

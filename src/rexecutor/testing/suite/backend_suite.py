@@ -6,6 +6,7 @@ from rexecutor.testing.suite.claim import ClaimCases
 from rexecutor.testing.suite.claim_order import ClaimOrderCases
 from rexecutor.testing.suite.duties import DutyCases
 from rexecutor.testing.suite.enqueue import EnqueueCases
+from rexecutor.testing.suite.event_loops import EventLoopCases
 from rexecutor.testing.suite.fence import FenceCases
 from rexecutor.testing.suite.give_back import GiveBackCases
 from rexecutor.testing.suite.hints import HintCases
@@ -27,6 +28,7 @@ from rexecutor.testing.suite.where import WhereCases
 
 class BackendSuite(
     LifecycleCases,
+    EventLoopCases,
     EnqueueCases,
     ClaimCases,
     ClaimOrderCases,
