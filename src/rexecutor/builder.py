@@ -172,7 +172,7 @@ async def enqueue_many(
 async def enqueue_many(
     builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | Transaction | None = None
 ) -> list[JobHandle[Any, Any]]:
-    """Store the jobs, all or none, in one statement; answer their handles in the order given.
+    """Store the jobs, all or none, in one transaction; return their handles in the order given.
 
     Uniqueness criteria are asked of each in turn, against the store and against those before it.
 

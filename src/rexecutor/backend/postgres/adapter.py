@@ -18,7 +18,7 @@ from rexecutor.backend.postgres.listener import Listener
 from rexecutor.backend.postgres.liveness import seconds_for
 from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
 from rexecutor.backend.postgres.pool import Connections, Pool
-from rexecutor.backend.postgres.rows import read_row
+from rexecutor.backend.postgres.rows import fit_one_statement, read_row, text_length
 from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps, channel_of
 from rexecutor.backend.postgres.store import Operations, execute, run, run_steps
 from rexecutor.backend.postgres.sync import SyncStore
@@ -136,7 +136,7 @@ class PostgresBackend(Backend):
             self._wake({job.executor for job in jobs})
             return answers
         self._connections.check_place()  # before it joins an enqueue of another loop, whose answer would not reach it
-        answers = await self._joining.enqueue(jobs)
+        answers = await (self._joining.enqueue(jobs) if fit_one_statement(jobs) else self._enqueue_plain(jobs))
         self._hints.heard()
         return answers
 
@@ -151,7 +151,8 @@ class PostgresBackend(Backend):
                 return [Enqueued(row[0], "inserted")]
             return await run_steps(connection, self._statements.enqueue(jobs, self._now()))
 
-        answers = await self._connections.run(store, seconds=_seconds_for(jobs))
+        run_on = self._connections.run if fit_one_statement(jobs) else self._connections.transaction
+        answers = await run_on(store, seconds=_seconds_for(jobs))
         if not notifies:
             self._notifier.ring({job.executor for job in jobs})
         return answers
@@ -329,4 +330,4 @@ async def check_answers(connection: Connection) -> None:
 
 def _seconds_for(jobs: Sequence[NewJob]) -> float:
     """Return how many seconds an enqueue of the jobs may take."""
-    return seconds_for(sum(len(job.data) + len(job.metadata or "") for job in jobs))
+    return seconds_for(text_length(jobs))

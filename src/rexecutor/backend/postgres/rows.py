@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,13 @@ _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
 _ENCODER: Final = msgspec.json.Encoder()
 _INTEGER: Final = 2**31 - 1
 _BIGINT: Final = 2**63 - 1
+MOST_JOBS: Final = 5_000
+"""How many new jobs one statement stores."""
+MOST_TEXT: Final = 4 * 1024 * 1024
+"""How many characters of data and metadata these have together; a single job may have more.
+
+A statement's text is copied four times on its way to the server, which takes at most 1 GB of it.
+"""
 
 
 def in_utc(moment: datetime) -> datetime:
@@ -118,6 +126,34 @@ class _NewRow(msgspec.Struct, omit_defaults=True):
     scheduled_at: datetime | None = None
     delay: timedelta | None = None
     unique_key: str | None = None
+
+
+def fit_one_statement(jobs: Sequence[NewJob]) -> bool:
+    """Whether one statement may store them all."""
+    return len(jobs) == 1 or (len(jobs) <= MOST_JOBS and text_length(jobs) <= MOST_TEXT)
+
+
+def text_length(jobs: Sequence[NewJob]) -> int:
+    """Return how many characters of data and metadata the jobs have."""
+    return sum(_lengths(jobs))
+
+
+def in_statements(jobs: Sequence[NewJob]) -> Sequence[Sequence[NewJob]]:
+    """Cut the jobs into those of one statement each, in the order given."""
+    if fit_one_statement(jobs):
+        return [jobs]
+    starts = [0]
+    text = 0
+    for place, length in enumerate(_lengths(jobs)):
+        text += length
+        if place > starts[-1] and (text > MOST_TEXT or place - starts[-1] == MOST_JOBS):
+            starts.append(place)
+            text = length
+    return [jobs[start:end] for start, end in pairwise((*starts, len(jobs)))]
+
+
+def _lengths(jobs: Sequence[NewJob]) -> list[int]:
+    return [len(job.data) if job.metadata is None else len(job.data) + len(job.metadata) for job in jobs]
 
 
 def new_rows(jobs: Iterable[NewJob]) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from rexecutor import rules
 from rexecutor.backend.postgres.dialect import DIALECT
-from rexecutor.backend.postgres.rows import changed_row, in_utc, new_row, new_rows, read_row
+from rexecutor.backend.postgres.rows import changed_row, in_statements, in_utc, new_row, new_rows, read_row
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.job import Enqueued, JobError, JobRecord, NewJob, NodeId
@@ -75,7 +75,7 @@ class Statements:
         return Statement(cast("LiteralString", text), {**compiled.parameters, **parameters, "now": now})
 
     def enqueue(self, jobs: Sequence[NewJob], now: datetime | None) -> Steps:
-        """Answer the steps of an enqueue, within a transaction where there are criteria."""
+        """Answer the steps of an enqueue, for a transaction where there are criteria or more than one statement."""
         scopes = sorted({scope_of(job) for job in jobs if job.unique is not None})
         if not scopes:
             return (yield from self._insert(jobs, now))
@@ -128,11 +128,14 @@ class Statements:
         )
 
     def _insert(self, jobs: Sequence[NewJob], now: datetime | None) -> Steps:
-        if len(jobs) == 1:
-            rows = yield self.enqueue_one(jobs[0], now, rings=False)
-        else:
-            rows = yield self.of("insert_jobs", jobs=new_rows(jobs), now=now)
-        return [Enqueued(row[0], "inserted") for row in rows]
+        answers: list[Enqueued] = []
+        for some in in_statements(jobs):
+            if len(some) == 1:
+                rows = yield self.enqueue_one(some[0], now, rings=False)
+            else:
+                rows = yield self.of("insert_jobs", jobs=new_rows(some), now=now)
+            answers += [Enqueued(row[0], "inserted") for row in rows]
+        return answers
 
     def _enqueue_unique(
         self, job: NewJob, unique: UniquenessCriteria, now: datetime | None, moment: datetime

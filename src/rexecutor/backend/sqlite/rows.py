@@ -1,6 +1,6 @@
 """Rows of `rexecutor_jobs` to records and back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
@@ -112,17 +112,15 @@ def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
     return defective(known, error, tags=_TAGS.decode, errors=_ERRORS.decode, moment=moment)
 
 
-def new_rows(jobs: Iterable[NewJob], now: datetime) -> list[tuple[Any, ...]]:
-    """Answer the parameters of `insert_job` for each job."""
+def new_rows(jobs: Iterable[NewJob], now: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield the parameters of `insert_job` for each job."""
     now_stored = stored(now)
-    rows: list[tuple[Any, ...]] = []
     for job in jobs:
         due = now_stored + job.delay // _MICROSECOND if job.scheduled_at is None else stored(job.scheduled_at)
         tags = msgspec.json.encode(job.tags).decode() if job.tags else "[]"
         fixed = (job.executor, job.data, job.metadata, job.max_attempts, job.priority, tags)
         key = None if job.unique is None else job.unique.key
-        rows.append((*fixed, now_stored, due, due <= now_stored, key))
-    return rows
+        yield (*fixed, now_stored, due, due <= now_stored, key)
 
 
 def changed_row(record: JobRecord) -> Mapping[str, Any]:

@@ -63,11 +63,21 @@ class EnqueueCases(Cases):
         assert await store.jobs() == []
 
     async def test_a_large_batch_is_stored_whole(self, store: Store) -> None:
-        ids = await store.enqueue(*(new_job(data=str(number)) for number in range(5_000)))
+        ids = await store.enqueue(*(new_job(data=str(number)) for number in range(12_000)))
 
         jobs = await store.jobs()
         assert [job.id for job in jobs] == ids
-        assert [job.data for job in jobs] == [str(number) for number in range(5_000)]
+        assert [job.data for job in jobs] == [str(number) for number in range(12_000)]
+
+    async def test_a_batch_of_many_megabytes_is_stored_whole(self, store: Store) -> None:
+        sizes = [1_000_000, 10, 900_000, 500_000, 1_000_000, 1_000_000, 1_000_000, 1, 1_000_000, 1_000_000, 70_000]
+
+        ids = await store.enqueue(*(new_job(data=f'"{"x" * size}"', metadata=f'"{size}"') for size in sizes))
+
+        jobs = await store.jobs()
+        assert [job.id for job in jobs] == ids
+        assert [len(job.data) - 2 for job in jobs] == sizes
+        assert [job.metadata for job in jobs] == [f'"{size}"' for size in sizes]
 
     async def test_enqueues_at_the_same_time_are_each_answered_for_themselves(self, store: Store) -> None:
         names = [str(number) for number in range(40)]
