@@ -87,6 +87,22 @@ class ListeningUseless:
 
 
 @dataclass(frozen=True, slots=True)
+class LogUnbounded:
+    """SQLite's write-ahead log grows: a reader that stays in its transaction needs it. Told again at each doubling."""
+
+    path: str
+    size: int
+    """Of the log, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogReset:
+    """SQLite's write-ahead log is small again."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobStarted:
     """An attempt began. Told only when somebody listens for single jobs."""
 
@@ -177,6 +193,8 @@ Event: TypeAlias = (
     | DutyFailed
     | DutyRecovered
     | ListeningUseless
+    | LogUnbounded
+    | LogReset
     | JobStarted
     | JobEnded
     | JobUnreadable

@@ -21,6 +21,8 @@ from rexecutor.events import (
     LeaseLost,
     LeaseRegained,
     ListeningUseless,
+    LogReset,
+    LogUnbounded,
     LoopBlocked,
     LoopFreed,
     NodeStarted,
@@ -31,6 +33,7 @@ from rexecutor.events import (
 from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Outcome, Snooze
 
 _LOGGER = logging.getLogger("rexecutor")
+_MEGABYTE = 1024 * 1024
 
 
 def wants_jobs() -> bool:
@@ -75,6 +78,14 @@ def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an
         case ListeningUseless():
             why = "a pooler in transaction mode drops LISTEN"
             return logging.WARNING, f"PostgreSQL's notifications do not come ({why}?): jobs are found by polling"
+        case LogUnbounded(path, size):
+            text = (
+                f"{path}: its write-ahead log has grown to {size / _MEGABYTE:.0f} MB, because a connection that reads"
+                " stays in its transaction; end that transaction"
+            )
+            return logging.WARNING, text
+        case LogReset(path):
+            return logging.INFO, f"{path}: its write-ahead log is small again"
         case JobStarted(job_id, executor, attempt):
             return logging.DEBUG, f"job {job_id} ({executor}) started, attempt {attempt}"
         case JobEnded(job_id, executor, attempt, outcome, is_final):

@@ -13,6 +13,7 @@ from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
 from rexecutor.backend.sqlite import periodic, store
 from rexecutor.backend.sqlite.bound import SqliteCompletion, SqliteTransaction, enqueue_alone
+from rexecutor.backend.sqlite.checkpoint import Checkpoints
 from rexecutor.backend.sqlite.connection import migrate
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.heart import SqliteHeart
@@ -61,11 +62,14 @@ class SQLiteBackend(Backend):
         super().__init__(clock=clock, limits=limits)
         if str(path) in ("", ":memory:"):
             raise ConfigurationError(f"SQLiteBackend({str(path)!r}): give a file; without one use InMemoryBackend")
+        if str(path).startswith("file:"):
+            raise ConfigurationError(f"SQLiteBackend({str(path)!r}): is a URI; give the path of a file")
         if synchronous not in ("FULL", "NORMAL"):
             raise ConfigurationError(f'SQLiteBackend: synchronous={synchronous!r}, "FULL" or "NORMAL" expected')
         self.path: Final = Path(path)
-        self._writer = SqlThread(self.path, synchronous=synchronous, begin="BEGIN IMMEDIATE")
-        self._reader = SqlThread(self.path, synchronous=synchronous, begin="BEGIN")
+        checkpoints = self._checkpoints = Checkpoints(self.path)
+        self._writer = SqlThread(self.path, synchronous=synchronous, begin="BEGIN IMMEDIATE", checkpoints=checkpoints)
+        self._reader = SqlThread(self.path, synchronous=synchronous, begin="BEGIN", checkpoints=checkpoints)
         self._synchronous = synchronous
         self._hints = Hints(self.clock)
         self._doorbell = Doorbell()
@@ -128,7 +132,7 @@ class SQLiteBackend(Backend):
         """Store the jobs on a connection of this call's own; makes and migrates the file as `open` does."""
         if not jobs:
             return ()
-        answers, doorbells = enqueue_alone(self.path, self._synchronous, jobs, self.clock)
+        answers, doorbells = enqueue_alone(self.path, self._synchronous, jobs, self.clock, self._checkpoints)
         self._hints.heard()
         self._doorbell.ring(doorbells)
         return answers

@@ -9,6 +9,7 @@ from typing import Final
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.sqlite import store
+from rexecutor.backend.sqlite.checkpoint import Checkpoints
 from rexecutor.backend.sqlite.connection import (
     check_version,
     connect,
@@ -31,7 +32,7 @@ _TAKE_LOCK: Final = "UPDATE rexecutor_schema SET version = version WHERE false"
 
 
 def enqueue_alone(
-    path: Path, synchronous: str, jobs: Sequence[NewJob], clock: Clock
+    path: Path, synchronous: str, jobs: Sequence[NewJob], clock: Clock, checkpoints: Checkpoints
 ) -> tuple[list[Enqueued], list[str]]:
     """Store the jobs on a new connection; answer also where the live nodes can be woken."""
     with closing(connect(path, synchronous=synchronous)) as connection:
@@ -40,7 +41,9 @@ def enqueue_alone(
             migrate(connection, path)
             with transaction(connection):
                 now = clock.now()
-                return store.enqueue(connection, jobs, now), store.doorbells(connection, now)
+                answers = store.enqueue(connection, jobs, now), store.doorbells(connection, now)
+        checkpoints.make(connection)
+    return answers
 
 
 class SqliteTransaction(SyncTransaction, Transaction):

@@ -10,15 +10,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from rexecutor.backend.sqlite.connection import BUSY_SECONDS, connect, explained, transaction, writers_lock
+from rexecutor.backend.sqlite.checkpoint import Checkpoints
+from rexecutor.backend.sqlite.connection import connect, explained, transaction, writers_lock
 from rexecutor.errors import BackendClosedError
 
 T = TypeVar("T")
-
-CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
-"""The log is written back into the file when it has grown by this much."""
 
 
 @dataclass(slots=True)
@@ -41,7 +39,7 @@ class SqlThread:
     enqueues, cost one hop and one commit. Each piece of work succeeds or fails for itself, behind a savepoint.
     """
 
-    def __init__(self, path: Path, *, synchronous: str, begin: str) -> None:
+    def __init__(self, path: Path, *, synchronous: str, begin: str, checkpoints: Checkpoints) -> None:
         """Prepare; `start` opens. `begin` is the statement that begins its transactions."""
         self._path = path
         self._synchronous = synchronous
@@ -51,7 +49,7 @@ class SqlThread:
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
         self._process = 0
-        self._log_checked = 0
+        self._checkpoints = checkpoints
 
     async def start(self, prepare: Callable[[sqlite3.Connection], object]) -> None:
         """Open the connection and prepare it, in the thread."""
@@ -118,7 +116,7 @@ class SqlThread:
             self._run_batch(connection, batch)
             for waiting in {request.answer.get_loop() for request in batch}:
                 _call(waiting, _deliver, [request for request in batch if request.answer.get_loop() is waiting])
-            self._checkpoint(connection)
+            self._checkpoints.make(connection)
         connection.close()
         _call(batch.get_loop(), _succeed, batch)
 
@@ -134,24 +132,6 @@ class SqlThread:
         for request in batch:
             if isinstance(request.error, Exception):
                 request.error = explained(self._path, request.error)
-
-    def _checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Write the log back into the file between transactions, where no other connection holds it."""
-        try:
-            size = self._path.with_name(f"{self._path.name}-wal").stat().st_size
-        except OSError:
-            return
-        if size < self._log_checked:
-            self._log_checked = 0
-        if size - self._log_checked < CHECKPOINT_BYTES:
-            return
-        self._log_checked = size
-        with contextlib.suppress(sqlite3.Error):  # only put off: the log stays, and is read as well
-            connection.execute("PRAGMA busy_timeout = 0")
-            try:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            finally:
-                connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
 
 def _next_batch(queue: _Queue) -> list[_Request] | asyncio.Future[None]:

@@ -1,0 +1,74 @@
+"""Writing the write-ahead log back into the file, and telling of a reader that keeps the log from being reset."""
+
+import contextlib
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Final
+
+from rexecutor.backend.sqlite.connection import BUSY_SECONDS
+from rexecutor.events import LogReset, LogUnbounded
+from rexecutor.log import log_event
+
+CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
+"""The log is written back into the file when it has grown by this much."""
+LARGE_BYTES: Final = 64 * 1024 * 1024
+"""A log of this size is told of when a reader holds it, and again each time it has doubled."""
+
+
+class Checkpoints:
+    """Those that one backend makes, between the transactions of its connections."""
+
+    def __init__(self, path: Path) -> None:
+        """Keep the path of the file."""
+        self._path = path
+        self._log: Path | None = None
+        self._guard = threading.Lock()
+        self._tried = 0
+        self._times_held = 0
+        self._told = 0
+
+    def make(self, connection: sqlite3.Connection) -> None:
+        """Make one when the log has grown, on a connection that is in no transaction. Nothing else waits for it."""
+        if not self._guard.acquire(blocking=False):
+            return  # another thread makes it
+        try:
+            if (size := self._size(connection)) < self._tried:
+                self._tried = 0
+            if size - self._tried >= CHECKPOINT_BYTES:
+                self._tried = size
+                self._times_held = self._times_held + 1 if _is_held(connection) else 0
+                size = self._size(connection)
+            self._tell(size)
+        finally:
+            self._guard.release()
+
+    def _size(self, connection: sqlite3.Connection) -> int:
+        if self._log is None:  # beside the file that a link leads to
+            file: str = connection.execute("PRAGMA database_list").fetchone()[2]
+            self._log = Path(f"{file}-wal")
+        try:
+            return self._log.stat().st_size
+        except OSError:
+            return 0
+
+    def _tell(self, size: int) -> None:
+        # A reader of this very moment may hold what one large transaction has written; the next checkpoint resets that.
+        if self._times_held > 1 and size >= max(LARGE_BYTES, 2 * self._told):
+            self._told = size
+            log_event(LogUnbounded(str(self._path), size))
+        elif self._told and size < LARGE_BYTES:
+            self._told = 0
+            log_event(LogReset(str(self._path)))
+
+
+def _is_held(connection: sqlite3.Connection) -> bool:
+    """Write the log back and reset it; return whether a reader needs a part of it."""
+    with contextlib.suppress(sqlite3.Error):  # only put off: the log stays, and is read as well
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            _, frames, written = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+        return written < frames
+    return False

@@ -1,0 +1,120 @@
+"""SQLite's write-ahead log: when it is written back, and what is told when a reader keeps that from being done."""
+
+import logging
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.support import until
+
+from rexecutor import SQLiteBackend
+from rexecutor.backend.sqlite import checkpoint
+from rexecutor.job import NewJob
+
+KILOBYTE = 1024
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+@pytest.fixture(autouse=True)
+def small_sizes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_BYTES", 64 * KILOBYTE)
+    monkeypatch.setattr(checkpoint, "LARGE_BYTES", 1024 * KILOBYTE)
+    caplog.set_level(logging.INFO, "rexecutor")
+
+
+def jobs(kilobytes: int) -> list[NewJob]:
+    return [NewJob("echo", f'"{"x" * KILOBYTE}"', None, 1, 0, (), None, timedelta(0))] * kilobytes
+
+
+def log_size(path: Path) -> int:
+    return path.with_name(f"{path.name}-wal").stat().st_size
+
+
+@contextmanager
+def reading(path: Path) -> Generator[None]:
+    """Hold a transaction open that reads the file as it is now."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM rexecutor_jobs").fetchone()
+        yield
+        reader.execute("ROLLBACK")
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [(record.levelname, record.message) for record in caplog.records if "write-ahead log" in record.message]
+
+
+async def test_a_log_that_a_reader_keeps_from_being_reset_is_told_of_at_each_doubling(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with SQLiteBackend(path) as backend:
+        with reading(path):
+            while log_size(path) < 4.5 * 1024 * KILOBYTE:
+                await backend.enqueue(jobs(32))
+
+        told = lines(caplog)
+        assert [level for level, _ in told] == ["WARNING"] * 3
+        assert [text.split("grown to ")[1].split(" MB")[0] for _, text in told] == ["1", "2", "4"]
+        assert f"{path}: " in told[0][1]
+        assert "end that transaction" in told[0][1]
+
+        await backend.enqueue(jobs(128))
+        await until(lambda: log_size(path) == 0)  # the checkpoint comes after the answer
+        assert [level for level, _ in lines(caplog)[3:]] == ["INFO"]
+
+        with reading(path):
+            while len(lines(caplog)) == 4:
+                await backend.enqueue(jobs(32))
+        assert log_size(path) < 1.2 * 1024 * KILOBYTE
+        assert [level for level, _ in lines(caplog)[4:]] == ["WARNING"]
+
+
+async def test_a_large_transaction_beside_a_reader_that_ends_is_not_told_of(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with SQLiteBackend(path) as backend:
+        with reading(path):
+            await backend.enqueue(jobs(2_000))
+            await backend._writer.run(lambda _: None)  # after the checkpoint of that
+        await backend.enqueue(jobs(128))
+
+        await until(lambda: log_size(path) == 0)
+    assert lines(caplog) == []
+
+
+async def test_a_log_is_not_told_of_when_it_can_be_reset(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with SQLiteBackend(path) as backend:
+        for _ in range(100):
+            await backend.enqueue(jobs(40))
+
+        assert log_size(path) < 1024 * KILOBYTE
+    assert lines(caplog) == []
+
+
+def test_enqueues_without_a_loop_write_the_log_back_too(path: Path) -> None:
+    backend = SQLiteBackend(path)
+    backend.enqueue_sync(jobs(1))
+
+    with closing(sqlite3.connect(path)) as idle:  # without it the last connection to be closed does that
+        idle.execute("SELECT count(*) FROM rexecutor_jobs").fetchone()
+        for _ in range(20):
+            backend.enqueue_sync(jobs(40))
+
+        assert log_size(path) < 256 * KILOBYTE
+
+
+async def test_the_log_of_a_file_behind_a_link_is_written_back(tmp_path: Path) -> None:
+    file, link = tmp_path / "real.db", tmp_path / "linked.db"
+    link.symlink_to(file)
+    async with SQLiteBackend(link) as backend:
+        for _ in range(20):
+            await backend.enqueue(jobs(40))
+
+        assert log_size(file) < 256 * KILOBYTE
