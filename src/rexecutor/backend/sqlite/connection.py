@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ BUSY_SECONDS: Final = 5.0
 _WAL_TRIES: Final = 50
 _ADVICE: Final = {
     sqlite3.SQLITE_BUSY: f"another process held the file's lock for {BUSY_SECONDS:.0f} s; try again",
-    sqlite3.SQLITE_READONLY: "the file or its folder is read-only; allow this process to write both",
+    sqlite3.SQLITE_READONLY: ("the file, its folder or this connection is read-only; allow this process to write them"),
     sqlite3.SQLITE_CANTOPEN: "check the path and its permissions",
     sqlite3.SQLITE_NOTADB: "the file is not an SQLite database; give another path",
     sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
@@ -35,7 +36,7 @@ def connect(path: Path, *, synchronous: str = "FULL", is_shared: bool = False) -
     Only this thread may use the connection, unless `is_shared`: then any may, one at a time.
 
     Raises:
-        ConfigurationError: The path cannot be a database.
+        ConfigurationError: The path cannot be a database, or this user may not write it.
         BackendError: The file cannot be opened, or is not a database.
     """
     check_path(path)
@@ -56,14 +57,15 @@ def connect(path: Path, *, synchronous: str = "FULL", is_shared: bool = False) -
 
 
 def holds_jobs(path: Path) -> bool:
-    """Answer whether the file has our tables, without writing to it.
+    """Return whether the file has our tables; make nothing.
 
     Raises:
         BackendError: It cannot be read, or is not a database.
     """
     check_path(path)
     with translated(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        # Makes no file when there is none. One that may only read ("ro") would leave a log behind.
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
         try:
             return connection.execute(_HAS_TABLES).fetchone() is not None
         finally:
@@ -74,7 +76,8 @@ def check_path(path: Path) -> None:
     """Refuse what cannot be a database file here, before SQLite says something less clear.
 
     Raises:
-        ConfigurationError: It is a folder, or in none; or this SQLite is too old, or cannot be used after a fork.
+        ConfigurationError: It is a folder, or in none, or this user may not write it; or this SQLite is too old, or
+            cannot be used after a fork.
     """
     refuse_after_fork(path)
     if sqlite3.sqlite_version_info < OLDEST:
@@ -82,10 +85,40 @@ def check_path(path: Path) -> None:
         raise ConfigurationError(
             f"SQLite {sqlite3.sqlite_version} is too old; a Python with {wanted} or later is needed"
         )
+    try:
+        _check_place(path)
+        _check_access(path)
+    except PermissionError as error:  # a folder above is closed to this user
+        raise ConfigurationError(f"{path}: {error.strerror}; run as a user that may open its folder") from error
+
+
+def _check_place(path: Path) -> None:
     if path.is_dir():
         raise ConfigurationError(f"{path}: is a folder; give the path of a file in it, such as {path / 'jobs.db'}")
     if not path.parent.is_dir():
         raise ConfigurationError(f"{path}: the folder {path.parent} does not exist; make it first")
+
+
+def _check_access(path: Path) -> None:
+    """Refuse a user that may only read: SQLite would make a log as that user, which locks the owner out."""
+    file = path.resolve()  # SQLite follows links, too, before it looks for the log
+    needs = {file.with_name(file.name + end): os.R_OK | os.W_OK for end in ("", "-wal", "-shm")}
+    for place, needed in (needs | {file.parent: os.W_OK | os.X_OK}).items():
+        if not os.access(place, needed, effective_ids=os.access in os.supports_effective_ids) and place.exists():
+            raise ConfigurationError(
+                f"{path}: user {_this_user()} may not write {place} ({_described(place)}); run as a user that may write"
+                " the file, its folder, and what stands beside it with its name, or allow this one to"
+            )
+
+
+def _this_user() -> object:
+    return os.geteuid() if hasattr(os, "geteuid") else "of this process"
+
+
+def _described(place: Path) -> str:
+    found = place.stat()
+    is_fixed = hasattr(os, "statvfs") and os.statvfs(place).f_flag & os.ST_RDONLY
+    return f"of user {found.st_uid}, {stat.filemode(found.st_mode)}" + (", mounted read-only" if is_fixed else "")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
