@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from rexecutor import (
     Backend,
+    BackendClosedError,
     BackendError,
     ConfigurationError,
     EncodeError,
@@ -33,9 +34,9 @@ from rexecutor import (
 )
 from rexecutor.testing import FakeClock
 from rexecutor.where import Everything
-from tests.backends import made_backend
-from tests.postgres import postgres_backend, run_postgres, server_url
-from tests.support import soon, until
+from tests.backends import BACKENDS, made_backend
+from tests.postgres import postgres_backend, run_postgres, schema_of, server_url
+from tests.support import soon, until, until_no_threads_of_ours
 
 
 class Letter(Executor[str]):
@@ -104,6 +105,50 @@ class TestOnEachBackend:
         assert (await handle.fetch()).data == "a"
 
 
+@pytest.mark.parametrize("name", BACKENDS)
+async def test_what_is_open_in_a_loop_is_not_closed_synchronously(name: str, tmp_path: Path) -> None:
+    async with made_backend(name, tmp_path) as backend:
+        letter("a").enqueue_sync(backend=backend)
+        if name == "memory":
+            backend.close_sync()
+            return
+
+        with pytest.raises(BackendClosedError, match=r"open in an event loop; `await backend.close\(\)` there"):
+            backend.close_sync()
+        with pytest.raises(BackendClosedError, match="open in an event loop"):
+            await asyncio.to_thread(backend.close_sync)
+        assert letter("b").enqueue_sync(backend=backend).disposition == "inserted"
+
+
+@pytest.mark.parametrize("name", ["sqlite", "postgres"])
+def test_what_was_left_open_in_a_loop_that_has_ended_is_closed_synchronously(name: str, tmp_path: Path) -> None:
+    backend = made_backend(name, tmp_path)
+
+    async def leave_open() -> None:
+        await backend.open()
+
+    asyncio.run(leave_open())
+    letter("a").enqueue_sync(backend=backend)
+    backend.close_sync()
+
+    assert not backend.is_open
+    asyncio.run(until_no_threads_of_ours())
+    assert letter("b").enqueue_sync(backend=backend).disposition == "inserted"
+    backend.close_sync()
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_synchronous_close_lets_another_enqueue_begin_anew(name: str, tmp_path: Path) -> None:
+    backend = made_backend(name, tmp_path)
+    asyncio.run(backend.migrate())
+
+    backend.close_sync()
+    for data in "ab":
+        assert letter(data).enqueue_sync(backend=backend).disposition == "inserted"
+        backend.close_sync()
+        backend.close_sync()
+
+
 @pytest.mark.parametrize("name", ["sqlite", "postgres"])
 def test_the_backend_need_not_be_open(name: str, tmp_path: Path) -> None:
     backend = made_backend(name, tmp_path)
@@ -164,6 +209,17 @@ class TestPostgresConnection:
 
         assert letter("c").enqueue_sync(backend=backend).disposition == "inserted"
         await backend.close()
+
+    async def test_it_is_closed_synchronously_so_that_its_database_can_be_dropped(self, tmp_path: Path) -> None:
+        database = schema_of(tmp_path)
+        run_postgres(f"CREATE DATABASE {database}")
+        backend = PostgresBackend(make_conninfo(server_url(), dbname=database))
+        await backend.migrate()
+        letter("a").enqueue_sync(backend=backend)
+
+        await asyncio.to_thread(backend.close_sync)
+
+        run_postgres(f"DROP DATABASE {database}")
 
     async def test_it_is_closed_with_a_backend_that_is_forgotten(
         self, backend: PostgresBackend, tmp_path: Path

@@ -67,6 +67,16 @@ class Backend(ABC):
             BackendClosedError: Another event loop has it open.
         """
 
+    def close_sync(self) -> None:  # noqa: B027 - most stores keep nothing open for synchronous code
+        """Close what synchronous code has opened, from any thread; the next use opens it again. Harmless when closed.
+
+        For programs without an event loop, and for tests that drop their database. What was opened in an event loop
+        that has ended is closed as well.
+
+        Raises:
+            BackendClosedError: An event loop that has not ended has it open: `await close()` there.
+        """
+
     async def __aenter__(self) -> Self:
         """Open it."""
         await self.open()
@@ -80,7 +90,15 @@ class Backend(ABC):
 
     @abstractmethod
     async def migrate(self) -> None:
-        """Bring the store's tables up to this version; nothing to do where that is automatic."""
+        """Bring the store's tables up to this version, also while it is not open, which it then stays.
+
+        There is nothing to do when that is automatic.
+
+        Raises:
+            ConfigurationError: What it was given cannot work.
+            SchemaError: The tables belong to another version of rexecutor.
+            BackendError: The store failed; nothing was changed.
+        """
 
     async def ready(self) -> None:  # noqa: B027 - most stores are ready once open
         """Raise unless an open store has all that work needs. A `Rexecutor` asks when it starts.

@@ -10,12 +10,12 @@ from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
 from rexecutor.backend.postgres.bound import PostgresCompletion, bind, notifying
-from rexecutor.backend.postgres.connection import Connection, checked_schema, migrate
+from rexecutor.backend.postgres.connection import Connection, checked_schema, connected, migrate
 from rexecutor.backend.postgres.heart import PostgresHeart
 from rexecutor.backend.postgres.joining import Joining
 from rexecutor.backend.postgres.libraries import AsyncConnection, SyncConnection
 from rexecutor.backend.postgres.listener import Listener
-from rexecutor.backend.postgres.liveness import seconds_for
+from rexecutor.backend.postgres.liveness import Cutter, seconds_for
 from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
 from rexecutor.backend.postgres.pool import Connections, Pool
 from rexecutor.backend.postgres.rows import fit_one_statement, read_row, text_length
@@ -26,6 +26,7 @@ from rexecutor.backend.sql.rows import STATUSES
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.transaction import SyncTransaction, Transaction
 from rexecutor.clock import Clock
+from rexecutor.errors import BackendClosedError
 from rexecutor.home import Opening
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Interrupted, Rerun, Settlement
@@ -113,11 +114,25 @@ class PostgresBackend(Backend):
             await self._connections.close()
         self._sync.close()
 
+    def close_sync(self) -> None:
+        """Close the connections that `enqueue_sync` keeps; see `Backend.close_sync`."""
+        if self._connections.is_open_here:
+            raise BackendClosedError("PostgresBackend: it is open in an event loop; `await backend.close()` there")
+        self._sync.close()
+
     async def migrate(self) -> None:
-        """Bring the schema up to this version; atomic, and one after the other where several nodes do it."""
-        await self._connections.run(
-            lambda connection: migrate(connection, self.schema), is_checked=False, seconds=MIGRATION_SECONDS
-        )
+        """Bring the schema up to this version; atomic, and one after the other when several nodes do it.
+
+        A backend that is not open connects for this alone.
+        """
+        if self.is_open:
+            await self._connections.run(
+                lambda connection: migrate(connection, self.schema), is_checked=False, seconds=MIGRATION_SECONDS
+            )
+        else:
+            async with connected(self._connections.conninfo, self.schema) as connection:
+                with Cutter().cut_after(MIGRATION_SECONDS, connection):
+                    await migrate(connection, self.schema)
         self._connections.forget_check()
 
     async def ready(self) -> None:

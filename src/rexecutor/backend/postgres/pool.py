@@ -85,6 +85,11 @@ class Connections:
         """Whether there is a pool, whose loop is not closed."""
         return self._pool is not None and self._home is not None and not self._home.has_ended
 
+    @property
+    def is_open_here(self) -> bool:
+        """Whether it is open, and in this process."""
+        return self.is_open and not self._is_inherited
+
     async def open(self) -> None:
         """Connect once, for what the pool's own attempts do not say: why they fail. Then open the pool."""
         with translated(self._schema):

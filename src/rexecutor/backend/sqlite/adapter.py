@@ -14,7 +14,7 @@ from rexecutor.backend.hints import Hints
 from rexecutor.backend.sqlite import periodic, store
 from rexecutor.backend.sqlite.bound import SqliteCompletion, SqliteTransaction, enqueue_alone
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
-from rexecutor.backend.sqlite.connection import migrate
+from rexecutor.backend.sqlite.connection import migrate, migrate_alone
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.heart import SqliteHeart
 from rexecutor.backend.sqlite.thread import SqlThread
@@ -119,8 +119,21 @@ class SQLiteBackend(Backend):
             finally:
                 await self._writer.stop()
 
+    def close_sync(self) -> None:
+        """Close what was left open in an event loop that has ended; `enqueue_sync` keeps nothing open."""
+        if self._home is None or self._home.is_inherited or not self._watch.is_open:
+            return
+        if not self._home.has_ended:
+            raise BackendClosedError(f"{self.path}: it is open in an event loop; `await backend.close()` there")
+        self._doorbell.close()
+        self._watch.close()
+        self._reader.stop_sync()
+        self._writer.stop_sync()
+
     async def migrate(self) -> None:
-        """Do nothing: `open` has done it."""
+        """Make the file's tables when it is not open; `open` has done it otherwise."""
+        if not self.is_open:
+            await asyncio.to_thread(migrate_alone, self.path, self._synchronous)
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs; calls of the same moment share a commit."""

@@ -5,7 +5,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -204,6 +204,12 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             for command in _commands(script):
                 connection.execute(command)
             connection.execute("INSERT INTO rexecutor_schema (version) VALUES (?)", (number,))
+
+
+def migrate_alone(path: Path, synchronous: str) -> None:
+    """Bring the tables up to this version on a connection that is closed afterwards; see `migrate`."""
+    with closing(connect(path, synchronous=synchronous)) as connection, translated(path), writers_lock(path):
+        migrate(connection, path)
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:

@@ -49,6 +49,7 @@ class SqlThread:
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
         self._process = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._checkpoints = checkpoints
 
     async def start(self, prepare: Callable[[sqlite3.Connection], object]) -> None:
@@ -56,7 +57,7 @@ class SqlThread:
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
         queue: _Queue = SimpleQueue()
-        self._queue, self._process = queue, os.getpid()
+        self._queue, self._process, self._loop = queue, os.getpid(), loop
         if self._begin == "BEGIN IMMEDIATE":
             self._lock = writers_lock(self._path)
         thread = threading.Thread(
@@ -92,6 +93,15 @@ class SqlThread:
                 self._thread = None
                 self._queue.put(ended)
             await ended
+
+    def stop_sync(self) -> None:
+        """Stop the thread as `stop` does, when the loop that started it has ended. Harmless when stopped."""
+        thread = self._thread
+        if thread is not None and self._process == os.getpid() and self._loop is not None:
+            with self._guard:
+                self._thread = None
+                self._queue.put(self._loop.create_future())  # nobody waits for it
+            thread.join()
 
     def _serve(
         self,

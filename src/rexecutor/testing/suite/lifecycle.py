@@ -32,6 +32,26 @@ class LifecycleCases(Cases):
 
         assert (await store.job(job_id)).data == '"kept"'
 
+    async def test_migrating_a_closed_store_keeps_its_jobs_and_does_not_open_it(self, store: Store) -> None:
+        [job_id] = await store.enqueue(new_job(data='"kept"'))
+        await store.backend.close()
+        was_open = store.backend.is_open  # a store in memory always is
+
+        await store.backend.migrate()
+
+        assert store.backend.is_open == was_open
+        await store.backend.open()
+        assert (await store.job(job_id)).data == '"kept"'
+
+    async def test_closing_synchronously_what_is_closed_is_harmless(self, store: Store) -> None:
+        await store.backend.close()
+
+        store.backend.close_sync()
+        store.backend.close_sync()
+
+        await store.backend.open()
+        assert await store.jobs() == []
+
     async def test_it_runs_on_the_clock_that_it_was_given(self, store: Store) -> None:
         assert store.backend.clock is store.clock
 
