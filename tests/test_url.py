@@ -54,6 +54,19 @@ def test_postgresql_answers_a_backend_that_is_not_open(scheme: str) -> None:
     assert backend.schema == "rexecutor"
 
 
+def test_a_schema_is_given_beside_the_url() -> None:
+    backend = connect("postgresql://me@host/jobs", schema="mine")
+
+    assert isinstance(backend, PostgresBackend)
+    assert backend.schema == "mine"
+
+
+@pytest.mark.parametrize("url", ["sqlite:///jobs.db", "memory:"])
+def test_a_store_without_schemas_takes_none(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="schema 'mine': only PostgreSQL has schemas"):
+        connect(url, schema="mine")
+
+
 def test_another_driver_of_postgresql_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="our driver is psycopg") as refused:
         connect("postgresql+asyncpg://me:secret@host/jobs")

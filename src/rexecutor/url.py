@@ -12,7 +12,7 @@ _SHOWN: Final = 80
 """Of a URL that is refused, a message shows this many characters."""
 
 
-def connect(url: str) -> Backend:
+def connect(url: str, *, schema: str | None = None) -> Backend:
     """Answer the backend that the URL names, not opened yet.
 
     `memory:` is an `InMemoryBackend`. `sqlite:///jobs.db` is an `SQLiteBackend` on a file relative to the working
@@ -20,10 +20,17 @@ def connect(url: str) -> Backend:
     `%20`), and a file that is missing is created when the backend is opened. `postgresql://user@host/database` is a
     `PostgresBackend`, with the options of libpq after a question mark; `postgresql+psycopg:` means the same.
 
+    Args:
+        url: Where the store is.
+        schema: Where its tables are, on PostgreSQL; `"rexecutor"` by default. Other stores have no schemas.
+
     Raises:
-        ConfigurationError: It names none, or one that this version does not have.
+        ConfigurationError: It names none, or one that this version does not have; or a schema is given for a store
+            that has none.
     """
     path = sqlite_path(url)
+    if schema is not None and postgres_url(url) is None and (path is not None or url == "memory:"):
+        raise ConfigurationError(f"schema {schema!r}: only PostgreSQL has schemas; leave it out for other stores")
     if path is not None:
         from rexecutor.backend.sqlite import SQLiteBackend  # loads sqlite3, which not every process needs
 
@@ -39,7 +46,7 @@ def connect(url: str) -> Backend:
         except ImportError as error:
             raise ConfigurationError(f"{_shown(url)}: {error}") from error
 
-        return PostgresBackend(server)
+        return PostgresBackend(server) if schema is None else PostgresBackend(server, schema=schema)
     if re.match(r"postgres(ql)?\+", url, re.IGNORECASE):
         raise ConfigurationError(f"{_shown(url)}: our driver is psycopg; write postgresql: without another's name")
     raise ConfigurationError(f"{_shown(url)} is no URL of a store; {_ACCEPTED}")

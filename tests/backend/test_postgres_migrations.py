@@ -1,13 +1,15 @@
 """PostgreSQL's schema: made once however many make it, by roles with few rights, whatever the session's settings."""
 
 import asyncio
+import re
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
+import asyncpg
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
@@ -18,6 +20,7 @@ from rexecutor import JobStatus, PostgresBackend, SchemaError, UniquenessCriteri
 from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.postgres import connection as postgres
 from rexecutor.backend.sql import migrations
+from rexecutor.cli.demo.postgres_server import binaries
 from rexecutor.errors import BackendError
 from rexecutor.outcome import Complete, Settlement
 from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
@@ -87,8 +90,7 @@ async def migrate(schema: str, url: str | None = None) -> tuple[int, int]:
 def migrate_to(schema: str, version: int) -> None:
     """Make the schema as the release with that many migrations did."""
     if version:
-        script = postgres.migration_script(schema, 0)
-        run_postgres(*script[: len(script) - 2 * (len(STEPS) - version)])
+        run_postgres(postgres.migration_script(schema, version))
 
 
 async def work(backend: PostgresBackend) -> None:
@@ -297,32 +299,81 @@ async def test_two_schemas_side_by_side_do_not_mix(schema: str) -> None:
         assert len(await other.query(Everything())) == 2
 
 
-def test_the_script_for_psql_makes_what_migrate_makes(schema: str) -> None:
+@pytest.mark.parametrize("version", range(len(STEPS) + 1))
+@pytest.mark.parametrize("options", [(), ("--single-transaction",)], ids=str)
+def test_the_script_for_psql_makes_what_migrate_makes_and_a_second_run_nothing(
+    schema: str, version: int, options: tuple[str, ...]
+) -> None:
     fresh = f"{schema}b"
     asyncio.run(migrate(fresh))
+    migrate_to(schema, version)
 
-    psql(postgres.migration_text(schema, 0))
+    psql(postgres.migration_script(schema), *options)
+    once = described(schema), run_postgres(f"SELECT * FROM {schema}.migrations ORDER BY 1")
+    psql(postgres.migration_script(schema), *options)
 
-    assert described(schema) == described(fresh)
-
-
-def test_the_script_for_psql_is_refused_where_the_schema_is_there(schema: str) -> None:
-    psql(postgres.migration_text(schema, 0))
-
-    with pytest.raises(subprocess.CalledProcessError):
-        psql(postgres.migration_text(schema, 0))
-
-    assert len(run_postgres(f"SELECT FROM {schema}.migrations")) == len(STEPS)
+    assert once == (described(fresh), run_postgres(f"SELECT * FROM {schema}.migrations ORDER BY 1"))
+    assert [row[0] for row in once[1]] == [number for number, _ in STEPS]
 
 
-def psql(script: str) -> None:
+@pytest.mark.parametrize("version", range(len(STEPS) + 1))
+def test_the_script_is_undone_with_the_transaction_that_it_runs_in(schema: str, version: int) -> None:
+    migrate_to(schema, version)
+    before = described(schema)
+
+    psql(f"BEGIN;\nCREATE TABLE public.{schema} ();\n{postgres.migration_script(schema)}\nROLLBACK;")
+
+    assert described(schema) == before
+    assert run_postgres(f"SELECT to_regclass('public.{schema}')") == [(None,)]
+
+
+async def test_the_script_leaves_a_newer_schema_as_it_is(schema: str) -> None:
+    await migrate(schema)
+    run_postgres(f"INSERT INTO {schema}.migrations (version) VALUES ({len(STEPS) + 1})")
+    before = described(schema)
+
+    run_postgres(postgres.migration_script(schema))
+
+    assert described(schema) == before
+
+
+async def test_the_script_runs_in_the_transaction_of_a_driver_that_others_use(schema: str) -> None:
+    """Alembic has SQLAlchemy's `text()` read it, which takes a colon before a word for a parameter."""
+    script = postgres.migration_script(schema)
+    assert not re.search(r"%|(?<![:\w]):\w", script)
+    connection = await cast("Any", asyncpg).connect(server_url())
+    transaction = connection.transaction()
+    await transaction.start()
+
+    await connection.execute(script)
+    await connection.execute(script)
+
+    assert await connection.fetchval(f"SELECT count(*) FROM {schema}.migrations") == len(STEPS)
+    await transaction.rollback()
+    await connection.close()
+    assert described(schema) == []
+
+
+def psql(script: str, *options: str) -> None:
     subprocess.run(
-        ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", server_url()],
+        [str(binaries() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", *options, server_url()],
         input=script,
         text=True,
         check=True,
         capture_output=True,
     )
+
+
+async def test_a_backend_that_is_not_open_migrates(schema: str) -> None:
+    backend = PostgresBackend(server_url(), schema=schema)
+
+    await backend.migrate()
+    await backend.migrate()
+
+    assert not backend.is_open
+    assert len(run_postgres(f"SELECT FROM {schema}.migrations")) == len(STEPS)
+    async with backend:
+        await work(backend)
 
 
 VALID: dict[str, Any] = {"executor": "a", "data": "1", "max_attempts": 5}

@@ -20,6 +20,7 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "mail.py", line 7\nSmtpE
 def rexecutor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs the command line in this process, in an empty folder."""
     monkeypatch.delenv("REXECUTOR_URL", raising=False)
+    monkeypatch.delenv("REXECUTOR_SCHEMA", raising=False)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> Answer:

@@ -1,5 +1,6 @@
 """`rexecutor migrate`."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_it_makes_the_tables_and_then_has_nothing_to_do(rexecutor: Run, schema: 
 
     assert (before.status, first.status, second.status, after.status) == (1, 0, 0, 0)
     assert "version 0" in before.err
-    assert "run `rexecutor migrate`" in before.err
+    assert "run this command without --check" in before.err
     assert "migrated from 0" in first.out
     assert first.out.startswith(second.out.strip())
 
@@ -40,19 +41,25 @@ def test_the_url_may_come_from_the_environment(rexecutor: Run, schema: str, monk
     assert rexecutor("migrate", "--schema", schema).status == 0
 
 
-def test_the_script_is_what_is_missing(rexecutor: Run, schema: str) -> None:
+def test_the_script_is_the_same_for_every_database_and_brings_any_up_to_date(rexecutor: Run, schema: str) -> None:
     where = ("--url", server_url(), "--schema", schema)
 
-    of_all = rexecutor("migrate", "--sql", "--schema", schema)
-    missing = rexecutor("migrate", *where, "--sql")
+    script = rexecutor("migrate", "--sql", "--schema", schema)
+    of_none = rexecutor("migrate", *where, "--sql")
     unchanged = rexecutor("migrate", *where, "--check")
-    rexecutor("migrate", *where)
-    nothing = rexecutor("migrate", *where, "--sql")
+    run_postgres(script.out, script.out)
+    done = rexecutor("migrate", *where, "--check")
+    of_all = rexecutor("migrate", *where, "--sql")
 
-    assert of_all.out == missing.out
-    assert f'CREATE TABLE "{schema}".jobs' in missing.out
-    assert unchanged.status == 1
-    assert nothing.out == f'-- schema "{schema}" has version {newest()}: nothing to do\n'
+    assert script.out == of_none.out == of_all.out
+    assert (unchanged.status, done.status) == (1, 0)
+
+
+def test_the_script_ends_no_transaction_and_says_that_it_may_run_in_one(rexecutor: Run) -> None:
+    script = rexecutor("migrate", "--sql").out
+
+    assert not re.search(r"^\s*(BEGIN|COMMIT)\b.*;", script, re.MULTILINE)
+    assert "--single-transaction" in script.splitlines()[2]
 
 
 @pytest.mark.parametrize("flags", [(), ("--check",)])
@@ -74,7 +81,9 @@ def test_a_newer_schema_is_told(rexecutor: Run, schema: str, flags: tuple[str, .
         (("--sql", "--url", "sqlite:///jobs.db"), "--sql"),
         (("--url", "postgresql://here/jobs", "--schema", "no-name"), "schema="),
         (("--sql", "--schema", 'a"b'), "schema="),
+        (("--sql", "--url", "nonsense"), "no URL of a store"),
         (("--url", "sqlite:///jobs.db", "--schema", "mine"), "only PostgreSQL has schemas"),
+        (("--url", "postgresql://here/jobs?schema=mine"), "give the schema beside the URL, as `schema=` or `--schema`"),
         (("--url", f"mysql://me:{SECRET}@here/jobs"), "no URL of a store"),
         (("--url", f"postgresql://me:{SECRET}@here/jobs?no_such=1"), "no_such"),
     ],

@@ -8,7 +8,7 @@ import typer
 
 from rexecutor.cli.failure import MisusedError
 from rexecutor.cli.output import write_json, write_table
-from rexecutor.cli.store import AsJson, Url, use_store
+from rexecutor.cli.store import AsJson, Schema, Url, use_store
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -55,7 +55,7 @@ def preview(
 
 
 @cron.command("list")
-def list_schedules(*, url: Url = None, json: AsJson = False) -> None:
+def list_schedules(*, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:
     """List the schedules that the store knows, by id: of executors, and of pruners. Ticks are in UTC.
 
     One that no worker has any more stays known, with a next tick in the past.
@@ -66,7 +66,7 @@ def list_schedules(*, url: Url = None, json: AsJson = False) -> None:
     async def find(backend: "Backend") -> "list[StoredSchedule]":
         return list(await backend.schedules())
 
-    found = use_store(url, find)
+    found = use_store(url, find, schema=schema)
     if json:
         write_json([_as_json(schedule) for schedule in found])
     else:

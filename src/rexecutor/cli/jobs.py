@@ -7,7 +7,7 @@ import typer
 
 from rexecutor.cli.failure import FailedError, note
 from rexecutor.cli.output import as_json, write_fields, write_json, write_line, write_table
-from rexecutor.cli.store import AsJson, Url, use_store
+from rexecutor.cli.store import AsJson, Schema, Url, use_store
 from rexecutor.cli.values import check_text, check_texts, json_text, moment
 from rexecutor.errors import JobNotFoundError
 from rexecutor.status import JobStatus
@@ -26,7 +26,7 @@ jobs = typer.Typer(name="jobs", help="Look at jobs, cancel them, change them, ru
 
 
 @jobs.command("list")
-def list_jobs(
+def list_jobs(  # noqa: PLR0913 - one an option
     *,
     status: Annotated[
         list[JobStatus] | None,
@@ -53,6 +53,7 @@ def list_jobs(
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="At most so many.")] = 100,
     after: Annotated[int | None, typer.Option(max=MOST_ID, metavar="ID", help="Begin after this id.")] = None,
     url: Url = None,
+    schema: Schema = None,
     json: AsJson = False,
 ) -> None:
     """List jobs by id. With --json: one array, each job as in `jobs show --json`."""
@@ -63,7 +64,7 @@ def list_jobs(
     async def find(backend: "Backend") -> "list[JobRecord]":
         return list(await backend.query(where, limit=limit + 1, after=after))
 
-    found = use_store(url, find)
+    found = use_store(url, find, schema=schema)
     shown = found[:limit]
     if json:
         write_json([as_json(record) for record in shown])
@@ -74,9 +75,9 @@ def list_jobs(
 
 
 @jobs.command("show")
-def show_job(job_id: Id, *, url: Url = None, json: AsJson = False) -> None:
+def show_job(job_id: Id, *, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:
     """Show all of one job, with its data and its errors."""
-    record = use_store(url, lambda backend: find_job(backend, job_id))
+    record = use_store(url, lambda backend: find_job(backend, job_id), schema=schema)
     if json:
         write_json(as_json(record))
     else:
@@ -89,6 +90,7 @@ def cancel_job(
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept in the job's last error.")] = "cancelled by hand",
     url: Url = None,
+    schema: Schema = None,
     json: AsJson = False,
 ) -> None:
     """Cancel a job: at once while it waits; while it runs, its node is asked."""
@@ -101,7 +103,7 @@ def cancel_job(
             raise FailedError(f"job {job_id} ({record.executor}) has ended already: it is {status}")
         return status
 
-    status = use_store(url, cancel)
+    status = use_store(url, cancel, schema=schema)
     if json:
         write_json({"id": job_id, "status": status})
     elif status is JobStatus.EXECUTING:
@@ -111,9 +113,9 @@ def cancel_job(
 
 
 @jobs.command("rerun")
-def rerun_job(job_id: Id, *, url: Url = None, json: AsJson = False) -> None:
+def rerun_job(job_id: Id, *, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:
     """Run a job once more that has ended."""
-    use_store(url, lambda backend: backend.rerun(job_id))
+    use_store(url, lambda backend: backend.rerun(job_id), schema=schema)
     if json:
         write_json({"id": job_id, "status": JobStatus.SCHEDULED})
     else:

@@ -7,7 +7,7 @@ import typer
 
 from rexecutor.cli.failure import MisusedError
 from rexecutor.cli.output import write_json, write_line
-from rexecutor.cli.store import AsJson, Url, use_store
+from rexecutor.cli.store import AsJson, Schema, Url, use_store
 from rexecutor.cli.values import check_texts, duration
 from rexecutor.prune_spec import BATCH, BeyondNewest, OlderThan, PruneSpec
 from rexecutor.status import ENDED, JobStatus
@@ -42,11 +42,12 @@ def prune(
         bool, typer.Option("--dry-run", help="Delete none; say how many there are, by this machine's clock.")
     ] = False,
     url: Url = None,
+    schema: Schema = None,
     json: AsJson = False,
 ) -> None:
     """Delete ended jobs for good, 1,000 at a time: by age (--older-than) or by number (--keep)."""
     spec = _spec(status, older_than, keep, only, excepted)
-    jobs = use_store(url, lambda backend: _count(backend, spec) if dry_run else _prune(backend, spec))
+    jobs = use_store(url, lambda backend: _count(backend, spec) if dry_run else _prune(backend, spec), schema=schema)
     if json:
         write_json({"prunable" if dry_run else "pruned": jobs})
     else:

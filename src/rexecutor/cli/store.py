@@ -1,7 +1,8 @@
-"""The store that a command works on, from `--url` or `REXECUTOR_URL`."""
+"""The store that a command works on, from `--url` and `--schema`, or `REXECUTOR_URL` and `REXECUTOR_SCHEMA`."""
 
+import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 
 import typer
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SCHEMA_VARIABLE: Final = "REXECUTOR_SCHEMA"
+
 Url: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -22,10 +25,19 @@ Url: TypeAlias = Annotated[
         help="The store: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/database.",
     ),
 ]
+Schema: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--schema",
+        metavar="NAME",
+        envvar=SCHEMA_VARIABLE,
+        help="The schema of the tables, on PostgreSQL; rexecutor unless given.",
+    ),
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]") -> T:
+def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]", *, schema: str | None) -> T:
     """Open the store, which must exist, let the action use it, and close it.
 
     Raises:
@@ -35,7 +47,7 @@ def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]") -> T
     """
     import asyncio  # a third of the time that `--help` may take
 
-    backend = _connected(url)
+    backend = _connected(url, schema)
 
     async def act() -> T:
         async with backend:
@@ -44,11 +56,11 @@ def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]") -> T
     return asyncio.run(act())
 
 
-def _connected(url: str | None) -> "Backend":
+def _connected(url: str | None, schema: str | None) -> "Backend":
     from rexecutor.backend.sqlite.connection import holds_jobs  # loads sqlite3
     from rexecutor.url import sqlite_path  # loads msgspec
 
-    backend = require_store(url)
+    backend = require_store(url, schema)
     path = sqlite_path(url or "")
     if url == "memory:":
         note("memory: is this process's own store, and empty")
@@ -59,17 +71,19 @@ def _connected(url: str | None) -> "Backend":
     return backend
 
 
-def require_store(url: str | None) -> "Backend":
-    """Answer the store that the URL names, not opened yet.
+def require_store(url: str | None, schema: str | None) -> "Backend":
+    """Answer the store that the URL and the schema name, not opened yet.
 
     Raises:
-        MisusedError: There is no URL, or it names no store.
+        MisusedError: There is no URL, or they name no store.
     """
-    from rexecutor.url import connect  # loads msgspec
+    from rexecutor.url import connect, postgres_url  # loads msgspec
 
     if not url:
         raise MisusedError("no store given: use --url sqlite:///jobs.db, or set REXECUTOR_URL")
+    if postgres_url(url) is None and schema == os.environ.get(SCHEMA_VARIABLE):
+        schema = None  # the environment's is for another store
     try:
-        return connect(url)
+        return connect(url, schema=schema)
     except ConfigurationError as error:
         raise MisusedError(str(error)) from error

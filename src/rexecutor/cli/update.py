@@ -9,7 +9,7 @@ import typer
 from rexecutor.cli.failure import FailedError, MisusedError
 from rexecutor.cli.jobs import Id, find_job
 from rexecutor.cli.output import as_json, write_json, write_line
-from rexecutor.cli.store import AsJson, Url, use_store
+from rexecutor.cli.store import AsJson, Schema, Url, use_store
 from rexecutor.cli.values import json_text, moment
 from rexecutor.errors import InvalidJobError, StaleJobError
 from rexecutor.status import JobStatus
@@ -47,6 +47,7 @@ def update_job(
         typer.Option(parser=json_text, metavar="JSON", help="In place of its metadata; null takes it away."),
     ] = None,
     url: Url = None,
+    schema: Schema = None,
     json: AsJson = False,
 ) -> None:
     """Change a job that has not ended; what is not given stays as it is. With --json: the whole job after that.
@@ -68,7 +69,7 @@ def update_job(
         except StaleJobError as error:
             raise FailedError(f"job {job_id} ({found.executor}) has changed meanwhile: run it again") from error
 
-    record = use_store(url, update)
+    record = use_store(url, update, schema=schema)
     if json:
         write_json(as_json(record))
     elif record.status is JobStatus.EXECUTING:

@@ -83,6 +83,8 @@ def _no_url(url: str, why: str) -> ConfigurationError:
 def _reason(error: psycopg.ProgrammingError) -> str:
     """Answer what libpq has against a URL, up to what it repeats of it; the name of an unknown option is no secret."""
     said = _first_line(error)
+    if re.fullmatch(r'invalid (URI query parameter:|connection option) "schema"', said):
+        return f"{said}; give the schema beside the URL, as `schema=` or `--schema`"
     if re.fullmatch(r'invalid (URI query parameter:|connection option) "\w+"', said):
         return said
     kept = 'missing "="' if said.startswith('missing "="') else said.partition('"')[0].rstrip(" :")
@@ -145,47 +147,67 @@ async def connected(url: str, schema: str) -> AsyncGenerator[Connection]:
 async def migrate(connection: Connection, schema: str) -> tuple[int, int]:
     """Bring the schema up to this version; several nodes may do it at the same time.
 
-    Answers the version before and after; a newer one stays as it is.
+    Returns the version before and after; a newer one stays as it is.
     """
     async with connection.transaction():
-        # Else what others did before the lock was had would not be seen where the server's default is stricter.
+        # Otherwise a server with a stricter default would not show what others did before the lock was taken.
         await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         await connection.execute("SET LOCAL lock_timeout = 0")
         await connection.execute(_lock(schema))
         before = await version(connection, schema)
-        for text in migration_script(schema, before):
-            await connection.execute(text)
+        await connection.execute(migration_script(schema))
     return before, max(before, newest())
 
 
 def newest() -> int:
-    """Answer the version of the schema that this rexecutor makes."""
+    """Return the version of the schema that this rexecutor makes."""
     return len(migrations(PACKAGE))
 
 
-def migration_text(schema: str, current: int) -> str:
-    """Answer a script for psql that brings a schema from that version to this one, all or nothing."""
-    steps = (_lock(schema), *migration_script(schema, current))
-    body = "\n\n".join(step.strip().removesuffix(";") + ";" for step in steps)
-    return f"BEGIN ISOLATION LEVEL READ COMMITTED;\n\n{body}\n\nCOMMIT;\n"
+def migration_script(schema: str, last: int | None = None) -> LiteralString:
+    """Return one statement that brings the schema up to a version, the newest by default.
 
-
-def migration_script(schema: str, current: int) -> list[LiteralString]:
-    """Answer the statements that bring a schema from that version to this one."""
+    It runs alone or within any transaction, starts from any version, and does nothing when there is nothing to do.
+    """
     quoted = in_schema('"rexecutor".', schema)[:-1]
-    script: list[LiteralString] = []
-    if current == 0:
-        # CREATE SCHEMA IF NOT EXISTS asks for a right on the database even where the schema exists.
-        script.append(f"DO $$ BEGIN IF to_regnamespace('{quoted}') IS NULL THEN CREATE SCHEMA {quoted}; END IF; END $$")
-        script.append(
-            f"CREATE TABLE IF NOT EXISTS {quoted}.migrations (version integer PRIMARY KEY,"
-            " is_breaking boolean NOT NULL DEFAULT false, applied_at timestamptz NOT NULL DEFAULT now())"
-        )
-    for number, text in migrations(PACKAGE)[current:]:
-        script.append(in_schema(text, schema))
-        row = f"({number}, {str(is_breaking(text)).lower()})"
-        script.append(cast("LiteralString", f"INSERT INTO {quoted}.migrations (version, is_breaking) VALUES {row}"))  # noqa: S608 - of ours alone
-    return script
+    to = newest() if last is None else last
+    steps = "".join(_guarded(number, text, quoted) for number, text in migrations(PACKAGE)[:last])
+    # What exists is looked up first: IF NOT EXISTS asks for the right to create even when there is nothing to create.
+    script = f"""\
+-- Brings schema {quoted} up to version {to} of rexecutor's tables, from any version before.
+-- It is one statement, all or nothing, and may run in a transaction of your own:
+-- a migration of Django or Alembic, or `psql --single-transaction`. A second run changes nothing.
+DO $rexecutor$
+BEGIN
+PERFORM {_lock(schema).removeprefix("SELECT ")};
+IF to_regnamespace('{quoted}') IS NULL THEN
+    CREATE SCHEMA {quoted};
+END IF;
+IF to_regclass('{quoted}.migrations') IS NULL THEN
+    CREATE TABLE {quoted}.migrations (
+        version integer PRIMARY KEY,
+        is_breaking boolean NOT NULL DEFAULT false,
+        applied_at timestamptz NOT NULL DEFAULT now()
+    );
+END IF;
+{steps}
+END
+$rexecutor$;
+"""
+    return cast("LiteralString", script)
+
+
+def _guarded(number: int, migration: str, quoted: str) -> str:
+    """Return the commands for a step that run it only if the schema has an earlier version."""
+    row = f"({number}, {str(is_breaking(migration)).lower()})"
+    return f"""
+IF NOT EXISTS (SELECT FROM {quoted}.migrations WHERE version >= {number}) THEN
+EXECUTE $step$
+{in_schema(migration, quoted[1:-1]).strip()}
+$step$;
+INSERT INTO {quoted}.migrations (version, is_breaking) VALUES {row};
+END IF;
+"""  # noqa: S608 - of our own files alone
 
 
 def is_breaking(migration: str) -> bool:
