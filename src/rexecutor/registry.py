@@ -1,5 +1,6 @@
 """Which executors a `Rexecutor` runs."""
 
+import sys
 from inspect import isabstract
 from typing import Any, cast
 
@@ -38,6 +39,7 @@ class Registry:
         instance = _instance(executor)
         codecs_of(type(instance), self._limits)
         if instance.blocking == "process":
+            _check_importable(instance)
             _check_sendable(instance)
         self.executors[instance.name] = instance
         if is_implied:
@@ -52,6 +54,24 @@ def _taken(known: AnyExecutor, executor: type[AnyExecutor] | AnyExecutor) -> Def
         return DefinitionError(f"{known.name}: {place_of(kind)} is given twice; give it once, or the same instance")
     places = f"{place_of(type(known))} and {place_of(kind)}"
     return DefinitionError(f"{known.name}: two executors have this name, {places}; give one another name")
+
+
+def _check_importable(executor: AnyExecutor) -> None:
+    """Raise a `DefinitionError` unless a child process, which imports the program, can find the executor's class."""
+    main = sys.modules["__main__"]
+    file: str | None = getattr(main, "__file__", None)
+    if getattr(main, "__spec__", None) is not None or (file is not None and not file.startswith("<")):
+        return
+    if file is not None:  # multiprocessing would take it for the name of a file
+        raise DefinitionError(
+            f"{executor.name}: runs in child processes, which import the program, and that comes from {file};"
+            " save it as a file, and run that"
+        )
+    if type(executor).__module__ == "__main__":
+        raise DefinitionError(
+            f"{executor.name}: runs in child processes, which cannot import a class from `python -c`, a notebook or a"
+            " prompt; define it in a module, and import that"
+        )
 
 
 def _check_sendable(executor: AnyExecutor) -> None:

@@ -1,5 +1,8 @@
 """What a `Rexecutor` takes, and what it refuses."""
 
+import re
+import subprocess
+import sys
 from datetime import timedelta
 from multiprocessing import current_process
 from typing import Any
@@ -62,6 +65,41 @@ def test_an_executor_without_an_execute_is_refused() -> None:
 
     with pytest.raises(DefinitionError, match="Unfinished: has no execute; define it"):
         Rexecutor(InMemoryBackend()).with_executor(Unfinished)
+
+
+PROGRAM = """
+from rexecutor import Executor, InMemoryBackend, Job, Rexecutor
+from tests.engine.in_children import AddOne
+
+class Thumb(Executor[str]):
+    name = "thumb"
+    blocking = "process"
+
+    def execute(self, job: Job[str]) -> None: ...
+
+Rexecutor(InMemoryBackend()).with_executor({executor})
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "executor", "said"),
+    [
+        (["-"], "Thumb", "thumb: .* comes from <stdin>; save it as a file"),
+        (["-"], "AddOne", "add_one: .* comes from <stdin>; save it as a file"),
+        (["-c"], "Thumb", "thumb: .* a notebook or a prompt; define it in a module"),
+        (["-c"], "AddOne", None),
+    ],
+)
+def test_a_program_that_no_child_process_can_import_is_told_what_to_do(
+    arguments: list[str], executor: str, said: str | None
+) -> None:
+    program = PROGRAM.format(executor=executor)
+    command = [sys.executable, *arguments, *([program] if arguments == ["-c"] else [])]
+
+    ended = subprocess.run(command, input=program, text=True, capture_output=True, check=False, timeout=60)
+
+    last = (ended.stderr.splitlines() or [""])[-1]
+    assert re.search(said, last) if said else ended.returncode == 0, ended
 
 
 async def test_a_program_that_a_child_process_imports_is_told_to_keep_its_main_part_apart(

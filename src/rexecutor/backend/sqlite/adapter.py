@@ -1,5 +1,6 @@
 """`SQLiteBackend`: the port on an SQLite file."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
