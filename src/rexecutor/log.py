@@ -5,6 +5,7 @@ Debug for each job, info for start and stop, warning for a retry, error for a di
 
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import assert_never
 
 from rexecutor.events import (
@@ -41,15 +42,24 @@ def wants_jobs() -> bool:
     return _LOGGER.isEnabledFor(logging.DEBUG)
 
 
-def log_event(event: Event) -> None:
-    """Write the event's line. A handler or a filter of the application's that raises must not stop a job or a duty."""
+def _no_command(words: str) -> None:  # noqa: ARG001 - see `log_event`
+    return None
+
+
+def log_event(event: Event, *, command: Callable[[str], str | None] = _no_command) -> None:
+    """Write the event's line. A handler or a filter of the application's that raises must not stop a job or a duty.
+
+    Args:
+        event: What happened.
+        command: Returns the line for a shell that shows more, as `Backend.command` does.
+    """
     with contextlib.suppress(Exception):
-        level, text = _line(event)
+        level, text = _line(event, command)
         extra = {name: getattr(event, name) for name in ("job_id", "executor", "attempt") if hasattr(event, name)}
         _LOGGER.log(level, "%s", text, extra=extra)
 
 
-def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an event
+def _line(event: Event, command: Callable[[str], str | None]) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an event
     match event:
         case NodeStarted(node, name, executors, most):
             listed = ", ".join(executors[:20]) + (" …" if len(executors) > 20 else "")  # noqa: PLR2004 - a line's worth
@@ -90,8 +100,8 @@ def _line(event: Event) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an
             return logging.DEBUG, f"job {job_id} ({executor}) started, attempt {attempt}"
         case JobEnded(job_id, executor, attempt, outcome, is_final):
             level, text = _ended(outcome, is_final=is_final)
-            more = f"; see: rexecutor jobs show {job_id}" if isinstance(outcome, Failed) else ""
-            return level, f"job {job_id} ({executor}) {text}, attempt {attempt}{more}"
+            more = command(f"jobs show {job_id}") if isinstance(outcome, Failed) else None
+            return level, f"job {job_id} ({executor}) {text}, attempt {attempt}" + (f"; see: {more}" if more else "")
         case JobUnreadable(job_id, executor, error):
             return logging.WARNING, f"job {job_id} ({executor}) cannot be read and was left out: {type(error).__name__}"
         case OutcomeRefused(job_id):

@@ -152,7 +152,7 @@ class SimulatedNode:
 def simulated_engine(world: World) -> Generator[None]:
     """Have the engine's ids, chance, threads and log be those of the simulation."""
 
-    def told(event: Event) -> None:
+    def told(event: Event, **_: object) -> None:
         world.tell(f"event {type(event).__name__}")
         world.counts[type(event).__name__] += 1
 

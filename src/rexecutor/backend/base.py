@@ -309,6 +309,13 @@ class Backend(ABC):
         _check_id("rerun", job_id)
         await self.change(job_id, Rerun(), executor=executor)
 
+    def command(self, words: str) -> str | None:
+        """Return the line for a shell that runs this command of `rexecutor` on this store, such as `jobs show 7`.
+
+        For messages; it shows no secrets. None when the command line cannot reach the store.
+        """
+        return None
+
     def completion(self) -> Completion:
         """Answer what completes running jobs in transactions of the application's own. Needs no open backend."""
         return NoCompletion(type(self).__name__)

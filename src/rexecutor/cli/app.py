@@ -18,6 +18,7 @@ from rexecutor.cli.prune import prune
 from rexecutor.cli.stats import stats
 from rexecutor.cli.update import update_job
 from rexecutor.cli.worker import worker
+from rexecutor.command import program
 from rexecutor.errors import RexecutorError
 
 FAILED: Final = 1
@@ -80,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _invoke(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
-    answer: object = command.main(list(arguments), prog_name="rexecutor", standalone_mode=False)
+    answer: object = command.main(list(arguments), prog_name=program(), standalone_mode=False)
     return answer if isinstance(answer, int) else 0
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from rexecutor.backend.base import Backend
@@ -55,7 +56,7 @@ class RunningNode:
         """Put the parts together; nothing runs yet."""
         clock = backend.clock
         self._backend = backend
-        self._emit = log_event
+        self._emit = partial(log_event, command=backend.command)
         self._node = Node(unique_id(), name, lease)
         self._started = NodeStarted(self._node.id, name, tuple(executors), max_concurrency)
         self._stop_claims = asyncio.Event()

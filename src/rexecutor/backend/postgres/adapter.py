@@ -4,11 +4,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, overload
 
+from psycopg.conninfo import conninfo_to_dict
+
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.hints import Hints
+from rexecutor.backend.postgres.address import server_command
 from rexecutor.backend.postgres.bound import PostgresCompletion, bind, notifying
 from rexecutor.backend.postgres.connection import Connection, checked_schema, connected, migrate
 from rexecutor.backend.postgres.heart import PostgresHeart
@@ -202,6 +205,10 @@ class PostgresBackend(Backend):
             ConfigurationError: It is another kind of object.
         """
         return bind(self, self.schema, self._notifying_steps, connection)
+
+    def command(self, words: str) -> str:
+        """Return the line that runs the command on this schema; a password must be put in."""
+        return server_command(words, conninfo_to_dict(self._connections.conninfo), self.schema)
 
     def completion(self) -> Completion:
         """Answer what completes jobs on any connection that `bound_to` takes."""

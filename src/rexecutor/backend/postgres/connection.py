@@ -9,6 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
+from rexecutor.backend.postgres.address import migrate_command
 from rexecutor.backend.postgres.statements import PACKAGE, in_schema
 from rexecutor.backend.sql import migrations
 from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
@@ -114,8 +115,7 @@ def translated(schema: str) -> Generator[None]:
         raise
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction) as error:
         raise SchemaError(
-            f'schema "{schema}" lacks tables of this rexecutor ({_first_line(error)}); run `rexecutor migrate`,'
-            " or await backend.migrate()"
+            f'schema "{schema}" lacks tables of this rexecutor ({_first_line(error)}); {advice_to_migrate(schema)}'
         ) from error
     except (UnicodeEncodeError, OverflowError) as error:
         raise BackendError(f"PostgreSQL cannot store a value: {type(error).__name__}: {error}") from error
@@ -228,7 +228,7 @@ async def version(connection: Connection, schema: str) -> int:
 async def check_version(connection: Connection, schema: str) -> None:
     """Raise a `SchemaError` unless this rexecutor can work with the schema."""
     current, breaking = await _versions(connection, schema)
-    check_migrated(current, schema, breaking=breaking)
+    check_migrated(current, schema, connection, breaking=breaking)
 
 
 async def _versions(connection: Connection, schema: str) -> tuple[int, int]:
@@ -248,7 +248,13 @@ def versions_query(schema: str) -> LiteralString:
     return f"SELECT coalesce(max(version), 0), coalesce(max(version) FILTER (WHERE is_breaking), 0) FROM {name}"  # noqa: S608 - ours
 
 
-def check_migrated(current: int, schema: str, *, breaking: int | None = None) -> None:
+def check_migrated(
+    current: int,
+    schema: str,
+    connection: psycopg.Connection[Any] | Connection | None = None,
+    *,
+    breaking: int | None = None,
+) -> None:
     """Raise a `SchemaError` unless this rexecutor can work with a schema of that version.
 
     A newer one is fine as long as its last breaking step is known here; where that is not given, none newer is fine.
@@ -262,4 +268,9 @@ def check_migrated(current: int, schema: str, *, breaking: int | None = None) ->
         )
     if current < known:
         found = f"has version {current}, {known} is needed" if current else "has no tables of rexecutor"
-        raise SchemaError(f'schema "{schema}" {found}; run `rexecutor migrate`, or await backend.migrate()')
+        raise SchemaError(f'schema "{schema}" {found}; {advice_to_migrate(schema, connection)}')
+
+
+def advice_to_migrate(schema: str, connection: psycopg.Connection[Any] | Connection | None = None) -> str:
+    """Return what to do when the schema is not of this version; the server is named if there is a connection to it."""
+    return f"run `{migrate_command(schema, connection)}`, or await backend.migrate()"

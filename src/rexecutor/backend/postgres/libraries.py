@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import psycopg
 
-from rexecutor.backend.postgres.connection import translated
+from rexecutor.backend.postgres.connection import advice_to_migrate, translated
 from rexecutor.backend.postgres.runners import AsyncpgConnection, run_async_psycopg, run_asyncpg, run_psycopg
 from rexecutor.backend.postgres.statements import Script
 from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
@@ -133,8 +133,7 @@ def _all_translated(schema: str) -> Generator[None]:
             what = (str(error).splitlines() or [""])[0] or type(error).__name__
             if getattr(error, "sqlstate", None) in _NO_TABLES:
                 raise SchemaError(
-                    f'schema "{schema}" lacks tables of this rexecutor ({what}); run `rexecutor migrate`,'
-                    " or await backend.migrate()"
+                    f'schema "{schema}" lacks tables of this rexecutor ({what}); {advice_to_migrate(schema)}'
                 ) from error
             raise BackendError(f"PostgreSQL: {what}") from error
 

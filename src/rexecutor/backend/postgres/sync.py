@@ -130,4 +130,4 @@ def _check_version(connection: BoundedConnection, schema: str) -> None:
     found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
     row = connection.execute(versions_query(schema)).fetchone() if found is not None and found[0] else None
     current, breaking = (0, 0) if row is None else row
-    check_migrated(current, schema, breaking=breaking)
+    check_migrated(current, schema, connection, breaking=breaking)

@@ -21,6 +21,7 @@ from rexecutor.backend.sqlite.heart import SqliteHeart
 from rexecutor.backend.sqlite.thread import SqlThread
 from rexecutor.backend.sqlite.watch import FileWatch
 from rexecutor.clock import Clock
+from rexecutor.command import command
 from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.home import Home, Opening
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -168,6 +169,13 @@ class SQLiteBackend(Backend):
             BackendError: It is closed, or belongs to another thread.
         """
         return SqliteTransaction(self, self.path, connection)
+
+    def command(self, words: str) -> str | None:
+        """Return the line that runs the command on this file, from any folder."""
+        path = str(self.path.absolute())
+        if "?" in path or not path.isprintable():  # a URL cannot name it, or it would take several lines
+            return None
+        return command(*words.split(), "--url", f"sqlite:///{path}")
 
     def completion(self) -> Completion:
         """Answer what completes jobs on any `sqlite3.Connection` to this file."""

@@ -1,0 +1,56 @@
+"""The commands of ours that work on a server's schema, for messages."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import psycopg
+
+from rexecutor.command import command
+
+_SAYS_WHERE: Final = re.compile(
+    "host|hostaddr|port|user|dbname|service|passfile|target_session_attrs|channel_binding|(ssl|gss|krb)(?!password)[a-z]+"
+)
+"""The parameters of libpq that a command needs to reach the server; secrets are not among them."""
+_DEFAULT_SCHEMA: Final = "rexecutor"
+UNKNOWN: Final = "--url postgresql://…"
+"""What a command is shown with if nobody knows the server; the reader fills it in."""
+
+
+def server_command(words: str, parameters: Mapping[str, Any], schema: str) -> str:
+    """Return the command for the server that libpq reaches by these parameters.
+
+    A password is never shown: what is to be put in its place stands before the command.
+    """
+    prefix = "PGPASSWORD=… " if parameters.get("password") and "PGPASSWORD" not in os.environ else ""
+    return prefix + command(*words.split(), "--url", url_of(parameters), *_schema_option(schema))
+
+
+def migrate_command(
+    schema: str, connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any] | None = None
+) -> str:
+    """Return the command that migrates the schema on the connection's server."""
+    if connection is None:
+        return " ".join((command("migrate"), UNKNOWN, *_schema_option(schema)))
+    known = {**connection.info.get_parameters(), "password": connection.info.password}
+    return server_command("migrate", known, schema)
+
+
+def url_of(parameters: Mapping[str, Any]) -> str:
+    """Return a URL of the server, without secrets and without what does not say where it is."""
+    known = {
+        name: str(value) for name, value in parameters.items() if value is not None and _SAYS_WHERE.fullmatch(name)
+    }
+    place = ""
+    if re.fullmatch(r"[\w.-]+", known.get("host", ""), re.ASCII) and re.fullmatch("[0-9]*", known.get("port", "")):
+        user, host, port = (known.pop(name, "") for name in ("user", "host", "port"))
+        place = (quote(user, safe="") + "@" if user else "") + host + (f":{port}" if port else "")
+    database = quote(known.pop("dbname", ""), safe="")
+    options = urlencode(known, quote_via=quote, safe="/,")  # a folder of sockets, several hosts, or none
+    return f"postgresql://{place}/{database}" + (f"?{options}" if options else "")
+
+
+def _schema_option(schema: str) -> tuple[str, ...]:
+    return () if schema == _DEFAULT_SCHEMA else ("--schema", schema)
