@@ -90,3 +90,27 @@ def test_a_tag_that_is_no_text_is_a_misuse(rexecutor: Run, url: str) -> None:
 
     assert answer.status == 2
     assert "--tag" in answer.error
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_an_executor_that_has_no_job_in_the_store_is_told_on_stderr(
+    rexecutor: Run, url: str, as_json: tuple[str, ...]
+) -> None:
+    names = ("--executor", "thumbs", "--executor", "email", "--executor", "mail")
+
+    answer = rexecutor("jobs", "list", *as_json, *names, "--url", url)
+
+    assert answer.status == 0
+    assert "email" in answer.out
+    lines = answer.err.splitlines()
+    assert [line.partition(";")[0] for line in lines] == [
+        "no job in this store has the executor 'mail'",
+        "no job in this store has the executor 'thumbs'",
+    ]
+    assert all("rexecutor stats --url" in line for line in lines)
+
+
+def test_an_executor_whose_jobs_other_filters_leave_out_is_not_told(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "list", "--executor", "report", "--status", "cancelled", "--json", "--url", url)
+
+    assert (answer.json, answer.err) == ([], "")

@@ -129,3 +129,14 @@ def test_a_misused_prune_deletes_nothing(rexecutor: Run, url: str, arguments: li
     assert answer.status == 2
     assert told in answer.error
     assert _ids(url) == ALL
+
+
+@pytest.mark.parametrize("option", ["--only", "--except"])
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+def test_an_executor_that_has_no_job_in_the_store_is_told(
+    rexecutor: Run, many: str, option: str, flags: tuple[str, ...]
+) -> None:
+    answer = rexecutor("prune", "--status", "complete", "--keep", "0", option, "emial", "--url", many, *flags)
+
+    assert answer.status == 0
+    assert answer.err.startswith("no job in this store has the executor 'emial'")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from rexecutor.cli.failure import FailedError, note
+from rexecutor.cli.names import note_unknown
 from rexecutor.cli.output import as_json, write_fields, write_json, write_line, write_table
 from rexecutor.cli.store import AsJson, Schema, Url, use_store
 from rexecutor.cli.values import check_text, check_texts, json_text, moment
@@ -62,7 +63,9 @@ def list_jobs(  # noqa: PLR0913 - one an option
     )
 
     async def find(backend: "Backend") -> "list[JobRecord]":
-        return list(await backend.query(where, limit=limit + 1, after=after))
+        found = list(await backend.query(where, limit=limit + 1, after=after))
+        await note_unknown(backend, set(executor or ()) - {record.executor for record in found})
+        return found
 
     found = use_store(url, find, schema=schema)
     shown = found[:limit]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from rexecutor.cli.failure import MisusedError
+from rexecutor.cli.names import note_unknown
 from rexecutor.cli.output import write_json, write_line
 from rexecutor.cli.store import AsJson, Schema, Url, use_store
 from rexecutor.cli.values import check_texts, duration
@@ -47,7 +48,12 @@ def prune(
 ) -> None:
     """Delete ended jobs for good, 1,000 at a time: by age (--older-than) or by number (--keep)."""
     spec = _spec(status, older_than, keep, only, excepted)
-    jobs = use_store(url, lambda backend: _count(backend, spec) if dry_run else _prune(backend, spec), schema=schema)
+
+    async def act(backend: "Backend") -> int:
+        await note_unknown(backend, spec.executors)
+        return await (_count(backend, spec) if dry_run else _prune(backend, spec))
+
+    jobs = use_store(url, act, schema=schema)
     if json:
         write_json({"prunable" if dry_run else "pruned": jobs})
     else:

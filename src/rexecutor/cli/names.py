@@ -1,0 +1,19 @@
+"""Names of executors that are given to commands."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rexecutor.cli.failure import note
+
+if TYPE_CHECKING:
+    from rexecutor.backend.base import Backend
+
+
+async def note_unknown(backend: "Backend", names: Iterable[str]) -> None:
+    """Say on stderr which of the executors have no job in the store: such a name may be misspelt."""
+    from rexecutor.where import ExecutorIn  # not needed for --help
+
+    for name in sorted(names):
+        if not await backend.query(ExecutorIn(frozenset({name})), limit=1):
+            line = backend.command("stats")
+            note(f"no job in this store has the executor {name!r}" + (f"; for those there are: {line}" if line else ""))
