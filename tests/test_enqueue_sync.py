@@ -221,6 +221,21 @@ class TestPostgresConnection:
 
         run_postgres(f"DROP DATABASE {database}")
 
+    def test_what_a_loop_that_has_ended_left_open_keeps_no_database_from_being_dropped(self, tmp_path: Path) -> None:
+        database = schema_of(tmp_path)
+        run_postgres(f"CREATE DATABASE {database}")
+        backend = PostgresBackend(make_conninfo(server_url(), dbname=database))
+
+        async def leave_open() -> None:
+            await backend.migrate()
+            await backend.open()
+            await backend.ready()
+
+        asyncio.run(leave_open())
+        backend.close_sync()
+
+        run_postgres(f"DROP DATABASE {database}")
+
     async def test_it_is_closed_with_a_backend_that_is_forgotten(
         self, backend: PostgresBackend, tmp_path: Path
     ) -> None:

@@ -29,7 +29,6 @@ from rexecutor.backend.sql.rows import STATUSES
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.transaction import SyncTransaction, Transaction
 from rexecutor.clock import Clock
-from rexecutor.errors import BackendClosedError
 from rexecutor.home import Opening
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.outcome import CancelAsked, Interrupted, Rerun, Settlement
@@ -119,8 +118,7 @@ class PostgresBackend(Backend):
 
     def close_sync(self) -> None:
         """Close the connections that `enqueue_sync` keeps; see `Backend.close_sync`."""
-        if self._connections.is_open_here:
-            raise BackendClosedError("PostgresBackend: it is open in an event loop; `await backend.close()` there")
+        self._connections.close_sync()
         self._sync.close()
 
     async def migrate(self) -> None:

@@ -85,11 +85,6 @@ class Connections:
         """Whether there is a pool, whose loop is not closed."""
         return self._pool is not None and self._home is not None and not self._home.has_ended
 
-    @property
-    def is_open_here(self) -> bool:
-        """Whether it is open, and in this process."""
-        return self.is_open and not self._is_inherited
-
     async def open(self) -> None:
         """Connect once, for what the pool's own attempts do not say: why they fail. Then open the pool."""
         with translated(self._schema):
@@ -133,6 +128,14 @@ class Connections:
                 knock.cancel()
             if self._is_ours:
                 await pool.close()
+
+    def close_sync(self) -> None:
+        """Let go of a pool whose event loop has ended, and so of its connections; refused while the loop goes on."""
+        if self._is_inherited:
+            return
+        if self.is_open:
+            raise BackendClosedError("PostgreSQL: it is open in an event loop; `await backend.close()` there")
+        self._pool, self._home = None, None
 
     async def _knock_later(self, pool: Pool) -> None:
         """Ask for a connection soon: the pool gives up until somebody does, whoever waits already."""
