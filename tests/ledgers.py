@@ -8,11 +8,13 @@ from typing import Any, cast
 
 import asyncpg
 import psycopg
-from sqlalchemy import make_url, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
 
 from rexecutor import Backend, ExecutionResult, Executor, Job, SQLiteBackend
 from tests.postgres import run_postgres, server_url
+from tests.proxies import Proxy
 
 ADD = "UPDATE counter SET number = number + 1"
 
@@ -52,6 +54,18 @@ class SqliteLedger(Ledger):
             return connection.execute("SELECT number FROM counter").fetchone()[0]
 
 
+class SqliteSessionLedger(SqliteLedger):
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Any]:
+        engine = create_engine(f"sqlite:///{self.path}")
+        try:
+            with Session(engine) as session, session.begin():
+                session.execute(text(ADD))
+                yield session
+        finally:
+            engine.dispose()
+
+
 class PostgresLedger(Ledger):
     def __init__(self, backend: Any) -> None:
         self.schema = backend.schema
@@ -74,6 +88,18 @@ class PostgresLedger(Ledger):
 
     def count(self) -> int:
         return run_postgres(f"SELECT number FROM {self.schema}.counter")[0][0]
+
+
+class ProxiedLedger(PostgresLedger):
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Any]:
+        async with super().transaction() as connection:
+            yield Proxy(connection)
+
+    @contextmanager
+    def blocking(self) -> Generator[Any]:
+        with super().blocking() as connection:
+            yield Proxy(connection)
 
 
 class AsyncpgLedger(PostgresLedger):
@@ -102,7 +128,9 @@ class SessionLedger(PostgresLedger):
 
 LEDGERS: dict[str, tuple[str, Callable[[Any], Ledger]]] = {
     "sqlite": ("sqlite", SqliteLedger),
+    "sqlite-sqlalchemy": ("sqlite", SqliteSessionLedger),
     "psycopg": ("postgres", PostgresLedger),
+    "proxied": ("postgres", ProxiedLedger),
     "asyncpg": ("postgres", AsyncpgLedger),
     "sqlalchemy": ("postgres", SessionLedger),
 }

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, LiteralString, Protocol, TypeAlias, cast
 
 import asyncpg
@@ -48,6 +49,7 @@ from rexecutor.backend.postgres.runners import AsyncpgConnection, numbered
 from rexecutor.backend.transaction import SyncTransaction, Transaction
 from rexecutor.where import Everything
 from tests.postgres import Migrated, postgres_backend, server_url
+from tests.proxies import Proxy
 from tests.support import soon, until
 
 Builders: TypeAlias = Sequence[JobBuilder[Any, Any]]
@@ -222,6 +224,21 @@ async def connection(backend: Migrated) -> AsyncGenerator[Application]:
     engine.dispose()
 
 
+def in_proxies(opener: Opener) -> Opener:
+    """Open what the opener does, with the connection in two proxies when it is given to `bound_to`."""
+
+    @asynccontextmanager
+    async def opened(backend: Migrated) -> AsyncGenerator[Application]:
+        def bound_to(given: Any) -> Any:
+            return cast("Any", backend).bound_to(Proxy(Proxy(given)))
+
+        wrapping: Any = SimpleNamespace(bound_to=bound_to)
+        async with opener(wrapping) as made:
+            yield made
+
+    return opened
+
+
 OPENERS: dict[str, Opener] = {
     "psycopg-async": psycopg_async,
     "psycopg": psycopg_sync,
@@ -236,6 +253,19 @@ OPENERS: dict[str, Opener] = {
     "Session": session,
     "scoped_session": session_of_a_registry,
     "Connection": connection,
+    **{
+        f"{name}-in-proxies": in_proxies(opener)
+        for name, opener in {
+            "psycopg-async": psycopg_async,
+            "psycopg": psycopg_sync,
+            "asyncpg": asyncpg_connection,
+            "asyncpg-pool": asyncpg_pool_with_codecs,
+            "AsyncSession": async_session("asyncpg"),
+            "async_scoped_session": async_scoped("psycopg"),
+            "Session": session,
+            "scoped_session": session_of_a_registry,
+        }.items()
+    },
 }
 
 
@@ -454,13 +484,15 @@ class TestWhatIsRefused:
 
     @pytest.mark.parametrize("given", [None, "postgresql://", object(), 1, asyncpg, psycopg.Connection])
     def test_no_connection(self, closed: Migrated, given: Any) -> None:
-        with pytest.raises(ConfigurationError, match="no connection to PostgreSQL"):
+        with pytest.raises(ConfigurationError, match="cannot be used as a connection to PostgreSQL"):
             closed.bound_to(given)
 
     def test_a_connection_to_sqlite(self, closed: Migrated) -> None:
         given: Any = sqlite3.connect(":memory:")
 
-        with pytest.raises(ConfigurationError, match=r"sqlite3\.Connection is no connection to PostgreSQL"):
+        with pytest.raises(
+            ConfigurationError, match=r"sqlite3\.Connection cannot be used as a connection to PostgreSQL"
+        ):
             closed.bound_to(given)
         given.close()
 
@@ -496,7 +528,7 @@ class TestWhatIsRefused:
         engine = create_engine(alchemy_url("psycopg"))
         third = engine.connect()
         third.close()
-        with pytest.raises(BackendError, match="closed"):
+        with pytest.raises(ConfigurationError, match="closed; nothing was sent"):
             letter("a").enqueue_sync(backend=closed.bound_to(third))
         engine.dispose()
 

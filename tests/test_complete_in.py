@@ -166,7 +166,7 @@ async def test_nor_where_it_was_lost_before_the_transaction_began(backend: Backe
     assert ledger.count() == 1
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "psycopg"])
+@pytest.mark.parametrize("kind", ["sqlite", "psycopg", "proxied"])
 async def test_a_plain_def_completes_on_a_connection_that_blocks(backend: Backend, ledger: Ledger) -> None:
     assert isinstance(ledger, SqliteLedger | PostgresLedger)
 
@@ -190,7 +190,7 @@ async def test_the_wrong_kind_of_connection_is_refused_with_what_to_do(backend: 
     with psycopg.connect(server_url()) as connection:
         with pytest.raises(ConfigurationError, match="complete_in: the connection is synchronous; call complete_in_s"):
             await completion.complete(executing(), connection)
-        with pytest.raises(ConfigurationError, match="no connection to PostgreSQL"):
+        with pytest.raises(ConfigurationError, match="cannot be used as a connection to PostgreSQL"):
             await completion.complete(executing(), "connection")
         assert not completion.complete_sync(executing(), connection)
     async with ledger.transaction() as awaited:

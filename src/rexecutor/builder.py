@@ -116,7 +116,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
 
         Raises:
             InvalidJobError: The job cannot be stored; an `EncodeError` where it is the data or the metadata.
-            ConfigurationError: The connection is a synchronous one.
+            ConfigurationError: The connection is a synchronous one, or cannot be used as it is; nothing was stored.
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed; whether the job was stored is not known.
         """
@@ -132,7 +132,8 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
 
         Raises:
             InvalidJobError: The job cannot be stored.
-            ConfigurationError: The connection must be awaited, or the backend has no synchronous one.
+            ConfigurationError: The connection must be awaited or cannot be used as it is, or the backend has no
+                synchronous one; nothing was stored.
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed; whether the job was stored is not known.
         """
@@ -182,7 +183,7 @@ async def enqueue_many(
 
     Raises:
         InvalidJobError: One of them cannot be stored; none is.
-        ConfigurationError: The connection is a synchronous one.
+        ConfigurationError: The connection is a synchronous one, or cannot be used as it is; nothing was stored.
         GlobalBackendError: No backend was given and there is no global one.
         BackendError: The store failed; whether the jobs were stored is not known.
     """
@@ -210,7 +211,8 @@ def enqueue_many_sync(
 
     Raises:
         InvalidJobError: One of them cannot be stored; none is.
-        ConfigurationError: The connection must be awaited, or the backend has no synchronous one.
+        ConfigurationError: The connection must be awaited or cannot be used as it is, or the backend has no
+            synchronous one; nothing was stored.
         GlobalBackendError: No backend was given and there is no global one.
         BackendError: The store failed; whether the jobs were stored is not known.
     """

@@ -1,7 +1,7 @@
 """Every error that rexecutor raises on purpose.
 
     RexecutorError
-    ├── ConfigurationError (ValueError)      a setting, a URL or a path that cannot work
+    ├── ConfigurationError (ValueError)      a setting, a URL, a path or a connection that cannot be used
     ├── DefinitionError (TypeError)          an executor class that cannot run
     ├── GlobalBackendError (RuntimeError)    no global backend, or a second one
     ├── InvalidJobError (ValueError)         a job that no store may hold: priority, tags, times, sizes
@@ -26,7 +26,7 @@ class RexecutorError(Exception):
 
 
 class ConfigurationError(RexecutorError, ValueError):
-    """A setting, a URL or a path cannot work; raised where it is given."""
+    """A setting, a URL, a path or a connection cannot be used. Raised before anything is stored."""
 
 
 class DefinitionError(RexecutorError, TypeError):

@@ -116,7 +116,7 @@ class Job(Generic[Data, Metadata]):
         Raises:
             LeaseLostError: The job is no longer this worker's; let it roll the transaction back.
             JobStateError: This job does not run here, but was read from the store.
-            ConfigurationError: It is another kind of object, or the backend shares no transactions.
+            ConfigurationError: It cannot be used as it is, or the backend shares no transactions; nothing was sent.
             BackendError: The store failed; roll the transaction back.
         """
         await self._required_run().complete(connection)

@@ -14,7 +14,7 @@ class Completion(ABC):
         """Record a success in the connection's transaction; answer False where the job is no longer ours.
 
         Raises:
-            ConfigurationError: It is no connection that can be used, or one that blocks.
+            ConfigurationError: It cannot be used as it is, or is one that blocks; nothing was sent.
             BackendError: The store failed; roll the transaction back.
         """
 

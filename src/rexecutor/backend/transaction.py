@@ -26,6 +26,7 @@ class Transaction(Bound, ABC):
         """Store the jobs in the transaction: they are there when it is committed, and never were when it is not.
 
         Raises:
+            ConfigurationError: The connection cannot be used as it is; nothing was sent.
             BackendError: The store failed; roll the transaction back.
         """
 

@@ -8,6 +8,7 @@ from rexecutor.backend.completion import Completion
 from rexecutor.backend.postgres.libraries import is_awaited, run_awaited, run_blocking
 from rexecutor.backend.postgres.statements import Script, Statements, Steps, channel_of
 from rexecutor.backend.transaction import SyncTransaction, Transaction
+from rexecutor.backend.unwrapping import unwrapped
 from rexecutor.clock import Clock
 from rexecutor.errors import ConfigurationError
 from rexecutor.job import Enqueued, JobRecord, NewJob
@@ -22,6 +23,7 @@ def bind(backend: Backend, schema: str, steps: MakeSteps, connection: object) ->
     Raises:
         ConfigurationError: It is no connection that can be used.
     """
+    connection = unwrapped(connection)
     if is_awaited("bound_to", connection):
         return _PostgresTransaction(backend, schema, steps, connection)
     return _PostgresSyncTransaction(backend, schema, steps, connection)
@@ -43,7 +45,7 @@ class _PostgresTransaction(Transaction):
         self._connection = connection
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        return await run_awaited(self._connection, self._schema, self._steps(jobs))
+        return await run_awaited("bound_to", self._connection, self._schema, self._steps(jobs))
 
 
 class _PostgresSyncTransaction(SyncTransaction):
@@ -54,7 +56,7 @@ class _PostgresSyncTransaction(SyncTransaction):
         self._connection = connection
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        return run_blocking(self._connection, self._schema, self._steps(jobs))
+        return run_blocking("bound_to", self._connection, self._schema, self._steps(jobs))
 
 
 class PostgresCompletion(Completion):
@@ -71,15 +73,17 @@ class PostgresCompletion(Completion):
 
     async def complete(self, record: JobRecord, connection: object) -> bool:
         """Complete it in the connection's transaction."""
+        connection = unwrapped(connection)
         if not is_awaited("complete_in", connection):
             raise ConfigurationError("complete_in: the connection is synchronous; call complete_in_sync")
-        return await run_awaited(connection, self._schema, self._script(record))
+        return await run_awaited("complete_in", connection, self._schema, self._script(record))
 
     def complete_sync(self, record: JobRecord, connection: object) -> bool:
         """Complete it in the connection's transaction."""
+        connection = unwrapped(connection)
         if is_awaited("complete_in_sync", connection):
             raise ConfigurationError("complete_in_sync: the connection must be awaited; call `await complete_in`")
-        return run_blocking(connection, self._schema, self._script(record))
+        return run_blocking("complete_in_sync", connection, self._schema, self._script(record))
 
     def _script(self, record: JobRecord) -> Script[bool]:
         now = None if self._clock is None else self._clock.now()

@@ -116,5 +116,5 @@ def numbered(text: str) -> tuple[str, tuple[str, ...]]:
 
 def _commits_by_itself(connection: PsycopgConnection) -> bool:
     if connection.pgconn.pipeline_status != PipelineStatus.OFF:
-        raise ConfigurationError("bound_to: the connection is in pipeline mode; enqueue before or after the pipeline")
+        raise ConfigurationError("psycopg: the connection is in pipeline mode; end the pipeline first")
     return connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE

@@ -20,6 +20,7 @@ from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.heart import SqliteHeart
 from rexecutor.backend.sqlite.thread import SqlThread
 from rexecutor.backend.sqlite.watch import FileWatch
+from rexecutor.backend.unwrapping import SqlAlchemyConnection, SqlAlchemySession
 from rexecutor.clock import Clock
 from rexecutor.command import command
 from rexecutor.errors import BackendClosedError, ConfigurationError
@@ -152,17 +153,19 @@ class SQLiteBackend(Backend):
         self._doorbell.ring(doorbells)
         return answers
 
-    def bound_to(self, connection: sqlite3.Connection) -> SqliteTransaction:
-        """Answer what enqueues in your transaction: `enqueue_sync(backend=sqlite.bound_to(connection))`.
+    def bound_to(self, connection: sqlite3.Connection | SqlAlchemyConnection | SqlAlchemySession) -> SqliteTransaction:
+        """Return what enqueues in your transaction: `enqueue_sync(backend=sqlite.bound_to(connection))`.
 
         The jobs are committed or rolled back with your own statements. The first enqueue takes the file's write lock,
-        and so begins the transaction where your connection would begin one before an INSERT; a connection that
-        commits each statement by itself commits the enqueue as one. `await enqueue(…)` works as well; it blocks the
-        loop as your own statements do.
+        and so begins the transaction if your connection would begin one before an INSERT; a connection that commits
+        each statement by itself commits the enqueue as one. `await enqueue(…)` works as well; it blocks the loop as
+        your own statements do.
 
         Args:
             connection: To this backend's file, which must have its tables: open the backend once before. Its
-                factories of rows and texts, and its way with transactions, are its own business.
+                factories of rows and texts, and its way with transactions, are its own business. A `Session` or
+                `Connection` of SQLAlchemy is asked for its connection at each enqueue. One of aiosqlite cannot be
+                used.
 
         Raises:
             ConfigurationError: It is another kind of object, or a connection to another file.
@@ -178,7 +181,7 @@ class SQLiteBackend(Backend):
         return command(*words.split(), "--url", f"sqlite:///{path}")
 
     def completion(self) -> Completion:
-        """Answer what completes jobs on any `sqlite3.Connection` to this file."""
+        """Return what completes jobs on any connection that `bound_to` takes."""
         return SqliteCompletion(self.path, self.limits, self.clock)
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:

@@ -22,11 +22,24 @@ from rexecutor.backend.sqlite.dialect import add_functions
 from rexecutor.backend.sqlite.forks import refuse_after_fork
 from rexecutor.backend.sqlite.thread import lenient_text
 from rexecutor.backend.transaction import SyncTransaction, Transaction
+from rexecutor.backend.unwrapping import (
+    class_names,
+    driver_connection,
+    is_async_sqlalchemy,
+    is_sqlalchemy,
+    refusal,
+    unwrapped,
+)
 from rexecutor.clock import Clock
 from rexecutor.errors import ConfigurationError
 from rexecutor.job import Enqueued, JobRecord, Limits, NewJob
 from rexecutor.outcome import COMPLETE, Settlement
 
+_WANTED: Final = "a sqlite3.Connection, or a Session or Connection of SQLAlchemy on one"
+_WANTED_OF_ASYNC: Final = (
+    "a sqlite3.Connection, or a synchronous Session or Connection of SQLAlchemy; aiosqlite's `driver_connection` can"
+    " be used in its own thread only"
+)
 _TAKE_LOCK: Final = "UPDATE rexecutor_schema SET version = version WHERE false"
 """Changes nothing. Python begins a transaction before it, where it is to begin them by itself."""
 
@@ -49,11 +62,13 @@ def enqueue_alone(
 class SqliteTransaction(SyncTransaction, Transaction):
     """A connection of the application's own to the backend's file."""
 
-    def __init__(self, backend: Backend, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, backend: Backend, path: Path, connection: object) -> None:
         """Keep the connection; see `SQLiteBackend.bound_to`."""
         super().__init__(backend)
         self._path = path
-        self._connection = _checked("bound_to", path, connection)
+        self._connection: object = unwrapped(connection)
+        if not is_sqlalchemy(self._connection):  # which may have another connection by the time of the enqueue
+            self._connection = _sqlite3_connection("bound_to", path, self._connection)
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs; blocks the loop."""
@@ -61,9 +76,14 @@ class SqliteTransaction(SyncTransaction, Transaction):
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs; all or none, also where the transaction goes on after an error."""
-        with _within(self._connection, self._path) as connection:
+        with _within(self._sqlite3_connection(), self._path) as connection:
             add_functions(connection)
             return store.enqueue(connection, jobs, self.backend.clock.now())
+
+    def _sqlite3_connection(self) -> sqlite3.Connection:
+        if isinstance(self._connection, sqlite3.Connection):
+            return self._connection
+        return _sqlite3_connection("bound_to", self._path, self._connection)
 
 
 class SqliteCompletion(Completion):
@@ -77,18 +97,25 @@ class SqliteCompletion(Completion):
 
     async def complete(self, record: JobRecord, connection: object) -> bool:
         """Complete it in the connection's transaction; blocks the loop."""
-        return self.complete_sync(record, connection)
+        return self._complete("complete_in", record, connection)
 
     def complete_sync(self, record: JobRecord, connection: object) -> bool:
         """Complete it in the connection's transaction."""
-        with _within(_checked("complete_in", self._path, connection), self._path) as checked:
+        return self._complete("complete_in_sync", record, connection)
+
+    def _complete(self, what: str, record: JobRecord, connection: object) -> bool:
+        with _within(_sqlite3_connection(what, self._path, connection), self._path) as checked:
             return not store.settle(checked, [Settlement(*record.claim_id, COMPLETE)], self._clock.now(), self._limits)
 
 
-def _checked(what: str, path: Path, connection: object) -> sqlite3.Connection:
+def _sqlite3_connection(what: str, path: Path, connection: object) -> sqlite3.Connection:
+    """Return the connection of `sqlite3` behind proxies and SQLAlchemy; raise a `ConfigurationError` without one."""
+    connection = unwrapped(connection)
+    if is_sqlalchemy(connection):
+        connection = driver_connection(what, connection)
     if not isinstance(connection, sqlite3.Connection):
-        kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
-        raise ConfigurationError(f"{what}: {kind} given; give a sqlite3.Connection to {path}")
+        is_async = is_async_sqlalchemy(connection) or "aiosqlite.core.Connection" in class_names(connection)
+        raise refusal(what, connection, str(path), _WANTED_OF_ASYNC if is_async else _WANTED)
     refuse_after_fork(path)
     with translated(path), _as_ours(connection):
         files = {row[1]: row[2] for row in connection.execute("PRAGMA database_list")}

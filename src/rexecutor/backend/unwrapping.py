@@ -1,0 +1,165 @@
+"""Gets from what an application has as its connection to the driver's own: through proxies and SQLAlchemy.
+
+Libraries are recognised by the names of their classes, so that none is imported that the application does not use.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from rexecutor.errors import BackendError, ConfigurationError
+
+_SESSIONS: Final = {"sqlalchemy.orm.session.Session", "sqlalchemy.orm.scoping.scoped_session"}
+_ASYNC_SESSIONS: Final = {
+    "sqlalchemy.ext.asyncio.session.AsyncSession",
+    "sqlalchemy.ext.asyncio.scoping.async_scoped_session",
+}
+_CONNECTIONS: Final = {"sqlalchemy.engine.base.Connection"}
+_ASYNC_CONNECTIONS: Final = {"sqlalchemy.ext.asyncio.engine.AsyncConnection"}
+_DJANGO: Final = "call `connection.ensure_connection()`, then give `connection.connection`, the driver's own"
+_MAKES_THEM: Final = "give a connection or a session that it has made"
+_INSTEAD: Final = {
+    "builtins.NoneType": "Django's `connection.connection` is None until `connection.ensure_connection()` is called",
+    "django.utils.connection.ConnectionProxy": _DJANGO,
+    "django.db.backends.base.base.BaseDatabaseWrapper": _DJANGO,
+    "django.db.utils.ConnectionHandler": _DJANGO,
+    "sqlalchemy.pool.base._ConnectionFairy": "give SQLAlchemy's Session or Connection, or its `driver_connection`",
+    "sqlalchemy.engine.base.Engine": _MAKES_THEM,
+    "sqlalchemy.ext.asyncio.engine.AsyncEngine": _MAKES_THEM,
+    "sqlalchemy.orm.session.sessionmaker": _MAKES_THEM,
+    "sqlalchemy.ext.asyncio.session.async_sessionmaker": _MAKES_THEM,
+    "psycopg_pool.base.BasePool": _MAKES_THEM,
+    "asyncpg.pool.Pool": _MAKES_THEM,
+}
+"""What to give in place of an object of a class that is easily taken for a connection."""
+_FAILED: Final = {"sqlalchemy.exc.DBAPIError", "sqlalchemy.exc.TimeoutError", "builtins.OSError"}
+"""The database or its driver failed, or no connection became free; it is not the session that cannot be used."""
+_ADVICE: Final = {
+    "sqlalchemy.exc.UnboundExecutionError": "the session has several engines (`binds=`) or none; give it one engine,"
+    ' or give its connection: `session.connection(bind_arguments={"mapper": YourModel})`',
+    "sqlalchemy.exc.PendingRollbackError": "its transaction has failed; call its `rollback()`, and begin again",
+}
+_BEGIN: Final = "SELECT 1"
+_PROXIES: Final = 10
+"""How many proxies there may be around each other."""
+
+
+class SqlAlchemyConnection(Protocol):
+    """What is used of SQLAlchemy's `Connection`."""
+
+    def exec_driver_sql(self, statement: str, /) -> Any:
+        """Execute; begins SQLAlchemy's transaction."""
+
+    @property
+    def connection(self) -> Any:
+        """The driver's connection, wrapped."""
+
+
+class SqlAlchemyAsyncConnection(Protocol):
+    """What is used of SQLAlchemy's `AsyncConnection`."""
+
+    async def exec_driver_sql(self, statement: str, /) -> Any:
+        """Execute; begins SQLAlchemy's transaction."""
+
+    async def get_raw_connection(self) -> Any:
+        """Return the driver's connection, wrapped."""
+
+
+class SqlAlchemySession(Protocol):
+    """What is used of SQLAlchemy's `Session`."""
+
+    def connection(self) -> SqlAlchemyConnection:
+        """Return the connection of its transaction."""
+        ...
+
+
+class SqlAlchemyAsyncSession(Protocol):
+    """What is used of SQLAlchemy's `AsyncSession`."""
+
+    async def connection(self) -> SqlAlchemyAsyncConnection:
+        """Return the connection of its transaction."""
+        ...
+
+
+def class_names(thing: object) -> set[str]:
+    """Return the full names of the object's classes."""
+    return {f"{kind.__module__}.{kind.__qualname__}" for kind in type(thing).__mro__}
+
+
+def class_name(thing: object) -> str:
+    """Return the full name of the object's class."""
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def is_sqlalchemy(connection: object) -> bool:
+    """Whether it is a `Session` or `Connection` of SQLAlchemy."""
+    return bool(class_names(connection) & (_SESSIONS | _CONNECTIONS))
+
+
+def is_async_sqlalchemy(connection: object) -> bool:
+    """Whether it is an `AsyncSession` or `AsyncConnection` of SQLAlchemy."""
+    return bool(class_names(connection) & (_ASYNC_SESSIONS | _ASYNC_CONNECTIONS))
+
+
+def unwrapped(connection: Any) -> Any:
+    """Return what stands behind proxies: wrapt's, with which tracing libraries wrap connections, and werkzeug's.
+
+    The statements of an enqueue need the connection itself. A proxy shares its transaction with it.
+    """
+    for _ in range(_PROXIES):
+        if "werkzeug.local.LocalProxy" in class_names(connection):
+            connection = connection._get_current_object()  # noqa: SLF001 - its public way, whatever the name
+            continue
+        try:
+            # Not getattr: an object that passes every question on would pass this one on too.
+            connection = object.__getattribute__(connection, "__wrapped__")
+        except AttributeError:
+            break
+    return connection
+
+
+def driver_connection(what: str, connection: Any) -> Any:
+    """Return the driver's connection of a `Session` or `Connection`, within its transaction.
+
+    Raises:
+        ConfigurationError: It cannot say its connection, or has no transaction; nothing was sent.
+        BackendError: The database, or its driver, failed.
+    """
+    with _translated(what):
+        if class_names(connection) & _SESSIONS:
+            connection = connection.connection()
+        connection.exec_driver_sql(_BEGIN).close()  # SQLAlchemy commits only what it has seen begin
+        return unwrapped(connection.connection.driver_connection)
+
+
+async def async_driver_connection(what: str, connection: Any) -> Any:
+    """Return the driver's connection of an `AsyncSession` or `AsyncConnection`, as `driver_connection` does."""
+    with _translated(what):
+        if class_names(connection) & _ASYNC_SESSIONS:
+            connection = await connection.connection()
+        await connection.exec_driver_sql(_BEGIN)
+        return unwrapped((await connection.get_raw_connection()).driver_connection)
+
+
+def refusal(what: str, given: object, store: str, wanted: str) -> ConfigurationError:
+    """Return the error for what cannot be used as a connection to the store, with what to give in its place."""
+    name = "None" if given is None else class_name(given)
+    known = [text for kind, text in _INSTEAD.items() if kind in class_names(given)]
+    advice = known if known and given is not None else [f"give {wanted}", *known]
+    return ConfigurationError(f"{what}: {name} cannot be used as a connection to {store}; {'; '.join(advice)}")
+
+
+@contextmanager
+def _translated(what: str) -> Generator[None]:
+    """Turn SQLAlchemy's exceptions into ours while it is asked for its connection."""
+    try:
+        yield
+    except Exception as error:
+        names = class_names(error)
+        said = (str(error).splitlines() or [""])[0] or type(error).__name__
+        if names & _FAILED:
+            raise BackendError(f"{what}: SQLAlchemy: {said}") from error
+        if "sqlalchemy.exc.SQLAlchemyError" not in names:
+            raise
+        why = next((text for kind, text in _ADVICE.items() if kind in names), said.rstrip("."))
+        raise ConfigurationError(f"{what}: SQLAlchemy: {why}; nothing was sent") from error
