@@ -47,6 +47,8 @@ from rexecutor import (
 from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.postgres.runners import AsyncpgConnection, numbered
 from rexecutor.backend.transaction import SyncTransaction, Transaction
+from rexecutor.testing import assert_enqueued, assert_enqueued_sync, refute_enqueued, refute_enqueued_sync
+from rexecutor.testing.clock import START
 from rexecutor.where import Everything
 from tests.postgres import Migrated, postgres_backend, server_url
 from tests.proxies import Proxy
@@ -86,6 +88,7 @@ async def backend(tmp_path: Path) -> AsyncIterator[Migrated]:
 class Application:
     """One transaction of an application."""
 
+    bound: Transaction | SyncTransaction
     enqueue: Callable[[Builders], Any]
     commit: Callable[[], Any]
     rollback: Callable[[], Any]
@@ -115,12 +118,12 @@ async def connect_asyncpg() -> Asyncpg:
 
 def awaited(backend: Migrated, connection: Any, commit: Callable[[], Any], rollback: Callable[[], Any]) -> Application:
     bound: Transaction = cast("Any", backend).bound_to(connection)
-    return Application(lambda builders: enqueue_many(builders, backend=bound), commit, rollback)
+    return Application(bound, lambda builders: enqueue_many(builders, backend=bound), commit, rollback)
 
 
 def blocking(backend: Migrated, connection: Any, commit: Callable[[], Any], rollback: Callable[[], Any]) -> Application:
     bound: SyncTransaction = cast("Any", backend).bound_to(connection)
-    return Application(lambda builders: enqueue_many_sync(builders, backend=bound), commit, rollback)
+    return Application(bound, lambda builders: enqueue_many_sync(builders, backend=bound), commit, rollback)
 
 
 @asynccontextmanager
@@ -332,6 +335,39 @@ class TestEachKindOfConnection:
         assert (second.id, second.disposition) == (first.id, "existing")
         assert await stored(backend) == [("once", '"after"'), ("letter", '"between"'), ("timely", '"first"')]
 
+    async def test_a_test_sees_what_the_transaction_has_enqueued(
+        self, backend: Migrated, application: Application
+    ) -> None:
+        due = START + timedelta(days=1)
+        builder = letter("ä").with_tags("mail", "urgent").schedule_at(due)
+        await done(application.enqueue([builder, letter("b"), Once.builder().with_data("c")]))
+
+        wanted: dict[str, Any] = {
+            "for_executor": Letter,
+            "with_data": "ä",
+            "with_metadata": None,
+            "tagged_with": ["urgent"],
+            "scheduled_at": due,
+            "scheduled_after": START,
+            "scheduled_before": due + timedelta(seconds=1),
+        }
+        [job] = await asserted(application, 1, **wanted)
+        assert (job.data, job.tags) == ("ä", ("mail", "urgent"))
+        assert len(await asserted(application, 3)) == 3
+        with pytest.raises(AssertionError, match=r"enqueued(_sync)?: no job expected, 2 found"):
+            await refuted(application, for_executor=Letter)
+        with pytest.raises(AssertionError, match=r"(?s)nearest among 2 of letter:.*\"b\", expected \"x\""):
+            await asserted(application, for_executor=Letter, with_data="x")
+        with pytest.raises(
+            AssertionError, match=r"no jobs at all of timely; there are 3 of others: letter \(2\), once"
+        ):
+            await asserted(application, for_executor=Timely)
+        await refute_enqueued(backend=backend)
+
+        await done(application.rollback())
+
+        assert await stored(backend) == []
+
     async def test_a_failure_is_ours_and_names_the_remedy(
         self, backend: Migrated, application: Application, tmp_path: Path
     ) -> None:
@@ -342,6 +378,18 @@ class TestEachKindOfConnection:
         with pytest.raises(BackendError):
             await done(application.enqueue([letter("a")]))
         await done(application.rollback())
+
+
+async def asserted(application: Application, count: int | None = None, **wanted: Any) -> list[Job[Any, Any]]:
+    if isinstance(application.bound, Transaction):
+        return await assert_enqueued(count, **wanted, backend=application.bound)
+    return assert_enqueued_sync(count, **wanted, backend=application.bound)
+
+
+async def refuted(application: Application, **unwanted: Any) -> None:
+    if isinstance(application.bound, Transaction):
+        return await refute_enqueued(**unwanted, backend=application.bound)
+    return refute_enqueued_sync(**unwanted, backend=application.bound)
 
 
 async def run(command: str) -> list[Any]:

@@ -24,6 +24,7 @@ from rexecutor import (
     enqueue_many,
     enqueue_many_sync,
 )
+from rexecutor.testing import assert_enqueued, assert_enqueued_sync, refute_enqueued, refute_enqueued_sync
 from rexecutor.where import Everything
 from tests.support import soon
 
@@ -137,6 +138,38 @@ async def test_several_and_unique_ones(backend: SQLiteBackend, connection: sqlit
     assert (first.disposition, second.disposition, second.id) == ("inserted", "existing", first.id)
     assert before.id < first.id < last.id
     assert await stored(backend) == [("once", '"after"'), ("keyed", '"1"'), ("letter", '"a"')]
+
+
+async def test_a_test_sees_what_the_transaction_has_enqueued(
+    backend: SQLiteBackend, connection: sqlite3.Connection
+) -> None:
+    bound = backend.bound_to(connection)
+    begin(connection)
+    letter("a").with_tags("mail").enqueue_sync(backend=bound)
+
+    [job] = await assert_enqueued(1, for_executor=Letter, with_data="a", tagged_with=["mail"], backend=bound)
+    assert assert_enqueued_sync(1, for_executor=Letter, with_data="a", backend=bound) == [job]
+    await refute_enqueued(backend=backend)
+    assert connection.execute("SELECT 'a'").fetchone() == {"row": (b"a",)}
+
+    end(connection, "ROLLBACK")
+
+    refute_enqueued_sync(backend=bound)
+    await refute_enqueued(backend=bound)
+    end(connection, "ROLLBACK")
+
+
+async def test_a_look_takes_no_lock_and_begins_nothing(backend: SQLiteBackend) -> None:
+    with (
+        closing(sqlite3.connect(backend.path, timeout=0)) as connection,
+        closing(sqlite3.connect(backend.path)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+
+        refute_enqueued_sync(backend=backend.bound_to(connection))
+
+        assert not connection.in_transaction
+        other.rollback()
 
 
 @pytest.mark.parametrize("settings", [{}, {"isolation_level": "IMMEDIATE"}])

@@ -1,9 +1,12 @@
 """`assert_enqueued` and `refute_enqueued`: what they find, and what they say when they do not."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from rexecutor import (
     Backend,
@@ -11,12 +14,21 @@ from rexecutor import (
     EncodeError,
     GlobalBackendError,
     InMemoryBackend,
+    PostgresBackend,
     Rexecutor,
+    SQLiteBackend,
     enqueue_many,
     override_global_backend,
 )
 from rexecutor.job import NewJob
-from rexecutor.testing import FakeClock, assert_enqueued, enqueued, refute_enqueued
+from rexecutor.testing import (
+    FakeClock,
+    assert_enqueued,
+    assert_enqueued_sync,
+    looking,
+    refute_enqueued,
+    refute_enqueued_sync,
+)
 from tests.testing.executors import (
     ChargeOrder,
     DecliningGateway,
@@ -401,8 +413,8 @@ async def test_a_refutation_that_fails_shows_the_jobs(backend: Backend) -> None:
 
 
 async def test_more_jobs_than_a_page_are_all_found(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enqueued, "PAGE", 2)
-    monkeypatch.setattr(enqueued, "CANDIDATES", 3)
+    monkeypatch.setattr(looking, "PAGE", 2)
+    monkeypatch.setattr(looking, "CANDIDATES", 3)
     for number in range(7):
         await enqueue_email(backend, f"bob {number}", "a")
 
@@ -437,3 +449,60 @@ async def test_a_worker_may_have_run_them_already(clock: FakeClock) -> None:
 
     (job,) = await assert_enqueued(1, for_executor=EmailJob, with_data="bob", backend=backend)
     assert job.status.has_ended
+
+
+class TestWithoutALoop:
+    def test_a_store_in_memory_is_looked_at(self) -> None:
+        backend = InMemoryBackend().paused()
+        handle = EmailJob.builder().with_data("bob").with_tags("reminder").enqueue_sync(backend=backend)
+
+        [job] = assert_enqueued_sync(1, for_executor=EmailJob, with_data="bob", backend=backend)
+        assert job.id == handle.id
+        refute_enqueued_sync(for_executor=ChargeOrder, backend=backend)
+        with pytest.raises(AssertionError, match="assert_enqueued_sync: 2 jobs expected, 1 found"):
+            assert_enqueued_sync(2, backend=backend)
+        with pytest.raises(AssertionError, match="refute_enqueued_sync: no job expected, 1 found"):
+            refute_enqueued_sync(tagged_with=["reminder"], backend=backend)
+
+    async def test_it_works_within_one_too(self) -> None:
+        with override_global_backend(InMemoryBackend()) as backend:
+            await enqueue_email(backend, "bob")
+
+            assert_enqueued_sync(1, for_executor=EmailJob)
+
+    def test_a_store_that_must_be_awaited_is_refused_with_what_to_do(self, tmp_path: Path) -> None:
+        backend = SQLiteBackend(tmp_path / "jobs.db")
+
+        with pytest.raises(ConfigurationError, match=r"^assert_enqueued_sync: SQLiteBackend .*bound_to\(connection\)"):
+            assert_enqueued_sync(backend=backend)
+        with pytest.raises(ConfigurationError, match=r"^refute_enqueued_sync: SQLiteBackend "):
+            refute_enqueued_sync(backend=backend)
+
+    @pytest.mark.parametrize("count", [-1, True, "1"])
+    def test_a_count_that_cannot_work_is_refused(self, count: Any) -> None:
+        with pytest.raises(ConfigurationError, match="assert_enqueued_sync: count is"):
+            assert_enqueued_sync(count, backend=InMemoryBackend())
+
+
+class TestTheWrongKindOfConnection:
+    POSTGRES = PostgresBackend("postgresql://nobody@nowhere/none")
+
+    async def test_one_that_blocks_names_the_twin(self) -> None:
+        with Session() as session:
+            bound: Any = self.POSTGRES.bound_to(session)
+            with pytest.raises(
+                ConfigurationError, match=r"assert_enqueued: .* is synchronous; call assert_enqueued_sync"
+            ):
+                await assert_enqueued(backend=bound)
+            with pytest.raises(
+                ConfigurationError, match=r"refute_enqueued: .* is synchronous; call refute_enqueued_sync"
+            ):
+                await refute_enqueued(backend=bound)
+
+    async def test_one_that_is_awaited_names_the_twin(self) -> None:
+        async with AsyncSession() as session:
+            bound: Any = self.POSTGRES.bound_to(session)
+            with pytest.raises(ConfigurationError, match="must be awaited; call `await assert_enqueued`"):
+                assert_enqueued_sync(backend=bound)
+            with pytest.raises(ConfigurationError, match="must be awaited; call `await refute_enqueued`"):
+                refute_enqueued_sync(backend=bound)

@@ -1,18 +1,33 @@
 """The fixtures, from wherever a test may look, and what the plugin costs who does not use them."""
 
+import asyncio
 import contextvars
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
-from rexecutor import GlobalBackendError, InMemoryBackend, Rexecutor, override_global_backend
+from rexecutor import (
+    ConfigurationError,
+    GlobalBackendError,
+    InMemoryBackend,
+    JobStatus,
+    PostgresBackend,
+    Rexecutor,
+    SQLiteBackend,
+    Where,
+    override_global_backend,
+)
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend
 from rexecutor.clock import SystemClock
-from rexecutor.testing import Drained, FakeClock, assert_enqueued, drain
+from rexecutor.testing import Drained, FakeClock, assert_enqueued, assert_enqueued_sync, drain, refute_enqueued
 from tests.testing.executors import EmailJob, remind
 
 APPLICATION = """
@@ -126,6 +141,99 @@ def test_an_application_may_set_its_global_backend_all_the_same(rexecutor_backen
         assert current_backend() is rexecutor_backend
     finally:
         application._unset_global_backend()
+
+
+class TestAStoreThatIsNamed:
+    """No job of a test with the fixture reaches a store, unless the test says so by an override."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> SQLiteBackend:
+        """The application's own, which it opens."""
+        return SQLiteBackend(tmp_path / "jobs.db")
+
+    async def test_jobs_for_it_are_recorded_in_the_fixture(
+        self, rexecutor_backend: InMemoryBackend, store: SQLiteBackend
+    ) -> None:
+        async with store:
+            handle = await EmailJob.builder().with_data("a").enqueue(backend=store)
+            EmailJob.builder().with_data("b").enqueue_sync(backend=store)
+            await asyncio.to_thread(EmailJob.builder().with_data("c").enqueue_sync, backend=store)
+
+            assert handle.backend is rexecutor_backend
+            assert [job.data for job in await assert_enqueued(3, for_executor=EmailJob)] == ["a", "b", "c"]
+            assert await store.count() == []
+
+    async def test_jobs_of_a_transaction_are_recorded_in_the_fixture(
+        self, rexecutor_backend: InMemoryBackend, store: SQLiteBackend
+    ) -> None:
+        async with store:
+            with closing(sqlite3.connect(store.path)) as connection:
+                bound = store.bound_to(connection)
+                await EmailJob.builder().with_data("a").enqueue(backend=bound)
+                EmailJob.builder().with_data("b").enqueue_sync(backend=bound)
+                connection.commit()
+
+                await assert_enqueued(2, backend=bound)
+                assert_enqueued_sync(2, backend=bound)
+
+            assert await store.count() == []
+            assert [one.jobs for one in await rexecutor_backend.count()] == [2]
+
+    async def test_what_is_asked_of_it_and_changed_in_it_is_the_fixtures(
+        self, rexecutor_backend: InMemoryBackend, store: SQLiteBackend
+    ) -> None:
+        handle = await EmailJob.builder().with_data("a").enqueue(backend=store)
+
+        assert len(await EmailJob.query_jobs(Where.id_equals(handle.id), backend=store)) == 1
+        assert await drain(EmailJob, backend=store) == Drained(complete=1)
+        await EmailJob.rerun_job(handle.id, backend=store)
+        await EmailJob.cancel_job(handle.id, "no longer needed", backend=store)
+        assert (await handle.fetch()).status is JobStatus.CANCELLED
+        assert not store.path.exists()
+
+    async def test_a_backend_in_memory_is_used_itself(self, rexecutor_backend: InMemoryBackend) -> None:
+        other = InMemoryBackend().paused()
+
+        await EmailJob.builder().with_data("a").enqueue(backend=other)
+
+        await assert_enqueued(1, backend=other)
+        await refute_enqueued(backend=rexecutor_backend)
+
+    async def test_within_an_override_by_another_one_in_memory_jobs_are_recorded_in_that(
+        self, rexecutor_backend: InMemoryBackend, store: SQLiteBackend
+    ) -> None:
+        with override_global_backend(InMemoryBackend()) as other:
+            await EmailJob.builder().with_data("a").enqueue(backend=store)
+
+            await assert_enqueued(1, backend=other)
+        await refute_enqueued()
+
+    async def test_within_an_override_by_a_store_jobs_go_where_they_say(
+        self, rexecutor_backend: InMemoryBackend, store: SQLiteBackend, tmp_path: Path
+    ) -> None:
+        async with store, SQLiteBackend(tmp_path / "other.db") as other:
+            with override_global_backend(other), closing(sqlite3.connect(store.path)) as connection:
+                await EmailJob.builder().with_data("a").enqueue()
+                await EmailJob.builder().with_data("b").enqueue(backend=store)
+                EmailJob.builder().with_data("c").enqueue_sync(backend=store.bound_to(connection))
+                connection.commit()
+
+                assert [job.data for job in await assert_enqueued(1, backend=other)] == ["a"]
+                assert [job.data for job in await assert_enqueued(2, backend=store)] == ["b", "c"]
+            await refute_enqueued()
+
+    async def test_what_is_no_backend_is_refused_as_ever(self, rexecutor_backend: InMemoryBackend) -> None:
+        wrong: Any = "jobs.db"
+
+        with pytest.raises(ConfigurationError, match="is no backend"):
+            await EmailJob.builder().with_data("a").enqueue(backend=wrong)
+
+    async def test_a_connection_of_the_wrong_kind_is_refused_as_ever(self, rexecutor_backend: InMemoryBackend) -> None:
+        with Session() as session:
+            bound: Any = PostgresBackend("postgresql://nobody@nowhere/none").bound_to(session)
+
+            with pytest.raises(ConfigurationError, match="the connection is synchronous"):
+                await EmailJob.builder().with_data("a").enqueue(backend=bound)
 
 
 def test_undoing_other_patches_does_not_undo_it(

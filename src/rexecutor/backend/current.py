@@ -1,6 +1,6 @@
 """The backend that an enqueue uses when none is named: set once for the process, or overridden for a block."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -9,6 +9,8 @@ from rexecutor.errors import ConfigurationError, GlobalBackendError
 
 _override: ContextVar[Backend | None] = ContextVar("rexecutor_backend", default=None)
 _process: list[Backend] = []  # none or one
+_stand_in: Callable[[Backend | None, Backend | None], Backend] | None = None
+"""Of a test's fixture: returns which backend is meant by the one that was named and the overriding one."""
 
 
 def set_global_backend(backend: Backend) -> None:
@@ -39,14 +41,17 @@ def override_global_backend(backend: Backend) -> Generator[Backend]:
 
 
 def current_backend(backend: Backend | None = None) -> Backend:
-    """Answer the backend that was named, else the overriding one, else the process's.
+    """Return the backend that was named, otherwise the overriding one, otherwise the process's.
 
     Raises:
         GlobalBackendError: There is none.
     """
-    found = backend or _override.get() or (_process[0] if _process else None)
+    if backend and not isinstance(backend, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        raise ConfigurationError(f"backend={backend!r} is no backend; give SQLiteBackend(…), connect(url) or the like")
+    overriding = _override.get()
+    if _stand_in is not None:
+        return _stand_in(backend, overriding)
+    found = backend or overriding or (_process[0] if _process else None)
     if found is None:
         raise GlobalBackendError("no backend: give one (`backend=…`), or call `set_global_backend()` on a Rexecutor")
-    if not isinstance(found, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
-        raise ConfigurationError(f"backend={found!r} is no backend; give SQLiteBackend(…), connect(url) or the like")
     return found

@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend
+from rexecutor.backend.exchange import PAGE
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import Enqueued, NewJob
+from rexecutor.job import Enqueued, JobId, JobRecord, NewJob
+from rexecutor.where import Where
 
 
 class Bound:
@@ -30,6 +32,10 @@ class Transaction(Bound, ABC):
             BackendError: The store failed; roll the transaction back.
         """
 
+    @abstractmethod
+    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Return jobs as `Backend.query` does, and with them what the transaction has enqueued and not committed."""
+
 
 class SyncTransaction(Bound, ABC):
     """A connection that blocks: `builder.enqueue_sync(backend=…)`, `enqueue_many_sync(…, backend=…)`."""
@@ -38,25 +44,42 @@ class SyncTransaction(Bound, ABC):
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs as `Transaction.enqueue` does."""
 
+    @abstractmethod
+    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Return jobs as `Transaction.query` does."""
 
-def awaited(given: Backend | Bound | None) -> Backend | Transaction:
-    """Answer what to `await` an enqueue of; the current backend where none is given."""
+
+BoundT = TypeVar("BoundT", bound=Bound)
+
+
+def awaited(
+    given: Backend | Bound | None, what: str = "enqueue", twin: str = "enqueue_sync or enqueue_many_sync"
+) -> Backend | Transaction:
+    """Return what to `await` an enqueue of; the current backend when none is given."""
     if not isinstance(given, Bound):
         return current_backend(given)
     if not isinstance(given, Transaction):
-        raise ConfigurationError("enqueue: the connection is synchronous; call enqueue_sync or enqueue_many_sync")
-    return given
+        raise ConfigurationError(f"{what}: the connection is synchronous; call {twin}")
+    return _unless_replaced(given)
 
 
-def blocking(given: Backend | Bound | None) -> Backend | SyncTransaction:
-    """Answer what enqueues without a loop; the current backend where none is given."""
+def blocking(
+    given: Backend | Bound | None, what: str = "enqueue_sync", twin: str = "`await enqueue` or enqueue_many"
+) -> Backend | SyncTransaction:
+    """Return what enqueues without a loop; the current backend when none is given."""
     if not isinstance(given, Bound):
         return current_backend(given)
     if not isinstance(given, SyncTransaction):
-        raise ConfigurationError("enqueue_sync: the connection must be awaited; call `await enqueue` or enqueue_many")
-    return given
+        raise ConfigurationError(f"{what}: the connection must be awaited; call {twin}")
+    return _unless_replaced(given)
+
+
+def _unless_replaced(given: BoundT) -> BoundT | Backend:
+    """Return the transaction, unless another backend stands in for its own in a test."""
+    store = current_backend(given.backend)
+    return given if store is given.backend else store
 
 
 def backend_of(target: Backend | Bound) -> Backend:
-    """Answer the backend that holds what is enqueued there."""
+    """Return the backend that holds what is enqueued there."""
     return target.backend if isinstance(target, Bound) else target

@@ -1,8 +1,9 @@
 """What applications and backends are tested with.
 
-For an application: `assert_enqueued` and `refute_enqueued` say what is in a store, `perform` runs one executor,
-`drain` runs what is due, and `FakeClock` stands still until it is moved. `BackendSuite` and `model_of` prove a
-backend. Importing this module needs neither pytest nor Hypothesis: each name is loaded when it is asked for.
+For an application: `assert_enqueued` and `refute_enqueued` (`…_sync` without an event loop) say what is in a store,
+`perform` runs one executor, `drain` runs what is due, and `FakeClock` stands still until it is moved. `BackendSuite`
+and `model_of` prove a backend. Importing this module needs neither pytest nor Hypothesis: each name is loaded when it
+is asked for.
 """
 
 from importlib import import_module
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from rexecutor.testing.clock import FakeClock
     from rexecutor.testing.draining import Drained, drain
     from rexecutor.testing.enqueued import assert_enqueued, refute_enqueued
+    from rexecutor.testing.enqueued_sync import assert_enqueued_sync, refute_enqueued_sync
     from rexecutor.testing.performing import perform
     from rexecutor.testing.suite import BackendSuite
     from rexecutor.testing.suite.model import BackendModel, model_of
@@ -22,10 +24,12 @@ __all__ = [
     "Drained",
     "FakeClock",
     "assert_enqueued",
+    "assert_enqueued_sync",
     "drain",
     "model_of",
     "perform",
     "refute_enqueued",
+    "refute_enqueued_sync",
 ]
 
 _HOMES = {
@@ -34,10 +38,12 @@ _HOMES = {
     "Drained": "rexecutor.testing.draining",
     "FakeClock": "rexecutor.testing.clock",
     "assert_enqueued": "rexecutor.testing.enqueued",
+    "assert_enqueued_sync": "rexecutor.testing.enqueued_sync",
     "drain": "rexecutor.testing.draining",
     "model_of": "rexecutor.testing.suite.model",
     "perform": "rexecutor.testing.performing",
     "refute_enqueued": "rexecutor.testing.enqueued",
+    "refute_enqueued_sync": "rexecutor.testing.enqueued_sync",
 }
 
 

@@ -28,6 +28,8 @@ _AT_BOUND: Final = "exactly the bound, which does not count"
 class Asked:
     """What was asked for, checked; None and an empty collection stand for what was not asked."""
 
+    what: str
+    """The function that was called."""
     executor: str | None
     codecs: Codecs[Any, Any]
     data: str | None
@@ -127,6 +129,7 @@ def asked(
         kind = executor_class(f"{what}: for_executor", for_executor)
         name, codecs = kind.name, codecs_of(kind, limits)
     return Asked(
+        what=what,
         executor=name,
         codecs=codecs,
         data=None if data is UNSET else codecs.data.encode(data),
@@ -136,6 +139,12 @@ def asked(
         after=_moment(f"{what}: scheduled_after", after),
         before=_moment(f"{what}: scheduled_before", before),
     )
+
+
+def checked_count(what: str, count: object) -> None:
+    """Raise a `ConfigurationError` unless it can be a count of jobs, or None for at least one."""
+    if count is not None and (type(count) is not int or count < 0):
+        raise ConfigurationError(f"{what}: count is {count!r}; 0 or more expected, or None for at least one")
 
 
 def executor_class(what: str, executor: object) -> type[Executor[Any, Any]]:

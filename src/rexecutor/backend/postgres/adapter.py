@@ -202,7 +202,7 @@ class PostgresBackend(Backend):
         Raises:
             ConfigurationError: It is another kind of object.
         """
-        return bind(self, self.schema, self._notifying_steps, connection)
+        return bind(self, self._statements, self._now, connection)
 
     def command(self, words: str) -> str:
         """Return the line that runs the command on this schema; a password must be put in."""

@@ -1,32 +1,39 @@
 """Enqueues and completions on a connection of the application's own."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from datetime import datetime
+from typing import Any, Final, TypeAlias, TypeVar
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
+from rexecutor.backend.exchange import PAGE
 from rexecutor.backend.postgres.libraries import is_awaited, run_awaited, run_blocking
+from rexecutor.backend.postgres.rows import read_row
 from rexecutor.backend.postgres.statements import Script, Statements, Steps, channel_of
-from rexecutor.backend.transaction import SyncTransaction, Transaction
+from rexecutor.backend.sql.where import SMALLEST_ID
+from rexecutor.backend.transaction import Bound, SyncTransaction, Transaction
 from rexecutor.backend.unwrapping import unwrapped
 from rexecutor.clock import Clock
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import Enqueued, JobRecord, NewJob
+from rexecutor.job import Enqueued, JobId, JobRecord, NewJob
 from rexecutor.outcome import COMPLETE, Settlement
+from rexecutor.where import Where
 
-MakeSteps: TypeAlias = Callable[[Sequence[NewJob]], Steps]
+T = TypeVar("T")
+
+Now: TypeAlias = Callable[[], datetime | None]
 
 
-def bind(backend: Backend, schema: str, steps: MakeSteps, connection: object) -> Transaction | SyncTransaction:
-    """Answer what enqueues on the connection; without I/O.
+def bind(backend: Backend, statements: Statements, now: Now, connection: object) -> Transaction | SyncTransaction:
+    """Return what enqueues on the connection; without I/O.
 
     Raises:
         ConfigurationError: It is no connection that can be used.
     """
     connection = unwrapped(connection)
     if is_awaited("bound_to", connection):
-        return _PostgresTransaction(backend, schema, steps, connection)
-    return _PostgresSyncTransaction(backend, schema, steps, connection)
+        return _PostgresTransaction(backend, statements, now, connection)
+    return _PostgresSyncTransaction(backend, statements, now, connection)
 
 
 def notifying(statements: Statements, steps: Steps, jobs: Sequence[NewJob]) -> Steps:
@@ -37,26 +44,44 @@ def notifying(statements: Statements, steps: Steps, jobs: Sequence[NewJob]) -> S
     return answers
 
 
-class _PostgresTransaction(Transaction):
-    def __init__(self, backend: Backend, schema: str, steps: MakeSteps, connection: Any) -> None:
+class _Scripts(Bound):
+    """What both kinds of transactions execute. `now` is None for the database's own time."""
+
+    def __init__(self, backend: Backend, statements: Statements, now: Now, connection: Any) -> None:
         super().__init__(backend)
-        self._schema = schema
-        self._steps = steps
+        self._statements = statements
+        self._now = now
         self._connection = connection
 
+    def _enqueue(self, jobs: Sequence[NewJob]) -> Steps:
+        return notifying(self._statements, self._statements.enqueue(jobs, self._now()), jobs)
+
+    def _query(self, where: Where, limit: int, after: JobId | None) -> Script[list[JobRecord]]:
+        first = SMALLEST_ID if after is None else after
+        rows = yield self._statements.where("select_jobs", where, self._now(), after=first, limit=limit)
+        return [read_row(row) for row in rows]
+
+
+class _PostgresTransaction(_Scripts, Transaction):
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        return await run_awaited("bound_to", self._connection, self._schema, self._steps(jobs))
+        return await self._run(self._enqueue(jobs))
+
+    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        return await self._run(self._query(where, limit, after))
+
+    async def _run(self, script: Script[T]) -> T:
+        return await run_awaited("bound_to", self._connection, self._statements.schema, script)
 
 
-class _PostgresSyncTransaction(SyncTransaction):
-    def __init__(self, backend: Backend, schema: str, steps: MakeSteps, connection: Any) -> None:
-        super().__init__(backend)
-        self._schema = schema
-        self._steps = steps
-        self._connection = connection
-
+class _PostgresSyncTransaction(_Scripts, SyncTransaction):
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        return run_blocking("bound_to", self._connection, self._schema, self._steps(jobs))
+        return self._run(self._enqueue(jobs))
+
+    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        return self._run(self._query(where, limit, after))
+
+    def _run(self, script: Script[T]) -> T:
+        return run_blocking("bound_to", self._connection, self._statements.schema, script)
 
 
 class PostgresCompletion(Completion):

@@ -8,6 +8,7 @@ from typing import Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
+from rexecutor.backend.exchange import PAGE
 from rexecutor.backend.sqlite import store
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
 from rexecutor.backend.sqlite.connection import (
@@ -32,8 +33,9 @@ from rexecutor.backend.unwrapping import (
 )
 from rexecutor.clock import Clock
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import Enqueued, JobRecord, Limits, NewJob
+from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob
 from rexecutor.outcome import COMPLETE, Settlement
+from rexecutor.where import Where
 
 _WANTED: Final = "a sqlite3.Connection, or a Session or Connection of SQLAlchemy on one"
 _WANTED_OF_ASYNC: Final = (
@@ -79,6 +81,18 @@ class SqliteTransaction(SyncTransaction, Transaction):
         with _within(self._sqlite3_connection(), self._path) as connection:
             add_functions(connection)
             return store.enqueue(connection, jobs, self.backend.clock.now())
+
+    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Return jobs; blocks the loop."""
+        return self.query_sync(where, limit=limit, after=after)
+
+    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Return jobs; takes no lock."""
+        connection = self._sqlite3_connection()
+        with translated(self._path), _as_ours(connection):
+            check_version(connection, self._path)
+            add_functions(connection)
+            return store.query(connection, where, limit, after, self.backend.clock.now())
 
     def _sqlite3_connection(self) -> sqlite3.Connection:
         if isinstance(self._connection, sqlite3.Connection):

@@ -1,7 +1,9 @@
 -- Answers a page of jobs in the order of their ids; the condition comes from `compile_where`.
+-- Expressions, not columns: an application's connection may convert columns by their declared types.
 SELECT
-    id, executor, status, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,
-    node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at, cancelled_at, discarded_at
+    +id, +executor, +status, +data, +metadata, +attempt, +max_attempts, +priority, +tags, +errors, +claims,
+    +snoozes, +losses, +node, +cancel_reason, +unique_key, +revision, +inserted_at, +scheduled_at, +attempted_at,
+    +completed_at, +cancelled_at, +discarded_at
 FROM rexecutor_jobs
 WHERE id > :after AND /* where */
 ORDER BY id

@@ -1,0 +1,131 @@
+"""`assert_enqueued_sync` and `refute_enqueued_sync`: what a test without an event loop says of the jobs in a store."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, overload
+
+from rexecutor.backend.base import Backend
+from rexecutor.backend.transaction import SyncTransaction, backend_of, blocking
+from rexecutor.executor import Executor
+from rexecutor.job import Data, Job, Metadata
+from rexecutor.testing.asked import UNSET, AnyExecutor, asked, checked_count
+from rexecutor.testing.looking import expect_enqueued, expect_none, look_sync
+
+
+@overload
+def assert_enqueued_sync(
+    count: int | None = ...,
+    *,
+    for_executor: type[Executor[Data, Metadata]] | Executor[Data, Metadata],
+    with_data: Data = ...,
+    with_metadata: Metadata | None = ...,
+    tagged_with: Collection[str] = ...,
+    scheduled_at: datetime | None = ...,
+    scheduled_after: datetime | None = ...,
+    scheduled_before: datetime | None = ...,
+    backend: Backend | SyncTransaction | None = ...,
+) -> list[Job[Data, Metadata]]: ...
+@overload
+def assert_enqueued_sync(
+    count: int | None = ...,
+    *,
+    for_executor: None = ...,
+    with_data: object = ...,
+    with_metadata: object = ...,
+    tagged_with: Collection[str] = ...,
+    scheduled_at: datetime | None = ...,
+    scheduled_after: datetime | None = ...,
+    scheduled_before: datetime | None = ...,
+    backend: Backend | SyncTransaction | None = ...,
+) -> list[Job[Any, Any]]: ...
+def assert_enqueued_sync(
+    count: int | None = None,
+    *,
+    for_executor: AnyExecutor | None = None,
+    with_data: Any = UNSET,
+    with_metadata: Any = UNSET,
+    tagged_with: Collection[str] = (),
+    scheduled_at: datetime | None = None,
+    scheduled_after: datetime | None = None,
+    scheduled_before: datetime | None = None,
+    backend: Backend | SyncTransaction | None = None,
+) -> list[Job[Any, Any]]:
+    """Do what `assert_enqueued` does, in a test without an event loop.
+
+    ```python
+    (job,) = assert_enqueued_sync(1, for_executor=EmailJob, backend=store.bound_to(connection))
+    ```
+
+    The arguments and errors are those of `assert_enqueued`, except for `backend`: an `InMemoryBackend`, or
+    `backend.bound_to(connection)` with a connection that blocks; the global backend when None.
+    """
+    __tracebackhide__ = True
+    checked_count("assert_enqueued_sync", count)
+    store = blocking(backend, "assert_enqueued_sync", "`await assert_enqueued`")
+    wanted = asked(
+        "assert_enqueued_sync",
+        backend_of(store).limits,
+        for_executor,
+        data=with_data,
+        metadata=with_metadata,
+        tags=tagged_with,
+        at=scheduled_at,
+        after=scheduled_after,
+        before=scheduled_before,
+    )
+    return look_sync("assert_enqueued_sync", store, expect_enqueued(wanted, count))
+
+
+@overload
+def refute_enqueued_sync(
+    *,
+    for_executor: type[Executor[Data, Metadata]] | Executor[Data, Metadata],
+    with_data: Data = ...,
+    with_metadata: Metadata | None = ...,
+    tagged_with: Collection[str] = ...,
+    scheduled_at: datetime | None = ...,
+    scheduled_after: datetime | None = ...,
+    scheduled_before: datetime | None = ...,
+    backend: Backend | SyncTransaction | None = ...,
+) -> None: ...
+@overload
+def refute_enqueued_sync(
+    *,
+    for_executor: None = ...,
+    with_data: object = ...,
+    with_metadata: object = ...,
+    tagged_with: Collection[str] = ...,
+    scheduled_at: datetime | None = ...,
+    scheduled_after: datetime | None = ...,
+    scheduled_before: datetime | None = ...,
+    backend: Backend | SyncTransaction | None = ...,
+) -> None: ...
+def refute_enqueued_sync(
+    *,
+    for_executor: AnyExecutor | None = None,
+    with_data: Any = UNSET,
+    with_metadata: Any = UNSET,
+    tagged_with: Collection[str] = (),
+    scheduled_at: datetime | None = None,
+    scheduled_after: datetime | None = None,
+    scheduled_before: datetime | None = None,
+    backend: Backend | SyncTransaction | None = None,
+) -> None:
+    """Do what `refute_enqueued` does, in a test without an event loop.
+
+    The arguments are those of `assert_enqueued_sync`.
+    """
+    __tracebackhide__ = True
+    store = blocking(backend, "refute_enqueued_sync", "`await refute_enqueued`")
+    unwanted = asked(
+        "refute_enqueued_sync",
+        backend_of(store).limits,
+        for_executor,
+        data=with_data,
+        metadata=with_metadata,
+        tags=tagged_with,
+        at=scheduled_at,
+        after=scheduled_after,
+        before=scheduled_before,
+    )
+    look_sync("refute_enqueued_sync", store, expect_none(unwanted))
