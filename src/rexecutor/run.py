@@ -9,6 +9,7 @@ from multiprocessing import current_process
 from typing import Final, Self
 
 from rexecutor.backend.base import Backend
+from rexecutor.background import start_task
 from rexecutor.engine.child import NAME
 from rexecutor.engine.node import RunningNode
 from rexecutor.errors import ConfigurationError, RexecutorError
@@ -77,7 +78,7 @@ class Run:
         self.check_place("graceful_shutdown")
         if self.is_alive:
             if self._ending is None:
-                self._ending = asyncio.ensure_future(self._end(grace))
+                self._ending = start_task(self._end(grace))
             await asyncio.shield(self._ending)
         elif not self._is_over:  # its duties and its lease have ended with the loop
             await self._let_go()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 
@@ -51,6 +52,28 @@ async def test_what_comes_meanwhile_goes_together() -> None:
     assert store.batches == [1, 6]
     assert [[one.id for one in answer] for answer in answers] == [[1], [2, 3], [4, 5, 6], [7]]
     assert [one.id for one in await joining.enqueue([job()])] == [8]
+
+
+async def test_what_goes_together_carries_the_context_of_none_of_those_who_asked() -> None:
+    trace: ContextVar[str] = ContextVar("trace", default="none")
+    store, seen = Store(), list[str]()
+
+    async def stores(jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        seen.append(trace.get())
+        return await store.store(jobs)
+
+    async def request(number: int) -> None:
+        trace.set(f"request {number}")
+        await joining.enqueue([job()])
+
+    joining = Joining(stores)
+    asked = [asyncio.ensure_future(request(number)) for number in range(20)]
+    await until(lambda: len(store.batches) == 1)
+    store.may.set()
+    await soon(asyncio.gather(*asked))
+
+    assert store.batches == [1, 19]
+    assert seen == ["request 0", "none"]
 
 
 async def test_one_that_cannot_be_stored_fails_alone() -> None:

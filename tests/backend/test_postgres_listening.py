@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 
@@ -240,6 +241,25 @@ async def test_an_enqueues_own_statement_notifies_when_none_has_lately(monkeypat
     await notifier.flush()
 
     assert sent == [["a", "b"]]
+
+
+async def test_a_notification_carries_the_context_of_none_of_those_it_tells_for() -> None:
+    trace: ContextVar[str] = ContextVar("trace", default="none")
+    seen: list[str] = []
+
+    async def send(_: list[str]) -> None:
+        seen.append(trace.get())
+
+    trace.set("request")
+    at_once, after_a_pause = Notifier(send), Notifier(send)
+    at_once.ring(["a"])
+    assert after_a_pause.begin("a")
+    after_a_pause.ring(["b"])
+    await until(lambda: len(seen) == 2)
+    for notifier in (at_once, after_a_pause):
+        await notifier.flush()
+
+    assert seen == ["none", "none"]
 
 
 async def test_a_notification_that_fails_fails_nobody() -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 from contextlib import closing
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -16,6 +18,7 @@ from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.postgres import PostgresBackend
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.heart import PostgresHeart
+from rexecutor.backend.postgres.pool import PooledConnection
 from rexecutor.testing.suite.store import new_job
 
 CONNECTIONS = 5
@@ -53,6 +56,27 @@ async def make_read_only(backend: PostgresBackend) -> None:
 
 async def end_itself(connection: Connection) -> None:
     await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+async def test_the_pool_connects_in_the_context_of_none_of_its_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace: ContextVar[str] = ContextVar("trace", default="none")
+    connect, seen = PooledConnection.connect, list[str]()
+
+    async def connects(*given: Any, **settings: Any) -> Any:
+        seen.append(trace.get())
+        return await connect(*given, **settings)
+
+    monkeypatch.setattr(PooledConnection, "connect", connects)
+    trace.set("request")
+
+    async with Migrated(
+        server_url(), schema=schema_of(tmp_path), max_connections=CONNECTIONS, listens=False
+    ) as backend:
+        await processes(backend)
+
+    assert seen == ["none"] * CONNECTIONS
 
 
 async def test_a_database_without_an_encoding_holds_any_text(tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from rexecutor import Cancel, ExecutionResult, Executor, Job, Snooze
+
+trace: ContextVar[str] = ContextVar("trace", default="none")
 
 
 def hang() -> None:
@@ -51,6 +54,7 @@ class UnsendableError(Exception):
 
 DEEDS: dict[str, Callable[[], Any]] = {
     "nothing": lambda: None,
+    "set": lambda: None,
     "cancel": lambda: Cancel("why"),
     "snooze": lambda: Snooze(timedelta(hours=1)),
     "nonsense": lambda: 7,
@@ -84,6 +88,9 @@ class InChild(Executor[str]):
         self.note("begun")
         if job.data == "leave":
             self.leave_a_process()
+        if job.data == "set":
+            self.note(f"seen-{trace.get()}")
+            trace.set("job")
         try:
             return DEEDS[job.data]()
         finally:

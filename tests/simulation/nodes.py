@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from contextvars import Context
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -14,6 +15,7 @@ from tests.simulation.clock import NodeClock
 from tests.simulation.green import GreenQueue, GreenThreading, ProcessDomain
 from tests.simulation.invariants import SLACK, WATCH
 from tests.simulation.link import LinkedBackend
+from tests.simulation.loop import DOMAIN
 from tests.simulation.settings import World
 from tests.simulation.workload import crew
 
@@ -163,5 +165,13 @@ def simulated_engine(world: World) -> Generator[None]:
         patches.enter_context(patch("rexecutor.engine.threads.SimpleQueue", GreenQueue))
         patches.enter_context(patch("rexecutor.engine.node.unique_id", lambda: f"n{next(ids)}"))
         patches.enter_context(patch("rexecutor.engine.node.log_event", told))
+        patches.enter_context(patch("rexecutor.background.Context", _context_of_the_process))
         patches.enter_context(patch.object(clock, "_RANDOM", world.chance("engine", 0)))
         yield
+
+
+def _context_of_the_process() -> Context:
+    """Answer a context that is empty, except for the process in which it is made."""
+    context = Context()
+    context.run(DOMAIN.set, DOMAIN.get())
+    return context

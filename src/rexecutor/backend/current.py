@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 
 from rexecutor.backend.base import Backend
+from rexecutor.background import apart
 from rexecutor.errors import ConfigurationError, GlobalBackendError
 
 _override: ContextVar[Backend | None] = ContextVar("rexecutor_backend", default=None)
@@ -38,6 +39,14 @@ def override_global_backend(backend: Backend) -> Generator[Backend]:
         yield backend
     finally:
         _override.reset(token)
+
+
+def context_of_jobs() -> Context:
+    """Return a context that holds nothing but the overriding backend, where there is one: what jobs start from."""
+    context, overriding = apart(copy_context), _override.get()
+    if overriding is not None:
+        context.run(_override.set, overriding)
+    return context
 
 
 def current_backend(backend: Backend | None = None) -> Backend:

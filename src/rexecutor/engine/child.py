@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from rexecutor.backend.completion import Completion
+from rexecutor.background import apart
 from rexecutor.engine.failure import Failure, shown
 from rexecutor.engine.running import AnyExecutor, completing, require_ours
 from rexecutor.errors import JobStateError
@@ -91,7 +92,7 @@ def serve(pipe: "Connection[Any, Any]", told: "Connection[Any, Any]", equipment:
         while True:
             record: JobRecord = pipe.recv()
             pipe.send(Begun())
-            pipe.send(_run(record, equipment))
+            pipe.send(apart(_run, record, equipment))
 
 
 def _run(record: JobRecord, equipment: Equipment) -> Reply:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from rexecutor.background import apart
 from rexecutor.clock import Clock, Timer
 
 GRACE: Final = 5.0
@@ -29,7 +30,8 @@ class Deadlines:
         if self._timer is None or deadline < self._earliest:
             self.stop()
             self._earliest = deadline
-            self._timer = self._clock.call_later(max(deadline - self._clock.monotonic(), 0.0), self._fire)
+            # Apart: it is set within one job, and comes for all.
+            self._timer = apart(self._clock.call_later, max(deadline - self._clock.monotonic(), 0.0), self._fire)
 
     def stop(self) -> None:
         """Forget all deadlines."""

@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any, Final
 
 from rexecutor.backend.base import Backend
+from rexecutor.backend.current import context_of_jobs
 from rexecutor.backend.exchange import Heartbeat, Node
+from rexecutor.background import apart
 from rexecutor.clock import unique_id
 from rexecutor.engine.deadlines import GRACE
 from rexecutor.engine.dispatcher import Dispatcher
@@ -71,6 +73,7 @@ class RunningNode:
             emit=self._emit,
             settle=self._settler.put,
             ended=self._job_ended,
+            context=context_of_jobs(),
             recycling=recycling,
         )
         self._watchdog = Watchdog(clock, self._emit, self._runner.running_of)
@@ -106,7 +109,10 @@ class RunningNode:
         """Set to cancel what runs without waiting any longer."""
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, apart from the context of the caller: duties and jobs are no part of what it does."""
+        apart(self._begin)
+
+    def _begin(self) -> None:
         self._emit(self._started)
         self._watch.thread.start()
         self._watchdog.start()

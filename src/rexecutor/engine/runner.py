@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextvars import Context
 from datetime import timedelta
 from typing import Any, cast
 
@@ -37,6 +38,7 @@ class Runner:
         emit: Emit,
         settle: Callable[[Settlement, JobEnded | None], None],
         ended: Callable[[str], None],
+        context: Context,
         outcomes: Outcomes | None = None,
         recycling: Recycling | None = None,
     ) -> None:
@@ -50,6 +52,7 @@ class Runner:
             emit: Is told what happens.
             settle: Is given each outcome, and what is to be told of one in doubt, when it has been recorded.
             ended: Is called with the executor's name when a job's code has ended.
+            context: What each job's own is a copy of.
             outcomes: What makes the outcomes; for `perform`.
             recycling: When child processes are replaced; None to run in threads what is meant for processes.
         """
@@ -60,6 +63,7 @@ class Runner:
         self._emit = emit
         self._settle = settle
         self._ended = ended
+        self._context = context
         self._running: dict[ClaimId, Running] = {}
         self._unsettled = 0
         self._tells_jobs = False
@@ -83,14 +87,14 @@ class Runner:
         return next((one for one in list(self._running.values()) if one.task is task), None)
 
     def start(self, records: Iterable[JobRecord]) -> None:
-        """Run each job in a task of its own, and so in a context of its own."""
+        """Run each job in a task of its own, and so in a copy of the context."""
         create_task = asyncio.get_running_loop().create_task
         self._tells_jobs = wants_jobs()
         for record in records:
             running = Running(record, *self._executors[record.executor], self._completion)
             self._running[record.claim_id] = running
             self._unsettled += 1
-            running.task = create_task(self._run(running))
+            running.task = self._context.run(create_task, self._run(running))
         if self._unsettled:
             self._idle.clear()
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
+from rexecutor.background import apart
+
 
 @dataclass(slots=True)
 class _Call:
@@ -35,7 +37,8 @@ class Threads:
         self._busy += 1
         if self._busy > self._threads:
             self._threads += 1
-            threading.Thread(target=self._serve, name=f"rexecutor job {self._threads}", daemon=True).start()
+            thread = threading.Thread(target=self._serve, name=f"rexecutor job {self._threads}", daemon=True)
+            apart(thread.start)
         self._calls.put(call)
         await call.ended
         if call.error is not None:

@@ -5,6 +5,7 @@ import heapq
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Final
@@ -96,6 +97,7 @@ class _FakeTimer:
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
         self._loop = loop
         self._callback = callback
+        self._context = copy_context()
         self.cancelled = False
 
     def cancel(self) -> None:
@@ -104,7 +106,7 @@ class _FakeTimer:
     def fire(self) -> None:
         if not self.cancelled:
             with suppress(RuntimeError):  # that loop is closed: nobody waits there any more
-                self._loop.call_soon_threadsafe(self._call)
+                self._loop.call_soon_threadsafe(self._call, context=self._context)
 
     def _call(self) -> None:
         if not self.cancelled:  # it may have been called off since it came due

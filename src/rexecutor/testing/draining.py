@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -177,6 +178,7 @@ class _OneAtATime:
             emit=log_event,
             settle=self._take,
             ended=lambda _: None,
+            context=copy_context(),
         )
         self.runs = 0
 

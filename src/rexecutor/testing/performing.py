@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from contextvars import copy_context
 from datetime import datetime
 from typing import Any, overload
 
@@ -161,6 +162,7 @@ async def _performed(executors: Mapping[str, Executor[Any, Any]], clock: Clock, 
         emit=lambda _: None,
         settle=lambda _, __: has_ended.set(),
         ended=lambda _: None,
+        context=copy_context(),
         outcomes=kept,
     )
     runner.start([record])

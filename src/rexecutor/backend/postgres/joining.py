@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import psycopg
 
+from rexecutor.background import start_task
 from rexecutor.errors import BackendError
 from rexecutor.job import Enqueued, NewJob
 
@@ -65,7 +66,7 @@ class Joining:
             self._late.cancel()
             self._late = None
         if taken := self._take():
-            task = asyncio.ensure_future(self._store_waiting(taken, self._begin()))
+            task = start_task(self._store_waiting(taken, self._begin()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             self._limit_wait()

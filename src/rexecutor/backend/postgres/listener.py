@@ -10,6 +10,7 @@ import psycopg
 from rexecutor.backend.postgres.connection import Connection, translated
 from rexecutor.backend.postgres.liveness import Cutter, is_behind_pooler
 from rexecutor.backend.postgres.statements import channel_of
+from rexecutor.background import start_task
 from rexecutor.clock import random_between, unique_id
 from rexecutor.errors import BackendError
 from rexecutor.events import DutyFailed, DutyRecovered, ListeningUseless
@@ -51,7 +52,7 @@ class Listener:
 
     def start(self) -> None:
         """Begin to listen."""
-        self._task = asyncio.ensure_future(self._keep_listening())
+        self._task = start_task(self._keep_listening())
 
     async def stop(self) -> None:
         """Stop; harmless when stopped."""

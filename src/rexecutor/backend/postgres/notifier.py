@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
+from rexecutor.background import start_task
 from rexecutor.errors import BackendError
 
 PAUSE: Final = 0.015
@@ -35,7 +36,7 @@ class Notifier:
         """Tell of the executors, soon; in the event loop."""
         self._names.update(executors)
         if self._names and self._pause is None and not self._is_sending:
-            self._sending = asyncio.ensure_future(self._send_names())
+            self._sending = start_task(self._send_names())
 
     def begin(self, executor: str) -> bool:
         """Answer whether the caller's own statement is to tell of the executor; it tells for those who rang before."""

@@ -24,6 +24,7 @@ from rexecutor.backend.postgres.liveness import (
     is_stale,
     seconds_for,
 )
+from rexecutor.background import start_task
 from rexecutor.clock import random_between
 from rexecutor.errors import BackendClosedError, BackendError, ConfigurationError
 from rexecutor.home import Home, in_another_loop
@@ -108,7 +109,8 @@ class Connections:
             self._is_ours = pool.closed
             if self._is_ours:
                 try:
-                    await pool.open(wait=True)  # otherwise the first request makes a second connection
+                    # Otherwise the first request makes a second connection.
+                    await start_task(pool.open(wait=True))
                 except BaseException:
                     await pool.close()
                     raise
@@ -139,7 +141,7 @@ class Connections:
 
     async def _knock_later(self, pool: Pool) -> None:
         """Ask for a connection soon: the pool gives up until somebody does, whoever waits already."""
-        knock = asyncio.ensure_future(self._knock(pool))
+        knock = start_task(self._knock(pool))
         self._knocks.add(knock)
         knock.add_done_callback(self._knocks.discard)
 

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from rexecutor.background import apart
 from rexecutor.clock import unique_id
 
 _RING = b"rexecutor"
@@ -44,7 +45,7 @@ class Doorbell:
                 address = str(Path(self._folder) / "bell")
             bell.bind(_socket_address(address))
             self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(bell, self._drain, bell, heard, heard_cancel)
+            apart(self._loop.add_reader, bell, self._drain, bell, heard, heard_cancel)
         except (OSError, NotImplementedError):
             bell.close()
             self._remove_folder()

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
 from rexecutor.backend.sqlite.connection import connect, explained, transaction, writers_lock
+from rexecutor.background import apart
 from rexecutor.errors import BackendClosedError
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ class SqlThread:
         thread = threading.Thread(
             target=self._serve, args=(queue, prepare, opened, loop), name=f"rexecutor {self._path.name}", daemon=True
         )
-        thread.start()
+        apart(thread.start)
         try:
             await opened
         except BaseException:
