@@ -173,6 +173,17 @@ class LoopFreed:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultIgnored:
+    """An executor returned a value that it does not declare; its job is complete. Told once for each executor."""
+
+    job_id: JobId
+    executor: str
+    attempt: int
+    type_name: str
+    """The class of the value, which may be data itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class BackoffFailed:
     """An executor's `backoff` raised, or answered no timedelta; the default was used."""
 
@@ -202,6 +213,7 @@ Event: TypeAlias = (
     | JobStuck
     | LoopBlocked
     | LoopFreed
+    | ResultIgnored
     | BackoffFailed
 )
 """All that can be told."""

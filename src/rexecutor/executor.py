@@ -87,8 +87,9 @@ class Executor(ABC, Generic[Data, Metadata]):
     def execute(self, job: Job[Data, Metadata]) -> ExecutionResult | Awaitable[ExecutionResult]:
         """Do the work: `async def`, or `def` with `blocking = True`.
 
-        Answer None when it is done, `Cancel(reason)` to give it up, `Snooze(delay)` to be asked again later. Any
-        exception is a failed attempt. It may run more than once for one job: when the process dies, another starts.
+        Return None when it is done, `Cancel(reason)` to give it up, `Snooze(delay)` to be asked again later. Any other
+        value is ignored, with one warning for each executor in the log. Any exception is a failed attempt. It may run
+        more than once for one job: when the process dies, another starts.
 
         A timeout, a cancel and a shutdown cancel an `async def`. A thread cannot be stopped: its outcome is recorded,
         and it holds its slot until it ends. A child process (`blocking = "process"`) gets a SIGTERM, upon which

@@ -30,6 +30,7 @@ from rexecutor.events import (
     NodeStopped,
     NodeStopping,
     OutcomeRefused,
+    ResultIgnored,
 )
 from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Outcome, Snooze
 
@@ -116,6 +117,9 @@ def _line(event: Event, command: Callable[[str], str | None]) -> tuple[int, str]
             return logging.ERROR, f"{whose} has blocked the event loop for {seconds:.1f} s; it stands at:\n{stack}"
         case LoopFreed(seconds):
             return logging.WARNING, f"the event loop goes on after {seconds:.1f} s"
+        case ResultIgnored(job_id, executor, _, type_name):
+            text = f"{executor}: execute returned a value of type {type_name}, which is ignored"
+            return logging.WARNING, f"{text}; return None, Cancel or Snooze (job {job_id} is complete)"
         case BackoffFailed(job_id, executor, _, error):
             return logging.ERROR, f"job {job_id} ({executor}): backoff failed, default used: {type(error).__name__}"
         case _:

@@ -1,8 +1,9 @@
 """What can happen to a job: the answers of an executor, and every change that a store makes to a row."""
 
+import inspect
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -37,11 +38,23 @@ ExecutionResult: TypeAlias = Cancel | Snooze | None
 """What `execute` answers: None when the work is done."""
 
 
-def checked_result(result: object) -> ExecutionResult:
-    """Answer what `execute` answered, or raise a `TypeError` where that means nothing."""
-    if result is None or isinstance(result, Cancel | Snooze):
-        return result
-    raise TypeError(f"execute answered {type(result).__name__}; None, Cancel or Snooze expected")
+class Undeclared(NamedTuple):
+    """A value that `execute` returned and nobody declared. Only its type is kept: the value may be data."""
+
+    type_name: str
+
+
+def known_result(value: object) -> ExecutionResult | Undeclared:
+    """Return what a value that `execute` returned means.
+
+    Raises:
+        TypeError: It stands for work that has not been done: a coroutine, another awaitable, or a generator.
+    """
+    if value is None or isinstance(value, Cancel | Snooze | Undeclared):
+        return value
+    if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
+        raise TypeError(f"execute returned a {type(value).__name__}, so its work was not done; await or run it")
+    return Undeclared(type(value).__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ DEEDS: dict[str, Callable[[], Any]] = {
     "set": lambda: None,
     "cancel": lambda: Cancel("why"),
     "snooze": lambda: Snooze(timedelta(hours=1)),
-    "nonsense": lambda: 7,
+    "value": UnsendableError,
     "raise": lambda: raise_it(ValueError("no")),
     "unsendable": lambda: raise_it(UnsendableError()),
     "sys-exit": lambda: sys.exit(4),

@@ -1,16 +1,19 @@
 """Whatever a job raises or answers, it is an attempt of its own that has failed, and the worker goes on."""
 
 import asyncio
+import logging
+import threading
+from collections.abc import Callable, Generator
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from rexecutor import Backend, ErrorKind, Job, JobStatus, Rexecutor
+from rexecutor import Backend, Cancel, ErrorKind, InMemoryBackend, Job, JobStatus, Rexecutor
 from rexecutor.job import NewJob
 from rexecutor.testing import FakeClock
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
-from tests.support import record_of, soon
+from tests.support import record_of, soon, until
 
 
 class CancellingError(ValueError):
@@ -64,14 +67,84 @@ async def test_whatever_a_job_raises_is_a_failed_attempt_and_the_worker_goes_on(
     assert good.status is JobStatus.COMPLETE
 
 
-@pytest.mark.parametrize("answer", [True, 0, "done", ["x"]])
-async def test_an_answer_of_the_wrong_kind_is_a_failed_attempt(backend: Backend, answer: Any) -> None:
-    async with Rexecutor(backend).with_executor(Scripted(lambda _: answer)):
+@pytest.mark.parametrize("value", [True, 0, "secret", ["secret"], ValueError("secret"), Cancel, object()], ids=repr)
+@pytest.mark.parametrize("base", [Scripted, Blocking])
+async def test_a_value_that_nobody_declared_is_ignored_with_one_warning_for_the_executor(
+    backend: Backend, caplog: pytest.LogCaptureFixture, base: type[Scripted] | type[Blocking], value: Any
+) -> None:
+    kind = cast("type[Scripted]", type("Returning", (base,), {"name": "returning"}))  # nobody was told of it yet
+    caplog.set_level(logging.WARNING)
+
+    async with Rexecutor(backend).with_executor(kind(lambda _: value)):
+        for _ in range(3):
+            handle = await kind.builder().with_data("x").with_max_attempts(1).enqueue(backend=backend)
+            job = await soon(handle.wait())
+            assert (job.status, job.attempt, job.errors) == (JobStatus.COMPLETE, 1, ())
+
+    (line,) = caplog.messages
+    assert f"returning: execute returned a value of type {type(value).__name__}" in line
+    assert "secret" not in caplog.text
+
+
+async def test_each_executor_that_returns_a_value_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    class First(Scripted):
+        name = "first"
+
+    class Second(Scripted):
+        name = "second"
+
+    backend = InMemoryBackend()
+    async with Rexecutor(backend).with_executor(First(lambda _: 1)).with_executor(Second(lambda _: 2)):
+        for kind in (First, Second, First, Second):
+            await soon((await kind.builder().with_data("x").enqueue(backend=backend)).wait())
+
+    assert [line.partition(":")[0] for line in caplog.messages] == ["first", "second"]
+
+
+def _unfinished() -> Generator[None]:
+    yield
+
+
+@pytest.mark.parametrize("value", [asyncio.Future[None], _unfinished])
+async def test_work_that_is_returned_and_not_done_is_a_failed_attempt(
+    backend: Backend, value: Callable[[], object]
+) -> None:
+    async def script(_: Job[str]) -> object:
+        return value()
+
+    async with Rexecutor(backend).with_executor(Scripted(script)):
         handle = await Scripted.builder().with_data("x").with_max_attempts(1).enqueue(backend=backend)
         job = await soon(handle.wait())
 
-    assert job.status is JobStatus.DISCARDED
-    assert "None, Cancel or Snooze expected" in job.errors[-1].details
+    assert (job.status, job.errors[-1].type_name) == (JobStatus.DISCARDED, "TypeError")
+    assert "its work was not done" in job.errors[-1].details
+
+
+async def test_a_job_that_was_given_up_is_not_asked_for_its_backoff_again(backend: Backend, clock: FakeClock) -> None:
+    asked: list[int] = []
+    begun, let_go = threading.Event(), threading.Event()
+
+    class Late(Blocking):
+        name = "late"
+        max_attempts = 2
+
+        def backoff(self, job: Job[str]) -> timedelta:
+            asked.append(job.attempt)
+            return SECOND
+
+    def fail_late(_: Job[str]) -> None:
+        begun.set()
+        let_go.wait(20)
+        raise ValueError("too late")
+
+    async with Rexecutor(backend).with_executor(Late(fail_late)):
+        handle = await Late.builder().with_data("slow").enqueue(backend=backend)
+        await until(begun.is_set)
+        clock.advance(SECOND)
+        await until_status(backend, handle.id, JobStatus.RETRYABLE)
+        let_go.set()
+
+    assert asked == [1]
 
 
 @pytest.mark.parametrize("answer", [RuntimeError("backoff broke"), "soon", timedelta(days=10_000)])

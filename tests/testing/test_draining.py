@@ -410,3 +410,18 @@ async def test_only_the_last_errors_are_kept(backend: Backend) -> None:
     drained = await soon(drain(Scripted(lambda job: Cancel(job.data)), backend=backend))
 
     assert [error.details for error in drained.errors] == [str(number) for number in range(5, 25)]
+
+
+async def test_a_value_that_nobody_declared_is_ignored_with_one_warning_as_on_a_worker(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Returning(Scripted):
+        name = "returning"
+
+    for data in ("a", "b"):
+        await Returning.builder().with_data(data).enqueue(backend=backend)
+
+    assert await drain(Returning(lambda job: job.data), backend=backend) == Drained(complete=2)
+
+    (line,) = caplog.messages
+    assert "returning: execute returned a value of type str" in line

@@ -20,7 +20,6 @@ from rexecutor import (
     Job,
     JobError,
     JobStatus,
-    Rexecutor,
     Snooze,
     override_global_backend,
 )
@@ -193,18 +192,21 @@ async def test_an_answer_after_the_timeout_counts_as_it_does_on_a_worker() -> No
     assert await soon(perform(Scripted(finish_all_the_same), "data", clock=clock)) == Cancel("tidied up")
 
 
-async def test_an_answer_of_a_wrong_type_is_the_error_that_a_worker_records() -> None:
-    wrong = Scripted(lambda _: 42)
-    backend = InMemoryBackend()
-    async with Rexecutor(backend).with_executor(wrong):
-        handle = await Scripted.builder().with_data("data").with_max_attempts(1).enqueue(backend=backend)
-        recorded = (await soon(handle.wait())).errors[-1]
+async def test_a_value_that_nobody_declared_is_ignored_with_a_warning_as_on_a_worker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Returning(Scripted):
+        name = "returning"
 
-    with pytest.raises(TypeError) as caught:
-        await perform(wrong, "data")
+    assert await perform(Returning(lambda _: 42), "data") is None
 
-    assert recorded.type_name == "TypeError"
-    assert recorded.details.strip().endswith(f"TypeError: {caught.value}")
+    (line,) = caplog.messages
+    assert "returning: execute returned a value of type int" in line
+
+
+async def test_work_that_is_returned_and_not_done_is_an_error() -> None:
+    with pytest.raises(TypeError, match="its work was not done"):
+        await perform(Scripted(lambda _: asyncio.get_running_loop().create_future()), "data")
 
 
 async def test_a_job_sees_the_tests_context_and_leaves_it_as_it_is() -> None:

@@ -19,7 +19,7 @@ from rexecutor.engine.running import AnyExecutor, completing, require_ours
 from rexecutor.errors import JobStateError
 from rexecutor.executor import codecs_of, decode
 from rexecutor.job import ErrorKind, JobRecord, Limits, storable
-from rexecutor.outcome import ExecutionResult, checked_result
+from rexecutor.outcome import ExecutionResult, Undeclared, known_result
 
 
 class Equipment(NamedTuple):
@@ -41,7 +41,7 @@ class Begun(NamedTuple):
 class Reply(NamedTuple):
     """How a job ended in the child."""
 
-    result: ExecutionResult
+    result: ExecutionResult | Undeclared
     failure: Failure | None
     may_be_complete: bool
     """Whether the job has called `complete_in_sync`."""
@@ -99,11 +99,11 @@ def _run(record: JobRecord, equipment: Equipment) -> Reply:
     """Run the job to its end, whatever it raises."""
     executor = equipment.executors[record.executor]
     run = _ChildRun(record, equipment.completion)
-    result: ExecutionResult = None
+    result: ExecutionResult | Undeclared = None
     failure: Failure | None = None
     try:
         job = decode(codecs_of(type(executor), equipment.limits), record, run)
-        result = checked_result(executor.execute(job))
+        result = known_result(executor.execute(job))
     except _Terminated:
         raise
     except BaseException as error:  # noqa: BLE001 - a job may raise anything

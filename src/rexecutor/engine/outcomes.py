@@ -3,7 +3,8 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import assert_never
+from typing import Final, assert_never
+from weakref import WeakSet
 
 from rexecutor.backoff import DEFAULT_BACKOFF, clamp
 from rexecutor.clock import Clock, checked_delay
@@ -11,9 +12,23 @@ from rexecutor.engine.failure import ChildFailedError, error_of, job_error
 from rexecutor.engine.loop import Emit
 from rexecutor.engine.running import Running, Stop
 from rexecutor.errors import DecodeError
-from rexecutor.events import BackoffFailed
+from rexecutor.events import BackoffFailed, ResultIgnored
 from rexecutor.job import ErrorKind, JobError, Limits
-from rexecutor.outcome import COMPLETE, Cancel, Cancelled, Failed, Interrupted, Outcome, Snooze, checked_result
+from rexecutor.outcome import (
+    COMPLETE,
+    Cancel,
+    Cancelled,
+    ExecutionResult,
+    Failed,
+    Interrupted,
+    Outcome,
+    Snooze,
+    Undeclared,
+    known_result,
+)
+
+_TOLD: Final[WeakSet[type]] = WeakSet()
+"""The executors of which this process has told that what they return is ignored."""
 
 
 class Outcomes:
@@ -26,20 +41,35 @@ class Outcomes:
         self._emit = emit
 
     def of_result(self, running: Running, result: object) -> Outcome:
-        """Answer what the job's answer means.
+        """Return the outcome of a job that returned this.
 
         Raises:
-            TypeError: It means nothing.
+            TypeError: Its work has not been done.
         """
         if running.may_be_complete:
             return COMPLETE
-        match checked_result(result):
+        match self.meaning(running, result):
             case None:
                 return COMPLETE
             case Snooze() as snooze:
                 return snooze
             case Cancel(reason):
                 return Cancelled(self._error(running, ErrorKind.CANCELLED, "Cancel", reason))
+
+    def meaning(self, running: Running, result: object) -> ExecutionResult:
+        """Return what the job returned; None, and a warning once for each executor, where it is nothing declared.
+
+        Raises:
+            TypeError: The job's work has not been done.
+        """
+        known = known_result(result)
+        if not isinstance(known, Undeclared):
+            return known
+        kind, record = type(running.executor), running.record
+        if kind not in _TOLD:
+            _TOLD.add(kind)
+            self._emit(ResultIgnored(record.id, record.executor, record.attempt, known.type_name))
+        return None
 
     def of_error(self, running: Running, error: BaseException) -> Outcome:
         """Answer what an exception means that came out of the job, or out of the child process that ran it."""

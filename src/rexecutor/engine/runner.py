@@ -150,7 +150,8 @@ class Runner:
                 result = await self._threads.run(executor.execute, self._begin(running))
             outcome = COMPLETE if result is None else self._outcomes.of_result(running, result)
         except BaseException as error:  # noqa: BLE001 - a job may raise anything
-            outcome = self._outcomes.of_error(running, error)
+            # One that was given up has its outcome; its `backoff` is not asked again.
+            outcome = COMPLETE if running.is_settled else self._outcomes.of_error(running, error)
         try:
             if not running.is_settled:
                 self._finish(running, outcome)

@@ -17,7 +17,8 @@ from rexecutor.engine.running import Running, Stop
 from rexecutor.errors import ConfigurationError
 from rexecutor.executor import Executor
 from rexecutor.job import Data, JobError, JobRecord, Limits, Metadata
-from rexecutor.outcome import COMPLETE, Claimed, ExecutionResult, Interrupted, Outcome, checked_result
+from rexecutor.log import log_event
+from rexecutor.outcome import COMPLETE, Claimed, ExecutionResult, Interrupted, Outcome
 from rexecutor.registry import Registry
 from rexecutor.testing.asked import UNSET, AnyExecutor, executor_class
 
@@ -64,7 +65,7 @@ async def perform(
     scheduled_at: datetime | None = None,
     clock: Clock | None = None,
 ) -> ExecutionResult:
-    """Run an executor's `execute` once, as a worker does, and answer what it answers. Needs no backend.
+    """Run an executor's `execute` once, as a worker does, and return what it returns. Needs no backend.
 
     ```python
     assert await perform(ChargeOrder(DecliningGateway()), Order(id=7, total_cents=1999)) == Cancel("card declined")
@@ -72,7 +73,8 @@ async def perform(
 
     The data are encoded and decoded on their way, so that wrong types show; blocking code runs in a thread, that for
     child processes too; the executor's `timeout` holds; `job.complete_in` does nothing. What the job raises comes out
-    as it is, and its `backoff` is not asked.
+    as it is, and its `backoff` is not asked. A value other than None, `Cancel` and `Snooze` is ignored, as on a worker,
+    with a warning in the log: None is returned.
 
     Args:
         executor: A class, or an instance when it needs something.
@@ -92,7 +94,7 @@ async def perform(
         DefinitionError: The executor cannot run.
         InvalidJobError: No store may hold such a job; an `EncodeError` where it is the data or the metadata.
         TimeoutError: It took longer than its `timeout`.
-        TypeError: It answered something else than None, `Cancel` or `Snooze`.
+        TypeError: It returned a coroutine or a generator, so that its work was not done.
     """
     kind = executor_class("perform: executor", executor)
     registry = Registry(_LIMITS)
@@ -134,8 +136,8 @@ class _Kept(Outcomes):
     answer: ExecutionResult = None
     raised: BaseException | None = None
 
-    def of_result(self, running: Running, result: object) -> Outcome:  # noqa: ARG002 - the shape of its base
-        self.answer = checked_result(result)
+    def of_result(self, running: Running, result: object) -> Outcome:
+        self.answer = self.meaning(running, result)
         return COMPLETE
 
     def of_error(self, running: Running, error: BaseException) -> Outcome:
@@ -153,7 +155,7 @@ class _Kept(Outcomes):
 async def _performed(executors: Mapping[str, Executor[Any, Any]], clock: Clock, record: JobRecord) -> ExecutionResult:
     """Run the job; answer what it answers, or raise what it raises."""
     has_ended = asyncio.Event()
-    kept = _Kept(clock, _LIMITS, lambda _: None)
+    kept = _Kept(clock, _LIMITS, log_event)
     runner = Runner(
         executors,
         clock=clock,

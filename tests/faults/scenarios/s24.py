@@ -169,6 +169,8 @@ def is_right(record: JobRecord) -> bool:
         return (record.status, record.losses, kinds) == (JobStatus.DISCARDED, LOSSES, ["lost"] * LOSSES)
     if record.executor == RaisesInProcess.name and what in ENDS:
         return (record.status, record.losses, record.errors[-1].type_name) == (JobStatus.DISCARDED, 0, "ProcessDied")
+    if what == "no answer" and record.executor in (Raises.name, RaisesInThread.name, RaisesInProcess.name):
+        return (record.status, record.attempt, record.errors) == (JobStatus.COMPLETE, 1, ())
     if record.executor == RaisesInHooks.name:
         allowed = ["ValueError"]
     elif record.executor == RaisesInTimeout.name and what in ("no answer", "StopIteration"):
