@@ -121,6 +121,8 @@ class JobEnded:
     outcome: Outcome
     is_final: bool
     """Whether a failure now discards the job."""
+    exception: BaseException | None = None
+    """What a failed attempt raised, where there is such a thing in this process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
-"""Events to log lines, on the logger `rexecutor`. The only module that logs; job data is never logged.
+"""Events to log lines, on the loggers `rexecutor` and `rexecutor.jobs`. The only module that logs.
 
-Debug for each job, info for start and stop, warning for a retry, error for a discard or a failed duty.
+On `rexecutor.jobs` what every job does: debug for a start, info for a success or a snooze. On `rexecutor` all else:
+info for start and stop of a node and for a cancel, warning for a retry, error for a discard or a failed duty. Job data
+are in no line; the exception that goes with a failure is what the application raised.
 """
 
-import contextlib
 import logging
 from collections.abc import Callable
-from typing import assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
 from rexecutor.events import (
     BackoffFailed,
@@ -32,15 +33,36 @@ from rexecutor.events import (
     OutcomeRefused,
     ResultIgnored,
 )
-from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Outcome, Snooze
+from rexecutor.job import ErrorKind
+from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Snooze
 
-_LOGGER = logging.getLogger("rexecutor")
-_MEGABYTE = 1024 * 1024
+_OURS: Final = logging.getLogger("rexecutor")
+_JOBS: Final = logging.getLogger("rexecutor.jobs")
+
+_LISTED: Final = 20
+"""How many executors a line names."""
+_MEGABYTE: Final = 1024 * 1024
 
 
-def wants_jobs() -> bool:
-    """Whether single jobs are worth an event: a line a job would cost more than the job."""
-    return _LOGGER.isEnabledFor(logging.DEBUG)
+class _Line(NamedTuple):
+    """A level, a template that is the same for all events of its kind, so that error trackers group by it, and more."""
+
+    level: int
+    template: str
+    arguments: tuple[object, ...] = ()
+    error: BaseException | None = None
+    trace: str | None = None
+    """The error as text, where there is one already: bounded, and whatever the error does when it is shown."""
+
+
+def wants_starts() -> bool:
+    """Whether the start of a job is worth an event: a line a job would cost more than the job."""
+    return _enabled(_JOBS).isEnabledFor(logging.DEBUG)
+
+
+def wants_ends() -> bool:
+    """Whether the end of a job that succeeded is worth an event."""
+    return _enabled(_JOBS).isEnabledFor(logging.INFO)
 
 
 def _no_command(words: str) -> None:  # noqa: ARG001 - see `log_event`
@@ -48,97 +70,141 @@ def _no_command(words: str) -> None:  # noqa: ARG001 - see `log_event`
 
 
 def log_event(event: Event, *, command: Callable[[str], str | None] = _no_command) -> None:
-    """Write the event's line. A handler or a filter of the application's that raises must not stop a job or a duty.
+    """Write the event's line. Whatever a handler or a filter of the application's raises stops no job and no duty.
 
     Args:
         event: What happened.
         command: Returns the line for a shell that shows more, as `Backend.command` does.
     """
-    with contextlib.suppress(Exception):
-        level, text = _line(event, command)
-        extra = {name: getattr(event, name) for name in ("job_id", "executor", "attempt") if hasattr(event, name)}
-        _LOGGER.log(level, "%s", text, extra=extra)
+    try:
+        line = _line(event, command)
+        logger = _enabled(_JOBS if _is_ordinary(event) else _OURS)
+        if logger.isEnabledFor(line.level):
+            logger.handle(_record(logger, line, event))
+    except BaseException:  # noqa: BLE001, S110 - a handler shows what a job raised, whose methods may raise anything
+        pass
 
 
-def _line(event: Event, command: Callable[[str], str | None]) -> tuple[int, str]:  # noqa: C901, PLR0912 - one case an event
+def _is_ordinary(event: Event) -> bool:
+    """Whether it is of what every job does: an application may want one line a job, or not."""
+    return isinstance(event, JobStarted) or (
+        isinstance(event, JobEnded) and isinstance(event.outcome, Complete | Snooze)
+    )
+
+
+def _enabled(logger: logging.Logger) -> logging.Logger:
+    """Return the logger, enabled: `dictConfig` and `fileConfig` disable by default all that are older than they."""
+    logger.disabled = False
+    return logger
+
+
+def _record(logger: logging.Logger, line: _Line, event: Event) -> logging.LogRecord:
+    extra = {name: getattr(event, name) for name in ("job_id", "executor", "attempt") if hasattr(event, name)}
+    error = line.error
+    shown = None if error is None else (type(error), error, error.__traceback__)
+    file, number, function, _ = logger.findCaller()
+    record = logger.makeRecord(
+        logger.name, line.level, file, number, line.template, line.arguments, shown, function, extra
+    )
+    record.exc_text = line.trace
+    return record
+
+
+def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa: C901, PLR0912 - one case an event
     match event:
         case NodeStarted(node, name, executors, most):
-            listed = ", ".join(executors[:20]) + (" …" if len(executors) > 20 else "")  # noqa: PLR2004 - a line's worth
-            return logging.INFO, f"node {node} ({name}) started: {most} jobs at a time, executors: {listed or 'none'}"
+            listed = ", ".join(executors[:_LISTED]) + (" …" if len(executors) > _LISTED else "")
+            template = "node %s (%s) started: %s at a time, executors: %s"
+            return _Line(logging.INFO, template, (node, name, _counted(most, "job"), listed or "none"))
         case NodeStopping(node, running):
-            return logging.INFO, f"node {node} stopping: waits for {running} running jobs"
+            return _Line(logging.INFO, "node %s stopping: waits for %s", (node, _counted(running, "running job")))
         case NodeStopped(node, unsettled):
             if unsettled:
-                return (
-                    logging.ERROR,
-                    f"node {node} stopped: {unsettled} outcomes not delivered, others will rescue these",
-                )
-            return logging.INFO, f"node {node} stopped"
+                template = "node %s stopped: %s not delivered, others will rescue these"
+                return _Line(logging.ERROR, template, (node, _counted(unsettled, "outcome")))
+            return _Line(logging.INFO, "node %s stopped", (node,))
         case LeaseLost(node, cancelled):
-            return logging.ERROR, f"node {node} could not renew its lease: claims nothing, cancelled {cancelled} jobs"
+            template = "node %s could not renew its lease: claims nothing, cancelled %s"
+            return _Line(logging.ERROR, template, (node, _counted(cancelled, "job")))
         case LeaseRegained(node):
-            return logging.INFO, f"node {node} renewed its lease again"
+            return _Line(logging.INFO, "node %s renewed its lease again", (node,))
         case JobsRescued(jobs):
-            return logging.WARNING, f"rescued {jobs} jobs of lost nodes"
+            return _Line(logging.WARNING, "rescued %s of lost nodes", (_counted(jobs, "job"),))
         case JobsPruned(jobs, status):
-            return logging.INFO, f"pruned {jobs} jobs that were {status}"
+            return _Line(logging.INFO, "pruned %s with the status %s", (_counted(jobs, "job"), status))
         case DutyFailed(duty, error):
-            return logging.ERROR, f"{duty} fails, will be tried again: {type(error).__name__}: {error}"
+            template = "%s fails, will be tried again: %s: %s"
+            return _Line(logging.ERROR, template, (duty, type(error).__name__, error), error)
         case DutyRecovered(duty, failures):
-            return logging.INFO, f"{duty} succeeds again after {failures} failures"
+            return _Line(logging.INFO, "%s succeeds again after %s", (duty, _counted(failures, "failure")))
         case ListeningUseless():
             why = "a pooler in transaction mode drops LISTEN"
-            return logging.WARNING, f"PostgreSQL's notifications do not come ({why}?): jobs are found by polling"
+            return _Line(logging.WARNING, f"PostgreSQL's notifications do not come ({why}?): jobs are found by polling")
         case LogUnbounded(path, size):
-            text = (
-                f"{path}: its write-ahead log has grown to {size / _MEGABYTE:.0f} MB, because a connection that reads"
-                " stays in its transaction; end that transaction"
+            template = (
+                "%s: its write-ahead log has grown to %.0f MB, because a connection that reads stays in its transaction;"
+                " end that transaction"
             )
-            return logging.WARNING, text
+            return _Line(logging.WARNING, template, (path, size / _MEGABYTE))
         case LogReset(path):
-            return logging.INFO, f"{path}: its write-ahead log is small again"
+            return _Line(logging.INFO, "%s: its write-ahead log is small again", (path,))
         case JobStarted(job_id, executor, attempt):
-            return logging.DEBUG, f"job {job_id} ({executor}) started, attempt {attempt}"
-        case JobEnded(job_id, executor, attempt, outcome, is_final):
-            level, text = _ended(outcome, is_final=is_final)
-            more = command(f"jobs show {job_id}") if isinstance(outcome, Failed) else None
-            return level, f"job {job_id} ({executor}) {text}, attempt {attempt}" + (f"; see: {more}" if more else "")
-        case JobUnreadable(job_id, executor, error):
-            return logging.WARNING, f"job {job_id} ({executor}) cannot be read and was left out: {type(error).__name__}"
+            return _Line(logging.DEBUG, "job %s (%s) started, attempt %s", (job_id, executor, attempt))
+        case JobEnded():
+            return _ended(event, command)
+        case JobUnreadable(job_id, executor, error):  # the error itself may hold data
+            template = "job %s (%s) cannot be read and was left out: %s"
+            return _Line(logging.WARNING, template, (job_id, executor, type(error).__name__))
         case OutcomeRefused(job_id):
-            return logging.WARNING, f"job {job_id} was no longer ours when it ended here; its outcome was not recorded"
+            template = "job %s was no longer ours when it ended here; its outcome was not recorded"
+            return _Line(logging.WARNING, template, (job_id,))
         case JobStuck(job_id, executor, attempt, stuck):
-            text = (
-                f"job {job_id} ({executor}) does not stop and holds its slot, attempt {attempt}; slots held so: {stuck}"
-            )
-            return logging.WARNING, text
+            template = "job %s (%s) does not stop and holds its slot, attempt %s; slots held so: %s"
+            return _Line(logging.WARNING, template, (job_id, executor, attempt, stuck))
+        case LoopBlocked(seconds, None, _, _, stack):
+            template = "code outside the jobs' own tasks has blocked the event loop for %.1f s; it stands at:\n%s"
+            return _Line(logging.ERROR, template, (seconds, stack))
         case LoopBlocked(seconds, job_id, executor, _, stack):
-            whose = "code outside the jobs' own tasks" if job_id is None else f"job {job_id} ({executor})"
-            return logging.ERROR, f"{whose} has blocked the event loop for {seconds:.1f} s; it stands at:\n{stack}"
+            template = "job %s (%s) has blocked the event loop for %.1f s; it stands at:\n%s"
+            return _Line(logging.ERROR, template, (job_id, executor, seconds, stack))
         case LoopFreed(seconds):
-            return logging.WARNING, f"the event loop goes on after {seconds:.1f} s"
+            return _Line(logging.WARNING, "the event loop goes on after %.1f s", (seconds,))
         case ResultIgnored(job_id, executor, _, type_name):
-            text = f"{executor}: execute returned a value of type {type_name}, which is ignored"
-            return logging.WARNING, f"{text}; return None, Cancel or Snooze (job {job_id} is complete)"
+            template = "%s: execute returned a value of type %s, which is ignored; return None, Cancel or Snooze"
+            return _Line(logging.WARNING, f"{template} (job %s is complete)", (executor, type_name, job_id))
         case BackoffFailed(job_id, executor, _, error):
-            return logging.ERROR, f"job {job_id} ({executor}): backoff failed, default used: {type(error).__name__}"
+            template = "job %s (%s): backoff failed, default used: %s"
+            return _Line(logging.ERROR, template, (job_id, executor, type(error).__name__), error)
         case _:
             assert_never(event)
 
 
-def _ended(outcome: Outcome, *, is_final: bool) -> tuple[int, str]:
-    match outcome:
+def _ended(event: JobEnded, command: Callable[[str], str | None]) -> _Line:
+    job: tuple[Any, ...] = (event.job_id, event.executor)
+    match event.outcome:
         case Complete():
-            return logging.DEBUG, "complete"
+            return _Line(logging.INFO, "job %s (%s) complete, attempt %s", (*job, event.attempt))
         case Cancelled():
-            return logging.INFO, "cancelled"
+            return _Line(logging.INFO, "job %s (%s) cancelled, attempt %s", (*job, event.attempt))
         case Snooze(delay):
-            return logging.DEBUG, f"snoozed for {delay}"
+            return _Line(logging.INFO, "job %s (%s) snoozed for %s, attempt %s", (*job, delay, event.attempt))
         case Interrupted():
-            return logging.INFO, "interrupted and given back"
+            return _Line(logging.INFO, "job %s (%s) interrupted and given back, attempt %s", (*job, event.attempt))
         case Failed(error, delay):
-            if is_final:
-                return logging.ERROR, f"discarded after {error.kind} {error.type_name}"
-            return logging.WARNING, f"failed with {error.kind} {error.type_name}, again in {delay}"
+            exception, is_shown = event.exception, error.kind in (ErrorKind.EXCEPTION, ErrorKind.LOST)
+            trace = error.details if exception is not None and is_shown else None
+            more = command(f"jobs show {event.job_id}")
+            see: tuple[str, tuple[object, ...]] = ("", ()) if more is None else ("; see: %s", (more,))
+            if event.is_final:
+                template = "job %s (%s) discarded after %s %s, attempt %s" + see[0]
+                arguments = (*job, error.kind, error.type_name, event.attempt, *see[1])
+                return _Line(logging.ERROR, template, arguments, exception, trace)
+            template = "job %s (%s) failed with %s %s, again in %s, attempt %s" + see[0]
+            arguments = (*job, error.kind, error.type_name, delay, event.attempt, *see[1])
+            return _Line(logging.WARNING, template, arguments, exception, trace)
         case _:
-            assert_never(outcome)
+            assert_never(event.outcome)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -165,8 +165,83 @@ def test_worker_logs_single_jobs_when_asked_to(folder: Path) -> None:
         worker.terminate()
         err = worker.communicate(timeout=20)[1]
 
-    assert "DEBUG rexecutor: job 1 (greet) started" in err
+    assert "DEBUG rexecutor.jobs: job 1 (greet) started" in err
     assert "world" not in err
+
+
+CONFIGURED = """
+import logging.config
+import logging
+
+from rexecutor import Executor, InMemoryBackend, Job, Rexecutor, SQLiteBackend
+
+class Greet(Executor[str]):
+    name = "greet"
+
+    async def execute(self, job: Job[str]) -> None:
+        logging.getLogger("myapp").info("greets")
+        logging.getLogger("myapp").debug("secret")
+
+def made() -> Rexecutor:
+    return Rexecutor(SQLiteBackend("jobs.db")).with_executor(Greet)
+
+def unconfigured() -> Rexecutor:
+    return made()
+
+def basic() -> Rexecutor:
+    logging.basicConfig(format="app %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    return made()
+
+def warnings_only() -> Rexecutor:
+    logging.basicConfig(format="app %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    return made()
+
+def from_dict() -> Rexecutor:
+    rexecutor = made()
+    logging.config.dictConfig({
+        "version": 1,
+        "formatters": {"plain": {"format": "app %(levelname)s %(name)s: %(message)s"}},
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+        "root": {"level": "INFO", "handlers": ["console"]},
+    })
+    return rexecutor
+
+def own_logger() -> Rexecutor:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("app %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("myapp").addHandler(handler)
+    logging.getLogger("myapp").setLevel(logging.INFO)
+    return made()
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "told", "not_told"),
+    [
+        ("unconfigured", (), [" INFO myapp: greets", " INFO rexecutor: node", " INFO rexecutor.jobs: job 1"], []),
+        ("unconfigured", ("--log-level", "warning"), [], ["INFO"]),
+        ("unconfigured", ("--log-level", "debug"), [" DEBUG rexecutor.jobs: job 1", " INFO myapp: greets"], []),
+        ("basic", (), ["app INFO myapp: greets", "app INFO rexecutor: node", "app INFO rexecutor.jobs: job 1"], []),
+        ("basic", ("--log-level", "error"), ["app INFO myapp: greets"], ["rexecutor"]),
+        ("from_dict", (), ["app INFO myapp: greets", "app INFO rexecutor: node", "app INFO rexecutor.jobs: job 1"], []),
+        ("warnings_only", (), [], ["INFO"]),
+        ("warnings_only", ("--log-level", "info"), ["app INFO rexecutor: node"], ["myapp"]),
+        ("own_logger", (), ["app INFO myapp: greets", " INFO rexecutor: node", " INFO rexecutor.jobs: job 1"], []),
+    ],
+)
+def test_worker_logs_where_the_application_has_not_said_how(
+    folder: Path, target: str, options: tuple[str, ...], told: list[str], not_told: list[str]
+) -> None:
+    (folder / "faulty.py").write_text(CONFIGURED)
+
+    with _worker(f"faulty:{target}", *options) as worker:
+        asyncio.run(_enqueue_and_wait_for_the_end())
+        worker.terminate()
+        err = worker.communicate(timeout=20)[1]
+
+    assert [word for word in told if word not in err] == []
+    assert [word for word in [*not_told, "secret", "Traceback"] if word in err] == []
+    assert err.count("greets") <= 1
 
 
 def test_worker_that_logs_errors_only_is_silent_when_there_are_none(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Stores that fail, before or after they did what was asked."""
 
 import asyncio
-import logging
 from datetime import timedelta
 
 import pytest
@@ -171,24 +170,6 @@ async def test_a_job_cancelled_before_its_first_step_ends_at_once_and_frees_its_
 
         assert (await soon(first.wait(), 3)).status is JobStatus.CANCELLED
         assert (await soon(second.wait(), 3)).status is JobStatus.COMPLETE
-
-
-async def test_a_log_handler_that_raises_stops_no_job(caplog: pytest.LogCaptureFixture) -> None:
-    backend, recorder = InMemoryBackend(), Recorder()
-
-    def broken(_: logging.LogRecord) -> bool:
-        raise OSError("no space left on device")
-
-    logger = logging.getLogger("rexecutor")
-    logger.addFilter(broken)
-    caplog.set_level("DEBUG", "rexecutor")
-    try:
-        async with Rexecutor(backend, max_concurrency=1).with_executor(recorder):
-            for number in range(3):
-                handle = await Recorder.builder().with_data(number).enqueue(backend=backend)
-                assert (await soon(handle.wait())).status is JobStatus.COMPLETE
-    finally:
-        logger.removeFilter(broken)
 
 
 async def test_claims_go_on_after_more_outcomes_were_waiting_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ async def test_a_node_that_cannot_renew_its_lease_cancels_its_jobs_and_claims_no
             clock.advance(SECOND)
             await asyncio.to_thread(backend.beaten.wait, 0.2)
         await soon(ended.wait())
-        await until(lambda: "claims nothing, cancelled 1 jobs" in caplog.text)
+        await until(lambda: "claims nothing, cancelled 1 job" in caplog.text)
         second = await Hung.builder().enqueue(backend=backend)
         await asyncio.to_thread(backend.beaten.wait, 0.2)
         assert (await second.fetch()).status is JobStatus.SCHEDULED
@@ -76,7 +76,7 @@ async def test_jobs_of_a_node_that_died_are_rescued_and_its_late_outcome_is_refu
 
     assert [error.kind for error in job.errors] == [ErrorKind.LOST]
     assert (job.status, job.attempt) == (JobStatus.COMPLETE, 2)
-    assert "rescued 1 jobs" in caplog.text
+    assert "rescued 1 job of" in caplog.text
     late = Settlement(handle.id, claim.jobs[0].claims, Interrupted())
     assert await backend.settle([late]) == [handle.id]
     assert (await handle.fetch()).status is JobStatus.COMPLETE
@@ -140,7 +140,7 @@ async def test_a_node_whose_beat_hangs_cancels_its_jobs_and_can_be_shut_down(
     await soon(hung.wait())
 
     backend.hung.clear()
-    await until(lambda: "claims nothing, cancelled 1 jobs" in caplog.text)
+    await until(lambda: "claims nothing, cancelled 1 job" in caplog.text)
     await soon(rexecutor.graceful_shutdown())
 
     backend.hung.set()
@@ -234,4 +234,4 @@ async def test_a_node_that_was_given_up_for_lost_cancels_what_it_ran_and_works_o
         job = await soon(handle.wait())
 
     assert (job.status, job.attempt, [error.kind for error in job.errors]) == (JobStatus.COMPLETE, 2, [ErrorKind.LOST])
-    assert re.search("cancelled [12] jobs", caplog.text)  # 2 where it had claimed the rescued job once more already
+    assert re.search("cancelled [12] job", caplog.text)  # 2 where it had claimed the rescued job once more already

@@ -32,29 +32,65 @@ def worker(
     ],
     *,
     log_level: Annotated[
-        LogLevel, typer.Option(metavar="LEVEL", help=f"What to log, on stderr: {', '.join(LogLevel)}.")
-    ] = LogLevel.INFO,
+        LogLevel | None,
+        typer.Option(
+            metavar="LEVEL",
+            help=f"What to log of rexecutor: {', '.join(LogLevel)}. By default what the application has configured,"
+            " and info on stderr when it has configured no logging.",
+        ),
+    ] = None,
     grace: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, max=86_400, help="How long running jobs may go on at the end.")
     ] = 25,
 ) -> None:
     """Run jobs until SIGTERM or SIGINT; running jobs may end first. A second signal cancels them, a third exits."""
     import asyncio  # a worker needs these, --help does not
-    import logging
     from datetime import timedelta
 
     from rexecutor.cli.load import find_target, made_rexecutor
 
     found = find_target(target)
-    # After the module, which may have set up logging in its own way; then only the level is ours.
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("rexecutor").setLevel(log_level.upper())
 
     async def run() -> None:
-        await made_rexecutor(target, found).run_until_signal(grace=timedelta(seconds=grace))
+        rexecutor = made_rexecutor(target, found)
+        _set_up_logging(log_level)
+        await rexecutor.run_until_signal(grace=timedelta(seconds=grace))
         _leave_soon()
 
     asyncio.run(run())
+
+
+def _set_up_logging(asked: LogLevel | None) -> None:
+    """Log to stderr where the application has not said how; call it when all of the application has been loaded.
+
+    When it has configured nothing, its own lines are shown as ours are, except for debugging: libraries put secrets
+    there. When it has configured only some loggers of its own, only ours gets a handler.
+    """
+    import logging
+
+    root, ours = logging.getLogger(), logging.getLogger("rexecutor")
+    if not ours.hasHandlers():
+        level = (asked or LogLevel.INFO).upper()
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        if any(_writes(logger) for logger in root.manager.loggerDict.values()):
+            ours.addHandler(handler)
+            ours.setLevel(level)
+        else:
+            root.addHandler(handler)
+            root.setLevel(level)
+            root.setLevel(max(root.level, logging.INFO))
+    if asked is not None:
+        ours.setLevel(asked.upper())
+
+
+def _writes(logger: object) -> bool:
+    """Whether the logger has a handler that writes, as one does not that libraries add for peace."""
+    import logging
+
+    return isinstance(logger, logging.Logger) and any(
+        not isinstance(handler, logging.NullHandler) for handler in logger.handlers
+    )
 
 
 def _leave_soon() -> None:

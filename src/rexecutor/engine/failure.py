@@ -4,6 +4,7 @@ import traceback
 from datetime import datetime
 from typing import NamedTuple
 
+from rexecutor.errors import DecodeError
 from rexecutor.job import ErrorKind, JobError, storable
 
 
@@ -33,6 +34,21 @@ def error_of(error: BaseException, kind: ErrorKind, *, attempt: int, now: dateti
     """Answer the error of an exception: its class, and its message and traceback from the user's code on."""
     type_name, details = shown(error)
     return job_error(kind, type_name, details, attempt=attempt, now=now, most=most)
+
+
+def told_exception(error: JobError, raised: BaseException | None) -> BaseException | None:
+    """Return the exception to tell of together with a failed attempt's error.
+
+    That is what the attempt raised, except where it raised only because its time was over, and where the data could not
+    be decoded: the decoder's messages show the data.
+    """
+    if error.kind is ErrorKind.TIMEOUT:
+        timeout = TimeoutError(error.details)
+        timeout.__cause__ = raised
+        return timeout
+    if error.kind is ErrorKind.DECODE:
+        return DecodeError("the stored data or metadata do not fit the executor's types; the job's last error says how")
+    return raised
 
 
 def shown(error: BaseException) -> tuple[str, str]:

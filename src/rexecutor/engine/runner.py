@@ -12,7 +12,7 @@ from rexecutor.backoff import clamp
 from rexecutor.clock import Clock, checked_delay
 from rexecutor.engine.child import Equipment
 from rexecutor.engine.deadlines import GRACE, Deadlines
-from rexecutor.engine.failure import ChildFailedError
+from rexecutor.engine.failure import ChildFailedError, told_exception
 from rexecutor.engine.loop import Emit
 from rexecutor.engine.outcomes import Outcomes
 from rexecutor.engine.processes import Children, Recycling
@@ -21,7 +21,7 @@ from rexecutor.engine.threads import Threads
 from rexecutor.events import JobEnded, JobStarted, JobStuck
 from rexecutor.executor import codecs_of, decode
 from rexecutor.job import ClaimId, Job, JobRecord, Limits
-from rexecutor.log import wants_jobs
+from rexecutor.log import wants_ends, wants_starts
 from rexecutor.outcome import COMPLETE, Complete, Failed, Outcome, Settlement, Snooze
 
 
@@ -66,7 +66,8 @@ class Runner:
         self._context = context
         self._running: dict[ClaimId, Running] = {}
         self._unsettled = 0
-        self._tells_jobs = False
+        self._tells_starts = False
+        self._tells_ends = False
         self._outcomes = outcomes or Outcomes(clock, limits, emit)
         self._threads = Threads()
         self._children: Children | None = None
@@ -89,7 +90,7 @@ class Runner:
     def start(self, records: Iterable[JobRecord]) -> None:
         """Run each job in a task of its own, and so in a copy of the context."""
         create_task = asyncio.get_running_loop().create_task
-        self._tells_jobs = wants_jobs()
+        self._tells_starts, self._tells_ends = wants_starts(), wants_ends()
         for record in records:
             running = Running(record, *self._executors[record.executor], self._completion)
             self._running[record.claim_id] = running
@@ -141,6 +142,7 @@ class Runner:
     async def _run(self, running: Running) -> None:
         """Run the job to its outcome: the job boundary, which lets nothing through."""
         record, executor = running.record, running.executor
+        raised: BaseException | None = None
         try:
             if not executor.blocking:
                 result = await cast("Awaitable[object]", executor.execute(self._begin(running)))
@@ -152,10 +154,12 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - a job may raise anything
             # One that was given up has its outcome; its `backoff` is not asked again.
             outcome = COMPLETE if running.is_settled else self._outcomes.of_error(running, error)
+            raised = error
         try:
             if not running.is_settled:
-                self._finish(running, outcome)
+                self._finish(running, outcome, raised)
         finally:
+            raised = None  # its traceback holds this frame, which would hold it in turn until the next collection
             del self._running[record.claim_id]
             self._ended(record.executor)
 
@@ -179,7 +183,7 @@ class Runner:
         running.has_begun = True
         if running.stop is not None:
             raise asyncio.CancelledError
-        if self._tells_jobs:
+        if self._tells_starts:
             self._emit(JobStarted(record.id, record.executor, record.attempt))
         running.job = job = decode(running.codecs, record, running)
         timeout = running.executor.timeout(job)
@@ -189,7 +193,7 @@ class Runner:
             self._deadlines.add(running.deadline)
         return job
 
-    def _finish(self, running: Running, outcome: Outcome) -> None:
+    def _finish(self, running: Running, outcome: Outcome, raised: BaseException | None = None) -> None:
         record = running.record
         running.is_settled = True
         self._unsettled -= 1
@@ -199,9 +203,10 @@ class Runner:
         if in_doubt and outcome is COMPLETE:
             outcome = self._outcomes.of_rollback(running)
         event: JobEnded | None = None
-        if in_doubt or self._tells_jobs or not isinstance(outcome, Complete | Snooze):
+        if in_doubt or self._tells_ends or not isinstance(outcome, Complete | Snooze):
             is_final = isinstance(outcome, Failed) and record.attempt >= record.max_attempts
-            event = JobEnded(record.id, record.executor, record.attempt, outcome, is_final)
+            exception = told_exception(outcome.error, raised) if isinstance(outcome, Failed) else None
+            event = JobEnded(record.id, record.executor, record.attempt, outcome, is_final, exception)
         self._settle(Settlement(record.id, record.claims, outcome, in_doubt), event if in_doubt else None)
         if event is not None and not in_doubt:
             self._emit(event)

@@ -153,6 +153,7 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Timed("%(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("rexecutor.jobs").setLevel(logging.WARNING)  # the history tells of each job
     faulthandler.register(signal.SIGUSR1)  # a worker that hangs can be asked where
     hasten(options.pace)
     asyncio.run(work(options, History(options.history)))

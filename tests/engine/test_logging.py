@@ -1,0 +1,324 @@
+"""Log lines in an application that has logging of its own, and error trackers."""
+
+import asyncio
+import logging
+import logging.config
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rexecutor import Backend, Cancel, ErrorKind, InMemoryBackend, Job, JobStatus, Rexecutor, Snooze
+from rexecutor.events import DutyFailed, DutyRecovered, Event, JobsPruned, JobsRescued, NodeStopping
+from rexecutor.job import NewJob
+from rexecutor.log import log_event
+from rexecutor.testing import FakeClock
+from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
+from tests.support import soon
+
+OURS = ("rexecutor", "rexecutor.jobs")
+
+
+@pytest.fixture(autouse=True)
+def logging_is_as_it_was() -> Iterator[None]:
+    """What an application configures holds for the process: take it back."""
+    manager = logging.root.manager
+    loggers = [logging.root, *(one for one in manager.loggerDict.values() if isinstance(one, logging.Logger))]
+    before = [(one, one.level, one.handlers[:], one.disabled, one.propagate, one.filters[:]) for one in loggers]
+    yield
+    for logger, level, handlers, disabled, propagate, filters in before:
+        logger.setLevel(level)
+        logger.handlers[:], logger.disabled, logger.propagate, logger.filters[:] = (
+            handlers,
+            disabled,
+            propagate,
+            filters,
+        )
+
+
+class Kept(logging.Handler):
+    """Keeps what reaches it."""
+
+    records: list[logging.LogRecord]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.format(record)
+        self.records.append(record)
+
+    @property
+    def messages(self) -> list[str]:
+        return [record.getMessage() for record in self.records]
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    """What reaches the root logger at INFO."""
+    handler, root = Kept(), logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield handler
+    root.removeHandler(handler)
+    root.setLevel(before)
+
+
+async def live(backend: Backend) -> None:
+    """Start a node, run a job of each kind, and stop."""
+    async with Rexecutor(backend).with_executor(Scripted(raising(ValueError("no luck")))).with_executor(Blocking(ok)):
+        bad = await Scripted.builder().with_data("x").with_max_attempts(1).enqueue(backend=backend)
+        good = await Blocking.builder().with_data("x").enqueue(backend=backend)
+        await soon(asyncio.gather(bad.wait(), good.wait()))
+
+
+def ok(_: Job[str]) -> None:
+    pass
+
+
+LIVED = ["started:", "discarded after exception ValueError", "complete, attempt 1", "stopping:", "stopped"]
+
+
+def says_all(text: str) -> bool:
+    return all(word in text for word in LIVED)
+
+
+async def test_lines_appear_after_a_dictconfig_that_disables_what_is_older(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
+            "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+            "root": {"level": "INFO", "handlers": ["console"]},
+        }
+    )
+
+    await live(InMemoryBackend())
+
+    assert says_all(capsys.readouterr().err)
+
+
+async def test_lines_appear_after_a_fileconfig_that_disables_what_is_older(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    (tmp_path / "logging.ini").write_text(f"""
+[loggers]
+keys = root
+[handlers]
+keys = file
+[formatters]
+keys =
+[logger_root]
+level = INFO
+handlers = file
+[handler_file]
+class = FileHandler
+args = ({str(log)!r},)
+""")
+    logging.config.fileConfig(tmp_path / "logging.ini")
+
+    await live(InMemoryBackend())
+    for handler in logging.getLogger().handlers:
+        handler.close()
+
+    assert says_all(log.read_text())
+
+
+async def test_lines_appear_when_the_application_configures_while_a_node_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    backend = InMemoryBackend()
+    async with Rexecutor(backend).with_executor(Scripted(raising(ValueError("no luck")))):
+        logging.config.dictConfig(
+            {
+                "version": 1,
+                "handlers": {"console": {"class": "logging.StreamHandler"}},
+                "root": {"level": "WARNING", "handlers": ["console"]},
+            }
+        )
+        handle = await Scripted.builder().with_data("x").with_max_attempts(1).enqueue(backend=backend)
+        await soon(handle.wait())
+
+    told = capsys.readouterr().err
+    assert "discarded after exception ValueError" in told
+    assert "stopped" not in told
+
+
+async def test_an_application_silences_us_by_a_level(kept: Kept) -> None:
+    for name in OURS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+    await live(InMemoryBackend())
+
+    assert kept.records == []
+
+
+async def test_successes_are_told_at_info_on_a_logger_of_their_own(kept: Kept) -> None:
+    await live(InMemoryBackend())
+
+    told = [(one.name, one.levelname, one.getMessage()) for one in kept.records if hasattr(one, "job_id")]
+    assert sorted(told) == [
+        ("rexecutor", "ERROR", "job 1 (scripted) discarded after exception ValueError, attempt 1"),
+        ("rexecutor.jobs", "INFO", "job 2 (blocking) complete, attempt 1"),
+    ]
+
+
+async def test_successes_can_be_switched_off_alone(kept: Kept) -> None:
+    logging.getLogger("rexecutor.jobs").setLevel(logging.WARNING)
+
+    await live(InMemoryBackend())
+
+    assert [one.name for one in kept.records if hasattr(one, "job_id")] == ["rexecutor"]
+
+
+class Tracker(logging.Handler):
+    """Makes events of records as error trackers do: grouped by the message's template, and by the exception."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.events: list[tuple[str, type[BaseException] | None]] = []
+        self.errors: list[BaseException | None] = []
+        self.arguments: list[Any] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind, error, _ = record.exc_info or (None, None, None)
+        self.events.append((record.msg, kind))
+        self.errors.append(error)
+        self.arguments.append(record.args)
+
+
+@pytest.fixture
+def tracker() -> Iterator[Tracker]:
+    handler, root = Tracker(), logging.getLogger()
+    root.addHandler(handler)
+    yield handler
+    root.removeHandler(handler)
+
+
+@pytest.mark.parametrize("kind", [Scripted, Blocking])
+async def test_retries_and_discards_are_grouped_by_their_template_and_their_exception(
+    backend: Backend, clock: FakeClock, tracker: Tracker, kind: type[Scripted] | type[Blocking]
+) -> None:
+    errors = [ValueError("first"), KeyError("second"), ValueError("third"), KeyError("fourth")]
+
+    def script(job: Job[str]) -> None:
+        raise errors[2 * job.priority + job.attempt - 1]
+
+    async with Rexecutor(backend).with_executor(kind(script)):
+        for priority in range(2):
+            builder = kind.builder().with_data("x").with_priority(priority).with_max_attempts(2)
+            handle = await builder.enqueue(backend=backend)
+            await until_status(backend, handle.id, JobStatus.RETRYABLE)
+            clock.advance(5 * SECOND)
+            await soon(handle.wait())
+
+    assert tracker.errors == errors
+    assert [one.__traceback__ is not None for one in errors] == [True] * 4
+    retry, discard = (tracker.events[place][0] for place in range(2))
+    assert tracker.events == [(retry, ValueError), (discard, KeyError)] * 2
+    assert "scripted" not in retry + discard
+    assert retry.startswith("job %s (%s) failed with")
+    assert discard.startswith("job %s (%s) discarded after")
+
+
+async def test_a_timeout_is_told_with_where_the_code_stood(
+    backend: Backend, clock: FakeClock, tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = asyncio.Event()
+
+    async def hang_here(_: Job[str]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with Rexecutor(backend).with_executor(Scripted(hang_here)):
+        handle = await Scripted.builder().with_data("slow").with_max_attempts(1).enqueue(backend=backend)
+        await soon(begun.wait())
+        clock.advance(SECOND)
+        await soon(handle.wait())
+
+    assert [kind for _, kind in tracker.events] == [TimeoutError]
+    assert str(tracker.errors[0]) == "the attempt took longer than 0:00:01"
+    assert "in hang_here" in caplog.text
+
+
+async def test_data_that_do_not_fit_are_told_without_them(
+    backend: Backend, tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Rexecutor(backend).with_executor(Scripted(ok)):
+        (enqueued,) = await backend.enqueue([NewJob("scripted", '["secret"]', None, 1, 0, (), None, 0 * SECOND)])
+        await until_status(backend, enqueued.id, JobStatus.DISCARDED)
+
+    assert [kind.__name__ for _, kind in tracker.events if kind] == ["DecodeError"]
+    assert ErrorKind.DECODE in tracker.arguments[0]
+    assert "secret" not in caplog.text
+
+
+async def test_a_long_message_is_told_shortened(tracker: Tracker, caplog: pytest.LogCaptureFixture) -> None:
+    backend = InMemoryBackend()
+
+    async with Rexecutor(backend).with_executor(Scripted(raising(ValueError("long " * 1_000_000)))):
+        handle = await Scripted.builder().with_data("x").with_max_attempts(1).enqueue(backend=backend)
+        await soon(handle.wait())
+
+    assert [kind for _, kind in tracker.events] == [ValueError]
+    assert len(caplog.text) < 2 * backend.limits.error_text
+
+
+async def test_each_kind_of_end_has_a_template_of_its_own(kept: Kept) -> None:
+    backend, found = InMemoryBackend(), list[Any]([None, Cancel("why"), Snooze(SECOND)])
+    logging.getLogger("rexecutor.jobs").setLevel(logging.DEBUG)
+
+    async with Rexecutor(backend, max_concurrency=1).with_executor(Scripted(lambda job: found[int(job.data)])):
+        for data in "0120":
+            handle = await Scripted.builder().with_data(data).enqueue(backend=backend)
+            if data != "2":
+                await soon(handle.wait())
+
+    templates = [str(one.msg) for one in kept.records if hasattr(one, "job_id")]
+    assert len(set(templates)) == 4  # the start, and three ends
+    assert not [one for one in templates if re.search(r"\d|scripted", one)]
+
+
+async def test_a_failed_duty_is_told_with_its_exception(tracker: Tracker) -> None:
+    error = OSError("no route to host")
+
+    log_event(DutyFailed("claim", error))
+
+    assert tracker.events == [("%s fails, will be tried again: %s: %s", OSError)]
+    assert tracker.errors == [error]
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (DutyRecovered("claim", 1), "claim succeeds again after 1 failure"),
+        (DutyRecovered("claim", 2), "claim succeeds again after 2 failures"),
+        (JobsRescued(1), "rescued 1 job of lost nodes"),
+        (JobsPruned(1, JobStatus.COMPLETE), "pruned 1 job with the status complete"),
+        (NodeStopping("7", 1), "node 7 stopping: waits for 1 running job"),
+        (NodeStopping("7", 0), "node 7 stopping: waits for 0 running jobs"),
+    ],
+)
+def test_one_is_no_plural(kept: Kept, event: Event, told: str) -> None:
+    log_event(event)
+
+    assert kept.messages == [told]
+
+
+@pytest.mark.parametrize("error", [OSError("no space left on device"), SystemExit(1), asyncio.CancelledError()])
+async def test_a_log_handler_that_raises_stops_no_job(kept: Kept, error: BaseException) -> None:
+    backend = InMemoryBackend()
+
+    def broken(_: logging.LogRecord) -> bool:
+        raise error
+
+    kept.addFilter(broken)
+    logging.getLogger("rexecutor").setLevel(logging.DEBUG)
+
+    async with Rexecutor(backend, max_concurrency=1).with_executor(Scripted(raising(ValueError()))):
+        for _ in range(3):
+            handle = await Scripted.builder().with_data("x").with_max_attempts(1).enqueue(backend=backend)
+            assert (await soon(handle.wait())).status is JobStatus.DISCARDED
