@@ -69,7 +69,8 @@ class Executor(ABC, Generic[Data, Metadata]):
     In child processes None means as many as the machine has processors.
     """
     blocking: ClassVar[bool | Literal["thread", "process"]] = False
-    """True (or `"thread"`) when `execute` is a plain `def`: each job then runs in a thread.
+    """True (or `"thread"`) when `execute` is a plain `def`: each job then runs in a thread, of which a `Rexecutor` has
+    `max_threads`.
 
     `"process"` runs it in a child process instead, which a timeout or a cancel really ends; see `execute`.
     """

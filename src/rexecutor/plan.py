@@ -33,10 +33,12 @@ def _given_twice(known: Schedule, schedule: Schedule, executor: str) -> str:
 class Plan:
     """The executors, schedules, prunings and settings; checked when they are given, as `Rexecutor` documents."""
 
-    def __init__(self, backend: Backend, max_concurrency: int, lease: timedelta) -> None:
+    def __init__(self, backend: Backend, max_concurrency: int, max_threads: int | None, lease: timedelta) -> None:
         """Check the settings; begin with nothing to run."""
         if type(max_concurrency) is not int or max_concurrency < 1:
             raise ConfigurationError(f"Rexecutor: max_concurrency is {max_concurrency!r}, 1 or more expected")
+        if max_threads is not None and (type(max_threads) is not int or max_threads < 1):
+            raise ConfigurationError(f"Rexecutor: max_threads is {max_threads!r}, 1 or more expected, or None")
         checked_delay("Rexecutor: lease", lease, least=_SHORTEST_LEASE)
         if not isinstance(backend, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise ConfigurationError(
@@ -44,6 +46,7 @@ class Plan:
             )
         self._backend = backend
         self._max_concurrency = max_concurrency
+        self._max_threads = max_threads
         self._lease = lease
         self._registry = Registry(backend.limits)
         self.schedules: Final[dict[str, Schedule]] = {}
@@ -89,6 +92,7 @@ class Plan:
             self._backend,
             self.executors,
             self._max_concurrency,
+            self._max_threads,
             self._lease,
             name,
             recycling=self._recycling,

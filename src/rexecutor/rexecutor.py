@@ -38,22 +38,30 @@ class Rexecutor:
     """
 
     def __init__(
-        self, backend: Backend, *, max_concurrency: int = 100, lease: timedelta = timedelta(seconds=30)
+        self,
+        backend: Backend,
+        *,
+        max_concurrency: int = 100,
+        max_threads: int | None = None,
+        lease: timedelta = timedelta(seconds=30),
     ) -> None:
         """Prepare; nothing runs until the start.
 
         Args:
             backend: Where the jobs are. Opened at the start and closed at the end, unless it is open already.
             max_concurrency: How many jobs run at a time, of all executors together; 1 or more.
+            max_threads: How many of these may be jobs of executors with `blocking = True`, each of which has a thread;
+                1 or more. None for 10, or for an executor's own `max_concurrency` where that is more.
             lease: How long after its last sign of life this node's jobs are given to others; 0.6 s or more. It
                 renews the lease six times in that time, and stops its own work when five sixths of it have passed.
 
         Raises:
             ConfigurationError: A setting is out of range.
         """
-        self._plan = Plan(backend, max_concurrency, lease)
+        self._plan = Plan(backend, max_concurrency, max_threads, lease)
         self.backend: Final = backend
         self.max_concurrency: Final = max_concurrency
+        self.max_threads: Final = max_threads
         self.lease: Final = lease
         self._run: Run | None = None
         self._is_starting = False

@@ -83,13 +83,21 @@ class Dispatcher:
             await self._freed.wait()
             return
         since = self._backend.version
-        claim = await self._claim(demand)
-        given = Counter(record.executor for record in claim.jobs)
-        self._hand_over(claim.jobs, given)
-        if len(claim.jobs) < demand.most and not self._stop.is_set():
+        claim, given = await self._take(demand)
+        if len(claim.jobs) == demand.most:
+            others = self._slots.demand(self._epoch, threaded=False)
+            if others is not None and not self._stop.is_set():  # as many as there are slots for, not threads
+                await self._take(others)
+        elif not self._stop.is_set():
             # Those that were given fewer jobs than they had slots for have no more that are due.
             self._sated = {executor for executor, slots in demand.slots.items() if given[executor] < slots}
             await first_of(self._freed.wait(), self._hint(claim, since))
+
+    async def _take(self, demand: Demand) -> tuple[Claim, Mapping[str, int]]:
+        claim = await self._claim(demand)
+        given = Counter(record.executor for record in claim.jobs)
+        self._hand_over(claim.jobs, given)
+        return claim, given
 
     async def _claim(self, demand: Demand) -> Claim:
         self._is_sure = False

@@ -29,6 +29,9 @@ from rexecutor.executor import Executor
 from rexecutor.log import log_event
 from rexecutor.schedule import Schedule
 
+THREADS: Final = 10
+"""How many jobs run in threads at a time, unless told otherwise: each may hold a connection to the database."""
+
 DELIVERY: Final = timedelta(seconds=10)
 """How long a shutdown tries to deliver the last outcomes."""
 
@@ -40,6 +43,20 @@ def concurrency(executor: Executor[Any, Any]) -> int | None:
     return executor.max_concurrency
 
 
+def thread_limit(executors: Mapping[str, Executor[Any, Any]], asked: int | None, most: int) -> int:
+    """Return how many jobs may run in threads at a time, of `most` in all; when nobody has asked for a number, 10.
+
+    And more when one of the executors asks for more of its own jobs.
+    """
+    own = [one.max_concurrency or 0 for one in executors.values() if runs_in_thread(one)]
+    return min(max([THREADS, *own]) if asked is None else asked, most)
+
+
+def runs_in_thread(executor: Executor[Any, Any]) -> bool:
+    """Whether its jobs run in threads."""
+    return executor.blocking in (True, "thread")
+
+
 class RunningNode:
     """Claims, runs and settles, and keeps its lease until the last outcome is settled."""
 
@@ -48,6 +65,7 @@ class RunningNode:
         backend: Backend,
         executors: Mapping[str, Executor[Any, Any]],
         max_concurrency: int,
+        max_threads: int | None,
         lease: timedelta,
         name: str,
         *,
@@ -90,7 +108,12 @@ class RunningNode:
             backend,
             self._node.id,
             executors=executors.keys(),
-            slots=Slots({key: concurrency(one) for key, one in executors.items()}, max_concurrency),
+            slots=Slots(
+                {key: concurrency(one) for key, one in executors.items()},
+                max_concurrency,
+                threaded=[key for key, one in executors.items() if runs_in_thread(one)],
+                threads=thread_limit(executors, max_threads, max_concurrency),
+            ),
             runner=self._runner,
             settler=self._settler,
             lease=self._lease,

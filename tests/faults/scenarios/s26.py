@@ -167,7 +167,8 @@ async def hung(ground: Ground, number: int, children: int) -> Seen:
     """Let so many of each kind hang beyond their limit, while others want their slots; then release them."""
     seen, release, pids = Seen(), Release(), ground.folder / "pids"
     async with backend_at(ground.store) as backend:
-        node = Rexecutor(backend, max_concurrency=number * len(STUCK_KINDS)).with_executor(Swift)
+        node = Rexecutor(backend, max_concurrency=number * len(STUCK_KINDS), max_threads=number)
+        node.with_executor(Swift)
         for kind in STUCK_KINDS:
             node.with_executor(kind(release))
         beside = Rexecutor(backend, max_concurrency=children).with_executor(InProcess(pids, children))

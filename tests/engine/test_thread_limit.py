@@ -1,0 +1,178 @@
+"""How many jobs run in threads at a time, and what becomes of those for which there is none."""
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rexecutor import Backend, ConfigurationError, InMemoryBackend, Job, JobStatus, Rexecutor, enqueue_many
+from rexecutor.engine.node import thread_limit
+from rexecutor.testing import FakeClock
+from rexecutor.where import Everything
+from tests.engine.in_children import InChild
+from tests.engine.scripted import SECOND, Blocking, Scripted, until_status
+from tests.support import soon, status_of, until
+
+
+class Held:
+    """What jobs wait for; counts those that wait."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.most = 0
+        self.ran = 0
+        self._lock = threading.Lock()
+        self._let_go = threading.Semaphore(0)
+
+    def __call__(self, _: Job[str]) -> None:
+        with self._lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        assert self._let_go.acquire(timeout=20)
+        with self._lock:
+            self.running -= 1
+            self.ran += 1
+
+    def let_go(self, jobs: int) -> None:
+        self._let_go.release(jobs)
+
+
+class Other(Blocking):
+    name = "other"
+
+
+async def enqueue(backend: Backend, jobs: int, *kinds: type[Blocking]) -> list[int]:
+    builders = [kind.builder().with_data("x") for kind in kinds for _ in range(jobs)]
+    return [handle.id for handle in await enqueue_many(builders, backend=backend)]
+
+
+async def in_status(backend: Backend, status: JobStatus) -> int:
+    return sum(one.status is status for one in await backend.query(Everything()))
+
+
+async def test_ten_jobs_run_in_threads_at_a_time_of_all_executors_together(backend: Backend) -> None:
+    held = Held()
+    await enqueue(backend, 15, Blocking, Other)
+
+    async with Rexecutor(backend).with_executor(Blocking(held)).with_executor(Other(held)):
+        await until(lambda: held.running == 10)
+        marker = await Scripted.builder().with_data("x").enqueue(backend=backend)
+        assert (await in_status(backend, JobStatus.EXECUTING), held.most) == (10, 10)
+        held.let_go(30)
+        await until(lambda: held.ran == 30)
+
+    assert held.most == 10
+    assert await status_of(backend, marker.id) is JobStatus.SCHEDULED
+
+
+async def test_what_there_is_no_thread_for_is_left_to_other_nodes(backend: Backend) -> None:
+    held = Held()
+    here = Rexecutor(backend, max_threads=2).with_executor(Blocking(held))
+    await enqueue(backend, 5, Blocking)
+
+    async with here:
+        await until(lambda: held.running == 2)
+        async with Rexecutor(backend, max_threads=3).with_executor(Blocking(held)):
+            await until(lambda: held.running == 5)
+            held.let_go(5)
+
+    assert await in_status(backend, JobStatus.COMPLETE) == 5
+
+
+async def test_jobs_that_wait_for_a_thread_hold_up_none_that_need_none(backend: Backend) -> None:
+    held, ran = Held(), list[str]()
+    await enqueue(backend, 5, Blocking)
+    later = [Scripted.builder().with_data(str(number)).with_priority(9) for number in range(50)]
+    await enqueue_many(later, backend=backend)
+
+    async with (
+        Rexecutor(backend, max_concurrency=10, max_threads=2)
+        .with_executor(Blocking(held))
+        .with_executor(Scripted(lambda job: ran.append(job.data)))
+    ):
+        await until(lambda: len(ran) == 50)
+        assert held.running == 2
+        held.let_go(5)
+        await until(lambda: held.ran == 5)
+
+    assert held.most == 2
+
+
+async def test_with_threads_free_other_jobs_have_all_slots_that_there_are(backend: Backend) -> None:
+    """A claim takes no more than there are threads for; those who need none are not bounded by that."""
+    held, running = Held(), set[str]()
+
+    async def wait(job: Job[str]) -> None:
+        running.add(job.data)
+        await until(lambda: len(running) == 20)
+
+    await enqueue_many([Scripted.builder().with_data(str(number)) for number in range(20)], backend=backend)
+
+    async with (
+        Rexecutor(backend, max_concurrency=20, max_threads=2)
+        .with_executor(Blocking(held))
+        .with_executor(Scripted(wait))
+    ):
+        await until(lambda: len(running) == 20)
+
+
+async def test_a_thread_that_does_not_end_keeps_its_place(backend: Backend, clock: FakeClock) -> None:
+    held = Held()
+    async with Rexecutor(backend, max_threads=1).with_executor(Blocking(held)):
+        stuck = await Blocking.builder().with_data("slow").enqueue(backend=backend)
+        await until(lambda: held.running == 1)
+        clock.advance(SECOND)
+        await until_status(backend, stuck.id, JobStatus.DISCARDED)
+        (second,) = await enqueue(backend, 1, Blocking)
+        clock.advance(2 * SECOND)  # the node looks for jobs
+        assert await status_of(backend, second) is JobStatus.SCHEDULED
+
+        held.let_go(2)
+        await until_status(backend, second, JobStatus.COMPLETE)
+
+    assert held.most == 1
+
+
+def blocking(limit: int | None, kind: Any = True) -> Any:
+    """Answer an executor with this limit of its own."""
+    return type("Limited", (Blocking,), {"name": "limited", "blocking": kind, "max_concurrency": limit})(lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("executors", "asked", "most", "threads"),
+    [
+        ([], None, 100, 10),
+        ([blocking(None)], None, 100, 10),
+        ([blocking(None)], None, 4, 4),
+        ([blocking(3)], None, 100, 10),
+        ([blocking(25), blocking(12, "thread")], None, 100, 25),
+        ([blocking(25)], None, 20, 20),
+        ([blocking(25)], 5, 100, 5),
+        ([blocking(None)], 50, 100, 50),
+        ([blocking(50, "process")], None, 100, 10),
+    ],
+)
+def test_there_are_ten_threads_unless_somebody_asks_for_others(
+    executors: list[Any], asked: int | None, most: int, threads: int
+) -> None:
+    assert thread_limit({str(place): one for place, one in enumerate(executors)}, asked, most) == threads
+
+
+async def test_jobs_in_child_processes_take_no_thread_of_these(tmp_path: Any) -> None:
+    held, backend = Held(), InMemoryBackend()
+
+    async with (
+        Rexecutor(backend, max_threads=1).with_executor(Blocking(held)).with_executor(InChild(tmp_path / "notes"))
+    ):
+        await enqueue(backend, 1, Blocking)
+        await until(lambda: held.running == 1)
+        handle = await InChild.builder().with_data("nothing").enqueue(backend=backend)
+        assert (await soon(handle.wait(timedelta(seconds=60)), 60)).status is JobStatus.COMPLETE
+        held.let_go(1)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "10", True])
+def test_a_number_of_threads_that_is_none_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"max_threads is .*, 1 or more expected, or None"):
+        Rexecutor(InMemoryBackend(), max_threads=wrong)
