@@ -142,8 +142,8 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
             return _Line(logging.WARNING, f"PostgreSQL's notifications do not come ({why}?): jobs are found by polling")
         case LogUnbounded(path, size):
             template = (
-                "%s: its write-ahead log has grown to %.0f MB, because a connection that reads stays in its transaction;"
-                " end that transaction"
+                "%s: its write-ahead log has grown to %.0f MB, because a connection that reads stays in its"
+                " transaction; end that transaction"
             )
             return _Line(logging.WARNING, template, (path, size / _MEGABYTE))
         case LogReset(path):
