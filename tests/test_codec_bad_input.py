@@ -1,6 +1,8 @@
 """What a codec refuses, in both directions."""
 
+import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -11,13 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rexecutor.codec import canonical
 from rexecutor.errors import DecodeError, DefinitionError, EncodeError
+from rexecutor.json_form import DEPTH
 from tests.typed_data import LIMIT, Address, Line, NotJson, Order, Point, User, codec
 
 
 def _deep(levels: int) -> list[Any]:
+    """Return an empty list in so many lists, less one."""
     value: list[Any] = []
-    for _ in range(levels):
+    for _ in range(levels - 1):
         value = [value]
     return value
 
@@ -25,6 +30,28 @@ def _deep(levels: int) -> list[Any]:
 def _cyclic() -> list[Any]:
     value: list[Any] = []
     value.append(value)
+    return value
+
+
+class Chain(msgspec.Struct):
+    next: "Chain | None" = None
+
+
+class Model(pydantic.BaseModel):
+    next: "Model | None" = None
+
+
+def _chain(levels: int) -> Chain:
+    value = Chain()
+    for _ in range(levels - 1):
+        value = Chain(value)
+    return value
+
+
+def _models(levels: int) -> Model:
+    value = Model()
+    for _ in range(levels - 1):
+        value = Model(next=value)
     return value
 
 
@@ -81,15 +108,17 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("kind", "value"),
         [
-            (Any, {1: 1, "2": 2, 2.5: {"1": 1, "a": {"a": 1}}, "2**64": 2**64}),
+            (Any, {"1": 1, "2": 2, "2**64": 2**64, "2.5": {"1": 1, "a": {"a": 1}}}),
             (Any, [{"a": 1}, {"a": '":":\\'}]),
             (dict[int, float], {1: 1, 2: 2.5}),
             (dict[str, Point], {"1": Point(1)}),
-            (Keyed, {"values": {1: 1}}),
+            (Keyed, {"values": {"1": 1}}),
         ],
     )
     def test_keys_of_different_texts_are_kept(self, kind: object, value: object) -> None:
-        assert codec(kind).encode(value) == msgspec.json.encode(value).decode()
+        text = codec(kind).encode(value)
+
+        assert json.loads(text) == json.loads(msgspec.json.encode(value))
 
     @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
     def test_nan_and_the_infinities_are_refused_wherever_they_are(self, number: float) -> None:
@@ -138,6 +167,32 @@ class TestBadInput:
         with pytest.raises(EncodeError, match="nested too deeply"):
             codec(Any).encode(value)
 
+    @pytest.mark.parametrize("levels", [1, 7, DEPTH])
+    def test_the_depth_that_is_allowed_is_the_same_for_every_type(self, levels: int) -> None:
+        kinds: list[tuple[Any, Callable[[int], Any]]] = [
+            (Any, _deep),
+            (list, _deep),
+            (object, _deep),
+            (Chain, _chain),
+            (Model, _models),
+            (dict[str, Any], lambda levels: {"[{": _deep(levels - 1) if levels > 1 else 1}),
+        ]
+        for kind, make in kinds:
+            allowed, refused = make(levels), make(levels + 1)
+            text = codec(kind, depth=levels).encode(allowed)
+
+            assert codec(kind, depth=levels).decode(text) == allowed
+            with pytest.raises(EncodeError, match=f"nested too deeply; at most {levels} levels are allowed"):
+                codec(kind, depth=levels).encode(refused)
+            written = msgspec.json.encode(refused, enc_hook=lambda model: model.model_dump()).decode()
+            with pytest.raises(DecodeError, match=f"nested too deeply; at most {levels} levels are allowed"):
+                codec(kind, depth=levels).decode(written)
+
+    def test_brackets_in_texts_do_not_count(self) -> None:
+        value = ["[" * 200, '"[{' * 200, "\\" * 3 + "[" * 200, {"]" * 200 + '"' + "[{" * 200: "\\"}]
+
+        assert codec(Any).decode(codec(Any).encode(value)) == value
+
     def test_a_number_of_too_many_digits_is_refused(self) -> None:
         with pytest.raises(EncodeError, match="digits"):
             codec(int).encode(10**5_000)
@@ -174,10 +229,18 @@ class TestBadRows:
         with pytest.raises(DecodeError, match="email_job: data: str expected"):
             codec(str).decode(text)
 
-    @pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "9" * 10_000, "1e999"])
+    @pytest.mark.parametrize(
+        "text", ["[" * 100_000 + "]" * 100_000, "[" * 101 + "]" * 101, "9" * 10_000, "1e999"], ids=lambda text: text[:8]
+    )
     def test_a_row_beyond_all_bounds_does_not_decode(self, text: str) -> None:
         with pytest.raises(DecodeError, match="Any expected"):
             codec(Any).decode(text)
+
+    @pytest.mark.parametrize("levels", [DEPTH + 1, 500, 5_000])
+    def test_a_row_that_is_nested_too_deeply_is_compared_as_text(self, levels: int) -> None:
+        text = "[" * levels + "1.0" + "]" * levels
+
+        assert canonical(text) == text
 
     def test_a_row_that_a_pydantic_model_refuses_does_not_decode(self) -> None:
         with pytest.raises(DecodeError, match="User expected"):

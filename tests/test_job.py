@@ -5,7 +5,8 @@ from dataclasses import FrozenInstanceError, astuple, fields, replace
 import pytest
 
 from rexecutor import Job, JobStatus
-from rexecutor.job import job_of
+from rexecutor.errors import ConfigurationError
+from rexecutor.job import Limits, job_of
 from rexecutor.testing import FakeClock
 
 NOW = FakeClock().now()
@@ -39,3 +40,14 @@ def test_a_changed_copy_of_a_job_is_a_job() -> None:
 @pytest.mark.parametrize(("attempt", "expected"), [(4, False), (5, True), (6, True)])
 def test_r32_the_final_attempt_is_one_at_or_beyond_the_maximum(attempt: int, *, expected: bool) -> None:
     assert replace(job_of(*VALUES), attempt=attempt).is_final_attempt is expected
+
+
+@pytest.mark.parametrize("depth", [0, -1, 101])
+def test_data_may_be_nested_up_to_a_depth_that_every_interpreter_reads(depth: int) -> None:
+    with pytest.raises(ConfigurationError, match=rf"Limits\.depth: {depth}, "):
+        Limits(depth=depth)
+
+
+@pytest.mark.parametrize("depth", [1, 100])
+def test_the_depth_of_data_may_be_limited_further(depth: int) -> None:
+    assert Limits(depth=depth).depth == depth

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from rexecutor.codec import Codec
 from rexecutor.job import Limits
+from rexecutor.json_form import DEPTH
 
 LIMIT = Limits().data
 
@@ -53,5 +54,5 @@ class NotJson:
     pass
 
 
-def codec(kind: Any, *, limit: int | None = LIMIT) -> Codec[Any]:
-    return Codec(kind, owner="email_job", what="data", limit=limit)
+def codec(kind: Any, *, limit: int | None = LIMIT, depth: int = DEPTH) -> Codec[Any]:
+    return Codec(kind, owner="email_job", what="data", limit=limit, depth=depth)

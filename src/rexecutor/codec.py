@@ -5,71 +5,56 @@ What may be stored is the same for every backend: JSON without NaN, infinities, 
 TypedDict, `msgspec.Struct` …) and pydantic models, also inside the others.
 """
 
+import contextlib
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
-from functools import lru_cache
-from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
+from functools import lru_cache, partial
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
 
 from rexecutor.errors import DecodeError, DefinitionError, EncodeError
+from rexecutor.fidelity import difference
+from rexecutor.json_form import (
+    DEPTH,
+    ENCODER,
+    SORTING,
+    PydanticModel,
+    holds_set,
+    in_order,
+    is_too_deep,
+    to_builtins,
+)
 
 T = TypeVar("T")
 
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-
-
-@runtime_checkable
-class _PydanticModel(Protocol):
-    """What of a pydantic model is used; pydantic itself is not imported."""
-
-    def model_dump(self, *, mode: str, by_alias: bool, round_trip: bool) -> Any: ...
-
-    @classmethod
-    def model_validate_json(cls, json_data: bytes, *, by_alias: bool, by_name: bool) -> Any: ...
-
-
-def _to_builtins(value: object) -> Any:
-    if isinstance(value, _PydanticModel):
-        # By name and without computed fields: else a model with aliases comes back with its defaults instead.
-        return value.model_dump(mode="json", by_alias=False, round_trip=True)
-    raise NotImplementedError(f"{type(value).__qualname__} is not a type that JSON can hold")
-
-
-def _to_sortable(value: object) -> Any:
-    if isinstance(value, _PydanticModel):
-        # Not as JSON, where a set has become a list in an order that differs between processes.
-        return value.model_dump(mode="python", by_alias=False, round_trip=True)
-    return _to_builtins(value)
+_EXACT = msgspec.json.Decoder(float_hook=Decimal)
+_SELF_EVIDENT: Final = (str, bool, type(None))
+"""Types whose values JSON always gives back."""
+_ANY: Final = (inspect.AnyType, inspect.CustomType)
+_SETS: Final = (inspect.CustomType, inspect.SetType, inspect.FrozenSetType)
+_DICTS: Final = (*_ANY, inspect.DictType, inspect.TypedDictType)
 
 
 def _from_builtins(kind: type, value: object) -> Any:
     if kind is object:  # as in `dict[str, object]`: whatever JSON holds
         return value
-    if isinstance(kind, type) and issubclass(kind, _PydanticModel):  # pyright: ignore[reportUnnecessaryIsInstance] - msgspec may pass a generic alias
+    if isinstance(kind, type) and issubclass(kind, PydanticModel):  # pyright: ignore[reportUnnecessaryIsInstance] - msgspec may pass a generic alias
         # As JSON: a strict model takes a date's text from JSON, and from nowhere else.
         return kind.model_validate_json(msgspec.json.encode(value), by_alias=True, by_name=True)
     raise NotImplementedError(f"{kind!r} is not a type that JSON can hold")
 
 
-_ENCODER = msgspec.json.Encoder(enc_hook=_to_builtins)
-_SORTING = msgspec.json.Encoder(enc_hook=_to_sortable, order="deterministic")
-_EXACT = msgspec.json.Decoder(float_hook=Decimal)
-_ANY = msgspec.json.Decoder()
-_WITH_KEYS = frozenset({"AnyType", "CustomType", "DictType", "FrozenDictType"})
-"""msgspec's words for what may hold a dict with keys of whatever kind, `1` and `"1"` at the same time."""
-_WITH_FIELDS = frozenset({"CustomType", "DataclassType", "NamedTupleType", "StructType", "TypedDictType"})
-
-
 class Codec(Generic[T]):
     """Encodes and decodes one declared type. Thread-safe; the type is read once, when it is made."""
 
-    def __init__(self, kind: Any, *, owner: str, what: str, limit: int | None = None, is_sorted: bool = False) -> None:
+    def __init__(self, kind: Any, *, owner: str, what: str, limit: int | None = None, depth: int = DEPTH) -> None:
         """Prepare for a type.
 
         Args:
@@ -77,7 +62,7 @@ class Codec(Generic[T]):
             owner: The executor's name, for messages.
             what: `"data"` or `"metadata"`, for messages.
             limit: The most bytes that an encoding may have; None for no limit.
-            is_sorted: Whether sets and keys are written in order, so that equal values are written the same.
+            depth: How deep arrays and objects may be nested.
 
         Raises:
             DefinitionError: JSON cannot hold the type.
@@ -85,78 +70,131 @@ class Codec(Generic[T]):
         self._name = f"{owner}: {what}"
         self._type_name = _type_name(kind)
         self._limit = limit
-        self._is_text = kind is str
-        self._encoder = _SORTING if is_sorted else _ENCODER
+        self._depth = depth
+        self._read_distinct = _reader(self._name)
+        self._plain = type(None) if kind is None else kind if kind in _SELF_EVIDENT else None
         try:
-            self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, dec_hook=_from_builtins)
-            kinds = _kinds(kind)
-        except (TypeError, ValueError, NameError) as error:
+            decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, dec_hook=_from_builtins)
+            self._write: Callable[[object], bytes] = ENCODER.encode
+            self._read: Callable[[bytes | str], T] = decoder.decode
+            parts = _parts([inspect.type_info(kind)])
+            if is_by_pydantic := any(map(_is_pydantic_dataclass, parts)):
+                self._write, self._read = _by_pydantic(kind)
+        except Exception as error:  # pydantic has errors of its own
             raise DefinitionError(f"{self._name}: {self._type_name} cannot be stored as JSON: {error}") from error
-        self._has_keys = bool(kinds & _WITH_KEYS) and not is_sorted  # which refuses all keys that are no texts
-        self._has_fields = bool(kinds & _WITH_FIELDS)
+        self._may_hold_sets = any(isinstance(part, _SETS) for part in parts)
+        self._is_without_keys = not any(isinstance(part, _DICTS) for part in parts)
+        self._has_text_keys = not is_by_pydantic and all(map(_has_text_keys, parts))
+        self._may_be_deep = any(isinstance(part, _ANY) or _is_recursive(part) for part in parts)
 
     def encode(self, value: T) -> str:
-        """Answer the value as JSON text that will decode.
+        """Return the value as JSON text that decodes to the same value. Equal values have the same text.
 
         Raises:
-            EncodeError: It is of another type, too large, or holds what JSON cannot.
+            EncodeError: It is of another type, too large, too deep, holds what JSON cannot, or would not come back
+                as it is.
         """
         try:
-            encoded = self._encoder.encode(value)
-            self._check(value, encoded)
-            decoded = self._decoder.decode(encoded)
-            if self._has_keys:
-                self._check_keys(encoded, decoded)
+            if type(value) is self._plain:  # which no decoding changes
+                encoded = ENCODER.encode(value)
+                self._check(encoded)
+            else:
+                encoded = self._written(value)
+                self._check(encoded)
+                _check_numbers(self._name, value, encoded)
+                self._check_same(value, self._read(encoded))
         except EncodeError:
             raise
         except Exception as error:  # hooks and properties of users' types may raise anything
-            raise EncodeError(f"{self._name}: {self._type_name} expected: {_reason(error)}") from error
+            raise EncodeError(f"{self._name}: {self._type_name} expected: {_reason(error, self._depth)}") from error
         return encoded.decode()
 
     def decode(self, text: str) -> T:
-        """Answer the value that the text holds.
+        """Return the value that the text holds.
 
         Raises:
-            DecodeError: The text is not JSON, or not of the declared type.
+            DecodeError: The text is not JSON, or not of the declared type, or nested too deeply.
         """
         try:
-            return self._decoder.decode(text)
+            if self._may_be_deep and is_too_deep(text.encode(), self._depth):
+                raise _TooDeepError  # noqa: TRY301 - told as a `RecursionError` is
+            return self._read(text)
         except Exception as error:
-            raise DecodeError(f"{self._name}: {self._type_name} expected: {_reason(error)}") from error
+            raise DecodeError(f"{self._name}: {self._type_name} expected: {_reason(error, self._depth)}") from error
 
     def missing(self) -> EncodeError:
         """Answer the error for a job without a value."""
         return EncodeError(f"{self._name} is missing, {self._type_name} expected")
 
-    def _check(self, value: T, encoded: bytes) -> None:
-        if self._is_text and not isinstance(value, str):  # msgspec writes bytes, dates and UUIDs as text
-            raise EncodeError(f"{self._name}: str expected, {type(value).__name__} given")
+    def _written(self, value: T) -> bytes:
+        """Return the value as JSON, with keys and the members of sets in order."""
+        if self._has_text_keys and not (self._may_hold_sets and holds_set(value)):
+            if self._is_without_keys:
+                return self._write(value)
+            with contextlib.suppress(TypeError):  # keys that are no texts, within a dict of any keys
+                return SORTING.encode(value)
+        encoded = self._write(value)
+        self._check_depth(encoded)
+        return in_order(value, encoded, self._read_distinct)
+
+    def _check(self, encoded: bytes) -> None:
         if self._limit is not None and len(encoded) > self._limit:
             raise EncodeError(f"{self._name} has {len(encoded):,} bytes as JSON, at most {self._limit:,} are allowed")
-        if b"\\u0000" in encoded and _ESCAPED_NUL.search(encoded):
-            raise EncodeError(f"{self._name} holds a NUL character, which JSON in a database cannot")
-        # msgspec writes NaN and the infinities as null: without a null there is none.
-        if b"null" in encoded and any(not math.isfinite(number) for number in _floats(value)):
-            raise EncodeError(f"{self._name} holds NaN or an infinity, which JSON cannot")
+        _check_text(self._name, encoded)
+        if self._may_be_deep:
+            self._check_depth(encoded)
 
-    def _check_keys(self, encoded: bytes, decoded: T) -> None:
-        """Refuse keys that JSON writes the same: of these, reading keeps one. What was read is shorter when written."""
-        read: object = _ANY.decode(encoded) if self._has_fields else decoded  # of which some may have defaults
-        if len(_ENCODER.encode(read)) != len(encoded) and (key := _twice(encoded)) is not None:
-            raise EncodeError(f"{self._name} holds different keys that JSON writes the same, as {key}")
+    def _check_depth(self, encoded: bytes) -> None:
+        if is_too_deep(encoded, self._depth):
+            raise _TooDeepError
+
+    def _check_same(self, value: T, decoded: T) -> None:
+        found = difference(value, decoded)
+        if found is not None:
+            place, what = found
+            if place != "$":
+                what = f"{place}: {what}"
+            elif type(value) is not type(decoded):
+                what = f"{self._type_name} expected, {what}"
+            raise EncodeError(f"{self._name}: {what}")
+
+
+def compared(value: object, *, owner: str, what: str) -> str:
+    """Return the one form of a value that is only compared with others, as JSON: a key, or data that are looked for.
+
+    Unlike data it may be of any type that JSON can hold. It never comes back.
+
+    Raises:
+        EncodeError: JSON cannot hold it.
+    """
+    name = f"{owner}: {what}"
+    try:
+        serializer = getattr(type(value), "__pydantic_serializer__", None)  # of a pydantic dataclass too
+        encoded = ENCODER.encode(value if serializer is None else _dumped(serializer.to_python, value))
+        if is_too_deep(encoded, DEPTH):
+            raise _TooDeepError  # noqa: TRY301 - told as a `RecursionError` is
+        _check_text(name, encoded)
+        _check_numbers(name, value, encoded)
+        return canonical(in_order(value, encoded, _reader(name)).decode())
+    except EncodeError:
+        raise
+    except Exception as error:  # hooks and properties of users' types may raise anything
+        raise EncodeError(f"{name}: JSON cannot hold it: {_reason(error, DEPTH)}") from error
 
 
 def canonical(text: str) -> str:
     """Answer the one form of all JSON texts that mean the same: keys sorted, 1.0 and 1e0 written as 1 is.
 
-    Numbers are compared as decimals, exactly, as PostgreSQL's `jsonb` does. Text that is not JSON, or too large to be
-    taken apart, is answered as it is.
+    Numbers are compared as decimals, exactly, as PostgreSQL's `jsonb` does. Text that is not JSON, or nested deeper
+    than any enqueue takes, is returned as it is.
     """
     return _short(text) if len(text) <= _SHORT else _long(text)
 
 
 def _long(text: str) -> str:
     try:
+        if is_too_deep(text.encode(), DEPTH):
+            return text
         return "".join(_canonical_parts(_EXACT.decode(text)))
     except (ValueError, ArithmeticError, RecursionError):
         return text
@@ -172,7 +210,7 @@ def _canonical_parts(value: object) -> Iterator[str]:
             members = cast("dict[str, object]", value)
             yield "{"
             for place, key in enumerate(sorted(members)):
-                yield f"{',' * (place > 0)}{_ENCODER.encode(key).decode()}:"
+                yield f"{',' * (place > 0)}{ENCODER.encode(key).decode()}:"
                 yield from _canonical_parts(members[key])
             yield "}"
         case list():
@@ -182,7 +220,7 @@ def _canonical_parts(value: object) -> Iterator[str]:
                 yield from _canonical_parts(item)
             yield "]"
         case bool() | None | str():
-            yield _ENCODER.encode(value).decode()
+            yield ENCODER.encode(value).decode()
         case _:
             sign, digits, exponent = Decimal(cast("int | Decimal", value)).as_tuple()
             written = "".join(map(str, digits)).lstrip("0")
@@ -191,29 +229,76 @@ def _canonical_parts(value: object) -> Iterator[str]:
             yield f"{'-' * sign}{significant}e{int(exponent) + zeros}" if significant else "0"
 
 
-def _kinds(kind: Any) -> frozenset[str]:
-    """Answer the names of msgspec's words for all that the type is made of."""
-    seen: dict[int, object] = {}
-    waiting: list[object] = [inspect.type_info(kind)]
+def _parts(waiting: list[object]) -> list[inspect.Type]:
+    """Return all types that these are made of, with themselves."""
+    seen: dict[int, inspect.Type | inspect.Field] = {}
     while waiting:
         part = waiting.pop()
         if isinstance(part, tuple):
             waiting += cast("tuple[object, ...]", part)
         elif isinstance(part, inspect.Type | inspect.Field) and id(part) not in seen:
             seen[id(part)] = part
-            waiting += (getattr(part, name) for name in part.__struct_fields__)
-    return frozenset(type(part).__name__ for part in seen.values())
+            waiting += _inner(part)
+    return [part for part in seen.values() if isinstance(part, inspect.Type)]
 
 
-def _twice(encoded: bytes) -> str | None:
-    """Answer the first key that stands twice in one object, as JSON; None where there is none."""
-    found: list[str] = []
+def _inner(part: inspect.Type | inspect.Field) -> list[object]:
+    return [getattr(part, name) for name in part.__struct_fields__]
 
-    def look(members: list[tuple[str, object]]) -> None:
-        found.extend(key for key, times in Counter(key for key, _ in members).items() if times > 1)
 
-    json.loads(encoded, object_pairs_hook=look, parse_int=str, parse_float=str)
-    return _ENCODER.encode(found[0]).decode() if found else None
+def _is_recursive(part: inspect.Type) -> bool:
+    return any(inner is part for inner in _parts(_inner(part)))
+
+
+def _has_text_keys(part: inspect.Type) -> bool:
+    """Whether msgspec can put the keys in order."""
+    return not isinstance(part, inspect.DictType) or isinstance(part.key_type, inspect.StrType | inspect.AnyType)
+
+
+def _is_pydantic_dataclass(part: inspect.Type) -> bool:
+    return isinstance(part, inspect.DataclassType) and hasattr(part.cls, "__pydantic_validator__")
+
+
+def _by_pydantic(kind: Any) -> tuple[Callable[[object], bytes], Callable[[bytes | str], Any]]:
+    """Return what writes and reads a type that holds a pydantic dataclass, whose validators msgspec would skip."""
+    from pydantic import TypeAdapter  # the type is pydantic's: it is loaded
+
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+
+    def write(value: object) -> bytes:
+        return ENCODER.encode(_dumped(adapter.dump_python, value))
+
+    return write, partial(adapter.validate_json, by_alias=True, by_name=True)
+
+
+def _dumped(dump: Callable[..., Any], value: object) -> Any:
+    return dump(value, mode="json", by_alias=False, round_trip=True, warnings=False)
+
+
+def _reader(name: str) -> Callable[[str], Any]:
+    """Return what reads JSON and refuses a key that stands twice in one object: of these, reading keeps one."""
+
+    def distinct(members: list[tuple[str, object]]) -> dict[str, object]:
+        read = dict(members)
+        if len(read) < len(members):
+            twice = next(key for key, times in Counter(key for key, _ in members).items() if times > 1)
+            key = ENCODER.encode(twice).decode()
+            raise EncodeError(f"{name} holds different keys that JSON writes the same, as {key}")
+        return read
+
+    return json.JSONDecoder(object_pairs_hook=distinct).decode
+
+
+def _check_text(name: str, encoded: bytes) -> None:
+    """Refuse JSON that a database cannot hold."""
+    if b"\\u0000" in encoded and _ESCAPED_NUL.search(encoded):
+        raise EncodeError(f"{name} holds a NUL character, which JSON in a database cannot")
+
+
+def _check_numbers(name: str, value: object, encoded: bytes) -> None:
+    """Refuse NaN and the infinities. msgspec writes them as null: without a null there is none."""
+    if b"null" in encoded and any(not math.isfinite(number) for number in _floats(value)):
+        raise EncodeError(f"{name} holds NaN or an infinity, which JSON cannot")
 
 
 def _floats(value: object) -> Iterator[float]:
@@ -230,14 +315,18 @@ def _floats(value: object) -> Iterator[float]:
         elif isinstance(item, list | tuple | set | frozenset):
             waiting += cast("list[object]", item)
         elif item is not None and not isinstance(item, str | int):
-            inner = msgspec.to_builtins(item, enc_hook=_to_builtins)
+            inner = msgspec.to_builtins(item, enc_hook=to_builtins)
             if type(inner) is not type(item):
                 waiting.append(inner)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
+class _TooDeepError(Exception):
+    """More arrays and objects are nested than are allowed."""
+
+
+def _reason(error: Exception, depth: int) -> str:
+    if isinstance(error, RecursionError | _TooDeepError):
+        return f"it is nested too deeply; at most {depth} levels are allowed"
     if isinstance(error, UnicodeEncodeError):
         return "it holds a lone surrogate, which is no character"
     return str(error) or type(error).__name__

@@ -196,7 +196,7 @@ def codecs_of(kind: type[Executor[Data, Metadata]], limits: Limits) -> Codecs[Da
     Raises:
         DefinitionError: JSON cannot hold one of the types, or none is given.
     """
-    return _codecs_of(kind, limits.data, limits.metadata)
+    return _codecs_of(kind, limits.data, limits.metadata, limits.depth)
 
 
 @cache
@@ -207,11 +207,11 @@ def _job_builder() -> "type[JobBuilder[Any, Any]]":
 
 
 @cache
-def _codecs_of(kind: type[Executor[Any, Any]], data: int, metadata: int) -> Codecs[Any, Any]:
+def _codecs_of(kind: type[Executor[Any, Any]], data: int, metadata: int, depth: int) -> Codecs[Any, Any]:
     types = _type_arguments(kind)
     return Codecs(
-        Codec(types[0], owner=kind.name, what="data", limit=data),
-        Codec(types[1], owner=kind.name, what="metadata", limit=metadata),
+        Codec(types[0], owner=kind.name, what="data", limit=data, depth=depth),
+        Codec(types[1], owner=kind.name, what="metadata", limit=metadata, depth=depth),
     )
 
 
@@ -251,11 +251,19 @@ def _type_arguments(kind: type[Executor[Any, Any]]) -> tuple[Any, Any]:
     for ancestor in kind.__mro__:
         for base in cast("tuple[Any, ...]", ancestor.__dict__.get("__orig_bases__", ())):
             origin = get_origin(base)
-            arguments = tuple(known.get(argument, argument) for argument in get_args(base))
+            arguments = tuple(_substituted(argument, known) for argument in get_args(base))
             if origin is Executor:
                 return _resolved(kind, arguments[0]), _resolved(kind, arguments[1])
             known |= dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
     raise DefinitionError(f"{place_of(kind)}: says no data type; write `Executor[str]` or the like")
+
+
+def _substituted(argument: Any, known: dict[Any, Any]) -> Any:
+    """Put what is known in the place of type variables, also within `list[T]`."""
+    if get_origin(argument) is None:
+        return known.get(argument, argument) if isinstance(argument, TypeVar) else argument
+    inner = tuple(known.get(parameter, parameter) for parameter in getattr(argument, "__parameters__", ()))
+    return argument[inner] if inner else argument
 
 
 def _resolved(kind: type, argument: Any) -> Any:

@@ -9,6 +9,7 @@ import msgspec
 from typing_extensions import TypeVar
 
 from rexecutor.errors import ConfigurationError, InvalidJobError, JobStateError
+from rexecutor.json_form import DEPTH
 from rexecutor.status import JobStatus
 from rexecutor.uniqueness import UniquenessCriteria
 
@@ -234,6 +235,11 @@ class Limits:
     """Bytes of the data's JSON."""
     metadata: int = 64 * 1024
     """Bytes of the metadata's JSON."""
+    depth: int = DEPTH
+    """How deep lists and objects may be nested in data and metadata: 1 to 100.
+
+    It may not be higher: beyond that pydantic, CPython and PostgreSQL have limits of their own, which differ.
+    """
     tags: int = 32
     tag: int = 128
     """Characters of one tag."""
@@ -248,6 +254,8 @@ class Limits:
         for name in self.__slots__:
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Limits.{name}: {getattr(self, name)!r}, 1 or more expected")
+        if self.depth > DEPTH:
+            raise ConfigurationError(f"Limits.depth: {self.depth!r}, at most {DEPTH} expected")
 
 
 def checked_priority(executor: str, priority: int) -> int:

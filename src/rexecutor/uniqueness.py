@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 from rexecutor.clock import checked_delay
-from rexecutor.codec import Codec, canonical
+from rexecutor.codec import compared
 from rexecutor.errors import ConfigurationError
 from rexecutor.status import OPEN, JobStatus, checked_statuses
 
@@ -184,8 +184,8 @@ class UniquenessCriteria:
 
 
 def _digest(key: Any) -> str:
-    encoded = canonical(Codec[Any](Any, owner="UniquenessCriteria", what="key", is_sorted=True).encode(key))
-    return hashlib.blake2b(encoded.encode(), digest_size=32).hexdigest()
+    encoded = compared(key, owner="UniquenessCriteria", what="key").encode()
+    return hashlib.blake2b(encoded, digest_size=32).hexdigest()
 
 
 def _window(window: timedelta) -> timedelta:

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from rexecutor.clock import checked_delay
-from rexecutor.codec import Codec, canonical
+from rexecutor.codec import compared
 from rexecutor.errors import ConfigurationError
 
 
 def given_canonical(owner: str, value: object) -> str:
     """Answer a value as JSON in its canonical form, or raise an `EncodeError`."""
-    return canonical(Codec[Any](Any, owner=owner, what="value").encode(value))
+    return compared(value, owner=owner, what="value")
 
 
 def given_tags(what: str, tags: Iterable[str]) -> frozenset[str]:

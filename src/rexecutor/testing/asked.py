@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from rexecutor.codec import Codec, canonical
+from rexecutor.codec import Codec, canonical, compared
 from rexecutor.errors import ConfigurationError
 from rexecutor.executor import Codecs, Executor, codecs_of
 from rexecutor.job import JobRecord, Limits
@@ -125,15 +126,17 @@ def asked(
     if for_executor is None:
         name = None
         codecs = Codecs(Codec[Any](Any, owner=what, what="data"), Codec[Any](Any, owner=what, what="metadata"))
+        as_data, as_metadata = (partial(compared, owner=what, what=field) for field in ("data", "metadata"))
     else:
         kind = executor_class(f"{what}: for_executor", for_executor)
         name, codecs = kind.name, codecs_of(kind, limits)
+        as_data, as_metadata = codecs.data.encode, codecs.metadata.encode
     return Asked(
         what=what,
         executor=name,
         codecs=codecs,
-        data=None if data is UNSET else codecs.data.encode(data),
-        metadata=None if metadata is UNSET else _WITHOUT if metadata is None else codecs.metadata.encode(metadata),
+        data=None if data is UNSET else as_data(data),
+        metadata=None if metadata is UNSET else _WITHOUT if metadata is None else as_metadata(metadata),
         tags=_tags(what, tags),
         at=_moment(f"{what}: scheduled_at", at),
         after=_moment(f"{what}: scheduled_after", after),

@@ -1,0 +1,141 @@
+"""The one JSON form of a value: keys and sets in order, no deeper than every interpreter and store can read."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, Final, Protocol, cast, runtime_checkable
+
+import msgspec
+
+DEPTH: Final = 100
+"""How deep arrays and objects may be nested.
+
+The smallest limit of what reads the JSON is pydantic's: 200 levels. CPython 3.11 takes about 900, less what the stack
+holds already; PostgreSQL's `json` takes about 6,000 with its default `max_stack_depth`.
+"""
+
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+@runtime_checkable
+class PydanticModel(Protocol):
+    """The part of a pydantic model that is used. pydantic itself is not imported."""
+
+    def model_dump(self, *, mode: str, by_alias: bool, round_trip: bool) -> Any:
+        """Return its fields by name."""
+
+    @classmethod
+    def model_validate_json(cls, json_data: bytes, *, by_alias: bool, by_name: bool) -> Any:
+        """Return the model that the JSON describes."""
+
+
+def to_builtins(value: object) -> Any:
+    """Return what msgspec can write in the place of a value that it does not know."""
+    if isinstance(value, PydanticModel):
+        # By name and without computed fields: with aliases, the model would come back with its defaults.
+        return value.model_dump(mode="json", by_alias=False, round_trip=True)
+    raise NotImplementedError(f"{type(value).__qualname__} is not a type that JSON can hold")
+
+
+ENCODER: Final = msgspec.json.Encoder(enc_hook=to_builtins)
+SORTING: Final = msgspec.json.Encoder(enc_hook=to_builtins, order="deterministic")
+"""Puts keys in order, if all are texts. Members of sets it orders only if Python can compare them."""
+
+_EXACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def is_too_deep(text: bytes, most: int) -> bool:
+    """Whether arrays and objects are nested more than `most` deep in the JSON text."""
+    if text.count(b"[") + text.count(b"{") <= most:
+        return False
+    brackets = _STRINGS.sub(b"", text).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > most
+
+
+def in_order(value: object, text: bytes, read: Callable[[str], Any]) -> bytes:
+    """Return the JSON text of the value with the members of its sets in order, and with its keys in order.
+
+    Args:
+        value: What the text was written from.
+        text: JSON, with the members of sets in any order, and keys in the order of the value.
+        read: Reads the text, and keeps the order of the keys.
+    """
+    return _EXACT.encode(_ordered(value, read(text.decode()))).encode()
+
+
+def holds_set(value: object) -> bool:
+    """Whether the value is or contains a set, at any depth."""
+    waiting: list[object] = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, set | frozenset):
+            return True
+        if isinstance(item, dict):
+            waiting += cast("dict[object, object]", item).values()
+        elif isinstance(item, list | tuple):
+            waiting += cast("Sequence[object]", item)
+        else:
+            waiting += [getattr(item, name, None) for name, _ in _fields_of_value(item)]
+    return False
+
+
+@lru_cache(maxsize=10_000)
+def fields_of(kind: type[Any]) -> Sequence[tuple[str, str]]:
+    """Return the fields of a class, each with its name in JSON; none if it is no class of fields."""
+    if issubclass(kind, msgspec.Struct):
+        return tuple(zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True))
+    names: Iterable[str] = ()
+    if dataclasses.is_dataclass(kind):
+        names = (field.name for field in dataclasses.fields(kind))
+    elif hasattr(kind, "__attrs_attrs__"):
+        names = (attribute.name for attribute in cast("Any", kind).__attrs_attrs__)
+    elif issubclass(kind, PydanticModel):
+        names = cast("Any", kind).model_fields
+    return tuple((name, name) for name in names)
+
+
+def _fields_of_value(value: object) -> Sequence[tuple[str, str]]:
+    return fields_of(type(value))
+
+
+def _ordered(value: object, tree: Any) -> Any:
+    """Return what was read from the value's JSON, with the members of sets in the order of their JSON text."""
+    if isinstance(value, set | frozenset) and isinstance(tree, list):
+        return _ordered_set(cast("set[object]", value), cast("list[Any]", tree))
+    if isinstance(value, dict) and isinstance(tree, dict):
+        members, read = cast("dict[object, object]", value), cast("dict[str, Any]", tree)
+        pairs = zip(members.values(), read.items(), strict=True)
+        return {key: _ordered(member, inner) for member, (key, inner) in pairs}
+    if isinstance(value, list | tuple) and isinstance(tree, list):
+        items = zip(cast("Sequence[object]", value), cast("list[Any]", tree), strict=True)
+        return [_ordered(item, inner) for item, inner in items]
+    return _ordered_fields(cast("object", value), tree)
+
+
+def _ordered_fields(value: object, tree: Any) -> Any:
+    fields = fields_of(type(value))
+    if getattr(value, "__pydantic_root_model__", False):
+        return _ordered(getattr(value, "root", None), tree)
+    if fields and isinstance(tree, dict):
+        read = cast("dict[str, Any]", tree)
+        by_name = {written: getattr(value, name, None) for name, written in fields}
+        return {key: _ordered(by_name.get(key), inner) for key, inner in read.items()}
+    if fields and isinstance(tree, list):  # a Struct with `array_like`, after its tag if it has one
+        read = cast("list[Any]", tree)
+        first = max(len(read) - len(fields), 0)
+        values = [getattr(value, name) for name, _ in fields]
+        return [*read[:first], *(_ordered(member, inner) for member, inner in zip(values, read[first:], strict=False))]
+    return tree
+
+
+def _ordered_set(members: Iterable[object], read: list[Any]) -> list[Any]:
+    if any(isinstance(one, list | dict) for one in read):  # which may hold sets of their own
+        own = [(member, json.loads(ENCODER.encode(member))) for member in members]
+        if all(written in read for _, written in own):
+            read = [_ordered(member, written) for member, written in own]
+    return sorted(read, key=SORTING.encode)

@@ -1,0 +1,327 @@
+"""What an enqueue accepts is what the job receives: a value that would come back different is refused."""
+
+import collections
+import dataclasses
+import enum
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple, NotRequired
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pydantic
+import pytest
+from asyncpg.pgproto import pgproto
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from typing_extensions import TypedDict
+
+from rexecutor.errors import DecodeError, DefinitionError, EncodeError
+from tests.typed_data import codec
+
+PRAGUE = ZoneInfo("Europe/Prague")
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Size(enum.IntEnum):
+    LARGE = 3
+
+
+class Kind(enum.Enum):
+    A = "a"
+
+
+class Place(NamedTuple):
+    x: int
+    y: int
+
+
+class Base(msgspec.Struct):
+    id: int = 0
+
+
+class Derived(Base):
+    more: str = ""
+
+
+@dataclasses.dataclass
+class Point:
+    x: float = 0.0
+
+
+@dataclasses.dataclass
+class Point3(Point):
+    z: float = 0.0
+
+
+class Parent(pydantic.BaseModel):
+    id: int = 0
+
+
+class Child(Parent):
+    more: str = ""
+
+
+class Login(pydantic.BaseModel):
+    password: pydantic.SecretStr
+    key: pydantic.SecretBytes = pydantic.SecretBytes(b"")
+
+
+class Excluding(pydantic.BaseModel):
+    shown: int = 1
+    hidden: int = pydantic.Field(default=1, exclude=True)
+
+
+class Growing(pydantic.BaseModel):
+    name: str
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _grow(cls, name: str) -> str:
+        return name + "!"
+
+
+class Family(pydantic.BaseModel):
+    head: Parent
+    others: list[Parent] = []
+
+
+class Extra(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+
+
+class Holder(msgspec.Struct):
+    one: Base = msgspec.field(default_factory=Base)
+    many: list[Point] = msgspec.field(default_factory=list[Point])
+    named: dict[str, Base | None] = msgspec.field(default_factory=dict[str, Base | None])
+    text: str = ""
+    anything: Any = None
+    login: Login | None = None
+
+
+@dataclasses.dataclass
+class Counting:
+    n: int = 0
+
+    def __post_init__(self) -> None:
+        self.n += 1
+
+
+@dataclasses.dataclass
+class Uncarried:
+    given: int = 0
+    made: int = dataclasses.field(default=0, init=False)
+
+
+class Words(TypedDict):
+    a: int
+    b: NotRequired[int]
+
+
+@pydantic_dataclass
+class Even:
+    n: int
+    tags: set[str] = dataclasses.field(default_factory=set[str])
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def _check(cls, n: int) -> int:
+        if n % 2:
+            raise ValueError(f"{n} is odd")
+        return n
+
+
+class Texts(str):
+    __slots__ = ()
+
+
+def excluding(hidden: int) -> Excluding:
+    return Excluding(hidden=hidden)
+
+
+def uncarried(made: int) -> Uncarried:
+    value = Uncarried()
+    value.made = made
+    return value
+
+
+def odd() -> Even:
+    value = Even(2)
+    value.n = 3
+    return value
+
+
+REFUSED: Sequence[tuple[str, Any, Any, str]] = (
+    ("a secret", Login, Login(password=pydantic.SecretStr("x")), r"\$\.password: this SecretStr would arrive"),
+    (
+        "secret bytes",
+        Login,
+        Login(password=pydantic.SecretStr(""), key=pydantic.SecretBytes(b"x")),
+        r"\$\.key: this SecretBytes would arrive",
+    ),
+    (
+        "a secret in a Struct",
+        Holder,
+        Holder(login=Login(password=pydantic.SecretStr("x"))),
+        r"\$\.login\.password: this SecretStr",
+    ),
+    ("an excluded field", Excluding, excluding(2), r"\$\.hidden: this int would arrive"),
+    ("an excluded field in a list", list[Excluding], [excluding(1), excluding(2)], r"\$\[1\]\.hidden: this int"),
+    ("a subclass of a Struct", Base, Derived(1, "x"), "Base expected, Derived given, which would arrive as Base"),
+    ("a subclass of a dataclass", Point, Point3(1, 2), "Point expected, Point3 given"),
+    ("a subclass of a model", Parent, Child(id=1), "Parent expected, Child given"),
+    ("a subclass within a Struct", Holder, Holder(one=Derived()), r"\$\.one: Derived given"),
+    ("a subclass in a list", Holder, Holder(many=[Point(), Point3()]), r"\$\.many\[1\]: Point3 given"),
+    ("a subclass in a dict", Holder, Holder(named={"a": None, "b": Derived()}), r"\$\.named\['b'\]: Derived given"),
+    ("a subclass in an Optional", Base | None, Derived(), "Derived given"),
+    ("a subclass within a model", Family, Family(head=Child(id=1)), r"\$\.head: Child given"),
+    ("a subclass in a model's list", Family, Family(head=Parent(), others=[Child()]), r"\$\.others\[0\]: Child given"),
+    ("a dict of a subclass", dict[str, int], collections.Counter("a"), "Counter given, which would arrive as dict"),
+    ("a validator that adds", Growing, Growing(name="a"), r"\$\.name: this str would arrive"),
+    ("a __post_init__ that adds", Counting, Counting(1), r"\$\.n: this int would arrive"),
+    ("what a validator refuses", Even, odd(), "3 is odd"),
+    ("what a validator refuses, nested", dict[str, list[Even]], {"a": [odd()]}, "3 is odd"),
+    ("datetime as Any", dict[str, Any], {"at": datetime(2026, 1, 1, tzinfo=UTC)}, r"\$\['at'\]: datetime given, which"),
+    ("date as Any", Any, [date(2026, 1, 1)], r"\$\[0\]: date given, which would arrive as str"),
+    ("time as Any", Any, time(1), "time given"),
+    ("timedelta as Any", Any, timedelta(1), "timedelta given"),
+    (
+        "UUID as object",
+        dict[str, object],
+        {"id": uuid.UUID(int=1)},
+        r"\$\['id'\]: UUID given, which would arrive as str",
+    ),
+    ("Decimal as Any", dict[str, Any], {"a": {"b": Decimal(1)}}, r"\$\['a'\]\['b'\]: Decimal given"),
+    ("Decimal in a plain dict", dict, {"a": Decimal(1)}, r"\$\['a'\]: Decimal given"),
+    ("bytes as Any", Any, {"a": b"x"}, r"\$\['a'\]: bytes given"),
+    ("a tuple as Any", dict[str, Any], {"a": (1, 2)}, r"\$\['a'\]: tuple given, which would arrive as list"),
+    ("a set as Any", dict[str, Any], {"a": {1}}, r"\$\['a'\]: set given, which would arrive as list"),
+    ("a frozenset as Any", Any, frozenset({1}), "frozenset given"),
+    ("a NamedTuple as Any", Any, [Place(1, 2)], r"\$\[0\]: Place given"),
+    ("a NamedTuple as a tuple", tuple[int, int], Place(1, 2), "Place given, which would arrive as tuple"),
+    ("a Struct as Any", Any, {"a": Base()}, r"\$\['a'\]: Base given, which would arrive as dict"),
+    ("a model as Any", Holder, Holder(anything=Parent()), r"\$\.anything: Parent given"),
+    ("an Enum as Any", Any, [Kind.A], r"\$\[0\]: Kind given"),
+    ("a StrEnum as Any", dict[str, Any], {"a": Colour.RED}, r"\$\['a'\]: Colour given, which would arrive as str"),
+    ("an IntEnum as Any", Any, Size.LARGE, "Size given, which would arrive as int"),
+    ("a StrEnum as str", str, Colour.RED, "str expected, Colour given"),
+    ("a StrEnum in a field of str", Holder, Holder(text=Colour.RED), r"\$\.text: Colour given"),
+    ("a StrEnum in a set of str", set[str], {Colour.RED}, r"\$\[\.\.\.\]: Colour given"),
+    ("bytes in a field of str", Holder, Holder(text=b"x"), r"\$\.text: bytes given"),  # pyright: ignore[reportArgumentType]
+    ("a str of a subclass", Any, [Texts("a")], "Texts is not a type"),
+    ("a key that is an int", Any, {"a": {1: 2}}, r"\$\['a'\]: the key 1 \(int\) would not arrive"),
+    ("a key that is a StrEnum", dict[str, int], {Colour.RED: 1}, r"the key <Colour\.RED.* would arrive as str"),
+    ("a key of a UUID", dict[Any, Any], {uuid.UUID(int=1): 1}, r"\(UUID\) would not arrive"),
+    ("a tuple as a list", list[int], (1, 2), "tuple given, which would arrive as list"),
+    ("a tuple as a Sequence", Sequence[int], (1, 2), "tuple given, which would arrive as list"),
+    ("NaN as Any", dict[str, Any], {"a": math.nan}, "NaN or an infinity"),
+    ("infinity in a model's extra", Extra, Extra(a=math.inf), "NaN or an infinity"),  # pyright: ignore[reportCallIssue]
+    ("an extra of a model", Extra, Extra(a=Decimal(1)), r"Decimal given"),  # pyright: ignore[reportCallIssue]
+    ("an int that no float holds", float, 2**53 + 1, "this int would arrive as another one"),
+    ("a time with a zone's name", time, time(12, tzinfo=PRAGUE), "a time with this zone would arrive without it"),
+    ("a time with a zone's name, nested", list[time | None], [None, time(12, tzinfo=PRAGUE)], r"\$\[1\]: a time with"),
+    ("an offset of seconds", datetime, datetime(1880, 1, 1, tzinfo=PRAGUE), "this datetime would arrive"),
+    ("a key that a TypedDict lacks", Words, {"a": 1, "c": 2}, "the key 'c' .* would not arrive"),
+    ("a key that a Struct lacks", Base, {"id": 1, "c": 2}, "the key 'c' would not arrive: Base has no such field"),
+    ("a key that a model lacks", Parent, {"id": 1, "c": 2}, "of the keys would not arrive: Parent has no such field"),
+    ("equal items for a set", set[int], [1, 1], "2 items would arrive as 1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+)
+def test_what_would_come_back_different_is_refused_with_its_place(kind: Any, value: object, message: str) -> None:
+    with pytest.raises(EncodeError, match=rf"(?s)^email_job: data.*{message}"):
+        codec(kind).encode(value)
+
+
+def test_a_refusal_does_not_show_the_secret() -> None:
+    with pytest.raises(EncodeError) as raised:
+        codec(Login).encode(Login(password=pydantic.SecretStr("hunter2")))
+
+    assert "hunter2" not in str(raised.value)
+
+
+KEPT: tuple[tuple[Any, Any], ...] = (
+    (Any, {"a": [True, False, None, 1, 1.5, 0, 1.0, "x", dict[str, int](), list[int]()]}),
+    (Any, [True, 1, 1.0]),
+    (dict[str, Any], {"true": True, "one": 1}),
+    (int, 2**200),
+    (float, 1),
+    (dict[str, float], {"a": 1}),
+    (Base | None, Base(1)),
+    (Uncarried, uncarried(1)),
+    (Holder, Holder(one=Base(1), many=[Point(1.5)], named={"a": None}, text="x", anything={"a": [1]})),
+    (Family, Family(head=Parent(id=1), others=[Parent()])),
+    (Excluding, excluding(1)),
+    (Extra, Extra(a=[1])),  # pyright: ignore[reportCallIssue]
+    (Even, Even(2, {"a", "b"})),
+    (dict[str, list[Even | None]], {"a": [Even(2), None]}),
+    (Place, Place(1, 2)),
+    (tuple[int, ...], (1, 2)),
+    (frozenset[Kind], frozenset({Kind.A})),
+    (list[Colour | int], [Colour.RED, 1]),
+    (dict[Colour, Size], {Colour.RED: Size.LARGE}),
+    (dict[uuid.UUID, int], {uuid.UUID(int=1): 1}),
+    (Mapping[int, str], {1: "a"}),
+    (bytes, b"\0\xff"),
+    (bytearray, bytearray(b"x")),
+    (Decimal, Decimal("1.10")),
+    (timedelta, timedelta(days=-1, microseconds=1)),
+    (timedelta, timedelta.max),
+    (time, time(12, 0, 0, 1)),
+    (time, time(12, tzinfo=UTC)),
+    (datetime, datetime(2026, 1, 1, 12, 0, 0, 999_999)),  # noqa: DTZ001 - naive on purpose
+    (datetime, datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=-3)))),
+    (datetime, datetime(2026, 10, 25, 2, 30, tzinfo=PRAGUE)),
+    (datetime, datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=PRAGUE)),
+    (Words, {"a": 1}),
+    (Annotated[int, msgspec.Meta(ge=0)], 1),
+    (uuid.UUID, pgproto.UUID("00000000-0000-0000-0000-000000000001")),
+)
+
+
+@pytest.mark.parametrize(("kind", "value"), KEPT, ids=[repr(kind) for kind, *_ in KEPT])
+def test_what_comes_back_the_same_is_taken(kind: Any, value: object) -> None:
+    came = codec(kind).decode(codec(kind).encode(value))
+
+    assert came == value or (isinstance(value, datetime) and came.utcoffset() == value.utcoffset())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (Base, {"id": 1}, Base(1)),
+        (Holder, {"one": {}, "many": [{"x": 1}]}, Holder(many=[Point(1)])),
+        (Parent, {"id": 1}, Parent(id=1)),
+        (datetime, "2026-01-01T00:00:00Z", datetime(2026, 1, 1, tzinfo=UTC)),
+        (Kind, "a", Kind.A),
+        (set[int], [2, 1], {1, 2}),
+        (tuple[int, str], [1, "a"], (1, "a")),
+        (Even, {"n": 2}, Even(2)),
+    ],
+)
+def test_plain_json_may_be_given_for_what_the_declared_type_makes_of_it(
+    kind: Any, value: object, expected: object
+) -> None:
+    assert codec(kind).decode(codec(kind).encode(value)) == expected
+
+
+def test_a_pydantic_dataclass_runs_its_validators_when_it_is_read() -> None:
+    for kind, text in ((Even, '{"n":3}'), (list[Even], '[{"n":3}]')):
+        with pytest.raises(DecodeError, match="3 is odd"):
+            codec(kind).decode(text)
+
+
+def test_a_pydantic_dataclass_in_a_struct_is_a_type_that_cannot_be_stored() -> None:
+    class Holding(msgspec.Struct):
+        even: Even
+
+    with pytest.raises(DefinitionError, match="Holding cannot be stored as JSON"):
+        codec(Holding)
