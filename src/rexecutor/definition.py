@@ -2,16 +2,21 @@
 
 import inspect
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from types import CodeType, CoroutineType
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from rexecutor.errors import DefinitionError, InvalidJobError
 from rexecutor.job import checked_max_attempts
+from rexecutor.parameters import takes
 from rexecutor.setting_names import check_setting_names
 from rexecutor.uniqueness import UniquenessCriteria
 
 if TYPE_CHECKING:
     from rexecutor.executor import Executor
 
+_DECORATORS: Final = 9
+"""How many decorators a message names."""
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -32,15 +37,49 @@ def check_definition(kind: "type[Executor[Any, Any]]") -> None:
         raise DefinitionError(f"{where}: {error}") from error
     _check_settings(kind, where)
     for method in ("execute", "backoff", "timeout"):
-        if not _takes_a_job(getattr(kind, method)):
+        if not takes(getattr(kind, method), 2):
             raise DefinitionError(f"{where}: {method} is {getattr(kind, method)!r}; a method (self, job) expected")
+    for method in ("backoff", "timeout"):
+        if inspect.iscoroutinefunction(getattr(kind, method)):
+            raise DefinitionError(f"{where}: {method} is `async def`; make it a plain `def`, which returns at once")
     if inspect.isasyncgenfunction(kind.execute) or inspect.isgeneratorfunction(kind.execute):
         raise DefinitionError(f"{where}: execute is a generator; it must return, not yield")
     blocking = kind.blocking
     if blocking and inspect.iscoroutinefunction(kind.execute):
         raise DefinitionError(f"{where}: execute is `async def` and blocking is {blocking!r}; choose one")
-    if not blocking and not inspect.iscoroutinefunction(kind.execute):
+    if not blocking and _is_plain_def(kind.execute):
         raise DefinitionError(f"{where}: execute is a plain `def`; make it `async def`, or set `blocking = True`")
+
+
+def to_await(executor: "Executor[Any, Any]", result: object) -> Awaitable[object]:
+    """Return what an `execute` that does not block has returned, which is to be awaited.
+
+    Raises:
+        TypeError: It cannot be awaited.
+    """
+    if isinstance(result, CoroutineType) or inspect.isawaitable(result):
+        return cast("Awaitable[object]", result)
+    raise TypeError(
+        f"{executor.name}: execute returned {type(result).__name__}, not something to await;{_advice(executor)}"
+        " or set `blocking = True`"
+    )
+
+
+def not_to_await(executor: "Executor[Any, Any]", result: object) -> object:
+    """Return what an `execute` that blocks has returned.
+
+    Raises:
+        TypeError: It should have been awaited: the work is not done.
+    """
+    if not inspect.isawaitable(result):
+        return result
+    kind: type[object] = type(result)
+    if isinstance(result, CoroutineType):
+        result.close()  # or Python warns that nobody has awaited it
+    raise TypeError(
+        f"{executor.name}: execute returned {kind.__name__}, which a blocking executor does not await;"
+        f"{_advice(executor)} or set `blocking = False`"
+    )
 
 
 def _check_settings(kind: "type[Executor[Any, Any]]", where: str) -> None:
@@ -58,9 +97,22 @@ def _check_settings(kind: "type[Executor[Any, Any]]", where: str) -> None:
         raise DefinitionError(f"{where}: uniqueness_criteria say nothing; begin with by_executor(), by_key(…) or so")
 
 
-def _takes_a_job(method: Any) -> bool:
-    try:
-        inspect.signature(method).bind(None, None)
-    except (TypeError, ValueError):
-        return False
-    return True
+def _is_plain_def(execute: object) -> bool:
+    """Whether what it returns is known not to be awaitable. Of a decorator's function only a run can tell."""
+    is_function = inspect.isfunction(execute) or inspect.ismethod(execute) or inspect.isbuiltin(execute)
+    return is_function and not (inspect.iscoroutinefunction(execute) or hasattr(execute, "__wrapped__"))
+
+
+def _advice(executor: "Executor[Any, Any]") -> str:
+    """Say which decorators stand around `execute`."""
+    found: list[str] = []
+    function: object = type(executor).execute
+    while (inner := getattr(function, "__wrapped__", None)) is not None and len(found) < _DECORATORS:
+        code = getattr(function, "__code__", None)
+        if isinstance(code, CodeType) and not inspect.iscoroutinefunction(function):
+            name = code.co_qualname.partition(".<locals>")[0]
+            found.append(f"{name} ({code.co_filename}, line {code.co_firstlineno})")
+        function = inner
+    if not found:
+        return " have it return what the `async def` returns,"
+    return f" mend its decorator {', or '.join(found)}: it must return what the `async def` returns,"

@@ -41,6 +41,10 @@ def raise_it(error: BaseException) -> None:
     raise error
 
 
+async def never_awaited() -> None:
+    raise AssertionError
+
+
 class UnsendableError(Exception):
     """Cannot be pickled, nor shown."""
 
@@ -58,6 +62,7 @@ DEEDS: dict[str, Callable[[], Any]] = {
     "cancel": lambda: Cancel("why"),
     "snooze": lambda: Snooze(timedelta(hours=1)),
     "value": UnsendableError,
+    "coroutine": never_awaited,
     "raise": lambda: raise_it(ValueError("no")),
     "unsendable": lambda: raise_it(UnsendableError()),
     "sys-exit": lambda: sys.exit(4),

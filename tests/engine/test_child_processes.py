@@ -72,6 +72,13 @@ async def run(rexecutor: Rexecutor, deed: str, attempts: int = 1) -> Job[str]:
         ("nothing", JobStatus.COMPLETE, None, "", ""),
         ("cancel", JobStatus.CANCELLED, ErrorKind.CANCELLED, "Cancel", "why"),
         ("value", JobStatus.COMPLETE, None, "", ""),
+        (
+            "coroutine",
+            JobStatus.DISCARDED,
+            ErrorKind.EXCEPTION,
+            "TypeError",
+            "execute returned coroutine, which a block",
+        ),
         ("raise", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "ValueError", "in raise_it"),
         ("unsendable", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "UnsendableError", "UnsendableError"),
         ("sys-exit", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "SystemExit", "4"),

@@ -4,11 +4,11 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 from rexecutor.cli.failure import FailedError, MisusedError
 from rexecutor.errors import RexecutorError
+from rexecutor.parameters import takes
 from rexecutor.rexecutor import Rexecutor
 
 
@@ -47,7 +47,7 @@ def made_rexecutor(target: str, found: object) -> Rexecutor:
         return found
     if not callable(found) or isinstance(found, type):
         raise MisusedError(f"{target!r} is {_kind(found)}, a Rexecutor expected or a function that answers one")
-    if inspect.iscoroutinefunction(found) or not _takes_nothing(found):
+    if inspect.iscoroutinefunction(found) or not takes(found, 0):
         raise MisusedError(f"{target!r}: a plain function without arguments expected")
     try:
         answer: object = found()
@@ -71,14 +71,6 @@ def _imported(name: str) -> object:
         raise MisusedError(f"there is no module {name!r} here or on Python's path") from error
     except Exception as error:
         raise FailedError(f"the module {name} cannot be imported: {_told(error)}") from error
-
-
-def _takes_nothing(function: Callable[..., object]) -> bool:
-    try:
-        inspect.signature(function).bind()
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _told(error: Exception) -> str:

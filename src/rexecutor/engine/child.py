@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from rexecutor.backend.completion import Completion
 from rexecutor.background import apart
+from rexecutor.definition import not_to_await
 from rexecutor.engine.failure import Failure, shown
 from rexecutor.engine.running import AnyExecutor, completing, require_ours
 from rexecutor.errors import JobStateError
@@ -103,7 +104,7 @@ def _run(record: JobRecord, equipment: Equipment) -> Reply:
     failure: Failure | None = None
     try:
         job = decode(codecs_of(type(executor), equipment.limits), record, run)
-        result = known_result(executor.execute(job))
+        result = known_result(not_to_await(executor, executor.execute(job)))
     except _Terminated:
         raise
     except BaseException as error:  # noqa: BLE001 - a job may raise anything

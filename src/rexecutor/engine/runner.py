@@ -1,15 +1,16 @@
 """Runs jobs: one task each, whatever they raise, and an outcome for each."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import Context
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.exchange import CancelRequest
 from rexecutor.backoff import clamp
 from rexecutor.clock import Clock, checked_delay
+from rexecutor.definition import not_to_await, to_await
 from rexecutor.engine.child import Equipment
 from rexecutor.engine.deadlines import GRACE, Deadlines
 from rexecutor.engine.failure import ChildFailedError, told_exception
@@ -145,11 +146,11 @@ class Runner:
         raised: BaseException | None = None
         try:
             if not executor.blocking:
-                result = await cast("Awaitable[object]", executor.execute(self._begin(running)))
+                result = await to_await(executor, executor.execute(self._begin(running)))
             elif executor.blocking == "process" and self._children is not None:
                 result = await self._run_in_child(running, self._children)
             else:
-                result = await self._threads.run(executor.execute, self._begin(running))
+                result = not_to_await(executor, await self._threads.run(executor.execute, self._begin(running)))
             outcome = COMPLETE if result is None else self._outcomes.of_result(running, result)
         except BaseException as error:  # noqa: BLE001 - a job may raise anything
             # One that was given up has its outcome; its `backoff` is not asked again.

@@ -56,11 +56,13 @@ class Cases(ABC):
 
 
 def _as_test(case: _Case) -> Callable[[Cases, Path], None]:
-    @functools.wraps(case)
     def test(self: Cases, tmp_path: Path) -> None:
         with asyncio.Runner() as runner:
             runner.run(self.play(case, tmp_path))
 
-    # pytest reads the names of fixtures here; without it, it would look through the wrapper at the coroutine's.
-    vars(test)["__signature__"] = inspect.signature(test, follow_wrapped=False)
+    # pytest reads the names of fixtures here; without it, it would look through the wrapper at the coroutine's. Asked
+    # before the annotations become the case's, which may name what only a type checker knows.
+    signature = inspect.signature(test)
+    functools.update_wrapper(test, case)
+    vars(test)["__signature__"] = signature
     return test
