@@ -116,17 +116,16 @@ class Wrapping:
 @pytest.mark.parametrize(
     "execute",
     [
-        traced(work),
-        traced(traced(work)),
-        retried(traced(work)),
-        traced(retried(work)),
-        retried(in_thread(block)),
-        in_thread(block),
-        traced(in_thread(block)),
-        with_client(work_with_client),
-        Wrapping(work),
+        pytest.param(traced(work), id="traced"),
+        pytest.param(traced(traced(work)), id="traced twice"),
+        pytest.param(retried(traced(work)), id="traced, retried"),
+        pytest.param(traced(retried(work)), id="retried, traced"),
+        pytest.param(in_thread(block), id="in a thread"),
+        pytest.param(retried(in_thread(block)), id="in a thread, retried"),
+        pytest.param(traced(in_thread(block)), id="in a thread, traced"),
+        pytest.param(with_client(work_with_client), id="with another argument"),
+        pytest.param(Wrapping(work), id="a descriptor"),
     ],
-    ids=repr,
 )
 async def test_an_execute_behind_a_decorator_that_passes_the_coroutine_on_is_taken(execute: Function) -> None:
     assert await perform(define(execute=execute), "all") == Cancel("all done")

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -50,9 +51,8 @@ class Mail(Executor[str]):
 
 async def claimed(backend: Backend) -> list[JobRecord]:
     """Answer what a node with a lease gets of the jobs that are due now."""
-    heart = backend.heart()
-    heart.beat(NODE)
-    heart.close()
+    with closing(backend.heart()) as heart:
+        heart.beat(NODE)
     return list((await backend.claim(Demand({"mail": 100}, 100), NODE.id)).jobs)
 
 
