@@ -6,7 +6,7 @@ DOCS_READY := .venv/.docs-ready
 MUTANTS_READY := .venv/.mutants-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pgbouncer lint check format docs bench faults simulate cron-oracle mutants sql-mutants plans coverage clean
+.PHONY: help demo test test-versions test-pgbouncer lint check format docs bench faults simulate cron-oracle mutants sql-mutants plans coverage clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,9 @@ demo: $(READY)  ## run the main job: 1,000 and more real files through two worke
 
 test: $(READY)  ## run the tests (5 to 10 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-versions:  ## run the tests on every other CPython that pyenv or the path has (3.11 to 3.14), each in .venvs
+	$(PYTHON) -m tests.other_versions -n 2 --dist loadfile
 
 test-pgbouncer: $(READY)  ## the suite, the engine and the faults through PgBouncer in transaction mode, where it is installed
 	$(BIN)/python -m tests.pgbouncer -n 2 --dist loadfile -k postgres \
@@ -82,4 +85,4 @@ coverage: $(READY)  ## run the tests and show what they do not reach
 	$(BIN)/python -m coverage report
 
 clean:  ## remove what the targets made
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache htmlcov build dist docs/_build mutants
+	rm -rf .venv .venvs .pytest_cache .ruff_cache .hypothesis .import_linter_cache htmlcov build dist docs/_build mutants
