@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache, partial
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
@@ -99,6 +99,8 @@ class Codec(Generic[T]):
                 encoded = ENCODER.encode(value)
                 self._check(encoded)
             else:
+                if self._plain is str and not isinstance(value, str):  # msgspec writes dates and UUIDs as text
+                    self._refuse(f"str expected, {type(value).__name__} given")
                 encoded = self._written(value)
                 self._check(encoded)
                 _check_numbers(self._name, value, encoded)
@@ -156,7 +158,10 @@ class Codec(Generic[T]):
                 what = f"{place}: {what}"
             elif type(value) is not type(decoded):
                 what = f"{self._type_name} expected, {what}"
-            raise EncodeError(f"{self._name}: {what}")
+            self._refuse(what)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise EncodeError(f"{self._name}: {what}")
 
 
 def compared(value: object, *, owner: str, what: str) -> str:
