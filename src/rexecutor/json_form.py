@@ -70,11 +70,15 @@ def in_order(value: object, text: bytes, read: Callable[[str], Any]) -> bytes:
 
 def holds_set(value: object) -> bool:
     """Whether the value is or contains a set, at any depth."""
+    seen: set[int] = set()
     waiting: list[object] = [value]
     while waiting:
         item = waiting.pop()
         if isinstance(item, set | frozenset):
             return True
+        if item is None or isinstance(item, str | int | float) or id(item) in seen:
+            continue
+        seen.add(id(item))  # it may contain itself
         if isinstance(item, dict):
             waiting += cast("dict[object, object]", item).values()
         elif isinstance(item, list | tuple):
@@ -138,4 +142,5 @@ def _ordered_set(members: Iterable[object], read: list[Any]) -> list[Any]:
         own = [(member, json.loads(ENCODER.encode(member))) for member in members]
         if all(written in read for _, written in own):
             read = [_ordered(member, written) for member, written in own]
-    return sorted(read, key=SORTING.encode)
+    kinds = set(map(type, read))
+    return sorted(read) if kinds == {str} or kinds <= {int, float} else sorted(read, key=SORTING.encode)
