@@ -189,6 +189,13 @@ class TestBadInput:
             with pytest.raises(DecodeError, match=f"nested too deeply; at most {levels} levels are allowed"):
                 codec(kind, depth=levels).decode(written)
 
+    def test_the_depth_of_a_type_counts_too(self) -> None:
+        value = [[{"a": 1}]]
+
+        assert codec(list[list[dict[str, int]]], depth=3).encode(value) == '[[{"a":1}]]'
+        with pytest.raises(EncodeError, match="at most 2 levels"):
+            codec(list[list[dict[str, int]]], depth=2).encode(value)
+
     def test_brackets_in_texts_do_not_count(self) -> None:
         value = ["[" * 200, '"[{' * 200, "\\" * 3 + "[" * 200, {"]" * 200 + '"' + "[{" * 200: "\\"}]
 

@@ -37,9 +37,13 @@ _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _EXACT = msgspec.json.Decoder(float_hook=Decimal)
 _SELF_EVIDENT: Final = (str, bool, type(None))
 """Types whose values JSON always gives back."""
-_ANY: Final = (inspect.AnyType, inspect.CustomType)
 _SETS: Final = (inspect.CustomType, inspect.SetType, inspect.FrozenSetType)
-_DICTS: Final = (*_ANY, inspect.DictType, inspect.TypedDictType)
+_DICTS: Final = (inspect.AnyType, inspect.CustomType, inspect.DictType, inspect.TypedDictType)
+
+_BOTH: Final = (
+    "a msgspec Struct together with a pydantic dataclass, whose validators msgspec would skip; make one of them a"
+    " pydantic model"
+)
 
 
 def _from_builtins(kind: type, value: object) -> Any:
@@ -79,13 +83,14 @@ class Codec(Generic[T]):
             self._read: Callable[[bytes | str], T] = decoder.decode
             parts = _parts([inspect.type_info(kind)])
             if is_by_pydantic := any(map(_is_pydantic_dataclass, parts)):
+                if any(isinstance(part, inspect.StructType) for part in parts):
+                    raise TypeError(_BOTH)  # noqa: TRY301 - told as msgspec's own errors are
                 self._write, self._read = _by_pydantic(kind)
         except Exception as error:  # pydantic has errors of its own
             raise DefinitionError(f"{self._name}: {self._type_name} cannot be stored as JSON: {error}") from error
         self._may_hold_sets = any(isinstance(part, _SETS) for part in parts)
         self._is_without_keys = not any(isinstance(part, _DICTS) for part in parts)
         self._has_text_keys = not is_by_pydantic and all(map(_has_text_keys, parts))
-        self._may_be_deep = any(isinstance(part, _ANY) or _is_recursive(part) for part in parts)
 
     def encode(self, value: T) -> str:
         """Return the value as JSON text that decodes to the same value. Equal values have the same text.
@@ -118,8 +123,7 @@ class Codec(Generic[T]):
             DecodeError: The text is not JSON, or not of the declared type, or nested too deeply.
         """
         try:
-            if self._may_be_deep and is_too_deep(text.encode(), self._depth):
-                raise _TooDeepError  # noqa: TRY301 - told as a `RecursionError` is
+            _check_depth(text.encode(), self._depth)
             return self._read(text)
         except Exception as error:
             raise DecodeError(f"{self._name}: {self._type_name} expected: {_reason(error, self._depth)}") from error
@@ -136,19 +140,14 @@ class Codec(Generic[T]):
             with contextlib.suppress(TypeError):  # keys that are no texts, within a dict of any keys
                 return SORTING.encode(value)
         encoded = self._write(value)
-        self._check_depth(encoded)
+        _check_depth(encoded, self._depth)
         return in_order(value, encoded, self._read_distinct)
 
     def _check(self, encoded: bytes) -> None:
         if self._limit is not None and len(encoded) > self._limit:
             raise EncodeError(f"{self._name} has {len(encoded):,} bytes as JSON, at most {self._limit:,} are allowed")
         _check_text(self._name, encoded)
-        if self._may_be_deep:
-            self._check_depth(encoded)
-
-    def _check_depth(self, encoded: bytes) -> None:
-        if is_too_deep(encoded, self._depth):
-            raise _TooDeepError
+        _check_depth(encoded, self._depth)
 
     def _check_same(self, value: T, decoded: T) -> None:
         found = difference(value, decoded)
@@ -176,8 +175,7 @@ def compared(value: object, *, owner: str, what: str) -> str:
     try:
         serializer = getattr(type(value), "__pydantic_serializer__", None)  # of a pydantic dataclass too
         encoded = ENCODER.encode(value if serializer is None else _dumped(serializer.to_python, value))
-        if is_too_deep(encoded, DEPTH):
-            raise _TooDeepError  # noqa: TRY301 - told as a `RecursionError` is
+        _check_depth(encoded, DEPTH)
         _check_text(name, encoded)
         _check_numbers(name, value, encoded)
         return canonical(in_order(value, encoded, _reader(name)).decode())
@@ -243,16 +241,8 @@ def _parts(waiting: list[object]) -> list[inspect.Type]:
             waiting += cast("tuple[object, ...]", part)
         elif isinstance(part, inspect.Type | inspect.Field) and id(part) not in seen:
             seen[id(part)] = part
-            waiting += _inner(part)
+            waiting += (getattr(part, name) for name in part.__struct_fields__)
     return [part for part in seen.values() if isinstance(part, inspect.Type)]
-
-
-def _inner(part: inspect.Type | inspect.Field) -> list[object]:
-    return [getattr(part, name) for name in part.__struct_fields__]
-
-
-def _is_recursive(part: inspect.Type) -> bool:
-    return any(inner is part for inner in _parts(_inner(part)))
 
 
 def _has_text_keys(part: inspect.Type) -> bool:
@@ -292,6 +282,11 @@ def _reader(name: str) -> Callable[[str], Any]:
         return read
 
     return json.JSONDecoder(object_pairs_hook=distinct).decode
+
+
+def _check_depth(encoded: bytes, most: int) -> None:
+    if is_too_deep(encoded, most):
+        raise _TooDeepError
 
 
 def _check_text(name: str, encoded: bytes) -> None:

@@ -2,10 +2,8 @@
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
 import msgspec
@@ -17,9 +15,8 @@ The smallest limit of what reads the JSON is pydantic's: 200 levels. CPython 3.1
 holds already; PostgreSQL's `json` takes about 6,000 with its default `max_stack_depth`.
 """
 
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
-_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 @runtime_checkable
@@ -50,11 +47,16 @@ _EXACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort
 
 
 def is_too_deep(text: bytes, most: int) -> bool:
-    """Whether arrays and objects are nested more than `most` deep in the JSON text."""
+    """Whether arrays and objects are nested more than `most` deep in the JSON text. Does not recurse."""
     if text.count(b"[") + text.count(b"{") <= most:
         return False
-    brackets = _STRINGS.sub(b"", text).translate(None, _NO_BRACKETS)
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > most
+    without_escapes = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    left = b"".join(without_escapes.split(b'"')[::2]).translate(_SQUARE, _NO_BRACKETS)
+    for _ in range(most):
+        inmost, left = left, left.replace(b"[]", b"")  # takes one level away, everywhere
+        if left == inmost:  # nothing is left, or it is no JSON
+            return False
+    return bool(left)
 
 
 def in_order(value: object, text: bytes, read: Callable[[str], Any]) -> bytes:
