@@ -94,6 +94,8 @@ def _dicts(given: dict[object, object], came: dict[object, object]) -> Found | N
     keys: dict[object, object] | None = None
     for key, one in given.items():
         if key not in came:
+            if isinstance(key, str):
+                return [f"the key {_shown(key)} would not arrive: the declared type has no such key"]
             return [f"the key {_shown(key)} ({type(key).__qualname__}) would not arrive; declare the type of the keys"]
         other = came[key]
         if type(key) is not str:
