@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rexecutor.executor import Executor
 
 _DECORATORS: Final = 9
-"""How many decorators a message names."""
+"""At how many decorators a message looks."""
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -107,7 +107,10 @@ def _advice(executor: "Executor[Any, Any]") -> str:
     """Say which decorators stand around `execute`."""
     found: list[str] = []
     function: object = type(executor).execute
-    while (inner := getattr(function, "__wrapped__", None)) is not None and len(found) < _DECORATORS:
+    for _ in range(_DECORATORS):
+        inner: object = getattr(function, "__wrapped__", None)
+        if inner is None:
+            break
         code = getattr(function, "__code__", None)
         if isinstance(code, CodeType) and not inspect.iscoroutinefunction(function):
             name = code.co_qualname.partition(".<locals>")[0]
