@@ -1,5 +1,11 @@
-"""Settling: what is no longer ours stays as it is."""
+"""Settling: what is no longer ours stays as it is, and what is ours is recorded, whatever else is changed."""
 
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from rexecutor.errors import JobStateError, StaleJobError
+from rexecutor.job import JobId, JobRecord
 from rexecutor.outcome import Complete, Interrupted, Outcome, Settlement, Snooze
 from rexecutor.status import JobStatus
 from rexecutor.testing.suite.case import Cases
@@ -149,6 +155,23 @@ class FenceCases(Cases):
         await _assert_refused(store, old.id, old.claims)
 
         assert await store.job(old.id) == current
+
+    async def test_an_outcome_is_recorded_whatever_is_changed_at_the_same_moment(self, store: Store) -> None:
+        jobs = await store.executing(*[new_job()] * 100)
+
+        async def settle(job: JobRecord) -> Sequence[JobId]:
+            return await store.settle_all([Settlement(job.id, job.claims, _OUTCOMES[job.id % len(_OUTCOMES)])])
+
+        async def change(job: JobRecord) -> None:
+            with suppress(StaleJobError, JobStateError):
+                await store.backend.update(job.id, new_job(priority=7), version=job.version)
+            await store.backend.cancel(job.id, "no longer wanted")
+
+        for job in jobs:
+            refused, _ = await asyncio.gather(settle(job), change(job))
+            assert list(refused) == []
+
+        assert {job.status for job in await store.jobs()} == {JobStatus.COMPLETE, JobStatus.CANCELLED}
 
 
 async def _assert_refused(store: Store, job_id: int, claims: int) -> None:

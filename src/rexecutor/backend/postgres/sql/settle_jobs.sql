@@ -1,6 +1,7 @@
 -- Records how attempts ended, in one statement for any mix of outcomes: the twin of `rules.transition`. Fenced by
--- claims, rows locked in the order of ids. Answers what it recorded; the rest is no longer ours. Index: the primary key,
--- one lookup a job whatever the statistics say: a job has a node while it is executing, which no index holds.
+-- claims, rows locked in the order of ids. Answers what it recorded; the rest is no longer ours. What others commit
+-- while it waits for a row counts: a cancel, other fields. Index: the primary key, two lookups a job whatever the
+-- statistics say: a job has a node while it is executing, which no index holds.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
@@ -18,7 +19,7 @@ given AS MATERIALIZED (
 ours AS MATERIALIZED (
     SELECT job.*, given.kind, given.delay, given.error::jsonb AS error
     FROM given CROSS JOIN patience CROSS JOIN LATERAL (
-        SELECT held.ctid, held.attempt, held.max_attempts, held.cancel_reason
+        SELECT held.id, held.attempt, held.max_attempts, held.cancel_reason
         FROM "rexecutor".jobs AS held
         WHERE held.id = given.id AND held.claims = given.claims AND held.node IS NOT NULL
             AND (%(node)s::text IS NULL OR held.node = %(node)s) AND patience.is_set IS NOT NULL
@@ -27,7 +28,7 @@ ours AS MATERIALIZED (
 ),
 decided AS (
     SELECT
-        ours.ctid,
+        ours.id,
         ours.kind,
         ours.delay,
         ours.error,
@@ -44,6 +45,10 @@ decided AS (
         kind NOT IN ('complete', 'cancelled') AND cancel_reason IS NOT NULL AS is_asked
     FROM ours, clock
 )
+-- By the key, not by ctid: a row that was changed while it was waited for is a new version, which this statement's
+-- snapshot does not show. By the key the UPDATE finds the version that the snapshot shows, sees that it has been changed,
+-- and goes on to the new one, which is the one that is locked. A join by `=` could be planned as a hash of the
+-- whole table; one by `ANY` cannot.
 UPDATE "rexecutor".jobs AS job SET
     status = decided.status,
     attempt = decided.attempt,
@@ -69,5 +74,5 @@ UPDATE "rexecutor".jobs AS job SET
     cancelled_at = CASE WHEN decided.status = 'cancelled' THEN decided.now END,
     discarded_at = CASE WHEN decided.status = 'discarded' THEN decided.now END
 FROM decided
-WHERE job.ctid = decided.ctid
+WHERE job.id = ANY(ARRAY[decided.id])
 RETURNING job.id, job.claims

@@ -1,0 +1,129 @@
+"""What others commit while a settlement waits for the row: it counts, and the outcome is recorded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from msgspec.structs import replace
+from tests.backends import made_backend
+from tests.held_back import Held, held_back
+from tests.records import LIMITS
+from tests.support import record_of, soon
+
+from rexecutor import Backend, JobStateError, Replace, UniquenessCriteria, rules
+from rexecutor.backend.exchange import Demand, Node
+from rexecutor.job import JobRecord, NewJob
+from rexecutor.outcome import CancelAsked, Complete, Interrupted, Outcome, Rerun, Settlement, Snooze
+from rexecutor.status import JobStatus
+from rexecutor.testing import FakeClock
+from rexecutor.testing.clock import START
+from rexecutor.testing.suite.store import ALPHA, HOUR, LEASE, NODE, cancelled, failed, new_job
+
+UNIQUE = UniquenessCriteria.by_key("k").on_conflict(
+    Replace.priority().and_data().and_max_attempts().for_statuses(JobStatus.EXECUTING)
+)
+JOB = new_job(unique=UNIQUE)
+OUTCOMES: Mapping[str, tuple[int, Outcome]] = {
+    "complete": (5, Complete()),
+    "failed": (5, failed(delay=HOUR)),
+    "failed for the last time": (1, failed(delay=HOUR)),
+    "snooze": (5, Snooze(HOUR)),
+    "cancelled": (5, cancelled()),
+    "interrupted": (5, Interrupted()),
+}
+"""Each with the job's `max_attempts`."""
+Change: TypeAlias = Callable[[Held, JobRecord], Awaitable[JobRecord]]
+"""Changes a job in the transaction; answers it after that."""
+
+
+def changed(record: JobRecord) -> NewJob:
+    """Answer what the job becomes: an attempt that was not its last is then, and the other way round."""
+    return replace(JOB, max_attempts=5 if record.max_attempts == 1 else 1, priority=7, data='"changed"')
+
+
+async def cancel(held: Held, record: JobRecord) -> JobRecord:
+    await held.change(record.id, CancelAsked("not wanted"))
+    return rules.transition(record, CancelAsked("not wanted"), held.now, LIMITS)
+
+
+async def update(held: Held, record: JobRecord) -> JobRecord:
+    await held.update(record.id, changed(record), record.version)
+    return rules.updated(record, changed(record), record.version, held.now)
+
+
+async def replace_by_enqueue(held: Held, record: JobRecord) -> JobRecord:
+    await held.enqueue([changed(record)])
+    return rules.replaced(record, changed(record), UNIQUE, held.now)
+
+
+async def update_and_cancel(held: Held, record: JobRecord) -> JobRecord:
+    return await cancel(held, await update(held, record))
+
+
+async def rerun_in_vain(held: Held, record: JobRecord) -> JobRecord:
+    with pytest.raises(JobStateError):
+        await held.change(record.id, Rerun())
+    return record
+
+
+CHANGES: tuple[Change, ...] = (cancel, update, replace_by_enqueue, update_and_cancel, rerun_in_vain)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def backend(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Backend]:
+    async with made_backend(request.param, tmp_path, clock) as made:
+        yield made
+
+
+async def executing(backend: Backend, *jobs: NewJob, node: str = NODE) -> list[JobRecord]:
+    """Enqueue jobs and have the node claim them."""
+    beat(backend, node)
+    await backend.enqueue(jobs)
+    return await claim(backend, node)
+
+
+async def claim(backend: Backend, node: str) -> list[JobRecord]:
+    return list((await backend.claim(Demand({ALPHA: 10}, 10), node)).jobs)
+
+
+def beat(backend: Backend, node: str) -> int:
+    """Renew the node's lease; answer how many jobs that rescued."""
+    with closing(backend.heart()) as heart:
+        return heart.beat(Node(node, "here", LEASE)).rescued
+
+
+@pytest.mark.parametrize(("max_attempts", "outcome"), OUTCOMES.values(), ids=OUTCOMES)
+@pytest.mark.parametrize("change", CHANGES)
+async def test_an_outcome_that_waits_for_a_change_counts_and_so_does_the_change(
+    backend: Backend, change: Change, max_attempts: int, outcome: Outcome
+) -> None:
+    job, other = await executing(backend, replace(JOB, max_attempts=max_attempts), new_job())
+    settlements = [Settlement(*one.claim_id, outcome) for one in (other, job)]
+
+    async with held_back(backend) as held:
+        after = await change(held, job)
+        settling = asyncio.ensure_future(backend.settle(settlements))
+        await held.waited_for()
+        assert not settling.done()
+    refused = await soon(settling)
+
+    assert list(refused) == []
+    assert await record_of(backend, job.id) == rules.transition(after, outcome, START, LIMITS)
+    assert await record_of(backend, other.id) == rules.transition(other, outcome, START, LIMITS)
+
+
+@pytest.mark.parametrize("outcome", [outcome for _, outcome in OUTCOMES.values()], ids=OUTCOMES)
+async def test_an_outcome_that_waits_while_its_job_is_taken_away_is_refused(backend: Backend, outcome: Outcome) -> None:
+    [job] = await executing(backend, JOB)
+
+    async with held_back(backend) as held:
+        await held.give_back(NODE)
+        settling = asyncio.ensure_future(backend.settle([Settlement(*job.claim_id, outcome)]))
+        await held.waited_for()
+    refused = await soon(settling)
+
+    assert list(refused) == [job.id]
+    assert await record_of(backend, job.id) == rules.transition(job, Interrupted(), START, LIMITS)

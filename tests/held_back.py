@@ -1,0 +1,128 @@
+"""Changes of jobs whose commit is held back, so that something else has to wait for their rows."""
+
+import asyncio
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, closing
+from datetime import datetime
+from typing import Final, LiteralString, cast
+
+import psycopg
+
+from rexecutor import Backend, PostgresBackend, SQLiteBackend
+from rexecutor.backend.postgres.connection import Connection
+from rexecutor.backend.postgres.store import run, run_steps
+from rexecutor.backend.sqlite import store as sqlite_store
+from rexecutor.backend.sqlite.connection import connect
+from rexecutor.job import JobId, NewJob, NodeId
+from rexecutor.outcome import CancelAsked, Rerun
+from tests.postgres import run_postgres, server_url
+from tests.support import until
+
+
+class Held(ABC):
+    """An open transaction of somebody else's."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now: Final = now
+
+    @abstractmethod
+    async def change(self, job_id: JobId, change: CancelAsked | Rerun) -> None:
+        """Change a job."""
+
+    @abstractmethod
+    async def update(self, job_id: JobId, new: NewJob, version: int) -> None:
+        """Change its fields."""
+
+    @abstractmethod
+    async def enqueue(self, jobs: Sequence[NewJob]) -> None:
+        """Enqueue jobs, and so perhaps replace fields of others."""
+
+    @abstractmethod
+    async def give_back(self, node_id: NodeId) -> None:
+        """Undo all claims of the node."""
+
+    @abstractmethod
+    async def lock_node(self, node_id: NodeId) -> None:
+        """Have the node's beats wait."""
+
+    @abstractmethod
+    async def waited_for(self) -> None:
+        """Return when something waits for this transaction; on SQLite, when it has had the time to."""
+
+
+class PostgresHeld(Held):
+    def __init__(self, backend: PostgresBackend, connection: Connection) -> None:
+        super().__init__(backend.clock.now())
+        self._backend: Final = backend
+        self._connection: Final = connection
+
+    async def change(self, job_id: JobId, change: CancelAsked | Rerun) -> None:
+        await self._backend._operations.change(self._connection, job_id, change, None, self.now)
+
+    async def update(self, job_id: JobId, new: NewJob, version: int) -> None:
+        await self._backend._operations.update(self._connection, job_id, new, version, self.now)
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> None:
+        await run_steps(self._connection, self._backend._statements.enqueue(jobs, self.now))
+
+    async def give_back(self, node_id: NodeId) -> None:
+        await self._backend._operations.give_back(self._connection, node_id, (), 0, self.now)
+
+    async def lock_node(self, node_id: NodeId) -> None:
+        await run(self._connection, self._backend._statements.of("lock_node", node=node_id))
+
+    async def take_turn(self) -> None:
+        """Have what asks for its `turn` wait."""
+        await self._connection.execute(turn(self._backend.schema))
+
+    async def waited_for(self) -> None:
+        holder = self._connection.info.backend_pid
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE {holder} = ANY(pg_blocking_pids(pid))"
+        await until(lambda: run_postgres(query)[0][0] > 0)
+
+
+class SqliteHeld(Held):
+    def __init__(self, backend: SQLiteBackend, connection: sqlite3.Connection) -> None:
+        super().__init__(backend.clock.now())
+        self._connection: Final = connection
+        self._limits: Final = backend.limits
+
+    async def change(self, job_id: JobId, change: CancelAsked | Rerun) -> None:
+        sqlite_store.change(self._connection, job_id, change, None, self.now, self._limits)
+
+    async def update(self, job_id: JobId, new: NewJob, version: int) -> None:
+        sqlite_store.update(self._connection, job_id, new, version, self.now)
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> None:
+        sqlite_store.enqueue(self._connection, jobs, self.now)
+
+    async def give_back(self, node_id: NodeId) -> None:
+        sqlite_store.give_back(self._connection, node_id, (), 0, self.now, self._limits)
+
+    async def lock_node(self, node_id: NodeId) -> None:
+        """Do nothing: all wait for the one write lock."""
+
+    async def waited_for(self) -> None:
+        for _ in range(20):
+            await asyncio.to_thread(lambda: None)
+
+
+@asynccontextmanager
+async def held_back(backend: Backend) -> AsyncGenerator[Held]:
+    """Begin a transaction beside the backend's own; commit it at the end of the block, roll it back on an error."""
+    if isinstance(backend, SQLiteBackend):
+        with closing(connect(backend.path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield SqliteHeld(backend, connection)
+            connection.execute("COMMIT")
+        return
+    assert isinstance(backend, PostgresBackend)
+    async with await psycopg.AsyncConnection.connect(server_url()) as made:
+        yield PostgresHeld(backend, made)
+
+
+def turn(schema: str) -> LiteralString:
+    """Answer a query that waits for the end of a transaction that has taken its turn; tests of other schemas do not."""
+    return cast("LiteralString", f"SELECT pg_advisory_xact_lock(hashtext('{schema}'))")
