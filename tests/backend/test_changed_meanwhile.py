@@ -1,4 +1,4 @@
-"""What others commit while a settlement waits for the row: it counts, and the outcome is recorded."""
+"""What others commit while a settlement, or a rescue, waits for the row: it counts, and the outcome is recorded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -16,11 +16,11 @@ from tests.support import record_of, soon
 from rexecutor import Backend, JobStateError, Replace, UniquenessCriteria, rules
 from rexecutor.backend.exchange import Demand, Node
 from rexecutor.job import JobRecord, NewJob
-from rexecutor.outcome import CancelAsked, Complete, Interrupted, Outcome, Rerun, Settlement, Snooze
+from rexecutor.outcome import CancelAsked, Complete, Interrupted, Lost, Outcome, Rerun, Settlement, Snooze
 from rexecutor.status import JobStatus
 from rexecutor.testing import FakeClock
 from rexecutor.testing.clock import START
-from rexecutor.testing.suite.store import ALPHA, HOUR, LEASE, NODE, cancelled, failed, new_job
+from rexecutor.testing.suite.store import ALPHA, HOUR, LEASE, NODE, OTHER_NODE, cancelled, failed, new_job
 
 UNIQUE = UniquenessCriteria.by_key("k").on_conflict(
     Replace.priority().and_data().and_max_attempts().for_statuses(JobStatus.EXECUTING)
@@ -127,3 +127,42 @@ async def test_an_outcome_that_waits_while_its_job_is_taken_away_is_refused(back
 
     assert list(refused) == [job.id]
     assert await record_of(backend, job.id) == rules.transition(job, Interrupted(), START, LIMITS)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_rescue_heeds_what_was_changed_since_its_beat_began(
+    backend: Backend, clock: FakeClock, change: Change
+) -> None:
+    beat(backend, OTHER_NODE)
+    [job] = await executing(backend, JOB)
+    clock.advance(LEASE)
+
+    async with held_back(backend) as held:
+        await held.lock_node(OTHER_NODE)
+        beating = asyncio.ensure_future(asyncio.to_thread(beat, backend, OTHER_NODE))
+        await held.waited_for()
+        after = await change(held, job)
+    rescued = await soon(beating)
+
+    assert rescued == 1
+    assert await record_of(backend, job.id) == rules.transition(after, Lost(), clock.now(), LIMITS)
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)  # a beat of SQLite's has the write lock from its begin
+async def test_a_rescue_leaves_a_job_alone_that_a_live_node_has_claimed_since_its_beat_began(
+    backend: Backend, clock: FakeClock
+) -> None:
+    beat(backend, OTHER_NODE)
+    [lost] = await executing(backend, JOB)
+    clock.advance(LEASE)
+
+    async with held_back(backend) as held:
+        await held.lock_node(OTHER_NODE)
+        beating = asyncio.ensure_future(asyncio.to_thread(beat, backend, OTHER_NODE))
+        await held.waited_for()
+        assert beat(backend, "third") == 1
+        [job] = await claim(backend, "third")
+    rescued = await soon(beating)
+
+    assert (rescued, job.id) == (0, lost.id)
+    assert await record_of(backend, job.id) == job

@@ -17,24 +17,33 @@ renewed AS (
         epoch = greatest(node.epoch, excluded.epoch)
     RETURNING node.xmax = 0 AS has_begun
 ),
-orphans AS MATERIALIZED (
-    SELECT job.id FROM "rexecutor".jobs AS job, clock
+lost AS (
+    SELECT job.id, job.claims FROM "rexecutor".jobs AS job, clock
     WHERE %(rescues)s AND job.status = 'executing' AND job.node IS DISTINCT FROM %(node)s AND NOT EXISTS (
         SELECT FROM "rexecutor".nodes AS node WHERE node.id = job.node AND node.lease_until > clock.now
     )
     ORDER BY job.id
-    FOR UPDATE OF job SKIP LOCKED
+),
+-- What others have committed since the beat began counts: a cancel, other fields. A row that has been claimed since is
+-- left alone; only the claim tells, because the nodes are those of the beat's beginning.
+orphans AS MATERIALIZED (
+    SELECT job.* FROM lost CROSS JOIN LATERAL (
+        SELECT held.id, held.attempt, held.max_attempts, held.losses, held.cancel_reason
+        FROM "rexecutor".jobs AS held
+        WHERE held.id = lost.id AND held.claims = lost.claims AND held.node IS NOT NULL
+        FOR UPDATE SKIP LOCKED
+    ) AS job
 ),
 decided AS (
     SELECT
-        job.id,
+        orphans.id,
         clock.now,
         CASE
-            WHEN job.cancel_reason IS NOT NULL THEN 'cancelled'
-            WHEN job.attempt >= job.max_attempts OR job.losses >= %(most_losses)s - 1 THEN 'discarded'
+            WHEN orphans.cancel_reason IS NOT NULL THEN 'cancelled'
+            WHEN orphans.attempt >= orphans.max_attempts OR orphans.losses >= %(most_losses)s - 1 THEN 'discarded'
             ELSE 'retryable'
         END AS status
-    FROM orphans JOIN "rexecutor".jobs AS job ON job.id = orphans.id, clock
+    FROM orphans, clock
 ),
 rescued AS (
     UPDATE "rexecutor".jobs AS job SET
@@ -59,9 +68,10 @@ rescued AS (
         cancelled_at = CASE WHEN decided.status = 'cancelled' THEN decided.now END,
         discarded_at = CASE WHEN decided.status = 'discarded' THEN decided.now END
     FROM decided
-    WHERE job.id = decided.id
+    WHERE job.id = ANY(ARRAY[decided.id])  -- as in `settle_jobs`
     RETURNING job.id
 ),
+-- By ctid: a row that has been renewed since the beat began has another one, and stays.
 forgotten AS (
     DELETE FROM "rexecutor".nodes WHERE ctid = ANY(ARRAY(
         SELECT node.ctid FROM "rexecutor".nodes AS node, clock
