@@ -4,23 +4,26 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TypeAlias
+from typing import LiteralString, TypeAlias
 
 import pytest
 from msgspec.structs import replace
 from tests.backends import made_backend
-from tests.held_back import Held, held_back
+from tests.held_back import Held, PostgresHeld, held_back, turn
 from tests.records import LIMITS
 from tests.support import record_of, soon
 
-from rexecutor import Backend, JobStateError, Replace, UniquenessCriteria, rules
+from rexecutor import Backend, JobStateError, PostgresBackend, Replace, UniquenessCriteria, rules
 from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.postgres.statements import PACKAGE, Statements, in_schema
+from rexecutor.backend.sql import statement
 from rexecutor.job import JobRecord, NewJob
 from rexecutor.outcome import CancelAsked, Complete, Interrupted, Lost, Outcome, Rerun, Settlement, Snooze
+from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.status import JobStatus
 from rexecutor.testing import FakeClock
 from rexecutor.testing.clock import START
-from rexecutor.testing.suite.store import ALPHA, HOUR, LEASE, NODE, OTHER_NODE, cancelled, failed, new_job
+from rexecutor.testing.suite.store import ALPHA, HOUR, LEASE, NODE, OTHER_NODE, SECOND, cancelled, failed, new_job
 
 UNIQUE = UniquenessCriteria.by_key("k").on_conflict(
     Replace.priority().and_data().and_max_attempts().for_statuses(JobStatus.EXECUTING)
@@ -166,3 +169,34 @@ async def test_a_rescue_leaves_a_job_alone_that_a_live_node_has_claimed_since_it
 
     assert (rescued, job.id) == (0, lost.id)
     assert await record_of(backend, job.id) == job
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+@pytest.mark.parametrize("what", [OlderThan(SECOND), BeyondNewest(0)])
+async def test_a_job_that_is_rerun_while_it_is_about_to_be_pruned_stays(
+    backend: Backend, clock: FakeClock, what: OlderThan | BeyondNewest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(backend, PostgresBackend)
+    jobs = await executing(backend, JOB, new_job())
+    await backend.settle([Settlement(*job.claim_id, Complete()) for job in jobs])
+    clock.advance(HOUR)
+    monkeypatch.setattr(Statements, "text", waiting_before_its_locks)
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        await held.take_turn()
+        pruning = asyncio.ensure_future(backend.prune(PruneSpec(JobStatus.COMPLETE, what), 10))
+        await held.waited_for()
+        await backend.rerun(jobs[0].id)
+    pruned = await soon(pruning)
+
+    assert pruned == 1
+    assert (await record_of(backend, jobs[0].id)).status is JobStatus.SCHEDULED
+
+
+def waiting_before_its_locks(statements: Statements, name: str) -> LiteralString:
+    """Answer the statement; one that prunes waits for its turn when it has its snapshot, and before it locks rows."""
+    text = in_schema(statement(PACKAGE, name), statements.schema)
+    if not name.startswith("prune"):
+        return text
+    return text.replace("FOR UPDATE", f"AND ({turn(statements.schema)}) IS NOT NULL FOR UPDATE")

@@ -1,5 +1,6 @@
 -- Takes due jobs for a node with a live lease, in claim order, for all executors in one statement. Never early, never
--- more than asked. Index: jobs_due, one short scan an executor.
+-- more than asked. Index: jobs_due, one short scan an executor. A row that changed between this statement's snapshot and
+-- its lock has another ctid, which finds nothing: like a row that is locked, it is left to the next claim.
 -- Where jobs whose time has come are not marked as due yet, it takes none and says so, unless they were `promoted` just
 -- now. Answers a row at least: in how long the next job falls due, and whether that is past; the job in those after it.
 WITH clock AS MATERIALIZED (

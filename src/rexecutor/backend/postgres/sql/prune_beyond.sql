@@ -17,6 +17,8 @@ WITH RECURSIVE names AS (
     )
     FROM names WHERE names.executor IS NOT NULL
 )
+-- By ctid: a job that was rerun between this statement's snapshot and its lock has another one, which finds nothing, and
+-- so it stays. Its id would find it.
 DELETE FROM "rexecutor".jobs WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM "rexecutor".jobs WHERE id = ANY(ARRAY(
         SELECT old.id FROM names CROSS JOIN LATERAL (
