@@ -89,6 +89,20 @@ async def test_a_completion_that_waits_while_the_job_is_taken_away_is_refused(
     assert ledger.count() == 0
 
 
+async def test_a_transaction_that_stays_open_does_not_hold_up_a_node_that_gives_other_claims_back(
+    backend: Backend, ledger: Ledger, job: JobRecord
+) -> None:
+    lost = await executing(backend)
+
+    async with ledger.transaction() as connection:
+        assert await backend.completion().complete(job, connection)
+        given_back = await soon(backend.give_back(NODE, [job.claim_id]))
+
+    assert given_back == 1
+    assert (await record_of(backend, lost.id)).status is JobStatus.SCHEDULED
+    assert (await record_of(backend, job.id)).status is JobStatus.COMPLETE
+
+
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 async def test_in_a_transaction_with_an_older_snapshot_it_is_a_serialization_failure(
     backend: Backend, ledger: Ledger, job: JobRecord, level: str, monkeypatch: pytest.MonkeyPatch

@@ -231,7 +231,7 @@ CASES: Mapping[str, tuple[Statement, int]] = {
     "promote": (STATEMENTS.of("promote_jobs", most=1_000, now=NOW), 3_000),
     "a heartbeat that rescues": (beat(rescues=True), 8_000),
     "a heartbeat": (beat(rescues=False), 3_000),
-    "running": (STATEMENTS.of("select_running", node="alive"), 3_000),
+    "running": (STATEMENTS.of("select_running", node="alive", ids=[1, 2], claims=[1, 1]), 3_000),
     "unique by key": (conflicting(KEY), 10),
     "unique by key, to be replaced": (conflicting(KEY, Replace.priority().statuses), 10),
     "unique by key and window": (conflicting(KEY.and_within(HOUR)), 10),

@@ -111,7 +111,8 @@ class Operations:
                 return []
             await run(connection, self._statements.of("move_epoch", node=node_id, epoch=epoch))
         moment = await self._now(connection, now)
-        rows = await run(connection, self._statements.of("select_running", node=node_id))
+        ids, claims = [claim[0] for claim in held], [claim[1] for claim in held]
+        rows = await run(connection, self._statements.of("select_running", node=node_id, ids=ids, claims=claims))
         orphans = [record for record in map(read_row, rows) if record.claim_id not in held]
         for record in orphans:
             await self._transit(connection, record, Interrupted(), moment)

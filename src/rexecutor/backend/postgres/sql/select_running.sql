@@ -1,9 +1,13 @@
--- Answers the jobs that a node runs, locked. Index: jobs_running.
+-- Answers the jobs that a node runs, locked, except those that it holds: an application's transaction may have locked
+-- these until its commit. Index: jobs_running.
 SELECT
     id, executor, status, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims,
     snoozes, losses, node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at,
     cancelled_at, discarded_at
-FROM "rexecutor".jobs
-WHERE status = 'executing' AND node = %(node)s
+FROM "rexecutor".jobs AS job
+WHERE status = 'executing' AND node = %(node)s AND NOT EXISTS (
+    SELECT FROM unnest(%(ids)s::bigint[], %(claims)s::bigint[]) AS held (id, claims)
+    WHERE held.id = job.id AND held.claims = job.claims
+)
 ORDER BY id
-FOR UPDATE
+FOR UPDATE OF job
