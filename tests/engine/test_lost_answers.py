@@ -1,13 +1,15 @@
 """Stores that fail, before or after they did what was asked."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from rexecutor import InMemoryBackend, JobStatus, Rexecutor, enqueue_many
 from rexecutor.backend.exchange import CancelRequest, Claim, Demand
-from rexecutor.job import NodeId
+from rexecutor.job import JobId, NodeId
+from rexecutor.outcome import Settlement
 from tests.engine.flaky import Flaky, Moment, Recorder
 from tests.engine.gated import Gated
 from tests.support import record_of, soon, until
@@ -180,3 +182,28 @@ async def test_claims_go_on_after_more_outcomes_were_waiting_than_allowed(monkey
 
     async with Rexecutor(backend, max_concurrency=20).with_executor(recorder):
         await until(lambda: len(recorder.ran) == 100)
+
+
+class Denying(Flaky):
+    """Refuses the next outcomes, although they are its jobs' own, and records nothing of them."""
+
+    denials = 3
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
+        if self.denials:
+            self.denials -= 1
+            return [one.job_id for one in settlements]
+        return await super().settle(settlements)
+
+
+async def test_a_refusal_is_not_believed_while_the_job_still_runs_under_the_claim(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend, recorder = Denying(), Recorder()
+
+    async with Rexecutor(backend).with_executor(recorder):
+        job = await soon((await Recorder.builder().with_data(1).enqueue(backend=backend)).wait())
+
+    assert (job.status, recorder.ran) == (JobStatus.COMPLETE, [1])
+    assert f"the store refused outcomes of jobs that it says run here: [{job.id}]" in caplog.text
+    assert "no longer ours" not in caplog.text

@@ -8,9 +8,12 @@ from typing import Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.engine.loop import Emit
+from rexecutor.errors import BackendError
 from rexecutor.events import JobEnded, OutcomeRefused
 from rexecutor.job import ClaimId, JobId
 from rexecutor.outcome import Settlement
+from rexecutor.status import JobStatus
+from rexecutor.where import IdIn
 
 MOST: Final = 1_000
 """How many outcomes go into one statement."""
@@ -70,13 +73,17 @@ class Settler:
         """Deliver one batch. After a failure the next is half as large and others come first.
 
         So an outcome that the store cannot take, whatever the reason, does not hold up the rest.
+
+        Raises:
+            BackendError: The store failed, or refused outcomes of jobs that are still this node's. They are kept.
         """
         await self._given.wait()
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))]
         if batch:
             self._under_way = batch
             try:
-                refused = await self._backend.settle(batch)
+                refused = set(await self._backend.settle(batch))
+                doubtful = await self._doubtful(batch, refused)
             except BaseException:
                 self._waiting.extend(batch)
                 for settlement in batch:
@@ -86,12 +93,29 @@ class Settler:
             finally:
                 self._under_way = ()
             self._most = min(MOST, self._most * 2)
-            self._report(batch, set(refused))
+            kept = {one.job_id for one in doubtful}
+            self._waiting.extend(doubtful)
+            self._report([one for one in batch if one.job_id not in kept] if kept else batch, refused - kept)
             self._delivered.set()
+            if kept:
+                raise BackendError(f"the store refused outcomes of jobs that it says run here: {sorted(kept)}")
         if not self._waiting:
             self._empty.set()
             if not self._stop.is_set():
                 self._given.clear()
+
+    async def _doubtful(self, batch: Sequence[Settlement], refused: Collection[JobId]) -> Sequence[Settlement]:
+        """Return the outcomes that were refused although their jobs still execute under their claims.
+
+        A claim that has ended never comes back, so such a refusal is a fault of the store. Believed, it would leave the
+        job executing for as long as this node lives. Jobs that used `complete_in` are left out: most are complete.
+        """
+        asked = {one.job_id for one in batch if one.job_id in refused and not one.may_be_recorded} if refused else ()
+        if not asked:
+            return ()
+        records = await self._backend.query(IdIn(frozenset(asked)), limit=len(asked))
+        executing = {record.claim_id for record in records if record.status is JobStatus.EXECUTING}
+        return [one for one in batch if one.job_id in asked and (one.job_id, one.claims) in executing]
 
     def _report(self, batch: Sequence[Settlement], refused: Collection[JobId]) -> None:
         for job_id in refused:
