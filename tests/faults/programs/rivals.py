@@ -31,10 +31,11 @@ from rexecutor import (
 )
 from rexecutor.backend.exchange import Demand, Node
 from rexecutor.clock import unique_id
-from rexecutor.job import ErrorKind, JobError, JobRecord
+from rexecutor.job import ErrorKind, JobError, JobId, JobRecord
 from rexecutor.outcome import COMPLETE, Cancelled, Failed, Interrupted, Outcome, Settlement
 from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.where import Everything
+from rexecutor.testing.suite.store import new_job
+from rexecutor.where import Everything, IdIn
 from tests.faults.history import History
 from tests.faults.stores import backend_at
 
@@ -42,6 +43,7 @@ AT_ONCE: Final = timedelta(0)
 LEASE: Final = timedelta(seconds=1.5)
 """Half of it is what a beat may take, on however busy a machine."""
 ENDED: Final = (JobStatus.COMPLETE, JobStatus.CANCELLED, JobStatus.DISCARDED)
+REPLACED: Final = Replace.priority().and_data().for_statuses(JobStatus.SCHEDULED, JobStatus.EXECUTING)
 REFUSALS: Final = (JobNotFoundError, JobStateError, StaleJobError)
 """What somebody who comes too late is told."""
 
@@ -70,7 +72,7 @@ class Client:
         """Do one thing after the other."""
         acts: tuple[Callable[[], Awaitable[None]], ...] = (
             *(self.enqueue, self.claim, self.claim, self.claim, self.settle, self.settle, self.beat, self.beat),
-            *(self.cancel, self.rerun, self.update, self.prune, self.look, self.give_back, self.die),
+            *(self.cancel, self.rerun, self.update, self.prune, self.look, self.give_back, self.die, self.contend),
         )
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
@@ -97,7 +99,7 @@ class Client:
 
     async def enqueue(self) -> None:
         builder = Disputed.builder().with_data(self._chance.randrange(100))
-        unique = UniquenessCriteria.by_key(self._chance.randrange(10)).on_conflict(Replace.priority().and_data())
+        unique = UniquenessCriteria.by_key(self._chance.randrange(10)).on_conflict(REPLACED)
         await enqueue_many([*[builder] * 20, builder.unique(unique)], backend=self.backend)
 
     async def claim(self) -> None:
@@ -119,12 +121,30 @@ class Client:
         for one in settlements:
             self._history.write("sent", one.job_id, one.claims)
         refused = Counter(await self.backend.settle(settlements))
+        self.done["refused while ours"] += await self._executing_under(settlements, refused)
         for one in sorted(settlements, key=lambda one: one.claims):  # an old claim of a job is refused before a new one
             if refused[one.job_id]:
                 refused[one.job_id] -= 1
                 self.done["refused: late outcome"] += 1
             else:
                 self._history.write("settled", one.job_id, one.claims)
+
+    async def contend(self) -> None:
+        """Settle while others cancel and update the same jobs."""
+        await self.claim()
+        held = list(self._held)
+        await asyncio.gather(self.settle(), *(self.tried(self._change(one)) for one in held))
+
+    async def _change(self, job: JobRecord) -> None:
+        if self._chance.random() < 0.5:
+            await self.backend.cancel(job.id, "enough")
+        else:
+            await self.backend.update(job.id, new_job(job.executor, data=job.data), version=job.version)
+
+    async def _executing_under(self, settlements: Iterable[Settlement], refused: Iterable[JobId]) -> int:
+        """Answer how many of the jobs still execute under a claim whose outcome was refused: that must never be."""
+        found = await self.backend.query(IdIn(frozenset(refused)) & Where.status_in(JobStatus.EXECUTING), limit=1_000)
+        return len({one.claim_id for one in found} & {(one.job_id, one.claims) for one in settlements})
 
     def _outcome(self, record: JobRecord) -> Outcome:
         error = JobError(record.attempt, ErrorKind.EXCEPTION, "Disputed", "none", datetime.now(UTC))

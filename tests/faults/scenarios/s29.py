@@ -1,18 +1,32 @@
-"""S29: settle, rescue, prune, cancel, rerun, update and query at once."""
+"""S29: settle, rescue, prune, cancel, rerun, update and query at once.
+
+The clients ask about each refused outcome: no job may execute under its claim. Without that question they would hide a
+wrong refusal: it would be one more late outcome, and the next `give_back` or rescue would free the row.
+"""
 
 import asyncio
 import json
+import random
 from collections import Counter
+from contextlib import suppress
 
-from rexecutor import Backend, JobStatus
-from rexecutor.job import JobId, JobRecord
-from rexecutor.where import Everything
+from rexecutor import Backend, JobStateError, JobStatus, Replace, StaleJobError, UniquenessCriteria
+from rexecutor.job import JobId, JobRecord, NewJob
+from rexecutor.status import OPEN
+from rexecutor.testing.suite.store import new_job
+from rexecutor.where import Everything, ExecutorIn, IdIn, StatusIn
 from tests.faults.by_hand import Hand
+from tests.faults.crew import REFUSED
 from tests.faults.scenario import Ground, Report, Scenario
 from tests.faults.stores import backend_at
-from tests.faults.witnessed import Child, witnessed
+from tests.faults.witnessed import Child, Children, witnessed
+from tests.faults.worker import Traced
 
 CLIENTS = 8
+TRACED = Traced.name
+PATIENCE = 15
+"""Seconds until a job must have ended: less than a lease, so that no other node can have given it on."""
+HOW = ("cancel", "update", "replace")
 TIMES = {
     JobStatus.COMPLETE: "completed_at",
     JobStatus.CANCELLED: "cancelled_at",
@@ -34,6 +48,7 @@ async def run(ground: Ground) -> Report:
             for place in range(processes)
         ]
         done = sum([await what_it_did(report, rival, seconds) for rival in rivals], Counter[str]())
+        await change_at_the_end(report, ground, programs)
     note(report, ground, done)
     report.figures["deadlocks"] = count_deadlocks(ground.store) - deadlocks
     report.expect(f"{report.figures['deadlocks']} deadlocks", report.figures["deadlocks"] == 0)
@@ -64,6 +79,8 @@ def note(report: Report, ground: Ground, done: Counter[str]) -> None:
     report.expect(f"{len(late)} outcomes were sent and recorded after another had the job", not late)
     report.executed = len(claims)
     report.duplicate_starts = sum(claims.values()) - len(claims)
+    wrongly = done.pop("refused while ours", 0)
+    report.expect(f"{wrongly} outcomes were refused while the job ran under their claim", wrongly == 0)
     report.late_outcomes = done.pop("refused: late outcome", 0)
     report.recovered = done["rescued"]
     errors = {what.partition(": ")[2]: number for what, number in done.items() if what.startswith("error: ")}
@@ -76,9 +93,67 @@ def note(report: Report, ground: Ground, done: Counter[str]) -> None:
     report.wrong += [f"{number} times {what}" for what, number in errors.items()]
     report.expect("no claim has two outcomes", report.figures["claims_with_two_outcomes"] == 0)
     report.expect("outcomes are those of claims", settled.keys() <= claims.keys())
-    for what in ("claim", "settle", "cancel", "rerun", "update", "give_back", "rescued", "pruned"):
+    for what in ("claim", "settle", "cancel", "rerun", "update", "give_back", "rescued", "pruned", "contend"):
         report.expect(f"none of it was ever done: {what}", done[what] > 0)
     report.expect_no("duplicate_starts")
+
+
+async def change_at_the_end(report: Report, ground: Ground, programs: Children) -> None:
+    """Cancel, update and replace jobs of a few milliseconds at about the time when a worker records their ends."""
+    chance = random.Random(ground.seed)
+    number = ground.size(20_000, 400)
+    worker = await programs.start("-m", "tests.faults.worker", ground.store, str(ground.folder / "runs"))
+    done = Counter[str]()
+    async with backend_at(ground.store) as backend:
+        await backend.enqueue([traced("first")])
+        await until_ended(backend)
+        async with asyncio.TaskGroup() as changes:
+            for name in range(number):
+                changes.create_task(enqueue_and_change(backend, str(name), chance, done))
+                await asyncio.sleep(0.004)
+        left = await until_ended(backend)
+    report.expect(f"{left} jobs have not ended after {PATIENCE} s, and their worker is alive", left == 0)
+    await worker.end()
+    words = worker.said()
+    refused = words.count(REFUSED) + words.count("the store refused outcomes")
+    report.figures |= {"changed_at_their_end": done.total()}
+    report.expect(f"{refused} outcomes of a worker were refused: {words[-300:]}", refused == 0)
+    report.expect(f"nothing was changed at its end: {done}", min(done[how] for how in HOW) > 0)
+
+
+def traced(key: str, priority: int = 0) -> NewJob:
+    """Answer a job of up to 6 ms. A second one with its key replaces its priority, also while it runs."""
+    unique = UniquenessCriteria.by_key(key).on_conflict(Replace.priority().for_statuses(JobStatus.EXECUTING))
+    return new_job(TRACED, data='"6"', priority=priority, unique=unique)
+
+
+async def enqueue_and_change(backend: Backend, key: str, chance: random.Random, done: Counter[str]) -> None:
+    """Enqueue a job and change it within 20 ms; count it where it ran by then."""
+    how = chance.choice(HOW)
+    [new] = await backend.enqueue([traced(key)])
+    await asyncio.sleep(chance.uniform(0, 0.02))
+    [job] = await backend.query(IdIn(frozenset({new.id})))
+    if job.status is not JobStatus.EXECUTING:
+        return
+    with suppress(JobStateError, StaleJobError):
+        match how:
+            case "cancel":
+                await backend.cancel(job.id, "enough")
+            case "update":
+                await backend.update(job.id, traced(key, 7), version=job.version)
+            case _:
+                await backend.enqueue([traced(key, 7)])
+        done[how] += 1
+
+
+async def until_ended(backend: Backend) -> int:
+    """Wait until all jobs of the worker have ended, but not for ever; answer how many have not."""
+    ends = asyncio.get_running_loop().time() + PATIENCE
+    while left := len(await backend.query(ExecutorIn(frozenset({TRACED})) & StatusIn(OPEN))):
+        if asyncio.get_running_loop().time() > ends:
+            break
+        await asyncio.sleep(0.02)
+    return left
 
 
 async def check_rows(report: Report, ground: Ground, backend: Backend) -> None:
