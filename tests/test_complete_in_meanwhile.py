@@ -123,6 +123,23 @@ async def test_in_a_transaction_with_an_older_snapshot_it_is_a_serialization_fai
     assert (await record_of(backend, job.id)).status is JobStatus.COMPLETE
 
 
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_nor_is_a_job_lost_whose_claim_is_younger_than_the_transaction(
+    backend: Backend, ledger: Ledger, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "server_url", lambda: with_isolation(level))
+
+    async def claim_within() -> None:
+        async with ledger.transaction() as connection:
+            await backend.completion().complete(await executing(backend), connection)
+
+    with pytest.raises(BackendError, match=rf"\({level}\) began before job 1 was claimed; roll it back"):
+        await claim_within()
+
+    assert (await record_of(backend, 1)).status is JobStatus.EXECUTING
+    assert ledger.count() == 0
+
+
 def with_isolation(level: str) -> str:
     """Answer the server's URL with another default for transactions."""
     url = server_url()

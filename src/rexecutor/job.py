@@ -118,7 +118,8 @@ class Job(Generic[Data, Metadata]):
             LeaseLostError: The job is no longer this worker's; let it roll the transaction back.
             JobStateError: This job does not run here, but was read from the store.
             ConfigurationError: It cannot be used as it is, or the backend shares no transactions; nothing was sent.
-            BackendError: The store failed; roll the transaction back.
+            BackendError: The store failed, or, under REPEATABLE READ and SERIALIZABLE, the job has changed since your
+                transaction began, as by a cancel: a serialization failure. Roll the transaction back.
         """
         await self._required_run().complete(connection)
 

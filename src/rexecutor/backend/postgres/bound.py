@@ -14,7 +14,7 @@ from rexecutor.backend.sql.where import SMALLEST_ID
 from rexecutor.backend.transaction import Bound, SyncTransaction, Transaction
 from rexecutor.backend.unwrapping import unwrapped
 from rexecutor.clock import Clock
-from rexecutor.errors import ConfigurationError
+from rexecutor.errors import BackendError, ConfigurationError
 from rexecutor.job import Enqueued, JobId, JobRecord, NewJob
 from rexecutor.outcome import COMPLETE, Settlement
 from rexecutor.where import Where
@@ -113,5 +113,13 @@ class PostgresCompletion(Completion):
     def _script(self, record: JobRecord) -> Script[bool]:
         now = None if self._clock is None else self._clock.now()
         settlement = Settlement(*record.claim_id, COMPLETE)
-        recorded = yield Statements(self._schema).settle([settlement], self._most_errors, now, node=record.node)
-        return bool(recorded)
+        statements = Statements(self._schema)
+        if (yield statements.settle([settlement], self._most_errors, now, node=record.node)):
+            return True
+        [[claims, level]] = yield statements.of("select_claims", id=record.id)
+        if level != "read committed" and (claims is None or claims < record.claims):
+            raise BackendError(
+                f"PostgreSQL: could not serialize access: the transaction ({level}) began before job {record.id} was"
+                " claimed; roll it back, and begin one in execute"
+            )
+        return False
