@@ -10,12 +10,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Final, Literal, NoReturn, Self
+
+from psycopg.conninfo import conninfo_to_dict
 
 from rexecutor.cli.demo.postgres_server import PostgresServer
 from tests import postgres
@@ -24,14 +25,15 @@ PORT: Final = 6432
 SECONDS: Final = 20.0
 CONFIGURATION: Final = """
 [databases]
-* = host={folder} port=5432 user=postgres
+postgres = host={host} port={server} user=postgres
+* = host={host} port={server} user=postgres
 
 [pgbouncer]
 listen_addr =
 listen_port = {port}
 unix_socket_dir = {folder}
 auth_type = any
-pool_mode = transaction
+pool_mode = {mode}
 default_pool_size = 100
 max_client_conn = 1000
 admin_users = postgres
@@ -44,26 +46,73 @@ NEED_NOTIFICATIONS: Final = (
 """What says that a notification comes, which in transaction mode none does. These alone are left out."""
 
 
-@contextmanager
-def pooled(server: PostgresServer) -> Generator[str]:
-    """Answer the URL of a PgBouncer before the server."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program is not None
-    folder = server.folder
-    configuration = folder / "pgbouncer.ini"
-    configuration.write_text(CONFIGURATION.format(folder=folder, port=PORT) + without_prepared(program))
-    configuration.chmod(0o644)
-    user = "nobody" if os.geteuid() == 0 else None
-    with (folder / "pgbouncer.log").open("wb") as log:
-        bouncer = subprocess.Popen(
-            (program, "-q", configuration), stdout=log, stderr=log, user=user, cwd=folder, start_new_session=True
+class PgBouncer:
+    """One PgBouncer before a server, on a Unix socket in a folder of its own."""
+
+    def __init__(self, url: str, mode: Literal["session", "transaction"] = "session") -> None:
+        """Write its configuration: to lead to the server at the URL."""
+        program = installed()
+        assert program is not None
+        self._program = program
+        self._mode = mode
+        self.folder: Final = Path(tempfile.mkdtemp(prefix="rexecutor-pgbouncer-"))
+        self._user = "nobody" if os.geteuid() == 0 else None
+        if self._user is not None:
+            shutil.chown(self.folder, self._user)
+        self.url: Final = f"postgresql://postgres@:{PORT}/postgres?host={self.folder}"
+        self._configure(url)
+
+    def __enter__(self) -> Self:
+        with (self.folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                (self._program, "-q", self.folder / "ini"),
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        try:
+            self._wait()
+        except RuntimeError:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()  # by a milder signal it waits for transactions to end, which one that hangs never does
+        self._process.wait(SECONDS)
+        shutil.rmtree(self.folder)
+
+    def lead_to(self, url: str) -> None:
+        """Lead new connections to this server. In session mode the others stay where they are until they are closed."""
+        self._configure(url)
+        self._process.send_signal(signal.SIGHUP)
+
+    def _configure(self, url: str) -> None:
+        server = conninfo_to_dict(url)
+        text = CONFIGURATION.format(
+            host=server["host"], port=PORT, folder=self.folder, mode=self._mode, server=server.get("port", 5432)
         )
-    try:
-        wait_for(folder / f".s.PGSQL.{PORT}", bouncer)
-        yield f"postgresql://postgres@:{PORT}/postgres?host={folder}"
-    finally:
-        bouncer.kill()  # by a milder signal it waits for transactions to end, which one that hangs never does
-        bouncer.wait(SECONDS)
+        configuration = self.folder / "ini"
+        configuration.write_text(text + without_prepared(self._program))
+        configuration.chmod(0o644)
+
+    def _wait(self) -> None:
+        """Wait until it listens."""
+        deadline = time.monotonic() + SECONDS  # noqa: TID251 - processes live in real time
+        while True:
+            with socket.socket(socket.AF_UNIX) as trial:
+                if trial.connect_ex(str(self.folder / f".s.PGSQL.{PORT}")) == 0:
+                    return
+            if self._process.poll() is not None or time.monotonic() > deadline:  # noqa: TID251
+                raise RuntimeError((self.folder / "log").read_text())
+            time.sleep(0.02)  # noqa: TID251
+
+
+def installed() -> str | None:
+    """Return the program, if this machine has it."""
+    return shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
 def without_prepared(program: str) -> str:
@@ -73,27 +122,15 @@ def without_prepared(program: str) -> str:
     return "max_prepared_statements = 0\n" if (int(major), int(minor)) >= (1, 21) else ""
 
 
-def wait_for(address: Path, bouncer: subprocess.Popen[bytes]) -> None:
-    """Wait until somebody listens there."""
-    deadline = time.monotonic() + SECONDS  # noqa: TID251 - processes live in real time
-    while True:
-        with socket.socket(socket.AF_UNIX) as trial:
-            if trial.connect_ex(str(address)) == 0:
-                return
-        if bouncer.poll() is not None or time.monotonic() > deadline:  # noqa: TID251
-            raise RuntimeError((address.parent / "pgbouncer.log").read_text())
-        time.sleep(0.02)  # noqa: TID251
-
-
 def main() -> int:
     """Run pytest with these arguments; answer its exit status."""
-    if shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+    if installed() is None:
         print("SKIPPED: pgbouncer is not installed, so nothing was tested through it")  # noqa: T201
         return 0
     signal.signal(signal.SIGTERM, leave)
     version = os.environ.get(postgres.VERSION, "18")
-    with PostgresServer(version, postgres.SETTINGS) as server, pooled(server) as url:
-        environment = os.environ | {postgres.GIVEN: url}
+    with PostgresServer(version, postgres.SETTINGS) as server, PgBouncer(server.url, "transaction") as pooler:
+        environment = os.environ | {postgres.GIVEN: pooler.url}
         left_out = [f"--deselect={test}" for test in NEED_NOTIFICATIONS]
         command = (sys.executable, "-m", "pytest", *left_out, *sys.argv[1:])
         return subprocess.run(command, env=environment, check=False).returncode

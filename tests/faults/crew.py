@@ -68,14 +68,22 @@ class Member:
 class Crew:
     """The workers of one scenario."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, program: str) -> None:
         self._ground = ground
+        self._program = program
         self._numbers = itertools.count()
         self.members: Final[list[Member]] = []
 
     async def start(self, *options: str, store: str | None = None) -> Member:
         """Start one more, with options of the program's."""
-        command = (sys.executable, "-m", PROGRAM, store or self._ground.store, str(self._ground.history), *options)
+        command = (
+            sys.executable,
+            "-m",
+            self._program,
+            store or self._ground.store,
+            str(self._ground.history),
+            *options,
+        )
         output = self._ground.folder / f"said by {next(self._numbers)}"
         with output.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
@@ -105,9 +113,9 @@ class Crew:
 
 
 @asynccontextmanager
-async def crew(ground: Ground) -> AsyncGenerator[Crew]:
-    """Answer workers on the ground's store; kill what is left of them at the end, stopped ones too."""
-    made = Crew(ground)
+async def crew(ground: Ground, program: str = PROGRAM) -> AsyncGenerator[Crew]:
+    """Return workers on the ground's store; kill what is left of them at the end, stopped ones too."""
+    made = Crew(ground, program)
     try:
         yield made
     finally:
