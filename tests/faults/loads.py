@@ -33,7 +33,7 @@ class Pace:
     @classmethod
     def of(cls, ground: Ground) -> Self:
         """Return that of a full run, or of a short one."""
-        return cls(30.0, 30.0, 1.0) if ground.is_full else cls(5.0, 6.0, 5.0)
+        return cls(30.0, 30.0, 1.0) if ground.is_full else cls(4.0, 6.0, 5.0)
 
 
 def options(ground: Ground, pace: Pace) -> list[str]:

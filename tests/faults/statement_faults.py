@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import psycopg
 
-from rexecutor.backend.postgres.pool import cut
+from rexecutor.backend.postgres.liveness import cut
 from rexecutor.backend.sqlite.forks import TrackedConnection
 from tests.faults.connections import connecting_as
 

@@ -17,12 +17,11 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 from rexecutor import Executor, Job, JobHandle, Rexecutor, UniquenessCriteria, Where
 from rexecutor.backend.base import Backend
-from rexecutor.backend.postgres import listener, pool
+from rexecutor.backend.postgres import heart, listener, liveness, pool, sync
 from rexecutor.job import JobId
 from tests.faults.history import History
 from tests.faults.operations import Operations
@@ -162,15 +161,18 @@ class Load:
 
 def hasten(pace: float, bound: float) -> None:
     """Shorten what the library waits for in fixed seconds: an operation's bound, and what else takes longer."""
-    changed: list[tuple[ModuleType, str, object]] = [
-        (pool, "OPERATION_SECONDS", bound),
-        (pool, "POOL_SECONDS", bound),
-        (pool, "CONFIGURED", pool.CONFIGURED.replace("'10s'", f"'{10 / pace:.1f}s'")),
-        (listener, "CHECKED_EVERY", listener.CHECKED_EVERY / pace),
-        (listener, "ANSWER", listener.ANSWER / pace),
-    ]
-    for module, name, value in changed:
-        setattr(module, name, value)
+    configured = pool.CONFIGURED.replace("'10s'", f"'{10 / pace:.1f}s'")
+    changed = {
+        "OPERATION_SECONDS": bound,
+        "POOL_SECONDS": bound,
+        "WAIT_SECONDS": bound,
+        "CONFIGURED": configured,
+        "CHECKED_EVERY": listener.CHECKED_EVERY / pace,
+        "ANSWER": listener.ANSWER / pace,
+    }
+    for module in (heart, listener, liveness, pool, sync):
+        for name in changed.keys() & vars(module).keys():
+            setattr(module, name, changed[name])
 
 
 async def work(options: argparse.Namespace) -> None:

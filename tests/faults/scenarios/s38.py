@@ -129,7 +129,7 @@ def judge_calls(report: Report, calls: list[Operation], rounds: list[tuple[float
     report.figures |= {"longest_s_without_stored": gaps, "longest_call_s": longest(calls)}
     report.figures["still_waiting"] = sum(one.outcome == WAITING for one in calls)
     report.figures["failed_calls"] = outcomes(calls)
-    most_gap = min(MOST_GAP, pace.bound - MARGIN)
+    most_gap = min(MOST_GAP, pace.bound - MARGIN / 2)
     for kind, most in ((PLAIN, most_gap), (UNIQUE, most_gap), (SYNC, pace.bound + MARGIN)):
         report.expect(f"no {kind} enqueue stored for {gaps[kind]} s, {most} at most expected", gaps[kind] <= most)
     bounds: dict[str, float] = dict.fromkeys((PLAIN, UNIQUE, QUERY, WAIT), CALLERS_SECONDS)
