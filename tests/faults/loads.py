@@ -59,16 +59,16 @@ async def rest(ground: Ground, pace: Pace) -> tuple[list[Operation], float]:
 
 async def counted(ground: Ground, backend: Backend) -> tuple[list[Line], Report]:
     """Return the history and its counts, when all jobs have ended or do not."""
-    deadline = monotonic() + ground.size(60, 10)
-    while monotonic() < deadline and not all(count.status.has_ended for count in await backend.count()):
+    deadline, left = monotonic() + ground.size(60, 10), {"not looked": 1}
+    while left and monotonic() < deadline:
         await asyncio.sleep(0.05)
+        left = {f"{one.executor} {one.status}": one.jobs for one in await backend.count() if not one.status.has_ended}
     lines = ground.lines()
     acknowledged: list[JobId] = [line.job_id for line in lines if line.what == "ack"]
     report = Report(acknowledged=len(acknowledged))
+    report.expect(f"not all jobs have ended: {left}", not left)
     count_runs(report, lines)
     await count_jobs(report, backend, acknowledged, lines)
-    left = {f"{one.executor} {one.status}": one.jobs for one in await backend.count() if not one.status.has_ended}
-    report.expect(f"not all jobs have ended: {left}", not left)
     return lines, report
 
 

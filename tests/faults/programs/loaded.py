@@ -40,6 +40,9 @@ SYNC: Final = "sync"
 SYNC_UNIQUE: Final = "sync unique"
 QUERY: Final = "query"
 WAIT: Final = "wait"
+NAP: Final = "nap"
+"""A wait of `NAP_SECONDS`: how much longer it takes is what the process and the machine are late by."""
+NAP_SECONDS: Final = 0.05
 PATIENT: Final = ("patient plain", "patient unique", "patient query", "patient count", "patient cancel")
 """Calls whose caller has no timeout."""
 
@@ -90,6 +93,7 @@ class Load:
                 group.create_task(self._repeat(0.1, self._unique))
                 group.create_task(self._repeat(0.1, self._wait))
                 group.create_task(self._repeat(0.1, lambda: self._call(QUERY, self._query)))
+            group.create_task(self._repeat(0, self._nap))
             patient = (self._enqueue_plain, self._enqueue_unique, self._query, self._backend.count)
             for kind, act in zip(PATIENT, (*patient, lambda: waiting.cancel("enough")), strict=True):
                 group.create_task(self._repeat(0.2, lambda kind=kind, act=act: self._call(kind, act, seconds=None)))
@@ -128,6 +132,10 @@ class Load:
         for handle in handles:
             with self._operations.noted(WAIT):
                 await handle.wait(timeout=timedelta(seconds=CALLERS_SECONDS))
+
+    async def _nap(self) -> None:
+        with self._operations.noted(NAP):
+            await asyncio.sleep(NAP_SECONDS)
 
     async def _query(self) -> None:
         await Loaded.query_jobs(Where.data_equals("by-query"), limit=1, backend=self._backend)
