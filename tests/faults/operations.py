@@ -49,7 +49,7 @@ class Operations:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - which one is what is noted
-            outcome = f"{type(error).__name__}: {error}"[:150].rstrip(": ")
+            outcome = f"{type(error).__name__}: {error}"[:70].rstrip(": ")
         self._write(number, outcome)
 
     def _write(self, number: int, what: str) -> None:

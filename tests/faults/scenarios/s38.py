@@ -161,7 +161,10 @@ def judge_log(report: Report, member: Member, holes: list[Hole], pace: Pace) -> 
             duty, seconds = said[hole.role]
             lines = [at for at, text in member.said(FAILS) if duty in text and at > hole.at]
             after = min(lines, default=math.inf) - hole.at
-            report.expect(f"{duty}: no line within {seconds} s, but after {after:.1f} s", after <= seconds + MARGIN)
+            report.expect(
+                f"{duty}: no line within {seconds} s, but after {after:.1f} s",
+                after <= seconds + MARGIN + report.figures["lag_s"],
+            )
 
 
 SCENARIO = Scenario(
