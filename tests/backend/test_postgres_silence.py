@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Loss, Proxy
 from tests.postgres import Migrated, postgres_backend, run_postgres, server_url
 from tests.support import soon, until
 
@@ -16,6 +16,7 @@ from rexecutor.backend.exchange import Demand
 from rexecutor.backend.postgres import joining
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.joining import Joining
+from rexecutor.backend.postgres.pool import CONFIGURED
 from rexecutor.errors import BackendError
 from rexecutor.job import Enqueued, NewJob
 from rexecutor.outcome import CancelAsked
@@ -282,4 +283,30 @@ def test_a_thread_waits_for_a_connection_for_a_limited_time(near: Migrated, monk
         backend.enqueue_sync([new_job()])
 
     assert len(backend.enqueue_sync([new_job()])) == 1
+    backend._sync.close()
+
+
+def test_a_lost_answer_locks_no_key_for_longer_than_the_server_waits(
+    proxy: Proxy, near: Migrated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shortened = CONFIGURED.replace("'10s'", "'200ms'")
+    monkeypatch.setattr("rexecutor.backend.postgres.sync.CONFIGURED", shortened)
+    unique = new_job(unique=UniquenessCriteria.by_executor())
+    backend = PostgresBackend(proxy.url, schema=near.schema)
+    backend.enqueue_sync([new_job(executor="beta")])
+
+    def is_unique(sent: bytes) -> Loss | None:
+        return "answer" if b"scopes" in sent else None
+
+    proxy.silences = is_unique
+    with ThreadPoolExecutor(1) as threads:
+        lost = threads.submit(backend.enqueue_sync, [unique])
+        while not proxy._holes:
+            pass
+        proxy.silences = None
+
+        assert len(backend.enqueue_sync([unique])) == 1
+
+        proxy.cut()
+    assert isinstance(lost.exception(), BackendError)
     backend._sync.close()

@@ -67,7 +67,11 @@ async def test_whatever_a_job_raises_is_a_failed_attempt_and_the_worker_goes_on(
     assert good.status is JobStatus.COMPLETE
 
 
-@pytest.mark.parametrize("value", [True, 0, "secret", ["secret"], ValueError("secret"), Cancel, object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value",
+    [True, 0, "secret", ["secret"], ValueError("secret"), Cancel, object()],
+    ids=lambda value: type(value).__name__,
+)
 @pytest.mark.parametrize("base", [Scripted, Blocking])
 async def test_a_value_that_nobody_declared_is_ignored_with_one_warning_for_the_executor(
     backend: Backend, caplog: pytest.LogCaptureFixture, base: type[Scripted] | type[Blocking], value: Any

@@ -12,6 +12,7 @@ import psycopg
 
 from rexecutor.backend.postgres.connection import check_migrated, translated, versions_query
 from rexecutor.backend.postgres.liveness import BoundedConnection, is_lost, is_stale
+from rexecutor.backend.postgres.pool import CONFIGURED
 from rexecutor.backend.postgres.runners import run_psycopg
 from rexecutor.backend.postgres.statements import Steps, in_schema
 from rexecutor.errors import BackendError
@@ -87,6 +88,9 @@ class SyncStore:
         connection = BoundedConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
+            [[process]] = connection.execute("SELECT pg_backend_pid()").fetchall()
+            if process == connection.info.backend_pid:  # otherwise a pooler's session, which others use as well
+                connection.execute(CONFIGURED)
             _check_version(connection, self._schema)
         except BaseException:
             connection.close()
