@@ -5,7 +5,7 @@ from contextlib import closing
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -18,6 +18,7 @@ from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.postgres import PostgresBackend
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.heart import PostgresHeart
+from rexecutor.backend.postgres.liveness import Cutter
 from rexecutor.backend.postgres.pool import PooledConnection
 from rexecutor.testing.suite.store import new_job
 
@@ -77,6 +78,26 @@ async def test_the_pool_connects_in_the_context_of_none_of_its_users(
         await processes(backend)
 
     assert seen == ["none"] * CONNECTIONS
+
+
+async def test_the_timer_that_bounds_all_operations_runs_in_the_context_of_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trace: ContextVar[str] = ContextVar("trace", default="none")
+    seen: list[str] = []
+
+    class Work:
+        def look(self) -> None:
+            seen.append(trace.get())
+
+    monkeypatch.setattr("rexecutor.backend.postgres.liveness.LOOK_SECONDS", 0.0)
+    trace.set("request")
+    cutter, work = Cutter(), cast("Any", Work())
+    cutter.begin(work)
+    await until(lambda: len(seen) >= 2)
+    cutter.end(work)
+
+    assert set(seen) == {"none"}
 
 
 async def test_a_database_without_an_encoding_holds_any_text(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from typing_extensions import override
 
+from rexecutor.background import apart
+
 AnyConnection: TypeAlias = psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
 T = TypeVar("T")
 
@@ -92,7 +94,7 @@ class Cutter:
         """Look at the work from now on."""
         self._under_way.add(work)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+            self._timer = apart(asyncio.get_running_loop().call_later, LOOK_SECONDS, self._look)
 
     def end(self, work: "_Work") -> None:
         """Look at the work no more."""
