@@ -118,7 +118,8 @@ class PostgresBackend(Backend):
 
     def close_sync(self) -> None:
         """Close the connections that `enqueue_sync` keeps; see `Backend.close_sync`."""
-        self._connections.close_sync()
+        if self._connections.close_sync() and self._listener is not None:
+            self._listener.forget()
         self._sync.close()
 
     async def migrate(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Callable
 from typing import Final, LiteralString, cast
 
@@ -61,6 +62,12 @@ class Listener:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    def forget(self) -> None:
+        """Let go of what was left when its event loop ended."""
+        if self._task is not None:
+            self._task = None
+            gc.collect()  # psycopg leaves a connection to the collector if it was cancelled while connecting
 
     async def _keep_listening(self) -> None:
         wait = 0.1

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
@@ -76,6 +78,7 @@ class Connections:
         self._is_ours = True
         self._home: Home | None = None
         self._is_checked = False
+        self._made: WeakSet[Connection] = WeakSet()
         self._knocks: set[asyncio.Task[None]] = set()
         self._cutter = Cutter()
         self._renewed = -RENEW_SECONDS
@@ -96,7 +99,7 @@ class Connections:
                 self.conninfo,
                 connection_class=PooledConnection,
                 kwargs={"autocommit": True, **({"prepare_threshold": None} if is_pooled else {})},
-                configure=None if is_pooled else _configure,
+                configure=partial(self._begin, is_pooled=is_pooled),
                 min_size=1,  # they are used in turn: fewer stay warm
                 max_size=self._most,
                 max_idle=IDLE_SECONDS,
@@ -131,13 +134,27 @@ class Connections:
             if self._is_ours:
                 await pool.close()
 
-    def close_sync(self) -> None:
-        """Let go of a pool whose event loop has ended, and so of its connections; refused while the loop goes on."""
-        if self._is_inherited:
-            return
+    def close_sync(self) -> bool:
+        """Close the connections of a pool whose event loop has ended; return whether there was one.
+
+        Raises:
+            BackendClosedError: Its event loop goes on.
+        """
+        if self._is_inherited or self._pool is None:
+            return False
         if self.is_open:
             raise BackendClosedError("PostgreSQL: it is open in an event loop; `await backend.close()` there")
         self._pool, self._home = None, None
+        for connection in self._made:
+            connection.pgconn.finish()  # all that is left of closing it without its loop
+        return True
+
+    async def _begin(self, connection: Connection, *, is_pooled: bool) -> None:
+        """Take note of a new connection of our pool, and set what its statements rely on."""
+        self._made.add(connection)
+        if not is_pooled:
+            with Cutter().cut_after(GREETING_SECONDS, connection):
+                await connection.execute(CONFIGURED)
 
     async def _knock_later(self, pool: Pool) -> None:
         """Ask for a connection soon: the pool gives up until somebody does, whoever waits already."""
@@ -264,11 +281,6 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
 
 
 logging.getLogger("psycopg.pool").addFilter(_is_worth_a_line)
-
-
-async def _configure(connection: Connection) -> None:
-    with Cutter().cut_after(GREETING_SECONDS, connection):
-        await connection.execute(CONFIGURED)
 
 
 def _conninfo_of(pool: object) -> str:
