@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,12 @@ def done_between(operations: Iterable[Operation], begin: float, end: float) -> l
 
 def longest_gap(operations: Iterable[Operation], begin: float, end: float) -> float:
     """Return the longest time between the two moments in which none has succeeded."""
-    times = sorted([begin, end, *(one.ended for one in done_between(operations, begin, end))])
+    return longest_without((one.ended for one in done_between(operations, begin, end)), begin, end)
+
+
+def longest_without(moments: Iterable[float], begin: float, end: float) -> float:
+    """Return the longest time between the two moments in which there is none of these."""
+    times = sorted([begin, end, *(moment for moment in moments if begin < moment < end)])
     return max(after - before for before, after in pairwise(times))
 
 
@@ -95,5 +101,7 @@ def longest(operations: Sequence[Operation]) -> dict[str, float]:
 
 
 def outcomes(operations: Iterable[Operation]) -> dict[str, int]:
-    """Return how often each kind came to what, except to success."""
-    return dict(Counter(f"{one.kind}: {one.outcome}" for one in operations if one.outcome != OK))
+    """Return how often each kind came to what, except to success. Numbers, such as a job's, do not count."""
+    return dict(
+        Counter(f"{one.kind}: {re.sub(r'[0-9][0-9:]*', '…', one.outcome)}" for one in operations if one.outcome != OK)
+    )

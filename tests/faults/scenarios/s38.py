@@ -9,7 +9,8 @@ from time import monotonic
 from rexecutor import UniquenessCriteria
 from rexecutor.backend.base import Backend
 from rexecutor.rules import LOST_DETAILS
-from tests.faults.crew import Member, crew, until
+from tests.faults.crew import Member, crew, started, until
+from tests.faults.history import Line
 from tests.faults.holes import Hole, Holes
 from tests.faults.loads import MARGIN, PROGRAM, Pace, counted, judge_ticks, options, rest
 from tests.faults.operations import (
@@ -18,6 +19,7 @@ from tests.faults.operations import (
     done_between,
     longest,
     longest_gap,
+    longest_without,
     of_kind,
     outcomes,
 )
@@ -47,13 +49,26 @@ ROLES = {
     "sync unique": rb"by-unique-sync",
     "query": rb"by-query",
     "tick": rb"by-tick",
+    "claim": rb"loaded.{1,9}ticking",
+    "settle": rb"(\{|\x00{3}\x08)complete",
     "heart": LOST_DETAILS.encode(),
     "listener": rb"~[0-9a-f]{8}",
     "any": rb"",
 }
 """What the connection that falls silent is used for, by what is sent on it. In a round without roles, all do."""
 FULL: Sequence[Sequence[str]] = (
-    *(["joined"], ["sync"], ["tick"], ["heart"], ["listener"], ["unique"], ["query"], ["sync unique"]),
+    *(
+        ["joined"],
+        ["sync"],
+        ["tick"],
+        ["heart"],
+        ["listener"],
+        ["unique"],
+        ["query"],
+        ["sync unique"],
+        ["claim"],
+        ["settle"],
+    ),
     *(["any"], ["joined", "any", "any"], ["plain", "sync", "tick"], ["any"] * 3, []),
 )
 SHORT: Sequence[Sequence[str]] = (["joined"], ["unique", "sync unique", "query", "tick", "heart", "listener"])
@@ -81,6 +96,7 @@ async def run(ground: Ground) -> Report:
     if ground.is_full:
         judge_all_silent(report, calls, rounds.pop(), pace)
     judge_calls(report, calls, rounds, pace)
+    judge_work(report, lines, rounds, pace)
     judge_ticks(report, ground.store, rested)
     judge_log(report, member, holes.all, pace)
     report.figures["keys_that_stay_locked"] = locked
@@ -140,6 +156,14 @@ def judge_calls(report: Report, calls: list[Operation], rounds: list[tuple[float
     for kind, bound in bounds.items():
         seconds, most = report.figures["longest_call_s"][kind], bound + MARGIN + lag
         report.expect(f"{kind}: a call took {seconds} s, {most} at most expected", seconds <= most)
+
+
+def judge_work(report: Report, lines: list[Line], rounds: list[tuple[float, float]], pace: Pace) -> None:
+    """Fill in how long no job began, and expect that some do within the bound, which a lost claim may take."""
+    starts = [line.at for line in started(lines)]
+    gap = report.figures["longest_s_without_start"] = round(max(longest_without(starts, *each) for each in rounds), 2)
+    most = pace.bound + MARGIN + report.figures["lag_s"]
+    report.expect(f"no job started for {gap} s, {most} at most expected", gap <= most)
 
 
 def judge_all_silent(report: Report, calls: list[Operation], its_round: tuple[float, float], pace: Pace) -> None:
