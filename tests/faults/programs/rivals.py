@@ -139,7 +139,9 @@ class Client:
         if self._chance.random() < 0.5:
             await self.backend.cancel(job.id, "enough")
         else:
-            await self.backend.update(job.id, new_job(job.executor, data=job.data), version=job.version)
+            await self.backend.update(
+                job.id, new_job(job.executor, data=job.data, max_attempts=job.max_attempts), version=job.version
+            )
 
     async def _executing_under(self, settlements: Iterable[Settlement], refused: Iterable[JobId]) -> int:
         """Answer how many of the jobs still execute under a claim whose outcome was refused: that must never be."""
