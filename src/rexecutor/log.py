@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, assert_never
 
+from rexecutor.errors import BackendError
 from rexecutor.events import (
     BackoffFailed,
     DutyFailed,
@@ -134,7 +135,9 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
             return _Line(logging.INFO, "pruned %s with the status %s", (_counted(jobs, "job"), status))
         case DutyFailed(duty, error):
             template = "%s fails, will be tried again: %s: %s"
-            return _Line(logging.ERROR, template, (duty, type(error).__name__, error), error)
+            # An outage of the store is told in one line; anything else is a fault whose place is wanted.
+            shown = None if isinstance(error, BackendError) else error
+            return _Line(logging.ERROR, template, (duty, type(error).__name__, error), shown)
         case DutyRecovered(duty, failures):
             return _Line(logging.INFO, "%s succeeds again after %s", (duty, _counted(failures, "failure")))
         case ListeningUseless():
