@@ -86,7 +86,7 @@ def holds_set(value: object) -> bool:
         elif isinstance(item, list | tuple):
             waiting += cast("Sequence[object]", item)
         else:
-            waiting += [getattr(item, name, None) for name, _ in _fields_of_value(item)]
+            waiting += [getattr(item, name, None) for name, _ in fields_of(type(item))]
     return False
 
 
@@ -103,10 +103,6 @@ def fields_of(kind: type[Any]) -> Sequence[tuple[str, str]]:
     elif issubclass(kind, PydanticModel):
         names = cast("Any", kind).model_fields
     return tuple((name, name) for name in names)
-
-
-def _fields_of_value(value: object) -> Sequence[tuple[str, str]]:
-    return fields_of(type(value))
 
 
 def _ordered(value: object, tree: Any) -> Any:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from tests.faults.proxy import Proxy
 from tests.postgres import Migrated, postgres_backend, run_postgres, schema_of, server_url
@@ -18,6 +19,7 @@ from rexecutor.backend.exchange import Node
 from rexecutor.backend.postgres import PostgresBackend, listener
 from rexecutor.backend.postgres import notifier as notifier_module
 from rexecutor.backend.postgres.connection import Connection
+from rexecutor.backend.postgres.heart import PostgresHeart
 from rexecutor.backend.postgres.notifier import Notifier
 from rexecutor.errors import BackendError
 
@@ -151,6 +153,29 @@ async def test_behind_a_pooler_no_statement_is_prepared_on_the_server(proxy: Pro
 
     async with PostgresBackend(proxy.url, schema=near.schema) as far:
         assert await far._connections.run(threshold) is None
+
+
+@pytest.mark.parametrize("is_pooler", [True, False])
+async def test_behind_a_pooler_no_session_is_set_up(
+    proxy: Proxy, near: Migrated, tmp_path: Path, is_pooler: bool
+) -> None:
+    proxy.is_pooler = is_pooler
+
+    def patience_for_locks(connection: psycopg.Connection[tuple[object, ...]]) -> object:
+        return connection.execute("SHOW lock_timeout").fetchall()
+
+    far = PostgresBackend(proxy.url, schema=near.schema, listens=False)
+    async with far:
+        heart = far.heart()
+        assert isinstance(heart, PostgresHeart)
+        await asyncio.to_thread(heart.beat, Node("node", "here", timedelta(minutes=1)))
+        assert heart._connection is not None
+        found = [await asyncio.to_thread(patience_for_locks, heart._connection)]
+        heart.close()
+        with far._sync._lent() as connection:
+            found.append(patience_for_locks(connection))
+
+    assert found == [[("0" if is_pooler else "25s",)]] * 2
 
 
 async def test_a_server_that_was_away_is_listened_to_again_with_two_lines(

@@ -16,7 +16,7 @@ from rexecutor.backend.exchange import Demand
 from rexecutor.backend.postgres import joining
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.joining import Joining
-from rexecutor.backend.postgres.pool import CONFIGURED
+from rexecutor.backend.postgres.liveness import CONFIGURED
 from rexecutor.errors import BackendError
 from rexecutor.job import Enqueued, NewJob
 from rexecutor.outcome import CancelAsked
@@ -290,7 +290,7 @@ def test_a_lost_answer_locks_no_key_for_longer_than_the_server_waits(
     proxy: Proxy, near: Migrated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shortened = CONFIGURED.replace("'10s'", "'200ms'")
-    monkeypatch.setattr("rexecutor.backend.postgres.sync.CONFIGURED", shortened)
+    monkeypatch.setattr("rexecutor.backend.postgres.liveness.CONFIGURED", shortened)
     unique = new_job(unique=UniquenessCriteria.by_executor())
     backend = PostgresBackend(proxy.url, schema=near.schema)
     backend.enqueue_sync([new_job(executor="beta")])

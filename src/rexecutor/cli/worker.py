@@ -78,7 +78,7 @@ def _set_up_logging(asked: LogLevel | None) -> None:
             ours.setLevel(level)
         else:
             root.addHandler(handler)
-            root.setLevel(level)
+            root.setLevel(level)  # takes the level's name, which makes its number
             root.setLevel(max(root.level, logging.INFO))
     if asked is not None:
         ours.setLevel(asked.upper())

@@ -169,7 +169,7 @@ class Load:
 
 def hasten(pace: float, bound: float) -> None:
     """Shorten what the library waits for in fixed seconds: an operation's bound, and what else takes longer."""
-    configured = pool.CONFIGURED.replace("'10s'", f"'{10 / pace:.1f}s'")
+    configured = liveness.CONFIGURED.replace("'10s'", f"'{10 / pace:.1f}s'")
     changed = {
         "OPERATION_SECONDS": bound,
         "POOL_SECONDS": bound,

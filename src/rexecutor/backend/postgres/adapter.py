@@ -109,7 +109,7 @@ class PostgresBackend(Backend):
     async def close(self) -> None:
         """Let go of the server. Harmless when closed, or its loop is, and after a fork; refused in another loop."""
         async with self._opening.turn():
-            if self._connections.is_to_be_closed:
+            if self._connections.must_close():
                 if self._listener is not None:
                     await self._listener.stop()
                 await self._notifier.flush()
@@ -139,7 +139,7 @@ class PostgresBackend(Backend):
 
     async def ready(self) -> None:
         """Raise a `SchemaError` unless the schema has this version."""
-        await self._connections.run(check_answers)
+        await self._connections.run(_do_nothing)
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs."""
@@ -175,7 +175,7 @@ class PostgresBackend(Backend):
         return answers
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        """Store the jobs on a synchronous connection of its own, which all threads share."""
+        """Store the jobs on a synchronous connection, one for each thread that enqueues at the same moment."""
         if not jobs:
             return ()
         answers = self._sync.run(self._notifying_steps(jobs))
@@ -345,8 +345,8 @@ class PostgresBackend(Backend):
         return await self._connections.run(lambda connection: run(connection, statement))
 
 
-async def check_answers(connection: Connection) -> None:
-    """Do nothing with a connection that has been checked."""
+async def _do_nothing(connection: Connection) -> None:
+    """Do nothing: `Connections.run` has checked the schema."""
 
 
 def _seconds_for(jobs: Sequence[NewJob]) -> float:

@@ -11,8 +11,7 @@ from rexecutor import rules
 from rexecutor.backend.exchange import CancelRequest, Heartbeat, Node
 from rexecutor.backend.heart import Heart
 from rexecutor.backend.postgres.connection import translated
-from rexecutor.backend.postgres.liveness import GREETING_SECONDS, BoundedConnection, is_lost
-from rexecutor.backend.postgres.pool import CONFIGURED
+from rexecutor.backend.postgres.liveness import GREETING_SECONDS, BoundedConnection, connect_blocking, is_lost
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.clock import Clock
 from rexecutor.job import Limits, NodeId
@@ -70,10 +69,8 @@ class PostgresHeart(Heart):
             try:
                 connection = self._connection
                 if connection is None or connection.closed:
-                    connection = BoundedConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
-                    self._connection = connection
-                    connection.patience = min(GREETING_SECONDS, patience.total_seconds())
-                    connection.execute(CONFIGURED)
+                    greeting = min(GREETING_SECONDS, patience.total_seconds())
+                    connection = self._connection = connect_blocking(self._conninfo, patience=greeting)
                 connection.patience = patience.total_seconds()
                 yield connection
             except psycopg.Error as error:

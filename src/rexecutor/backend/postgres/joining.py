@@ -33,7 +33,7 @@ class Joining:
         self._store = store
         self._under_way: object | None = None
         """Stands for the statement that enqueues wait for; None if there is none, or if it is late."""
-        self._late: asyncio.TimerHandle | None = None
+        self._late_timer: asyncio.TimerHandle | None = None
         """What ends the wait for it; None as long as nobody waits."""
         self._waiting: list[_Waiting] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,9 +62,9 @@ class Joining:
     def _let_go(self) -> None:
         """Let those go that wait, as one statement."""
         self._under_way = None
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        if self._late_timer is not None:
+            self._late_timer.cancel()
+            self._late_timer = None
         if taken := self._take():
             task = start_task(self._store_waiting(taken, self._begin()))
             self._tasks.add(task)
@@ -72,8 +72,8 @@ class Joining:
             self._limit_wait()
 
     def _limit_wait(self) -> None:
-        if self._waiting and self._late is None:
-            self._late = asyncio.get_running_loop().call_later(LATE_SECONDS, self._let_go)
+        if self._waiting and self._late_timer is None:
+            self._late_timer = asyncio.get_running_loop().call_later(LATE_SECONDS, self._let_go)
 
     async def _store_waiting(self, taken: Sequence[_Waiting], turn: object) -> None:
         try:

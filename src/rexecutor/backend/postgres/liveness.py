@@ -20,13 +20,25 @@ T = TypeVar("T")
 
 OPERATION_SECONDS = 30.0
 """Seconds that an operation on a connection may take. After that its answer is taken never to come."""
-LEAST_BYTES: Final = 1_000_000
-"""Bytes a second that an enqueue may count on: large batches may take longer."""
+MIN_BYTES_PER_SECOND: Final = 1_000_000
+"""The slowest upload that is assumed: large batches get more time."""
 LOOK_SECONDS: Final = 0.5
-"""Seconds between two looks at what is under way: an operation may take as much longer than it is given."""
+"""Seconds between two looks at what is under way. An operation may overrun its limit by this much."""
 GREETING_SECONDS: Final = 5.0
 """Seconds that a new connection's first statement may take."""
 
+CONFIGURED: Final = (
+    "SELECT set_config('default_transaction_isolation', 'read committed', false),"
+    " set_config('datestyle', 'ISO', false),"
+    " set_config('idle_in_transaction_session_timeout', '10s', false),"
+    " set_config('lock_timeout', '25s', false)"
+)
+"""Sets up a session: statements see what others have committed, and the driver can read times.
+
+The server ends a session that stands still within a transaction, which locks what others need, and a wait for a lock
+before the client gives up. Not for a pooler's session, which the application uses as well.
+"""
+_SERVER_PROCESS: Final = "SELECT pg_backend_pid()"
 _LOST: Final = {
     "25006",  # read_only_sql_transaction: after a failover this is the old primary, or it is a replica
     "25P03",  # idle_in_transaction_session_timeout
@@ -41,7 +53,7 @@ _LOST: Final = {
 
 def seconds_for(size: int = 0) -> float:
     """Return how many seconds an operation may take that sends `size` bytes."""
-    return OPERATION_SECONDS + size / LEAST_BYTES
+    return OPERATION_SECONDS + size / MIN_BYTES_PER_SECOND
 
 
 def is_lost(error: psycopg.Error) -> bool:
@@ -82,8 +94,8 @@ class Cutter:
     def cut_after(self, seconds: float, connection: psycopg.AsyncConnection[Any]) -> "_Work":
         """Return a context that cuts the connection if its block takes longer, or is cancelled and does not end.
 
-        So an answer that will never come becomes an error, and a caller's own timeout holds. psycopg answers a cancel
-        by cancelling the statement at the server, and waits for what the server says to that: up to a second here.
+        So an answer that will never come becomes an error, and a caller's own timeout holds. On a cancel, psycopg
+        cancels the statement at the server and waits for its reply; that wait lasts about a second at most here.
 
         Raises:
             OperationalError: The block took longer, and an operation on the connection has failed.
@@ -167,8 +179,34 @@ def _no_answer(seconds: float) -> psycopg.OperationalError:
 
 
 async def is_behind_pooler(connection: psycopg.AsyncConnection[Any]) -> bool:
-    """Whether a pooler such as PgBouncer lies between: another process of the server answers than greeted."""
+    """Return whether a pooler such as PgBouncer is in between: the server's process is not the one that greeted."""
     with Cutter().cut_after(GREETING_SECONDS, connection):
-        cursor = await connection.execute("SELECT pg_backend_pid()")
+        cursor = await connection.execute(_SERVER_PROCESS)
         row = await cursor.fetchone()
     return row is not None and row[0] != connection.info.backend_pid
+
+
+async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Set up a new session of the server."""
+    with Cutter().cut_after(GREETING_SECONDS, connection):
+        await connection.execute(CONFIGURED)
+
+
+def connect_blocking(conninfo: str, *, patience: float = GREETING_SECONDS) -> BoundedConnection:
+    """Connect, and set the session up unless it is a pooler's. Prepares no statements, which poolers lose.
+
+    Args:
+        conninfo: Where to.
+        patience: Seconds that each answer may take meanwhile.
+    """
+    connection = BoundedConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
+    try:
+        connection.patience = patience
+        row = connection.execute(_SERVER_PROCESS).fetchone()
+        if row is not None and row[0] == connection.info.backend_pid:
+            connection.execute(CONFIGURED)
+    except BaseException:
+        connection.close()
+        raise
+    connection.patience = None
+    return connection

@@ -1,4 +1,4 @@
-"""The backend's connections: a pool of ours or of the application's, and what a connection of one's own is made of."""
+"""The backend's connection pool: its own, or the application's."""
 
 import asyncio
 import contextlib
@@ -18,9 +18,9 @@ from rexecutor.backend.postgres.connection import (
     translated,
 )
 from rexecutor.backend.postgres.liveness import (
-    GREETING_SECONDS,
     Cutter,
     cancels,
+    configure,
     is_behind_pooler,
     is_lost,
     is_stale,
@@ -43,23 +43,12 @@ RENEW_SECONDS: Final = 1.0
 """How long the pool's connections are kept, though the server refuses to work on them, before they are made anew."""
 IDLE_SECONDS: Final = 60.0
 """How long a connection beyond the first may be idle."""
-CONFIGURED: Final = (
-    "SELECT set_config('default_transaction_isolation', 'read committed', false),"
-    " set_config('datestyle', 'ISO', false),"
-    " set_config('idle_in_transaction_session_timeout', '10s', false),"
-    " set_config('lock_timeout', '25s', false)"
-)
-"""Lets our statements see what others committed, and the driver read times, whatever the server's defaults are.
-
-A process that stands still within a transaction, which locks what others need, loses its connection. A wait for a lock
-ends at the server before our own patience does.
-"""
 _OWN: Final = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")
 """Settings of a pool's connections that are psycopg's, not the server's."""
 
 
 class PooledConnection(psycopg.AsyncConnection[Any]):
-    """A connection of a pool of ours, to tell it from the application's."""
+    """Marks connections of the backend's own pool."""
 
 
 class Connections:
@@ -153,11 +142,10 @@ class Connections:
         """Take note of a new connection of our pool, and set what its statements rely on."""
         self._made.add(connection)
         if not is_pooled:
-            with Cutter().cut_after(GREETING_SECONDS, connection):
-                await connection.execute(CONFIGURED)
+            await configure(connection)
 
     async def _knock_later(self, pool: Pool) -> None:
-        """Ask for a connection soon: the pool gives up until somebody does, whoever waits already."""
+        """Ask for a connection soon. After a failure the pool stops trying until someone asks, even if others wait."""
         knock = start_task(self._knock(pool))
         self._knocks.add(knock)
         knock.add_done_callback(self._knocks.discard)
@@ -175,9 +163,12 @@ class Connections:
         if not self.is_open:
             raise BackendClosedError("PostgreSQL: not open; use `async with`, or start a Rexecutor with it")
 
-    @property
-    def is_to_be_closed(self) -> bool:
-        """Whether it is open in this process; raises a `BackendClosedError` where that is in another event loop."""
+    def must_close(self) -> bool:
+        """Return whether this process has the pool open.
+
+        Raises:
+            BackendClosedError: Another event loop has it open.
+        """
         if not self.is_open or self._is_inherited:
             return False
         self.check_place()

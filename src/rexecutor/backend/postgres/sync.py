@@ -11,8 +11,7 @@ from typing import Final
 import psycopg
 
 from rexecutor.backend.postgres.connection import check_migrated, translated, versions_query
-from rexecutor.backend.postgres.liveness import BoundedConnection, is_lost, is_stale
-from rexecutor.backend.postgres.pool import CONFIGURED
+from rexecutor.backend.postgres.liveness import BoundedConnection, connect_blocking, is_lost, is_stale
 from rexecutor.backend.postgres.runners import run_psycopg
 from rexecutor.backend.postgres.statements import Steps, in_schema
 from rexecutor.errors import BackendError
@@ -55,7 +54,8 @@ class SyncStore:
         """Close the connections; the next use makes others. One that is in use is closed after it."""
         if self._process == os.getpid():
             idle = self._idle
-            self._keep_none()
+            self._finalizer.detach()
+            self._reset_idle()
             _close_all(idle, self._process)
 
     @contextmanager
@@ -84,13 +84,9 @@ class SyncStore:
             free.release()
 
     def _connect(self) -> BoundedConnection:
-        # Prepared statements do not survive a pooler, which may stand before the server.
-        connection = BoundedConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+        connection = connect_blocking(self._conninfo)
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
-            [[process]] = connection.execute("SELECT pg_backend_pid()").fetchall()
-            if process == connection.info.backend_pid:  # otherwise a pooler's session, which others use as well
-                connection.execute(CONFIGURED)
             _check_version(connection, self._schema)
         except BaseException:
             connection.close()
@@ -100,12 +96,12 @@ class SyncStore:
     def _start(self) -> None:
         self._process = os.getpid()
         self._free = threading.BoundedSemaphore(self._most)
-        self._keep_none()
+        self._reset_idle()
 
-    def _keep_none(self) -> None:
+    def _reset_idle(self) -> None:
         self._idle: deque[BoundedConnection] = deque()
         # A program without a loop never closes the backend.
-        weakref.finalize(self, _close_all, self._idle, self._process)
+        self._finalizer = weakref.finalize(self, _close_all, self._idle, self._process)
 
 
 def _newest(idle: deque[BoundedConnection]) -> BoundedConnection | None:

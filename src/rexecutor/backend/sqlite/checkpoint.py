@@ -37,7 +37,7 @@ class Checkpoints:
                 self._tried = 0
             if size - self._tried >= CHECKPOINT_BYTES:
                 self._tried = size
-                self._times_held = self._times_held + 1 if _is_held(connection) else 0
+                self._times_held = self._times_held + 1 if _checkpoint(connection) else 0
                 size = self._size(connection)
             self._tell(size)
         finally:
@@ -62,8 +62,8 @@ class Checkpoints:
             log_event(LogReset(str(self._path)))
 
 
-def _is_held(connection: sqlite3.Connection) -> bool:
-    """Write the log back and reset it; return whether a reader needs a part of it."""
+def _checkpoint(connection: sqlite3.Connection) -> bool:
+    """Write the log back and truncate it. Return whether a reader kept a part of it."""
     with contextlib.suppress(sqlite3.Error):  # only put off: the log stays, and is read as well
         connection.execute("PRAGMA busy_timeout = 0")
         try:

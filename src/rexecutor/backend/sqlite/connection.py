@@ -47,7 +47,7 @@ def connect(path: Path, *, synchronous: str = "FULL", is_shared: bool = False) -
         try:
             _use_wal(connection)
             connection.execute(f"PRAGMA synchronous = {synchronous}")
-            # Checkpoints are made between transactions, by the thread that writes (see `SqlThread`).
+            # `Checkpoints` does this between transactions.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             add_functions(connection)
         except BaseException:
