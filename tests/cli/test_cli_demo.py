@@ -67,9 +67,14 @@ def open_place() -> Iterator[Path]:
 def _demo(place: Path, *arguments: str) -> Generator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "rexecutor", "demo", *arguments]
     environment = os.environ | {"TMPDIR": str(place)}
-    demo = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
-    )
+    # A shell that starts the tests in the background has SIGINT ignored, which children inherit.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        demo = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         yield demo
     finally:
