@@ -1,12 +1,14 @@
 """Connections that stay open and never answer again: each operation ends in time, and holds up nobody else."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from psycopg_pool import AsyncConnectionPool
 from tests.faults.proxy import Loss, Proxy
 from tests.postgres import Migrated, postgres_backend, run_postgres, server_url
 from tests.support import soon, until
@@ -16,7 +18,7 @@ from rexecutor.backend.exchange import Demand
 from rexecutor.backend.postgres import joining
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.joining import Joining
-from rexecutor.backend.postgres.liveness import CONFIGURED
+from rexecutor.backend.postgres.liveness import CONFIGURED, ImpatientConnection
 from rexecutor.errors import BackendError
 from rexecutor.job import Enqueued, NewJob
 from rexecutor.outcome import CancelAsked
@@ -310,3 +312,79 @@ def test_a_lost_answer_locks_no_key_for_longer_than_the_server_waits(
         proxy.cut()
     assert isinstance(lost.exception(), BackendError)
     backend._sync.close()
+
+
+async def test_a_callers_timeout_holds_when_the_whole_server_is_silent(far: PostgresBackend, proxy: Proxy) -> None:
+    proxy.is_silent = True
+    begun = now()
+
+    with pytest.raises(TimeoutError):
+        await soon(far.enqueue([new_job()]), BOUND)
+
+    assert now() - begun < BOUND + 3
+    proxy.is_silent = False
+
+
+@pytest.mark.parametrize("operation", ["enqueue", "count"])
+async def test_a_commit_of_the_applications_connection_is_bounded(
+    operation: str, proxy: Proxy, near: Migrated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rexecutor.backend.postgres.liveness.OPERATION_SECONDS", BOUND)
+
+    async with (
+        AsyncConnectionPool(proxy.url, min_size=1, open=False) as pool,  # psycopg's default: not autocommit
+        PostgresBackend(pool, schema=near.schema, listens=False) as backend,
+    ):
+        await backend.enqueue([new_job()])
+        proxy.silences = lambda sent: "answer" if b"COMMIT" in sent else None
+
+        await one_bounded(backend, OPERATIONS[operation])
+
+        proxy.silences = None
+        assert len(await soon(backend.enqueue([new_job()]))) == 1
+
+
+async def test_a_check_of_the_applications_pool_is_bounded(
+    proxy: Proxy, near: Migrated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rexecutor.backend.postgres.pool.GREETING_SECONDS", 0.1)
+
+    async with (
+        AsyncConnectionPool(
+            proxy.url,
+            connection_class=ImpatientConnection,
+            check=AsyncConnectionPool.check_connection,
+            min_size=1,
+            timeout=0.2,
+            kwargs={"autocommit": True},
+            open=False,
+        ) as pool,
+        PostgresBackend(pool, schema=near.schema, listens=False) as backend,
+    ):
+        await backend.enqueue([new_job()])
+        proxy.silence_all()
+
+        with pytest.raises(BackendError, match="no connection within"):
+            await soon(backend.enqueue([new_job()]), 15)
+
+
+def test_a_loop_ends_though_a_backend_is_left_open_while_it_connects(proxy: Proxy, near: Migrated) -> None:
+    backend = PostgresBackend(proxy.url, schema=near.schema, max_connections=3, listens=False)
+    ended = threading.Event()
+
+    async def leave() -> None:
+        await backend.open()
+        await backend.count()
+        proxy.delay = 0.1
+        counting = [asyncio.ensure_future(backend.count()) for _ in range(3)]  # the pool grows
+        await asyncio.wait(counting, return_when=asyncio.FIRST_COMPLETED)
+        for one in counting:
+            one.cancel()
+
+    def run() -> None:
+        asyncio.run(leave())
+        ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    assert ended.wait(20)
+    backend.close_sync()

@@ -9,7 +9,7 @@ from typing import Final, LiteralString, cast
 import psycopg
 
 from rexecutor.backend.postgres.connection import Connection, translated
-from rexecutor.backend.postgres.liveness import Cutter, is_behind_pooler
+from rexecutor.backend.postgres.liveness import Cutter, ImpatientConnection, is_behind_pooler
 from rexecutor.backend.postgres.statements import channel_of
 from rexecutor.background import start_task
 from rexecutor.clock import random_between, unique_id
@@ -75,7 +75,7 @@ class Listener:
             self._has_heard = False
             try:
                 with translated(self._schema):
-                    async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+                    async with await ImpatientConnection.connect(self._conninfo, autocommit=True) as connection:
                         await self._listen(connection)
             except Exception as error:  # noqa: BLE001 - hints come again, whatever ended them
                 self._failures += 1
@@ -113,7 +113,7 @@ class Listener:
         if not await is_behind_pooler(connection):
             return True
         await self._begin(connection, f"{self.channel}_trial")
-        async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as other:
+        async with await ImpatientConnection.connect(self._conninfo, autocommit=True) as other:
             return await self._hears(connection, f"{self.channel}_trial", other)
 
     async def _begin(self, connection: Connection, channel: str) -> None:

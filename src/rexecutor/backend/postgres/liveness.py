@@ -153,6 +153,19 @@ def cancels(task: asyncio.Task[Any] | None) -> int:
     return 0 if task is None else task.cancelling()
 
 
+class ImpatientConnection(psycopg.AsyncConnection[Any]):
+    """A connection that waits only half a second for a statement to be cancelled at the server.
+
+    psycopg cancels it when the task is cancelled that waits for the answer, on a connection made for that; its 5 s for
+    that would be added to the caller's own timeout when no connection of the server answers.
+    """
+
+    @override
+    async def cancel_safe(self, *, timeout: float = LOOK_SECONDS) -> None:
+        """Ask the server to cancel the statement under way."""
+        await super().cancel_safe(timeout=min(timeout, LOOK_SECONDS))
+
+
 class BoundedConnection(psycopg.Connection[TupleRow]):
     """A synchronous connection that waits at most `patience` seconds for each answer."""
 

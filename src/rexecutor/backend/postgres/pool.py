@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+from typing_extensions import override
 
 from rexecutor.backend.postgres.connection import (
     Connection,
@@ -18,7 +20,9 @@ from rexecutor.backend.postgres.connection import (
     translated,
 )
 from rexecutor.backend.postgres.liveness import (
+    GREETING_SECONDS,
     Cutter,
+    ImpatientConnection,
     cancels,
     configure,
     is_behind_pooler,
@@ -47,8 +51,35 @@ _OWN: Final = ("autocommit", "context", "cursor_factory", "prepare_threshold", "
 """Settings of a pool's connections that are psycopg's, not the server's."""
 
 
-class PooledConnection(psycopg.AsyncConnection[Any]):
+class PooledConnection(ImpatientConnection):
     """Marks connections of the backend's own pool."""
+
+
+class _Pool(AsyncConnectionPool[PooledConnection]):
+    """A pool whose workers end when its event loop does."""
+
+    @classmethod
+    @override
+    async def worker(cls, q: Any) -> None:
+        """Run what is in the queue.
+
+        psycopg's worker takes a cancel for a failure of what it runs just then, and goes on: its loop would never end.
+        """
+        ending: Any = _EndingQueue(q)
+        await super().worker(ending)
+
+
+class _EndingQueue:
+    """A queue that gives nothing to a task that was cancelled."""
+
+    def __init__(self, queue: asyncio.Queue[Any]) -> None:
+        self._queue = queue
+
+    async def get(self) -> Any:
+        """Return the next item; raises a `CancelledError` if the task was cancelled while it worked on the last."""
+        if cancels(asyncio.current_task()):
+            raise asyncio.CancelledError
+        return await self._queue.get()
 
 
 class Connections:
@@ -84,7 +115,7 @@ class Connections:
             connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
             async with connection:
                 is_pooled = await is_behind_pooler(connection)
-            pool = self._given or AsyncConnectionPool(
+            pool: Pool = self._given or _Pool(
                 self.conninfo,
                 connection_class=PooledConnection,
                 kwargs={"autocommit": True, **({"prepare_threshold": None} if is_pooled else {})},
@@ -212,7 +243,7 @@ class Connections:
         with translated(self._schema):
             try:
                 while True:
-                    async with pool.connection() as connection:
+                    async with self._lent(pool) as connection:
                         if cancels(task) > cancelled:  # the pool hides it when a connection comes at the same moment
                             raise asyncio.CancelledError
                         if asked > self._renewed and is_stale(connection):
@@ -220,15 +251,16 @@ class Connections:
                             continue  # nothing was asked of it yet
                         try:
                             with self._cutter.cut_after(seconds or seconds_for(), connection):
-                                if is_checked and not self._is_checked:
-                                    await check_version(connection, self._schema)
-                                    self._is_checked = True
-                                return await work(connection)
+                                async with nullcontext() if connection.autocommit else connection:  # its commit too
+                                    if is_checked and not self._is_checked:
+                                        await check_version(connection, self._schema)
+                                        self._is_checked = True
+                                    return await work(connection)
                         except psycopg.Error as error:
                             if connection.closed or is_lost(error):
                                 await self._renew_once(pool, connection, asked)
                             raise
-            except PoolTimeout as error:
+            except (PoolTimeout, TimeoutError) as error:
                 raise BackendError(
                     f"PostgreSQL: no connection within {pool.timeout:.0f} s: the server cannot be reached, or"
                     f" all {self._most} connections are in use (`max_connections=`)"
@@ -244,6 +276,11 @@ class Connections:
                 return await work(connection)
 
         return await self.run(transact, seconds=seconds)
+
+    def _lent(self, pool: Pool) -> AbstractAsyncContextManager[Connection]:
+        """Return a context for a connection of the pool, which is waited for `POOL_SECONDS` or as long as it says."""
+        # A pool of the application's may check its connections first, and wait for each answer for ever.
+        return pool.connection() if self._given is None else _lent_within(pool.timeout + GREETING_SECONDS, pool)
 
     async def _renew_once(self, pool: Pool, connection: Connection, asked: float) -> None:
         """Renew the pool, unless it was renewed since the operation began, or a moment before.
@@ -262,6 +299,14 @@ class Connections:
         await connection.close()
         if not pool.closed:
             await pool.drain()
+
+
+@asynccontextmanager
+async def _lent_within(seconds: float, pool: Pool) -> AsyncGenerator[Connection]:
+    async with AsyncExitStack() as lent:
+        async with asyncio.timeout(seconds):  # noqa: TID251 - of the network's time
+            connection = await lent.enter_async_context(pool.connection())
+        yield connection
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
