@@ -276,5 +276,5 @@ class TestWhatIsRefused:
         with closing(sqlite3.connect(path, isolation_level=isolation_level)) as given:
             bound = SQLiteBackend(path).bound_to(given)
 
-            with pytest.raises(SchemaError, match="open the backend once"):
+            with pytest.raises(SchemaError, match=f"rexecutor migrate --url sqlite:///{path}`, or open the backend"):
                 letter("a").enqueue_sync(backend=bound)

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from rexecutor import Backend, Executor, InMemoryBackend, Job, PostgresBackend, Rexecutor, SchemaError, SQLiteBackend
-from rexecutor.backend.postgres.address import url_of
+from rexecutor.backend.postgres.address import migrate_command, url_of
 from rexecutor.command import command, program
 from tests.backends import made_backend
 from tests.postgres import run_postgres, schema_of, server_url
@@ -140,3 +142,17 @@ def test_a_program_that_is_not_on_the_path_is_called_through_python(
     program.cache_clear()
     assert program() == "rexecutor"
     program.cache_clear()
+
+
+def test_the_url_of_a_missing_schema_is_the_one_that_was_given(tmp_path: Path) -> None:
+    given = {"host": "127.0.0.1", "port": "5433", "user": "me", "dbname": "shop"}
+
+    class Info:
+        password = ""
+
+        def get_parameters(self) -> dict[str, str]:
+            return given | {"hostaddr": "127.0.0.1", "sslcertmode": "allow"}  # as psycopg returns them
+
+    connection: Any = SimpleNamespace(info=Info())
+
+    assert migrate_command("rexecutor", connection).endswith("migrate --url postgresql://me@127.0.0.1:5433/shop")

@@ -239,7 +239,7 @@ class TestUpdateJob:
     async def test_a_job_that_is_gone_is_not_found(self, backend: Backend) -> None:
         [job_id] = await enqueued(backend, "a")
 
-        with pytest.raises(JobNotFoundError, match=f"job {job_id + 1}: there is none of mail"):
+        with pytest.raises(JobNotFoundError, match=f"there is no job {job_id + 1} of mail in this store"):
             await Mail.update_job(replace(await the_job(backend, job_id), id=job_id + 1), backend=backend)
 
     async def test_a_job_that_is_moved_to_now_runs(self, backend: Backend, clock: FakeClock) -> None:

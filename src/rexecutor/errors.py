@@ -54,8 +54,8 @@ class JobNotFoundError(RexecutorError, LookupError):
 
     @classmethod
     def of(cls, job_id: int, executor: str | None = None) -> Self:
-        """Answer the error for this job, looked for among all or among an executor's."""
-        return cls(f"job {job_id}: there is none" + ("" if executor is None else f" of {executor}"))
+        """Return the error for this job, which was looked for among all jobs or among an executor's."""
+        return cls(f"there is no job {job_id}" + ("" if executor is None else f" of {executor}") + " in this store")
 
 
 class JobStateError(RexecutorError, RuntimeError):

@@ -97,3 +97,17 @@ def test_list_as_json_has_whole_ids_and_no_executor_for_a_pruner(rexecutor: Run,
 
 def test_list_of_a_store_without_schedules_is_an_empty_array(rexecutor: Run, url: str) -> None:
     assert rexecutor("cron", "list", "--json", "--url", url).json == []
+
+
+def test_an_expression_without_quotes_is_told_to_be_quoted(rexecutor: Run) -> None:
+    answer = rexecutor("cron", "preview", "0", "0", "app.py", "jobs.db", "app.py", "-n", "2")
+
+    assert answer.status == 2
+    assert "quote it, such as" in answer.error
+
+
+def test_a_zone_that_does_not_exist_is_refused_with_one_that_does(rexecutor: Run) -> None:
+    answer = rexecutor("cron", "preview", "@daily", "--timezone", "CEST+9")
+
+    assert answer.status == 2
+    assert "give one such as Europe/Berlin" in answer.error

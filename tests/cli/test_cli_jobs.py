@@ -1,9 +1,12 @@
 import asyncio
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from rexecutor.cli.jobs import HEADINGS
+from rexecutor.cli.output import write_table
 from rexecutor.job import JobRecord, NewJob
 from rexecutor.status import JobStatus
 from rexecutor.uniqueness import UniquenessCriteria
@@ -188,7 +191,7 @@ def test_an_id_that_no_job_has_is_an_error_that_names_it(rexecutor: Run, url: st
     answer = rexecutor("jobs", command, job_id, *change, "--url", url)
 
     assert answer.status == 1
-    assert f"job {job_id}: there is none" in answer.error
+    assert f"there is no job {job_id} in this store" in answer.error
 
 
 @pytest.mark.parametrize("command", ["show", "cancel", "rerun", "update"])
@@ -287,3 +290,16 @@ def test_a_file_that_is_no_database_is_an_error_and_stays_as_it_is(
     assert answer.status == 1
     assert "notes.txt" in answer.error
     assert (tmp_path / "notes.txt").read_text() == "not a database, by far" * 1_000
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_on_a_terminal_moments_are_whole(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    moment, error = "2026-08-01T09:30:00Z", "ValueError: the bank does not answer, and neither does anybody else"
+
+    write_table(HEADINGS, [("123456", "discarded", "mail.reminders", "5/5", "0", moment, "weekly,reminder", error)])
+
+    assert moment in capsys.readouterr().out

@@ -115,3 +115,12 @@ def test_a_file_makes_its_tables_itself(rexecutor: Run, tmp_path: Path) -> None:
 
     assert (without.status, made.status, then.status) == (1, 0, 0)
     assert "no such file" in without.err
+
+
+def test_it_says_that_it_has_made_the_tables_in_a_new_file(rexecutor: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+
+    first, second = rexecutor("migrate", "--url", url), rexecutor("migrate", "--url", url)
+
+    assert first.out == f"made the tables in '{tmp_path / 'new.db'}'\n"
+    assert second.out.startswith("the tables are up to date")

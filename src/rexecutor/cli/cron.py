@@ -29,7 +29,8 @@ cron = typer.Typer(name="cron", help="Look at schedules.")
 @cron.command("preview")
 def preview(
     expression: Annotated[
-        str, typer.Argument(metavar="EXPRESSION", help="Five fields, six with seconds first, or @daily; in quotes.")
+        list[str],
+        typer.Argument(metavar="EXPRESSION", help="Five fields, six with seconds first, or @daily; in quotes."),
     ],
     *,
     number: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="How many ticks.")] = 10,
@@ -42,8 +43,10 @@ def preview(
     from rexecutor.cron import Cron  # not needed for --help
     from rexecutor.errors import ConfigurationError
 
+    if len(expression) > 1:  # the shell has put the names of files in the place of each *
+        raise MisusedError('EXPRESSION is one argument; quote it, such as "30 2 * * *"')
     try:
-        read = Cron(expression)
+        read = Cron(expression[0])
     except ConfigurationError as error:
         raise MisusedError(str(error)) from error
     ticks = [(tick.isoformat(), _in_utc(tick)) for tick in read.preview(number, _zone(timezone))]
@@ -79,7 +82,9 @@ def _zone(name: str) -> "ZoneInfo":
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        raise MisusedError(f"--timezone {name!r}: no such zone on this machine; UTC, Europe/Berlin …") from error
+        raise MisusedError(
+            f"--timezone {name!r}: no such zone on this machine; give one such as Europe/Berlin or UTC"
+        ) from error
 
 
 def _as_json(schedule: "StoredSchedule") -> dict[str, Any]:

@@ -45,10 +45,10 @@ def made_rexecutor(target: str, found: object) -> Rexecutor:
     """
     if isinstance(found, Rexecutor):
         return found
-    if not callable(found) or isinstance(found, type):
-        raise MisusedError(f"{target!r} is {_kind(found)}, a Rexecutor expected or a function that answers one")
-    if inspect.iscoroutinefunction(found) or not takes(found, 0):
+    if inspect.iscoroutinefunction(found) or (inspect.isroutine(found) and not takes(found, 0)):
         raise MisusedError(f"{target!r}: a plain function without arguments expected")
+    if not callable(found) or isinstance(found, type) or not takes(found, 0):  # a Flask application can be called too
+        raise MisusedError(f"{target!r} is {_kind(found)}, a Rexecutor expected or a function that returns one")
     try:
         answer: object = found()
     except RexecutorError:

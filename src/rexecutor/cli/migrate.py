@@ -16,7 +16,7 @@ def migrate(
     url: Url = None,
     schema: Schema = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit with 1 unless the tables have this version.")
+        bool, typer.Option("--check", help="Change nothing; exit with 0 if the tables are up to date, otherwise 1.")
     ] = False,
     sql: Annotated[
         bool,
@@ -25,7 +25,7 @@ def migrate(
 ) -> None:
     """Bring the store's tables up to this version; any number of nodes may do so at the same time.
 
-    Workers of the version before may go on. SQLite's tables are made when a worker or an enqueue opens the file.
+    Workers of the previous version keep working. SQLite's tables are also made when a worker opens the file.
     """
     from rexecutor.errors import ConfigurationError
     from rexecutor.url import postgres_url  # loads msgspec
@@ -55,8 +55,17 @@ def _see_to_file(url: str | None, schema: str | None, *, check: bool) -> None:
         return
     import asyncio  # a third of the time that `--help` may take
 
-    asyncio.run(require_store(url, schema).migrate())
-    write_line("done: this store makes its tables itself, whenever it is opened")
+    from rexecutor.backend.sqlite.connection import holds_jobs  # loads sqlite3
+    from rexecutor.url import sqlite_path  # loads msgspec
+
+    backend = require_store(url, schema)
+    path = sqlite_path(url or "")
+    is_new = path is not None and not (path.exists() and holds_jobs(path))
+    asyncio.run(backend.migrate())
+    if is_new:
+        write_line(f"made the tables in {str(path)!r}")
+    else:
+        write_line("the tables are up to date; this store makes them itself, whenever it is opened")
 
 
 def _see_to_schema(server: str, schema: str, *, check: bool) -> None:

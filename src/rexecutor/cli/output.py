@@ -1,13 +1,20 @@
 """How commands print: tables on a terminal, tab-separated lines elsewhere, JSON when asked for."""
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rexecutor.cli.failure import printable
 
 if TYPE_CHECKING:
     from rexecutor.job import JobRecord
+
+
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:]{8}\S*")
+"""A moment in ISO 8601."""
+_USUAL_WIDTH: Final = 80
+"""Columns of a terminal from which on a table has room for whole moments."""
 
 
 def write_json(value: object) -> None:
@@ -32,12 +39,15 @@ def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
     table = Table(*headings, box=None, pad_edge=False, header_style="bold")
-    for column in table.columns:
+    for number, column in enumerate(table.columns):
         column.overflow = "fold"
+        if console.width >= _USUAL_WIDTH and any(_MOMENT.fullmatch(row[number]) for row in rows):
+            column.min_width = max(len(row[number]) for row in rows)  # it stays whole, to be read and copied
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console.print(table)
 
 
 def write_fields(fields: Iterable[tuple[str, str]]) -> None:

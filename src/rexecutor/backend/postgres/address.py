@@ -34,8 +34,14 @@ def migrate_command(
     """Return the command that migrates the schema on the connection's server."""
     if connection is None:
         return " ".join((command("migrate"), UNKNOWN, *_schema_option(schema)))
-    known = {**connection.info.get_parameters(), "password": connection.info.password}
+    known = {**_given(connection.info.get_parameters()), "password": connection.info.password}
     return server_command("migrate", known, schema)
+
+
+def _given(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what psycopg and libpq add: the address that a host's name stands for, and one of the defaults."""
+    added = {"hostaddr": "host" in parameters, "sslcertmode": parameters.get("sslcertmode") == "allow"}
+    return {name: value for name, value in parameters.items() if not added.get(name)}
 
 
 def url_of(parameters: Mapping[str, Any]) -> str:

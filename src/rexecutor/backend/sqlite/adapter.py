@@ -15,14 +15,13 @@ from rexecutor.backend.hints import Hints
 from rexecutor.backend.sqlite import periodic, store
 from rexecutor.backend.sqlite.bound import SqliteCompletion, SqliteTransaction, enqueue_alone
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
-from rexecutor.backend.sqlite.connection import migrate, migrate_alone
+from rexecutor.backend.sqlite.connection import file_command, migrate, migrate_alone
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.heart import SqliteHeart
 from rexecutor.backend.sqlite.thread import SqlThread
 from rexecutor.backend.sqlite.watch import FileWatch
 from rexecutor.backend.unwrapping import SqlAlchemyConnection, SqlAlchemySession
 from rexecutor.clock import Clock
-from rexecutor.command import command
 from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.home import Home, Opening
 from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -175,10 +174,7 @@ class SQLiteBackend(Backend):
 
     def command(self, words: str) -> str | None:
         """Return the line that runs the command on this file, from any folder."""
-        path = str(self.path.absolute())
-        if "?" in path or not path.isprintable():  # a URL cannot name it, or it would take several lines
-            return None
-        return command(*words.split(), "--url", f"sqlite:///{path}")
+        return file_command(words, self.path)
 
     def completion(self) -> Completion:
         """Return what completes jobs on any connection that `bound_to` takes."""

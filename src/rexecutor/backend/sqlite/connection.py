@@ -12,6 +12,7 @@ from typing import Any, Final
 from rexecutor.backend.sql import migrations
 from rexecutor.backend.sqlite.dialect import add_functions
 from rexecutor.backend.sqlite.forks import TrackedConnection, refuse_after_fork
+from rexecutor.command import command
 from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
 
 OLDEST: Final = (3, 38, 0)
@@ -201,8 +202,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("CREATE TABLE IF NOT EXISTS rexecutor_schema (version INTEGER PRIMARY KEY) STRICT")
         current = _version(connection, path, steps)
         for number, script in steps[current:]:
-            for command in _commands(script):
-                connection.execute(command)
+            for statement in _commands(script):
+                connection.execute(statement)
             connection.execute("INSERT INTO rexecutor_schema (version) VALUES (?)", (number,))
 
 
@@ -212,6 +213,14 @@ def migrate_alone(path: Path, synchronous: str) -> None:
         migrate(connection, path)
 
 
+def file_command(words: str, path: Path) -> str | None:
+    """Return the line for a shell that runs this command on the file, from any folder; None if none can name it."""
+    absolute = str(path.absolute())
+    if "?" in absolute or not absolute.isprintable():  # a URL cannot name it, or it would take several lines
+        return None
+    return command(*words.split(), "--url", f"sqlite:///{absolute}")
+
+
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
     """Raise a `SchemaError` unless the tables have this version."""
     steps = migrations(_PACKAGE)
@@ -219,7 +228,9 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
         found = (
             f"its tables have version {current}, {len(steps)} is needed" if current else "has no tables of rexecutor"
         )
-        raise SchemaError(f"{path}: {found}; open the backend once (`async with`), which brings them up to date")
+        line = file_command("migrate", path)
+        advice = "" if line is None else f"run `{line}`, or "
+        raise SchemaError(f"{path}: {found}; {advice}open the backend once (`async with`), which does the same")
 
 
 def _version(connection: sqlite3.Connection, path: Path, steps: list[tuple[int, Any]]) -> int:
@@ -235,9 +246,9 @@ def _version(connection: sqlite3.Connection, path: Path, steps: list[tuple[int, 
 
 def _commands(script: str) -> Iterator[str]:
     """Split a script at the semicolons that end a statement: `executescript` would commit first."""
-    command = ""
+    statement = ""
     for line in script.splitlines(keepends=True):
-        command += line
-        if sqlite3.complete_statement(command):
-            yield command
-            command = ""
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
