@@ -159,7 +159,7 @@ def test_the_picture_of_a_jobs_life_has_every_status() -> None:
 
 
 async def test_alembic_is_told_to_leave_our_tables_alone(tmp_path: Path) -> None:
-    page = (DOCS / "backends.md").read_text(encoding="utf-8")
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
     example = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "include_name" in block)
     found: dict[str, Any] = {}
     exec(example, found)  # noqa: S102 - an example of ours

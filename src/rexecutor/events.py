@@ -16,6 +16,8 @@ class NodeStarted:
     name: str
     executors: tuple[str, ...]
     max_concurrency: int
+    threads: int = 0
+    """How many of these jobs may run in threads; 0 if no executor's jobs do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class NodeStopping:
 
     node: NodeId
     running: int
+    stuck: int = 0
+    """Jobs that do not stop; it does not wait for these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,13 @@ class NodeStopped:
     node: NodeId
     unsettled: int
     """Outcomes that could not be delivered: other nodes will rescue those jobs."""
+    stuck: tuple[tuple[JobId, str], ...] = ()
+    """Jobs whose code still runs because it does not stop, with their executors."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLeft:
+    """The worker's process ends although code that a job started does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +223,7 @@ Event: TypeAlias = (
     | JobEnded
     | JobUnreadable
     | OutcomeRefused
+    | ProcessLeft
     | JobStuck
     | LoopBlocked
     | LoopFreed

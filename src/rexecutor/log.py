@@ -6,7 +6,7 @@ are in no line; the exception that goes with a failure is what the application r
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, assert_never
 
 from rexecutor.errors import BackendError
@@ -32,6 +32,7 @@ from rexecutor.events import (
     NodeStopped,
     NodeStopping,
     OutcomeRefused,
+    ProcessLeft,
     ResultIgnored,
 )
 from rexecutor.job import ErrorKind
@@ -41,7 +42,7 @@ _OURS: Final = logging.getLogger("rexecutor")
 _JOBS: Final = logging.getLogger("rexecutor.jobs")
 
 _LISTED: Final = 20
-"""How many executors a line names."""
+"""How many executors or jobs a line names."""
 _MEGABYTE: Final = 1024 * 1024
 
 
@@ -107,30 +108,38 @@ def _record(logger: logging.Logger, line: _Line, event: Event) -> logging.LogRec
     record = logger.makeRecord(
         logger.name, line.level, file, number, line.template, line.arguments, shown, function, extra
     )
-    record.exc_text = line.trace
+    record.exc_text = None if line.trace is None else line.trace.rstrip("\n")
     return record
 
 
 def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa: C901, PLR0912 - one case an event
     match event:
-        case NodeStarted(node, name, executors, most):
-            listed = ", ".join(executors[:_LISTED]) + (" …" if len(executors) > _LISTED else "")
-            template = "node %s (%s) started: %s at a time, executors: %s"
-            return _Line(logging.INFO, template, (node, name, _counted(most, "job"), listed or "none"))
-        case NodeStopping(node, running):
-            return _Line(logging.INFO, "node %s stopping: waits for %s", (node, _counted(running, "running job")))
-        case NodeStopped(node, unsettled):
+        case NodeStarted():
+            return _started(event)
+        case NodeStopping(node, running, stuck):
+            template = "node %s stopping: waits for %s" + (", but not for %s that does not stop" if stuck else "")
+            jobs = (_counted(running, "running job"), *([_counted(stuck, "job")] if stuck else []))
+            return _Line(logging.INFO, template, (node, *jobs))
+        case NodeStopped(node, unsettled, stuck):
             if unsettled:
                 template = "node %s stopped: %s not delivered, others will rescue these"
                 return _Line(logging.ERROR, template, (node, _counted(unsettled, "outcome")))
+            if stuck:
+                template = "node %s stopped: left behind what does not stop: %s"
+                return _Line(logging.WARNING, template, (node, _listed([f"job {one} ({of})" for one, of in stuck])))
             return _Line(logging.INFO, "node %s stopped", (node,))
+        case ProcessLeft():
+            return _Line(logging.WARNING, "code that a job has started does not end: the process ends without it")
         case LeaseLost(node, cancelled):
             template = "node %s could not renew its lease: claims nothing, cancelled %s"
             return _Line(logging.ERROR, template, (node, _counted(cancelled, "job")))
         case LeaseRegained(node):
             return _Line(logging.INFO, "node %s renewed its lease again", (node,))
         case JobsRescued(jobs):
-            return _Line(logging.WARNING, "rescued %s of lost nodes", (_counted(jobs, "job"),))
+            more = command("jobs list --status discarded")
+            see: tuple[str, tuple[object, ...]] = ("", ()) if more is None else (", see: %s", (more,))
+            template = "rescued %s of lost nodes; any without an attempt left is discarded" + see[0]
+            return _Line(logging.WARNING, template, (_counted(jobs, "job"), *see[1]))
         case JobsPruned(jobs, status):
             return _Line(logging.INFO, "pruned %s with the status %s", (_counted(jobs, "job"), status))
         case DutyFailed(duty, error):
@@ -182,6 +191,13 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
             assert_never(event)
 
 
+def _started(event: NodeStarted) -> _Line:
+    template = "node %s (%s) started: %s at a time" + (" (%s in threads)" if event.threads else "")
+    jobs = (_counted(event.max_concurrency, "job"), *([event.threads] if event.threads else []))
+    arguments = (event.node, event.name, *jobs, _listed(event.executors) or "none")
+    return _Line(logging.INFO, template + ", executors: %s", arguments)
+
+
 def _ended(event: JobEnded, command: Callable[[str], str | None]) -> _Line:
     job: tuple[Any, ...] = (event.job_id, event.executor)
     match event.outcome:
@@ -207,6 +223,10 @@ def _ended(event: JobEnded, command: Callable[[str], str | None]) -> _Line:
             return _Line(logging.WARNING, template, arguments, exception, trace)
         case _:
             assert_never(event.outcome)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (" …" if len(names) > _LISTED else "")
 
 
 def _counted(number: int, noun: str) -> str:

@@ -5,15 +5,26 @@ import logging
 import logging.config
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rexecutor import Backend, Cancel, ErrorKind, InMemoryBackend, Job, JobStatus, Rexecutor, Snooze
-from rexecutor.events import DutyFailed, DutyRecovered, Event, JobsPruned, JobsRescued, NodeStopping
-from rexecutor.job import NewJob
+from rexecutor.events import (
+    DutyFailed,
+    DutyRecovered,
+    Event,
+    JobEnded,
+    JobsPruned,
+    JobsRescued,
+    NodeStopped,
+    NodeStopping,
+)
+from rexecutor.job import JobError, NewJob
 from rexecutor.log import log_event
+from rexecutor.outcome import Failed
 from rexecutor.testing import FakeClock
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
 from tests.support import soon
@@ -296,10 +307,12 @@ async def test_a_failed_duty_is_told_with_its_exception(tracker: Tracker) -> Non
     [
         (DutyRecovered("claim", 1), "claim succeeds again after 1 failure"),
         (DutyRecovered("claim", 2), "claim succeeds again after 2 failures"),
-        (JobsRescued(1), "rescued 1 job of lost nodes"),
+        (JobsRescued(1), "rescued 1 job of lost nodes; any without an attempt left is discarded"),
         (JobsPruned(1, JobStatus.COMPLETE), "pruned 1 job with the status complete"),
         (NodeStopping("7", 1), "node 7 stopping: waits for 1 running job"),
         (NodeStopping("7", 0), "node 7 stopping: waits for 0 running jobs"),
+        (NodeStopping("7", 0, 1), "node 7 stopping: waits for 0 running jobs, but not for 1 job that does not stop"),
+        (NodeStopped("7", 0, ((3, "mail"),)), "node 7 stopped: left behind what does not stop: job 3 (mail)"),
     ],
 )
 def test_one_is_no_plural(kept: Kept, event: Event, told: str) -> None:
@@ -322,3 +335,41 @@ async def test_a_log_handler_that_raises_stops_no_job(kept: Kept, error: BaseExc
         for _ in range(3):
             handle = await Scripted.builder().with_data("x").with_max_attempts(1).enqueue(backend=backend)
             assert (await soon(handle.wait())).status is JobStatus.DISCARDED
+
+
+def test_no_blank_line_follows_a_traceback() -> None:
+    details = "Traceback …\nValueError: no luck\n"
+    error = JobError(1, ErrorKind.EXCEPTION, "ValueError", details, datetime(2026, 8, 1, tzinfo=UTC))
+    shown: list[str] = []
+
+    class Formatted(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            shown.append(self.format(record))
+
+    logging.getLogger().addHandler(Formatted())
+    log_event(JobEnded(7, "mail", 1, Failed(error, SECOND), is_final=True, exception=ValueError("no luck")))
+
+    assert [one.endswith("ValueError: no luck") for one in shown] == [True]
+
+
+def test_a_rescue_names_the_command_that_lists_what_it_discarded(kept: Kept) -> None:
+    log_event(JobsRescued(2), command=lambda words: f"rexecutor {words} --url sqlite:////jobs.db")
+
+    assert [one.partition("see: ")[2] for one in kept.messages] == [
+        "rexecutor jobs list --status discarded --url sqlite:////jobs.db"
+    ]
+
+
+async def test_the_start_says_how_many_jobs_run_in_threads(kept: Kept) -> None:
+    backend = InMemoryBackend()
+    async with backend:
+        async with Rexecutor(backend).with_executor(Scripted(raising(ValueError()))):
+            pass
+        async with Rexecutor(backend).with_executor(Blocking(ok)):
+            pass
+
+    started = [one.partition("started: ")[2] for one in kept.messages if "started: " in one]
+    assert started == [
+        "100 jobs at a time, executors: scripted",
+        "100 jobs at a time (10 in threads), executors: blocking",
+    ]

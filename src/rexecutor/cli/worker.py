@@ -5,8 +5,6 @@ from typing import Annotated, Final
 
 import typer
 
-from rexecutor.cli.failure import note
-
 PATIENCE: Final = 3.0
 """How many seconds Python may take to clean up after the last job has ended."""
 NO_PATIENCE: Final = 0.2
@@ -104,6 +102,8 @@ def _leave_soon() -> None:
     import signal
     import threading
 
+    from rexecutor.events import ProcessLeft
+    from rexecutor.log import log_event
     from rexecutor.signals import WATCHED
 
     for number in WATCHED:
@@ -111,7 +111,7 @@ def _leave_soon() -> None:
     is_deaf = any(task.cancelling() > 1 for task in asyncio.all_tasks())
 
     def leave() -> None:
-        note("what a job has left running does not end: the worker leaves without it")
+        log_event(ProcessLeft())
         os._exit(0)
 
     timer = threading.Timer(NO_PATIENCE if is_deaf else PATIENCE, leave)

@@ -78,7 +78,10 @@ class RunningNode:
         self._backend = backend
         self._emit = partial(log_event, command=backend.command)
         self._node = Node(unique_id(), name, lease)
-        self._started = NodeStarted(self._node.id, name, tuple(executors), max_concurrency)
+        threaded = [key for key, one in executors.items() if runs_in_thread(one)]
+        threads = thread_limit(executors, max_threads, max_concurrency)
+        in_threads = threads if threaded else 0
+        self._started = NodeStarted(self._node.id, name, tuple(executors), max_concurrency, in_threads)
         self._stop_claims = asyncio.Event()
         self._stop_duties = asyncio.Event()
         self._claims_ended = asyncio.Event()
@@ -111,8 +114,8 @@ class RunningNode:
             slots=Slots(
                 {key: concurrency(one) for key, one in executors.items()},
                 max_concurrency,
-                threaded=[key for key, one in executors.items() if runs_in_thread(one)],
-                threads=thread_limit(executors, max_threads, max_concurrency),
+                threaded=threaded,
+                threads=threads,
             ),
             runner=self._runner,
             settler=self._settler,
@@ -159,7 +162,7 @@ class RunningNode:
 
         Whatever fails of it, the lease, the threads and the duties have ended when this has.
         """
-        self._emit(NodeStopping(self._node.id, len(self._runner.held)))
+        self._emit(NodeStopping(self._node.id, len(self._runner.held), len(self._runner.stuck)))
         self._stop_claims.set()
         self._dispatcher.wake()
         try:
@@ -178,7 +181,7 @@ class RunningNode:
                 await asyncio.wait((self._duties,))
             self._watchdog.stop()
             await self._watch.thread.stop(self._backend.clock, DELIVERY)
-            self._emit(NodeStopped(self._node.id, self._settler.backlog))
+            self._emit(NodeStopped(self._node.id, self._settler.backlog, self._runner.stuck))
 
     async def _end_jobs(self, grace: timedelta) -> None:
         await first_of(self._runner.idled(grace), self.hurry.wait())

@@ -21,7 +21,7 @@ from rexecutor.engine.running import AnyExecutor, Child, Running, Stop
 from rexecutor.engine.threads import Threads
 from rexecutor.events import JobEnded, JobStarted, JobStuck
 from rexecutor.executor import codecs_of, decode
-from rexecutor.job import ClaimId, Job, JobRecord, Limits
+from rexecutor.job import ClaimId, Job, JobId, JobRecord, Limits
 from rexecutor.log import wants_ends, wants_starts
 from rexecutor.outcome import COMPLETE, Complete, Failed, Outcome, Settlement, Snooze
 
@@ -83,6 +83,11 @@ class Runner:
     def held(self) -> Collection[ClaimId]:
         """The claims whose code runs; without those whose outcome has been handed over already."""
         return [claim_id for claim_id, running in self._running.items() if not running.is_settled]
+
+    @property
+    def stuck(self) -> tuple[tuple[JobId, str], ...]:
+        """The jobs whose code runs although they have their outcome, with their executors."""
+        return tuple((one.record.id, one.record.executor) for one in self._running.values() if one.is_settled)
 
     def running_of(self, task: asyncio.Task[object]) -> Running | None:
         """Answer the job that the task runs. Callable from any thread."""
@@ -241,8 +246,7 @@ class Runner:
         self._finish(running, self._outcomes.of_stop(running, running.stop))
         if running.child is None:
             record = running.record
-            stuck = sum(one.is_settled for one in self._running.values())
-            self._emit(JobStuck(record.id, record.executor, record.attempt, stuck))
+            self._emit(JobStuck(record.id, record.executor, record.attempt, len(self.stuck)))
 
     def _expire(self, now: float) -> list[float]:
         for running in list(self._running.values()):
