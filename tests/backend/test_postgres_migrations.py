@@ -212,6 +212,9 @@ async def test_a_role_that_owns_nothing_works_with_the_rights_that_the_documents
         await work(backend)
         with pytest.raises(BackendError, match="grant the role"):
             await migrate_in_vain(schema, role)
+    run_postgres(f"CREATE TABLE {schema}.later ()")  # as a later migration does
+    async with postgres.connected(url_of(role=role), schema) as connection:
+        await connection.execute(SQL("SELECT FROM {}.later").format(Identifier(schema)))
 
 
 async def migrate_in_vain(schema: str, role: str) -> None:
