@@ -75,6 +75,38 @@ class Login(pydantic.BaseModel):
 class Excluding(pydantic.BaseModel):
     shown: int = 1
     hidden: int = pydantic.Field(default=1, exclude=True)
+    cache: dict[str, int] = pydantic.Field(default={}, exclude=True)
+
+
+@pydantic_dataclass
+class Keeping:
+    hidden: int = pydantic.Field(default=1, exclude=True)
+
+
+class Vault(pydantic.BaseModel):
+    password: pydantic.SecretStr = pydantic.Field(pydantic.SecretStr("default"), alias="pw")
+    old: list[pydantic.SecretStr] = []
+    few: frozenset[pydantic.SecretStr] = frozenset()
+    named: dict[str, pydantic.SecretStr] = {}
+    pin: pydantic.Secret[int] | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _take_word(cls, given: Any) -> Any:
+        return {"password": given["word"]} if "word" in given else given
+
+
+class Bare(pydantic.RootModel[pydantic.SecretStr]):
+    pass
+
+
+class Aliased(pydantic.BaseModel):
+    id: int = pydantic.Field(0, validation_alias=pydantic.AliasChoices("ID", pydantic.AliasPath("ids", 0)))
+    at: datetime = pydantic.Field(datetime(2026, 1, 1, tzinfo=UTC), alias="At")
+
+
+class Amounts(pydantic.RootModel[dict[str, int]]):
+    pass
 
 
 class Growing(pydantic.BaseModel):
@@ -157,21 +189,38 @@ def odd() -> Even:
 
 
 REFUSED: Sequence[tuple[str, Any, Any, str]] = (
-    ("a secret", Login, Login(password=pydantic.SecretStr("x")), r"\$\.password: this SecretStr would arrive"),
+    (
+        "a secret",
+        Login,
+        Login(password=pydantic.SecretStr("x")),
+        r"\$\.password: a pydantic secret is not stored; enqueue a reference, and",
+    ),
     (
         "secret bytes",
         Login,
         Login(password=pydantic.SecretStr(""), key=pydantic.SecretBytes(b"x")),
-        r"\$\.key: this SecretBytes would arrive",
+        r"\$\.key: a pydantic secret is not stored",
     ),
     (
         "a secret in a Struct",
         Holder,
         Holder(login=Login(password=pydantic.SecretStr("x"))),
-        r"\$\.login\.password: this SecretStr",
+        r"\$\.login\.password: a pydantic secret",
     ),
-    ("an excluded field", Excluding, excluding(2), r"\$\.hidden: this int would arrive"),
-    ("an excluded field in a list", list[Excluding], [excluding(1), excluding(2)], r"\$\[1\]\.hidden: this int"),
+    ("a secret given as a dict", Login, {"password": "pw"}, r"\$\['password'\]: a pydantic secret is not stored"),
+    ("a secret in a dict in a Struct", Holder, Holder(login={"password": "pw"}), r"\$\.login\['password'\]: a py"),  # pyright: ignore[reportArgumentType]
+    ("a secret in a dict for a Struct", Holder, {"login": {"password": "pw"}}, r"\$\['login'\]\['password'\]: a py"),
+    ("a secret by its alias", Vault, {"pw": "x"}, r"\$\['pw'\]: a pydantic secret"),
+    ("secrets in a list", Vault, {"old": ["x"]}, r"\$\['old'\]\[0\]: a pydantic secret"),
+    ("secrets in a set", Vault, {"few": ["x"]}, r"\$\['few'\]: a pydantic secret"),
+    ("secrets in a dict", Vault, {"named": {"a": "x"}}, r"\$\['named'\]\['a'\]: a pydantic secret"),
+    ("a secret of numbers", Vault, {"pin": 1}, r"\$\['pin'\]: a pydantic secret"),
+    ("a secret that a validator makes", Vault, {"word": "x"}, r"\$\.password: a pydantic secret"),
+    ("a secret that is a whole model", Bare, "x", "a pydantic secret"),
+    ("an excluded field", Excluding, excluding(2), r"\$\.hidden: `exclude=True` keeps this field out of JSON"),
+    ("an excluded field in a list", list[Excluding], [excluding(1), excluding(2)], r"\$\[1\]\.hidden: `exclude=True`"),
+    ("an excluded dict", Excluding, Excluding(cache={"b": 1}), r"\$\.cache: `exclude=True`"),
+    ("an excluded field of a dataclass", Keeping, Keeping(2), r"\$\.hidden: `exclude=True`"),
     ("a subclass of a Struct", Base, Derived(1, "x"), "Base expected, Derived given, which would arrive as Base"),
     ("a subclass of a dataclass", Point, Point3(1, 2), "Point expected, Point3 given"),
     ("a subclass of a model", Parent, Child(id=1), "Parent expected, Child given"),
@@ -228,7 +277,9 @@ REFUSED: Sequence[tuple[str, Any, Any, str]] = (
     ("an offset of seconds", datetime, datetime(1880, 1, 1, tzinfo=PRAGUE), "this datetime would arrive"),
     ("a key that a TypedDict lacks", Words, {"a": 1, "c": 2}, "the key 'c' would not arrive: the declared"),
     ("a key that a Struct lacks", Base, {"id": 1, "c": 2}, "the key 'c' would not arrive: Base has no such field"),
-    ("a key that a model lacks", Parent, {"id": 1, "c": 2}, "of the keys would not arrive: Parent has no such field"),
+    ("a key that a model lacks", Parent, {"id": 1, "c": 2}, "the key 'c' would not arrive: Parent has no such field"),
+    ("a key beside an alias", Aliased, {"ID": 1, "c": 2}, "the key 'c' would not arrive: Aliased has no such field"),
+    ("a field by two keys", Aliased, {"ID": 1, "id": 1}, "the key 'id' would not arrive: another key is given"),
     ("equal items for a set", set[int], [1, 1], "2 items would arrive as 1"),
 )
 
@@ -305,6 +356,14 @@ def test_what_comes_back_the_same_is_taken(kind: Any, value: object) -> None:
         (set[int], [2, 1], {1, 2}),
         (tuple[int, str], [1, "a"], (1, "a")),
         (Even, {"n": 2}, Even(2)),
+        (
+            Aliased,
+            {"ID": 1, "At": "2027-01-01T00:00:00Z"},
+            Aliased.model_validate({"ID": 1, "At": "2027-01-01T00:00:00Z"}),
+        ),
+        (Aliased, {"ids": [7]}, Aliased.model_validate({"ids": [7]})),
+        (Amounts, {"a": 1, "b": 2}, Amounts({"a": 1, "b": 2})),
+        (Vault, {}, Vault.model_validate({})),
     ],
 )
 def test_plain_json_may_be_given_for_what_the_declared_type_makes_of_it(

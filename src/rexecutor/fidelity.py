@@ -1,7 +1,7 @@
 """Whether a value that was written as JSON and read again is the one that was given, and if not, where."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
-from rexecutor.json_form import PydanticModel, fields_of
+from rexecutor.json_form import PydanticModel, fields_of, is_secret
 
 Found: TypeAlias = list[str]
 """A difference: what it is, then the way to it, from the inside to the outside."""
@@ -19,6 +19,12 @@ _PLAIN: Final = _SCALARS | {dict, list}
 """The types that JSON has by itself."""
 _VALUES: Final = (UUID, Decimal, datetime, date, time, timedelta)
 """Types whose subclasses other libraries return, such as asyncpg's UUID: equal is good enough."""
+
+_NO_SECRETS: Final = "a pydantic secret is not stored; enqueue a reference, and read the secret in `execute`"
+_EXCLUDED: Final = (
+    "`exclude=True` keeps this field out of JSON, so it would arrive with its default; leave it at that, or declare"
+    " the field without `exclude`"
+)
 
 _LONGEST: Final = 40
 """Characters of a key that are shown."""
@@ -76,6 +82,8 @@ def _fields(names: Sequence[str], given: object, came: object) -> Found | None:
             continue
         found = _compared(one, other)
         if found is not None:
+            if getattr(_pydantic_fields(type(given)).get(name), "exclude", False):
+                found = [_EXCLUDED]
             found.append(f".{name}")
             return found
     return None
@@ -174,40 +182,88 @@ def _converted(given: object, came: object) -> Found | None:
 
 def _interpreted(given: object, came: object) -> Found | None:
     """Compare a plain JSON value with what the declared type has made of it."""
-    if isinstance(given, list) and isinstance(came, tuple | set | frozenset):
-        items = cast("list[object]", given)
-        if isinstance(came, tuple):
-            return _sequences(items, cast("tuple[object, ...]", came))
-        count = len(cast("set[object]", came))
-        return None if len(items) == count else [f"{len(items)} items would arrive as {count}"]
-    if isinstance(given, dict):
+    if getattr(came, "__pydantic_root_model__", False):
+        return _compared(given, cast("Any", came).root)
+    if isinstance(given, dict) and not is_secret(type(came)):
         return _members(cast("dict[str, object]", given), came)
+    if isinstance(given, list) and isinstance(came, tuple):
+        return _sequences(cast("list[object]", given), cast("tuple[object, ...]", came))
+    if _holds_secret(came):
+        return [_NO_SECRETS]
+    if isinstance(given, list) and isinstance(came, set | frozenset):
+        items, count = cast("list[object]", given), len(cast("set[object]", came))
+        return None if len(items) == count else [f"{len(items)} items would arrive as {count}"]
     return None
 
 
 def _members(given: dict[str, object], came: object) -> Found | None:
-    by_name = {written: name for name, written in fields_of(type(came))}
+    by_key = _names_by_key(type(came))
     taken: set[str] | None = getattr(came, "__pydantic_fields_set__", None)
-    if taken is not None:  # keys may be aliases
-        if len(given) > len(taken):
-            return [
-                f"{len(given) - len(taken)} of the keys would not arrive: {type(came).__qualname__} has no such field"
-            ]
-    else:
-        tag = getattr(getattr(came, "__struct_config__", None), "tag_field", None)
-        for key in given:
-            if key not in by_name and key != tag:
-                return [f"the key {_shown(key)} would not arrive: {type(came).__qualname__} has no such field"]
+    found = _lost_keys(given, came, by_key, taken)
+    if found is not None:
+        return found
     for key, one in given.items():
-        if key in by_name:
-            found = _compared(one, getattr(came, by_name[key]))
+        if key in by_key:
+            found = _compared(one, getattr(came, by_key[key]))
             if found is not None:
                 found.append(f"[{_shown(key)}]")
                 return found
-    return None
+    # A validator may have made a secret of what has another key.
+    others = (taken or set[str]()) - {by_key.get(key) for key in given}
+    name = next((name for name in others if _holds_secret(getattr(came, name, None))), None)
+    return None if name is None else [_NO_SECRETS, f".{name}"]
+
+
+def _lost_keys(given: dict[str, object], came: object, by_key: dict[str, str], taken: set[str] | None) -> Found | None:
+    """Look for keys of which nothing has come; `taken` are the fields that a pydantic model has set."""
+    tag = getattr(getattr(came, "__struct_config__", None), "tag_field", None)
+    lost = [key for key in given if key not in by_key and key != tag]
+    if taken is not None:  # a validator may have taken keys that are no fields
+        if len(given) <= len(taken):
+            return None
+        if not lost:
+            twice = next(key for place, key in enumerate(given) if by_key[key] in map(by_key.get, list(given)[:place]))
+            return [f"the key {_shown(twice)} would not arrive: another key is given for the same field"]
+    if not lost:
+        return None
+    return [f"the key {_shown(lost[0])} would not arrive: {type(came).__qualname__} has no such field"]
+
+
+@lru_cache(maxsize=10_000)
+def _names_by_key(kind: type[object]) -> dict[str, str]:
+    """Return the fields of a class by the keys that may be given for them: names, and a pydantic model's aliases."""
+    by_key = {written: name for name, written in fields_of(kind)}
+    for name, field in _pydantic_fields(kind).items():
+        given: object = getattr(field, "validation_alias", None) or getattr(field, "alias", None)
+        for alias in getattr(given, "choices", (given,)):  # of an AliasChoices; an AliasPath is left out
+            if isinstance(alias, str):
+                by_key.setdefault(alias, name)
+    return by_key
+
+
+def _pydantic_fields(kind: type[object]) -> dict[str, object]:
+    """Return what pydantic knows of the fields of a model or of a dataclass of its own; nothing for other classes."""
+    found: object = kind.__dict__.get("__pydantic_fields__") or kind.__dict__.get("model_fields")  # before 2.10
+    return cast("dict[str, object]", found) if isinstance(found, dict) else {}
+
+
+def _holds_secret(value: object) -> bool:
+    """Whether it is or contains a pydantic secret. Fields of a model that have their defaults do not count."""
+    if is_secret(type(value)):
+        return True
+    if isinstance(value, dict):
+        return any(map(_holds_secret, cast("dict[object, object]", value).values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_holds_secret, cast("Sequence[object]", value)))
+    names: Iterable[str] = getattr(value, "__pydantic_fields_set__", None) or [
+        name for name, _ in fields_of(type(value))
+    ]
+    return any(_holds_secret(getattr(value, name, None)) for name in names)
 
 
 def _changed(given: object, *way: str) -> Found:
+    if is_secret(type(given)):
+        return [_NO_SECRETS, *way]
     return [
         f"this {type(given).__qualname__} would arrive as another one: its JSON, read again, does not give it",
         *way,

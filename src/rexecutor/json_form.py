@@ -31,6 +31,11 @@ class PydanticModel(Protocol):
         """Return the model that the JSON describes."""
 
 
+def is_secret(kind: object) -> bool:
+    """Whether it is one of pydantic's types of secrets. Their JSON holds asterisks."""
+    return isinstance(kind, type) and hasattr(kind, "get_secret_value")
+
+
 def to_builtins(value: object) -> Any:
     """Return what msgspec can write in the place of a value that it does not know."""
     if isinstance(value, PydanticModel):
