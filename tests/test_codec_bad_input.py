@@ -79,7 +79,8 @@ class TestBadInput:
             (Address, {"street": "a"}, "missing required field `numbers`"),
             (Any, object(), "object is not a type that JSON can hold"),
             (Any, 1j, "complex is not a type"),
-            (NotJson, NotJson(), "NotJson is not a type"),
+            (Any, NotJson(), "NotJson is not a type that JSON can hold; use plain JSON values, a dataclass"),
+            (None, "x", r"None expected, str given; declare its type, such as `Executor\[str\]`"),
             (User, {"name": "x"}, "User expected"),
         ],
     )
@@ -165,7 +166,9 @@ class TestBadInput:
     @pytest.mark.parametrize("value", [_deep(100_000), _cyclic()], ids=["deep", "cyclic"])
     def test_what_is_nested_too_deeply_is_refused(self, value: object) -> None:
         for kind in (Any, object, list[Any], list[Model], Keyed):
-            with pytest.raises(EncodeError, match="nested too deeply"):
+            with pytest.raises(
+                EncodeError, match=r"nested too deeply; at most 100 levels are allowed; make it flatter"
+            ):
                 codec(kind).encode(value)
 
     @pytest.mark.parametrize("levels", [1, 7, DEPTH])

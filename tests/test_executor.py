@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
+import pydantic
 import pytest
 from typing_extensions import TypedDict
 
@@ -20,6 +21,7 @@ from rexecutor.outcome import Claimed, ExecutionResult
 from rexecutor.rules import inserted, transition
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import new_job
+from tests.typed_data import NotJson, Point, User
 
 LIMITS = Limits()
 T = TypeVar("T")
@@ -38,6 +40,22 @@ class Order:
 
 class Address(TypedDict):
     street: str
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Owner(pydantic.BaseModel):
+    id: int
+
+
+class Cat(msgspec.Struct, tag=True):
+    name: str
+
+
+class Dog(msgspec.Struct, tag=True):
+    name: str
 
 
 async def run(self: object, job: Job[Any, Any]) -> None: ...
@@ -154,7 +172,10 @@ class TestTypes:
         codecs = codecs_of(Email, LIMITS)
 
         assert codecs.data.encode("bob") == '"bob"'
-        with pytest.raises(EncodeError, match="email: metadata: None expected"):
+        with pytest.raises(
+            EncodeError,
+            match="email: metadata: None expected, str given; declare its type, such as `Executor",
+        ):
             codecs.metadata.encode("me")  # pyright: ignore[reportArgumentType] - that is the point
 
     @pytest.mark.parametrize(
@@ -212,10 +233,33 @@ class TestTypes:
             codecs_of(Lost, LIMITS)
 
     def test_an_executor_that_says_no_type_is_an_error(self) -> None:
-        untyped: Any = new_class("Untyped", (Executor,), {"name": "untyped", "execute": run})
-
         with pytest.raises(DefinitionError, match=r"Untyped.*data type"):
-            codecs_of(untyped, LIMITS)
+            new_class("Untyped", (Executor,), {"name": "untyped", "execute": run})
+
+    @pytest.mark.parametrize(
+        ("kind", "message"),
+        [
+            (NotJson, "NotJson is not a type that JSON can hold; use plain JSON values, a dataclass, a msgspec Struct"),
+            (dict[str, list[NotJson]], "NotJson is not a type"),
+            (pydantic.SecretStr, "a pydantic secret is not stored; enqueue a reference"),
+            (Text, "Text is not a type that JSON can hold; use str, such as str"),
+            (Line | User, "declare a pydantic model with a field of this union, or a `RootModel` of it"),
+            (Order | Point, "declare a pydantic model with a field of this union"),
+            (User | NotJson, "or msgspec Structs with `tag=True`"),
+        ],
+    )
+    def test_a_type_that_json_cannot_hold_is_refused_where_the_class_is_written(self, kind: Any, message: str) -> None:
+        with pytest.raises(DefinitionError, match=f"typed: data: .*cannot be stored as JSON: .*{message}"):
+            new_class("Typed", (Executor[kind],), {"name": "typed", "execute": run})
+        with pytest.raises(DefinitionError, match=f"typed: metadata: .*{message}"):
+            new_class("Typed", (Executor[str, kind],), {"name": "typed", "execute": run})
+
+    def test_what_the_advice_for_unions_names_is_taken(self) -> None:
+        class Either(pydantic.BaseModel):
+            one: User | Owner
+
+        for kind in (Either, pydantic.RootModel[User | Owner], Cat | Dog):
+            new_class("Typed", (Executor[kind],), {"name": "typed", "execute": run})
 
     def test_two_stores_may_have_two_limits(self) -> None:
         executor: Any = define()

@@ -262,7 +262,12 @@ REFUSED: Sequence[tuple[str, Any, Any, str]] = (
     ("a StrEnum in a field of str", Holder, Holder(text=Colour.RED), r"\$\.text: Colour given"),
     ("a StrEnum in a set of str", set[str], {Colour.RED}, r"\$\[\.\.\.\]: Colour given"),
     ("bytes in a field of str", Holder, Holder(text=b"x"), r"\$\.text: bytes given"),  # pyright: ignore[reportArgumentType]
-    ("a str of a subclass", Any, [Texts("a")], "Texts is not a type"),
+    (
+        "a str of a subclass",
+        Any,
+        [Texts("a")],
+        r"Texts is not a type that JSON can hold; use str, such as str\(value\)",
+    ),
     ("a key that is an int", Any, {"a": {1: 2}}, r"\$\['a'\]: the key 1 \(int\) would not arrive"),
     ("a key that is a StrEnum", dict[str, int], {Colour.RED: 1}, r"the key <Colour\.RED.* would arrive as str"),
     ("a key of a UUID", dict[Any, Any], {uuid.UUID(int=1): 1}, r"\(UUID\) would not arrive"),

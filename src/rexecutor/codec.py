@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache, partial
-from typing import Any, Final, Generic, NoReturn, TypeVar, cast
+from typing import Any, Final, Generic, NoReturn, TypeVar, cast, get_origin
 
 import msgspec
 from msgspec import inspect
@@ -28,6 +28,7 @@ from rexecutor.json_form import (
     holds_set,
     in_order,
     is_too_deep,
+    not_json,
     to_builtins,
 )
 
@@ -40,6 +41,9 @@ _SELF_EVIDENT: Final = (str, bool, type(None))
 _SETS: Final = (inspect.CustomType, inspect.SetType, inspect.FrozenSetType)
 _DICTS: Final = (inspect.AnyType, inspect.CustomType, inspect.DictType, inspect.TypedDictType)
 
+_UNION: Final = (
+    "; declare a pydantic model with a field of this union, or a `RootModel` of it, or msgspec Structs with `tag=True`"
+)
 _BOTH: Final = (
     "a msgspec Struct together with a pydantic dataclass, whose validators msgspec would skip; make one of them a"
     " pydantic model"
@@ -52,7 +56,7 @@ def _from_builtins(kind: type, value: object) -> Any:
     if isinstance(kind, type) and issubclass(kind, PydanticModel):  # pyright: ignore[reportUnnecessaryIsInstance] - msgspec may pass a generic alias
         # As JSON: a strict model takes a date's text from JSON, and from nowhere else.
         return kind.model_validate_json(msgspec.json.encode(value), by_alias=True, by_name=True)
-    raise NotImplementedError(f"{kind!r} is not a type that JSON can hold")
+    raise NotImplementedError(not_json(cast("type[object]", kind)))
 
 
 class Codec(Generic[T]):
@@ -73,6 +77,7 @@ class Codec(Generic[T]):
         """
         self._name = f"{owner}: {what}"
         self._type_name = _type_name(kind)
+        self._is_metadata = what == "metadata"
         self._limit = limit
         self._depth = depth
         self._read_distinct = _reader(self._name)
@@ -82,12 +87,16 @@ class Codec(Generic[T]):
             self._write: Callable[[object], bytes] = ENCODER.encode
             self._read: Callable[[bytes | str], T] = decoder.decode
             parts = _parts([inspect.type_info(kind)])
+            _check_custom(parts)
             if is_by_pydantic := any(map(_is_pydantic_dataclass, parts)):
                 if any(isinstance(part, inspect.StructType) for part in parts):
                     raise TypeError(_BOTH)  # noqa: TRY301 - told as msgspec's own errors are
                 self._write, self._read = _by_pydantic(kind)
         except Exception as error:  # pydantic has errors of its own
-            raise DefinitionError(f"{self._name}: {self._type_name} cannot be stored as JSON: {error}") from error
+            advice = _UNION if "type union" in str(error).lower() else ""
+            raise DefinitionError(
+                f"{self._name}: {self._type_name} cannot be stored as JSON: {error}{advice}"
+            ) from error
         self._may_hold_sets = any(isinstance(part, _SETS) for part in parts)
         self._is_without_keys = not any(isinstance(part, _DICTS) for part in parts)
         self._has_text_keys = not is_by_pydantic and all(map(_has_text_keys, parts))
@@ -104,6 +113,8 @@ class Codec(Generic[T]):
                 encoded = ENCODER.encode(value)
                 self._check(encoded)
             else:
+                if self._plain is type(None):
+                    self._refuse(self._undeclared(value))
                 if self._plain is str and not isinstance(value, str):  # msgspec writes dates and UUIDs as text
                     self._refuse(f"str expected, {type(value).__name__} given")
                 encoded = self._written(value)
@@ -113,7 +124,8 @@ class Codec(Generic[T]):
         except EncodeError:
             raise
         except Exception as error:  # hooks and properties of users' types may raise anything
-            raise EncodeError(f"{self._name}: {self._type_name} expected: {_reason(error, self._depth)}") from error
+            why = _refusal(error, self._depth)
+            raise EncodeError(f"{self._name}: {self._type_name} expected: {why}") from error
         return encoded.decode()
 
     def decode(self, text: str) -> T:
@@ -131,6 +143,12 @@ class Codec(Generic[T]):
     def missing(self) -> EncodeError:
         """Answer the error for a job without a value."""
         return EncodeError(f"{self._name} is missing, {self._type_name} expected")
+
+    def _undeclared(self, value: object) -> str:
+        """Return what is wrong with a value if None is declared."""
+        kind = type(value)
+        written = f"Executor[…, {kind.__name__}]" if self._is_metadata else f"Executor[{kind.__name__}]"
+        return f"None expected, {kind.__name__} given; declare its type, such as `{written}`"
 
     def _written(self, value: T) -> bytes:
         """Return the value as JSON, with keys and the members of sets in order."""
@@ -182,7 +200,7 @@ def compared(value: object, *, owner: str, what: str) -> str:
     except EncodeError:
         raise
     except Exception as error:  # hooks and properties of users' types may raise anything
-        raise EncodeError(f"{name}: JSON cannot hold it: {_reason(error, DEPTH)}") from error
+        raise EncodeError(f"{name}: JSON cannot hold it: {_refusal(error, DEPTH)}") from error
 
 
 def canonical(text: str) -> str:
@@ -243,6 +261,15 @@ def _parts(waiting: list[object]) -> list[inspect.Type]:
             seen[id(part)] = part
             waiting += (getattr(part, name) for name in part.__struct_fields__)
     return [part for part in seen.values() if isinstance(part, inspect.Type)]
+
+
+def _check_custom(parts: list[inspect.Type]) -> None:
+    """Refuse types that no value can be read as."""
+    for part in parts:
+        if isinstance(part, inspect.CustomType):
+            kind: Any = get_origin(part.cls) or part.cls
+            if kind is not object and not issubclass(kind, PydanticModel):
+                raise TypeError(not_json(kind))
 
 
 def _has_text_keys(part: inspect.Type) -> bool:
@@ -330,6 +357,14 @@ def _reason(error: Exception, depth: int) -> str:
     if isinstance(error, UnicodeEncodeError):
         return "it holds a lone surrogate, which is no character"
     return str(error) or type(error).__name__
+
+
+def _refusal(error: Exception, depth: int) -> str:
+    """Return why a value is refused that somebody gives, and if it is too deep, what to do."""
+    found = _reason(error, depth)
+    if isinstance(error, RecursionError | _TooDeepError):
+        return f"{found}; make it flatter, or give the inner part as a text, such as json.dumps(part)"
+    return found
 
 
 def _type_name(kind: Any) -> str:

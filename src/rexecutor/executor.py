@@ -9,6 +9,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
+    Final,
     Generic,
     Literal,
     NamedTuple,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from rexecutor.builder import JobBuilder
 
 
+_LIMITS: Final = Limits()
+
+
 class Codecs(NamedTuple, Generic[Data, Metadata]):
     """An executor's two types, ready to be encoded and decoded."""
 
@@ -56,7 +60,7 @@ class Executor(ABC, Generic[Data, Metadata]):
 
     Raises:
         DefinitionError: When the class is made: no name, or one with other characters than `A-Z a-z 0-9 _ . : -`
-            or more than 128; a setting out of range; an `execute` of the wrong kind.
+            or more than 128; a setting out of range; an `execute` of the wrong kind; types that JSON cannot hold.
     """
 
     name: ClassVar[str]
@@ -83,6 +87,7 @@ class Executor(ABC, Generic[Data, Metadata]):
         is_base = bool(getattr(cls, "__parameters__", ())) or getattr(cls.execute, "__isabstractmethod__", False)
         if not is_base:
             check_definition(cls)
+            _check_types(cls)
 
     @abstractmethod
     def execute(self, job: Job[Data, Metadata]) -> ExecutionResult | Awaitable[ExecutionResult]:
@@ -197,6 +202,15 @@ def codecs_of(kind: type[Executor[Data, Metadata]], limits: Limits) -> Codecs[Da
         DefinitionError: JSON cannot hold one of the types, or none is given.
     """
     return _codecs_of(kind, limits.data, limits.metadata, limits.depth)
+
+
+def _check_types(kind: type[Executor[Any, Any]]) -> None:
+    """Raise a `DefinitionError` if JSON cannot hold the types; not if they name what is defined only later."""
+    try:
+        codecs_of(kind, _LIMITS)
+    except DefinitionError as error:
+        if error.__cause__ is None or isinstance(error.__cause__, TypeError):
+            raise
 
 
 @cache

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
-from rexecutor.json_form import PydanticModel, fields_of, is_secret
+from rexecutor.json_form import NO_SECRETS, PydanticModel, fields_of, is_secret
 
 Found: TypeAlias = list[str]
 """A difference: what it is, then the way to it, from the inside to the outside."""
@@ -20,7 +20,6 @@ _PLAIN: Final = _SCALARS | {dict, list}
 _VALUES: Final = (UUID, Decimal, datetime, date, time, timedelta)
 """Types whose subclasses other libraries return, such as asyncpg's UUID: equal is good enough."""
 
-_NO_SECRETS: Final = "a pydantic secret is not stored; enqueue a reference, and read the secret in `execute`"
 _EXCLUDED: Final = (
     "`exclude=True` keeps this field out of JSON, so it would arrive with its default; leave it at that, or declare"
     " the field without `exclude`"
@@ -189,7 +188,7 @@ def _interpreted(given: object, came: object) -> Found | None:
     if isinstance(given, list) and isinstance(came, tuple):
         return _sequences(cast("list[object]", given), cast("tuple[object, ...]", came))
     if _holds_secret(came):
-        return [_NO_SECRETS]
+        return [NO_SECRETS]
     if isinstance(given, list) and isinstance(came, set | frozenset):
         items, count = cast("list[object]", given), len(cast("set[object]", came))
         return None if len(items) == count else [f"{len(items)} items would arrive as {count}"]
@@ -211,7 +210,7 @@ def _members(given: dict[str, object], came: object) -> Found | None:
     # A validator may have made a secret of what has another key.
     others = (taken or set[str]()) - {by_key.get(key) for key in given}
     name = next((name for name in others if _holds_secret(getattr(came, name, None))), None)
-    return None if name is None else [_NO_SECRETS, f".{name}"]
+    return None if name is None else [NO_SECRETS, f".{name}"]
 
 
 def _lost_keys(given: dict[str, object], came: object, by_key: dict[str, str], taken: set[str] | None) -> Found | None:
@@ -263,7 +262,7 @@ def _holds_secret(value: object) -> bool:
 
 def _changed(given: object, *way: str) -> Found:
     if is_secret(type(given)):
-        return [_NO_SECRETS, *way]
+        return [NO_SECRETS, *way]
     return [
         f"this {type(given).__qualname__} would arrive as another one: its JSON, read again, does not give it",
         *way,

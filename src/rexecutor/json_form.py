@@ -8,6 +8,11 @@ from typing import Any, Final, Protocol, cast, runtime_checkable
 
 import msgspec
 
+NO_SECRETS: Final = "a pydantic secret is not stored; enqueue a reference, and read the secret in `execute`"
+
+_BASES: Final = (str, int, float, bytes)
+"""Types of which msgspec writes no subclass."""
+
 DEPTH: Final = 100
 """How deep arrays and objects may be nested.
 
@@ -41,7 +46,18 @@ def to_builtins(value: object) -> Any:
     if isinstance(value, PydanticModel):
         # By name and without computed fields: with aliases, the model would come back with its defaults.
         return value.model_dump(mode="json", by_alias=False, round_trip=True)
-    raise NotImplementedError(f"{type(value).__qualname__} is not a type that JSON can hold")
+    raise NotImplementedError(not_json(type(value)))
+
+
+def not_json(kind: type[Any]) -> str:
+    """Return what is wrong with a type that JSON cannot hold, and what to do."""
+    if is_secret(kind):
+        return NO_SECRETS
+    found = f"{kind.__qualname__} is not a type that JSON can hold"
+    base = next((base for base in _BASES if issubclass(kind, base)), None)
+    if base is not None:
+        return f"{found}; use {base.__name__}, such as {base.__name__}(value)"
+    return f"{found}; use plain JSON values, a dataclass, a msgspec Struct or a pydantic model"
 
 
 ENCODER: Final = msgspec.json.Encoder(enc_hook=to_builtins)
