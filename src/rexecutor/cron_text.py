@@ -27,7 +27,7 @@ _ALIASES_OF_OTHERS: Final = {
 }
 _EXPECTED: Final = "five fields (minute hour day month weekday) expected, or six with seconds first"
 _INTERVAL: Final = "intervals are not read; write the times at which it is due, such as */5 * * * *"
-_SUNDAY_IS_ONE: Final = "; and 1 is Monday here, Sunday in Quartz and AWS"
+_WEEKDAY_NUMBER: Final = re.compile("(?<![#/0-9])[1-7](?![0-9])")
 _YEARS: Final = re.compile(r"(19|20)[0-9]{2}([-,/][0-9]+)*")
 _ZONE: Final = re.compile(r"^(?:CRON_)?TZ=(\S+)|\s([A-Z]{4,}/[A-Z_/]+|ETC/\S+)$", re.IGNORECASE)
 _MOST: Final = len(FIELDS)
@@ -101,7 +101,7 @@ def _foreign_fields(fields: list[str]) -> str | None:
         return f"there is no year field, leave it out; {_without_year(fields[:-1])}"
     if len(fields) == _MOST and "?" in {fields[2], fields[4]}:  # so AWS has them, with a year; Quartz has ? elsewhere
         return f"six fields begin with the seconds, and there is no year field; {_without_year(fields[:-1])}"
-    if len(fields) < _MOST - 1 and any(re.search(r"[0-9]:[0-9]|\*-|\.\.", value) for value in fields):
+    if len(fields) < _MOST - 1 and any(re.search(r"[0-9*]:[0-9*]|\*-|\.\.", value) for value in fields):
         return f"systemd's calendar is not read, but cron's, such as 0 9 * * MON-FRI for Mon..Fri 09:00; {_EXPECTED}"
     return None
 
@@ -118,12 +118,24 @@ def _joined(fields: list[str]) -> list[str]:
 
 
 def _without_year(fields: list[str]) -> str:
-    return f"write {' '.join(fields).replace('?', '*')}{_note_on_weekdays(fields)}"
+    ours = _from_sunday(fields)
+    note = "" if ours is None else ", because 1 is Monday here, Sunday in Quartz and AWS"
+    return f"write {' '.join(fields if ours is None else ours).replace('?', '*')}{note}"
 
 
-def _note_on_weekdays(fields: list[str]) -> str:
-    """Return a warning if the weekdays are numbers, and the fields are those of a program that begins with Sunday."""
-    return _SUNDAY_IS_ONE if "?" in fields and re.search("(?<![#/0-9])[0-9]", fields[-1]) else ""
+def _from_sunday(fields: list[str]) -> list[str] | None:
+    """Return fields with a `?` as they are written here, if their weekdays are numbers that begin with 1 for Sunday."""
+    weekday = _WEEKDAY_NUMBER.sub(lambda number: str(int(number[0]) - 1), fields[-1])
+    return [*fields[:-1], weekday] if "?" in fields and weekday != fields[-1] else None
+
+
+def _without_question_mark(text: str, fields: list[str]) -> str:
+    """Return what to add if it is not known whether the weekdays begin with Sunday: in Quartz they do, in Spring not."""
+    ours = _from_sunday(fields)
+    if ours is None:
+        return ""
+    written = " ".join(ours[-len(text.split()) :]).replace("?", "*")
+    return f"; if it comes from Quartz or AWS, where 1 is Sunday, write {written}"
 
 
 def read(text: str, fields: list[str]) -> CronSim:
@@ -132,7 +144,7 @@ def read(text: str, fields: list[str]) -> CronSim:
         for term in value.split(","):
             if not _is_read(field, term):
                 shown = f"{field.name} {value!r}" if term == value else f"{field.name} {term!r} in {value!r}"
-                note = _note_on_weekdays(fields) if term == "?" else ""
+                note = _without_question_mark(text, fields) if term == "?" else ""
                 raise wrong(text, f"{shown}: {advice(field, term)}{note}")
     try:
         return CronSim(" ".join(fields), _ANY_MOMENT)
