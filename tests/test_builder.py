@@ -151,7 +151,7 @@ class TestEnqueueMany:
     async def test_nothing_is_stored_when_one_of_them_is_wrong(self, backend: InMemoryBackend) -> None:
         wrong: JobBuilder[Any, Any] = EmailJob.builder()
 
-        with pytest.raises(EncodeError, match="data is missing"):
+        with pytest.raises(EncodeError, match=r"^job 2 of 3: email_job: data is missing"):
             await enqueue_many([Tick.builder(), wrong, Tick.builder()], backend=backend)
 
         assert await stored(backend) == []

@@ -228,6 +228,14 @@ def test_a_function_that_needs_an_argument_does_not_make_the_application() -> No
         made_rexecutor("app:make", made_of)
 
 
+def test_an_application_of_a_web_framework_is_told_by_its_type() -> None:
+    class Flask:
+        def __call__(self, environ: object, start_response: object) -> None: ...
+
+    with pytest.raises(MisusedError, match="'web:app' is of the type Flask, a Rexecutor expected"):
+        made_rexecutor("web:app", Flask())
+
+
 @pytest.mark.parametrize(
     ("function", "counts"),
     [

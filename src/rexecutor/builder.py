@@ -228,7 +228,15 @@ def _built(
     for builder in builders:
         if not isinstance(builder, JobBuilder):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise InvalidJobError(f"{what}: {builder!r} is no builder; give what `MyExecutor.builder()` answers")
-    return builders, [builder.build(limits) for builder in builders]
+    jobs: list[NewJob] = []
+    for place, builder in enumerate(builders, 1):
+        try:
+            jobs.append(builder.build(limits))
+        except InvalidJobError as error:
+            if len(builders) == 1:
+                raise
+            raise type(error)(f"job {place} of {len(builders)}: {error}") from error
+    return builders, jobs
 
 
 def _handles(

@@ -130,7 +130,7 @@ def _from_sunday(fields: list[str]) -> list[str] | None:
 
 
 def _without_question_mark(text: str, fields: list[str]) -> str:
-    """Return what to add if it is not known whether the weekdays begin with Sunday: in Quartz they do, in Spring not."""
+    """Return what to add if 1 may be Sunday, as in Quartz, or Monday, as in Spring: both have a `?`."""
     ours = _from_sunday(fields)
     if ours is None:
         return ""

@@ -66,6 +66,7 @@ def test_preview_in_what_is_no_zone_is_a_misuse(rexecutor: Run, zone: str) -> No
 
     assert answer.status == 2
     assert "--timezone" in answer.error
+    assert "give one such as Europe/Berlin or UTC" in answer.error
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "10001", "many"])
