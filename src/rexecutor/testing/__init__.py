@@ -3,7 +3,7 @@
 For an application: `assert_enqueued` and `refute_enqueued` (`…_sync` without an event loop) say what is in a store,
 `perform` runs one executor, `drain` runs what is due, and `FakeClock` stands still until it is moved. `BackendSuite`
 and `model_of` prove a backend. Importing this module needs neither pytest nor Hypothesis: each name is loaded when it
-is asked for.
+is asked for. `from rexecutor.testing import *` leaves out `BackendModel` and `model_of`, which need Hypothesis.
 """
 
 from importlib import import_module
@@ -16,17 +16,16 @@ if TYPE_CHECKING:
     from rexecutor.testing.enqueued_sync import assert_enqueued_sync, refute_enqueued_sync
     from rexecutor.testing.performing import perform
     from rexecutor.testing.suite import BackendSuite
-    from rexecutor.testing.suite.model import BackendModel, model_of
+    from rexecutor.testing.suite.model import BackendModel as BackendModel
+    from rexecutor.testing.suite.model import model_of as model_of
 
 __all__ = [
-    "BackendModel",
     "BackendSuite",
     "Drained",
     "FakeClock",
     "assert_enqueued",
     "assert_enqueued_sync",
     "drain",
-    "model_of",
     "perform",
     "refute_enqueued",
     "refute_enqueued_sync",
