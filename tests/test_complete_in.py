@@ -121,7 +121,7 @@ async def test_the_log_tells_what_the_store_has_recorded(
 
     assert [job.status for job in jobs] == [JobStatus.COMPLETE, JobStatus.DISCARDED]
     (line,) = caplog.messages
-    assert "(undoing) discarded after exception NotCommitted" in line
+    assert "(undoing) discarded: NotCommitted" in line
 
 
 @pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "sqlalchemy"])  # SQLite's one writer is in its transaction

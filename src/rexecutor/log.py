@@ -35,7 +35,7 @@ from rexecutor.events import (
     ProcessLeft,
     ResultIgnored,
 )
-from rexecutor.job import ErrorKind
+from rexecutor.job import ErrorKind, JobError
 from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Snooze
 
 _OURS: Final = logging.getLogger("rexecutor")
@@ -215,11 +215,11 @@ def _ended(event: JobEnded, command: Callable[[str], str | None]) -> _Line:
             more = command(f"jobs show {event.job_id}")
             see: tuple[str, tuple[object, ...]] = ("", ()) if more is None else ("; see: %s", (more,))
             if event.is_final:
-                template = "job %s (%s) discarded after %s %s, attempt %s" + see[0]
-                arguments = (*job, error.kind, error.type_name, event.attempt, *see[1])
+                template = "job %s (%s) discarded: %s, attempt %s" + see[0]
+                arguments = (*job, _why(error), event.attempt, *see[1])
                 return _Line(logging.ERROR, template, arguments, exception, trace)
-            template = "job %s (%s) failed with %s %s, again in %s, attempt %s" + see[0]
-            arguments = (*job, error.kind, error.type_name, delay, event.attempt, *see[1])
+            template = "job %s (%s) failed: %s, again in %s, attempt %s" + see[0]
+            arguments = (*job, _why(error), delay, event.attempt, *see[1])
             return _Line(logging.WARNING, template, arguments, exception, trace)
         case _:
             assert_never(event.outcome)
@@ -227,6 +227,21 @@ def _ended(event: JobEnded, command: Callable[[str], str | None]) -> _Line:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_LISTED]) + (" …" if len(names) > _LISTED else "")
+
+
+def _why(error: JobError) -> str:
+    """Return what an attempt failed of, in one or a few words."""
+    match error.kind:
+        case ErrorKind.TIMEOUT:
+            return "timeout"
+        case ErrorKind.LOST:
+            return "its process died"
+        case ErrorKind.DECODE:
+            return "its data cannot be decoded"
+        case ErrorKind.EXCEPTION | ErrorKind.CANCELLED:
+            return error.type_name
+        case _:
+            assert_never(error.kind)
 
 
 def _counted(number: int, noun: str) -> str:

@@ -131,6 +131,17 @@ async def test_a_timeout_ends_the_process(
         assert (await run(rexecutor, "nothing")).status is JobStatus.COMPLETE  # in a process of its own
 
 
+async def test_a_timeout_of_a_process_is_told_in_one_line_and_its_error(
+    notes: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Rexecutor(InMemoryBackend()).with_executor(InChild(notes, limit=0.2)) as rexecutor:
+        await run(rexecutor, "hang")
+
+    assert "discarded: timeout, attempt 1" in caplog.text
+    assert "TimeoutError: the attempt took longer than 0:00:00.200000" in caplog.text
+    assert ".py" not in caplog.text.partition("discarded: timeout")[2]
+
+
 async def test_a_cancel_ends_the_process(rexecutor: Rexecutor, notes: Path) -> None:
     handle = await InChild.builder().with_data("hang").enqueue(backend=rexecutor.backend)
     await until(lambda: bool(noted(notes, "begun")), 60)

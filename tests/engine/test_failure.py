@@ -1,6 +1,11 @@
 """What exceptions become, whatever they do when they are asked."""
 
-from rexecutor import ErrorKind
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rexecutor import Cancel, ErrorKind, Snooze
 from rexecutor.engine.failure import error_of
 from rexecutor.job import storable
 from rexecutor.testing import FakeClock
@@ -24,6 +29,16 @@ def test_an_exception_whose_class_cannot_be_named_is_still_an_error() -> None:
 
     assert (error.type_name, error.kind) == ("Exception", ErrorKind.EXCEPTION)
     assert "could not be shown" in error.details
+
+
+@pytest.mark.parametrize("value", [Cancel("no"), Cancel, Snooze(timedelta(1)), 7])
+def test_a_value_that_was_raised_is_an_error_that_says_to_return_it(value: Any) -> None:
+    try:
+        raise value
+    except TypeError as raised:
+        error = error_of(raised, ErrorKind.EXCEPTION, attempt=1, now=NOW, most=1_000)
+
+    assert error.details.endswith("If that was a Cancel or a Snooze: return it, do not raise it.\n")
 
 
 def test_a_cycle_of_causes_is_shown_once() -> None:

@@ -91,7 +91,7 @@ def ok(_: Job[str]) -> None:
     pass
 
 
-LIVED = ["started:", "discarded after exception ValueError", "complete, attempt 1", "stopping:", "stopped"]
+LIVED = ["started:", "discarded: ValueError", "complete, attempt 1", "stopping:", "stopped"]
 
 
 def says_all(text: str) -> bool:
@@ -154,7 +154,7 @@ async def test_lines_appear_when_the_application_configures_while_a_node_runs(
         await soon(handle.wait())
 
     told = capsys.readouterr().err
-    assert "discarded after exception ValueError" in told
+    assert "discarded: ValueError" in told
     assert "stopped" not in told
 
 
@@ -172,7 +172,7 @@ async def test_successes_are_told_at_info_on_a_logger_of_their_own(kept: Kept) -
 
     told = [(one.name, one.levelname, one.getMessage()) for one in kept.records if hasattr(one, "job_id")]
     assert sorted(told) == [
-        ("rexecutor", "ERROR", "job 1 (scripted) discarded after exception ValueError, attempt 1"),
+        ("rexecutor", "ERROR", "job 1 (scripted) discarded: ValueError, attempt 1"),
         ("rexecutor.jobs", "INFO", "job 2 (blocking) complete, attempt 1"),
     ]
 
@@ -231,8 +231,8 @@ async def test_retries_and_discards_are_grouped_by_their_template_and_their_exce
     retry, discard = (tracker.events[place][0] for place in range(2))
     assert tracker.events == [(retry, ValueError), (discard, KeyError)] * 2
     assert "scripted" not in retry + discard
-    assert retry.startswith("job %s (%s) failed with")
-    assert discard.startswith("job %s (%s) discarded after")
+    assert retry.startswith("job %s (%s) failed: %s, again in")
+    assert discard.startswith("job %s (%s) discarded: %s")
 
 
 async def test_a_timeout_is_told_with_where_the_code_stood(
@@ -253,6 +253,21 @@ async def test_a_timeout_is_told_with_where_the_code_stood(
     assert [kind for _, kind in tracker.events] == [TimeoutError]
     assert str(tracker.errors[0]) == "the attempt took longer than 0:00:01"
     assert "in hang_here" in caplog.text
+    assert "runner.py" not in caplog.text
+    assert "job 1 (scripted) discarded: timeout, attempt 1" in caplog.text
+
+
+async def test_the_traceback_of_a_job_begins_with_the_applications_code(caplog: pytest.LogCaptureFixture) -> None:
+    backend = InMemoryBackend()
+
+    async with Rexecutor(backend).with_executor(Blocking(raising(ValueError("no luck")))):
+        handle = await Blocking.builder().with_data("x").enqueue(backend=backend)
+        (error,) = (await soon(handle.wait())).errors
+
+    first = error.details.splitlines()[1]
+    assert "scripted.py" in first
+    assert "in execute" in first
+    assert "threads.py" not in caplog.text
 
 
 async def test_data_that_do_not_fit_are_told_without_them(
@@ -263,7 +278,7 @@ async def test_data_that_do_not_fit_are_told_without_them(
         await until_status(backend, enqueued.id, JobStatus.DISCARDED)
 
     assert [kind.__name__ for _, kind in tracker.events if kind] == ["DecodeError"]
-    assert ErrorKind.DECODE in tracker.arguments[0]
+    assert "its data cannot be decoded" in tracker.arguments[0]
     assert "secret" not in caplog.text
 
 

@@ -2,10 +2,17 @@
 
 import traceback
 from datetime import datetime
-from typing import NamedTuple
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple
 
 from rexecutor.errors import DecodeError
 from rexecutor.job import ErrorKind, JobError, storable
+
+_ENGINE: Final = str(Path(__file__).parent)
+_RAISED_VALUE: Final = "exceptions must derive from BaseException"
+"""What Python says of `raise Cancel(…)`, and of anything else that is no exception."""
+_RETURN_IT: Final = "If that was a Cancel or a Snooze: return it, do not raise it.\n"
 
 
 class Failure(NamedTuple):
@@ -44,6 +51,12 @@ def told_exception(error: JobError, raised: BaseException | None) -> BaseExcepti
     """
     if error.kind is ErrorKind.TIMEOUT:
         timeout = TimeoutError(error.details)
+        if isinstance(raised, ChildFailedError):
+            if raised.failure.kind is ErrorKind.LOST:  # the timeout has ended the child, and there is no more to tell
+                return timeout
+            raised.__traceback__ = None  # its message has the traceback of the child
+        elif raised is not None:
+            BaseException.with_traceback(raised, _without_ours(raised.__traceback__))  # not a method of its own
         timeout.__cause__ = raised
         return timeout
     if error.kind is ErrorKind.DECODE:
@@ -51,11 +64,21 @@ def told_exception(error: JobError, raised: BaseException | None) -> BaseExcepti
     return raised
 
 
+def _without_ours(trace: TracebackType | None) -> TracebackType | None:
+    """Return the traceback from the first frame on that is not the engine's."""
+    theirs = trace
+    while theirs is not None and theirs.tb_frame.f_code.co_filename.startswith(_ENGINE):
+        theirs = theirs.tb_next
+    return trace if theirs is None else theirs
+
+
 def shown(error: BaseException) -> tuple[str, str]:
     """Answer the name of its class, and its message and traceback, however long."""
     trace = error.__traceback__
-    try:  # the first frame is the engine's own
-        lines = traceback.format_exception(type(error), error, trace.tb_next if trace and trace.tb_next else trace)
+    try:
+        lines = traceback.format_exception(type(error), error, _without_ours(trace))
+        if type(error) is TypeError and str(error) == _RAISED_VALUE:
+            lines.append(_RETURN_IT)
         return type(error).__name__, "".join(lines)
     except BaseException as another:  # noqa: BLE001 - an exception's own methods, and its class's, may raise anything
         return "Exception", f"an exception that could not be shown: {type(another).__name__}"
