@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
@@ -33,6 +34,7 @@ from rexecutor import (
     override_global_backend,
 )
 from rexecutor.testing import FakeClock
+from rexecutor.testing.suite.store import new_job
 from rexecutor.where import Everything
 from tests.backends import BACKENDS, made_backend
 from tests.postgres import postgres_backend, run_postgres, schema_of, server_url
@@ -304,3 +306,43 @@ class TestPostgresConnection:
 
         with pytest.raises(BackendError, match="PostgreSQL"):
             letter("a").enqueue_sync(backend=backend)
+
+
+async def open_and_close(backend: Backend) -> None:
+    async with backend:
+        pass
+
+
+@pytest.mark.parametrize("name", ["sqlite", "postgres"])
+def test_a_loop_is_refused_while_a_thread_closes_what_another_loop_left(name: str, tmp_path: Path) -> None:
+    backend = made_backend(name, tmp_path)
+    asyncio.run(backend.open())  # and left open by a loop that has ended
+    assert isinstance(backend, SQLiteBackend | PostgresBackend)
+
+    with backend._opening.closing(), pytest.raises(BackendClosedError, match="opened in another event loop"):
+        asyncio.run(backend.open())
+
+    backend.close_sync()
+    asyncio.run(open_and_close(backend))
+
+
+def test_a_close_does_not_fall_into_an_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = SQLiteBackend(tmp_path / "jobs.db")
+    asyncio.run(open_and_close(backend))
+    errors: list[BaseException | None] = []
+    ring = backend._doorbell.open
+
+    def close_just_then(heard: Callable[[], None], cancelled: Callable[[], None]) -> None:
+        with ThreadPoolExecutor(1) as thread:
+            errors.append(thread.submit(backend.close_sync).exception(20))
+        ring(heard, cancelled)
+
+    monkeypatch.setattr(backend._doorbell, "open", close_just_then)
+
+    async def use() -> bool:
+        async with backend:
+            await backend.enqueue([new_job()])
+            return backend.is_open
+
+    assert asyncio.run(use())
+    assert [type(error) for error in errors] == [BackendClosedError]

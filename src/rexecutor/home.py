@@ -3,8 +3,8 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from rexecutor.errors import BackendClosedError
@@ -49,6 +49,28 @@ class Opening:
         self._what = what
         self._is_open = is_open
         self._owner: _Owner | None = None
+        self._closing = threading.Lock()
+
+    @contextmanager
+    def closing(self) -> Generator[None]:
+        """Close in the block, without an event loop, what no living loop has open; loops are refused meanwhile.
+
+        Raises:
+            BackendClosedError: An event loop that goes on has it open, or is opening or closing it.
+        """
+        with self._closing:
+            with GUARD:
+                if self._owner is not None and self._owner.is_alive:
+                    raise BackendClosedError(
+                        f"{self._what}: it is open in an event loop; `await backend.close()` there"
+                    )
+                self._owner = owner = _Owner(None)
+            try:
+                yield
+            finally:
+                with GUARD:
+                    if self._owner is owner:
+                        self._owner = None
 
     @asynccontextmanager
     async def turn(self) -> AsyncGenerator[None]:
@@ -67,9 +89,9 @@ class Opening:
     def _enter(self) -> "_Owner":
         with GUARD:
             owner = self._owner
-            if owner is None or owner.home.has_ended or owner.home.is_inherited:
-                owner = self._owner = _Owner()
-            elif owner.home.is_elsewhere:
+            if owner is None or not owner.is_alive:
+                owner = self._owner = _Owner(Home())
+            elif owner.home is None or owner.home.is_elsewhere:
                 raise in_another_loop(self._what)
             owner.tasks += 1
             return owner
@@ -82,12 +104,19 @@ class Opening:
 
 
 class _Owner:
-    """The event loop that has something open, and its tasks that are opening or closing it."""
+    """The event loop that has something open, with its tasks that open or close it; or a thread that closes it."""
 
-    def __init__(self) -> None:
-        self.home: Final = Home()
+    def __init__(self, home: Home | None) -> None:
+        self.home: Final = home
+        """The event loop; None for a thread without one."""
         self.turn: Final = asyncio.Lock()
         self.tasks = 0
+        self._process = os.getpid()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it goes on, in this process."""
+        return self._process == os.getpid() and (self.home is None or not self.home.has_ended)
 
 
 def in_another_loop(what: str) -> BackendClosedError:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rexecutor import SQLiteBackend
+from rexecutor.backend.sqlite.connection import check_path
 from rexecutor.job import NewJob
 
 NOBODY = 65_534
@@ -161,3 +162,21 @@ def test_a_link_is_judged_by_the_file_to_which_it_leads(path: Path, folder: Path
         told = as_nobody(link)
 
     check_refusals(told, f"{link}: user {NOBODY} may not write {folder}")
+
+
+def test_a_log_that_another_connection_makes_just_then_is_no_reason_to_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "jobs.db"
+    access = os.access
+
+    def make_log_after(place: Path, needed: int, *, effective_ids: bool) -> bool:
+        answer = access(place, needed, effective_ids=effective_ids)
+        if place.name.endswith("-wal"):
+            place.touch()
+        return answer
+
+    monkeypatch.setattr(os, "access", make_log_after)
+    monkeypatch.setattr(os, "supports_effective_ids", {make_log_after})
+
+    check_path(path)

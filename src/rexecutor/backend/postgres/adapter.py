@@ -118,9 +118,10 @@ class PostgresBackend(Backend):
 
     def close_sync(self) -> None:
         """Close the connections that `enqueue_sync` keeps; see `Backend.close_sync`."""
-        if self._connections.close_sync() and self._listener is not None:
-            self._listener.forget()
-        self._sync.close()
+        with self._opening.closing():
+            if self._connections.close_sync() and self._listener is not None:
+                self._listener.forget()
+            self._sync.close()
 
     async def migrate(self) -> None:
         """Bring the schema up to this version; atomic, and one after the other when several nodes do it.

@@ -90,6 +90,7 @@ class SQLiteBackend(Backend):
             if self.is_open:
                 return
             await self._let_go()  # of what was left open in a loop that is closed
+            self._home = Home()
             await self._writer.start(lambda connection: migrate(connection, self.path))
             try:
                 await self._reader.start(lambda _: None)
@@ -99,7 +100,6 @@ class SQLiteBackend(Backend):
                 await self._writer.stop()
                 raise
             self._doorbell.open(self._hints.heard, self.heard_cancel)
-            self._home = Home()
 
     async def close(self) -> None:
         """Finish what was asked for, then close the file. Harmless when closed, and after a fork.
@@ -123,14 +123,14 @@ class SQLiteBackend(Backend):
 
     def close_sync(self) -> None:
         """Close what was left open in an event loop that has ended; `enqueue_sync` keeps nothing open."""
-        if self._home is None or self._home.is_inherited or not self._watch.is_open:
+        if self._home is None or self._home.is_inherited:
             return
-        if not self._home.has_ended:
-            raise BackendClosedError(f"{self.path}: it is open in an event loop; `await backend.close()` there")
-        self._doorbell.close()
-        self._watch.close()
-        self._reader.stop_sync()
-        self._writer.stop_sync()
+        with self._opening.closing():
+            if self._watch.is_open:
+                self._doorbell.close()
+                self._watch.close()
+                self._reader.stop_sync()
+                self._writer.stop_sync()
 
     async def migrate(self) -> None:
         """Make the file's tables when it is not open; `open` has done it otherwise."""

@@ -105,11 +105,16 @@ def _check_access(path: Path) -> None:
     file = path.resolve()  # SQLite follows links, too, before it looks for the log
     needs = {file.with_name(file.name + end): os.R_OK | os.W_OK for end in ("", "-wal", "-shm")}
     for place, needed in (needs | {file.parent: os.W_OK | os.X_OK}).items():
-        if not os.access(place, needed, effective_ids=os.access in os.supports_effective_ids) and place.exists():
+        # Others make and remove the log at any moment: one look alone may fall before it is made.
+        if not (_may(place, needed) or not place.exists() or _may(place, needed)) and place.exists():
             raise ConfigurationError(
                 f"{path}: user {_this_user()} may not write {place} ({_described(place)}); run as a user that may write"
                 " the file, its folder, and what stands beside it with its name, or allow this one to"
             )
+
+
+def _may(place: Path, needed: int) -> bool:
+    return os.access(place, needed, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _this_user() -> object:

@@ -97,12 +97,12 @@ class SqlThread:
 
     def stop_sync(self) -> None:
         """Stop the thread as `stop` does, when the loop that started it has ended. Harmless when stopped."""
-        thread = self._thread
-        if thread is not None and self._process == os.getpid() and self._loop is not None:
-            with self._guard:
-                self._thread = None
-                self._queue.put(self._loop.create_future())  # nobody waits for it
-            thread.join()
+        with self._guard:
+            thread, self._thread = self._thread, None
+            if thread is None or self._process != os.getpid() or self._loop is None:
+                return
+            self._queue.put(self._loop.create_future())  # nobody waits for it
+        thread.join()
 
     def _serve(
         self,
