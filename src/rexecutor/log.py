@@ -7,6 +7,7 @@ are in no line; the exception that goes with a failure is what the application r
 
 import logging
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any, Final, NamedTuple, assert_never
 
 from rexecutor.errors import BackendError
@@ -103,13 +104,18 @@ def _enabled(logger: logging.Logger) -> logging.Logger:
 def _record(logger: logging.Logger, line: _Line, event: Event) -> logging.LogRecord:
     extra = {name: getattr(event, name) for name in ("job_id", "executor", "attempt") if hasattr(event, name)}
     error = line.error
-    shown = None if error is None else (type(error), error, error.__traceback__)
+    shown = None if error is None else (type(error), error, _traceback(error))
     file, number, function, _ = logger.findCaller()
     record = logger.makeRecord(
         logger.name, line.level, file, number, line.template, line.arguments, shown, function, extra
     )
     record.exc_text = None if line.trace is None else line.trace.rstrip("\n")
     return record
+
+
+def _traceback(error: BaseException) -> TracebackType | None:
+    """Return an exception's traceback without asking the exception, whose own methods may raise anything."""
+    return BaseException.__dict__["__traceback__"].__get__(error)
 
 
 def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa: C901, PLR0912 - one case an event

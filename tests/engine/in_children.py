@@ -56,6 +56,13 @@ class UnsendableError(Exception):
         raise ValueError("not shown")
 
 
+class ClosedError(Exception):
+    """Raises wherever it is looked at."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise SystemExit(5)
+
+
 DEEDS: dict[str, Callable[[], Any]] = {
     "nothing": lambda: None,
     "set": lambda: None,
@@ -65,6 +72,7 @@ DEEDS: dict[str, Callable[[], Any]] = {
     "coroutine": never_awaited,
     "raise": lambda: raise_it(ValueError("no")),
     "unsendable": lambda: raise_it(UnsendableError()),
+    "closed": lambda: raise_it(ClosedError()),
     "sys-exit": lambda: sys.exit(4),
     "interrupt": lambda: raise_it(KeyboardInterrupt()),
     "exit": lambda: os._exit(3),

@@ -81,6 +81,7 @@ async def run(rexecutor: Rexecutor, deed: str, attempts: int = 1) -> Job[str]:
         ),
         ("raise", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "ValueError", "in raise_it"),
         ("unsendable", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "UnsendableError", "UnsendableError"),
+        ("closed", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "Exception", "could not be shown: SystemExit"),
         ("sys-exit", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "SystemExit", "4"),
         ("interrupt", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "KeyboardInterrupt", ""),
         ("exit", JobStatus.DISCARDED, ErrorKind.LOST, "ProcessDied", "ended with exit code 3"),

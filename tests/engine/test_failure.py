@@ -62,3 +62,14 @@ def test_a_huge_message_keeps_its_beginning_and_its_end() -> None:
 def test_what_no_store_takes_is_replaced() -> None:
     assert storable("a\0b\ud800c", 100) == "a\ufffdb?c"
     assert len(storable("x" * 100, 10)) <= 10
+
+
+class UnshowableError(Exception):
+    def __getattribute__(self, name: str) -> object:
+        raise UnnamedError
+
+
+def test_nothing_escapes_even_if_showing_raises_what_cannot_be_named() -> None:
+    error = error_of(UnshowableError(), ErrorKind.EXCEPTION, attempt=1, now=NOW, most=1_000)
+
+    assert error.details == "an exception that could not be shown: UnnamedError"

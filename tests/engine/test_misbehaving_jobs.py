@@ -11,7 +11,7 @@ import pytest
 
 from rexecutor import Backend, Cancel, ErrorKind, InMemoryBackend, Job, JobStatus, Rexecutor
 from rexecutor.job import NewJob
-from rexecutor.testing import FakeClock
+from rexecutor.testing import FakeClock, perform
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
 from tests.support import record_of, soon, until
 
@@ -23,6 +23,17 @@ class CancellingError(ValueError):
         if name == "__notes__":
             raise asyncio.CancelledError
         return super().__getattribute__(name)
+
+
+class ClosedError(Exception):
+    """Raises what it was made with wherever it is looked at."""
+
+    def __init__(self, raised: type[BaseException]) -> None:
+        super().__init__()
+        self.raised = raised
+
+    def __getattribute__(self, name: str) -> object:
+        raise object.__getattribute__(self, "raised")
 
 
 class Unshowable(Exception):  # noqa: N818
@@ -65,6 +76,36 @@ async def test_whatever_a_job_raises_is_a_failed_attempt_and_the_worker_goes_on(
     assert failed.errors[-1].kind is ErrorKind.EXCEPTION
     assert len(failed.errors[-1].details) <= backend.limits.error_text
     assert good.status is JobStatus.COMPLETE
+
+
+@pytest.mark.parametrize("raised", [ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+@pytest.mark.parametrize("kind", [Scripted, Blocking])
+async def test_an_exception_that_cannot_be_looked_at_is_a_failed_attempt_and_told(
+    backend: Backend,
+    caplog: pytest.LogCaptureFixture,
+    raised: type[BaseException],
+    kind: type[Scripted] | type[Blocking],
+) -> None:
+    def script(_: Job[str]) -> None:
+        raise ClosedError(raised)  # pytest cannot have one as a parameter
+
+    async with Rexecutor(backend).with_executor(kind(script)):
+        handle = await kind.builder().with_data("").with_max_attempts(1).enqueue(backend=backend)
+        failed = await soon(handle.wait())
+
+    error = failed.errors[-1]
+    assert (failed.status, error.kind) == (JobStatus.DISCARDED, ErrorKind.EXCEPTION)
+    assert error.details == f"an exception that could not be shown: {raised.__name__}"
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [line.startswith(f"job {failed.id} ({kind.name}) discarded") for line in told] == [True]
+
+
+async def test_perform_raises_an_exception_that_cannot_be_looked_at() -> None:
+    def script(_: Job[str]) -> None:
+        raise ClosedError(ValueError)
+
+    with pytest.raises(ClosedError):
+        await soon(perform(Scripted(script), ""))
 
 
 @pytest.mark.parametrize(

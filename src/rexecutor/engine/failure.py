@@ -73,12 +73,16 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
 
 
 def shown(error: BaseException) -> tuple[str, str]:
-    """Answer the name of its class, and its message and traceback, however long."""
-    trace = error.__traceback__
-    try:
-        lines = traceback.format_exception(type(error), error, _without_ours(trace))
+    """Return the name of its class, and its message and traceback, however long. Raises nothing."""
+    try:  # an exception's own methods, and its class's, may raise anything
+        lines = traceback.format_exception(type(error), error, _without_ours(error.__traceback__))
         if type(error) is TypeError and str(error) == _RAISED_VALUE:
             lines.append(_RETURN_IT)
         return type(error).__name__, "".join(lines)
-    except BaseException as another:  # noqa: BLE001 - an exception's own methods, and its class's, may raise anything
-        return "Exception", f"an exception that could not be shown: {type(another).__name__}"
+    except BaseException as another:  # noqa: BLE001 - see above
+        return "Exception", f"an exception that could not be shown: {_name_of(type(another))}"
+
+
+def _name_of(kind: type[object]) -> str:
+    """Return the name of a class, without asking its metaclass."""
+    return type.__dict__["__name__"].__get__(kind)

@@ -72,14 +72,21 @@ class Outcomes:
         return None
 
     def of_error(self, running: Running, error: BaseException) -> Outcome:
-        """Answer what an exception means that came out of the job, or out of the child process that ran it."""
-        is_stopped = isinstance(error, asyncio.CancelledError)
-        if isinstance(error, ChildFailedError):
+        """Return what an exception means that came out of the job, or out of the child process that ran it.
+
+        It raises nothing: `isinstance` would ask the exception for its `__class__`, which may raise anything.
+        """
+        is_stopped = issubclass(type(error), asyncio.CancelledError)
+        if type(error) is ChildFailedError:
             kind, type_name, details = error.failure
             is_stopped = kind is ErrorKind.LOST
             told = self._error(running, kind, type_name, details)
         else:
-            kind = ErrorKind.DECODE if isinstance(error, DecodeError) and running.job is None else ErrorKind.EXCEPTION
+            kind = (
+                ErrorKind.DECODE
+                if issubclass(type(error), DecodeError) and running.job is None
+                else ErrorKind.EXCEPTION
+            )
             attempt, now = running.record.attempt, self._clock.now()
             told = error_of(error, kind, attempt=attempt, now=now, most=self._limits.error_text)
         if is_stopped and running.stop is not None:

@@ -141,7 +141,7 @@ class _Kept(Outcomes):
         return COMPLETE
 
     def of_error(self, running: Running, error: BaseException) -> Outcome:
-        if isinstance(error, asyncio.CancelledError) and running.stop is not None:
+        if issubclass(type(error), asyncio.CancelledError) and running.stop is not None:
             return self.of_stop(running, running.stop)
         self.raised = error
         return Interrupted()
