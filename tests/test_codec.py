@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rexecutor.json_form import in_order
 from tests.typed_data import LIMIT, Address, Colour, Line, Order, Point, User, codec
 
 T = TypeVar("T")
@@ -120,3 +121,23 @@ class TestWhatIsStoredComesBack:
         text = "x" * (LIMIT - 2)
 
         assert there_and_back(str, text) == text
+
+
+def test_members_of_a_large_set_are_not_each_compared_with_all_others() -> None:
+    class Counted(list[int]):
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Counted.compared += 1
+            return super().__eq__(other)
+
+        __hash__ = None
+
+    def read(text: str) -> list[Counted]:
+        return [Counted(member) for member in json.loads(text)]
+
+    members = {(number, -number) for number in range(300)}
+    text = in_order(members, json.dumps(list(members)).encode(), read)
+
+    assert {(first, second) for first, second in json.loads(text)} == members
+    assert Counted.compared < 300

@@ -159,7 +159,8 @@ def _ordered_fields(value: object, tree: Any) -> Any:
 def _ordered_set(members: Iterable[object], read: list[Any]) -> list[Any]:
     if any(isinstance(one, list | dict) for one in read):  # which may hold sets of their own
         own = [(member, json.loads(ENCODER.encode(member))) for member in members]
-        if all(written in read for _, written in own):
+        texts = set(map(_EXACT.encode, read))
+        if all(_EXACT.encode(written) in texts for _, written in own):
             read = [_ordered(member, written) for member, written in own]
     kinds = set(map(type, read))
     return sorted(read) if kinds == {str} or kinds <= {int, float} else sorted(read, key=SORTING.encode)
