@@ -109,6 +109,10 @@ class Amounts(pydantic.RootModel[dict[str, int]]):
     pass
 
 
+class Sorting(pydantic.BaseModel):
+    named: collections.OrderedDict[str, int]
+
+
 class Growing(pydantic.BaseModel):
     name: str
 
@@ -231,6 +235,12 @@ REFUSED: Sequence[tuple[str, Any, Any, str]] = (
     ("a subclass within a model", Family, Family(head=Child(id=1)), r"\$\.head: Child given"),
     ("a subclass in a model's list", Family, Family(head=Parent(), others=[Child()]), r"\$\.others\[0\]: Child given"),
     ("a dict of a subclass", dict[str, int], collections.Counter("a"), "Counter given, which would arrive as dict"),
+    (
+        "an OrderedDict in another order",
+        list[Sorting],
+        [Sorting(named=collections.OrderedDict(z=1, a=2))],
+        r"\$\[0\]\.named: the keys of this OrderedDict would arrive in alphabetical order",
+    ),
     ("a validator that adds", Growing, Growing(name="a"), r"\$\.name: this str would arrive"),
     ("a __post_init__ that adds", Counting, Counting(1), r"\$\.n: this int would arrive"),
     ("what a validator refuses", Even, odd(), "3 is odd"),
@@ -314,6 +324,8 @@ KEPT: tuple[tuple[Any, Any], ...] = (
     (Base | None, Base(1)),
     (Uncarried, uncarried(1)),
     (Holder, Holder(one=Base(1), many=[Point(1.5)], named={"a": None}, text="x", anything={"a": [1]})),
+    (Sorting, Sorting(named=collections.OrderedDict(a=2, z=1))),
+    (dict[str, int], {"z": 1, "a": 2}),
     (Family, Family(head=Parent(id=1), others=[Parent()])),
     (Excluding, excluding(1)),
     (Extra, Extra(a=[1])),  # pyright: ignore[reportCallIssue]

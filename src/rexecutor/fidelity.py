@@ -1,6 +1,7 @@
 """Whether a value that was written as JSON and read again is the one that was given, and if not, where."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -20,6 +21,10 @@ _PLAIN: Final = _SCALARS | {dict, list}
 _VALUES: Final = (UUID, Decimal, datetime, date, time, timedelta)
 """Types whose subclasses other libraries return, such as asyncpg's UUID: equal is good enough."""
 
+_ORDER: Final = (
+    "the keys of this OrderedDict would arrive in alphabetical order; give them in that order, or declare a list of"
+    " pairs"
+)
 _EXCLUDED: Final = (
     "`exclude=True` keeps this field out of JSON, so it would arrive with its default; leave it at that, or declare"
     " the field without `exclude`"
@@ -116,7 +121,9 @@ def _dicts(given: dict[object, object], came: dict[object, object]) -> Found | N
         if found is not None:
             found.append(f"[{_shown(key)}]")
             return found
-    return None if len(given) == len(came) else ["different keys become the same key in JSON"]
+    if len(given) != len(came):
+        return ["different keys become the same key in JSON"]
+    return [_ORDER] if isinstance(given, OrderedDict) and list(given) != list(came) else None
 
 
 def _sequences(given: Sequence[object], came: Sequence[object]) -> Found | None:
