@@ -3,8 +3,10 @@
 import collections
 import dataclasses
 import enum
+import functools
 import math
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -39,6 +41,20 @@ class Kind(enum.Enum):
 class Place(NamedTuple):
     x: int
     y: int
+
+
+class Place3(NamedTuple):
+    x: int
+    y: int
+    z: int = 0
+
+
+class Kinds(NamedTuple):
+    name: str
+
+
+class Moment(datetime):
+    pass
 
 
 class Base(msgspec.Struct):
@@ -107,6 +123,36 @@ class Aliased(pydantic.BaseModel):
 
 class Amounts(pydantic.RootModel[dict[str, int]]):
     pass
+
+
+class Valued(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(use_enum_values=True)
+
+    kind: Kind = Kind.A
+
+
+class Appointment(pydantic.BaseModel):
+    at: datetime
+
+
+class Unvalidated(pydantic.BaseModel):
+    n: int = "1"  # pyright: ignore[reportAssignmentType] - wrong on purpose
+
+
+class Open(msgspec.Struct, dict=True):
+    n: int = 1
+
+    @functools.cached_property
+    def twice(self) -> int:
+        return 2 * self.n
+
+
+@dataclasses.dataclass
+class Summed:
+    n: int = 1
+
+    def __post_init__(self) -> None:
+        self.total = self.n + 1
 
 
 class Sorting(pydantic.BaseModel):
@@ -186,6 +232,24 @@ def uncarried(made: int) -> Uncarried:
     return value
 
 
+def opened(name: str) -> Open:
+    value = Open()
+    setattr(value, name, 5)
+    return value
+
+
+def used() -> Open:
+    value = Open()
+    assert value.twice == 2
+    return value
+
+
+def extended() -> Summed:
+    value = Summed()
+    value.more = 5  # pyright: ignore[reportAttributeAccessIssue] - wrong on purpose
+    return value
+
+
 def odd() -> Even:
     value = Even(2)
     value.n = 3
@@ -241,6 +305,14 @@ REFUSED: Sequence[tuple[str, Any, Any, str]] = (
         [Sorting(named=collections.OrderedDict(z=1, a=2))],
         r"\$\[0\]\.named: the keys of this OrderedDict would arrive in alphabetical order",
     ),
+    (
+        "an enum as the default under use_enum_values",
+        list[Valued],
+        [Valued()],
+        r"\$\[0\]\.kind: `use_enum_values` would make this enum a plain value; give .* `validate_default=True`",
+    ),
+    ("an attribute that is no field of a Struct", list[Open], [opened("more")], r"\$\[0\]\.more: this attribute"),
+    ("an attribute that is no field of a dataclass", Summed, extended(), r"\$\.more: this attribute would not arrive"),
     ("a validator that adds", Growing, Growing(name="a"), r"\$\.name: this str would arrive"),
     ("a __post_init__ that adds", Counting, Counting(1), r"\$\.n: this int would arrive"),
     ("what a validator refuses", Even, odd(), "3 is odd"),
@@ -280,6 +352,12 @@ REFUSED: Sequence[tuple[str, Any, Any, str]] = (
     ),
     ("a key that is an int", Any, {"a": {1: 2}}, r"\$\['a'\]: the key 1 \(int\) would not arrive"),
     ("a key that is a StrEnum", dict[str, int], {Colour.RED: 1}, r"the key <Colour\.RED.* would arrive as str"),
+    (
+        "a key that may be an int or a text",
+        dict[int | str, int],
+        {1: 1},
+        r"the key 1 \(int\) would not arrive, as JSON writes it as a text; declare .* alone, such as dict\[int, …\]",
+    ),
     ("a key of a UUID", dict[Any, Any], {uuid.UUID(int=1): 1}, r"\(UUID\) would not arrive"),
     ("a tuple as a list", list[int], (1, 2), "tuple given, which would arrive as list"),
     ("a tuple as a Sequence", Sequence[int], (1, 2), "tuple given, which would arrive as list"),
@@ -289,6 +367,16 @@ REFUSED: Sequence[tuple[str, Any, Any, str]] = (
     ("an int that no float holds", float, 2**53 + 1, "this int would arrive as another one"),
     ("a time with a zone's name", time, time(12, tzinfo=PRAGUE), "a time with this zone would arrive without it"),
     ("a time with a zone's name, nested", list[time | None], [None, time(12, tzinfo=PRAGUE)], r"\$\[1\]: a time with"),
+    ("a fold without a zone", datetime, datetime(2026, 10, 25, 2, 30, fold=1), "arrive without its `fold=1`"),  # noqa: DTZ001 - naive on purpose
+    (
+        "a fold of a subclass",
+        Appointment,
+        Appointment.model_construct(at=Moment(2026, 10, 25, 2, fold=1)),
+        "arrive without its `fold=1`",
+    ),
+    ("a fold of a time without a zone", list[time], [time(2, 30, fold=1)], r"\$\[0\]: .* without its `fold=1`"),
+    ("a short tuple for a NamedTuple", Place3, (1, 2), "2 items would arrive as 3"),
+    ("a tuple of others for a NamedTuple", Kinds, (Colour.RED,), r"\$\[0\]: Colour given"),
     ("an offset of seconds", datetime, datetime(1880, 1, 1, tzinfo=PRAGUE), "this datetime would arrive"),
     ("a key that a TypedDict lacks", Words, {"a": 1, "c": 2}, "the key 'c' would not arrive: the declared"),
     ("a key that a Struct lacks", Base, {"id": 1, "c": 2}, "the key 'c' would not arrive: Base has no such field"),
@@ -324,6 +412,11 @@ KEPT: tuple[tuple[Any, Any], ...] = (
     (Base | None, Base(1)),
     (Uncarried, uncarried(1)),
     (Holder, Holder(one=Base(1), many=[Point(1.5)], named={"a": None}, text="x", anything={"a": [1]})),
+    (Valued, Valued(kind=Kind.A)),
+    (Open, used()),
+    (Open, opened("_private")),
+    (Summed, Summed()),
+    (Appointment, Appointment.model_construct(at=Moment(2026, 1, 1))),
     (Sorting, Sorting(named=collections.OrderedDict(a=2, z=1))),
     (dict[str, int], {"z": 1, "a": 2}),
     (Family, Family(head=Parent(id=1), others=[Parent()])),
@@ -372,6 +465,8 @@ def test_what_comes_back_the_same_is_taken(kind: Any, value: object) -> None:
         (Kind, "a", Kind.A),
         (set[int], [2, 1], {1, 2}),
         (tuple[int, str], [1, "a"], (1, "a")),
+        (Place, [1, 2], Place(1, 2)),
+        (list[Place], [(1, 2)], [Place(1, 2)]),
         (Even, {"n": 2}, Even(2)),
         (
             Aliased,
@@ -401,3 +496,10 @@ def test_a_pydantic_dataclass_in_a_struct_is_a_type_that_cannot_be_stored() -> N
 
     with pytest.raises(DefinitionError, match=r"Holding cannot be stored as JSON: a msgspec Struct together"):
         codec(Holding)
+
+
+def test_a_default_that_pydantic_has_not_validated_is_refused_without_its_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(EncodeError, match=r"\$\.n: str given, which would arrive as int"):
+            codec(Unvalidated).encode(Unvalidated())

@@ -21,6 +21,11 @@ _PLAIN: Final = _SCALARS | {dict, list}
 _VALUES: Final = (UUID, Decimal, datetime, date, time, timedelta)
 """Types whose subclasses other libraries return, such as asyncpg's UUID: equal is good enough."""
 
+_FOLD: Final = "it would arrive without its `fold=1`; give one with a fixed offset, or with `fold=0`"
+_ENUM_VALUES: Final = (
+    "`use_enum_values` would make this enum a plain value; give the value, or if it is the default, set"
+    " `validate_default=True` too"
+)
 _ORDER: Final = (
     "the keys of this OrderedDict would arrive in alphabetical order; give them in that order, or declare a list of"
     " pairs"
@@ -73,6 +78,8 @@ def _comparison(kind: type[object]) -> Callable[[Any, Any], Found | None]:
         return _models
     names = [name for name, _ in fields_of(kind)]
     if names or hasattr(kind, "__struct_fields__") or hasattr(kind, "__dataclass_fields__"):
+        if kind.__dictoffset__:
+            return lambda given, came: _fields(names, given, came) or _more(given, came)
         return lambda given, came: _fields(names, given, came)
     return _values if kind.__eq__ is not object.__eq__ or issubclass(kind, Enum) else _attributes
 
@@ -93,10 +100,22 @@ def _fields(names: Sequence[str], given: object, came: object) -> Found | None:
     return None
 
 
+def _more(given: object, came: object) -> Found | None:
+    """Look for attributes that are no fields. Private ones, and what a `cached_property` keeps, do not count."""
+    for name in vars(given).keys() - vars(came).keys():
+        if not name.startswith("_") and not hasattr(type(given), name):
+            return ["this attribute would not arrive, because it is no field; declare it as one", f".{name}"]
+    return None
+
+
 def _models(given: Any, came: Any) -> Found | None:
     """Compare pydantic models: their fields, and others that they allow. What is private to them counts not."""
     names = [name for name, _ in fields_of(cast("type[object]", type(given)))]
     found = _fields(names, given, came)
+    if found is not None and given.model_config.get("use_enum_values"):
+        *_, way = found
+        if isinstance(getattr(given, way[1:], None), Enum):
+            return [_ENUM_VALUES, way]
     if found is None and given.__pydantic_extra__ != came.__pydantic_extra__:
         found = _compared(given.__pydantic_extra__, came.__pydantic_extra__)
     return found
@@ -108,7 +127,9 @@ def _dicts(given: dict[object, object], came: dict[object, object]) -> Found | N
         if key not in came:
             if isinstance(key, str):
                 return [f"the key {_shown(key)} would not arrive: the declared type has no such key"]
-            return [f"the key {_shown(key)} ({type(key).__qualname__}) would not arrive; declare the type of the keys"]
+            kind = type(key).__qualname__
+            what = f"the key {_shown(key)} ({kind}) would not arrive, as JSON writes it as a text"
+            return [f"{what}; declare keys of this type alone, such as dict[{kind}, …]"]
         other = came[key]
         if type(key) is not str:
             keys = keys or {own: own for own in came}
@@ -151,6 +172,8 @@ def _sets(given: set[object], came: set[object]) -> Found | None:
 
 
 def _moments(given: datetime, came: datetime) -> Found | None:
+    if given.tzinfo is None and given.fold != came.fold:
+        return [_FOLD]
     # Not `==`, which finds moments of two zones different in the hour that a clock shows twice.
     same = given.replace(tzinfo=None) == came.replace(tzinfo=None) and given.utcoffset() == came.utcoffset()
     return None if same else _changed(given)
@@ -159,6 +182,8 @@ def _moments(given: datetime, came: datetime) -> Found | None:
 def _times(given: time, came: time) -> Found | None:
     if given.tzinfo is not None and came.tzinfo is None:
         return ["a time with this zone would arrive without it; give one with a fixed offset, or without a zone"]
+    if given.tzinfo is None and given.fold != came.fold:
+        return [_FOLD]
     return None if given == came else _changed(given)
 
 
@@ -178,8 +203,10 @@ def _converted(given: object, came: object) -> Found | None:
         return None if given == came else _changed(given)
     if kind in _PLAIN and other not in _PLAIN:
         return _interpreted(given, came)
+    if kind is tuple and isinstance(came, tuple):  # a NamedTuple
+        return _sequences(cast("tuple[object, ...]", given), cast("tuple[object, ...]", came))
     if issubclass(other, _VALUES) and issubclass(kind, other) and given == came:
-        return None
+        return _comparison(other)(given, came)
     if isinstance(given, float) and not math.isfinite(given):
         return ["NaN or an infinity, which JSON cannot hold"]
     name, theirs = kind.__qualname__, "None" if came is None else other.__qualname__

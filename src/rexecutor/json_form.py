@@ -28,7 +28,7 @@ _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 class PydanticModel(Protocol):
     """The part of a pydantic model that is used. pydantic itself is not imported."""
 
-    def model_dump(self, *, mode: str, by_alias: bool, round_trip: bool) -> Any:
+    def model_dump(self, *, mode: str, by_alias: bool, round_trip: bool, warnings: bool) -> Any:
         """Return its fields by name."""
 
     @classmethod
@@ -45,7 +45,8 @@ def to_builtins(value: object) -> Any:
     """Return what msgspec can write in the place of a value that it does not know."""
     if isinstance(value, PydanticModel):
         # By name and without computed fields: with aliases, the model would come back with its defaults.
-        return value.model_dump(mode="json", by_alias=False, round_trip=True)
+        # Without warnings of defaults that were not validated: whether they come back is looked at later.
+        return value.model_dump(mode="json", by_alias=False, round_trip=True, warnings=False)
     raise NotImplementedError(not_json(type(value)))
 
 
