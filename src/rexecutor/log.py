@@ -104,7 +104,7 @@ def _enabled(logger: logging.Logger) -> logging.Logger:
 def _record(logger: logging.Logger, line: _Line, event: Event) -> logging.LogRecord:
     extra = {name: getattr(event, name) for name in ("job_id", "executor", "attempt") if hasattr(event, name)}
     error = line.error
-    shown = None if error is None else (type(error), error, _traceback(error))
+    shown = None if error is None else (type(error), error, traceback_of(error))
     file, number, function, _ = logger.findCaller()
     record = logger.makeRecord(
         logger.name, line.level, file, number, line.template, line.arguments, shown, function, extra
@@ -113,7 +113,7 @@ def _record(logger: logging.Logger, line: _Line, event: Event) -> logging.LogRec
     return record
 
 
-def _traceback(error: BaseException) -> TracebackType | None:
+def traceback_of(error: BaseException) -> TracebackType | None:
     """Return an exception's traceback without asking the exception, whose own methods may raise anything."""
     return BaseException.__dict__["__traceback__"].__get__(error)
 

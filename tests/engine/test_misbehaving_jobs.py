@@ -36,6 +36,10 @@ class ClosedError(Exception):
         raise object.__getattribute__(self, "raised")
 
 
+class ClosedCancellation(ClosedError, asyncio.CancelledError):  # noqa: N818
+    """The same, and ends an attempt that is told to stop."""
+
+
 class Unshowable(Exception):  # noqa: N818
     def __str__(self) -> str:
         raise RuntimeError("no")
@@ -98,6 +102,28 @@ async def test_an_exception_that_cannot_be_looked_at_is_a_failed_attempt_and_tol
     assert error.details == f"an exception that could not be shown: {raised.__name__}"
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert [line.startswith(f"job {failed.id} ({kind.name}) discarded") for line in told] == [True]
+
+
+async def test_a_timeout_that_ends_in_an_exception_that_cannot_be_looked_at_is_a_timeout(
+    backend: Backend, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    started = asyncio.Event()
+
+    async def closed() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ClosedCancellation(SystemExit) from None
+
+    async with Rexecutor(backend).with_executor(Scripted(lambda _: closed())):
+        handle = await Scripted.builder().with_data("slow").with_max_attempts(1).enqueue(backend=backend)
+        await soon(started.wait())
+        clock.advance(SECOND)
+        failed = await soon(handle.wait())
+
+    assert [(error.kind, error.type_name) for error in failed.errors] == [(ErrorKind.TIMEOUT, "Timeout")]
+    assert [record.levelno for record in caplog.records if f"job {failed.id}" in record.getMessage()] == [logging.ERROR]
 
 
 async def test_perform_raises_an_exception_that_cannot_be_looked_at() -> None:

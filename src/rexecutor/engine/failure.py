@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from rexecutor.errors import DecodeError
 from rexecutor.job import ErrorKind, JobError, storable
+from rexecutor.log import traceback_of
 
 _ENGINE: Final = str(Path(__file__).parent)
 _RAISED_VALUE: Final = "exceptions must derive from BaseException"
@@ -51,12 +52,12 @@ def told_exception(error: JobError, raised: BaseException | None) -> BaseExcepti
     """
     if error.kind is ErrorKind.TIMEOUT:
         timeout = TimeoutError(error.details)
-        if isinstance(raised, ChildFailedError):
+        if type(raised) is ChildFailedError:  # `isinstance` would ask the exception
             if raised.failure.kind is ErrorKind.LOST:  # the timeout has ended the child, and there is no more to tell
                 return timeout
             raised.__traceback__ = None  # its message has the traceback of the child
         elif raised is not None:
-            BaseException.with_traceback(raised, _without_ours(raised.__traceback__))  # not a method of its own
+            BaseException.with_traceback(raised, _without_ours(traceback_of(raised)))  # not a method of its own
         timeout.__cause__ = raised
         return timeout
     if error.kind is ErrorKind.DECODE:
@@ -75,7 +76,7 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
 def shown(error: BaseException) -> tuple[str, str]:
     """Return the name of its class, and its message and traceback, however long. Raises nothing."""
     try:  # an exception's own methods, and its class's, may raise anything
-        lines = traceback.format_exception(type(error), error, _without_ours(error.__traceback__))
+        lines = traceback.format_exception(type(error), error, _without_ours(traceback_of(error)))
         if type(error) is TypeError and str(error) == _RAISED_VALUE:
             lines.append(_RETURN_IT)
         return type(error).__name__, "".join(lines)
