@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic_ns, perf_counter
 
 from rexecutor import Backend, Executor, Job, Rexecutor, connect, enqueue_many
-from rexecutor.status import JobStatus
+from rexecutor.model.status import JobStatus
 
 DATA: dict[str, object] = {"to": "bob@example.com", "order": 12345}
 

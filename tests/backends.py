@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from rexecutor import Backend, InMemoryBackend, PostgresBackend, SQLiteBackend
 from rexecutor.clock import Clock
-from rexecutor.job import JobId
+from rexecutor.model.job import JobId
 from tests.postgres import postgres_backend, run_postgres
 from tests.support import record_of
 

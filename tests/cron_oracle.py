@@ -1,8 +1,8 @@
 """A brute-force oracle for cron: what is due, minute by minute, around the changes of every zone's clock.
 
 Written from the rule, and on purpose from nothing else: it has a parser of its own, asks `zoneinfo` for each minute,
-and shares no code with `rexecutor.cron` or with cronsim. The full size is `python -m tests.cron_oracle`; it prints one
-line of JSON, with the answers of plain cronsim beside ours. `tests/test_cron_oracle.py` runs a shortened form.
+and shares no code with `rexecutor.model.cron` or cronsim. The full size is `python -m tests.cron_oracle`; it prints
+one line of JSON, with the answers of plain cronsim beside ours. `tests/test_cron_oracle.py` runs a shortened form.
 
 Which changes: all of every zone that the machine knows. Two zones are looked at once where a change has the same
 offsets before and after and happens at the same local time, since then all that a schedule sees within the window (the
@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim
 
-from rexecutor.cron import Cron
+from rexecutor.model.cron import Cron
 
 MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)

@@ -12,8 +12,8 @@ import pydantic
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from rexecutor import Executor, Job, UniquenessCriteria, Where
-from rexecutor.job import Limits
-from rexecutor.scheduling import cron_schedule
+from rexecutor.jobs.schedules import cron_schedule
+from rexecutor.model.job import Limits
 from rexecutor.testing.asked import UNSET, asked
 from tests.typed_data import codec
 

@@ -12,11 +12,11 @@ import psycopg
 
 from rexecutor import Backend, PostgresBackend, SQLiteBackend
 from rexecutor.backend.postgres.connection import Connection
-from rexecutor.backend.postgres.store import run, run_steps
-from rexecutor.backend.sqlite import store as sqlite_store
+from rexecutor.backend.postgres.operations import run, run_steps
+from rexecutor.backend.sqlite import operations as sqlite_store
 from rexecutor.backend.sqlite.connection import connect
-from rexecutor.job import JobId, NewJob, NodeId
-from rexecutor.outcome import CancelAsked, Rerun
+from rexecutor.model.job import JobId, NewJob, NodeId
+from rexecutor.model.outcomes import CancelAsked, Rerun
 from tests.postgres import run_postgres, server_url
 from tests.support import until
 

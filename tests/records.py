@@ -4,10 +4,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from rexecutor import rules
-from rexecutor.job import JobRecord, Limits
-from rexecutor.outcome import Change, Claimed, Complete
-from rexecutor.status import JobStatus
+from rexecutor.model import rules
+from rexecutor.model.job import JobRecord, Limits
+from rexecutor.model.outcomes import Change, Claimed, Complete
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import cancelled, failed, new_job
 

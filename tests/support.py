@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from rexecutor.backend.base import Backend
-from rexecutor.job import JobId, JobRecord
-from rexecutor.status import JobStatus
-from rexecutor.where import IdIn
+from rexecutor.model.job import JobId, JobRecord
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import IdIn
 
 T = TypeVar("T")
 

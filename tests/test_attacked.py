@@ -25,8 +25,8 @@ from rexecutor import (
     Where,
     enqueue_many,
 )
-from rexecutor.codec import canonical
-from rexecutor.job import NewJob
+from rexecutor.model.codec import canonical
+from rexecutor.model.job import NewJob
 from tests.support import soon, until
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ def test_a_key_of_a_model_with_a_set_is_the_same_in_every_process() -> None:
 
 
 def test_large_texts_are_not_kept() -> None:
-    from rexecutor import codec
+    from rexecutor.model import codec
 
     before = codec._short.cache_info().currsize
     canonical('"' + "x" * 100_000 + '"')

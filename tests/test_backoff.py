@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rexecutor.backoff import DEFAULT_BACKOFF, LONGEST, BackoffStrategy, Jitter, clamp
 from rexecutor.errors import ConfigurationError
+from rexecutor.model.backoff import DEFAULT_BACKOFF, LONGEST, BackoffStrategy, Jitter, clamp
 
 delays = st.timedeltas(timedelta(0), timedelta(days=400_000))
 strategies = (

@@ -44,12 +44,12 @@ from rexecutor import (
     enqueue_many,
     enqueue_many_sync,
 )
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.app_transaction import SyncTransaction, Transaction
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.postgres.runners import AsyncpgConnection, numbered
-from rexecutor.backend.transaction import SyncTransaction, Transaction
+from rexecutor.model.where import Everything
 from rexecutor.testing import assert_enqueued, assert_enqueued_sync, refute_enqueued, refute_enqueued_sync
 from rexecutor.testing.clock import START
-from rexecutor.where import Everything
 from tests.postgres import Migrated, postgres_backend, server_url
 from tests.proxies import Proxy
 from tests.support import soon, until

@@ -24,8 +24,8 @@ from rexecutor import (
     enqueue_many,
     enqueue_many_sync,
 )
+from rexecutor.model.where import Everything
 from rexecutor.testing import assert_enqueued, assert_enqueued_sync, refute_enqueued, refute_enqueued_sync
-from rexecutor.where import Everything
 from tests.support import soon
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -23,7 +23,7 @@ from rexecutor import (
     PostgresBackend,
     SQLiteBackend,
 )
-from rexecutor.where import Everything
+from rexecutor.model.where import Everything
 from tests.postgres import Migrated, postgres_backend, server_url
 from tests.proxies import LocalProxy, Proxy, made_of
 from tests.records import executing

@@ -10,12 +10,12 @@ import pytest
 
 from rexecutor.backend.current import override_global_backend
 from rexecutor.backend.memory import InMemoryBackend
-from rexecutor.builder import JobBuilder, enqueue_many
 from rexecutor.errors import EncodeError, GlobalBackendError, InvalidJobError
-from rexecutor.executor import Executor
-from rexecutor.job import Job, JobRecord, Limits
+from rexecutor.jobs.enqueue import JobBuilder, enqueue_many
+from rexecutor.jobs.executor import Executor
+from rexecutor.model.job import Job, JobRecord, Limits
+from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
-from rexecutor.where import Everything
 
 HOUR = timedelta(hours=1)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rexecutor.json_form import in_order
+from rexecutor.model.json_form import in_order
 from tests.typed_data import LIMIT, Address, Colour, Line, Order, Point, User, codec
 
 T = TypeVar("T")

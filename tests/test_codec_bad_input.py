@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rexecutor.codec import canonical
 from rexecutor.errors import DecodeError, DefinitionError, EncodeError
-from rexecutor.json_form import DEPTH
+from rexecutor.model.codec import canonical
+from rexecutor.model.json_form import DEPTH
 from tests.typed_data import LIMIT, Address, Line, NotJson, Order, Point, User, codec
 
 

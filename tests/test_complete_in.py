@@ -31,10 +31,10 @@ from rexecutor import (
     Where,
     enqueue_many,
 )
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.postgres import statements
-from rexecutor.job import JobRecord
-from rexecutor.outcome import COMPLETE, Settlement
+from rexecutor.model.job import JobRecord
+from rexecutor.model.outcomes import COMPLETE, Settlement
 from rexecutor.testing import drain, perform
 from tests.backends import made_backend
 from tests.ledgers import LEDGERS, Counting, Ledger, PostgresLedger, SqliteLedger, Undoing

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from rexecutor import Backend, BackendError, JobStatus, LeaseLostError, SQLiteBackend
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.engine.running import require_ours
-from rexecutor.job import JobRecord
-from rexecutor.outcome import CancelAsked
+from rexecutor.model.job import JobRecord
+from rexecutor.model.outcomes import CancelAsked
 from rexecutor.testing.suite.store import ALPHA, LEASE, NODE, new_job
 from tests import ledgers
 from tests.backends import made_backend

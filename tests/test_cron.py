@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rexecutor.cron import Cron, zone_name
 from rexecutor.errors import ConfigurationError
+from rexecutor.model.cron import Cron, zone_name
 
 needs_zones = pytest.mark.skipif(
     not available_timezones(), reason="no zone data: neither the system's nor the package tzdata"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rexecutor.cron import Cron
+from rexecutor.model.cron import Cron
 from tests.cron_oracle import Window, changes_of_all_zones, expressions, read, run
 
 ZONES = available_timezones()

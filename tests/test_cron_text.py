@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rexecutor import Cron
-from rexecutor.cron_fields import FIELDS, advice
 from rexecutor.errors import ConfigurationError
+from rexecutor.model.cron_fields import FIELDS, advice
 
 WRAPPED = [
     ("0 0 * * SAT-SUN", "day-of-week 'SAT-SUN': the range wraps around; write SAT,SUN", "0 0 * * SAT,SUN"),

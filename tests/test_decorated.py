@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rexecutor import Cancel, DefinitionError, ErrorKind, Executor, InMemoryBackend, Job
+from rexecutor.app.rexecutor import Rexecutor
 from rexecutor.cli.failure import MisusedError
 from rexecutor.cli.load import made_rexecutor
-from rexecutor.parameters import takes
-from rexecutor.rexecutor import Rexecutor
+from rexecutor.jobs.parameters import takes
 from rexecutor.testing import Drained, drain, perform
 from tests.test_executor import define
 

@@ -33,9 +33,9 @@ from rexecutor import (
     enqueue_many_sync,
     override_global_backend,
 )
+from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
 from rexecutor.testing.suite.store import new_job
-from rexecutor.where import Everything
 from tests.backends import BACKENDS, made_backend
 from tests.postgres import postgres_backend, run_postgres, schema_of, server_url
 from tests.support import soon, until, until_no_threads_of_ours

@@ -13,12 +13,12 @@ import pydantic
 import pytest
 from typing_extensions import TypedDict
 
-from rexecutor.backoff import LONGEST
 from rexecutor.errors import DecodeError, DefinitionError, EncodeError
-from rexecutor.executor import Executor, codecs_of, decode
-from rexecutor.job import Job, JobRecord, Limits
-from rexecutor.outcome import Claimed, ExecutionResult
-from rexecutor.rules import inserted, transition
+from rexecutor.jobs.executor import Executor, codecs_of, decode
+from rexecutor.model.backoff import LONGEST
+from rexecutor.model.job import Job, JobRecord, Limits
+from rexecutor.model.outcomes import Claimed, ExecutionResult
+from rexecutor.model.rules import inserted, transition
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import new_job
 from tests.typed_data import NotJson, Point, User

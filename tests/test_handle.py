@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.memory import InMemoryBackend
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.errors import DecodeError, JobNotFoundError, JobStateError
-from rexecutor.executor import Executor
-from rexecutor.handle import JobHandle
-from rexecutor.job import Job, JobRecord, NewJob
-from rexecutor.outcome import Complete, Settlement
-from rexecutor.status import JobStatus
+from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.handle import JobHandle
+from rexecutor.model.job import Job, JobRecord, NewJob
+from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.status import JobStatus
 from rexecutor.testing import FakeClock
 
 SECOND = timedelta(seconds=1)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rexecutor import Where
-from rexecutor.codec import canonical
-from rexecutor.where import DataEquals
+from rexecutor.model.codec import canonical
+from rexecutor.model.where import DataEquals
 from tests.hash_order_program import VALUES, forms
 from tests.typed_data import codec
 

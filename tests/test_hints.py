@@ -4,7 +4,7 @@ import asyncio
 import threading
 from datetime import timedelta
 
-from rexecutor.backend.hints import Hints
+from rexecutor.backend.wakeups import Hints
 from rexecutor.testing import FakeClock
 
 HOUR = timedelta(hours=1)

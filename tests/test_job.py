@@ -6,7 +6,7 @@ import pytest
 
 from rexecutor import Job, JobStatus
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import Limits, job_of
+from rexecutor.model.job import Limits, job_of
 from rexecutor.testing import FakeClock
 
 NOW = FakeClock().now()

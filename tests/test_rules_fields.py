@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict, replace
 
-from rexecutor import rules
 from rexecutor.errors import JobStateError
-from rexecutor.job import ErrorKind, JobError, JobRecord, Limits
-from rexecutor.outcome import (
+from rexecutor.model import rules
+from rexecutor.model.job import ErrorKind, JobError, JobRecord, Limits
+from rexecutor.model.outcomes import (
     CancelAsked,
     Cancelled,
     Change,
@@ -21,7 +21,7 @@ from rexecutor.outcome import (
     Rerun,
     Snooze,
 )
-from rexecutor.status import JobStatus
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import new_job
 

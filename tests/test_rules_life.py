@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from rexecutor import rules
 from rexecutor.errors import JobStateError, StaleJobError
-from rexecutor.job import ErrorKind, Limits, NewJob
-from rexecutor.outcome import CancelAsked, Change, Complete, Failed, Interrupted, Lost, Rerun, Snooze
-from rexecutor.status import ENDED, OPEN, WAITING, JobStatus
+from rexecutor.model import rules
+from rexecutor.model.job import ErrorKind, Limits, NewJob
+from rexecutor.model.outcomes import CancelAsked, Change, Complete, Failed, Interrupted, Lost, Rerun, Snooze
+from rexecutor.model.status import ENDED, OPEN, WAITING, JobStatus
+from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import HOUR, SECOND, cancelled, failed, job_error, new_job
-from rexecutor.uniqueness import UniquenessCriteria
 from tests.records import CLAIMED, changed, executing, record_in, scheduled
 
 OUTCOMES: tuple[Change, ...] = (Complete(), cancelled(), Snooze(HOUR), failed(), Interrupted(), Lost())

@@ -6,13 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rexecutor import rules
 from rexecutor.errors import ConfigurationError
-from rexecutor.rules.matching import EARLIEST, LATEST, shifted
-from rexecutor.status import JobStatus
-from rexecutor.testing.clock import START
-from rexecutor.testing.suite.store import HOUR, MICROSECOND
-from rexecutor.where import (
+from rexecutor.model import rules
+from rexecutor.model.rules.matching import EARLIEST, LATEST, shifted
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import (
     And,
     DataEquals,
     Everything,
@@ -26,6 +24,8 @@ from rexecutor.where import (
     StatusIn,
     Where,
 )
+from rexecutor.testing.clock import START
+from rexecutor.testing.suite.store import HOUR, MICROSECOND
 from tests.records import scheduled
 
 

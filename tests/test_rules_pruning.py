@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from rexecutor import rules
-from rexecutor.job import JobRecord
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.status import ENDED, OPEN, JobStatus
+from rexecutor.model import rules
+from rexecutor.model.job import JobRecord
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.status import ENDED, OPEN, JobStatus
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import MICROSECOND, SECOND
 from tests.records import record_in, scheduled

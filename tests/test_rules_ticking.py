@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rexecutor import rules
-from rexecutor.cron import Cron
-from rexecutor.job import NewJob
-from rexecutor.schedule import CatchUp, Schedule, StoredSchedule
+from rexecutor.model import rules
+from rexecutor.model.cron import Cron
+from rexecutor.model.job import NewJob
+from rexecutor.model.schedules import CatchUp, Schedule, StoredSchedule
+from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import HOUR, MICROSECOND, SECOND, new_job
-from rexecutor.uniqueness import UniquenessCriteria
 
 MINUTE = 60 * SECOND
 

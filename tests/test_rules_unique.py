@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from rexecutor import rules
-from rexecutor.job import JobRecord
-from rexecutor.rules.matching import EARLIEST, LATEST
-from rexecutor.status import OPEN, JobStatus
+from rexecutor.model import rules
+from rexecutor.model.job import JobRecord
+from rexecutor.model.rules.matching import EARLIEST, LATEST
+from rexecutor.model.status import OPEN, JobStatus
+from rexecutor.model.unique import Field, Replace, UniquenessCriteria
+from rexecutor.model.where import And, ExecutorIn, KeyIs, Scheduled, StatusIn
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import HOUR, MICROSECOND, SECOND, new_job
-from rexecutor.uniqueness import Field, Replace, UniquenessCriteria
-from rexecutor.where import And, ExecutorIn, KeyIs, Scheduled, StatusIn
 from tests.records import record_in, scheduled
 
 BY_EXECUTOR = UniquenessCriteria.by_executor()

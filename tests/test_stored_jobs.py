@@ -28,7 +28,7 @@ from rexecutor import (
     enqueue_many,
     override_global_backend,
 )
-from rexecutor.job import NewJob
+from rexecutor.model.job import NewJob
 from rexecutor.testing import FakeClock
 from tests.support import record_of, soon, until
 

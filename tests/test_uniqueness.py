@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rexecutor import ConfigurationError, EncodeError, JobStatus, Replace, UniquenessCriteria
-from rexecutor.uniqueness import Field
+from rexecutor.model.unique import Field
 
 OPEN = {JobStatus.SCHEDULED, JobStatus.EXECUTING, JobStatus.RETRYABLE}
 FIRST: dict[Field, Callable[[], Replace]] = {

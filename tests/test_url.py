@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from rexecutor.app.connect import connect
 from rexecutor.backend.memory import InMemoryBackend
 from rexecutor.backend.postgres import PostgresBackend
 from rexecutor.backend.sqlite import SQLiteBackend
 from rexecutor.errors import ConfigurationError
-from rexecutor.url import connect
 
 
 def test_memory_answers_a_backend_in_memory() -> None:

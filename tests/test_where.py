@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rexecutor import ConfigurationError, EncodeError, JobStatus, Where
-from rexecutor.where import (
+from rexecutor.model.where import (
     MOST_LEVELS,
     MOST_PARTS,
     And,

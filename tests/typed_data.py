@@ -9,9 +9,9 @@ import msgspec
 import pydantic
 from typing_extensions import TypedDict
 
-from rexecutor.codec import Codec
-from rexecutor.job import Limits
-from rexecutor.json_form import DEPTH
+from rexecutor.model.codec import Codec
+from rexecutor.model.job import Limits
+from rexecutor.model.json_form import DEPTH
 
 LIMIT = Limits().data
 

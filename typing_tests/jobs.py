@@ -32,7 +32,7 @@ from rexecutor import (
     enqueue_many_sync,
     override_global_backend,
 )
-from rexecutor.backend.transaction import SyncTransaction, Transaction
+from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -8,17 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rexecutor.app.connect import connect as connect
+    from rexecutor.app.rexecutor import Rexecutor as Rexecutor
     from rexecutor.backend.base import Backend as Backend
     from rexecutor.backend.current import override_global_backend as override_global_backend
     from rexecutor.backend.memory import InMemoryBackend as InMemoryBackend
     from rexecutor.backend.postgres import PostgresBackend as PostgresBackend
     from rexecutor.backend.sqlite import SQLiteBackend as SQLiteBackend
-    from rexecutor.backoff import BackoffStrategy as BackoffStrategy
-    from rexecutor.backoff import Jitter as Jitter
-    from rexecutor.builder import JobBuilder as JobBuilder
-    from rexecutor.builder import enqueue_many as enqueue_many
-    from rexecutor.builder import enqueue_many_sync as enqueue_many_sync
-    from rexecutor.cron import Cron as Cron
     from rexecutor.errors import BackendClosedError as BackendClosedError
     from rexecutor.errors import BackendError as BackendError
     from rexecutor.errors import ConfigurationError as ConfigurationError
@@ -33,24 +29,28 @@ if TYPE_CHECKING:
     from rexecutor.errors import RexecutorError as RexecutorError
     from rexecutor.errors import SchemaError as SchemaError
     from rexecutor.errors import StaleJobError as StaleJobError
-    from rexecutor.executor import Executor as Executor
-    from rexecutor.handle import JobHandle as JobHandle
-    from rexecutor.job import ErrorKind as ErrorKind
-    from rexecutor.job import Job as Job
-    from rexecutor.job import JobError as JobError
-    from rexecutor.job import Limits as Limits
-    from rexecutor.outcome import Cancel as Cancel
-    from rexecutor.outcome import ExecutionResult as ExecutionResult
-    from rexecutor.outcome import Snooze as Snooze
-    from rexecutor.pruner import Pruner as Pruner
-    from rexecutor.pruner import PrunerConfig as PrunerConfig
-    from rexecutor.rexecutor import Rexecutor as Rexecutor
-    from rexecutor.schedule import CatchUp as CatchUp
-    from rexecutor.status import JobStatus as JobStatus
-    from rexecutor.uniqueness import Replace as Replace
-    from rexecutor.uniqueness import UniquenessCriteria as UniquenessCriteria
-    from rexecutor.url import connect as connect
-    from rexecutor.where import Where as Where
+    from rexecutor.jobs.enqueue import JobBuilder as JobBuilder
+    from rexecutor.jobs.enqueue import enqueue_many as enqueue_many
+    from rexecutor.jobs.enqueue import enqueue_many_sync as enqueue_many_sync
+    from rexecutor.jobs.executor import Executor as Executor
+    from rexecutor.jobs.handle import JobHandle as JobHandle
+    from rexecutor.jobs.pruning import Pruner as Pruner
+    from rexecutor.jobs.pruning import PrunerConfig as PrunerConfig
+    from rexecutor.model.backoff import BackoffStrategy as BackoffStrategy
+    from rexecutor.model.backoff import Jitter as Jitter
+    from rexecutor.model.cron import Cron as Cron
+    from rexecutor.model.job import ErrorKind as ErrorKind
+    from rexecutor.model.job import Job as Job
+    from rexecutor.model.job import JobError as JobError
+    from rexecutor.model.job import Limits as Limits
+    from rexecutor.model.outcomes import Cancel as Cancel
+    from rexecutor.model.outcomes import ExecutionResult as ExecutionResult
+    from rexecutor.model.outcomes import Snooze as Snooze
+    from rexecutor.model.schedules import CatchUp as CatchUp
+    from rexecutor.model.status import JobStatus as JobStatus
+    from rexecutor.model.unique import Replace as Replace
+    from rexecutor.model.unique import UniquenessCriteria as UniquenessCriteria
+    from rexecutor.model.where import Where as Where
 
 _HOMES = {
     "rexecutor.backend.base": ("Backend",),
@@ -58,9 +58,9 @@ _HOMES = {
     "rexecutor.backend.memory": ("InMemoryBackend",),
     "rexecutor.backend.postgres": ("PostgresBackend",),
     "rexecutor.backend.sqlite": ("SQLiteBackend",),
-    "rexecutor.backoff": ("BackoffStrategy", "Jitter"),
-    "rexecutor.builder": ("JobBuilder", "enqueue_many", "enqueue_many_sync"),
-    "rexecutor.url": ("connect",),
+    "rexecutor.model.backoff": ("BackoffStrategy", "Jitter"),
+    "rexecutor.jobs.enqueue": ("JobBuilder", "enqueue_many", "enqueue_many_sync"),
+    "rexecutor.app.connect": ("connect",),
     "rexecutor.errors": (
         "BackendClosedError",
         "BackendError",
@@ -77,17 +77,17 @@ _HOMES = {
         "SchemaError",
         "StaleJobError",
     ),
-    "rexecutor.executor": ("Executor",),
-    "rexecutor.handle": ("JobHandle",),
-    "rexecutor.job": ("ErrorKind", "Job", "JobError", "Limits"),
-    "rexecutor.outcome": ("Cancel", "ExecutionResult", "Snooze"),
-    "rexecutor.rexecutor": ("Rexecutor",),
-    "rexecutor.status": ("JobStatus",),
-    "rexecutor.where": ("Where",),
-    "rexecutor.uniqueness": ("Replace", "UniquenessCriteria"),
-    "rexecutor.cron": ("Cron",),
-    "rexecutor.schedule": ("CatchUp",),
-    "rexecutor.pruner": ("Pruner", "PrunerConfig"),
+    "rexecutor.jobs.executor": ("Executor",),
+    "rexecutor.jobs.handle": ("JobHandle",),
+    "rexecutor.model.job": ("ErrorKind", "Job", "JobError", "Limits"),
+    "rexecutor.model.outcomes": ("Cancel", "ExecutionResult", "Snooze"),
+    "rexecutor.app.rexecutor": ("Rexecutor",),
+    "rexecutor.model.status": ("JobStatus",),
+    "rexecutor.model.where": ("Where",),
+    "rexecutor.model.unique": ("Replace", "UniquenessCriteria"),
+    "rexecutor.model.cron": ("Cron",),
+    "rexecutor.model.schedules": ("CatchUp",),
+    "rexecutor.jobs.pruning": ("Pruner", "PrunerConfig"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

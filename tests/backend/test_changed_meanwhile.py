@@ -13,14 +13,15 @@ from tests.held_back import Held, PostgresHeld, held_back, turn
 from tests.records import LIMITS
 from tests.support import record_of, soon
 
-from rexecutor import Backend, JobStateError, PostgresBackend, Replace, UniquenessCriteria, rules
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor import Backend, JobStateError, PostgresBackend, Replace, UniquenessCriteria
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.postgres.statements import PACKAGE, Statements, in_schema
 from rexecutor.backend.sql import statement
-from rexecutor.job import JobRecord, NewJob
-from rexecutor.outcome import CancelAsked, Complete, Interrupted, Lost, Outcome, Rerun, Settlement, Snooze
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.status import JobStatus
+from rexecutor.model import rules
+from rexecutor.model.job import JobRecord, NewJob
+from rexecutor.model.outcomes import CancelAsked, Complete, Interrupted, Lost, Outcome, Rerun, Settlement, Snooze
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.status import JobStatus
 from rexecutor.testing import FakeClock
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import ALPHA, HOUR, LEASE, NODE, OTHER_NODE, SECOND, cancelled, failed, new_job

@@ -5,11 +5,11 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
-from rexecutor.backend.exchange import Demand, Node
 from rexecutor.backend.memory import InMemoryBackend
+from rexecutor.backend.messages import Demand, Node
+from rexecutor.model.where import Everything
 from rexecutor.testing import BackendSuite, FakeClock, model_of
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job
-from rexecutor.where import Everything
 
 
 class TestInMemoryBackend(BackendSuite):

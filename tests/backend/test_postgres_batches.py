@@ -20,9 +20,9 @@ from rexecutor import BackendError
 from rexecutor.backend.postgres import rows
 from rexecutor.backend.postgres.rows import MOST_JOBS, MOST_TEXT, fit_one_statement, in_statements
 from rexecutor.backend.postgres.statements import Statements
-from rexecutor.job import NewJob
-from rexecutor.uniqueness import UniquenessCriteria
-from rexecutor.where import Everything
+from rexecutor.model.job import NewJob
+from rexecutor.model.unique import UniquenessCriteria
+from rexecutor.model.where import Everything
 
 MEGABYTE = 1_000_000
 Enqueue = Callable[[Migrated, Sequence[NewJob]], Awaitable[object]]

@@ -7,7 +7,7 @@ import pytest
 from tests.postgres import postgres_backend
 
 from rexecutor import Where
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.clock import SystemClock
 from rexecutor.testing import FakeClock
 from rexecutor.testing.suite.store import ALPHA, new_job

@@ -11,10 +11,10 @@ import pytest
 from tests.postgres import postgres_backend
 from tests.support import soon, until
 
-from rexecutor.backend.postgres.joining import Joining
+from rexecutor.backend.postgres.batching import Joining
 from rexecutor.errors import BackendError
-from rexecutor.job import Enqueued, NewJob
-from rexecutor.where import Where
+from rexecutor.model.job import Enqueued, NewJob
+from rexecutor.model.where import Where
 
 
 def job(name: str = "quick") -> NewJob:

@@ -15,11 +15,11 @@ from tests.postgres import Migrated, postgres_backend, run_postgres, schema_of, 
 from tests.support import soon, until
 
 from rexecutor import Executor, Job, Rexecutor
-from rexecutor.backend.exchange import Node
+from rexecutor.backend.messages import Node
 from rexecutor.backend.postgres import PostgresBackend, listener
 from rexecutor.backend.postgres import notifier as notifier_module
 from rexecutor.backend.postgres.connection import Connection
-from rexecutor.backend.postgres.heart import PostgresHeart
+from rexecutor.backend.postgres.heartbeat import PostgresHeart
 from rexecutor.backend.postgres.notifier import Notifier
 from rexecutor.errors import BackendError
 

@@ -17,15 +17,15 @@ from tests.postgres import Migrated, run_postgres, schema_of, server_url
 from tests.support import soon
 
 from rexecutor import JobStatus, PostgresBackend, SchemaError, UniquenessCriteria
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.postgres import connection as postgres
 from rexecutor.backend.sql import migrations
 from rexecutor.cli.demo.postgres_server import binaries
 from rexecutor.errors import BackendError
-from rexecutor.outcome import Complete, Settlement
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.where import Everything
 from rexecutor.testing.suite.store import HOUR, failed, new_job
-from rexecutor.where import Everything
 
 STEPS = migrations(postgres.PACKAGE)
 NODE = Node("node-1", "here", timedelta(minutes=5))

@@ -15,10 +15,11 @@ import psycopg
 import pytest
 from tests.postgres import Migrated, run_postgres, server_url
 
-from rexecutor import JobStatus, Replace, UniquenessCriteria, rules
+from rexecutor import JobStatus, Replace, UniquenessCriteria
 from rexecutor.backend.postgres.statements import Statement, Statements
+from rexecutor.model import rules
+from rexecutor.model.where import Everything, StatusIn, Where
 from rexecutor.testing.suite.store import HOUR, new_job
-from rexecutor.where import Everything, StatusIn, Where
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 

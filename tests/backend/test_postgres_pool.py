@@ -14,10 +14,10 @@ from tests.postgres import Migrated, postgres_backend, run_postgres, schema_of, 
 from tests.support import soon, until
 
 from rexecutor import BackendError, UniquenessCriteria
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.postgres import PostgresBackend
 from rexecutor.backend.postgres.connection import Connection
-from rexecutor.backend.postgres.heart import PostgresHeart
+from rexecutor.backend.postgres.heartbeat import PostgresHeart
 from rexecutor.backend.postgres.liveness import Cutter
 from rexecutor.backend.postgres.pool import PooledConnection
 from rexecutor.testing.suite.store import new_job

@@ -10,7 +10,7 @@ import pytest
 from tests.postgres import Migrated, postgres_backend, run_postgres, server_url
 
 from rexecutor import UniquenessCriteria
-from rexecutor.backend.exchange import Node
+from rexecutor.backend.messages import Node
 from rexecutor.testing.suite.store import new_job
 
 NODE = Node("node-1", "here", timedelta(minutes=5))

@@ -14,16 +14,16 @@ from tests.postgres import Migrated, postgres_backend, run_postgres, server_url
 from tests.support import soon, until
 
 from rexecutor import Backend, Executor, Job, PostgresBackend, UniquenessCriteria, Where
-from rexecutor.backend.exchange import Demand
-from rexecutor.backend.postgres import joining
+from rexecutor.backend.messages import Demand
+from rexecutor.backend.postgres import batching as joining
+from rexecutor.backend.postgres.batching import Joining
 from rexecutor.backend.postgres.connection import Connection
-from rexecutor.backend.postgres.joining import Joining
 from rexecutor.backend.postgres.liveness import CONFIGURED, ImpatientConnection
 from rexecutor.errors import BackendError
-from rexecutor.job import Enqueued, NewJob
-from rexecutor.outcome import CancelAsked
-from rexecutor.prune_spec import OlderThan, PruneSpec
-from rexecutor.status import JobStatus
+from rexecutor.model.job import Enqueued, NewJob
+from rexecutor.model.outcomes import CancelAsked
+from rexecutor.model.pruning import OlderThan, PruneSpec
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.store import new_job
 
 BOUND = 0.5
@@ -106,7 +106,7 @@ async def test_an_answer_that_never_comes_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("rexecutor.backend.postgres.liveness.OPERATION_SECONDS", BOUND)
-    monkeypatch.setattr("rexecutor.backend.postgres.adapter.MIGRATION_SECONDS", BOUND)
+    monkeypatch.setattr("rexecutor.backend.postgres.backend.MIGRATION_SECONDS", BOUND)
     proxy.silence_all()
 
     await one_bounded(far, operation)

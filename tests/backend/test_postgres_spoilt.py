@@ -9,12 +9,12 @@ from tests.postgres import postgres_backend, run_postgres
 from tests.support import record_of, soon, status_of, until
 
 from rexecutor import Executor, Job, JobStatus, PostgresBackend, Replace, Rexecutor, UniquenessCriteria
-from rexecutor.backend.exchange import Claim, Demand, Node
+from rexecutor.backend.messages import Claim, Demand, Node
 from rexecutor.backend.postgres.rows import changed_row
-from rexecutor.job import ErrorKind, JobError, JobId, NodeId
-from rexecutor.outcome import Complete, Failed, Settlement, Snooze
+from rexecutor.model.job import ErrorKind, JobError, JobId, NodeId
+from rexecutor.model.outcomes import Complete, Failed, Settlement, Snooze
+from rexecutor.model.where import Everything
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job
-from rexecutor.where import Everything
 
 KEY = UniquenessCriteria.by_key("order 7")
 FAILED = Failed(JobError(1, ErrorKind.DECODE, "DecodeError", "spoilt", datetime(2026, 1, 1, tzinfo=UTC)), timedelta(0))

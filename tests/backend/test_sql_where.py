@@ -7,9 +7,9 @@ import pytest
 from rexecutor import JobStatus, Where
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.backend.sqlite.dialect import DIALECT
+from rexecutor.model.where import And, DataEquals, Everything, ExecutorIn, KeyIs, MetadataEquals, Not, Or, Scheduled
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.hostile import TEXTS
-from rexecutor.where import And, DataEquals, Everything, ExecutorIn, KeyIs, MetadataEquals, Not, Or, Scheduled
 
 A, B = Where.id_equals(1), Where.id_equals(2)
 START_MICROS = int(START.timestamp()) * 1_000_000

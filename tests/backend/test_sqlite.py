@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.sqlite import SQLiteBackend
 from rexecutor.testing import BackendSuite, FakeClock, model_of
 from rexecutor.testing.suite.store import ALPHA, HOUR, SECOND, new_job

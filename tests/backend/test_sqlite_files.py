@@ -28,14 +28,14 @@ from rexecutor import (
     SQLiteBackend,
     enqueue_many,
 )
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.sql import migrations, statement
-from rexecutor.backend.sqlite import thread
+from rexecutor.backend.sqlite import writer as thread
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.forks import TrackedConnection
-from rexecutor.job import NewJob
-from rexecutor.outcome import Settlement, Snooze
-from rexecutor.where import Everything
+from rexecutor.model.job import NewJob
+from rexecutor.model.outcomes import Settlement, Snooze
+from rexecutor.model.where import Everything
 
 PACKAGE = "rexecutor.backend.sqlite"
 SECOND = timedelta(seconds=1)

@@ -11,7 +11,7 @@ import pytest
 
 from rexecutor import SQLiteBackend
 from rexecutor.backend.sqlite import checkpoint
-from rexecutor.job import NewJob
+from rexecutor.model.job import NewJob
 
 KILOBYTE = 1024
 

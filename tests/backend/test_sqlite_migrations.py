@@ -12,15 +12,15 @@ from msgspec.structs import replace
 from tests.records import record_in
 
 from rexecutor import JobStatus, SQLiteBackend, UniquenessCriteria
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.sql import migrations
-from rexecutor.job import JobRecord
-from rexecutor.outcome import Complete, Settlement
-from rexecutor.prune_spec import BeyondNewest, PruneSpec
-from rexecutor.status import ENDED, WAITING
+from rexecutor.model.job import JobRecord
+from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.pruning import BeyondNewest, PruneSpec
+from rexecutor.model.status import ENDED, WAITING
+from rexecutor.model.where import Everything
 from rexecutor.testing.clock import START, FakeClock
 from rexecutor.testing.suite.store import HOUR, LEASE, failed, new_job
-from rexecutor.where import Everything
 
 PACKAGE = "rexecutor.backend.sqlite"
 STEPS = migrations(PACKAGE)

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from rexecutor import JobStatus, Replace, SQLiteBackend, UniquenessCriteria, rules
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor import JobStatus, Replace, SQLiteBackend, UniquenessCriteria
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.backend.sqlite.dialect import DIALECT
-from rexecutor.backend.sqlite.store import index_for
-from rexecutor.job import NewJob
-from rexecutor.outcome import Complete, Settlement
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.backend.sqlite.operations import index_for
+from rexecutor.model import rules
+from rexecutor.model.job import NewJob
+from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.where import ExecutorIn, StatusIn
 from rexecutor.testing.suite.store import HOUR, new_job
-from rexecutor.where import ExecutorIn, StatusIn
 
 PACKAGE = "rexecutor.backend.sqlite"
 KEY = UniquenessCriteria.by_key("order 7")

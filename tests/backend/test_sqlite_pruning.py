@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rexecutor import Executor, Job, JobStatus, SQLiteBackend, enqueue_many
 from rexecutor.backend.sqlite.periodic import find_prunable, prune
-from rexecutor.job import JobId
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.job import JobId
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.testing import FakeClock, drain
 
 ALL = PruneSpec(JobStatus.COMPLETE, OlderThan(timedelta(0)), frozenset(), is_except=True)

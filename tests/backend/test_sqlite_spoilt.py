@@ -10,11 +10,11 @@ import pytest
 from tests.support import record_of
 
 from rexecutor import JobStatus, Replace, SQLiteBackend, UniquenessCriteria, Where
-from rexecutor.backend.exchange import Demand, Node
-from rexecutor.outcome import Complete, Settlement
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.backend.messages import Demand, Node
+from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.where import Everything, ExecutorIn, KeyIs
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job
-from rexecutor.where import Everything, ExecutorIn, KeyIs
 
 KEY = UniquenessCriteria.by_key("order 7")
 

@@ -13,7 +13,7 @@ import pytest
 
 from rexecutor import SQLiteBackend
 from rexecutor.backend.sqlite.connection import check_path
-from rexecutor.job import NewJob
+from rexecutor.model.job import NewJob
 
 NOBODY = 65_534
 CHILD = """
@@ -22,7 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 from rexecutor import RexecutorError, SQLiteBackend
 from rexecutor.backend.sqlite.connection import holds_jobs
-from rexecutor.job import NewJob
+from rexecutor.model.job import NewJob
 
 JOB = NewJob("echo", "1", None, 1, 0, (), None, timedelta(0))
 

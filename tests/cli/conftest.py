@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from rexecutor.app.connect import connect
 from rexecutor.backend.base import Backend
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.cli import main
-from rexecutor.job import ErrorKind, JobError, NewJob
-from rexecutor.outcome import Complete, Failed, Settlement
-from rexecutor.url import connect
+from rexecutor.model.job import ErrorKind, JobError, NewJob
+from rexecutor.model.outcomes import Complete, Failed, Settlement
 from tests.cli.command_line import Answer, Run
 
 NODE = Node("node-1", "here", timedelta(minutes=5))

@@ -4,10 +4,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from rexecutor.cron import Cron
-from rexecutor.job import NewJob
-from rexecutor.schedule import Schedule
-from rexecutor.url import connect
+from rexecutor.app.connect import connect
+from rexecutor.model.cron import Cron
+from rexecutor.model.job import NewJob
+from rexecutor.model.schedules import Schedule
 from tests.cli.command_line import Run
 
 DIGEST = "0123456789abcdef" * 4

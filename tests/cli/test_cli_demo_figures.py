@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from rexecutor import rules
 from rexecutor.cli.demo.figures import Account, computed
 from rexecutor.cli.demo.findings import Findings
 from rexecutor.cli.demo.history import Ended, Entry, Started
 from rexecutor.cli.demo.work import SourceFile
-from rexecutor.job import ErrorKind, JobError, JobRecord, NewJob
-from rexecutor.status import JobStatus
+from rexecutor.model import rules
+from rexecutor.model.job import ErrorKind, JobError, JobRecord, NewJob
+from rexecutor.model.status import JobStatus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FINDINGS = Findings("a.py", "abc", nodes=3)

@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rexecutor.job import NewJob
-from rexecutor.url import connect
+from rexecutor.app.connect import connect
+from rexecutor.model.job import NewJob
 from tests.cli.command_line import Run
 
 

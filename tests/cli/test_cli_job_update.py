@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from rexecutor.backend.sqlite.adapter import SQLiteBackend
-from rexecutor.job import JobRecord, NewJob
-from rexecutor.status import JobStatus
-from rexecutor.url import connect
-from rexecutor.where import IdIn
+from rexecutor.app.connect import connect
+from rexecutor.backend.sqlite.backend import SQLiteBackend
+from rexecutor.model.job import JobRecord, NewJob
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import IdIn
 from tests.cli.command_line import Run
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from rexecutor.app.connect import connect
 from rexecutor.cli.jobs import HEADINGS
 from rexecutor.cli.output import write_table
-from rexecutor.job import JobRecord, NewJob
-from rexecutor.status import JobStatus
-from rexecutor.uniqueness import UniquenessCriteria
-from rexecutor.url import connect
-from rexecutor.where import IdIn
+from rexecutor.model.job import JobRecord, NewJob
+from rexecutor.model.status import JobStatus
+from rexecutor.model.unique import UniquenessCriteria
+from rexecutor.model.where import IdIn
 from tests.cli.command_line import Run
 
 

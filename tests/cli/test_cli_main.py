@@ -14,7 +14,7 @@ HEAVY = (
     "msgspec",
     "rexecutor.engine",
     "rexecutor.backend",
-    "rexecutor.rexecutor",
+    "rexecutor.app.rexecutor",
     "cronsim",
     "zoneinfo",
 )

@@ -3,10 +3,10 @@ from datetime import timedelta
 
 import pytest
 
+from rexecutor.app.connect import connect
 from rexecutor.cli import prune
-from rexecutor.job import NewJob
-from rexecutor.url import connect
-from rexecutor.where import Everything
+from rexecutor.model.job import NewJob
+from rexecutor.model.where import Everything
 from tests.cli.command_line import Run
 
 ALL = [1, 2, 3, 4, 5, 6, 7]

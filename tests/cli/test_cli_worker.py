@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from rexecutor.backend.sqlite import SQLiteBackend
-from rexecutor.builder import enqueue_many
-from rexecutor.executor import Executor
-from rexecutor.job import Job, NewJob
-from rexecutor.status import JobStatus
-from rexecutor.where import Everything
+from rexecutor.jobs.enqueue import enqueue_many
+from rexecutor.jobs.executor import Executor
+from rexecutor.model.job import Job, NewJob
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import Everything
 from tests.cli.command_line import Run
 
 APPLICATION = """

@@ -22,9 +22,9 @@ from rexecutor import (
     Snooze,
     enqueue_many,
 )
-from rexecutor.backend.exchange import Demand, Node
-from rexecutor.job import JobRecord, NewJob
-from rexecutor.outcome import Complete, Settlement
+from rexecutor.backend.messages import Demand, Node
+from rexecutor.model.job import JobRecord, NewJob
+from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.testing import FakeClock
 from tests.defects.faults import Faults, Moment
 from tests.support import record_of, soon, status_of, until

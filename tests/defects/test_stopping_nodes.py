@@ -20,7 +20,7 @@ from rexecutor import (
     SQLiteBackend,
     enqueue_many,
 )
-from rexecutor.job import NewJob
+from rexecutor.model.job import NewJob
 from rexecutor.testing import FakeClock
 from tests.backends import spoil
 from tests.defects.faults import Faults

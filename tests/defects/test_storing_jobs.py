@@ -29,12 +29,12 @@ from rexecutor import (
     Where,
     enqueue_many,
 )
-from rexecutor.backend.exchange import Demand, Node
-from rexecutor.job import JobRecord
-from rexecutor.outcome import Complete, Settlement
+from rexecutor.backend.messages import Demand, Node
+from rexecutor.model.job import JobRecord
+from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
 from rexecutor.testing.clock import START
-from rexecutor.where import Everything
 from tests.backends import BACKENDS, bring_ids_to, made_backend, run_sql
 from tests.defects.faults import Faults
 from tests.support import soon
@@ -92,7 +92,7 @@ import asyncio, json, sys, time
 from datetime import datetime, timedelta
 from pathlib import Path
 from rexecutor import Executor, Job
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.testing import FakeClock
 from tests.backends import made_backend
 

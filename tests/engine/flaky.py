@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rexecutor import BackendError, Executor, InMemoryBackend, Job
-from rexecutor.backend.exchange import Claim, Demand, Heartbeat, Node
-from rexecutor.job import JobId, NodeId
-from rexecutor.outcome import Settlement
+from rexecutor.backend.messages import Claim, Demand, Heartbeat, Node
+from rexecutor.model.job import JobId, NodeId
+from rexecutor.model.outcomes import Settlement
 from rexecutor.testing import FakeClock
 
 Moment = Literal["before", "after"]

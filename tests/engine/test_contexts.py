@@ -11,7 +11,7 @@ import pytest
 
 from rexecutor import Backend, InMemoryBackend, Job, JobStatus, Rexecutor, override_global_backend
 from rexecutor.backend.current import current_backend
-from rexecutor.job import NodeId
+from rexecutor.model.job import NodeId
 from rexecutor.testing import FakeClock
 from tests.engine.in_children import InChild
 from tests.engine.scripted import SECOND, Blocking, Scripted, until_status

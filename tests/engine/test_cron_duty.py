@@ -22,11 +22,11 @@ from rexecutor import (
     RexecutorError,
     UniquenessCriteria,
 )
-from rexecutor.backend.exchange import Ticked
-from rexecutor.job import JobRecord
-from rexecutor.schedule import Schedule
+from rexecutor.backend.messages import Ticked
+from rexecutor.model.job import JobRecord
+from rexecutor.model.schedules import Schedule
+from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
-from rexecutor.where import Everything
 from tests.support import soon, until
 
 SECOND = timedelta(seconds=1)

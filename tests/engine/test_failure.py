@@ -7,7 +7,7 @@ import pytest
 
 from rexecutor import Cancel, ErrorKind, Snooze
 from rexecutor.engine.failure import error_of
-from rexecutor.job import storable
+from rexecutor.model.job import storable
 from rexecutor.testing import FakeClock
 
 NOW = FakeClock().now()

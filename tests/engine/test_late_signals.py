@@ -8,7 +8,7 @@ from collections.abc import Generator
 import pytest
 
 from rexecutor import InMemoryBackend, Rexecutor
-from rexecutor.signals import WATCHED, Signals
+from rexecutor.app.signals import WATCHED, Signals
 from tests.support import soon, until
 
 

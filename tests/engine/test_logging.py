@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from rexecutor import Backend, Cancel, ErrorKind, InMemoryBackend, Job, JobStatus, Rexecutor, Snooze
-from rexecutor.events import (
+from rexecutor.model.job import JobError, NewJob
+from rexecutor.model.outcomes import Failed
+from rexecutor.telemetry.events import (
     DutyFailed,
     DutyRecovered,
     Event,
@@ -22,9 +24,7 @@ from rexecutor.events import (
     NodeStopped,
     NodeStopping,
 )
-from rexecutor.job import JobError, NewJob
-from rexecutor.log import log_event
-from rexecutor.outcome import Failed
+from rexecutor.telemetry.log import log_event
 from rexecutor.testing import FakeClock
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
 from tests.support import soon

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from rexecutor import InMemoryBackend, JobStatus, Rexecutor, enqueue_many
-from rexecutor.backend.exchange import CancelRequest, Claim, Demand
-from rexecutor.job import JobId, NodeId
-from rexecutor.outcome import Settlement
+from rexecutor.backend.messages import CancelRequest, Claim, Demand
+from rexecutor.model.job import JobId, NodeId
+from rexecutor.model.outcomes import Settlement
 from tests.engine.flaky import Flaky, Moment, Recorder
 from tests.engine.gated import Gated
 from tests.support import record_of, soon, until

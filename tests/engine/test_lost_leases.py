@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from rexecutor import ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.engine.lease import Lease
-from rexecutor.outcome import Interrupted, Settlement
+from rexecutor.model.outcomes import Interrupted, Settlement
 from rexecutor.testing import FakeClock
 from tests.engine.flaky import Flaky, Recorder
 from tests.support import record_of, soon, until

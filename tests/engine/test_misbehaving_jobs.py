@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from rexecutor import Backend, Cancel, ErrorKind, InMemoryBackend, Job, JobStatus, Rexecutor
-from rexecutor.job import NewJob
+from rexecutor.model.job import NewJob
 from rexecutor.testing import FakeClock, perform
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
 from tests.support import record_of, soon, until

@@ -22,9 +22,9 @@ from rexecutor import (
     enqueue_many,
 )
 from rexecutor.engine import periodic
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
-from rexecutor.where import Everything
 from tests.support import until
 
 SECOND = timedelta(seconds=1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rexecutor import Backend, Cancel, ErrorKind, ExecutionResult, Job, JobStatus, Rexecutor, Snooze, enqueue_many
-from rexecutor.job import NewJob
+from rexecutor.model.job import NewJob
 from rexecutor.testing import FakeClock
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
 from tests.support import record_of, soon, until

@@ -8,8 +8,8 @@ import pytest
 
 from rexecutor import Backend, ConfigurationError, InMemoryBackend, Job, JobStatus, Rexecutor, enqueue_many
 from rexecutor.engine.node import thread_limit
+from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
-from rexecutor.where import Everything
 from tests.engine.in_children import InChild
 from tests.engine.scripted import SECOND, Blocking, Scripted, until_status
 from tests.support import soon, status_of, until

@@ -9,7 +9,7 @@ import pytest
 
 from rexecutor import Executor, InMemoryBackend, Job, Rexecutor
 from rexecutor.engine.watchdog import Watchdog
-from rexecutor.events import Event, LoopBlocked, LoopFreed
+from rexecutor.telemetry.events import Event, LoopBlocked, LoopFreed
 from rexecutor.testing import FakeClock
 from tests.support import soon, until, until_no_threads_of_ours
 

@@ -9,7 +9,7 @@ from typing import Any, Final, LiteralString, Self, cast
 
 import psycopg
 
-from rexecutor.job import JobId
+from rexecutor.model.job import JobId
 
 Refused: Final = (sqlite3.Error, psycopg.Error, UnicodeError, OverflowError)
 """What a driver raises where the store itself does not take a value."""

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Final, Self
 
 from rexecutor.backend.base import Backend
-from rexecutor.job import JobId
+from rexecutor.model.job import JobId
 from tests.faults.crew import until
 from tests.faults.history import Line
 from tests.faults.operations import Operation, read_operations

@@ -17,12 +17,12 @@ from rexecutor import (
     PrunerConfig,
     Rexecutor,
     enqueue_many,
-    rules,
 )
 from rexecutor import Pruner as PrunerOf
-from rexecutor.job import MOST_ATTEMPTS, JobId
-from rexecutor.prune_spec import BATCH, BeyondNewest, PruneSpec
-from rexecutor.where import ExecutorIn, StatusIn
+from rexecutor.model import rules
+from rexecutor.model.job import MOST_ATTEMPTS, JobId
+from rexecutor.model.pruning import BATCH, BeyondNewest, PruneSpec
+from rexecutor.model.where import ExecutorIn, StatusIn
 from tests.faults.stores import backend_at
 from tests.support import until
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from rexecutor.backend.base import Backend
-from rexecutor.job import JobId
-from rexecutor.where import Everything
+from rexecutor.model.job import JobId
+from rexecutor.model.where import Everything
 from tests.faults.history import Line, read
 from tests.faults.stores import KINDS
 

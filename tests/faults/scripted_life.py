@@ -7,19 +7,19 @@ from datetime import UTC, timedelta
 from typing import Any, Final, TypeVar
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.exchange import Demand, Node
-from rexecutor.backend.heart import Heart
-from rexecutor.cron import Cron
+from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.errors import BackendError, JobStateError, StaleJobError
-from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, NewJob, NodeId
-from rexecutor.outcome import Complete, Interrupted, Settlement, Snooze
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.schedule import CatchUp, Schedule
-from rexecutor.status import JobStatus
+from rexecutor.model.cron import Cron
+from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, NewJob, NodeId
+from rexecutor.model.outcomes import Complete, Interrupted, Settlement, Snooze
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.schedules import CatchUp, Schedule
+from rexecutor.model.status import JobStatus
+from rexecutor.model.unique import Replace, UniquenessCriteria
+from rexecutor.model.where import Everything, IdIn
 from rexecutor.testing.clock import FakeClock
 from rexecutor.testing.suite.store import LEASE, SECOND, cancelled, failed, new_job
-from rexecutor.uniqueness import Replace, UniquenessCriteria
-from rexecutor.where import Everything, IdIn
 
 T = TypeVar("T")
 

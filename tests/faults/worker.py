@@ -10,8 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from rexecutor import Backend, Executor, Job, PostgresBackend, Rexecutor, SQLiteBackend
-from rexecutor.backend.exchange import Claim, Demand
-from rexecutor.job import JobId, NodeId
+from rexecutor.backend.messages import Claim, Demand
+from rexecutor.model.job import JobId, NodeId
 from tests.faults.history import History
 
 _CLAIMS: dict[JobId, int] = {}

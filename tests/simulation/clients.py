@@ -14,7 +14,7 @@ from rexecutor import (
     Where,
     enqueue_many,
 )
-from rexecutor.job import JobId
+from rexecutor.model.job import JobId
 from tests.simulation.clock import NodeClock
 from tests.simulation.link import LinkedBackend
 from tests.simulation.loop import Domain

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from rexecutor.job import JobRecord, NewJob
-from rexecutor.schedule import Schedule
+from rexecutor.model.job import JobRecord, NewJob
+from rexecutor.model.schedules import Schedule
 from tests.simulation.invariants import Checker
 
 EVERY: Final = {"tick-3": timedelta(seconds=3), "tick-60": timedelta(minutes=1)}

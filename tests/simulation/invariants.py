@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from rexecutor.backend.exchange import Node
-from rexecutor.job import ClaimId, Job, JobId, JobRecord, NewJob, NodeId
-from rexecutor.outcome import (
+from rexecutor.backend.messages import Node
+from rexecutor.jobs.stored_jobs import version_of
+from rexecutor.model.job import ClaimId, Job, JobId, JobRecord, NewJob, NodeId
+from rexecutor.model.outcomes import (
     CancelAsked,
     Cancelled,
     Change,
@@ -23,9 +24,8 @@ from rexecutor.outcome import (
     Rerun,
     Snooze,
 )
-from rexecutor.schedule import Schedule
-from rexecutor.status import JobStatus
-from rexecutor.stored_jobs import version_of
+from rexecutor.model.schedules import Schedule
+from rexecutor.model.status import JobStatus
 
 WATCH: Final = 1.0
 """Seconds between two looks of a node at its own lease, at most."""

@@ -7,15 +7,15 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from rexecutor import BackendError
 from rexecutor.backend.base import Backend
-from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
-from rexecutor.backend.heart import Heart
-from rexecutor.backend.hints import Hints
-from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, NewJob, NodeId
-from rexecutor.outcome import CancelAsked, Rerun, Settlement
-from rexecutor.prune_spec import PruneSpec
-from rexecutor.schedule import Schedule, StoredSchedule
-from rexecutor.status import JobStatus
-from rexecutor.where import Where
+from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
+from rexecutor.backend.wakeups import Hints
+from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, NewJob, NodeId
+from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
+from rexecutor.model.pruning import PruneSpec
+from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import Where
 from tests.simulation.chance import Chance
 from tests.simulation.clock import NodeClock
 from tests.simulation.green import block

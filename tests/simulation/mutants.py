@@ -8,18 +8,19 @@ from unittest.mock import patch
 
 import msgspec
 
-from rexecutor import InMemoryBackend, rules
-from rexecutor.backend.exchange import Heartbeat, Node
+from rexecutor import InMemoryBackend
+from rexecutor.backend.messages import Heartbeat, Node
 from rexecutor.engine.dispatcher import Dispatcher
 from rexecutor.engine.lease import LeaseThread, LeaseWatch
 from rexecutor.engine.settler import Settler
-from rexecutor.job import ClaimId, JobRecord, Limits
-from rexecutor.outcome import Change, Claimed
-from rexecutor.prune_spec import PruneSpec
-from rexecutor.rules import Ticks
-from rexecutor.schedule import Schedule, StoredSchedule
-from rexecutor.status import JobStatus
-from rexecutor.uniqueness import UniquenessCriteria
+from rexecutor.model import rules
+from rexecutor.model.job import ClaimId, JobRecord, Limits
+from rexecutor.model.outcomes import Change, Claimed
+from rexecutor.model.pruning import PruneSpec
+from rexecutor.model.rules import Ticks
+from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.status import JobStatus
+from rexecutor.model.unique import UniquenessCriteria
 
 Mutant = AbstractContextManager[object]
 

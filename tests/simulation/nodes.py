@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from rexecutor import Rexecutor, clock
 from rexecutor.engine.lease import Lease
-from rexecutor.events import Event
+from rexecutor.telemetry.events import Event
 from tests.simulation.clock import NodeClock
 from tests.simulation.green import GreenQueue, GreenThreading, ProcessDomain
 from tests.simulation.invariants import SLACK, WATCH

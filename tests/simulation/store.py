@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from rexecutor import InMemoryBackend
-from rexecutor.backend.exchange import Heartbeat, Node, Ticked
-from rexecutor.backend.hints import Hints
+from rexecutor.backend.messages import Heartbeat, Node, Ticked
+from rexecutor.backend.wakeups import Hints
 from rexecutor.clock import Clock
 from rexecutor.errors import RexecutorError
-from rexecutor.job import Enqueued, JobId, JobRecord, NewJob, NodeId
-from rexecutor.outcome import CancelAsked, Change, Rerun
-from rexecutor.prune_spec import PruneSpec
-from rexecutor.schedule import Schedule
-from rexecutor.status import JobStatus
+from rexecutor.model.job import Enqueued, JobId, JobRecord, NewJob, NodeId
+from rexecutor.model.outcomes import CancelAsked, Change, Rerun
+from rexecutor.model.pruning import PruneSpec
+from rexecutor.model.schedules import Schedule
+from rexecutor.model.status import JobStatus
 
 
 class Witness(Protocol):

@@ -9,7 +9,7 @@ import msgspec
 
 from rexecutor import Cancel, ExecutionResult, Executor, Job, override_global_backend
 from rexecutor.backend.base import Backend
-from rexecutor.job import NewJob
+from rexecutor.model.job import NewJob
 
 
 class EmailJob(Executor[str, dict[str, float]]):

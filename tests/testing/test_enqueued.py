@@ -20,7 +20,7 @@ from rexecutor import (
     enqueue_many,
     override_global_backend,
 )
-from rexecutor.job import NewJob
+from rexecutor.model.job import NewJob
 from rexecutor.testing import (
     FakeClock,
     assert_enqueued,

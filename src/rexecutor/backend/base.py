@@ -1,6 +1,6 @@
 """The port: what a job store does. Subclass `Backend` to write one; `rexecutor.testing.BackendSuite` proves it.
 
-Everything is batched, fenced, and on the store's clock. What each change means is written in `rexecutor.rules`;
+Everything is batched, fenced, and on the store's clock. What each change means is written in `rexecutor.model.rules`;
 a backend decides nothing. A driver's exceptions never leave a backend: they are the cause of a `BackendError`.
 """
 
@@ -11,17 +11,17 @@ from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from rexecutor.backend.completion import Completion, NoCompletion
-from rexecutor.backend.exchange import PAGE, Claim, Count, Demand, Ticked
-from rexecutor.backend.heart import Heart
-from rexecutor.backend.hints import Hints
+from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
+from rexecutor.backend.wakeups import Hints
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
-from rexecutor.outcome import CancelAsked, Rerun, Settlement
-from rexecutor.prune_spec import PruneSpec
-from rexecutor.schedule import Schedule, StoredSchedule
-from rexecutor.status import JobStatus
-from rexecutor.where import Where
+from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
+from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
+from rexecutor.model.pruning import PruneSpec
+from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import Where
 
 
 class Backend(ABC):

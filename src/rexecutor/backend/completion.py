@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 
 from rexecutor.errors import ConfigurationError
-from rexecutor.job import JobRecord
+from rexecutor.model.job import JobRecord
 
 
 class Completion(ABC):

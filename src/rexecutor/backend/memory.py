@@ -8,20 +8,20 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Self
 
-from rexecutor import rules
 from rexecutor.backend.base import Backend
-from rexecutor.backend.exchange import PAGE, CancelRequest, Claim, Count, Demand, Heartbeat, Node, Ticked
-from rexecutor.backend.heart import Heart
-from rexecutor.backend.hints import Hints
+from rexecutor.backend.heartbeat import Heart
 from rexecutor.backend.memory_index import MemoryIndex
+from rexecutor.backend.messages import PAGE, CancelRequest, Claim, Count, Demand, Heartbeat, Node, Ticked
+from rexecutor.backend.wakeups import Hints
 from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError
-from rexecutor.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.outcome import CancelAsked, Change, Claimed, Interrupted, Lost, Rerun, Settlement
-from rexecutor.prune_spec import PruneSpec
-from rexecutor.schedule import Schedule, StoredSchedule
-from rexecutor.status import JobStatus
-from rexecutor.where import Where
+from rexecutor.model import rules
+from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.model.outcomes import CancelAsked, Change, Claimed, Interrupted, Lost, Rerun, Settlement
+from rexecutor.model.pruning import PruneSpec
+from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import Where
 
 
 class InMemoryBackend(Backend):

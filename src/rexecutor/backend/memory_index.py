@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from rexecutor import rules
-from rexecutor.job import JobId, JobRecord
-from rexecutor.where import And, ExecutorIn, IdIn, KeyIs, Where
+from rexecutor.model import rules
+from rexecutor.model.job import JobId, JobRecord
+from rexecutor.model.where import And, ExecutorIn, IdIn, KeyIs, Where
 
 
 class MemoryIndex:

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from rexecutor.backend.command import program
 from rexecutor.cli.cron import cron
 from rexecutor.cli.demo.command import demo
 from rexecutor.cli.failure import FailedError, MisusedError, report
@@ -18,7 +19,6 @@ from rexecutor.cli.prune import prune
 from rexecutor.cli.stats import stats
 from rexecutor.cli.update import update_job
 from rexecutor.cli.worker import worker
-from rexecutor.command import program
 from rexecutor.errors import RexecutorError
 
 FAILED: Final = 1

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from rexecutor.backend.base import Backend
-    from rexecutor.schedule import StoredSchedule
+    from rexecutor.model.schedules import StoredSchedule
 
 HEADINGS: Final = ("id", "executor", "expression", "timezone", "last_tick", "next_tick")
 PRUNER: Final = "(pruner)"
@@ -40,8 +40,8 @@ def preview(
     json: AsJson = False,
 ) -> None:
     """Show when a cron expression is due next, in local time and in UTC. Needs no store."""
-    from rexecutor.cron import Cron  # not needed for --help
     from rexecutor.errors import ConfigurationError
+    from rexecutor.model.cron import Cron  # not needed for --help
 
     if len(expression) > 1:  # the shell has put the names of files in the place of each *
         raise MisusedError('EXPRESSION is one argument; quote it, such as "30 2 * * *"')

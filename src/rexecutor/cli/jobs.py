@@ -11,12 +11,12 @@ from rexecutor.cli.output import as_json, write_fields, write_json, write_line, 
 from rexecutor.cli.store import AsJson, Schema, Url, use_store
 from rexecutor.cli.values import check_text, check_texts, json_text, moment
 from rexecutor.errors import JobNotFoundError
-from rexecutor.status import JobStatus
+from rexecutor.model.status import JobStatus
 
 if TYPE_CHECKING:
     from rexecutor.backend.base import Backend
-    from rexecutor.job import JobRecord
-    from rexecutor.where import Where
+    from rexecutor.model.job import JobRecord
+    from rexecutor.model.where import Where
 
 MOST_ID: Final = 2**63 - 1
 HEADINGS: Final = ("id", "status", "executor", "attempt", "priority", "scheduled_at", "tags", "last_error")
@@ -134,8 +134,8 @@ def _where(  # the filters of `jobs list`, as they come from the command line
     after: datetime | None,
     data: str | None,
 ) -> "Where":
-    from rexecutor.codec import canonical  # not needed for --help
-    from rexecutor.where import And, DataEquals, ExecutorIn, Scheduled, StatusIn, TaggedByAllOf
+    from rexecutor.model.codec import canonical  # not needed for --help
+    from rexecutor.model.where import And, DataEquals, ExecutorIn, Scheduled, StatusIn, TaggedByAllOf
 
     parts: list[Where] = []
     if statuses:
@@ -153,7 +153,7 @@ def _where(  # the filters of `jobs list`, as they come from the command line
 
 async def find_job(backend: "Backend", job_id: int) -> "JobRecord":
     """Answer the job, or raise a `JobNotFoundError`."""
-    from rexecutor.where import IdIn  # not needed for --help
+    from rexecutor.model.where import IdIn  # not needed for --help
 
     found = await backend.query(IdIn(frozenset({job_id})), limit=1)
     if not found:

@@ -6,10 +6,10 @@ import sys
 import traceback
 from pathlib import Path
 
+from rexecutor.app.rexecutor import Rexecutor
 from rexecutor.cli.failure import FailedError, MisusedError
 from rexecutor.errors import RexecutorError
-from rexecutor.parameters import takes
-from rexecutor.rexecutor import Rexecutor
+from rexecutor.jobs.parameters import takes
 
 
 def find_target(target: str) -> object:

@@ -27,8 +27,8 @@ def migrate(
 
     Workers of the previous version keep working. SQLite's tables are also made when a worker opens the file.
     """
+    from rexecutor.app.connect import postgres_url  # loads msgspec
     from rexecutor.errors import ConfigurationError
-    from rexecutor.url import postgres_url  # loads msgspec
 
     if check and sql:
         raise MisusedError("--check and --sql are not possible together")
@@ -55,8 +55,8 @@ def _see_to_file(url: str | None, schema: str | None, *, check: bool) -> None:
         return
     import asyncio  # a third of the time that `--help` may take
 
+    from rexecutor.app.connect import sqlite_path  # loads msgspec
     from rexecutor.backend.sqlite.connection import holds_jobs  # loads sqlite3
-    from rexecutor.url import sqlite_path  # loads msgspec
 
     backend = require_store(url, schema)
     path = sqlite_path(url or "")

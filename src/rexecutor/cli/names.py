@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 async def note_unknown(backend: "Backend", names: Iterable[str]) -> None:
     """Say on stderr which of the executors have no job in the store: such a name may be misspelt."""
-    from rexecutor.where import ExecutorIn  # not needed for --help
+    from rexecutor.model.where import ExecutorIn  # not needed for --help
 
     for name in sorted(names):
         if not await backend.query(ExecutorIn(frozenset({name})), limit=1):

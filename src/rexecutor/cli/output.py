@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rexecutor.cli.failure import printable
 
 if TYPE_CHECKING:
-    from rexecutor.job import JobRecord
+    from rexecutor.model.job import JobRecord
 
 
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:]{8}\S*")

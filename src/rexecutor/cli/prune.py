@@ -10,8 +10,8 @@ from rexecutor.cli.names import note_unknown
 from rexecutor.cli.output import write_json, write_line
 from rexecutor.cli.store import AsJson, Schema, Url, use_store
 from rexecutor.cli.values import check_texts, duration
-from rexecutor.prune_spec import BATCH, BeyondNewest, OlderThan, PruneSpec
-from rexecutor.status import ENDED, JobStatus
+from rexecutor.model.pruning import BATCH, BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.status import ENDED, JobStatus
 
 if TYPE_CHECKING:
     from rexecutor.backend.base import Backend
@@ -89,8 +89,8 @@ async def _prune(backend: "Backend", spec: "PruneSpec") -> int:
 
 async def _count(backend: "Backend", spec: "PruneSpec") -> int:
     """Answer how many jobs are to be deleted: of a number by what the store counts, of an age by looking at each."""
-    from rexecutor.rules import prunable
-    from rexecutor.where import StatusIn
+    from rexecutor.model.rules import prunable
+    from rexecutor.model.where import StatusIn
 
     if isinstance(spec.what, BeyondNewest):
         counts = [entry for entry in await backend.count() if entry.status is spec.status]

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from rexecutor.cli.output import write_json, write_table
 from rexecutor.cli.store import AsJson, Schema, Url, use_store
-from rexecutor.status import JobStatus
+from rexecutor.model.status import JobStatus
 
 if TYPE_CHECKING:
     from rexecutor.backend.base import Backend
-    from rexecutor.backend.exchange import Count
+    from rexecutor.backend.messages import Count
 
 
 def stats(*, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:

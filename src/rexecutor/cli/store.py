@@ -57,8 +57,8 @@ def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]", *, s
 
 
 def _connected(url: str | None, schema: str | None) -> "Backend":
+    from rexecutor.app.connect import sqlite_path  # loads msgspec
     from rexecutor.backend.sqlite.connection import holds_jobs  # loads sqlite3
-    from rexecutor.url import sqlite_path  # loads msgspec
 
     backend = require_store(url, schema)
     path = sqlite_path(url or "")
@@ -77,7 +77,7 @@ def require_store(url: str | None, schema: str | None) -> "Backend":
     Raises:
         MisusedError: There is no URL, or they name no store.
     """
-    from rexecutor.url import connect, postgres_url  # loads msgspec
+    from rexecutor.app.connect import connect, postgres_url  # loads msgspec
 
     if not url:
         raise MisusedError("no store given: use --url sqlite:///jobs.db, or set REXECUTOR_URL")

@@ -12,12 +12,12 @@ from rexecutor.cli.output import as_json, write_json, write_line
 from rexecutor.cli.store import AsJson, Schema, Url, use_store
 from rexecutor.cli.values import json_text, moment
 from rexecutor.errors import InvalidJobError, StaleJobError
-from rexecutor.status import JobStatus
+from rexecutor.model.status import JobStatus
 
 if TYPE_CHECKING:
     from rexecutor.backend.base import Backend
-    from rexecutor.builder import JobBuilder
-    from rexecutor.job import Job, JobRecord, Limits, NewJob
+    from rexecutor.jobs.enqueue import JobBuilder
+    from rexecutor.model.job import Job, JobRecord, Limits, NewJob
 
 MOST: Final = 32_767
 """The most that a priority or a number of attempts may be: `MOST_PRIORITY` and `MOST_ATTEMPTS`."""
@@ -110,7 +110,7 @@ class _Change:
     def _described(self, executor: str) -> "JobBuilder[Any, Any]":
         import msgspec  # not needed for --help
 
-        from rexecutor.executor import Executor
+        from rexecutor.jobs.executor import Executor
 
         class Untyped(Executor[Any, Any]):
             """Stands for the executor, whose class is in the workers' code."""

@@ -44,8 +44,8 @@ def json_text(text: str) -> str:
     """Check that every store takes it as JSON; answer it as stores write it, without needless spaces."""
     import msgspec  # not needed for --help
 
-    from rexecutor.codec import Codec, canonical
     from rexecutor.errors import EncodeError
+    from rexecutor.model.codec import Codec, canonical
 
     try:
         written = Codec[object](object, owner="JSON", what="the value").encode(msgspec.json.decode(text))
@@ -68,7 +68,7 @@ def check_texts(option: str, texts: Iterable[str]) -> frozenset[str]:
 
 def check_text(option: str, text: str) -> None:
     """Refuse a text that no store takes."""
-    from rexecutor.job import is_storable  # loads msgspec, which --help does not need
+    from rexecutor.model.job import is_storable  # loads msgspec, which --help does not need
 
     if not is_storable(text):  # argv holds bytes that are no UTF-8 as lone surrogates
         raise MisusedError(f"{option} {text!r} is no text in UTF-8")

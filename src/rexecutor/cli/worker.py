@@ -102,9 +102,9 @@ def _leave_soon() -> None:
     import signal
     import threading
 
-    from rexecutor.events import ProcessLeft
-    from rexecutor.log import log_event
-    from rexecutor.signals import WATCHED
+    from rexecutor.app.signals import WATCHED
+    from rexecutor.telemetry.events import ProcessLeft
+    from rexecutor.telemetry.log import log_event
 
     for number in WATCHED:
         signal.signal(number, signal.SIG_IGN)

@@ -14,13 +14,13 @@ from typing import Any, Final, NamedTuple
 
 from rexecutor.backend.completion import Completion
 from rexecutor.background import apart
-from rexecutor.definition import not_to_await
 from rexecutor.engine.failure import Failure, shown
 from rexecutor.engine.running import AnyExecutor, completing, require_ours
 from rexecutor.errors import JobStateError
-from rexecutor.executor import codecs_of, decode
-from rexecutor.job import ErrorKind, JobRecord, Limits, storable
-from rexecutor.outcome import ExecutionResult, Undeclared, known_result
+from rexecutor.jobs.definition import not_to_await
+from rexecutor.jobs.executor import codecs_of, decode
+from rexecutor.model.job import ErrorKind, JobRecord, Limits, storable
+from rexecutor.model.outcomes import ExecutionResult, Undeclared, known_result
 
 
 class Equipment(NamedTuple):

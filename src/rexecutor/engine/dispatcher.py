@@ -7,15 +7,15 @@ from datetime import timedelta
 from typing import Final
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.exchange import Claim, Demand
+from rexecutor.backend.messages import Claim, Demand
 from rexecutor.clock import random_between
 from rexecutor.engine.lease import Lease
 from rexecutor.engine.loop import first_of
 from rexecutor.engine.runner import Runner
 from rexecutor.engine.settler import Settler
 from rexecutor.engine.slots import Slots
-from rexecutor.job import JobRecord, NodeId
-from rexecutor.outcome import Interrupted, Settlement
+from rexecutor.model.job import JobRecord, NodeId
+from rexecutor.model.outcomes import Interrupted, Settlement
 
 POLL: Final = 1.0
 """Seconds after which the store is asked again though nothing was heard of; jittered by a tenth."""

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 from rexecutor.errors import DecodeError
-from rexecutor.job import ErrorKind, JobError, storable
-from rexecutor.log import traceback_of
+from rexecutor.model.job import ErrorKind, JobError, storable
+from rexecutor.telemetry.log import traceback_of
 
 _ENGINE: Final = str(Path(__file__).parent)
 _RAISED_VALUE: Final = "exceptions must derive from BaseException"

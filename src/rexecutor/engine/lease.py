@@ -12,11 +12,11 @@ from datetime import timedelta
 from typing import Final
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.exchange import Heartbeat, Node
-from rexecutor.backend.heart import Heart
+from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.messages import Heartbeat, Node
 from rexecutor.clock import Clock, Reading, leap
 from rexecutor.engine.loop import Emit, first_of
-from rexecutor.events import DutyFailed, DutyRecovered, LeaseLost, LeaseRegained
+from rexecutor.telemetry.events import DutyFailed, DutyRecovered, LeaseLost, LeaseRegained
 
 BEATS: Final = 6
 """Beats a lease: every 5 s for 30 s. One may be missed, and one more, before the lease is in doubt."""

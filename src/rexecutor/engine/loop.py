@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
-from rexecutor.backoff import BackoffStrategy, Jitter
 from rexecutor.clock import Clock
-from rexecutor.events import DutyFailed, DutyRecovered, Event
+from rexecutor.model.backoff import BackoffStrategy, Jitter
+from rexecutor.telemetry.events import DutyFailed, DutyRecovered, Event
 
 Emit = Callable[[Event], None]
 """Takes what the engine tells."""

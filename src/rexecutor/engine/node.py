@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import context_of_jobs
-from rexecutor.backend.exchange import Heartbeat, Node
+from rexecutor.backend.messages import Heartbeat, Node
 from rexecutor.background import apart
 from rexecutor.clock import unique_id
 from rexecutor.engine.deadlines import GRACE
@@ -24,10 +24,10 @@ from rexecutor.engine.settler import Settler
 from rexecutor.engine.slots import Slots
 from rexecutor.engine.watchdog import Watchdog
 from rexecutor.errors import BackendError, RexecutorError
-from rexecutor.events import DutyFailed, JobsRescued, LeaseLost, NodeStarted, NodeStopped, NodeStopping
-from rexecutor.executor import Executor
-from rexecutor.log import log_event
-from rexecutor.schedule import Schedule
+from rexecutor.jobs.executor import Executor
+from rexecutor.model.schedules import Schedule
+from rexecutor.telemetry.events import DutyFailed, JobsRescued, LeaseLost, NodeStarted, NodeStopped, NodeStopping
+from rexecutor.telemetry.log import log_event
 
 THREADS: Final = 10
 """How many jobs run in threads at a time, unless told otherwise: each may hold a connection to the database."""

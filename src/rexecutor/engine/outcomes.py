@@ -6,15 +6,14 @@ from datetime import timedelta
 from typing import Final, assert_never
 from weakref import WeakSet
 
-from rexecutor.backoff import DEFAULT_BACKOFF, clamp
 from rexecutor.clock import Clock, checked_delay
 from rexecutor.engine.failure import ChildFailedError, error_of, job_error
 from rexecutor.engine.loop import Emit
 from rexecutor.engine.running import Running, Stop
 from rexecutor.errors import DecodeError
-from rexecutor.events import BackoffFailed, ResultIgnored
-from rexecutor.job import ErrorKind, JobError, Limits
-from rexecutor.outcome import (
+from rexecutor.model.backoff import DEFAULT_BACKOFF, clamp
+from rexecutor.model.job import ErrorKind, JobError, Limits
+from rexecutor.model.outcomes import (
     COMPLETE,
     Cancel,
     Cancelled,
@@ -26,6 +25,7 @@ from rexecutor.outcome import (
     Undeclared,
     known_result,
 )
+from rexecutor.telemetry.events import BackoffFailed, ResultIgnored
 
 _TOLD: Final[WeakSet[type]] = WeakSet()
 """The executors of which this process has told that what they return is ignored."""

@@ -8,10 +8,10 @@ from typing import Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.engine.loop import Emit
-from rexecutor.events import JobsPruned
-from rexecutor.job import NodeId
-from rexecutor.prune_spec import BATCH, PruneSpec
-from rexecutor.schedule import Schedule
+from rexecutor.model.job import NodeId
+from rexecutor.model.pruning import BATCH, PruneSpec
+from rexecutor.model.schedules import Schedule
+from rexecutor.telemetry.events import JobsPruned
 
 LONGEST_WAIT: Final = timedelta(seconds=30)
 """After this the store is asked again, so that a step of its clock is noticed."""

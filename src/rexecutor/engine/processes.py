@@ -15,7 +15,7 @@ from typing import Final
 from rexecutor.engine.child import NAME, SIGNALS, Begun, Equipment, Reply, serve
 from rexecutor.engine.failure import ChildFailedError, Failure
 from rexecutor.engine.threads import Threads
-from rexecutor.job import ErrorKind, JobRecord
+from rexecutor.model.job import ErrorKind, JobRecord
 
 START: Final = 60.0
 """Seconds that a child may take to start: it imports what the executors need."""

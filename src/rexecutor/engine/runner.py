@@ -7,10 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from rexecutor.backend.completion import Completion
-from rexecutor.backend.exchange import CancelRequest
-from rexecutor.backoff import clamp
+from rexecutor.backend.messages import CancelRequest
 from rexecutor.clock import Clock, checked_delay
-from rexecutor.definition import not_to_await, to_await
 from rexecutor.engine.child import Equipment
 from rexecutor.engine.deadlines import GRACE, Deadlines
 from rexecutor.engine.failure import ChildFailedError, told_exception
@@ -19,11 +17,13 @@ from rexecutor.engine.outcomes import Outcomes
 from rexecutor.engine.processes import Children, Recycling
 from rexecutor.engine.running import AnyExecutor, Child, Running, Stop
 from rexecutor.engine.threads import Threads
-from rexecutor.events import JobEnded, JobStarted, JobStuck
-from rexecutor.executor import codecs_of, decode
-from rexecutor.job import ClaimId, Job, JobId, JobRecord, Limits
-from rexecutor.log import wants_ends, wants_starts
-from rexecutor.outcome import COMPLETE, Complete, Failed, Outcome, Settlement, Snooze
+from rexecutor.jobs.definition import not_to_await, to_await
+from rexecutor.jobs.executor import codecs_of, decode
+from rexecutor.model.backoff import clamp
+from rexecutor.model.job import ClaimId, Job, JobId, JobRecord, Limits
+from rexecutor.model.outcomes import COMPLETE, Complete, Failed, Outcome, Settlement, Snooze
+from rexecutor.telemetry.events import JobEnded, JobStarted, JobStuck
+from rexecutor.telemetry.log import wants_ends, wants_starts
 
 
 class Runner:

@@ -11,8 +11,8 @@ import msgspec
 
 from rexecutor.backend.completion import Completion
 from rexecutor.errors import ConfigurationError, LeaseLostError
-from rexecutor.executor import Codecs, Executor
-from rexecutor.job import Job, JobRecord
+from rexecutor.jobs.executor import Codecs, Executor
+from rexecutor.model.job import Job, JobRecord
 
 AnyExecutor = Executor[Any, Any]
 

@@ -9,11 +9,11 @@ from typing import Final
 from rexecutor.backend.base import Backend
 from rexecutor.engine.loop import Emit
 from rexecutor.errors import BackendError
-from rexecutor.events import JobEnded, OutcomeRefused
-from rexecutor.job import ClaimId, JobId
-from rexecutor.outcome import Settlement
-from rexecutor.status import JobStatus
-from rexecutor.where import IdIn
+from rexecutor.model.job import ClaimId, JobId
+from rexecutor.model.outcomes import Settlement
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import IdIn
+from rexecutor.telemetry.events import JobEnded, OutcomeRefused
 
 MOST: Final = 1_000
 """How many outcomes go into one statement."""

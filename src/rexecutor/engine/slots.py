@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from rexecutor.backend.exchange import Demand
+from rexecutor.backend.messages import Demand
 
 
 class Slots:

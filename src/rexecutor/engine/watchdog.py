@@ -10,8 +10,8 @@ from typing import Final
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.engine.loop import Emit
 from rexecutor.engine.running import Running
-from rexecutor.events import LoopBlocked, LoopFreed
-from rexecutor.job import storable
+from rexecutor.model.job import storable
+from rexecutor.telemetry.events import LoopBlocked, LoopFreed
 
 INTERVAL: Final = 0.25
 """Seconds between two looks."""

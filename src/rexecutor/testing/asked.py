@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from rexecutor.codec import Codec, canonical, compared
 from rexecutor.errors import ConfigurationError
-from rexecutor.executor import Codecs, Executor, codecs_of
-from rexecutor.job import JobRecord, Limits
+from rexecutor.jobs.executor import Codecs, Executor, codecs_of
+from rexecutor.model.codec import Codec, canonical, compared
+from rexecutor.model.job import JobRecord, Limits
+from rexecutor.model.where import DataEquals, Everything, ExecutorIn, MetadataEquals, Where
 from rexecutor.testing.differences import shortened, value_differences
-from rexecutor.where import DataEquals, Everything, ExecutorIn, MetadataEquals, Where
 
 AnyExecutor = type[Executor[Any, Any]] | Executor[Any, Any]
 

@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from rexecutor.codec import canonical
+from rexecutor.model.codec import canonical
 
 LONGEST: Final = 200
 """Characters of a value that are shown."""

@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from rexecutor.app.registry import Registry
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend, override_global_backend
-from rexecutor.backend.exchange import CancelRequest, Claim, Demand, Node
 from rexecutor.backend.memory import InMemoryBackend
+from rexecutor.backend.messages import CancelRequest, Claim, Demand, Node
 from rexecutor.clock import unique_id
 from rexecutor.engine.loop import first_of
 from rexecutor.engine.runner import Runner
 from rexecutor.errors import ConfigurationError, GlobalBackendError, RexecutorError
-from rexecutor.executor import Executor
-from rexecutor.job import JobError, JobRecord
-from rexecutor.log import log_event
-from rexecutor.outcome import COMPLETE, Cancelled, Failed, Outcome, Settlement, Snooze
-from rexecutor.registry import Registry
-from rexecutor.status import JobStatus
+from rexecutor.jobs.executor import Executor
+from rexecutor.model.job import JobError, JobRecord
+from rexecutor.model.outcomes import COMPLETE, Cancelled, Failed, Outcome, Settlement, Snooze
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import Where
+from rexecutor.telemetry.log import log_event
 from rexecutor.testing.asked import AnyExecutor, executor_class
 from rexecutor.testing.clock import FakeClock
 from rexecutor.testing.differences import shortened
-from rexecutor.where import Where
 
 MOST: Final = 10_000
 """How many jobs a drain runs, unless told otherwise."""

@@ -4,10 +4,10 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, overload
 
+from rexecutor.backend.app_transaction import SyncTransaction, backend_of, blocking
 from rexecutor.backend.base import Backend
-from rexecutor.backend.transaction import SyncTransaction, backend_of, blocking
-from rexecutor.executor import Executor
-from rexecutor.job import Data, Job, Metadata
+from rexecutor.jobs.executor import Executor
+from rexecutor.model.job import Data, Job, Metadata
 from rexecutor.testing.asked import UNSET, AnyExecutor, asked, checked_count
 from rexecutor.testing.looking import expect_enqueued, expect_none, look_sync
 

@@ -8,15 +8,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
 from rexecutor.backend.memory import InMemoryBackend
-from rexecutor.backend.transaction import SyncTransaction, Transaction
 from rexecutor.errors import ConfigurationError, DecodeError
-from rexecutor.executor import decode
-from rexecutor.job import Job, JobId, JobRecord
+from rexecutor.jobs.executor import decode
+from rexecutor.model.job import Job, JobId, JobRecord
+from rexecutor.model.where import Everything, Where
 from rexecutor.testing.asked import Asked, moment_text, quoted
 from rexecutor.testing.differences import shortened
-from rexecutor.where import Everything, Where
 
 PAGE: Final = 5_000
 """How many jobs are asked of the store at a time, so that not all of them are in memory at the same time."""

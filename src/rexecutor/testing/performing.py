@@ -8,18 +8,18 @@ from typing import Any, overload
 
 from msgspec.structs import replace
 
-from rexecutor import rules
+from rexecutor.app.registry import Registry
 from rexecutor.backend.completion import Completion
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.engine.outcomes import Outcomes
 from rexecutor.engine.runner import Runner
 from rexecutor.engine.running import Running, Stop
 from rexecutor.errors import ConfigurationError
-from rexecutor.executor import Executor
-from rexecutor.job import Data, JobError, JobRecord, Limits, Metadata
-from rexecutor.log import log_event
-from rexecutor.outcome import COMPLETE, Claimed, ExecutionResult, Interrupted, Outcome
-from rexecutor.registry import Registry
+from rexecutor.jobs.executor import Executor
+from rexecutor.model import rules
+from rexecutor.model.job import Data, JobError, JobRecord, Limits, Metadata
+from rexecutor.model.outcomes import COMPLETE, Claimed, ExecutionResult, Interrupted, Outcome
+from rexecutor.telemetry.log import log_event
 from rexecutor.testing.asked import UNSET, AnyExecutor, executor_class
 
 _LIMITS = Limits()

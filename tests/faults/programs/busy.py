@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from rexecutor import Backend, BackendError, Executor, Job, PostgresBackend, Rexecutor, SQLiteBackend, enqueue_many
-from rexecutor.backend.exchange import Claim, Demand
+from rexecutor.backend.messages import Claim, Demand
 from rexecutor.backend.sqlite.forks import TrackedConnection
-from rexecutor.job import JobId, NodeId
+from rexecutor.model.job import JobId, NodeId
 from tests.faults.children import say
 from tests.faults.connections import connecting_as
 from tests.faults.history import History

@@ -22,7 +22,7 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.postgres import listener, liveness
 from rexecutor.backend.postgres.listener import Listener
 from rexecutor.cli.worker import _leave_soon
-from rexecutor.job import JobId
+from rexecutor.model.job import JobId
 from tests.faults.history import History
 from tests.faults.worker import _CLAIMS, watched
 

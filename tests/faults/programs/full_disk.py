@@ -17,8 +17,8 @@ import msgspec
 
 from rexecutor import Backend
 from rexecutor.cli.demo.postgres_server import PostgresServer
-from rexecutor.status import OPEN
-from rexecutor.where import StatusIn
+from rexecutor.model.status import OPEN
+from rexecutor.model.where import StatusIn
 from tests.faults.children import Child, children
 from tests.faults.history import read
 from tests.faults.scenario import Report, count_jobs, count_runs

@@ -21,8 +21,9 @@ from typing import Any, Final
 
 from rexecutor import Executor, Job, JobHandle, Rexecutor, UniquenessCriteria, Where
 from rexecutor.backend.base import Backend
-from rexecutor.backend.postgres import heart, listener, liveness, pool, sync
-from rexecutor.job import JobId
+from rexecutor.backend.postgres import heartbeat as heart
+from rexecutor.backend.postgres import listener, liveness, pool, sync
+from rexecutor.model.job import JobId
 from tests.faults.history import History
 from tests.faults.operations import Operations
 from tests.faults.programs.crew_worker import Timed

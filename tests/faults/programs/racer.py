@@ -23,7 +23,7 @@ from rexecutor import (
     UniquenessCriteria,
     enqueue_many,
 )
-from rexecutor.handle import JobHandle
+from rexecutor.jobs.handle import JobHandle
 from tests.faults.stores import backend_at
 
 START = datetime(2030, 1, 1, tzinfo=UTC)

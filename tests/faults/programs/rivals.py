@@ -29,13 +29,13 @@ from rexecutor import (
     Where,
     enqueue_many,
 )
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.clock import unique_id
-from rexecutor.job import ErrorKind, JobError, JobId, JobRecord
-from rexecutor.outcome import COMPLETE, Cancelled, Failed, Interrupted, Outcome, Settlement
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.job import ErrorKind, JobError, JobId, JobRecord
+from rexecutor.model.outcomes import COMPLETE, Cancelled, Failed, Interrupted, Outcome, Settlement
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.where import Everything, IdIn
 from rexecutor.testing.suite.store import new_job
-from rexecutor.where import Everything, IdIn
 from tests.faults.history import History
 from tests.faults.stores import backend_at
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from rexecutor import BackendError, JobStatus, enqueue_many
 from rexecutor.backend.base import Backend
 from rexecutor.cli.demo.postgres_server import PostgresServer
-from rexecutor.job import JobId
+from rexecutor.model.job import JobId
 from tests.faults.crew import Crew, as_runs, crew, started
 from tests.faults.history import Line
 from tests.faults.outages import WAYS

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from rexecutor import BackendError, JobStatus, PostgresBackend, UniquenessCriteria
 from rexecutor.backend.base import Backend
-from rexecutor.job import JobId
-from rexecutor.where import Everything
+from rexecutor.model.job import JobId
+from rexecutor.model.where import Everything
 from tests.faults.crew import as_runs, crew
 from tests.faults.cuts import Cuts, holding
 from tests.faults.programs.crew_worker import Task, Tasked

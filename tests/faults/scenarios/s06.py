@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeAlias
 
 from rexecutor import enqueue_many
-from rexecutor.job import JobId
+from rexecutor.model.job import JobId
 from tests.faults.crew import FENCED, REFUSED, STARTED, Member, as_runs, crew, has_ended, is_stopped, started, until
 from tests.faults.outcomes import Seen, doubled, seen, watch
 from tests.faults.programs.crew_worker import Task, Tasked

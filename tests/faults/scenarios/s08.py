@@ -9,8 +9,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from rexecutor import Backend
-from rexecutor.status import OPEN
-from rexecutor.where import StatusIn
+from rexecutor.model.status import OPEN
+from rexecutor.model.where import StatusIn
 from tests.faults.children import Child, Children, children
 from tests.faults.history import Line, read
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs

@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass, field
 
 from rexecutor.backend.base import Backend
-from rexecutor.job import JobId
+from rexecutor.model.job import JobId
 from tests.faults.crew import Member, crew, started, until
 from tests.faults.programs.crew_worker import Task, Tasked
 from tests.faults.proxy import Proxy

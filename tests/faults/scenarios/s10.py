@@ -6,7 +6,7 @@ import random
 
 from rexecutor import JobStatus, enqueue_many
 from rexecutor.backend.base import Backend
-from rexecutor.job import JobId
+from rexecutor.model.job import JobId
 from tests.faults.crew import FENCED, Crew, Member, as_runs, crew, has_ended, started, until
 from tests.faults.outcomes import doubled, seen, watch
 from tests.faults.programs.crew_worker import Task, Tasked

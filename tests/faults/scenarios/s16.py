@@ -9,7 +9,7 @@ from typing import Any
 
 from rexecutor import JobHandle
 from rexecutor.engine.lease import BEATS
-from rexecutor.where import Everything
+from rexecutor.model.where import Everything
 from tests.faults.children import Child, children
 from tests.faults.programs.idlers import Awaited
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs

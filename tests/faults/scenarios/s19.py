@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from rexecutor import Backend, enqueue_many
-from rexecutor.job import JobRecord
-from rexecutor.status import OPEN
-from rexecutor.where import Everything, StatusIn
+from rexecutor.model.job import JobRecord
+from rexecutor.model.status import OPEN
+from rexecutor.model.where import Everything, StatusIn
 from tests.faults.children import Child, Children, children
 from tests.faults.history import Line
 from tests.faults.programs.busy import Busy

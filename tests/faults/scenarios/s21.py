@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from rexecutor.where import Everything
+from rexecutor.model.where import Everything
 from tests.faults.processes import ROOT
 from tests.faults.scenario import Ground, Report, Scenario
 from tests.faults.stores import backend_at

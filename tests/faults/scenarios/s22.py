@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 from rexecutor import Backend, InvalidJobError, JobHandle, enqueue_many
-from rexecutor.job import JobId
-from rexecutor.where import Everything
+from rexecutor.model.job import JobId
+from rexecutor.model.where import Everything
 from tests.faults.by_hand import Hand, Refused
 from tests.faults.poison import STORED_BAD, STORED_GOOD, Make, given, kept
 from tests.faults.programs.typed_worker import Text

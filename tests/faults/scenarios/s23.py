@@ -9,10 +9,10 @@ from contextlib import suppress
 from datetime import timedelta
 
 from rexecutor import Backend, RexecutorError
-from rexecutor.backend.exchange import Node
+from rexecutor.backend.messages import Node
 from rexecutor.backend.postgres.statements import channel_of
-from rexecutor.job import JobId
-from rexecutor.where import Everything
+from rexecutor.model.job import JobId
+from rexecutor.model.where import Everything
 from tests.faults.by_hand import Hand, Refused
 from tests.faults.malformed import malformed
 from tests.faults.programs.typed_worker import Text

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from rexecutor import Backend, Executor, JobBuilder, JobStatus, enqueue_many
-from rexecutor.job import JobId, JobRecord
-from rexecutor.where import Everything, Where
+from rexecutor.model.job import JobId, JobRecord
+from rexecutor.model.where import Everything, Where
 from tests.faults.programs.raising_worker import (
     ENDS,
     RAISES,

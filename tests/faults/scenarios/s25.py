@@ -5,7 +5,7 @@ import math
 import time
 
 from rexecutor import JobStatus
-from rexecutor.job import JobId
+from rexecutor.model.job import JobId
 from tests.faults.crew import REFUSED, Member, crew, started, until
 from tests.faults.history import Line
 from tests.faults.outcomes import Seen, doubled, seen, watch

@@ -14,8 +14,8 @@ from typing import Any
 
 from rexecutor import Backend, Executor, Job, JobBuilder, JobStatus, Rexecutor, enqueue_many
 from rexecutor.engine.deadlines import GRACE
-from rexecutor.job import ErrorKind, JobId, JobRecord
-from rexecutor.where import IdIn
+from rexecutor.model.job import ErrorKind, JobId, JobRecord
+from rexecutor.model.where import IdIn
 from tests.faults.log_lines import kept_lines
 from tests.faults.scenario import Ground, Report, Scenario
 from tests.faults.stores import backend_at

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from rexecutor.where import Everything
+from rexecutor.model.where import Everything
 from tests.faults.processes import ROOT
 from tests.faults.programs.racer import ISOLATIONS, is_undone
 from tests.faults.scenario import Ground, Report, Scenario

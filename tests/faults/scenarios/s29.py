@@ -11,10 +11,10 @@ from collections import Counter
 from contextlib import suppress
 
 from rexecutor import Backend, JobStateError, JobStatus, Replace, StaleJobError, UniquenessCriteria
-from rexecutor.job import JobId, JobRecord, NewJob
-from rexecutor.status import OPEN
+from rexecutor.model.job import JobId, JobRecord, NewJob
+from rexecutor.model.status import OPEN
+from rexecutor.model.where import Everything, ExecutorIn, IdIn, StatusIn
 from rexecutor.testing.suite.store import new_job
-from rexecutor.where import Everything, ExecutorIn, IdIn, StatusIn
 from tests.faults.by_hand import Hand
 from tests.faults.crew import REFUSED
 from tests.faults.scenario import Ground, Report, Scenario

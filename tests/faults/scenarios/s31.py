@@ -23,14 +23,14 @@ from rexecutor import (
     Where,
     enqueue_many,
 )
-from rexecutor.backend.exchange import Demand, Node
+from rexecutor.backend.messages import Demand, Node
 from rexecutor.cli.demo.postgres_server import NEWEST, PostgresServer, binaries
-from rexecutor.job import ErrorKind, JobError, storable
-from rexecutor.outcome import Failed, Settlement
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.schedule import CatchUp, Schedule
-from rexecutor.scheduling import cron_schedule
-from rexecutor.where import ExecutorIn
+from rexecutor.jobs.schedules import cron_schedule
+from rexecutor.model.job import ErrorKind, JobError, storable
+from rexecutor.model.outcomes import Failed, Settlement
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.schedules import CatchUp, Schedule
+from rexecutor.model.where import ExecutorIn
 from tests.faults.by_hand import Hand
 from tests.faults.injections import PAYLOADS, hostile_texts, statements_given
 from tests.faults.scenario import Ground, Report, Scenario

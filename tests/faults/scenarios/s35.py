@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 
 from rexecutor import Backend, JobStatus
-from rexecutor.prune_spec import BATCH, BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.pruning import BATCH, BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.where import ExecutorIn
 from rexecutor.testing.suite.store import new_job
-from rexecutor.where import ExecutorIn
 from tests.faults.log_lines import kept_lines
 from tests.faults.pruning import Churn
 from tests.faults.scenario import Ground, Report, Scenario

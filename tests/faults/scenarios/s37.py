@@ -11,7 +11,7 @@ from typing import Any, LiteralString, cast
 import psycopg
 
 from rexecutor import Backend, Where, enqueue_many
-from rexecutor.job import JobId
+from rexecutor.model.job import JobId
 from tests.faults.children import Child, Children, children
 from tests.faults.programs.counting import LEASE, Counting
 from tests.faults.scenario import Ground, Report, Scenario

@@ -8,7 +8,7 @@ from time import monotonic
 
 from rexecutor import UniquenessCriteria
 from rexecutor.backend.base import Backend
-from rexecutor.rules import LOST_DETAILS
+from rexecutor.model.rules import LOST_DETAILS
 from tests.faults.crew import Member, crew, started, until
 from tests.faults.history import Line
 from tests.faults.holes import Hole, Holes

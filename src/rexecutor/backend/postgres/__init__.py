@@ -6,7 +6,7 @@ try:
 except ImportError as error:
     raise ImportError(f"PostgreSQL needs psycopg ({error}): pip install 'rexecutor[postgres]'") from error
 
-from rexecutor.backend.postgres.adapter import PostgresBackend
+from rexecutor.backend.postgres.backend import PostgresBackend
 
 __all__ = ["PostgresBackend"]
 

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import psycopg
 
-from rexecutor.command import command
+from rexecutor.backend.command import command
 
 _SAYS_WHERE: Final = re.compile(
     "host|hostaddr|port|user|dbname|service|passfile|target_session_attrs|channel_binding|(ssl|gss|krb)(?!password)[a-z]+"

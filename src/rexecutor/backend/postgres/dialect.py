@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rexecutor.backend.sql.where import Dialect
-from rexecutor.status import JobStatus
+from rexecutor.model.status import JobStatus
 
 
 class PostgresDialect(Dialect):

@@ -14,8 +14,8 @@ from rexecutor.backend.postgres.statements import channel_of
 from rexecutor.background import start_task
 from rexecutor.clock import random_between, unique_id
 from rexecutor.errors import BackendError
-from rexecutor.events import DutyFailed, DutyRecovered, ListeningUseless
-from rexecutor.log import log_event
+from rexecutor.telemetry.events import DutyFailed, DutyRecovered, ListeningUseless
+from rexecutor.telemetry.log import log_event
 
 DUTY: Final = "listening for notifications"
 CHECKED_EVERY: Final = 10.0

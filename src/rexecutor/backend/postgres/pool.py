@@ -13,6 +13,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from typing_extensions import override
 
+from rexecutor.affinity import Home, in_another_loop
 from rexecutor.backend.postgres.connection import (
     Connection,
     check_version,
@@ -33,7 +34,6 @@ from rexecutor.backend.postgres.liveness import (
 from rexecutor.background import start_task
 from rexecutor.clock import random_between
 from rexecutor.errors import BackendClosedError, BackendError, ConfigurationError
-from rexecutor.home import Home, in_another_loop
 
 Pool: TypeAlias = AsyncConnectionPool[Any]
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from psycopg.pq import Format
 from psycopg.pq.abc import PGresult
 
 from rexecutor.backend.sql.rows import STATUSES, UNREADABLE, defective
-from rexecutor.job import JobError, JobRecord, NewJob, NodeId
+from rexecutor.model.job import JobError, JobRecord, NewJob, NodeId
 
 _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
 _ENCODER: Final = msgspec.json.Encoder()

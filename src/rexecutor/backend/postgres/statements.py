@@ -8,15 +8,15 @@ from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, TypeVar, ca
 
 import msgspec
 
-from rexecutor import rules
 from rexecutor.backend.postgres.dialect import DIALECT
 from rexecutor.backend.postgres.rows import changed_row, in_statements, in_utc, new_row, new_rows, read_row
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import compile_where
-from rexecutor.job import Enqueued, JobError, JobRecord, NewJob, NodeId
-from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
-from rexecutor.uniqueness import UniquenessCriteria
-from rexecutor.where import StatusIn, Where
+from rexecutor.model import rules
+from rexecutor.model.job import Enqueued, JobError, JobRecord, NewJob, NodeId
+from rexecutor.model.outcomes import Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
+from rexecutor.model.unique import UniquenessCriteria
+from rexecutor.model.where import StatusIn, Where
 
 PACKAGE: Final = "rexecutor.backend.postgres"
 _PLACEHOLDER: Final = '"rexecutor".'

@@ -15,7 +15,7 @@ from rexecutor.backend.postgres.liveness import BoundedConnection, connect_block
 from rexecutor.backend.postgres.runners import run_psycopg
 from rexecutor.backend.postgres.statements import Steps, in_schema
 from rexecutor.errors import BackendError
-from rexecutor.job import Enqueued
+from rexecutor.model.job import Enqueued
 
 WAIT_SECONDS: Final = 30.0
 """How long a thread waits for a connection while others use all of them."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from rexecutor.job import JobError, JobRecord
-from rexecutor.status import JobStatus
+from rexecutor.model.job import JobError, JobRecord
+from rexecutor.model.status import JobStatus
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from rexecutor.schedule import Span
+from rexecutor.model.schedules import Span
 
 _SPANS = msgspec.json.Decoder(tuple[Span, ...])
 

@@ -8,9 +8,9 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from rexecutor.job import is_storable
-from rexecutor.status import JobStatus
-from rexecutor.where import (
+from rexecutor.model.job import is_storable
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import (
     And,
     DataEquals,
     Everything,

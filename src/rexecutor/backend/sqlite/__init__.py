@@ -1,5 +1,5 @@
 """Jobs in an SQLite file: durable, for several processes of one machine, with no server."""
 
-from rexecutor.backend.sqlite.adapter import SQLiteBackend
+from rexecutor.backend.sqlite.backend import SQLiteBackend
 
 __all__ = ["SQLiteBackend"]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from rexecutor.backend.sqlite.connection import BUSY_SECONDS
-from rexecutor.events import LogReset, LogUnbounded
-from rexecutor.log import log_event
+from rexecutor.telemetry.events import LogReset, LogUnbounded
+from rexecutor.telemetry.log import log_event
 
 CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 """The log is written back into the file when it has grown by this much."""

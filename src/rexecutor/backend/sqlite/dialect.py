@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from rexecutor.backend.sql.where import Dialect
 from rexecutor.backend.sqlite.rows import stored
-from rexecutor.codec import canonical
-from rexecutor.status import OPEN, JobStatus
+from rexecutor.model.codec import canonical
+from rexecutor.model.status import OPEN, JobStatus
 
 
 class SqliteDialect(Dialect):

@@ -9,14 +9,14 @@ from typing import Any, assert_never
 
 import msgspec
 
-from rexecutor import rules
-from rexecutor.backend.exchange import Ticked
+from rexecutor.backend.messages import Ticked
 from rexecutor.backend.sql.spans import spans_of, spans_text
+from rexecutor.backend.sqlite.operations import enqueue, execute
 from rexecutor.backend.sqlite.rows import moment_or_none, stored, stored_or_none
-from rexecutor.backend.sqlite.store import enqueue, execute
-from rexecutor.job import JobId, NewJob, NodeId, is_storable
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.schedule import Schedule, StoredSchedule
+from rexecutor.model import rules
+from rexecutor.model.job import JobId, NewJob, NodeId, is_storable
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.schedules import Schedule, StoredSchedule
 
 _EVER = 2**63 - 1
 _PAGE = 100

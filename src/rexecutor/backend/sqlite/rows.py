@@ -7,8 +7,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from rexecutor.backend.sql.rows import EPOCH, STATUSES, UNREADABLE, defective
-from rexecutor.job import JobError, JobId, JobRecord, NewJob, NodeId
-from rexecutor.status import JobStatus
+from rexecutor.model.job import JobError, JobId, JobRecord, NewJob, NodeId
+from rexecutor.model.status import JobStatus
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from rexecutor.backend.hints import Hints
-from rexecutor.backend.sqlite import store
+from rexecutor.backend.sqlite import operations as store
 from rexecutor.backend.sqlite.connection import connect
+from rexecutor.backend.wakeups import Hints
 from rexecutor.clock import Clock
 
 LOOK: Final = timedelta(milliseconds=50)

@@ -83,8 +83,8 @@ def _corpus(folder: Path | None) -> "Corpus":
 
 
 def _check_store(url: str | None, *, postgres: bool) -> None:
+    from rexecutor.app.connect import connect
     from rexecutor.errors import ConfigurationError  # not needed for --help
-    from rexecutor.url import connect
 
     if postgres and url:
         raise MisusedError("--postgres starts a server of the demo's own; leave out --url")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from rexecutor.cli.demo.work import SourceFile, Trouble
-from rexecutor.job import is_storable
+from rexecutor.model.job import is_storable
 
 ENOUGH: Final = 1_200
 """Packages beside the standard library are added until there are so many files."""

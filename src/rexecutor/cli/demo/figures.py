@@ -13,8 +13,8 @@ from typing import Final
 from rexecutor.cli.demo.findings import Findings, examined
 from rexecutor.cli.demo.history import Ended, Entry, Started
 from rexecutor.cli.demo.work import SourceFile
-from rexecutor.job import ErrorKind, JobId, JobRecord
-from rexecutor.status import JobStatus
+from rexecutor.model.job import ErrorKind, JobId, JobRecord
+from rexecutor.model.status import JobStatus
 
 _CHUNK: Final = 16
 

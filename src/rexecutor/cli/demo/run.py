@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from rexecutor.app.connect import connect, sqlite_path
 from rexecutor.backend.base import Backend
-from rexecutor.builder import JobBuilder, enqueue_many
 from rexecutor.cli.demo.display import Display, Tally
 from rexecutor.cli.demo.figures import Account, computed
 from rexecutor.cli.demo.fleet import Fleet, Worker
@@ -16,10 +16,10 @@ from rexecutor.cli.demo.history import History, Started
 from rexecutor.cli.demo.work import ExamineFile, SourceFile
 from rexecutor.cli.failure import FailedError, note
 from rexecutor.clock import SystemClock
-from rexecutor.job import JobId, JobRecord
-from rexecutor.status import JobStatus
-from rexecutor.url import connect, sqlite_path
-from rexecutor.where import And, ExecutorIn, StatusIn, Where
+from rexecutor.jobs.enqueue import JobBuilder, enqueue_many
+from rexecutor.model.job import JobId, JobRecord
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import And, ExecutorIn, StatusIn, Where
 
 LOOK_EVERY: Final = timedelta(milliseconds=50)
 PAGE: Final = 1_000

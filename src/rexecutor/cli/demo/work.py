@@ -7,11 +7,11 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from typing_extensions import override
 
-from rexecutor.backoff import BackoffStrategy
 from rexecutor.cli.demo.findings import examined
 from rexecutor.cli.demo.history import Ended, History, Started
-from rexecutor.executor import Executor
-from rexecutor.job import ErrorKind, Job
+from rexecutor.jobs.executor import Executor
+from rexecutor.model.backoff import BackoffStrategy
+from rexecutor.model.job import ErrorKind, Job
 
 LINGER: Final = timedelta(seconds=15)
 """How long a job that lingers waits to be killed with its worker."""

@@ -12,10 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from rexecutor.app.connect import connect
+from rexecutor.app.rexecutor import Rexecutor
 from rexecutor.cli.demo.history import History
 from rexecutor.cli.demo.work import ExamineFile
-from rexecutor.rexecutor import Rexecutor
-from rexecutor.url import connect
 
 LEASE: Final = timedelta(seconds=3)
 """Short, so that the rescue is seen."""

@@ -1,10 +1,10 @@
 """Cancels and reruns that somebody asks for."""
 
-from rexecutor import rules
 from rexecutor.errors import JobNotFoundError, JobStateError
-from rexecutor.job import ErrorKind, JobRecord
-from rexecutor.outcome import CancelAsked, Complete, Interrupted, Outcome, Rerun, Snooze
-from rexecutor.status import JobStatus
+from rexecutor.model import rules
+from rexecutor.model.job import ErrorKind, JobRecord
+from rexecutor.model.outcomes import CancelAsked, Complete, Interrupted, Outcome, Rerun, Snooze
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import (
     ALPHA,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from rexecutor.rules import MOST_TICKS
-from rexecutor.schedule import CatchUp
+from rexecutor.model.rules import MOST_TICKS
+from rexecutor.model.schedules import CatchUp
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import HOUR, MICROSECOND, SECOND, Store
 from rexecutor.testing.suite.ticks import EACH_SECOND, HOURLY, ages_taken, look, schedule_of

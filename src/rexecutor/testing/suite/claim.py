@@ -3,10 +3,10 @@
 import asyncio
 from datetime import timedelta
 
-from rexecutor import rules
-from rexecutor.backend.exchange import Demand
-from rexecutor.outcome import Claimed
-from rexecutor.status import JobStatus
+from rexecutor.backend.messages import Demand
+from rexecutor.model import rules
+from rexecutor.model.outcomes import Claimed
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import (
     ALPHA,

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from rexecutor.backend.exchange import Demand
+from rexecutor.backend.messages import Demand
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import (
     ALPHA,

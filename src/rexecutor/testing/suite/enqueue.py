@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from rexecutor import rules
+from rexecutor.model import rules
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import BETA, HOUR, MICROSECOND, SECOND, Store, new_job
 

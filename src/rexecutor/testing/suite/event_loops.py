@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.errors import BackendClosedError
+from rexecutor.model.where import Everything
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, HOUR, Store, new_job
-from rexecutor.where import Everything
 
 _PATIENCE: Final = 20.0
 """Seconds of real time after which a thread counts as hanging."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from rexecutor.errors import JobStateError, StaleJobError
-from rexecutor.job import JobId, JobRecord
-from rexecutor.outcome import Complete, Interrupted, Outcome, Settlement, Snooze
-from rexecutor.status import JobStatus
+from rexecutor.model.job import JobId, JobRecord
+from rexecutor.model.outcomes import Complete, Interrupted, Outcome, Settlement, Snooze
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import HOUR, LEASE, OTHER_NODE, Store, cancelled, failed, new_job
 

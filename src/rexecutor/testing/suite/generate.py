@@ -6,18 +6,16 @@ from typing import Final
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from rexecutor.backend.exchange import Demand
-from rexecutor.codec import canonical
-from rexecutor.cron import Cron
-from rexecutor.job import ErrorKind, JobError, NewJob
-from rexecutor.outcome import Cancelled, Complete, Failed, Interrupted, Snooze
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.schedule import CatchUp, Schedule
-from rexecutor.status import JobStatus
-from rexecutor.testing.clock import START
-from rexecutor.testing.suite.store import new_job
-from rexecutor.uniqueness import Field, Replace, UniquenessCriteria
-from rexecutor.where import (
+from rexecutor.backend.messages import Demand
+from rexecutor.model.codec import canonical
+from rexecutor.model.cron import Cron
+from rexecutor.model.job import ErrorKind, JobError, NewJob
+from rexecutor.model.outcomes import Cancelled, Complete, Failed, Interrupted, Snooze
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.schedules import CatchUp, Schedule
+from rexecutor.model.status import JobStatus
+from rexecutor.model.unique import Field, Replace, UniquenessCriteria
+from rexecutor.model.where import (
     And,
     DataEquals,
     Everything,
@@ -33,6 +31,8 @@ from rexecutor.where import (
     TaggedByOneOf,
     Where,
 )
+from rexecutor.testing.clock import START
+from rexecutor.testing.suite.store import new_job
 
 _EXECUTORS: Final = ("alpha", "beta", "gamma")
 _NODES: Final = ("node-1", "node-2", "node-3")

@@ -1,9 +1,9 @@
 """Giving back: claims whose answer was lost on its way."""
 
-from rexecutor import rules
-from rexecutor.backend.exchange import Demand, Node
-from rexecutor.outcome import Complete, Interrupted, Settlement
-from rexecutor.status import JobStatus
+from rexecutor.backend.messages import Demand, Node
+from rexecutor.model import rules
+from rexecutor.model.outcomes import Complete, Interrupted, Settlement
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, LEASE, NODE, OTHER_NODE, SECOND, Store, failed, new_job
 

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from rexecutor.outcome import Complete, Settlement
+from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, HOUR, NODE, SECOND, Store, failed, new_job
 

@@ -4,11 +4,11 @@ import json
 from typing import Final
 
 from rexecutor.errors import BackendError, JobNotFoundError
-from rexecutor.job import storable
-from rexecutor.outcome import Complete, Settlement
+from rexecutor.model.job import storable
+from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.where import Everything, ExecutorIn, IdIn, Not
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import HOUR, Store, cancelled, expect, failed, new_job
-from rexecutor.where import Everything, ExecutorIn, IdIn, Not
 
 TEXTS: Final = (
     "",

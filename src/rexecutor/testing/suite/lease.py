@@ -2,8 +2,8 @@
 
 import threading
 
-from rexecutor.backend.exchange import CancelRequest, Heartbeat, Node
-from rexecutor.status import JobStatus
+from rexecutor.backend.messages import CancelRequest, Heartbeat, Node
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import LEASE, NODE, OTHER_NODE, SECOND, Store, new_job
 

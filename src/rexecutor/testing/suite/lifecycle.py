@@ -1,7 +1,7 @@
 """Opening and closing."""
 
-from rexecutor.backend.exchange import Count
-from rexecutor.status import JobStatus
+from rexecutor.backend.messages import Count
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, BETA, Store, new_job
 

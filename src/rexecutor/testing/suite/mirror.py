@@ -4,13 +4,13 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
-from rexecutor import rules
-from rexecutor.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.outcome import Change, Lost, Outcome, Rerun
-from rexecutor.schedule import Schedule, StoredSchedule
-from rexecutor.status import JobStatus
+from rexecutor.model import rules
+from rexecutor.model.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.model.outcomes import Change, Lost, Outcome, Rerun
+from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import Where
 from rexecutor.testing.clock import FakeClock
-from rexecutor.where import Where
 
 
 class Mirror:

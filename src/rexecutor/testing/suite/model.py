@@ -1,4 +1,4 @@
-"""The model: a backend and `rexecutor.rules` are driven side by side through random lives, and must not differ."""
+"""The model: drives a backend and `rexecutor.model.rules` side by side through random lives, and compares them."""
 
 import os
 import unittest

@@ -10,10 +10,10 @@ from typing import Any, Final, TypeVar
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from rexecutor.backend.base import Backend
-from rexecutor.status import JobStatus
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import Everything
 from rexecutor.testing.clock import FakeClock
 from rexecutor.testing.suite.mirror import Mirror
-from rexecutor.where import Everything
 
 T = TypeVar("T")
 

@@ -5,13 +5,13 @@ from datetime import timedelta
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from rexecutor import rules
-from rexecutor.job import NodeId
-from rexecutor.prune_spec import PruneSpec
-from rexecutor.schedule import Schedule
+from rexecutor.model import rules
+from rexecutor.model.job import NodeId
+from rexecutor.model.pruning import PruneSpec
+from rexecutor.model.schedules import Schedule
+from rexecutor.model.where import Everything
 from rexecutor.testing.suite import generate
 from rexecutor.testing.suite.model_ground import ModelGround
-from rexecutor.where import Everything
 
 
 class PeriodicModel(ModelGround):

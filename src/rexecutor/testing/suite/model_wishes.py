@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from msgspec.structs import replace
 
-from rexecutor import rules
 from rexecutor.errors import JobNotFoundError, JobStateError, StaleJobError
-from rexecutor.job import Enqueued, NewJob
-from rexecutor.outcome import CancelAsked, Rerun
-from rexecutor.status import JobStatus
+from rexecutor.model import rules
+from rexecutor.model.job import Enqueued, NewJob
+from rexecutor.model.outcomes import CancelAsked, Rerun
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import Where
 from rexecutor.testing.suite import generate
 from rexecutor.testing.suite.model_ground import ModelGround
-from rexecutor.where import Where
 
 
 class WishModel(ModelGround):

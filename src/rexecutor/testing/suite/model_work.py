@@ -5,11 +5,11 @@ from datetime import timedelta
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from rexecutor import rules
-from rexecutor.backend.exchange import Demand, Node
-from rexecutor.job import JobId, JobRecord, NodeId
-from rexecutor.outcome import Claimed, Complete, Interrupted, Lost, Outcome, Settlement
-from rexecutor.status import JobStatus
+from rexecutor.backend.messages import Demand, Node
+from rexecutor.model import rules
+from rexecutor.model.job import JobId, JobRecord, NodeId
+from rexecutor.model.outcomes import Claimed, Complete, Interrupted, Lost, Outcome, Settlement
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite import generate
 from rexecutor.testing.suite.model_ground import ModelGround
 

@@ -3,15 +3,15 @@
 from datetime import timedelta
 from typing import Final
 
-from rexecutor import rules
 from rexecutor.errors import JobNotFoundError
-from rexecutor.job import JobId
-from rexecutor.outcome import Complete, Settlement
-from rexecutor.prune_spec import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.status import ENDED, OPEN, JobStatus
+from rexecutor.model import rules
+from rexecutor.model.job import JobId
+from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.status import ENDED, OPEN, JobStatus
+from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, MICROSECOND, SECOND, Store, expect, new_job
-from rexecutor.uniqueness import UniquenessCriteria
 
 _NOTHING: Final = timedelta(0)
 

@@ -1,12 +1,12 @@
 """Queries: every kind of expression, and pages."""
 
-from rexecutor import rules
-from rexecutor.backend.exchange import PAGE
-from rexecutor.outcome import Complete, Snooze
-from rexecutor.status import JobStatus
+from rexecutor.backend.messages import PAGE
+from rexecutor.model import rules
+from rexecutor.model.outcomes import Complete, Snooze
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import MOST_LEVELS, MOST_PARTS, And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, Store, cancelled, failed, new_job
-from rexecutor.where import MOST_LEVELS, MOST_PARTS, And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
 
 _A = ExecutorIn(frozenset({ALPHA}))
 _B = ExecutorIn(frozenset({BETA}))

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from rexecutor.job import NewJob
-from rexecutor.outcome import Complete
-from rexecutor.status import ENDED, JobStatus
+from rexecutor.model.job import NewJob
+from rexecutor.model.outcomes import Complete
+from rexecutor.model.status import ENDED, JobStatus
+from rexecutor.model.unique import Replace, UniquenessCriteria
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, SECOND, Store, failed, new_job
-from rexecutor.uniqueness import Replace, UniquenessCriteria
 
 _BY_KEY: Final = UniquenessCriteria.by_key("order 7")
 _ONE_FIELD: Final = (

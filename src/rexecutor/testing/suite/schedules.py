@@ -4,11 +4,12 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from rexecutor.cron import Cron
-from rexecutor.outcome import Complete
-from rexecutor.prune_spec import BeyondNewest, PruneSpec
-from rexecutor.schedule import Schedule, StoredSchedule
-from rexecutor.status import JobStatus
+from rexecutor.model.cron import Cron
+from rexecutor.model.outcomes import Complete
+from rexecutor.model.pruning import BeyondNewest, PruneSpec
+from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.status import JobStatus
+from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, HOUR, MICROSECOND, SECOND, Store, new_job
 from rexecutor.testing.suite.ticks import (
@@ -21,7 +22,6 @@ from rexecutor.testing.suite.ticks import (
     look,
     schedule_of,
 )
-from rexecutor.uniqueness import UniquenessCriteria
 
 
 class ScheduleCases(Cases):

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from rexecutor import rules
-from rexecutor.job import ErrorKind, JobRecord
-from rexecutor.outcome import Complete, Failed, Interrupted, Outcome, Settlement, Snooze
-from rexecutor.status import JobStatus
+from rexecutor.model import rules
+from rexecutor.model.job import ErrorKind, JobRecord
+from rexecutor.model.outcomes import Complete, Failed, Interrupted, Outcome, Settlement, Snooze
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import (
     HOUR,

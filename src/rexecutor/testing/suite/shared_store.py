@@ -3,9 +3,9 @@
 import asyncio
 import threading
 
-from rexecutor.backend.exchange import Node
-from rexecutor.outcome import Complete, Settlement
-from rexecutor.status import JobStatus
+from rexecutor.backend.messages import Node
+from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import (
     ALPHA,

@@ -8,14 +8,14 @@ from typing import Final
 import msgspec
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.exchange import Claim, Demand, Heartbeat, Node
-from rexecutor.backend.heart import Heart
-from rexecutor.job import Enqueued, ErrorKind, JobError, JobId, JobRecord, NewJob, NodeId
-from rexecutor.outcome import Cancelled, Complete, Failed, Outcome, Settlement
-from rexecutor.status import JobStatus
+from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.messages import Claim, Demand, Heartbeat, Node
+from rexecutor.model.job import Enqueued, ErrorKind, JobError, JobId, JobRecord, NewJob, NodeId
+from rexecutor.model.outcomes import Cancelled, Complete, Failed, Outcome, Settlement
+from rexecutor.model.status import JobStatus
+from rexecutor.model.unique import UniquenessCriteria
+from rexecutor.model.where import Everything, IdIn, Where
 from rexecutor.testing.clock import START, FakeClock
-from rexecutor.uniqueness import UniquenessCriteria
-from rexecutor.where import Everything, IdIn, Where
 
 ALPHA: Final = "alpha"
 BETA: Final = "beta"

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from rexecutor.backend.exchange import Ticked
-from rexecutor.cron import Cron
-from rexecutor.job import NewJob
-from rexecutor.schedule import CatchUp, Schedule
+from rexecutor.backend.messages import Ticked
+from rexecutor.model.cron import Cron
+from rexecutor.model.job import NewJob
+from rexecutor.model.schedules import CatchUp, Schedule
 from rexecutor.testing.suite.store import SECOND, Store, new_job
 
 EACH_SECOND: Final = Cron("* * * * * *")

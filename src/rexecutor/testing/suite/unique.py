@@ -4,13 +4,13 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
-from rexecutor.job import NewJob
-from rexecutor.outcome import Complete
-from rexecutor.status import OPEN, JobStatus
+from rexecutor.model.job import NewJob
+from rexecutor.model.outcomes import Complete
+from rexecutor.model.status import OPEN, JobStatus
+from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.hostile import TEXTS
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, MICROSECOND, SECOND, Store, new_job
-from rexecutor.uniqueness import UniquenessCriteria
 
 _ANY: Final = UniquenessCriteria()
 _BY_EXECUTOR: Final = UniquenessCriteria.by_executor()

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Final
 
-from rexecutor.job import NewJob
+from rexecutor.model.job import NewJob
+from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, Store, new_job
-from rexecutor.uniqueness import UniquenessCriteria
 
 _BY_EXECUTOR: Final = UniquenessCriteria.by_executor()
 _BY_KEY: Final = UniquenessCriteria.by_key("order 7")

@@ -5,12 +5,12 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from rexecutor.errors import JobNotFoundError, JobStateError, StaleJobError
-from rexecutor.job import JobRecord, NewJob
-from rexecutor.outcome import Complete, Interrupted, Snooze
-from rexecutor.status import ENDED, OPEN, JobStatus
+from rexecutor.model.job import JobRecord, NewJob
+from rexecutor.model.outcomes import Complete, Interrupted, Snooze
+from rexecutor.model.status import ENDED, OPEN, JobStatus
+from rexecutor.model.unique import Replace, UniquenessCriteria
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, NODE, SECOND, Store, cancelled, expect, failed, new_job
-from rexecutor.uniqueness import Replace, UniquenessCriteria
 
 _FIELDS: Final[dict[str, Any]] = {
     "data": '{"n": [1, 2.50]}',

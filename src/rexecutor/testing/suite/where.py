@@ -4,13 +4,13 @@ import json
 from datetime import timedelta
 from typing import Any, Final
 
-from rexecutor.codec import canonical
-from rexecutor.status import JobStatus
+from rexecutor.model.codec import canonical
+from rexecutor.model.status import JobStatus
+from rexecutor.model.unique import UniquenessCriteria
+from rexecutor.model.where import And, DataEquals, Everything, ExecutorIn, KeyIs, Not, Or, Where
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.hostile import TEXTS
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, MICROSECOND, Store, new_job
-from rexecutor.uniqueness import UniquenessCriteria
-from rexecutor.where import And, DataEquals, Everything, ExecutorIn, KeyIs, Not, Or, Where
 
 _DATA: Final = (
     *("null", "true", "false", "1", "1.0", "1e0", "10e-1", "0", "-0.0", '"1"', '"true"', '""', "[]", "{}", "[[]]"),

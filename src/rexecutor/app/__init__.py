@@ -1,0 +1,1 @@
+"""The `Rexecutor` and what starts, configures and ends it."""

@@ -1,0 +1,97 @@
+"""One run of a `Rexecutor`, from its start to its end."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from multiprocessing import current_process
+from typing import Final, Self
+
+from rexecutor.affinity import Home
+from rexecutor.app.users import Users
+from rexecutor.backend.base import Backend
+from rexecutor.background import start_task
+from rexecutor.engine.child import NAME
+from rexecutor.engine.node import RunningNode
+from rexecutor.errors import ConfigurationError, RexecutorError
+
+_USERS: Final = Users()
+
+
+class Run:
+    """A node that runs on a backend which is open for it, in the process and the event loop of its start alone."""
+
+    def __init__(self, backend: Backend, node: RunningNode, ended: Callable[[], object]) -> None:
+        """Keep what `begin` has started."""
+        self.node: Final = node
+        self._backend = backend
+        self._ended = ended
+        self._home = Home()
+        self._ending: asyncio.Task[None] | None = None
+        self._is_over = False
+
+    @classmethod
+    async def begin(
+        cls, backend: Backend, make_node: Callable[[str], RunningNode], *, ended: Callable[[], object]
+    ) -> Self:
+        """Open the backend where that is needed, and start the node.
+
+        Args:
+            backend: Where the jobs are.
+            make_node: Makes the node that has this name.
+            ended: Is called when the node has ended, before the backend is closed.
+        """
+        if current_process().name == NAME:
+            raise ConfigurationError(
+                "this Rexecutor is started in a child process of another one, which imports the program; put the"
+                ' program\'s main part below `if __name__ == "__main__":`'
+            )
+        await _USERS.begin(backend)
+        try:
+            await backend.ready()
+            node = make_node(f"{socket.gethostname()}:{os.getpid()}")
+            node.start()
+        except BaseException:
+            await _USERS.end(backend)
+            raise
+        return cls(backend, node, ended)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs in this process."""
+        return not (self._is_over or self._home.is_inherited or self._home.has_ended)
+
+    def check_process(self, what: str) -> None:
+        """Raise a `RexecutorError` in a process that a fork has made of the one where it runs."""
+        if self._home.is_inherited and not self._is_over:
+            raise RexecutorError(f"{what}: this Rexecutor was started in another process; make one in the child")
+
+    def check_place(self, what: str) -> None:
+        """Raise a `RexecutorError` where it runs in another process or event loop."""
+        self.check_process(what)
+        if self.is_alive and self._home.is_elsewhere:
+            raise RexecutorError(f"{what}: this Rexecutor was started in another event loop; call it there")
+
+    async def end(self, grace: timedelta) -> None:
+        """Stop the node, then close the backend. A second call waits for the first; harmless when it has ended."""
+        self.check_place("graceful_shutdown")
+        if self.is_alive:
+            if self._ending is None:
+                self._ending = start_task(self._end(grace))
+            await asyncio.shield(self._ending)
+        elif not self._is_over:  # its duties and its lease have ended with the loop
+            await self._let_go()
+
+    async def _end(self, grace: timedelta) -> None:
+        try:
+            await self.node.stop(grace)
+        finally:
+            self._ended()
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        try:
+            await _USERS.end(self._backend)
+        finally:
+            self._is_over = True

@@ -1,0 +1,355 @@
+"""`PostgresBackend`: the port on PostgreSQL."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final, overload
+
+from psycopg.conninfo import conninfo_to_dict
+
+from rexecutor.affinity import Opening
+from rexecutor.backend.app_transaction import SyncTransaction, Transaction
+from rexecutor.backend.base import Backend
+from rexecutor.backend.completion import Completion
+from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
+from rexecutor.backend.postgres.address import server_command
+from rexecutor.backend.postgres.app_transaction import PostgresCompletion, bind, notifying
+from rexecutor.backend.postgres.batching import Joining
+from rexecutor.backend.postgres.connection import Connection, checked_schema, connected, migrate
+from rexecutor.backend.postgres.heartbeat import PostgresHeart
+from rexecutor.backend.postgres.libraries import AsyncConnection, SyncConnection
+from rexecutor.backend.postgres.listener import Listener
+from rexecutor.backend.postgres.liveness import Cutter, seconds_for
+from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
+from rexecutor.backend.postgres.operations import Operations, execute, run, run_steps
+from rexecutor.backend.postgres.pool import Connections, Pool
+from rexecutor.backend.postgres.rows import fit_one_statement, read_row, text_length
+from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps, channel_of
+from rexecutor.backend.postgres.sync import SyncStore
+from rexecutor.backend.sql.rows import STATUSES
+from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
+from rexecutor.backend.wakeups import Hints
+from rexecutor.clock import Clock
+from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement
+from rexecutor.model.pruning import PruneSpec
+from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import Where
+
+CANCEL: Final = "!"
+"""What tells of the cancel of a job that runs, in place of an executor's name."""
+GIVEN_BACK: Final = "-"
+"""What tells of jobs that a node gives back when it shuts down, in place of the names of their executors."""
+NOTIFY_SECONDS: Final = 3.0
+"""Seconds that a notification may take: it is a hint, and the next waits for it."""
+MIGRATION_SECONDS: Final = 3_600.0
+"""Seconds that a migration may take."""
+
+
+class PostgresBackend(Backend):
+    """Jobs in a PostgreSQL schema, for any number of nodes; version 14 or later.
+
+    Times are the database's own. The schema is made and changed by `migrate()` or `rexecutor migrate` alone: a start
+    against another version of it is a `SchemaError`.
+    """
+
+    def __init__(
+        self,
+        url: str | Pool,
+        *,
+        schema: str = "rexecutor",
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        max_connections: int = 10,
+        listens: bool = True,
+    ) -> None:
+        """Keep the settings; the server is reached when the backend is opened.
+
+        Args:
+            url: `postgresql://…`, or a connection string of libpq; or the application's own
+                `psycopg_pool.AsyncConnectionPool`, which is opened and closed here only where it is not open yet.
+            schema: Where its tables are; a letter or `_`, then letters, digits and `_`.
+            clock: For tests: takes the place of the database's time.
+            limits: How large jobs may be.
+            max_connections: How many connections its pool may have, 1 or more; not for a pool that is given. A node
+                that runs uses two more, one to listen and one for its lease. Code without an event loop has
+                connections of its own, as many at most: one for each thread that enqueues at the same moment.
+            listens: Whether to be woken by LISTEN and NOTIFY; polling alone is right, and slower to start a job.
+
+        Raises:
+            ConfigurationError: A setting cannot work.
+        """
+        super().__init__(clock=clock, limits=limits)
+        self.schema: Final = checked_schema(schema)
+        self._connections = Connections(url, self.schema, max_connections)
+        self._statements = Statements(self.schema)
+        self._operations = Operations(self._statements, self.limits, self.clock)
+        self._fake_clock = clock
+        self._hints = Hints(self.clock)
+        self._opening = Opening("PostgreSQL", lambda: self._connections.is_open)
+        self._listener = Listener(self._connections.conninfo, self.schema, self._hear) if listens else None
+        self._notifier, self._joining = Notifier(self._notify), Joining(self._enqueue_plain)
+        self._sync = SyncStore(self._connections.conninfo, self.schema, max_connections)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be used."""
+        return self._connections.is_open
+
+    async def open(self) -> None:
+        """Connect. Needs no schema: that is looked for at the first use."""
+        async with self._opening.turn():
+            if not self._connections.is_open:
+                await self._connections.open()
+                self._notifier, self._joining = Notifier(self._notify), Joining(self._enqueue_plain)  # of this loop
+                if self._listener is not None:
+                    self._listener.start()
+
+    async def close(self) -> None:
+        """Let go of the server. Harmless when closed, or its loop is, and after a fork; refused in another loop."""
+        async with self._opening.turn():
+            if self._connections.must_close():
+                if self._listener is not None:
+                    await self._listener.stop()
+                await self._notifier.flush()
+            await self._connections.close()
+        self._sync.close()
+
+    def close_sync(self) -> None:
+        """Close the connections that `enqueue_sync` keeps; see `Backend.close_sync`."""
+        with self._opening.closing():
+            if self._connections.close_sync() and self._listener is not None:
+                self._listener.forget()
+            self._sync.close()
+
+    async def migrate(self) -> None:
+        """Bring the schema up to this version; atomic, and one after the other when several nodes do it.
+
+        A backend that is not open connects for this alone.
+        """
+        if self.is_open:
+            await self._connections.run(
+                lambda connection: migrate(connection, self.schema), is_checked=False, seconds=MIGRATION_SECONDS
+            )
+        else:
+            async with connected(self._connections.conninfo, self.schema) as connection:
+                with Cutter().cut_after(MIGRATION_SECONDS, connection):
+                    await migrate(connection, self.schema)
+        self._connections.forget_check()
+
+    async def ready(self) -> None:
+        """Raise a `SchemaError` unless the schema has this version."""
+        await self._connections.run(_do_nothing)
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs."""
+        if not jobs:
+            return ()
+        if any(job.unique is not None for job in jobs):
+            answers = await self._connections.transaction(
+                lambda connection: run_steps(connection, self._statements.enqueue(jobs, self._now())),
+                seconds=_seconds_for(jobs),
+            )
+            self._wake({job.executor for job in jobs})
+            return answers
+        self._connections.check_place()  # before it joins an enqueue of another loop, whose answer would not reach it
+        answers = await (self._joining.enqueue(jobs) if fit_one_statement(jobs) else self._enqueue_plain(jobs))
+        self._hints.heard()
+        return answers
+
+    async def _enqueue_plain(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        notifies = False
+
+        async def store(connection: Connection) -> Sequence[Enqueued]:
+            nonlocal notifies
+            notifies = len(jobs) == 1 and self._notifier.begin(jobs[0].executor)
+            if notifies:
+                [row] = await run(connection, self._statements.enqueue_one(jobs[0], self._now(), rings=True))
+                return [Enqueued(row[0], "inserted")]
+            return await run_steps(connection, self._statements.enqueue(jobs, self._now()))
+
+        run_on = self._connections.run if fit_one_statement(jobs) else self._connections.transaction
+        answers = await run_on(store, seconds=_seconds_for(jobs))
+        if not notifies:
+            self._notifier.ring({job.executor for job in jobs})
+        return answers
+
+    def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs on a synchronous connection, one for each thread that enqueues at the same moment."""
+        if not jobs:
+            return ()
+        answers = self._sync.run(self._notifying_steps(jobs))
+        self._hints.heard()
+        return answers
+
+    @overload
+    def bound_to(self, connection: AsyncConnection) -> Transaction: ...
+    @overload
+    def bound_to(self, connection: SyncConnection) -> SyncTransaction: ...
+    def bound_to(self, connection: object) -> Transaction | SyncTransaction:
+        """Answer what enqueues in your transaction: `enqueue(backend=postgres.bound_to(connection))`.
+
+        The jobs, and what wakes the nodes, are committed or rolled back with your own statements. A connection that
+        commits each statement by itself commits the enqueue as one. The backend need not be open. What is due at
+        once, or in a while, counts from the beginning of your transaction. As any error in PostgreSQL does, a
+        `BackendError` leaves the transaction with nothing to do but a rollback.
+
+        Args:
+            connection: To the database of this backend, with a role that may write to its schema. Of psycopg
+                (async or not), asyncpg, or SQLAlchemy on these: `AsyncSession`, `AsyncConnection`, and on psycopg
+                `Session`, `Connection`. One that is async is awaited with `enqueue`; the others are for
+                `enqueue_sync`.
+
+        Raises:
+            ConfigurationError: It is another kind of object.
+        """
+        return bind(self, self._statements, self._now, connection)
+
+    def command(self, words: str) -> str:
+        """Return the line that runs the command on this schema; a password must be put in."""
+        return server_command(words, conninfo_to_dict(self._connections.conninfo), self.schema)
+
+    def completion(self) -> Completion:
+        """Answer what completes jobs on any connection that `bound_to` takes."""
+        return PostgresCompletion(self.schema, self.limits.errors, self._fake_clock)
+
+    def _notifying_steps(self, jobs: Sequence[NewJob]) -> Steps:
+        return notifying(self._statements, self._statements.enqueue(jobs, self._now()), jobs)
+
+    async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
+        """Take due jobs."""
+        return await self._connections.run(
+            lambda connection: self._operations.claim(connection, demand, node_id, self._now())
+        )
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
+        """Record outcomes."""
+        refused = await self._connections.run(
+            lambda connection: self._operations.settle(connection, settlements, self._now())
+        )
+        self._hints.heard()
+        if any(isinstance(one.outcome, Interrupted) for one in settlements):
+            self._notifier.ring({GIVEN_BACK})
+        return refused
+
+    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
+        """Undo claims whose answer was lost."""
+        freed = await self._connections.transaction(
+            lambda connection: self._operations.give_back(connection, node_id, held, epoch, self._now())
+        )
+        self._wake({record.executor for record in freed})
+        return len(freed)
+
+    @property
+    def version(self) -> int:
+        """How many changes this handle has heard of."""
+        return self._hints.version
+
+    async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
+        """Wait for a notification or a change of this handle's own."""
+        await self._hints.wait(until, since=since)
+
+    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
+        """Wait for a change of this handle's own, or until the moment."""
+        await self._hints.wait(until, since=since)
+
+    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Answer jobs in the order of their ids."""
+        if after is not None and after > LARGEST_ID:
+            return ()
+        first = SMALLEST_ID if after is None else max(after, SMALLEST_ID)
+        statement = self._statements.where("select_jobs", where, self._now(), after=first, limit=min(limit, LARGEST_ID))
+        return [read_row(row) for row in await self._run(statement)]
+
+    async def count(self) -> Sequence[Count]:
+        """Count the jobs, but for those of an unknown status; reads the whole table."""
+        rows = await self._run(self._statements.of("count_jobs"))
+        return [Count(executor, STATUSES[status], jobs) for executor, status, jobs in rows if status in STATUSES]
+
+    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job."""
+        record = await self._connections.transaction(
+            lambda connection: self._operations.change(connection, job_id, change, executor, self._now())
+        )
+        is_told = isinstance(change, CancelAsked) and record.status is JobStatus.EXECUTING
+        self._wake({CANCEL} if is_told else {record.executor} if isinstance(change, Rerun) else ())
+        return record.status
+
+    async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change one job's fields."""
+        record = await self._connections.transaction(
+            lambda connection: self._operations.update(connection, job_id, new, version, self._now())
+        )
+        self._wake({record.executor})
+        return record
+
+    async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
+        """Take due ticks and enqueue their jobs."""
+
+        async def take(connection: Connection) -> tuple[Ticked, Sequence[NewJob]]:
+            ticked, jobs = await self._operations.tick(connection, schedules, up_since, self._now())
+            if jobs:
+                await run_steps(connection, self._statements.enqueue(jobs, self._now()))
+            return ticked, jobs
+
+        ticked, jobs = await self._connections.transaction(take)
+        if jobs:
+            self._wake({job.executor for job in jobs})
+        return ticked
+
+    async def schedules(self) -> Sequence[StoredSchedule]:
+        """Answer the known schedules."""
+        return await self._connections.run(self._operations.schedules)
+
+    async def prune(self, spec: PruneSpec, most: int) -> int:
+        """Delete ended jobs."""
+        return await self._connections.run(
+            lambda connection: self._operations.prune(connection, spec, most, self._now())
+        )
+
+    async def hold(self, duty: str, node_id: NodeId) -> bool:
+        """Make the node the one that does the duty."""
+        statement = self._statements.of("hold_duty", duty=duty, node=node_id, now=self._now())
+        cursor = await self._connections.run(lambda connection: execute(connection, statement))
+        return bool(cursor.rowcount)
+
+    async def release(self, duty: str, node_id: NodeId) -> None:
+        """Let others do the duty."""
+        await self._run(self._statements.of("release_duty", duty=duty, node=node_id))
+
+    def heart(self) -> Heart:
+        """Answer a heart with a connection of its own."""
+        self._connections.check_open()
+        return PostgresHeart(self._connections.conninfo, self._statements, self._fake_clock, self.limits)
+
+    def _now(self) -> datetime | None:
+        return None if self._fake_clock is None else self._fake_clock.now()
+
+    def _hear(self, payload: str | None) -> None:
+        """Take note of a notification; None when some may have been missed."""
+        if payload in {None, CANCEL, EVERYTHING}:
+            self.heard_cancel()
+        if payload != CANCEL:
+            self._hints.heard()
+
+    def _wake(self, executors: Collection[str]) -> None:
+        """Tell all who wait for jobs, on other nodes too."""
+        self._hints.heard()
+        self._notifier.ring(executors)
+
+    async def _notify(self, executors: list[str]) -> None:
+        notify = self._statements.of("notify", channel=channel_of(self.schema), executors=executors)
+        await self._connections.run(lambda connection: execute(connection, notify), seconds=NOTIFY_SECONDS)
+
+    async def _run(self, statement: Statement) -> Rows:
+        return await self._connections.run(lambda connection: run(connection, statement))
+
+
+async def _do_nothing(connection: Connection) -> None:
+    """Do nothing: `Connections.run` has checked the schema."""
+
+
+def _seconds_for(jobs: Sequence[NewJob]) -> float:
+    """Return how many seconds an enqueue of the jobs may take."""
+    return seconds_for(text_length(jobs))

@@ -1,0 +1,115 @@
+"""Concurrent enqueues of one process as one statement: five times as many a second, each answered for itself."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+
+import psycopg
+
+from rexecutor.background import start_task
+from rexecutor.errors import BackendError
+from rexecutor.model.job import Enqueued, NewJob
+
+MOST_JOBS: Final = 1_000
+"""A statement takes waiting enqueues up to this many jobs."""
+LATE_SECONDS: Final = 1.0
+"""Seconds after which enqueues do not wait any longer for the statement under way: it may never be answered."""
+
+
+class _Waiting(NamedTuple):
+    jobs: Sequence[NewJob]
+    answer: asyncio.Future[Sequence[Enqueued]]
+
+
+class Joining:
+    """An enqueue goes at once if none is under way; those that come meanwhile go together when it has ended.
+
+    They wait `LATE_SECONDS` at most, and then go beside it, on another connection: one lost answer holds up nobody
+    but those whose jobs went with it.
+    """
+
+    def __init__(self, store: Callable[[Sequence[NewJob]], Awaitable[Sequence[Enqueued]]]) -> None:
+        """Keep what stores jobs, all or none, within a limited time."""
+        self._store = store
+        self._under_way: object | None = None
+        """Stands for the statement that enqueues wait for; None if there is none, or if it is late."""
+        self._late_timer: asyncio.TimerHandle | None = None
+        """What ends the wait for it; None as long as nobody waits."""
+        self._waiting: list[_Waiting] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs, all or none, perhaps with those of others."""
+        if self._under_way is not None:
+            waiting = _Waiting(jobs, asyncio.get_running_loop().create_future())
+            self._waiting.append(waiting)
+            self._limit_wait()
+            return await waiting.answer
+        turn = self._begin()
+        try:
+            return await self._store(jobs)
+        finally:
+            self._end(turn)
+
+    def _begin(self) -> object:
+        self._under_way = object()
+        return self._under_way
+
+    def _end(self, turn: object) -> None:
+        if self._under_way is turn:  # otherwise it was late, and the next has begun beside it
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Let those go that wait, as one statement."""
+        self._under_way = None
+        if self._late_timer is not None:
+            self._late_timer.cancel()
+            self._late_timer = None
+        if taken := self._take():
+            task = start_task(self._store_waiting(taken, self._begin()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            self._limit_wait()
+
+    def _limit_wait(self) -> None:
+        if self._waiting and self._late_timer is None:
+            self._late_timer = asyncio.get_running_loop().call_later(LATE_SECONDS, self._let_go)
+
+    async def _store_waiting(self, taken: Sequence[_Waiting], turn: object) -> None:
+        try:
+            await self._store_some(taken)
+        except asyncio.CancelledError:  # the loop ends
+            for waiting in taken:
+                waiting.answer.cancel()
+            raise
+        finally:
+            self._end(turn)
+
+    def _take(self) -> list[_Waiting]:
+        taken: list[_Waiting] = []
+        jobs = 0
+        while self._waiting and (not taken or jobs + len(self._waiting[0].jobs) <= MOST_JOBS):
+            waiting = self._waiting.pop(0)
+            if not waiting.answer.done():  # otherwise its caller was cancelled before it began
+                taken.append(waiting)
+                jobs += len(waiting.jobs)
+        return taken
+
+    async def _store_some(self, some: Sequence[_Waiting]) -> None:
+        try:
+            answers = iter(await self._store([job for waiting in some for job in waiting.jobs]))
+        except BackendError as error:
+            if len(some) > 1 and isinstance(error.__cause__, psycopg.DataError | psycopg.IntegrityError | UnicodeError):
+                for waiting in some:  # one of them cannot be stored, and nothing was: each for itself
+                    await self._store_some([waiting])
+                return
+            for waiting in some:
+                if not waiting.answer.done():
+                    copy = type(error)(*error.args)
+                    copy.__cause__ = error.__cause__
+                    waiting.answer.set_exception(copy)
+            return
+        for waiting in some:
+            own = [next(answers) for _ in waiting.jobs]
+            if not waiting.answer.done():
+                waiting.answer.set_result(own)

@@ -1,0 +1,181 @@
+"""Enqueues and completions on a connection of the application's own, and enqueues without a loop on one of ours."""
+
+import sqlite3
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from rexecutor.backend.app_transaction import SyncTransaction, Transaction
+from rexecutor.backend.base import Backend
+from rexecutor.backend.completion import Completion
+from rexecutor.backend.messages import PAGE
+from rexecutor.backend.sqlite import operations as store
+from rexecutor.backend.sqlite.checkpoint import Checkpoints
+from rexecutor.backend.sqlite.connection import (
+    check_version,
+    connect,
+    migrate,
+    transaction,
+    translated,
+    writers_lock,
+)
+from rexecutor.backend.sqlite.dialect import add_functions
+from rexecutor.backend.sqlite.forks import refuse_after_fork
+from rexecutor.backend.sqlite.writer import lenient_text
+from rexecutor.backend.unwrapping import (
+    class_names,
+    driver_connection,
+    is_async_sqlalchemy,
+    is_sqlalchemy,
+    refusal,
+    unwrapped,
+)
+from rexecutor.clock import Clock
+from rexecutor.errors import ConfigurationError
+from rexecutor.model.job import Enqueued, JobId, JobRecord, Limits, NewJob
+from rexecutor.model.outcomes import COMPLETE, Settlement
+from rexecutor.model.where import Where
+
+_WANTED: Final = "a sqlite3.Connection, or a Session or Connection of SQLAlchemy on one"
+_WANTED_OF_ASYNC: Final = (
+    "a sqlite3.Connection, or a synchronous Session or Connection of SQLAlchemy; aiosqlite's `driver_connection` can"
+    " be used in its own thread only"
+)
+_TAKE_LOCK: Final = "UPDATE rexecutor_schema SET version = version WHERE false"
+"""Changes nothing. Python begins a transaction before it, where it is to begin them by itself."""
+
+
+def enqueue_alone(
+    path: Path, synchronous: str, jobs: Sequence[NewJob], clock: Clock, checkpoints: Checkpoints
+) -> tuple[list[Enqueued], list[str]]:
+    """Store the jobs on a new connection; answer also where the live nodes can be woken."""
+    with closing(connect(path, synchronous=synchronous)) as connection:
+        connection.text_factory = lenient_text
+        with translated(path), writers_lock(path):
+            migrate(connection, path)
+            with transaction(connection):
+                now = clock.now()
+                answers = store.enqueue(connection, jobs, now), store.doorbells(connection, now)
+        checkpoints.make(connection)
+    return answers
+
+
+class SqliteTransaction(SyncTransaction, Transaction):
+    """A connection of the application's own to the backend's file."""
+
+    def __init__(self, backend: Backend, path: Path, connection: object) -> None:
+        """Keep the connection; see `SQLiteBackend.bound_to`."""
+        super().__init__(backend)
+        self._path = path
+        self._connection: object = unwrapped(connection)
+        if not is_sqlalchemy(self._connection):  # which may have another connection by the time of the enqueue
+            self._connection = _sqlite3_connection("bound_to", path, self._connection)
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs; blocks the loop."""
+        return self.enqueue_sync(jobs)
+
+    def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs; all or none, also where the transaction goes on after an error."""
+        with _within(self._sqlite3_connection(), self._path) as connection:
+            add_functions(connection)
+            return store.enqueue(connection, jobs, self.backend.clock.now())
+
+    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Return jobs; blocks the loop."""
+        return self.query_sync(where, limit=limit, after=after)
+
+    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Return jobs; takes no lock."""
+        connection = self._sqlite3_connection()
+        with translated(self._path), _as_ours(connection):
+            check_version(connection, self._path)
+            add_functions(connection)
+            return store.query(connection, where, limit, after, self.backend.clock.now())
+
+    def _sqlite3_connection(self) -> sqlite3.Connection:
+        if isinstance(self._connection, sqlite3.Connection):
+            return self._connection
+        return _sqlite3_connection("bound_to", self._path, self._connection)
+
+
+class SqliteCompletion(Completion):
+    """Completes a job of the file as a settlement does, fenced by its claim."""
+
+    def __init__(self, path: Path, limits: Limits, clock: Clock) -> None:
+        """Keep them."""
+        self._path: Final = path.resolve()
+        self._limits = limits
+        self._clock = clock
+
+    async def complete(self, record: JobRecord, connection: object) -> bool:
+        """Complete it in the connection's transaction; blocks the loop."""
+        return self._complete("complete_in", record, connection)
+
+    def complete_sync(self, record: JobRecord, connection: object) -> bool:
+        """Complete it in the connection's transaction."""
+        return self._complete("complete_in_sync", record, connection)
+
+    def _complete(self, what: str, record: JobRecord, connection: object) -> bool:
+        with _within(_sqlite3_connection(what, self._path, connection), self._path) as checked:
+            return not store.settle(checked, [Settlement(*record.claim_id, COMPLETE)], self._clock.now(), self._limits)
+
+
+def _sqlite3_connection(what: str, path: Path, connection: object) -> sqlite3.Connection:
+    """Return the connection of `sqlite3` behind proxies and SQLAlchemy; raise a `ConfigurationError` without one."""
+    connection = unwrapped(connection)
+    if is_sqlalchemy(connection):
+        connection = driver_connection(what, connection)
+    if not isinstance(connection, sqlite3.Connection):
+        is_async = is_async_sqlalchemy(connection) or "aiosqlite.core.Connection" in class_names(connection)
+        raise refusal(what, connection, str(path), _WANTED_OF_ASYNC if is_async else _WANTED)
+    refuse_after_fork(path)
+    with translated(path), _as_ours(connection):
+        files = {row[1]: row[2] for row in connection.execute("PRAGMA database_list")}
+    if not files["main"] or Path(files["main"]).resolve() != path.resolve():
+        raise ConfigurationError(f"{what}: the connection is to {files['main'] or 'memory'}, not to {path}")
+    return connection
+
+
+@contextmanager
+def _within(connection: sqlite3.Connection, path: Path) -> Generator[sqlite3.Connection]:
+    """Take the file's write lock and do all or nothing, within the connection's transaction where it has one."""
+    with translated(path), _as_ours(connection):
+        if _commits_by_itself(connection) and not connection.in_transaction:
+            check_version(connection, path)
+            with transaction(connection):
+                yield connection
+            return
+        try:
+            # First of all: what was read before the lock may be out of date once it is there.
+            connection.execute(_TAKE_LOCK)
+        except sqlite3.OperationalError:
+            check_version(connection, path)
+            raise
+        check_version(connection, path)
+        connection.execute("SAVEPOINT rexecutor_change")
+        try:
+            yield connection
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK TO rexecutor_change")
+                connection.execute("RELEASE rexecutor_change")
+            raise
+        connection.execute("RELEASE rexecutor_change")
+
+
+@contextmanager
+def _as_ours(connection: sqlite3.Connection) -> Generator[None]:
+    """Read plain rows and texts meanwhile, whatever the application has chosen."""
+    rows, texts = connection.row_factory, connection.text_factory
+    connection.row_factory, connection.text_factory = None, lenient_text
+    try:
+        yield
+    finally:
+        connection.row_factory, connection.text_factory = rows, texts
+
+
+def _commits_by_itself(connection: sqlite3.Connection) -> bool:
+    autocommit: object = getattr(connection, "autocommit", None)  # since Python 3.12
+    return autocommit is True or (autocommit is not False and connection.isolation_level is None)

@@ -1,0 +1,277 @@
+"""`SQLiteBackend`: the port on an SQLite file."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from rexecutor.affinity import Home, Opening
+from rexecutor.backend.base import Backend
+from rexecutor.backend.completion import Completion
+from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
+from rexecutor.backend.sqlite import operations as store
+from rexecutor.backend.sqlite import periodic
+from rexecutor.backend.sqlite.app_transaction import SqliteCompletion, SqliteTransaction, enqueue_alone
+from rexecutor.backend.sqlite.checkpoint import Checkpoints
+from rexecutor.backend.sqlite.connection import file_command, migrate, migrate_alone
+from rexecutor.backend.sqlite.doorbell import Doorbell
+from rexecutor.backend.sqlite.heartbeat import SqliteHeart
+from rexecutor.backend.sqlite.watch import FileWatch
+from rexecutor.backend.sqlite.writer import SqlThread
+from rexecutor.backend.unwrapping import SqlAlchemyConnection, SqlAlchemySession
+from rexecutor.backend.wakeups import Hints
+from rexecutor.clock import Clock
+from rexecutor.errors import BackendClosedError, ConfigurationError
+from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
+from rexecutor.model.pruning import PruneSpec
+from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import Where
+
+T = TypeVar("T")
+
+
+class SQLiteBackend(Backend):
+    """Jobs in an SQLite file, for any number of processes of one machine; made and migrated by itself when opened.
+
+    An accepted job survives the death of the process and, with `synchronous="FULL"`, the loss of power (as far as the
+    disk keeps what it has confirmed). Not for network file systems. Its tables begin with `rexecutor_`, so the
+    file may be the application's own.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+    ) -> None:
+        """Keep the settings; the file is touched when the backend is opened.
+
+        Args:
+            path: The file; made when missing, its folder is not.
+            clock: What time it is; the machine's clock by default, which all processes share.
+            limits: How large jobs may be.
+            synchronous: `"NORMAL"` is faster, and a loss of power may undo the last commits (never corrupt the file).
+
+        Raises:
+            ConfigurationError: The path or a setting cannot work.
+        """
+        super().__init__(clock=clock, limits=limits)
+        if str(path) in ("", ":memory:"):
+            raise ConfigurationError(f"SQLiteBackend({str(path)!r}): give a file; without one use InMemoryBackend")
+        if str(path).startswith("file:"):
+            raise ConfigurationError(f"SQLiteBackend({str(path)!r}): is a URI; give the path of a file")
+        if synchronous not in ("FULL", "NORMAL"):
+            raise ConfigurationError(f'SQLiteBackend: synchronous={synchronous!r}, "FULL" or "NORMAL" expected')
+        self.path: Final = Path(path)
+        checkpoints = self._checkpoints = Checkpoints(self.path)
+        self._writer = SqlThread(self.path, synchronous=synchronous, begin="BEGIN IMMEDIATE", checkpoints=checkpoints)
+        self._reader = SqlThread(self.path, synchronous=synchronous, begin="BEGIN", checkpoints=checkpoints)
+        self._synchronous = synchronous
+        self._hints = Hints(self.clock)
+        self._doorbell = Doorbell()
+        self._watch = FileWatch(self.path, self._hints, self.clock)
+        self._opening = Opening(str(self.path), lambda: self._watch.is_open)
+        self._home: Home | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened, and the event loop of that is not closed."""
+        return self._watch.is_open and self._home is not None and not self._home.has_ended
+
+    async def open(self) -> None:
+        """Open the file, make it when missing, migrate it; see `Backend.open`."""
+        async with self._opening.turn():
+            if self.is_open:
+                return
+            await self._let_go()  # of what was left open in a loop that is closed
+            self._home = Home()
+            await self._writer.start(lambda connection: migrate(connection, self.path))
+            try:
+                await self._reader.start(lambda _: None)
+                self._watch.open(self._synchronous)
+            except BaseException:
+                await self._reader.stop()
+                await self._writer.stop()
+                raise
+            self._doorbell.open(self._hints.heard, self.heard_cancel)
+
+    async def close(self) -> None:
+        """Finish what was asked for, then close the file. Harmless when closed, and after a fork.
+
+        Raises:
+            BackendClosedError: Another event loop has it open.
+        """
+        if self._home is not None and self._home.is_inherited:
+            return  # SQLite allows no child to close what the parent has opened, and the doorbell is the parent's
+        async with self._opening.turn():
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        if self._watch.is_open:
+            self._doorbell.close()
+            self._watch.close()
+            try:
+                await self._reader.stop()
+            finally:
+                await self._writer.stop()
+
+    def close_sync(self) -> None:
+        """Close what was left open in an event loop that has ended; `enqueue_sync` keeps nothing open."""
+        if self._home is None or self._home.is_inherited:
+            return
+        with self._opening.closing():
+            if self._watch.is_open:
+                self._doorbell.close()
+                self._watch.close()
+                self._reader.stop_sync()
+                self._writer.stop_sync()
+
+    async def migrate(self) -> None:
+        """Make the file's tables when it is not open; `open` has done it otherwise."""
+        if not self.is_open:
+            await asyncio.to_thread(migrate_alone, self.path, self._synchronous)
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs; calls of the same moment share a commit."""
+        if not jobs:
+            return ()
+        return await self._change_and_wake(lambda connection, now: store.enqueue(connection, jobs, now))
+
+    def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store the jobs on a connection of this call's own; makes and migrates the file as `open` does."""
+        if not jobs:
+            return ()
+        answers, doorbells = enqueue_alone(self.path, self._synchronous, jobs, self.clock, self._checkpoints)
+        self._hints.heard()
+        self._doorbell.ring(doorbells)
+        return answers
+
+    def bound_to(self, connection: sqlite3.Connection | SqlAlchemyConnection | SqlAlchemySession) -> SqliteTransaction:
+        """Return what enqueues in your transaction: `enqueue_sync(backend=sqlite.bound_to(connection))`.
+
+        The jobs are committed or rolled back with your own statements. The first enqueue takes the file's write lock,
+        and so begins the transaction if your connection would begin one before an INSERT; a connection that commits
+        each statement by itself commits the enqueue as one. `await enqueue(…)` works as well; it blocks the loop as
+        your own statements do.
+
+        Args:
+            connection: To this backend's file, which must have its tables: open the backend once before. Its
+                factories of rows and texts, and its way with transactions, are its own business. A `Session` or
+                `Connection` of SQLAlchemy is asked for its connection at each enqueue. One of aiosqlite cannot be
+                used.
+
+        Raises:
+            ConfigurationError: It is another kind of object, or a connection to another file.
+            BackendError: It is closed, or belongs to another thread.
+        """
+        return SqliteTransaction(self, self.path, connection)
+
+    def command(self, words: str) -> str | None:
+        """Return the line that runs the command on this file, from any folder."""
+        return file_command(words, self.path)
+
+    def completion(self) -> Completion:
+        """Return what completes jobs on any connection that `bound_to` takes."""
+        return SqliteCompletion(self.path, self.limits, self.clock)
+
+    async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
+        """Take due jobs; shares a commit with a settle of the same moment."""
+        return await self._change(lambda connection, now: store.claim(connection, demand, node_id, now))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
+        """Record outcomes; shares a commit with a claim of the same moment."""
+        refused = await self._change(lambda connection, now: store.settle(connection, settlements, now, self.limits))
+        self._hints.heard()
+        return refused
+
+    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
+        """Undo claims whose answer was lost."""
+        return await self._change(
+            lambda connection, now: store.give_back(connection, node_id, held, epoch, now, self.limits)
+        )
+
+    @property
+    def version(self) -> int:
+        """How many changes this handle has heard of: its own, rings, and commits of other connections."""
+        return self._hints.version
+
+    async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
+        """Wait for a ring, or for a commit to the file that may have made work."""
+        await self._watch.wait_ready(until, since)
+
+    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
+        """Wait for any commit to the file."""
+        await self._watch.wait_ended(until, since)
+
+    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Answer jobs in the order of their ids; beside the writer, which it does not hold up."""
+        now = self.clock.now()
+        return await self._reader.run(lambda connection: store.query(connection, where, limit, after, now))
+
+    async def count(self) -> Sequence[Count]:
+        """Count the jobs; reads the whole table, beside the writer."""
+        return await self._reader.run(store.count)
+
+    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job."""
+        status, doorbells = await self._change(
+            lambda connection, now: (
+                store.change(connection, job_id, change, executor, now, self.limits),
+                store.doorbells(connection, now),
+            )
+        )
+        self._hints.heard()
+        self._doorbell.ring(doorbells, is_cancel=isinstance(change, CancelAsked))
+        return status
+
+    async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change one job's fields."""
+        return await self._change_and_wake(lambda connection, now: store.update(connection, job_id, new, version, now))
+
+    async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
+        """Take due ticks and enqueue their jobs."""
+        return await self._change_and_wake(lambda connection, now: periodic.tick(connection, schedules, up_since, now))
+
+    async def schedules(self) -> Sequence[StoredSchedule]:
+        """Answer the known schedules."""
+        return await self._reader.run(periodic.schedules)
+
+    async def prune(self, spec: PruneSpec, most: int) -> int:
+        """Delete ended jobs; they are looked for beside the writer, which it does not hold up for that."""
+        now = self.clock.now()
+        found = await self._reader.run(lambda connection: periodic.find_prunable(connection, spec, most, now))
+        return await self._change(lambda connection, _: periodic.prune(connection, spec, found)) if found else 0
+
+    async def hold(self, duty: str, node_id: NodeId) -> bool:
+        """Make the node the one that does the duty."""
+        return await self._change(lambda connection, now: periodic.hold(connection, duty, node_id, now))
+
+    async def release(self, duty: str, node_id: NodeId) -> None:
+        """Let others do the duty."""
+        await self._change(lambda connection, _: periodic.release(connection, duty, node_id))
+
+    def heart(self) -> Heart:
+        """Answer a heart with a connection of its own."""
+        if not self._watch.is_open:
+            raise BackendClosedError(f"{self.path}: not open; use `async with`, or start a Rexecutor with it")
+        return SqliteHeart(self.path, self.clock, self.limits, self._doorbell)
+
+    async def _change(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
+        # The time is asked for under the write lock, so that it grows in the order of the commits.
+        return await self._writer.run(lambda connection: work(connection, self.clock.now()))
+
+    async def _change_and_wake(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
+        """Do the work, then tell all who wait for jobs, also in other processes."""
+        result, doorbells = await self._change(
+            lambda connection, now: (work(connection, now), store.doorbells(connection, now))
+        )
+        self._hints.heard()
+        self._doorbell.ring(doorbells)
+        return result

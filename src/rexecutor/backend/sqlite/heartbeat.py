@@ -1,0 +1,90 @@
+"""Heartbeats on a connection of their own, from the lease's thread."""
+
+import contextlib
+import sqlite3
+from collections.abc import Generator
+from datetime import datetime
+from pathlib import Path
+
+from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.messages import CancelRequest, Heartbeat, Node
+from rexecutor.backend.sqlite import operations as store
+from rexecutor.backend.sqlite.connection import connect, transaction, translated, writers_lock
+from rexecutor.backend.sqlite.doorbell import Doorbell
+from rexecutor.backend.sqlite.rows import read_row, stored
+from rexecutor.backend.sqlite.writer import lenient_text
+from rexecutor.clock import Clock, Reading, leap, reading
+from rexecutor.model.job import Limits, NodeId
+from rexecutor.model.outcomes import Lost
+
+
+class SqliteHeart(Heart):
+    """Beats on a connection of its own, opened at the first beat, in the thread that beats."""
+
+    def __init__(self, path: Path, clock: Clock, limits: Limits, doorbell: Doorbell) -> None:
+        """Keep them."""
+        self._path = path
+        self._clock = clock
+        self._limits = limits
+        self._doorbell = doorbell
+        self._connection: sqlite3.Connection | None = None
+        self._begun: Reading | None = None
+
+    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+        """Renew, rescue and tell, in one transaction; rescue nobody where the wall clock has leapt since the last."""
+        before = self._begun or reading(self._clock)
+        with self._transaction() as connection:
+            self._begun = begun = reading(self._clock)
+            rescues = rescues and leap(before, begun) < node.lease.total_seconds() / 6
+            return _beat(connection, node, self._doorbell.address, begun[0], self._limits, rescues=rescues)
+
+    def retire(self, node_id: NodeId) -> None:
+        """End the lease."""
+        with self._transaction() as connection:
+            _retire(connection, node_id)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        if self._connection is None:
+            self._connection = connect(self._path)
+            self._connection.text_factory = lenient_text  # a row of no use must not cost the lease
+        with translated(self._path), writers_lock(self._path), transaction(self._connection):
+            yield self._connection
+
+
+def _beat(
+    connection: sqlite3.Connection,
+    node: Node,
+    doorbell: str | None,
+    now: datetime,
+    limits: Limits,
+    *,
+    rescues: bool,
+) -> Heartbeat:
+    """Renew the lease, rescue, and tell of cancels; see `Heart.beat`."""
+    lease = {"id": node.id, "doorbell": doorbell, "lease_until": stored(now + node.lease), "epoch": node.epoch}
+    began = not store.execute(connection, "renew_lease", **lease).rowcount
+    if began:
+        store.execute(connection, "begin_lease", **lease, name=node.name, now=stored(now))
+    rescued = _rescue(connection, now, limits) if rescues else 0
+    cancels = [CancelRequest(*row) for row in store.execute(connection, "select_cancels", node=node.id)]
+    return Heartbeat(cancels, rescued, began)
+
+
+def _rescue(connection: sqlite3.Connection, now: datetime, limits: Limits) -> int:
+    orphans = [read_row(row) for row in store.execute(connection, "select_orphans", now=stored(now)).fetchall()]
+    for record in orphans:
+        store.transit(connection, record, Lost(), now, limits)
+    store.execute(connection, "delete_dead_nodes", now=stored(now))
+    return len(orphans)
+
+
+def _retire(connection: sqlite3.Connection, node_id: NodeId) -> None:
+    """End a lease."""
+    store.execute(connection, "delete_node", id=node_id)

@@ -1,0 +1,279 @@
+"""What the backend does within a transaction: synchronous functions of a connection, in the words of the port.
+
+A claim and a success are single statements, because they are what a worker does all day. Every other change is made
+by `rules.transition` itself, on a row that is read and written back under the file's one write lock.
+"""
+
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Final, LiteralString
+
+import msgspec
+
+from rexecutor.backend.messages import Claim, Count, Demand
+from rexecutor.backend.sql import statement
+from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID, compile_where
+from rexecutor.backend.sqlite.dialect import DIALECT
+from rexecutor.backend.sqlite.rows import (
+    STATUSES,
+    Head,
+    changed_row,
+    fields_row,
+    moment,
+    new_rows,
+    read_claimed,
+    read_row,
+    stored,
+)
+from rexecutor.errors import JobNotFoundError
+from rexecutor.model import rules
+from rexecutor.model.job import ClaimId, Enqueued, ErrorKind, JobError, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.model.outcomes import CancelAsked, Change, Complete, Interrupted, Rerun, Settlement
+from rexecutor.model.status import OPEN, JobStatus
+from rexecutor.model.unique import UniquenessCriteria
+from rexecutor.model.where import IdIn, Not, StatusIn, Where
+
+_UNWRITABLE: Final = (OverflowError, UnicodeEncodeError, sqlite3.IntegrityError)
+"""What is raised where a row holds what only somebody else can have put there."""
+
+PROMOTED: Final = 1_000
+"""How many jobs one claim marks as due at the most, so that it stays short."""
+
+
+def execute(connection: sqlite3.Connection, name: str, /, **parameters: Any) -> sqlite3.Cursor:
+    """Execute the statement of that name."""
+    return connection.execute(statement("rexecutor.backend.sqlite", name), parameters)
+
+
+def enqueue(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetime) -> list[Enqueued]:
+    """Store the jobs in their order; those between two with criteria at one go."""
+    answers: list[Enqueued] = []
+    for is_unique, group in groupby(jobs, lambda job: job.unique is not None):
+        if is_unique:
+            answers += [_enqueue_unique(connection, job, now) for job in group]
+        else:
+            answers += _insert(connection, list(group), now)
+    return answers
+
+
+def _insert(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetime) -> list[Enqueued]:
+    connection.executemany(statement("rexecutor.backend.sqlite", "insert_job"), new_rows(jobs, now))
+    last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
+    return [Enqueued(job_id, "inserted") for job_id in range(last - len(jobs) + 1, last + 1)]
+
+
+def _enqueue_unique(
+    connection: sqlite3.Connection, job: NewJob, now: datetime, spoilt: frozenset[JobId] = frozenset()
+) -> Enqueued:
+    """Add the job, or find the existing one and replace what is to be replaced: under the file's one write lock."""
+    unique = job.unique
+    assert unique is not None  # noqa: S101 - the caller has looked
+    where = rules.conflicting(job, unique, now)
+    if spoilt:
+        where &= Not(IdIn(spoilt))
+    found: JobRecord | None = None
+    if unique.replacement is not None and (statuses := unique.statuses & unique.replacement.statuses):
+        found = _first(connection, where & StatusIn(statuses), index_for(unique, statuses), now)
+    found = found or _first(connection, where, index_for(unique, unique.statuses), now)
+    if found is None:
+        return _insert(connection, [job], now)[0]
+    record = rules.replaced(found, job, unique, now)
+    if record is found:
+        return Enqueued(found.id, "existing")
+    if not _write_or_discard(
+        connection, record.id, now, lambda: execute(connection, "rewrite_job", **fields_row(record))
+    ):
+        return _enqueue_unique(connection, job, now, spoilt | {record.id})
+    return Enqueued(found.id, "replaced")
+
+
+def index_for(unique: UniquenessCriteria, statuses: frozenset[JobStatus]) -> LiteralString:
+    """Answer how the jobs that stand in the way are to be looked for.
+
+    Told nothing, and without statistics, the planner takes whichever index has the executor in it, and walks past all
+    of its jobs that have ended, under the write lock.
+    """
+    if unique.key is not None:
+        return "INDEXED BY rexecutor_jobs_open_key" if statuses <= OPEN else "INDEXED BY rexecutor_jobs_unique_key"
+    if unique.is_by_executor:
+        return "INDEXED BY rexecutor_jobs_open" if statuses <= OPEN else "INDEXED BY rexecutor_jobs_scheduled"
+    return ""
+
+
+def _first(connection: sqlite3.Connection, where: Where, index: LiteralString, now: datetime) -> JobRecord | None:
+    row = execute_where(connection, "select_conflicting", where, now, index=index).fetchone()
+    return None if row is None else read_row(row)
+
+
+def execute_where(
+    connection: sqlite3.Connection, name: str, where: Where, now: datetime, *, index: str = "", **parameters: Any
+) -> sqlite3.Cursor:
+    """Execute the statement of that name with the expression as its condition."""
+    compiled = compile_where(where, DIALECT)
+    text = statement("rexecutor.backend.sqlite", name).replace("/* where */", compiled.text)
+    return connection.execute(
+        text.replace("/* index */", index), compiled.parameters | parameters | {"now": stored(now)}
+    )
+
+
+def doorbells(connection: sqlite3.Connection, now: datetime) -> list[str]:
+    """Answer where the live nodes can be woken."""
+    return [row[0] for row in execute(connection, "select_doorbells", now=stored(now))]
+
+
+def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: datetime) -> Claim:
+    """Take due jobs for a node with a live lease; see `Backend.claim`."""
+    now_stored = stored(now)
+    if execute(connection, "select_lease", node=node_id, now=now_stored, epoch=demand.epoch).fetchone() is None:
+        return Claim((), None)
+    execute(connection, "promote_jobs", now=now_stored, most=PROMOTED)
+    heads: list[Head] = []
+    for (executor,) in execute(connection, "select_due_executors").fetchall():
+        if slots := min(demand.slots.get(executor, 0), demand.most):
+            heads += execute(connection, "select_due_jobs", executor=executor, now=now_stored, slots=slots)
+    heads.sort()
+    del heads[demand.most :]
+    records: list[JobRecord] = []
+    if heads:
+        ids = msgspec.json.encode([head[2] for head in heads]).decode()
+        rows = execute(connection, "claim_jobs", ids=ids, node=node_id, now=now_stored).fetchall()
+        claimed = {row[0]: row for row in rows}
+        records = [read_claimed(head, claimed[head[2]], node_id, now) for head in heads]
+    next_due: int | None = None
+    if len(records) < demand.most:
+        next_due = execute(connection, "select_next_due").fetchone()[0]
+    return Claim(records, None if next_due is None else moment(next_due))
+
+
+def settle(
+    connection: sqlite3.Connection, settlements: Sequence[Settlement], now: datetime, limits: Limits
+) -> list[JobId]:
+    """Record outcomes; answer the jobs that were no longer ours."""
+    complete = {one.job_id: one.claims for one in settlements if isinstance(one.outcome, Complete)}
+    rest = [one for one in settlements if not isinstance(one.outcome, Complete)]
+    has_twins = len({one.job_id for one in settlements}) < len(settlements)  # of which what comes first counts
+    if has_twins or (complete and not _complete_all(connection, complete, now)):
+        rest = settlements
+    return [one.job_id for one in rest if not _settle_one(connection, one, now, limits)]
+
+
+def _complete_all(connection: sqlite3.Connection, claims: dict[JobId, int], now: datetime) -> bool:
+    """Record successes in one statement, all or none; answer whether all of them were ours."""
+    connection.execute("SAVEPOINT complete")
+    pairs = msgspec.json.encode(list(claims.items())).decode()
+    are_ours = execute(connection, "complete_jobs", settled=pairs, now=stored(now)).rowcount == len(claims)
+    if not are_ours:
+        connection.execute("ROLLBACK TO complete")
+    connection.execute("RELEASE complete")
+    return are_ours
+
+
+def _settle_one(connection: sqlite3.Connection, settlement: Settlement, now: datetime, limits: Limits) -> bool:
+    """Record one outcome; answer whether the job was ours."""
+    record = _fetch(connection, settlement.job_id)
+    if record is None or not rules.is_ours(record, settlement.claims):
+        return False
+    transit(connection, record, settlement.outcome, now, limits)
+    return True
+
+
+def give_back(
+    connection: sqlite3.Connection,
+    node_id: NodeId,
+    held: Collection[ClaimId],
+    epoch: int,
+    now: datetime,
+    limits: Limits,
+) -> int:
+    """Undo the node's claims of jobs that it does not hold, once for each epoch; answer how many."""
+    if epoch:
+        known = execute(connection, "select_epoch", node=node_id).fetchone()
+        if known is not None and known[0] >= epoch:
+            return 0
+        execute(connection, "move_epoch", node=node_id, epoch=epoch)
+    running = [read_row(row) for row in execute(connection, "select_running", node=node_id).fetchall()]
+    orphans = [record for record in running if record.claim_id not in held]
+    for record in orphans:
+        transit(connection, record, Interrupted(), now, limits)
+    return len(orphans)
+
+
+def query(
+    connection: sqlite3.Connection, where: Where, limit: int, after: JobId | None, now: datetime
+) -> list[JobRecord]:
+    """Answer a page of jobs."""
+    if after is not None and after > LARGEST_ID:
+        return []
+    first = SMALLEST_ID if after is None else max(after, SMALLEST_ID)
+    return [
+        read_row(row)
+        for row in execute_where(connection, "select_jobs", where, now, after=first, limit=min(limit, LARGEST_ID))
+    ]
+
+
+def count(connection: sqlite3.Connection) -> list[Count]:
+    """Count the jobs by executor and status; those of an unknown status are passed over."""
+    rows = execute(connection, "count_jobs").fetchall()
+    return [Count(row[0], STATUSES[row[1]], row[2]) for row in rows if row[1] in STATUSES]
+
+
+def change(
+    connection: sqlite3.Connection,
+    job_id: JobId,
+    change: CancelAsked | Rerun,
+    executor: str | None,
+    now: datetime,
+    limits: Limits,
+) -> JobStatus:
+    """Change one job; answer its status after that."""
+    record = _fetch(connection, job_id)
+    if record is None or executor not in (None, record.executor):
+        raise JobNotFoundError.of(job_id, executor)
+    return transit(connection, record, change, now, limits).status
+
+
+def update(connection: sqlite3.Connection, job_id: JobId, new: NewJob, version: int, now: datetime) -> JobRecord:
+    """Change one job's fields; answer it after that."""
+    record = _fetch(connection, job_id)
+    if record is None or record.executor != new.executor:
+        raise JobNotFoundError.of(job_id, new.executor)
+    changed = rules.updated(record, new, version, now)
+    execute(connection, "rewrite_job", **fields_row(changed))
+    return changed
+
+
+def _fetch(connection: sqlite3.Connection, job_id: JobId) -> JobRecord | None:
+    if not SMALLEST_ID <= job_id <= LARGEST_ID:
+        return None
+    row = execute(connection, "select_job", id=job_id).fetchone()
+    return None if row is None else read_row(row)
+
+
+def transit(
+    connection: sqlite3.Connection, record: JobRecord, change: Change, now: datetime, limits: Limits
+) -> JobRecord:
+    """Change the job as the rules say; answer it after that."""
+    changed = rules.transition(record, change, now, limits)
+    if changed is not record:
+        _write_or_discard(connection, record.id, now, lambda: execute(connection, "update_job", **changed_row(changed)))
+    return changed
+
+
+def _write_or_discard(
+    connection: sqlite3.Connection, job_id: JobId, now: datetime, write: Callable[[], object]
+) -> bool:
+    """Write a row back; discard the job where that cannot be done, and answer False."""
+    connection.execute("SAVEPOINT change")
+    try:
+        write()
+    except _UNWRITABLE as error:
+        connection.execute("ROLLBACK TO change")
+        details = f"the stored row cannot be written: {type(error).__name__}"
+        errors = msgspec.json.encode([JobError(1, ErrorKind.DECODE, "UnwritableRow", details, now)]).decode()
+        execute(connection, "discard_job", id=job_id, errors=errors, now=stored(now))
+        return False
+    finally:
+        connection.execute("RELEASE change")
+    return True

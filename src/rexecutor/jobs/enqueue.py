@@ -1,0 +1,263 @@
+"""How a job is described and enqueued: an immutable builder, one call a setting."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Generic, overload
+
+import msgspec
+from msgspec.structs import replace
+
+from rexecutor.backend.app_transaction import SyncTransaction, Transaction, awaited, backend_of, blocking
+from rexecutor.backend.base import Backend
+from rexecutor.errors import InvalidJobError
+from rexecutor.jobs.executor import Executor, codecs_of
+from rexecutor.jobs.handle import JobHandle
+from rexecutor.model.job import (
+    Data,
+    Enqueued,
+    Limits,
+    Metadata,
+    NewJob,
+    checked_max_attempts,
+    checked_priority,
+    is_storable,
+)
+from rexecutor.model.unique import UniquenessCriteria
+
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+class _Missing:
+    """Nothing was given; None may be something."""
+
+
+_MISSING: Final = _Missing()
+
+
+class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
+    """One job before it is enqueued. Each method answers a changed copy; wrong input fails at once."""
+
+    executor: type[Executor[Data, Metadata]]
+    data: Data | _Missing = _MISSING
+    metadata: Metadata | None = None
+    max_attempts: int | None = None
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    scheduled_at: datetime | None = None
+    delay: timedelta = timedelta(0)
+    criteria: UniquenessCriteria | _Missing | None = _MISSING
+
+    def with_data(self, data: Data) -> "JobBuilder[Data, Metadata]":
+        """Give the data, of the executor's type; checked at the enqueue."""
+        return replace(self, data=data)
+
+    def with_metadata(self, metadata: Metadata) -> "JobBuilder[Data, Metadata]":
+        """Give the metadata; it may be left out whatever its type."""
+        return replace(self, metadata=metadata)
+
+    def with_max_attempts(self, max_attempts: int) -> "JobBuilder[Data, Metadata]":
+        """Allow this many attempts (1 to 32,767) instead of the executor's."""
+        return replace(self, max_attempts=checked_max_attempts(self.executor.name, max_attempts))
+
+    def with_priority(self, priority: int) -> "JobBuilder[Data, Metadata]":
+        """Set the priority: 0, the default, is the most urgent, 32,767 the least."""
+        return replace(self, priority=checked_priority(self.executor.name, priority))
+
+    def with_tags(self, *tags: str) -> "JobBuilder[Data, Metadata]":
+        """Set the tags, in place of those set before. A tag given twice counts once."""
+        for tag in tags:
+            _check_tag(self.executor.name, tag)
+        return replace(self, tags=tuple(dict.fromkeys(tags)))
+
+    def add_tag(self, tag: str) -> "JobBuilder[Data, Metadata]":
+        """Set one tag more."""
+        return self.with_tags(*self.tags, tag)
+
+    def schedule_at(self, moment: datetime) -> "JobBuilder[Data, Metadata]":
+        """Run it at this moment, which must be aware; at once when it is past."""
+        name = self.executor.name
+        if not isinstance(moment, datetime) or moment.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise InvalidJobError(
+                f"{name}: schedule_at({moment!r}): give an aware datetime, such as one with tzinfo=UTC"
+            )
+        if not _EARLIEST <= moment < _LATEST:
+            raise InvalidJobError(f"{name}: schedule_at({moment!r}): a year from 1970 to 9998 expected")
+        return replace(self, scheduled_at=moment.astimezone(UTC), delay=timedelta(0))
+
+    def schedule_in(self, delay: timedelta) -> "JobBuilder[Data, Metadata]":
+        """Run it this long after the enqueue, on the store's clock; the delay is zero or more."""
+        name = self.executor.name
+        if not isinstance(delay, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise InvalidJobError(f"{name}: schedule_in({delay!r}): give a timedelta")
+        if not timedelta(0) <= delay <= timedelta(days=365_000):
+            raise InvalidJobError(f"{name}: schedule_in({delay!r}): from zero to 1,000 years expected")
+        return replace(self, scheduled_at=None, delay=delay)
+
+    def unique(self, criteria: UniquenessCriteria | None) -> "JobBuilder[Data, Metadata]":
+        """Enqueue it by these criteria instead of the executor's; None: whatever else there is."""
+        if criteria is not None and not isinstance(criteria, UniquenessCriteria):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise InvalidJobError(
+                f"{self.executor.name}: unique({criteria!r}): UniquenessCriteria.by_executor() or the like expected"
+            )
+        if criteria is not None and criteria.is_empty:
+            raise InvalidJobError(f"{self.executor.name}: unique: these say nothing; begin with by_executor() or so")
+        return replace(self, criteria=criteria)
+
+    async def enqueue(self, *, backend: Backend | Transaction | None = None) -> JobHandle[Data, Metadata]:
+        """Store the job and answer a handle to it: from then on it will run.
+
+        Where uniqueness criteria find that it is there already, the handle is the existing job's, and its `disposition`
+        says whether that one was changed. Atomic.
+
+        Args:
+            backend: Where to; the global backend when None. With `backend.bound_to(connection)` the job is part of
+                your transaction: it is stored when that is committed.
+
+        Raises:
+            InvalidJobError: The job cannot be stored; an `EncodeError` where it is the data or the metadata.
+            ConfigurationError: The connection is a synchronous one, or cannot be used as it is; nothing was stored.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed; whether the job was stored is not known.
+        """
+        return (await enqueue_many([self], backend=backend))[0]
+
+    def enqueue_sync(self, *, backend: Backend | SyncTransaction | None = None) -> JobHandle[Data, Metadata]:
+        """Store the job as `enqueue` does, from code without an event loop; blocks until it is stored.
+
+        The backend need not be open. In a running event loop, `await enqueue()` does not hold up the others.
+
+        Args:
+            backend: Where to, as for `enqueue`.
+
+        Raises:
+            InvalidJobError: The job cannot be stored.
+            ConfigurationError: The connection must be awaited or cannot be used as it is, or the backend has no
+                synchronous one; nothing was stored.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed; whether the job was stored is not known.
+        """
+        return enqueue_many_sync([self], backend=backend)[0]
+
+    def build(self, limits: Limits) -> NewJob:
+        """Answer the job checked and encoded, for a store with these limits."""
+        kind = self.executor
+        codecs = codecs_of(kind, limits)
+        data = _encode_nothing(kind, limits) if isinstance(self.data, _Missing) else codecs.data.encode(self.data)
+        if len(self.tags) > limits.tags:
+            raise InvalidJobError(f"{kind.name}: {len(self.tags)} tags, at most {limits.tags} are allowed")
+        for tag in self.tags:
+            if len(tag) > limits.tag:
+                raise InvalidJobError(f"{kind.name}: a tag of {len(tag)} characters, at most {limits.tag} are allowed")
+        return NewJob(
+            kind.name,
+            data,
+            None if self.metadata is None else codecs.metadata.encode(self.metadata),
+            kind.max_attempts if self.max_attempts is None else self.max_attempts,
+            self.priority,
+            self.tags,
+            self.scheduled_at,
+            self.delay,
+            kind.uniqueness_criteria if isinstance(self.criteria, _Missing) else self.criteria,
+        )
+
+
+@overload
+async def enqueue_many(
+    builders: Iterable[JobBuilder[Data, Metadata]], *, backend: Backend | Transaction | None = None
+) -> list[JobHandle[Data, Metadata]]: ...
+@overload
+async def enqueue_many(
+    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | Transaction | None = None
+) -> list[JobHandle[Any, Any]]: ...
+async def enqueue_many(
+    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | Transaction | None = None
+) -> list[JobHandle[Any, Any]]:
+    """Store the jobs, all or none, in one transaction; return their handles in the order given.
+
+    Uniqueness criteria are asked of each in turn, against the store and against those before it.
+
+    Args:
+        builders: Of one executor or of several.
+        backend: Where to; the global backend when None, your transaction with `bound_to(connection)`.
+
+    Raises:
+        InvalidJobError: One of them cannot be stored; none is.
+        ConfigurationError: The connection is a synchronous one, or cannot be used as it is; nothing was stored.
+        GlobalBackendError: No backend was given and there is no global one.
+        BackendError: The store failed; whether the jobs were stored is not known.
+    """
+    target = awaited(backend)
+    builders, jobs = _built("enqueue_many", builders, backend_of(target).limits)
+    return _handles(builders, await target.enqueue(jobs) if jobs else (), backend_of(target))
+
+
+@overload
+def enqueue_many_sync(
+    builders: Iterable[JobBuilder[Data, Metadata]], *, backend: Backend | SyncTransaction | None = None
+) -> list[JobHandle[Data, Metadata]]: ...
+@overload
+def enqueue_many_sync(
+    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | SyncTransaction | None = None
+) -> list[JobHandle[Any, Any]]: ...
+def enqueue_many_sync(
+    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | SyncTransaction | None = None
+) -> list[JobHandle[Any, Any]]:
+    """Store the jobs as `enqueue_many` does, from code without an event loop; blocks until they are stored.
+
+    Args:
+        builders: Of one executor or of several.
+        backend: Where to; the global backend when None. It need not be open.
+
+    Raises:
+        InvalidJobError: One of them cannot be stored; none is.
+        ConfigurationError: The connection must be awaited or cannot be used as it is, or the backend has no
+            synchronous one; nothing was stored.
+        GlobalBackendError: No backend was given and there is no global one.
+        BackendError: The store failed; whether the jobs were stored is not known.
+    """
+    target = blocking(backend)
+    builders, jobs = _built("enqueue_many_sync", builders, backend_of(target).limits)
+    return _handles(builders, target.enqueue_sync(jobs) if jobs else (), backend_of(target))
+
+
+def _built(
+    what: str, builders: Iterable[JobBuilder[Any, Any]], limits: Limits
+) -> tuple[list[JobBuilder[Any, Any]], list[NewJob]]:
+    builders = list(builders)
+    for builder in builders:
+        if not isinstance(builder, JobBuilder):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise InvalidJobError(f"{what}: {builder!r} is no builder; give what `MyExecutor.builder()` answers")
+    jobs: list[NewJob] = []
+    for place, builder in enumerate(builders, 1):
+        try:
+            jobs.append(builder.build(limits))
+        except InvalidJobError as error:
+            if len(builders) == 1:
+                raise
+            raise type(error)(f"job {place} of {len(builders)}: {error}") from error
+    return builders, jobs
+
+
+def _handles(
+    builders: list[JobBuilder[Any, Any]], answers: Sequence[Enqueued], backend: Backend
+) -> list[JobHandle[Any, Any]]:
+    return [
+        JobHandle(answer.id, answer.disposition, builder.executor, backend)
+        for builder, answer in zip(builders, answers, strict=True)
+    ]
+
+
+def _encode_nothing(kind: type[Executor[Any, Any]], limits: Limits) -> str:
+    codec = codecs_of(kind, limits).data
+    try:
+        return codec.encode(None)
+    except InvalidJobError:
+        raise codec.missing() from None
+
+
+def _check_tag(executor: str, tag: object) -> None:
+    if not isinstance(tag, str) or not tag:
+        raise InvalidJobError(f"{executor}: the tag {tag!r} is no text; give a str that is not empty")
+    if not is_storable(tag):
+        raise InvalidJobError(f"{executor}: the tag {tag!r} holds a NUL or a lone surrogate, which no store takes")

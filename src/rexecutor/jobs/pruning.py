@@ -1,0 +1,156 @@
+"""How a user says which ended jobs are forgotten, and when."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from rexecutor.clock import checked_delay
+from rexecutor.errors import ConfigurationError
+from rexecutor.jobs.executor import Executor
+from rexecutor.model.cron import Cron
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.status import JobStatus
+
+_LONGEST: Final = timedelta(days=365_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruner:
+    """Which ended jobs are deleted; of all executors, unless `only` or `except_` say of which.
+
+    ```python
+    Pruner.max_age(timedelta(days=31), JobStatus.COMPLETE).only(EmailJob)
+    Pruner.max_length(200, JobStatus.DISCARDED).except_(EmailJob)
+    ```
+    """
+
+    spec: PruneSpec
+    _chosen: str | None = None
+
+    @classmethod
+    def max_age(cls, age: timedelta, status: JobStatus) -> "Pruner":
+        """Delete jobs that ended in this status longer ago than this, by the store's clock.
+
+        Raises:
+            ConfigurationError: The age is no timedelta, or not from zero to 1,000 years; or jobs in that status have
+                not ended, and so are never deleted.
+        """
+        checked_delay("Pruner.max_age", age, most=_LONGEST)
+        return cls(PruneSpec(_ended("Pruner.max_age", status), OlderThan(age)))
+
+    @classmethod
+    def max_length(cls, length: int, status: JobStatus) -> "Pruner":
+        """Keep so many of the jobs that ended in this status, those that ended last, for each executor on its own.
+
+        Raises:
+            ConfigurationError: The length is no whole number of 0 or more; or jobs in that status have not ended, and
+                so are never deleted.
+        """
+        if type(length) is not int or length < 0:
+            raise ConfigurationError(f"Pruner.max_length: {length!r}, a whole number of 0 or more expected")
+        return cls(PruneSpec(_ended("Pruner.max_length", status), BeyondNewest(length)))
+
+    def only(self, *executors: type[Executor[Any, Any]]) -> "Pruner":
+        """Delete only jobs of these executors; a further `and_` adds to them. They need not be registered.
+
+        Raises:
+            ConfigurationError: There are none, one is no executor class, or `only` or `except_` was said before.
+        """
+        return self._choose("only", executors)
+
+    def except_(self, *executors: type[Executor[Any, Any]]) -> "Pruner":
+        """Delete jobs of all executors but these; a further `and_` adds to them. They need not be registered.
+
+        Raises:
+            ConfigurationError: There are none, one is no executor class, or `only` or `except_` was said before.
+        """
+        return self._choose("except_", executors)
+
+    def and_(self, *executors: type[Executor[Any, Any]]) -> "Pruner":
+        """Add to those that `only` or `except_` named.
+
+        Raises:
+            ConfigurationError: Neither was said before, there are none, or one is no executor class.
+        """
+        if self._chosen is None:
+            raise ConfigurationError("Pruner.and_: say `only(…)` or `except_(…)` first")
+        names = self.spec.executors | _names("and_", executors)
+        return replace(self, spec=replace(self.spec, executors=names))
+
+    def _choose(self, word: str, executors: tuple[type[Executor[Any, Any]], ...]) -> "Pruner":
+        if self._chosen is not None:
+            raise ConfigurationError(f"Pruner.{word}: `{self._chosen}(…)` was said already; add to that with `and_(…)`")
+        spec = replace(self.spec, executors=_names(word, executors), is_except=word == "except_")
+        return Pruner(spec, word)
+
+
+@dataclass(frozen=True, slots=True)
+class PrunerConfig:
+    """When ended jobs are deleted, and which.
+
+    ```python
+    PrunerConfig("0 0 * * * *").with_pruner(Pruner.max_age(timedelta(days=31), JobStatus.COMPLETE))
+    ```
+
+    At each tick (in UTC) one node prunes, however many there are: pruner by pruner, 1,000 jobs in a transaction.
+    """
+
+    schedule: Cron | str
+    max_concurrency: int | None = None
+    pruners: tuple[Pruner, ...] = ()
+
+    def __post_init__(self) -> None:
+        cron = self.schedule if isinstance(self.schedule, Cron) else Cron(self.schedule)
+        object.__setattr__(self, "schedule", cron)
+        _checked_limit(self.max_concurrency)
+
+    @property
+    def cron(self) -> Cron:
+        """The schedule."""
+        assert isinstance(self.schedule, Cron)  # noqa: S101 - made so above
+        return self.schedule
+
+    def with_max_concurrency(self, limit: int | None) -> "PrunerConfig":
+        """Let so many pruners work at a time, 1 or more; None, the default, for all.
+
+        Raises:
+            ConfigurationError: It is no whole number of 1 or more.
+        """
+        return replace(self, max_concurrency=limit)
+
+    def with_pruner(self, pruner: Pruner) -> "PrunerConfig":
+        """Add one."""
+        return self.with_pruners([pruner])
+
+    def with_pruners(self, pruners: "list[Pruner] | tuple[Pruner, ...]") -> "PrunerConfig":
+        """Add some.
+
+        Raises:
+            ConfigurationError: One of them is no pruner.
+        """
+        for pruner in pruners:
+            if not isinstance(pruner, Pruner):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+                raise ConfigurationError(f"PrunerConfig: {pruner!r} is no Pruner; give Pruner.max_age(…) or the like")
+        return replace(self, pruners=(*self.pruners, *pruners))
+
+
+def _checked_limit(limit: object) -> None:
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ConfigurationError(f"PrunerConfig: max_concurrency is {limit!r}, 1 or more expected, or None")
+
+
+def _ended(what: str, status: JobStatus) -> JobStatus:
+    if not isinstance(status, JobStatus) or not status.has_ended:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        raise ConfigurationError(
+            f"{what}: {status!r}: only ended jobs are deleted; give JobStatus.COMPLETE, CANCELLED or DISCARDED"
+        )
+    return status
+
+
+def _names(word: str, executors: tuple[type[Executor[Any, Any]], ...]) -> frozenset[str]:
+    if not executors:
+        raise ConfigurationError(f"Pruner.{word}: name at least one executor class")
+    for executor in executors:
+        if not (isinstance(executor, type) and issubclass(executor, Executor)):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(f"Pruner.{word}: {executor!r} is no executor class")
+    return frozenset(executor.name for executor in executors)

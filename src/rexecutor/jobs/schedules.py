@@ -1,0 +1,64 @@
+"""Schedules as a store knows them, made of what a user says."""
+
+import hashlib
+import re
+from collections.abc import Collection
+from datetime import timedelta, tzinfo
+from typing import Any, Final
+
+import msgspec
+
+from rexecutor.clock import checked_delay
+from rexecutor.errors import ConfigurationError
+from rexecutor.jobs.enqueue import JobBuilder
+from rexecutor.model.codec import canonical
+from rexecutor.model.cron import Cron, zone_name
+from rexecutor.model.job import Limits
+from rexecutor.model.pruning import BeyondNewest, PruneSpec
+from rexecutor.model.schedules import CatchUp, Schedule
+
+_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_LONGEST_WINDOW: Final = timedelta(days=31)
+
+
+def cron_schedule(
+    builder: JobBuilder[Any, Any],
+    schedule: Cron | str,
+    *,
+    limits: Limits,
+    timezone: tzinfo,
+    schedule_id: str | None,
+    catch_up: CatchUp | str,
+    window: timedelta,
+) -> Schedule:
+    """Answer the schedule that enqueues what the builder describes.
+
+    Its id is the given one, or the BLAKE2b-256 digest of executor, expression, time zone and data.
+    """
+    cron = schedule if isinstance(schedule, Cron) else Cron(schedule)
+    job = builder.unique(None).build(limits)
+    what = f"with_cron_executor({job.executor})"
+    if schedule_id is not None and not (type(schedule_id) is str and _ID.fullmatch(schedule_id)):
+        raise ConfigurationError(f"{what}: id={schedule_id!r}; 1 to 128 characters of A-Z a-z 0-9 _ . : - expected")
+    if catch_up not in set(CatchUp):
+        raise ConfigurationError(f"{what}: catch_up={catch_up!r}; {', '.join(map(repr, map(str, CatchUp)))} expected")
+    checked_delay(f"{what}: catch_up_within", window, most=_LONGEST_WINDOW)
+    try:
+        zone = zone_name(timezone)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{what}: timezone: {error}") from None
+    identity = schedule_id or _digest(job.executor, cron.text, zone, canonical(job.data))
+    return Schedule(identity, cron, timezone, job, CatchUp(catch_up), window)
+
+
+def prune_schedule(cron: Cron, timezone: tzinfo, specs: Collection[PruneSpec]) -> Schedule:
+    """Answer the schedule whose ticks call for pruning; nodes that prune the same share it."""
+    described = [
+        [spec.status, repr(spec.what), isinstance(spec.what, BeyondNewest), sorted(spec.executors), spec.is_except]
+        for spec in specs
+    ]
+    return Schedule(_digest("prune", cron.text, described), cron, timezone, None)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.blake2b(msgspec.json.encode(parts), digest_size=32).hexdigest()

@@ -1,0 +1,372 @@
+"""Typed data to JSON text and back, checked in both directions.
+
+What may be stored is the same for every backend: JSON without NaN, infinities, NUL characters or lone surrogates
+(PostgreSQL's jsonb takes none of them). Types are what msgspec knows (str, int, None, list, dict, dataclass,
+TypedDict, `msgspec.Struct` …) and pydantic models, also inside the others.
+"""
+
+import contextlib
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from functools import lru_cache, partial
+from typing import Any, Final, Generic, NoReturn, TypeVar, cast, get_origin
+
+import msgspec
+from msgspec import inspect
+
+from rexecutor.errors import DecodeError, DefinitionError, EncodeError
+from rexecutor.model.fidelity import difference
+from rexecutor.model.json_form import (
+    DEPTH,
+    ENCODER,
+    SORTING,
+    PydanticModel,
+    holds_set,
+    in_order,
+    is_too_deep,
+    not_json,
+    to_builtins,
+)
+
+T = TypeVar("T")
+
+_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_EXACT = msgspec.json.Decoder(float_hook=Decimal)
+_SELF_EVIDENT: Final = (str, bool, type(None))
+"""Types whose values JSON always gives back."""
+_SETS: Final = (inspect.CustomType, inspect.SetType, inspect.FrozenSetType)
+_DICTS: Final = (inspect.AnyType, inspect.CustomType, inspect.DictType, inspect.TypedDictType)
+
+_UNION: Final = (
+    "; declare a pydantic model with a field of this union, or a `RootModel` of it, or msgspec Structs with `tag=True`"
+)
+_BOTH: Final = (
+    "a msgspec Struct together with a pydantic dataclass, whose validators msgspec would skip; make one of them a"
+    " pydantic model"
+)
+
+
+def _from_builtins(kind: type, value: object) -> Any:
+    if kind is object:  # as in `dict[str, object]`: whatever JSON holds
+        return value
+    if isinstance(kind, type) and issubclass(kind, PydanticModel):  # pyright: ignore[reportUnnecessaryIsInstance] - msgspec may pass a generic alias
+        # As JSON: a strict model takes a date's text from JSON, and from nowhere else.
+        return kind.model_validate_json(msgspec.json.encode(value), by_alias=True, by_name=True)
+    raise NotImplementedError(not_json(cast("type[object]", kind)))
+
+
+class Codec(Generic[T]):
+    """Encodes and decodes one declared type. Thread-safe; the type is read once, when it is made."""
+
+    def __init__(self, kind: Any, *, owner: str, what: str, limit: int | None = None, depth: int = DEPTH) -> None:
+        """Prepare for a type.
+
+        Args:
+            kind: The declared type; anything that may stand in an annotation.
+            owner: The executor's name, for messages.
+            what: `"data"` or `"metadata"`, for messages.
+            limit: The most bytes that an encoding may have; None for no limit.
+            depth: How deep arrays and objects may be nested.
+
+        Raises:
+            DefinitionError: JSON cannot hold the type.
+        """
+        self._name = f"{owner}: {what}"
+        self._type_name = _type_name(kind)
+        self._is_metadata = what == "metadata"
+        self._limit = limit
+        self._depth = depth
+        self._read_distinct = _reader(self._name)
+        self._plain = type(None) if kind is None else kind if kind in _SELF_EVIDENT else None
+        try:
+            decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, dec_hook=_from_builtins)
+            self._write: Callable[[object], bytes] = ENCODER.encode
+            self._read: Callable[[bytes | str], T] = decoder.decode
+            parts = _parts([inspect.type_info(kind)])
+            _check_custom(parts)
+            if is_by_pydantic := any(map(_is_pydantic_dataclass, parts)):
+                if any(isinstance(part, inspect.StructType) for part in parts):
+                    raise TypeError(_BOTH)  # noqa: TRY301 - told as msgspec's own errors are
+                self._write, self._read = _by_pydantic(kind)
+        except Exception as error:  # pydantic has errors of its own
+            advice = _UNION if "type union" in str(error).lower() else ""
+            raise DefinitionError(
+                f"{self._name}: {self._type_name} cannot be stored as JSON: {error}{advice}"
+            ) from error
+        self._may_hold_sets = any(isinstance(part, _SETS) for part in parts)
+        self._is_without_keys = not any(isinstance(part, _DICTS) for part in parts)
+        self._has_text_keys = not is_by_pydantic and all(map(_has_text_keys, parts))
+
+    def encode(self, value: T) -> str:
+        """Return the value as JSON text that decodes to the same value. Equal values have the same text.
+
+        Raises:
+            EncodeError: It is of another type, too large, too deep, holds what JSON cannot, or would not come back
+                as it is.
+        """
+        try:
+            if type(value) is self._plain:  # which no decoding changes
+                encoded = ENCODER.encode(value)
+                self._check(encoded)
+            else:
+                if self._plain is type(None):
+                    self._refuse(self._undeclared(value))
+                if self._plain is str and not isinstance(value, str):  # msgspec writes dates and UUIDs as text
+                    self._refuse(f"str expected, {type(value).__name__} given")
+                encoded = self._written(value)
+                self._check(encoded)
+                _check_numbers(self._name, value, encoded)
+                self._check_same(value, self._read(encoded))
+        except EncodeError:
+            raise
+        except Exception as error:  # hooks and properties of users' types may raise anything
+            why = _refusal(error, self._depth)
+            raise EncodeError(f"{self._name}: {self._type_name} expected: {why}") from error
+        return encoded.decode()
+
+    def decode(self, text: str) -> T:
+        """Return the value that the text holds.
+
+        Raises:
+            DecodeError: The text is not JSON, or not of the declared type, or nested too deeply.
+        """
+        try:
+            _check_depth(text.encode(), self._depth)
+            return self._read(text)
+        except Exception as error:
+            raise DecodeError(f"{self._name}: {self._type_name} expected: {_reason(error, self._depth)}") from error
+
+    def missing(self) -> EncodeError:
+        """Answer the error for a job without a value."""
+        return EncodeError(f"{self._name} is missing, {self._type_name} expected")
+
+    def _undeclared(self, value: object) -> str:
+        """Return what is wrong with a value if None is declared."""
+        kind = type(value)
+        written = f"Executor[…, {kind.__name__}]" if self._is_metadata else f"Executor[{kind.__name__}]"
+        return f"None expected, {kind.__name__} given; declare its type, such as `{written}`"
+
+    def _written(self, value: T) -> bytes:
+        """Return the value as JSON, with keys and the members of sets in order."""
+        if self._has_text_keys and not (self._may_hold_sets and holds_set(value)):
+            if self._is_without_keys:
+                return self._write(value)
+            with contextlib.suppress(TypeError):  # keys that are no texts, within a dict of any keys
+                return SORTING.encode(value)
+        encoded = self._write(value)
+        _check_depth(encoded, self._depth)
+        return in_order(value, encoded, self._read_distinct)
+
+    def _check(self, encoded: bytes) -> None:
+        if self._limit is not None and len(encoded) > self._limit:
+            raise EncodeError(f"{self._name} has {len(encoded):,} bytes as JSON, at most {self._limit:,} are allowed")
+        _check_text(self._name, encoded)
+        _check_depth(encoded, self._depth)
+
+    def _check_same(self, value: T, decoded: T) -> None:
+        found = difference(value, decoded)
+        if found is not None:
+            place, what = found
+            if place != "$":
+                what = f"{place}: {what}"
+            elif type(value) is not type(decoded):
+                what = f"{self._type_name} expected, {what}"
+            self._refuse(what)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise EncodeError(f"{self._name}: {what}")
+
+
+def compared(value: object, *, owner: str, what: str) -> str:
+    """Return the one form of a value that is only compared with others, as JSON: a key, or data that are looked for.
+
+    Unlike data it may be of any type that JSON can hold. It never comes back.
+
+    Raises:
+        EncodeError: JSON cannot hold it.
+    """
+    name = f"{owner}: {what}"
+    try:
+        serializer = getattr(type(value), "__pydantic_serializer__", None)  # of a pydantic dataclass too
+        encoded = ENCODER.encode(value if serializer is None else _dumped(serializer.to_python, value))
+        _check_depth(encoded, DEPTH)
+        _check_text(name, encoded)
+        _check_numbers(name, value, encoded)
+        return canonical(in_order(value, encoded, _reader(name)).decode())
+    except EncodeError:
+        raise
+    except Exception as error:  # hooks and properties of users' types may raise anything
+        raise EncodeError(f"{name}: JSON cannot hold it: {_refusal(error, DEPTH)}") from error
+
+
+def canonical(text: str) -> str:
+    """Answer the one form of all JSON texts that mean the same: keys sorted, 1.0 and 1e0 written as 1 is.
+
+    Numbers are compared as decimals, exactly, as PostgreSQL's `jsonb` does. Text that is not JSON, or nested deeper
+    than any enqueue takes, is returned as it is.
+    """
+    return _short(text) if len(text) <= _SHORT else _long(text)
+
+
+def _long(text: str) -> str:
+    try:
+        if is_too_deep(text.encode(), DEPTH):
+            return text
+        return "".join(_canonical_parts(_EXACT.decode(text)))
+    except (ValueError, ArithmeticError, RecursionError):
+        return text
+
+
+_SHORT = 1_024
+_short = lru_cache(maxsize=1_000)(_long)
+
+
+def _canonical_parts(value: object) -> Iterator[str]:
+    match value:
+        case dict():
+            members = cast("dict[str, object]", value)
+            yield "{"
+            for place, key in enumerate(sorted(members)):
+                yield f"{',' * (place > 0)}{ENCODER.encode(key).decode()}:"
+                yield from _canonical_parts(members[key])
+            yield "}"
+        case list():
+            yield "["
+            for place, item in enumerate(cast("list[object]", value)):
+                yield "," * (place > 0)
+                yield from _canonical_parts(item)
+            yield "]"
+        case bool() | None | str():
+            yield ENCODER.encode(value).decode()
+        case _:
+            sign, digits, exponent = Decimal(cast("int | Decimal", value)).as_tuple()
+            written = "".join(map(str, digits)).lstrip("0")
+            significant = written.rstrip("0")
+            zeros = len(written) - len(significant)
+            yield f"{'-' * sign}{significant}e{int(exponent) + zeros}" if significant else "0"
+
+
+def _parts(waiting: list[object]) -> list[inspect.Type]:
+    """Return all types that these are made of, with themselves."""
+    seen: dict[int, inspect.Type | inspect.Field] = {}
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, tuple):
+            waiting += cast("tuple[object, ...]", part)
+        elif isinstance(part, inspect.Type | inspect.Field) and id(part) not in seen:
+            seen[id(part)] = part
+            waiting += (getattr(part, name) for name in part.__struct_fields__)
+    return [part for part in seen.values() if isinstance(part, inspect.Type)]
+
+
+def _check_custom(parts: list[inspect.Type]) -> None:
+    """Refuse types that no value can be read as."""
+    for part in parts:
+        if isinstance(part, inspect.CustomType):
+            kind: Any = get_origin(part.cls) or part.cls
+            if kind is not object and not issubclass(kind, PydanticModel):
+                raise TypeError(not_json(kind))
+
+
+def _has_text_keys(part: inspect.Type) -> bool:
+    """Whether msgspec can put the keys in order."""
+    return not isinstance(part, inspect.DictType) or isinstance(part.key_type, inspect.StrType | inspect.AnyType)
+
+
+def _is_pydantic_dataclass(part: inspect.Type) -> bool:
+    return isinstance(part, inspect.DataclassType) and hasattr(part.cls, "__pydantic_validator__")
+
+
+def _by_pydantic(kind: Any) -> tuple[Callable[[object], bytes], Callable[[bytes | str], Any]]:
+    """Return what writes and reads a type that holds a pydantic dataclass, whose validators msgspec would skip."""
+    from pydantic import TypeAdapter  # the type is pydantic's: it is loaded
+
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+
+    def write(value: object) -> bytes:
+        return ENCODER.encode(_dumped(adapter.dump_python, value))
+
+    return write, partial(adapter.validate_json, by_alias=True, by_name=True)
+
+
+def _dumped(dump: Callable[..., Any], value: object) -> Any:
+    return dump(value, mode="json", by_alias=False, round_trip=True, warnings=False)
+
+
+def _reader(name: str) -> Callable[[str], Any]:
+    """Return what reads JSON and refuses a key that stands twice in one object: of these, reading keeps one."""
+
+    def distinct(members: list[tuple[str, object]]) -> dict[str, object]:
+        read = dict(members)
+        if len(read) < len(members):
+            twice = next(key for key, times in Counter(key for key, _ in members).items() if times > 1)
+            key = ENCODER.encode(twice).decode()
+            raise EncodeError(f"{name} holds different keys that JSON writes the same, as {key}")
+        return read
+
+    return json.JSONDecoder(object_pairs_hook=distinct).decode
+
+
+def _check_depth(encoded: bytes, most: int) -> None:
+    if is_too_deep(encoded, most):
+        raise _TooDeepError
+
+
+def _check_text(name: str, encoded: bytes) -> None:
+    """Refuse JSON that a database cannot hold."""
+    if b"\\u0000" in encoded and _ESCAPED_NUL.search(encoded):
+        raise EncodeError(f"{name} holds a NUL character, which JSON in a database cannot")
+
+
+def _check_numbers(name: str, value: object, encoded: bytes) -> None:
+    """Refuse NaN and the infinities. msgspec writes them as null: without a null there is none."""
+    if b"null" in encoded and any(not math.isfinite(number) for number in _floats(value)):
+        raise EncodeError(f"{name} holds NaN or an infinity, which JSON cannot")
+
+
+def _floats(value: object) -> Iterator[float]:
+    """Walk all floats in a value, by the same road as the encoder."""
+    waiting: list[object] = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, float):
+            yield item
+        elif isinstance(item, dict):
+            members = cast("dict[object, object]", item)
+            waiting += members.keys()
+            waiting += members.values()
+        elif isinstance(item, list | tuple | set | frozenset):
+            waiting += cast("list[object]", item)
+        elif item is not None and not isinstance(item, str | int):
+            inner = msgspec.to_builtins(item, enc_hook=to_builtins)
+            if type(inner) is not type(item):
+                waiting.append(inner)
+
+
+class _TooDeepError(Exception):
+    """More arrays and objects are nested than are allowed."""
+
+
+def _reason(error: Exception, depth: int) -> str:
+    if isinstance(error, RecursionError | _TooDeepError):
+        return f"it is nested too deeply; at most {depth} levels are allowed"
+    if isinstance(error, UnicodeEncodeError):
+        return "it holds a lone surrogate, which is no character"
+    return str(error) or type(error).__name__
+
+
+def _refusal(error: Exception, depth: int) -> str:
+    """Return why a value is refused that somebody gives, and if it is too deep, what to do."""
+    found = _reason(error, depth)
+    if isinstance(error, RecursionError | _TooDeepError):
+        return f"{found}; make it flatter, or give the inner part as a text, such as json.dumps(part)"
+    return found
+
+
+def _type_name(kind: Any) -> str:
+    name: str | None = None if getattr(kind, "__args__", None) else getattr(kind, "__qualname__", None)
+    return "None" if kind is None or kind is type(None) else name or str(kind)

@@ -1,0 +1,203 @@
+"""What can happen to a job. A status changes in `transition` and nowhere else; the picture is in `docs/job-life.md`."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from operator import attrgetter
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from rexecutor.errors import JobStateError, StaleJobError
+from rexecutor.model.job import ErrorKind, JobError, JobId, JobRecord, Limits, NewJob
+from rexecutor.model.outcomes import (
+    CancelAsked,
+    Cancelled,
+    Change,
+    Claimed,
+    Complete,
+    Failed,
+    Interrupted,
+    Lost,
+    Outcome,
+    Rerun,
+    Snooze,
+)
+from rexecutor.model.status import JobStatus
+
+LOST_DETAILS = "the node that ran this attempt let its lease run out"
+
+claim_order: Callable[[JobRecord], tuple[int, datetime, JobId]] = attrgetter("priority", "scheduled_at", "id")
+"""The most urgent first, then the longest due, then the first enqueued."""
+
+
+def inserted(new: NewJob, job_id: JobId, now: datetime) -> JobRecord:
+    """Answer the record of a new job, enqueued at `now` on the store's clock."""
+    return JobRecord(
+        id=job_id,
+        executor=new.executor,
+        status=JobStatus.SCHEDULED,
+        data=new.data,
+        metadata=new.metadata,
+        attempt=0,
+        max_attempts=new.max_attempts,
+        priority=new.priority,
+        tags=new.tags,
+        errors=(),
+        claims=0,
+        snoozes=0,
+        losses=0,
+        node=None,
+        cancel_reason=None,
+        unique_key=None if new.unique is None else new.unique.key,
+        revision=0,
+        inserted_at=now,
+        scheduled_at=due_at(new, now),
+    )
+
+
+def due_at(new: NewJob, now: datetime) -> datetime:
+    """Answer when a new job, enqueued at `now` on the store's clock, is due."""
+    return now + new.delay if new.scheduled_at is None else new.scheduled_at
+
+
+def transition(record: JobRecord, change: Change, now: datetime, limits: Limits) -> JobRecord:
+    """Answer the record after the change; raise a `JobStateError` where its status does not allow it."""
+    match change:
+        case Claimed(node):
+            _require(record, "a claim", allowed=record.status.is_waiting and record.scheduled_at <= now)
+            return replace(
+                record,
+                status=JobStatus.EXECUTING,
+                attempt=record.attempt + 1,
+                claims=record.claims + 1,
+                node=node,
+                attempted_at=now,
+            )
+        case CancelAsked(reason):
+            if record.status is JobStatus.EXECUTING:
+                if record.cancel_reason is not None:
+                    return record
+                return replace(record, cancel_reason=reason, revision=record.revision + 1)
+            return _cancelled(record, reason, now, limits) if record.status.is_waiting else record
+        case Rerun():
+            _require(record, "a rerun", allowed=record.status.has_ended)
+            return replace(
+                record,
+                status=JobStatus.SCHEDULED,
+                max_attempts=max(record.max_attempts, record.attempt + 1),
+                losses=0,
+                revision=record.revision + 1,
+                scheduled_at=now,
+                completed_at=None,
+                cancelled_at=None,
+                discarded_at=None,
+            )
+        case Complete() | Cancelled() | Snooze() | Failed() | Interrupted():
+            _require(record, "a settle", allowed=record.status is JobStatus.EXECUTING)
+            return _settled(record, change, now, limits)
+        case Lost():
+            _require(record, "a rescue", allowed=record.status is JobStatus.EXECUTING)
+            return _lost(record, now, limits)
+        case _:
+            assert_never(change)
+
+
+def _settled(record: JobRecord, outcome: Outcome, now: datetime, limits: Limits) -> JobRecord:
+    asked = record.cancel_reason
+    free = replace(record, node=None, cancel_reason=None, revision=record.revision + 1)
+    match outcome:
+        case Complete():
+            return replace(free, status=JobStatus.COMPLETE, completed_at=now, revision=record.revision)
+        case Cancelled(error):
+            ended = replace(free, status=JobStatus.CANCELLED, cancelled_at=now)
+            return _with_error(ended, error, limits)
+        case Snooze(delay):
+            back = replace(
+                free,
+                status=JobStatus.SCHEDULED,
+                attempt=record.attempt - 1,
+                snoozes=record.snoozes + 1,
+                scheduled_at=now + delay,
+            )
+        case Interrupted():
+            back = replace(free, status=JobStatus.SCHEDULED, attempt=record.attempt - 1)
+        case Failed(error, delay):
+            back = _with_error(free, error, limits)
+            if asked is None and record.attempt >= record.max_attempts:
+                return replace(back, status=JobStatus.DISCARDED, discarded_at=now)
+            back = replace(back, status=JobStatus.RETRYABLE, scheduled_at=now + delay)
+        case _:
+            assert_never(outcome)
+    return back if asked is None else _cancelled(back, asked, now, limits)
+
+
+def _lost(record: JobRecord, now: datetime, limits: Limits) -> JobRecord:
+    error = JobError(record.attempt, ErrorKind.LOST, "NodeLost", LOST_DETAILS, now)
+    losses = record.losses + 1
+    asked = record.cancel_reason
+    free = replace(record, node=None, cancel_reason=None, losses=losses, revision=record.revision + 1)
+    free = _with_error(free, error, limits)
+    if asked is not None:
+        return _cancelled(free, asked, now, limits)
+    if record.attempt >= record.max_attempts or losses >= limits.losses:
+        return replace(free, status=JobStatus.DISCARDED, discarded_at=now)
+    again = now + apart(record.id) if losses > 1 else min(record.scheduled_at, now)
+    return replace(free, status=JobStatus.RETRYABLE, scheduled_at=again)
+
+
+def apart(job_id: JobId) -> timedelta:
+    """Answer how long a job waits that was lost more than once: from 0 to 9.9 s, by its id.
+
+    A job that kills its process would else be claimed again together with the same neighbours, until all of them were
+    lost as often as it, and discarded. One that was lost for the first time keeps its due time: it does not have to
+    wait for all that fell due meanwhile.
+    """
+    return timedelta(seconds=abs(job_id) % 100 / 10)
+
+
+def _cancelled(record: JobRecord, reason: str, now: datetime, limits: Limits) -> JobRecord:
+    error = JobError(record.attempt, ErrorKind.CANCELLED, "Cancel", reason, now)
+    ended = replace(record, status=JobStatus.CANCELLED, cancelled_at=now)
+    return _with_error(ended, error, limits)
+
+
+def _with_error(record: JobRecord, error: JobError, limits: Limits) -> JobRecord:
+    return replace(record, errors=(*record.errors, error)[-limits.errors :])
+
+
+def _require(record: JobRecord, what: str, *, allowed: bool) -> None:
+    if not allowed:
+        raise JobStateError(
+            f"job {record.id} ({record.executor}): {what} while {record.status} is not possible"
+            + ("; wait until it has ended" if what == "a rerun" else "")
+        )
+
+
+def updated(record: JobRecord, new: NewJob, version: int, now: datetime) -> JobRecord:
+    """Answer the record with the fields of the new job; raise where it has ended, or is not of that version."""
+    _require(record, "an update", allowed=not record.status.has_ended)
+    if record.version != version:
+        raise StaleJobError(
+            f"job {record.id} ({record.executor}) has changed since this copy was read; read it again, and change that"
+        )
+    return replace(
+        record,
+        data=new.data,
+        metadata=new.metadata,
+        max_attempts=new.max_attempts,
+        priority=new.priority,
+        tags=new.tags,
+        scheduled_at=due_at(new, now),
+        revision=record.revision + 1,
+    )
+
+
+def is_ours(record: JobRecord, claims: int) -> bool:
+    """Whether an outcome of this claim may still be recorded: the fence."""
+    return record.status is JobStatus.EXECUTING and record.claims == claims
+
+
+def claimable(waiting: Iterable[JobRecord], now: datetime, most: int) -> Sequence[JobRecord]:
+    """Answer the due ones of an executor's waiting jobs, which come in claim order; `most` at the most."""
+    return list(islice((record for record in waiting if record.scheduled_at <= now), most))

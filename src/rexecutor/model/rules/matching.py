@@ -1,0 +1,83 @@
+"""Which jobs an expression describes."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final, assert_never
+
+from rexecutor.model.codec import canonical
+from rexecutor.model.job import JobRecord
+from rexecutor.model.where import (
+    And,
+    DataEquals,
+    Everything,
+    ExecutorIn,
+    IdIn,
+    KeyIs,
+    MetadataEquals,
+    Moment,
+    Not,
+    Or,
+    Scheduled,
+    StatusIn,
+    TaggedByAllOf,
+    TaggedByOneOf,
+    Where,
+    node_of,
+)
+
+EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+LATEST: Final = datetime.max.replace(tzinfo=UTC)
+
+
+def matches(where: Where, record: JobRecord, now: datetime) -> bool:  # noqa: C901, PLR0912 - one case a kind
+    """Whether the record is among those that the expression describes, at `now` on the store's clock."""
+    node = node_of(where)
+    match node:
+        case Everything():
+            return True
+        case IdIn(ids):
+            return record.id in ids
+        case StatusIn(statuses):
+            return record.status in statuses
+        case ExecutorIn(names):
+            return record.executor in names
+        case KeyIs(digest):
+            return record.unique_key == digest
+        case DataEquals(json):
+            return canonical(record.data) == json
+        case MetadataEquals(json):
+            return canonical(record.metadata or "null") == json
+        case TaggedByOneOf(tags):
+            return not tags.isdisjoint(record.tags)
+        case TaggedByAllOf(tags):
+            return tags.issubset(record.tags)
+        case Scheduled():
+            return _is_scheduled(node, record.scheduled_at, now)
+        case And(parts):
+            return all(matches(part, record, now) for part in parts)
+        case Or(parts):
+            return any(matches(part, record, now) for part in parts)
+        case Not(part):
+            return not matches(part, record, now)
+        case _:
+            assert_never(node)
+
+
+def _is_scheduled(where: Scheduled, moment: datetime, now: datetime) -> bool:
+    after = None if where.after is None else moment_of(where.after, now)
+    before = None if where.before is None else moment_of(where.before, now)
+    if where.ends_count and moment in (after, before):
+        return (after is None or after <= moment) and (before is None or moment <= before)
+    return (after is None or after < moment) and (before is None or moment < before)
+
+
+def moment_of(moment: Moment, now: datetime) -> datetime:
+    """Answer the moment that is meant: itself, or so long before `now`; at most as far as dates go."""
+    return moment if isinstance(moment, datetime) else shifted(now, -moment)
+
+
+def shifted(moment: datetime, by: timedelta) -> datetime:
+    """Answer the moment that much later; at most as far as dates go."""
+    try:
+        return moment + by
+    except OverflowError:
+        return LATEST if by > timedelta(0) else EARLIEST

@@ -1,0 +1,62 @@
+"""What an enqueue with uniqueness criteria does: it adds a job, or finds one, or changes that one's fields."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from rexecutor.model.job import JobRecord, NewJob
+from rexecutor.model.rules.life import due_at
+from rexecutor.model.rules.matching import shifted
+from rexecutor.model.unique import UniquenessCriteria
+from rexecutor.model.where import And, ExecutorIn, KeyIs, Scheduled, StatusIn, Where
+
+
+def conflicting(new: NewJob, unique: UniquenessCriteria, now: datetime) -> Where:
+    """Answer which jobs stand in the way of a new one: those that all its criteria describe."""
+    parts: list[Where] = [StatusIn(unique.statuses)]
+    if unique.is_by_executor:
+        parts.append(ExecutorIn(frozenset({new.executor})))
+    if unique.key is not None:
+        parts.append(KeyIs(unique.key))
+    if unique.window is not None:
+        due = due_at(new, now)
+        start, end = shifted(due, -unique.window), shifted(due, unique.window)
+        parts.append(Scheduled(after=start, before=end, ends_count=True))
+    return And(tuple(parts))
+
+
+def existing(unique: UniquenessCriteria, found: Iterable[JobRecord]) -> JobRecord | None:
+    """Answer which of the jobs that stand in the way is the existing one, if any do.
+
+    The first of those that may be replaced, else the first of all; by due time, then id.
+    """
+    return min(
+        found,
+        key=lambda record: (not _is_replaceable(unique, record), record.scheduled_at, record.id),
+        default=None,
+    )
+
+
+def replaced(record: JobRecord, new: NewJob, unique: UniquenessCriteria, now: datetime) -> JobRecord:
+    """Answer the existing job after an enqueue of the new one: the record itself where that changes nothing."""
+    if unique.replacement is None or not _is_replaceable(unique, record):
+        return record
+    fields = unique.replacement.fields
+    if record.executor != new.executor:
+        fields -= {"data", "metadata"}
+    given: Mapping[str, Any] = {
+        "priority": new.priority,
+        "data": new.data,
+        "metadata": new.metadata,
+        "scheduled_at": due_at(new, now),
+        "max_attempts": new.max_attempts,
+    }
+    if not fields:
+        return record
+    return replace(record, revision=record.revision + 1, **{name: given[name] for name in fields})
+
+
+def _is_replaceable(unique: UniquenessCriteria, record: JobRecord) -> bool:
+    return unique.replacement is not None and record.status in unique.replacement.statuses

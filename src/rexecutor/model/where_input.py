@@ -1,0 +1,36 @@
+"""What may be given to the constructors of `Where`."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from rexecutor.clock import checked_delay
+from rexecutor.errors import ConfigurationError
+from rexecutor.model.codec import compared
+
+
+def given_canonical(owner: str, value: object) -> str:
+    """Answer a value as JSON in its canonical form, or raise an `EncodeError`."""
+    return compared(value, owner=owner, what="value")
+
+
+def given_tags(what: str, tags: Iterable[str]) -> frozenset[str]:
+    """Answer the tags, or raise a `ConfigurationError` where one is no text."""
+    for tag in tags:
+        if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            raise ConfigurationError(f"{what}: {tag!r} is no tag; spread texts: {what}(*tags)")
+    return frozenset(tags)
+
+
+def given_age(what: str, age: timedelta) -> timedelta:
+    """Answer the age, or raise a `ConfigurationError`."""
+    return checked_delay(what, age, most=timedelta(days=365_000))
+
+
+def given_moment(what: str, moment: datetime) -> datetime:
+    """Answer the moment in UTC, or raise a `ConfigurationError` where it is not aware."""
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        raise ConfigurationError(f"{what}: {moment!r}: give an aware datetime, such as one with tzinfo=UTC")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ConfigurationError(f"{what}: {moment!r} is beyond the years 1 to 9999 in UTC") from None

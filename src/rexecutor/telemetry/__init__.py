@@ -1,0 +1,1 @@
+"""What the engine tells: events, and the log lines made of them."""

@@ -1,0 +1,254 @@
+"""Events to log lines, on the loggers `rexecutor` and `rexecutor.jobs`. The only module that logs.
+
+On `rexecutor.jobs` what every job does: debug for a start, info for a success or a snooze. On `rexecutor` all else:
+info for start and stop of a node and for a cancel, warning for a retry, error for a discard or a failed duty. Job data
+are in no line; the exception that goes with a failure is what the application raised.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Final, NamedTuple, assert_never
+
+from rexecutor.errors import BackendError
+from rexecutor.model.job import ErrorKind, JobError
+from rexecutor.model.outcomes import Cancelled, Complete, Failed, Interrupted, Snooze
+from rexecutor.telemetry.events import (
+    BackoffFailed,
+    DutyFailed,
+    DutyRecovered,
+    Event,
+    JobEnded,
+    JobsPruned,
+    JobsRescued,
+    JobStarted,
+    JobStuck,
+    JobUnreadable,
+    LeaseLost,
+    LeaseRegained,
+    ListeningUseless,
+    LogReset,
+    LogUnbounded,
+    LoopBlocked,
+    LoopFreed,
+    NodeStarted,
+    NodeStopped,
+    NodeStopping,
+    OutcomeRefused,
+    ProcessLeft,
+    ResultIgnored,
+)
+
+_OURS: Final = logging.getLogger("rexecutor")
+_JOBS: Final = logging.getLogger("rexecutor.jobs")
+
+_LISTED: Final = 20
+"""How many executors or jobs a line names."""
+_MEGABYTE: Final = 1024 * 1024
+
+
+class _Line(NamedTuple):
+    """A level, a template that is the same for all events of its kind, so that error trackers group by it, and more."""
+
+    level: int
+    template: str
+    arguments: tuple[object, ...] = ()
+    error: BaseException | None = None
+    trace: str | None = None
+    """The error as text, where there is one already: bounded, and whatever the error does when it is shown."""
+
+
+def wants_starts() -> bool:
+    """Whether the start of a job is worth an event: a line a job would cost more than the job."""
+    return _enabled(_JOBS).isEnabledFor(logging.DEBUG)
+
+
+def wants_ends() -> bool:
+    """Whether the end of a job that succeeded is worth an event."""
+    return _enabled(_JOBS).isEnabledFor(logging.INFO)
+
+
+def _no_command(words: str) -> None:  # noqa: ARG001 - see `log_event`
+    return None
+
+
+def log_event(event: Event, *, command: Callable[[str], str | None] = _no_command) -> None:
+    """Write the event's line. Whatever a handler or a filter of the application's raises stops no job and no duty.
+
+    Args:
+        event: What happened.
+        command: Returns the line for a shell that shows more, as `Backend.command` does.
+    """
+    try:
+        line = _line(event, command)
+        logger = _enabled(_JOBS if _is_ordinary(event) else _OURS)
+        if logger.isEnabledFor(line.level):
+            logger.handle(_record(logger, line, event))
+    except BaseException:  # noqa: BLE001, S110 - a handler shows what a job raised, whose methods may raise anything
+        pass
+
+
+def _is_ordinary(event: Event) -> bool:
+    """Whether it is of what every job does: an application may want one line a job, or not."""
+    return isinstance(event, JobStarted) or (
+        isinstance(event, JobEnded) and isinstance(event.outcome, Complete | Snooze)
+    )
+
+
+def _enabled(logger: logging.Logger) -> logging.Logger:
+    """Return the logger, enabled: `dictConfig` and `fileConfig` disable by default all that are older than they."""
+    logger.disabled = False
+    return logger
+
+
+def _record(logger: logging.Logger, line: _Line, event: Event) -> logging.LogRecord:
+    extra = {name: getattr(event, name) for name in ("job_id", "executor", "attempt") if hasattr(event, name)}
+    error = line.error
+    shown = None if error is None else (type(error), error, traceback_of(error))
+    file, number, function, _ = logger.findCaller()
+    record = logger.makeRecord(
+        logger.name, line.level, file, number, line.template, line.arguments, shown, function, extra
+    )
+    record.exc_text = None if line.trace is None else line.trace.rstrip("\n")
+    return record
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Return an exception's traceback without asking the exception, whose own methods may raise anything."""
+    return BaseException.__dict__["__traceback__"].__get__(error)
+
+
+def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa: C901, PLR0912 - one case an event
+    match event:
+        case NodeStarted():
+            return _started(event)
+        case NodeStopping(node, running, stuck):
+            template = "node %s stopping: waits for %s" + (", but not for %s that does not stop" if stuck else "")
+            jobs = (_counted(running, "running job"), *([_counted(stuck, "job")] if stuck else []))
+            return _Line(logging.INFO, template, (node, *jobs))
+        case NodeStopped(node, unsettled, stuck):
+            if unsettled:
+                template = "node %s stopped: %s not delivered, others will rescue these"
+                return _Line(logging.ERROR, template, (node, _counted(unsettled, "outcome")))
+            if stuck:
+                template = "node %s stopped: left behind what does not stop: %s"
+                return _Line(logging.WARNING, template, (node, _listed([f"job {one} ({of})" for one, of in stuck])))
+            return _Line(logging.INFO, "node %s stopped", (node,))
+        case ProcessLeft():
+            return _Line(logging.WARNING, "code that a job has started does not end: the process ends without it")
+        case LeaseLost(node, cancelled):
+            template = "node %s could not renew its lease: claims nothing, cancelled %s"
+            return _Line(logging.ERROR, template, (node, _counted(cancelled, "job")))
+        case LeaseRegained(node):
+            return _Line(logging.INFO, "node %s renewed its lease again", (node,))
+        case JobsRescued(jobs):
+            more = command("jobs list --status discarded")
+            see: tuple[str, tuple[object, ...]] = ("", ()) if more is None else (", see: %s", (more,))
+            template = "rescued %s of lost nodes; any without an attempt left is discarded" + see[0]
+            return _Line(logging.WARNING, template, (_counted(jobs, "job"), *see[1]))
+        case JobsPruned(jobs, status):
+            return _Line(logging.INFO, "pruned %s with the status %s", (_counted(jobs, "job"), status))
+        case DutyFailed(duty, error):
+            template = "%s fails, will be tried again: %s: %s"
+            # An outage of the store is told in one line; anything else is a fault whose place is wanted.
+            shown = None if isinstance(error, BackendError) else error
+            return _Line(logging.ERROR, template, (duty, type(error).__name__, error), shown)
+        case DutyRecovered(duty, failures):
+            return _Line(logging.INFO, "%s succeeds again after %s", (duty, _counted(failures, "failure")))
+        case ListeningUseless():
+            why = "a pooler in transaction mode drops LISTEN"
+            return _Line(logging.WARNING, f"PostgreSQL's notifications do not come ({why}?): jobs are found by polling")
+        case LogUnbounded(path, size):
+            template = (
+                "%s: its write-ahead log has grown to %.0f MB, because a connection that reads stays in its"
+                " transaction; end that transaction"
+            )
+            return _Line(logging.WARNING, template, (path, size / _MEGABYTE))
+        case LogReset(path):
+            return _Line(logging.INFO, "%s: its write-ahead log is small again", (path,))
+        case JobStarted(job_id, executor, attempt):
+            return _Line(logging.DEBUG, "job %s (%s) started, attempt %s", (job_id, executor, attempt))
+        case JobEnded():
+            return _ended(event, command)
+        case JobUnreadable(job_id, executor, error):  # the error itself may hold data
+            template = "job %s (%s) cannot be read and was left out: %s"
+            return _Line(logging.WARNING, template, (job_id, executor, type(error).__name__))
+        case OutcomeRefused(job_id):
+            template = "job %s was no longer ours when it ended here; its outcome was not recorded"
+            return _Line(logging.WARNING, template, (job_id,))
+        case JobStuck(job_id, executor, attempt, stuck):
+            template = "job %s (%s) does not stop and holds its slot, attempt %s; slots held so: %s"
+            return _Line(logging.WARNING, template, (job_id, executor, attempt, stuck))
+        case LoopBlocked(seconds, None, _, _, stack):
+            template = "code outside the jobs' own tasks has blocked the event loop for %.1f s; it stands at:\n%s"
+            return _Line(logging.ERROR, template, (seconds, stack))
+        case LoopBlocked(seconds, job_id, executor, _, stack):
+            template = "job %s (%s) has blocked the event loop for %.1f s; it stands at:\n%s"
+            return _Line(logging.ERROR, template, (job_id, executor, seconds, stack))
+        case LoopFreed(seconds):
+            return _Line(logging.WARNING, "the event loop goes on after %.1f s", (seconds,))
+        case ResultIgnored(job_id, executor, _, type_name):
+            template = "%s: execute returned a value of type %s, which is ignored; return None, Cancel or Snooze"
+            return _Line(logging.WARNING, f"{template} (job %s is complete)", (executor, type_name, job_id))
+        case BackoffFailed(job_id, executor, _, error):
+            template = "job %s (%s): backoff failed, default used: %s"
+            return _Line(logging.ERROR, template, (job_id, executor, type(error).__name__), error)
+        case _:
+            assert_never(event)
+
+
+def _started(event: NodeStarted) -> _Line:
+    template = "node %s (%s) started: %s at a time" + (" (%s in threads)" if event.threads else "")
+    jobs = (_counted(event.max_concurrency, "job"), *([event.threads] if event.threads else []))
+    arguments = (event.node, event.name, *jobs, _listed(event.executors) or "none")
+    return _Line(logging.INFO, template + ", executors: %s", arguments)
+
+
+def _ended(event: JobEnded, command: Callable[[str], str | None]) -> _Line:
+    job: tuple[Any, ...] = (event.job_id, event.executor)
+    match event.outcome:
+        case Complete():
+            return _Line(logging.INFO, "job %s (%s) complete, attempt %s", (*job, event.attempt))
+        case Cancelled():
+            return _Line(logging.INFO, "job %s (%s) cancelled, attempt %s", (*job, event.attempt))
+        case Snooze(delay):
+            return _Line(logging.INFO, "job %s (%s) snoozed for %s, attempt %s", (*job, delay, event.attempt))
+        case Interrupted():
+            return _Line(logging.INFO, "job %s (%s) interrupted and given back, attempt %s", (*job, event.attempt))
+        case Failed(error, delay):
+            exception, is_shown = event.exception, error.kind in (ErrorKind.EXCEPTION, ErrorKind.LOST)
+            trace = error.details if exception is not None and is_shown else None
+            more = command(f"jobs show {event.job_id}")
+            see: tuple[str, tuple[object, ...]] = ("", ()) if more is None else ("; see: %s", (more,))
+            if event.is_final:
+                template = "job %s (%s) discarded: %s, attempt %s" + see[0]
+                arguments = (*job, _why(error), event.attempt, *see[1])
+                return _Line(logging.ERROR, template, arguments, exception, trace)
+            template = "job %s (%s) failed: %s, again in %s, attempt %s" + see[0]
+            arguments = (*job, _why(error), delay, event.attempt, *see[1])
+            return _Line(logging.WARNING, template, arguments, exception, trace)
+        case _:
+            assert_never(event.outcome)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (" …" if len(names) > _LISTED else "")
+
+
+def _why(error: JobError) -> str:
+    """Return what an attempt failed of, in one or a few words."""
+    match error.kind:
+        case ErrorKind.TIMEOUT:
+            return "timeout"
+        case ErrorKind.LOST:
+            return "its process died"
+        case ErrorKind.DECODE:
+            return "its data cannot be decoded"
+        case ErrorKind.EXCEPTION | ErrorKind.CANCELLED:
+            return error.type_name
+        case _:
+            assert_never(error.kind)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
