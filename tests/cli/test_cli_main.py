@@ -8,16 +8,7 @@ import pytest
 
 from tests.cli.command_line import Run
 
-HEAVY = (
-    "asyncio",
-    "sqlite3",
-    "msgspec",
-    "rexecutor.engine",
-    "rexecutor.backend",
-    "rexecutor.app.rexecutor",
-    "cronsim",
-    "zoneinfo",
-)
+HEAVY = ("psycopg", "rexecutor.backend.postgres", "rexecutor.testing")
 
 
 def _python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
