@@ -72,7 +72,7 @@ def test_the_version_is_printed(rexecutor: Run) -> None:
     assert answer.out.startswith("rexecutor ")
 
 
-def test_help_takes_less_than_three_tenths_of_a_second() -> None:
+def test_help_takes_less_than_half_a_second() -> None:
     seconds: list[float] = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -81,7 +81,7 @@ def test_help_takes_less_than_three_tenths_of_a_second() -> None:
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
     # Time on the processor, so that other work on the machine does not count.
-    assert min(seconds) < 0.3
+    assert min(seconds) < 0.5
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
