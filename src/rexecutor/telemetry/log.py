@@ -6,6 +6,7 @@ are in no line; the exception that goes with a failure is what the application r
 """
 
 import logging
+import traceback
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, assert_never
@@ -109,8 +110,16 @@ def _record(logger: logging.Logger, line: _Line, event: Event) -> logging.LogRec
     record = logger.makeRecord(
         logger.name, line.level, file, number, line.template, line.arguments, shown, function, extra
     )
-    record.exc_text = None if line.trace is None else line.trace.rstrip("\n")
+    if error is not None:  # handlers show this text, and format no traceback by themselves, which asks the exception
+        record.exc_text = (_formatted(error) if line.trace is None else line.trace).rstrip("\n")
     return record
+
+
+def _formatted(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(type(error), error, traceback_of(error)))
+    except BaseException:  # noqa: BLE001 - an exception, or its cause, may raise anything when it is shown
+        return f"{type(error).__name__}, whose traceback cannot be shown"
 
 
 def traceback_of(error: BaseException) -> TracebackType | None:
