@@ -1,9 +1,12 @@
-"""What applications and backends are tested with.
+"""Test helpers for applications and for backends.
 
-For an application: `assert_enqueued` and `refute_enqueued` (`…_sync` without an event loop) say what is in a store,
-`perform` runs one executor, `drain` runs what is due, and `FakeClock` stands still until it is moved. `BackendSuite`
-and `model_of` prove a backend. Importing this module needs neither pytest nor Hypothesis: each name is loaded when it
-is asked for. `from rexecutor.testing import *` leaves out `BackendModel` and `model_of`, which need Hypothesis.
+For applications: `assert_enqueued` and `refute_enqueued` (`…_sync` without an event loop) check which jobs are in a
+store, `perform` runs one executor once, `drain` runs all due jobs, and `FakeClock` stands still until it is moved.
+
+For backends: `BackendSuite` and `model_of` test that a backend keeps the port's promises.
+
+Each name is loaded on first use, so importing this module needs neither pytest nor Hypothesis.
+`from rexecutor.testing import *` leaves out `BackendModel` and `model_of`, which need Hypothesis.
 """
 
 from importlib import import_module
@@ -46,10 +49,10 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # else every misspelt name would have a type
+if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelt name
 
     def __getattr__(name: str) -> object:
-        """Load the name from its module, once."""
+        """Import a public name from its module on first use."""
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found: object = getattr(import_module(_HOMES[name]), name)
@@ -58,5 +61,5 @@ if not TYPE_CHECKING:  # else every misspelt name would have a type
 
 
 def __dir__() -> list[str]:
-    """List the names that can be asked for."""
+    """Return the module's names, including those not loaded yet."""
     return sorted({*globals(), *_HOMES})

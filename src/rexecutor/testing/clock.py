@@ -1,4 +1,4 @@
-"""A clock for tests: it stands still until it is moved."""
+"""A clock for tests that stands still until it is moved."""
 
 import asyncio
 import heapq
@@ -14,50 +14,53 @@ from rexecutor.clock import Clock, Timer
 from rexecutor.errors import ConfigurationError
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""Where a `FakeClock` begins when nothing else is said."""
+"""Default start time of a `FakeClock`."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class FakeClock(Clock):
-    """Stands still until `advance` or `jump` moves it; all of it may be called from any thread.
+    """A clock that stands still until `advance` or `jump` moves it. Every method may be called from any thread.
 
-    Timers that have become due are called in the loop that asked for them, in the order of their times, when that
-    loop runs next: after `advance`, `await` something for them to happen.
+    A due timer's callback is scheduled in the event loop that set the timer, and runs when that loop runs next: after
+    `advance`, `await` something so that it happens. Timers run in the order of their due times.
     """
 
     def __init__(self, now: datetime = START) -> None:
-        """Begin at a moment, which must be aware.
+        """Start the clock.
+
+        Args:
+            now: The start time, an aware datetime.
 
         Raises:
-            ConfigurationError: The moment is naive.
+            ConfigurationError: `now` is naive.
         """
         if now.utcoffset() is None:
             raise ConfigurationError(f"FakeClock: {now!r} is naive; give an aware datetime")
         self._lock = threading.Lock()
         self._now = now.astimezone(UTC)
-        self._elapsed = 0  # microseconds: sums of floats would make a timer late by a hair
+        self._elapsed = 0  # in microseconds, as sums of floats would make timers slightly late
         self._order = count()
         self._timers: list[tuple[int, int, _FakeTimer]] = []
 
     def now(self) -> datetime:
-        """Answer where the wall clock was moved to, in UTC."""
+        """Return the wall clock's time, in UTC."""
         with self._lock:
             return self._now
 
     def monotonic(self) -> float:
-        """Answer the seconds by which the clock was advanced."""
+        """Return how far the clock was advanced in all, in seconds. `jump` does not count."""
         with self._lock:
             return self._elapsed / 1_000_000
 
     @property
     def waiting(self) -> int:
-        """How many timers have been asked for and neither come due nor been called off."""
+        """Number of timers that are neither due yet nor cancelled."""
         with self._lock:
             return sum(not timer.cancelled for _, _, timer in self._timers)
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
-        """Call back in the running event loop once, when the clock was advanced by `delay` seconds."""
+        """Call `callback` once, in the running event loop, after the clock has advanced by `delay` seconds."""
         timer = _FakeTimer(asyncio.get_running_loop(), callback)
         with self._lock:
             due = self._elapsed + round(delay * 1_000_000)
@@ -69,10 +72,10 @@ class FakeClock(Clock):
         return timer
 
     def advance(self, step: timedelta) -> None:
-        """Let time pass: both clocks move on by `step`, and the timers within it come due.
+        """Let time pass: move the wall clock and the monotonic clock on by `step`, and fire the timers due by then.
 
         Raises:
-            ConfigurationError: The step is negative: time passes only forwards; see `jump`.
+            ConfigurationError: `step` is negative; `jump` sets the wall clock back.
         """
         if step < timedelta(0):
             raise ConfigurationError(f"FakeClock.advance({step!r}): negative; `jump` sets the wall clock back")
@@ -86,13 +89,13 @@ class FakeClock(Clock):
             timer.fire()
 
     def jump(self, step: timedelta) -> None:
-        """Set the wall clock forwards or back, as an administrator does: no time passes, no timer comes due."""
+        """Set the wall clock forwards or back, as an administrator may. No time passes and no timer becomes due."""
         with self._lock:
             self._now += step
 
 
 class _FakeTimer:
-    """One call that was asked for."""
+    """One callback that waits for its time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
         self._loop = loop
@@ -105,9 +108,9 @@ class _FakeTimer:
 
     def fire(self) -> None:
         if not self.cancelled:
-            with suppress(RuntimeError):  # that loop is closed: nobody waits there any more
+            with suppress(RuntimeError):  # the loop is closed, so nothing waits for this timer any more
                 self._loop.call_soon_threadsafe(self._call, context=self._context)
 
     def _call(self) -> None:
-        if not self.cancelled:  # it may have been called off since it came due
+        if not self.cancelled:  # it may have been cancelled after it became due
             self._callback()

@@ -1,4 +1,4 @@
-"""In what two JSON values differ, for people."""
+"""Readable differences between two JSON values."""
 
 from collections.abc import Iterator
 from typing import Any, Final, cast
@@ -8,24 +8,26 @@ import msgspec
 from rexecutor.model.codec import canonical
 
 LONGEST: Final = 200
-"""Characters of a value that are shown."""
+"""Maximum number of characters shown of a value."""
 
 _MOST: Final = 6
 _DEEPEST: Final = 8
 
 
 def shortened(text: str) -> str:
-    """Answer the text, without its end where it is long."""
+    """Return the text, cut after `LONGEST` characters."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
 
 
 def value_differences(name: str, expected: str, actual: str) -> list[str]:
-    """Answer a line for each place where two JSON texts differ, at most 6; none where they mean the same.
+    """Return a line for each place where two JSON texts differ, or no lines if they mean the same.
+
+    At most 6 places are listed; one more line counts those left out.
 
     Args:
-        name: What the values are called; a place within is `name.key` or `name[0]`.
+        name: What to call the values; a place within is `name.key` or `name[0]`.
         expected: JSON text.
-        actual: Any text: what a store holds may be spoilt.
+        actual: Any text, as a store may hold corrupt data.
     """
     if canonical(expected) == canonical(actual):
         return []
@@ -33,7 +35,7 @@ def value_differences(name: str, expected: str, actual: str) -> list[str]:
         lines = list(_walked(name, msgspec.json.decode(expected), msgspec.json.decode(actual), _DEEPEST))
     except (ValueError, RecursionError):
         lines = []
-    if not lines:  # no JSON, or numbers that differ where a float ends
+    if not lines:  # not JSON, or numbers that differ only beyond the precision of a float
         return [f"{name}: {shortened(actual)}, expected {shortened(expected)}"]
     left_out = len(lines) - _MOST
     return lines if left_out <= 0 else [*lines[:_MOST], f"{name}: {left_out} more differences"]

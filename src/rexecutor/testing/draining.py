@@ -1,4 +1,4 @@
-"""`drain`: run what is due in a store, one job after the other, until nothing is."""
+"""`drain`: runs the due jobs of a store, one after the other, until none is due."""
 
 import asyncio
 from collections.abc import Generator, Mapping
@@ -28,7 +28,7 @@ from rexecutor.testing.clock import FakeClock
 from rexecutor.testing.differences import shortened
 
 MOST: Final = 10_000
-"""How many jobs a drain runs, unless told otherwise."""
+"""Default limit of runs in one drain."""
 
 _LEASE: Final = timedelta(hours=1)
 _LOOK: Final = timedelta(seconds=1)
@@ -37,25 +37,25 @@ _ERRORS: Final = 20
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Drained:
-    """How the runs of a drain ended. A job that ran three times counts three times."""
+    """Counts of how the runs of a drain ended. A job that ran three times counts three times."""
 
     complete: int = 0
     failed: int = 0
-    """Failures after which there is another attempt."""
+    """Failed runs after which the job has another attempt."""
     snoozed: int = 0
     cancelled: int = 0
     discarded: int = 0
-    """Failures of the last attempt."""
+    """Failed runs that were the job's last attempt."""
     errors: tuple[JobError, ...] = field(default=(), compare=False)
-    """What failed and cancelled runs left, the last 20; not compared."""
+    """Errors of failed, discarded and cancelled runs, the last 20. Ignored when two results are compared."""
 
     @property
     def runs(self) -> int:
-        """How many runs there were."""
+        """Number of runs in all."""
         return self.complete + self.failed + self.snoozed + self.cancelled + self.discarded
 
     def __repr__(self) -> str:
-        """Show what is not 0, and a line of each error: a test that compares shows why it fails."""
+        """Show the counts that are not 0 and one line for each error, so that a failed comparison says why."""
         counts = {name: getattr(self, name) for name in self.__slots__ if name != "errors"}
         shown = [f"{name}={number}" for name, number in counts.items() if number]
         if self.errors:
@@ -66,28 +66,31 @@ class Drained:
 async def drain(
     *executors: AnyExecutor, backend: Backend | None = None, until: datetime | None = None, most: int = MOST
 ) -> Drained:
-    """Run these executors' due jobs and what those enqueue, until nothing of theirs is due; answer how that went.
+    """Run these executors' due jobs, and the jobs those enqueue, until none is due. Return how the runs ended.
 
     ```python
     assert await drain(EmailJob, ChargeOrder(gateway), until=clock.now() + timedelta(hours=3)) == Drained(complete=2)
     ```
 
-    Jobs run as on a worker: claimed in order, with `timeout`, `backoff` and `max_attempts`, and their ends are stored.
-    But one at a time, so that a test always goes the same way: a job that waits for another one waits for ever.
-    Jobs of other executors stay as they are. Works on a paused `InMemoryBackend` too, which stays paused for others.
+    Jobs run as on a worker: they are claimed in order, `timeout`, `backoff` and `max_attempts` apply, and outcomes are
+    stored. Unlike on a worker they run one at a time, so that a test is deterministic: a job that waits for another
+    job waits for ever. Jobs of other executors are left alone. A paused `InMemoryBackend` works too, and stays paused
+    for everything else.
 
-    On a `FakeClock` time stands still while a job runs: a timeout comes when the job itself moves the clock.
+    On a `FakeClock` time stands still while a job runs: it times out only if the job itself moves the clock.
 
     Args:
-        executors: Whose jobs, at least one; a class, or an instance when it needs something.
-        backend: Where; the global backend when None. It is the global one for the jobs, where there is none.
-            Opened, and closed again, when it is not open.
-        until: Run also what falls due up to then, retries and snoozed jobs too, each at its time: needs a backend on
-            a `FakeClock`, which stands at this moment in the end. None to run what is due now.
-        most: How many runs at the most, so that a job that enqueues itself does not hang the test.
+        executors: The executors whose jobs run, at least one. Pass an instance if the executor's `__init__` needs
+            arguments, otherwise the class.
+        backend: The backend to drain; the global backend if None. If there is no global backend, this one takes its
+            place for the jobs. If it is not open, it is opened and closed again.
+        until: Also run the jobs that become due up to this aware moment, each at its time, retries and snoozed jobs
+            included. Needs a backend on a `FakeClock`, which stands at this moment in the end. None to run only what
+            is due now.
+        most: Maximum number of runs, 1 or more, so that a job that enqueues itself does not hang the test.
 
     Raises:
-        RexecutorError: There were so many runs and more is due.
+        RexecutorError: `most` runs were made and another job is due.
         ConfigurationError: An argument cannot work.
         DefinitionError: An executor cannot run, or two have the same name.
         GlobalBackendError: No backend was given and there is no global one.
@@ -111,7 +114,7 @@ async def drain(
 
 
 class _Alarm:
-    """Moves a `FakeClock` from one due time to the next, up to a moment."""
+    """Moves a `FakeClock` from one due time to the next, up to a final moment."""
 
     def __init__(self, store: Backend, until: datetime) -> None:
         if not isinstance(until, datetime) or until.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
@@ -128,7 +131,7 @@ class _Alarm:
         self._until = until.astimezone(UTC)
 
     def move(self, next_due: datetime | None) -> bool:
-        """Move the clock to the next due time; to the end, where that comes first. Answer whether time is left."""
+        """Move the clock to the next due time, or to the final moment if that is earlier. Return False in that case."""
         is_within = next_due is not None and next_due <= self._until
         moment = next_due if next_due is not None and is_within else self._until
         self._clock.advance(max(moment - self._clock.now(), timedelta(0)))
@@ -158,7 +161,7 @@ async def _drained(
 
 
 class _OneAtATime:
-    """A node that runs one job, settles it, and claims the next."""
+    """A node that claims one job, runs it and settles it, then claims the next."""
 
     def __init__(self, store: Backend, executors: Mapping[str, Executor[Any, Any]]) -> None:
         self._store = store
@@ -183,7 +186,10 @@ class _OneAtATime:
         self.runs = 0
 
     async def claim(self) -> Claim:
-        """Take the next due job, if there is one. Nobody is rescued: that the clock was moved is nobody's fault."""
+        """Claim the next due job, if there is one.
+
+        The beat rescues no jobs: the test has moved the clock, so a lease that has run out is no sign of a dead node.
+        """
         now = self._store.clock.now()
         if now >= self._beats_at:
             self._heart.beat(self._node, rescues=False)
@@ -210,7 +216,7 @@ class _OneAtATime:
                 self._count(COMPLETE, JobStatus.COMPLETE)
 
     async def end(self) -> None:
-        """Stop what still runs, give it back, and give the lease up."""
+        """Stop the running job, give its claim back, and end the lease."""
         try:
             await self._runner.close()
             await self._store.give_back(self._node.id, ())
@@ -221,7 +227,7 @@ class _OneAtATime:
                 self._heart.close()
 
     def drained(self) -> Drained:
-        """Answer how the runs ended."""
+        """Return how the runs ended."""
         return Drained(**self._drained, errors=tuple(self._errors))
 
     def _take(self, settlement: Settlement, _: object) -> None:
@@ -229,7 +235,7 @@ class _OneAtATime:
         self._ended.set()
 
     async def _pass_cancel_on(self, record: JobRecord) -> None:
-        """Tell the job of a cancel that somebody asked for, as a heartbeat does."""
+        """Pass a stored cancel request on to the running job, as a heartbeat does."""
         for stored in await self._store.query(Where.id_equals(record.id), limit=1):
             if stored.cancel_reason is not None and stored.claims == record.claims:
                 self._runner.cancel([CancelRequest(stored.id, stored.claims, stored.cancel_reason)])
@@ -252,7 +258,10 @@ class _OneAtATime:
 
 @contextmanager
 def _unpaused(store: Backend) -> Generator[None]:
-    """Have a paused store hand out jobs to us. Its claim awaits nothing, so nobody else's comes in between."""
+    """Let a paused `InMemoryBackend` hand out jobs within the block.
+
+    Its `claim` awaits nothing, so no other task can claim meanwhile.
+    """
     if not isinstance(store, InMemoryBackend):
         yield
         return
@@ -264,7 +273,7 @@ def _unpaused(store: Backend) -> Generator[None]:
 
 
 def _global_if_none(store: Backend) -> AbstractContextManager[object]:
-    """Let jobs that name no backend find this one, where they would find none."""
+    """Make this backend the global one within the block, unless there is one already."""
     try:
         current_backend()
     except GlobalBackendError:

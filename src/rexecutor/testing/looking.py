@@ -1,7 +1,7 @@
-"""What `assert_enqueued` and `refute_enqueued` look for, and what they say when they fail, without I/O.
+"""The checks of `assert_enqueued` and `refute_enqueued` and their failure messages, without I/O.
 
-A look is a generator: it yields which page of jobs it needs and is sent that page. So one look serves a store that is
-awaited and a connection that blocks.
+A look is a generator: it yields a request for a page of jobs and is sent that page. So the same code works with an
+async backend and with a blocking connection.
 """
 
 from collections import Counter, deque
@@ -19,19 +19,19 @@ from rexecutor.testing.asked import Asked, moment_text, quoted
 from rexecutor.testing.differences import shortened
 
 PAGE: Final = 5_000
-"""How many jobs are asked of the store at a time, so that not all of them are in memory at the same time."""
+"""Jobs read from the store at a time, which bounds memory."""
 
 CANDIDATES: Final = 5_000
-"""Among how many jobs, the newest, a failure looks for the nearest."""
+"""Jobs, the newest ones, that are compared to find the nearest ones for a failure message."""
 
 SHOWN: Final = 5
-"""How many jobs a failure shows."""
+"""Maximum number of jobs shown in each part of a failure message."""
 
 T = TypeVar("T")
 
 
 class Page(NamedTuple):
-    """The next `PAGE` jobs that the expression describes, in the order of their ids."""
+    """Request for the next `PAGE` jobs that match `where`, in order of id, after the job `after`."""
 
     where: Where
     after: JobId | None
@@ -41,7 +41,7 @@ Look: TypeAlias = Generator[Page, Sequence[JobRecord], T]
 
 
 async def look(store: Backend | Transaction, steps: Look[T]) -> T:
-    """Do the look at a store that is awaited."""
+    """Run a look against an async backend or transaction."""
     __tracebackhide__ = True
     try:
         page = next(steps)
@@ -52,10 +52,15 @@ async def look(store: Backend | Transaction, steps: Look[T]) -> T:
 
 
 def look_sync(what: str, store: Backend | SyncTransaction, steps: Look[T]) -> T:
-    """Do the look at a connection that blocks, or at a store in memory, which has nothing to wait for.
+    """Run a look on a blocking connection, or on an `InMemoryBackend`, whose queries wait for nothing.
+
+    Args:
+        what: The public function that was called, for error messages.
+        store: The transaction or backend to query.
+        steps: The look to run.
 
     Raises:
-        ConfigurationError: It is a store that must be awaited.
+        ConfigurationError: `store` is a backend that must be awaited.
     """
     __tracebackhide__ = True
     if isinstance(store, InMemoryBackend):
@@ -80,7 +85,7 @@ def look_sync(what: str, store: Backend | SyncTransaction, steps: Look[T]) -> T:
 
 
 def expect_enqueued(wanted: Asked, count: int | None) -> Look[list[Job[Any, Any]]]:
-    """Return such jobs, in the order of their ids; fail unless there are some, or exactly as many."""
+    """Return the jobs asked for, in order of id. Fail unless there are exactly `count`, or at least one if None."""
     __tracebackhide__ = True
     jobs: list[Job[Any, Any]] = []
     first: list[JobRecord] = []
@@ -113,7 +118,7 @@ def expect_enqueued(wanted: Asked, count: int | None) -> Look[list[Job[Any, Any]
 
 
 def expect_none(unwanted: Asked) -> Look[None]:
-    """Fail if there is such a job."""
+    """Fail if there is a job as asked for."""
     __tracebackhide__ = True
     first: list[JobRecord] = []
     found = 0
@@ -141,7 +146,7 @@ def _each(where: Where, take: Callable[[JobRecord], object]) -> Look[None]:
 
 
 def _nearest(wanted: Asked) -> Look[list[str]]:
-    """Return lines about the jobs that meet most of what was asked, the newest first among equals."""
+    """Return lines about the jobs that miss the fewest criteria, the newest first among equals."""
     candidates: deque[JobRecord] = deque(maxlen=CANDIDATES)
     total = 0
 
@@ -169,7 +174,7 @@ def _nearest(wanted: Asked) -> Look[list[str]]:
 
 
 def _others(wanted: Asked) -> Look[list[str]]:
-    """Return a line about a store without a job of the executor."""
+    """Return a line about the jobs of other executors, for a store without a job of the executor asked for."""
     jobs: Counter[str] = Counter()
     yield from _each(Everything(), lambda record: jobs.update([record.executor]))
     if not jobs:

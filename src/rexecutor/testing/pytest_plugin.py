@@ -1,6 +1,6 @@
-"""A pytest plugin: fixtures for applications. pytest finds it by itself; `-p no:rexecutor` leaves it out.
+"""A pytest plugin with fixtures for applications. pytest finds it by itself; `-p no:rexecutor` disables it.
 
-It is imported by every run of pytest where rexecutor is installed, so it loads the rest when a test asks for it.
+Every run of pytest imports this module if rexecutor is installed, so the fixtures import what they need themselves.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def rexecutor_clock() -> "FakeClock":
-    """A `FakeClock`; `rexecutor_backend` is on it where a test asks for both."""
+    """A `FakeClock`, which `rexecutor_backend` uses too if a test asks for both."""
     from rexecutor.testing.clock import FakeClock  # see the module's docstring
 
     return FakeClock()
@@ -25,14 +25,15 @@ def rexecutor_clock() -> "FakeClock":
 
 @pytest.fixture
 def rexecutor_backend(request: pytest.FixtureRequest) -> "Iterator[InMemoryBackend]":
-    """A paused `InMemoryBackend` of the test's own, in which every enqueue of the test is recorded.
+    """A new, paused `InMemoryBackend` that records every enqueue of the test.
 
-    From any task, thread or event loop: a server under test may have its own. An enqueue that names another store, as
-    `backend=store` or `backend=store.bound_to(connection)`, is recorded here too and does not reach that store; so are
-    queries and changes of jobs. Only an `InMemoryBackend` that is named is used itself. `override_global_backend` in
-    the test goes before the fixture: with a real store, everything goes where it would go without the fixture.
+    It records enqueues from any task, thread or event loop, as a server under test may have its own. An enqueue that
+    names another backend, as `backend=other` or `backend=other.bound_to(connection)`, is recorded here and does not
+    reach that backend; queries and changes of jobs come here too. The exception is an `InMemoryBackend` passed as
+    `backend=`, which is used itself. `override_global_backend` in the test takes precedence over the fixture: if it
+    sets a real backend, everything goes where it would go without the fixture.
 
-    It is on the machine's clock, or on `rexecutor_clock` if the test asks for that too.
+    The backend is on the machine's clock, or on `rexecutor_clock` if the test asks for that too.
     """
     from rexecutor.backend.memory import InMemoryBackend  # see the module's docstring
 
@@ -48,10 +49,11 @@ def rexecutor_backend(request: pytest.FixtureRequest) -> "Iterator[InMemoryBacke
         is_to_be_recorded = isinstance(current, InMemoryBackend) and not isinstance(named, InMemoryBackend)
         return current if is_to_be_recorded else named
 
-    # A value of a context variable would not be seen in other threads, nor if an async plugin runs the test in a
-    # context that it has made before. A new variable has no value that was set before the fixture.
+    # Setting a context variable would not be enough: other threads would not see the value, nor would the test if an
+    # async plugin runs it in a context made earlier. So the hook in `current` is patched, which all threads see. The
+    # override gets a new variable, as the old one may hold a value set before the fixture.
     override: ContextVar[Backend | None] = ContextVar("rexecutor_backend", default=None)
-    with pytest.MonkeyPatch.context() as patch:  # of its own: `monkeypatch.undo()` in a test must not undo it
+    with pytest.MonkeyPatch.context() as patch:  # not `monkeypatch`, whose `undo()` in a test would undo this too
         patch.setattr("rexecutor.backend.current._override", override)
         patch.setattr("rexecutor.backend.current._stand_in", meant)
         yield backend
