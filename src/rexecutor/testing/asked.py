@@ -1,4 +1,4 @@
-"""Which jobs `assert_enqueued` and `refute_enqueued` are asked for: as an expression, as text, and beside one job."""
+"""The criteria of `assert_enqueued` and `refute_enqueued`: checked, as an expression, as text, compared with a job."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from rexecutor.testing.differences import shortened, value_differences
 AnyExecutor = type[Executor[Any, Any]] | Executor[Any, Any]
 
 UNSET: Final = msgspec.UNSET
-"""Nothing was given; None may be something."""
+"""Default of arguments that were not given, where None has a meaning."""
 
 _WITHOUT: Final = "null"
 _NONE: Final = timedelta(0)
@@ -27,16 +27,16 @@ _AT_BOUND: Final = "exactly the bound, which does not count"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What was asked for, checked; None and an empty collection stand for what was not asked."""
+    """The checked criteria. A criterion that was not given is None, or an empty tuple for tags."""
 
     what: str
-    """The function that was called."""
+    """Name of the public function that was called, for messages."""
     executor: str | None
     codecs: Codecs[Any, Any]
     data: str | None
     """JSON text."""
     metadata: str | None
-    """JSON text; `null` for jobs without any."""
+    """JSON text; `null` for jobs without metadata."""
     tags: tuple[str, ...]
     at: datetime | None
     after: datetime | None
@@ -44,12 +44,12 @@ class Asked:
 
     @property
     def of_executor(self) -> Where:
-        """The jobs among which those asked for are looked for."""
+        """The expression for all jobs of the executor, or for all jobs if no executor was given."""
         return Everything() if self.executor is None else ExecutorIn(frozenset({self.executor}))
 
     @property
     def where(self) -> Where:
-        """The jobs that were asked for."""
+        """The expression for the jobs that meet all criteria."""
         where = self.of_executor
         if self.data is not None:
             where &= DataEquals(canonical(self.data))
@@ -66,7 +66,7 @@ class Asked:
         return where
 
     def described(self) -> Iterator[str]:
-        """Say what was asked, a line each."""
+        """Yield one line of text for each criterion."""
         yield "of any executor" if self.executor is None else f"of {self.executor}"
         if self.data is not None:
             yield f"with data {shortened(self.data)}"
@@ -79,7 +79,7 @@ class Asked:
                 yield f"scheduled {word} {moment_text(bound)}"
 
     def differences(self, record: JobRecord) -> list[list[str]]:
-        """Say in what a job of the executor differs: some lines for each criterion that it does not meet."""
+        """Return how a job of the executor differs: a list of lines for each criterion that it does not meet."""
         return [lines for lines in self._compared(record) if lines]
 
     def _compared(self, record: JobRecord) -> Iterator[list[str]]:
@@ -116,7 +116,7 @@ def asked(
     after: datetime | None,
     before: datetime | None,
 ) -> Asked:
-    """Check what was asked for.
+    """Check the arguments of `assert_enqueued` or `refute_enqueued` and return them as criteria.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -145,16 +145,16 @@ def asked(
 
 
 def checked_count(what: str, count: object) -> None:
-    """Raise a `ConfigurationError` unless it can be a count of jobs, or None for at least one."""
+    """Raise a `ConfigurationError` unless `count` is an int of 0 or more, or None."""
     if count is not None and (type(count) is not int or count < 0):
         raise ConfigurationError(f"{what}: count is {count!r}; 0 or more expected, or None for at least one")
 
 
 def executor_class(what: str, executor: object) -> type[Executor[Any, Any]]:
-    """Answer the class of an executor that was given as a class or an instance.
+    """Return the class of an executor that was given as a class or an instance.
 
     Raises:
-        ConfigurationError: It is no executor, or one without a name: a base for others.
+        ConfigurationError: It is not an executor, or has no name because it is a base class for others.
     """
     kind: type[Any] = executor if isinstance(executor, type) else type(executor)
     if Executor not in kind.__mro__ or not isinstance(getattr(kind, "name", None), str):
@@ -163,12 +163,12 @@ def executor_class(what: str, executor: object) -> type[Executor[Any, Any]]:
 
 
 def moment_text(moment: datetime) -> str:
-    """Answer the moment for people, in UTC."""
+    """Return the moment as readable text, in UTC."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ") + " UTC"
 
 
 def quoted(texts: Collection[str]) -> str:
-    """Answer the texts as JSON has them, with commas between."""
+    """Return the texts as JSON strings, separated by commas."""
     return ", ".join(msgspec.json.encode(text).decode() for text in texts)
 
 

@@ -1,4 +1,4 @@
-"""`assert_enqueued` and `refute_enqueued`: what a test says of the jobs in a store."""
+"""`assert_enqueued` and `refute_enqueued`: assertions about the jobs in a store."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -50,30 +50,32 @@ async def assert_enqueued(
     scheduled_before: datetime | None = None,
     backend: Backend | Transaction | None = None,
 ) -> list[Job[Any, Any]]:
-    """Fail unless such jobs have been enqueued, whatever has become of them; answer them, in the order of their ids.
+    """Assert that matching jobs were enqueued, whatever their status. Return them in order of id.
 
     ```python
     (job,) = await assert_enqueued(1, for_executor=EmailJob, with_data="bob@example.com", tagged_with=["reminder"])
     ```
 
-    A failure says what was asked and how many there are, and shows the nearest jobs, with what differs in each. A job
+    A failure repeats the criteria, says how many jobs match, and shows the nearest jobs with their differences. A job
     that cannot be decoded does not count; the failure names it.
 
     Args:
-        count: How many, exactly; 0 for none. None for at least one.
-        for_executor: Whose jobs, as a class or an instance; None for anybody's, whose data are then plain JSON values.
-        with_data: These data, compared as JSON values: the order of keys does not matter, and 1 equals 1.0.
-        with_metadata: This metadata, compared like data; None for jobs without any.
-        tagged_with: All of these tags, and perhaps others.
-        scheduled_at: Due at this aware moment, to the microsecond.
-        scheduled_after: Due after this aware moment; not at it.
-        scheduled_before: Due before this aware moment; not at it.
-        backend: Where; the global backend when None. With `backend.bound_to(connection)` also the jobs that the
-            connection's transaction has enqueued and not committed.
+        count: Exact number of matching jobs, 0 or more; None for at least one.
+        for_executor: The executor whose jobs count, as a class or an instance. None for jobs of any executor; their
+            data are returned as plain JSON values.
+        with_data: Data that a job must have, compared as JSON values: the order of keys does not matter, and 1 equals
+            1.0.
+        with_metadata: Metadata that a job must have, compared like data; None for jobs without metadata.
+        tagged_with: Tags that a job must have, all of them; it may have others.
+        scheduled_at: Aware moment at which a job must be due, to the microsecond.
+        scheduled_after: Aware moment after which a job must be due; exactly at it does not count.
+        scheduled_before: Aware moment before which a job must be due; exactly at it does not count.
+        backend: The backend to look in; the global backend if None. With `backend.bound_to(connection)`, jobs that
+            the connection's transaction has enqueued but not committed count too.
 
     Raises:
-        AssertionError: There are none, or not as many.
-        ConfigurationError: An argument cannot work, such as a naive datetime, or a connection that blocks.
+        AssertionError: No job matches, or not `count` jobs.
+        ConfigurationError: An argument cannot work, such as a naive datetime or a blocking connection.
         EncodeError: The data or the metadata is not of the executor's type.
         GlobalBackendError: No backend was given and there is no global one.
         BackendError: The store failed.
@@ -130,17 +132,17 @@ async def refute_enqueued(
     scheduled_before: datetime | None = None,
     backend: Backend | Transaction | None = None,
 ) -> None:
-    """Fail if such a job has been enqueued, whatever has become of it; the failure shows those that are there.
+    """Assert that no matching job was enqueued, whatever its status. A failure shows the matching jobs.
 
     ```python
     await refute_enqueued(for_executor=EmailJob, tagged_with=["reminder"])
     ```
 
-    The arguments are those of `assert_enqueued`. A job that cannot be decoded counts: it is there.
+    The arguments are those of `assert_enqueued`, without `count`. A job that cannot be decoded counts too.
 
     Raises:
-        AssertionError: There is one.
-        ConfigurationError: An argument cannot work, such as a naive datetime, or a connection that blocks.
+        AssertionError: A job matches.
+        ConfigurationError: An argument cannot work, such as a naive datetime or a blocking connection.
         EncodeError: The data or the metadata is not of the executor's type.
         GlobalBackendError: No backend was given and there is no global one.
         BackendError: The store failed.

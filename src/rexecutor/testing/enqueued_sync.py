@@ -1,4 +1,4 @@
-"""`assert_enqueued_sync` and `refute_enqueued_sync`: what a test without an event loop says of the jobs in a store."""
+"""`assert_enqueued_sync` and `refute_enqueued_sync`: assertions about stored jobs, for tests without an event loop."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -50,14 +50,14 @@ def assert_enqueued_sync(
     scheduled_before: datetime | None = None,
     backend: Backend | SyncTransaction | None = None,
 ) -> list[Job[Any, Any]]:
-    """Do what `assert_enqueued` does, in a test without an event loop.
+    """Assert that matching jobs were enqueued, as `assert_enqueued` does, in a test without an event loop.
 
     ```python
     (job,) = assert_enqueued_sync(1, for_executor=EmailJob, backend=store.bound_to(connection))
     ```
 
     The arguments and errors are those of `assert_enqueued`, except for `backend`: an `InMemoryBackend`, or
-    `backend.bound_to(connection)` with a connection that blocks; the global backend when None.
+    `backend.bound_to(connection)` with a blocking connection; the global backend if None.
     """
     __tracebackhide__ = True
     checked_count("assert_enqueued_sync", count)
@@ -111,9 +111,9 @@ def refute_enqueued_sync(
     scheduled_before: datetime | None = None,
     backend: Backend | SyncTransaction | None = None,
 ) -> None:
-    """Do what `refute_enqueued` does, in a test without an event loop.
+    """Assert that no matching job was enqueued, as `refute_enqueued` does, in a test without an event loop.
 
-    The arguments are those of `assert_enqueued_sync`.
+    The arguments are those of `assert_enqueued_sync`, without `count`.
     """
     __tracebackhide__ = True
     store = blocking(backend, "refute_enqueued_sync", "`await refute_enqueued`")

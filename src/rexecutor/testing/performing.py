@@ -1,4 +1,4 @@
-"""`perform`: one run of one executor, as a worker runs it, without a store."""
+"""`perform`: runs one executor once, as a worker does, without a store."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -71,30 +71,31 @@ async def perform(
     assert await perform(ChargeOrder(DecliningGateway()), Order(id=7, total_cents=1999)) == Cancel("card declined")
     ```
 
-    The data are encoded and decoded on their way, so that wrong types show; blocking code runs in a thread, that for
-    child processes too; the executor's `timeout` holds; `job.complete_in` does nothing. What the job raises comes out
-    as it is, and its `backoff` is not asked. A value other than None, `Cancel` and `Snooze` is ignored, as on a worker,
-    with a warning in the log: None is returned.
+    The data are encoded and decoded first, so that wrong types are found. Blocking code runs in a thread, even if the
+    executor asks for child processes. The executor's `timeout` applies, and `job.complete_in` does nothing. An
+    exception of the job is raised unchanged, and its `backoff` is not called. A returned value other than None,
+    `Cancel` or `Snooze` is ignored with a warning in the log, as on a worker; `perform` then returns None.
 
     Args:
-        executor: A class, or an instance when it needs something.
-        data: The job's data; may be left out where the executor's data are None.
-        metadata: The job's metadata; None for none.
-        attempt: Which attempt this is, 1 or more.
-        max_attempts: How many the job has; the executor's when None.
-        priority: The job's.
-        tags: The job's.
-        errors: Of earlier attempts.
-        scheduled_at: When the job was due; now when None. It begins then, where that is still to come.
-        clock: On which its times and its timeout are; the machine's when None. On a `FakeClock` a timeout comes when
-            the clock is moved, and only then.
+        executor: The executor's class, or an instance if its `__init__` needs arguments.
+        data: The job's data. May be left out if the executor's data are None.
+        metadata: The job's metadata; None for no metadata.
+        attempt: Number of this attempt, from 1 to the job's maximum.
+        max_attempts: Maximum number of attempts of the job; the executor's if None.
+        priority: The job's priority.
+        tags: The job's tags.
+        errors: The errors of earlier attempts.
+        scheduled_at: When the job is due; now if None. If it is in the future, the attempt is recorded as starting
+            then.
+        clock: The clock for the job's times and its timeout; the machine's if None. On a `FakeClock` the job times
+            out only when the clock is moved.
 
     Raises:
         ConfigurationError: An argument cannot work.
         DefinitionError: The executor cannot run.
-        InvalidJobError: No store may hold such a job; an `EncodeError` where it is the data or the metadata.
-        TimeoutError: It took longer than its `timeout`.
-        TypeError: It returned a coroutine or a generator, so that its work was not done.
+        InvalidJobError: No store accepts such a job; an `EncodeError` if its data or metadata are at fault.
+        TimeoutError: The attempt took longer than its `timeout`.
+        TypeError: `execute` returned a coroutine or a generator, so its work was not done.
     """
     kind = executor_class("perform: executor", executor)
     registry = Registry(_LIMITS)
@@ -121,7 +122,7 @@ async def perform(
 
 
 class _NothingStored(Completion):
-    """Takes every `complete_in` for done, and leaves the connection alone."""
+    """Reports every `complete_in` as done, without using the connection."""
 
     async def complete(self, record: JobRecord, connection: object) -> bool:  # noqa: ARG002 - there is no store
         return True
@@ -131,7 +132,7 @@ class _NothingStored(Completion):
 
 
 class _Kept(Outcomes):
-    """Keeps what a job answered or raised, of which a worker would keep only what a store holds."""
+    """Keeps what the job returned or raised, as the objects themselves; a worker keeps only what a store can hold."""
 
     answer: ExecutionResult = None
     raised: BaseException | None = None
@@ -146,14 +147,14 @@ class _Kept(Outcomes):
         self.raised = error
         return Interrupted()
 
-    def of_stop(self, running: Running, stop: Stop) -> Outcome:  # noqa: ARG002 - nobody else tells it to stop
+    def of_stop(self, running: Running, stop: Stop) -> Outcome:  # noqa: ARG002 - only its timeout stops it
         name = running.record.executor
         self.raised = TimeoutError(f"perform: {name}: the attempt took longer than {running.timeout}")
         return Interrupted()
 
 
 async def _performed(executors: Mapping[str, Executor[Any, Any]], clock: Clock, record: JobRecord) -> ExecutionResult:
-    """Run the job; answer what it answers, or raise what it raises."""
+    """Run the job. Return what it returns, or raise what it raises."""
     has_ended = asyncio.Event()
     kept = _Kept(clock, _LIMITS, log_event)
     runner = Runner(
