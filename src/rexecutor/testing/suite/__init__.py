@@ -1,4 +1,4 @@
-"""What every backend must do, tested once for all of them: one class a topic, all of them in `BackendSuite`."""
+"""Tests of what every backend must do, shared by all backends: one class a topic, combined in `BackendSuite`."""
 
 from rexecutor.testing.suite.backend_suite import BackendSuite
 

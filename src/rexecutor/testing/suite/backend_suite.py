@@ -1,4 +1,4 @@
-"""The whole suite."""
+"""`BackendSuite`, which combines the cases of all topics."""
 
 from rexecutor.testing.suite.cancel_and_rerun import CancelAndRerunCases
 from rexecutor.testing.suite.catch_up import CatchUpCases
@@ -52,9 +52,9 @@ class BackendSuite(
     HostileInputCases,
     SharedStoreCases,
 ):
-    """Proves that a backend keeps the port's promises.
+    """Tests that a backend keeps the port's promises.
 
-    Subclass it in a test module; this is the whole file:
+    Subclass it in a test module; this is all that it needs:
 
     ```python
     class TestMyBackend(BackendSuite):
@@ -62,8 +62,9 @@ class BackendSuite(
             return MyBackend(store / "jobs", clock=clock)
     ```
 
-    `store` is an empty folder of the case's own. The suite opens and closes what `open_backend` answers, and runs its
-    coroutines itself: pytest needs no plugin. Where two backends on one `store` folder share their jobs, set
-    `shares_store = True`; the cases about that are skipped otherwise. Cases of your own may be coroutines that take a
-    `Store` too. For readable failures, `pytest.register_assert_rewrite("rexecutor.testing.suite")` in `conftest.py`.
+    `store` is an empty folder, a new one for each case. The suite opens and closes the backends that `open_backend`
+    returns, and runs its coroutines itself, so pytest needs no plugin. Set `shares_store = True` if two backends on
+    one `store` folder share their jobs; otherwise the cases about that are skipped. Your own cases may also be
+    coroutines that take a `Store`. For readable failures, call
+    `pytest.register_assert_rewrite("rexecutor.testing.suite")` in `conftest.py`.
     """

@@ -1,4 +1,4 @@
-"""How a case runs: a coroutine that takes a `Store` becomes a plain test that takes pytest's `tmp_path`."""
+"""`Cases`: turns coroutines that take a `Store` into plain tests that take pytest's `tmp_path`."""
 
 import asyncio
 import functools
@@ -19,14 +19,14 @@ _Case: TypeAlias = "Callable[[Cases, Store], Coroutine[Any, Any, None]]"
 
 
 class Cases(ABC):
-    """A class of cases. Each of its coroutines named `test_…` runs in an event loop and with a store of its own."""
+    """Base of a class of cases. Each coroutine named `test…` runs in its own event loop, with its own store."""
 
     shares_store: ClassVar[bool] = False
-    """Whether two backends that were opened on one `store` folder see the same jobs, at once and after a reopening."""
+    """Whether two backends opened on one `store` folder see the same jobs, at the same time and after reopening."""
 
     @abstractmethod
     def open_backend(self, clock: FakeClock, store: Path) -> Backend:
-        """Answer a new backend that runs on the clock and keeps its jobs in the folder, not open yet."""
+        """Return a new backend, not open yet, that runs on the clock and keeps its jobs in the folder."""
 
     def __init_subclass__(cls) -> None:
         """Turn the class's coroutines into tests."""
@@ -36,7 +36,7 @@ class Cases(ABC):
                 setattr(cls, name, _as_test(cast("_Case", member)))
 
     async def play(self, case: _Case, folder: Path) -> None:
-        """Run one case; fail it when it hangs."""
+        """Run one case. Fail if it takes longer than `PATIENCE`."""
         clock = FakeClock()
 
         def open_backend() -> Backend:
@@ -60,8 +60,8 @@ def _as_test(case: _Case) -> Callable[[Cases, Path], None]:
         with asyncio.Runner() as runner:
             runner.run(self.play(case, tmp_path))
 
-    # pytest reads the names of fixtures here; without it, it would look through the wrapper at the coroutine's. Asked
-    # before the annotations become the case's, which may name what only a type checker knows.
+    # pytest takes the names of fixtures from `__signature__`; without it, pytest would unwrap the test and read the
+    # coroutine's. It is read before `update_wrapper` copies the case's annotations, which may not exist at run time.
     signature = inspect.signature(test)
     functools.update_wrapper(test, case)
     vars(test)["__signature__"] = signature

@@ -1,4 +1,4 @@
-"""The model's own store: a dict of records that `rules` alone change, and what must hold of it."""
+"""`Mirror`, the model's own store: a dict of records that only `rules` change, with checks of the invariants."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -14,10 +14,9 @@ from rexecutor.testing.clock import FakeClock
 
 
 class Mirror:
-    """What a backend must hold after what was done to it."""
+    """The jobs, leases, schedules and duties that a backend must hold after the same steps."""
 
     def __init__(self, clock: FakeClock, limits: Limits) -> None:
-        """Begin with no jobs and no nodes."""
         self.records: Final[dict[JobId, JobRecord]] = {}
         self.leases: Final[dict[NodeId, datetime]] = {}
         self.schedules: Final[dict[str, StoredSchedule]] = {}
@@ -34,7 +33,7 @@ class Mirror:
         self._latest = clock.now()
 
     def enqueue(self, new: NewJob, job_id: JobId) -> Enqueued:
-        """Keep what becomes of a new job; answer that, with the given id where it is added."""
+        """Enqueue a job and return what an enqueue must return. The job gets the given id if it is inserted."""
         now = self._clock.now()
         if new.unique is not None:
             self.unique_jobs.append(new)
@@ -53,11 +52,11 @@ class Mirror:
         return Enqueued(job_id, "inserted")
 
     def matching(self, where: Where) -> list[JobRecord]:
-        """Answer the jobs that the expression describes."""
+        """Return the jobs that match the expression."""
         return [record for record in self.records.values() if rules.matches(where, record, self._clock.now())]
 
     def rewrite(self, record: JobRecord, changed: JobRecord) -> JobRecord:
-        """Keep and answer a record whose fields were changed, which ends nothing and brings nothing back."""
+        """Store and return a record with changed fields. Check that it neither ends the job nor revives it."""
         assert (changed.status, changed.ended_at, changed.claims) == (record.status, record.ended_at, record.claims)
         assert changed == record or changed.version == record.version + 1
         if changed.max_attempts < record.max_attempts:
@@ -66,7 +65,7 @@ class Mirror:
         return changed
 
     def forget(self, records: Collection[JobRecord]) -> None:
-        """Keep nothing of jobs that were pruned."""
+        """Remove jobs that were pruned. Check that they had ended."""
         for record in records:
             assert record.status.has_ended
             del self.records[record.id]
@@ -75,7 +74,10 @@ class Mirror:
     def tick(
         self, schedules: Collection[Schedule], up_since: datetime | None
     ) -> tuple[list[tuple[str, datetime]], datetime | None, list[NewJob]]:
-        """Answer which ticks are taken (each once), when the next is, and the jobs."""
+        """Take the due ticks. Return them, the time of the next tick, and the jobs to enqueue.
+
+        Check that each tick is taken at most once.
+        """
         taken: list[tuple[str, datetime]] = []
         to_come: list[datetime] = []
         jobs: list[NewJob] = []
@@ -90,14 +92,14 @@ class Mirror:
         return taken, min(to_come, default=None), jobs
 
     def hold(self, duty: str, node_id: NodeId) -> bool:
-        """Note that a node asks for a duty; answer whether it has it."""
+        """Let a node ask for a duty. Return whether it holds the duty now."""
         if self.lives(self.duties.get(duty)) and self.duties[duty] != node_id:
             return False
         self.duties[duty] = node_id
         return True
 
     def change(self, record: JobRecord, change: Change) -> JobRecord:
-        """Keep and answer the record after the change; an ended one changes only by a rerun (I4)."""
+        """Apply a change; store and return the record. Check that an ended job changes only by a rerun (I4)."""
         changed = rules.transition(record, change, self._clock.now(), self._limits)
         is_kept = changed == record or isinstance(change, Rerun)
         assert is_kept or not record.status.has_ended, f"{change} changed the ended {record}"
@@ -105,38 +107,38 @@ class Mirror:
         return changed
 
     def start(self, job: JobRecord) -> None:
-        """Note that a claim starts: each does so once (I3)."""
+        """Note that a claim starts, and check that it has not started before (I3)."""
         claim = (job.id, job.claims)
         assert claim not in self._started, f"claim {job.claims} of job {job.id} starts a second time"
         self._started.add(claim)
 
     def end(self, record: JobRecord, outcome: Outcome | Lost) -> None:
-        """Change the record by the outcome of its claim: each has one (I4)."""
+        """Apply the outcome of the record's claim, and check that the claim has no other outcome (I4)."""
         claim = (record.id, record.claims)
         assert claim not in self._ended, f"claim {record.claims} of job {record.id} ends a second time"
         self._ended.add(claim)
         self.change(record, outcome)
 
     def pick(self, pick: int, status: JobStatus | None = None) -> JobRecord:
-        """Choose a job, one in the status where there is one."""
+        """Return a job chosen by the number `pick`: one in the status if there is any, otherwise any job."""
         records = list(self.records.values())
         preferred = [record for record in records if record.status is status] or records
         return preferred[pick % len(preferred)]
 
     def renew(self, node_id: NodeId, lease: timedelta) -> None:
-        """Begin or renew a lease; those that ran out are gone, even if the clock is set back later."""
+        """Begin or renew a lease. Remove leases that have run out, so that a clock set back does not revive them."""
         now = self._clock.now()
         self.leases[node_id] = now + lease
         for other in [other for other, end in self.leases.items() if end <= now]:
             del self.leases[other]
 
     def lives(self, node_id: NodeId | None) -> bool:
-        """Whether the node has a lease that has not run out."""
+        """Return whether the node has a lease that has not run out."""
         now = self._clock.now()
         return node_id is not None and self.leases.get(node_id, now) > now
 
     def waiting(self, executor: str | None = None) -> list[JobRecord]:
-        """Answer the waiting jobs, of one executor or of all."""
+        """Return the waiting jobs, of one executor or of all."""
         return [
             record
             for record in self.records.values()
@@ -144,11 +146,11 @@ class Mirror:
         ]
 
     def executing(self) -> list[JobRecord]:
-        """Answer the jobs that nodes run."""
+        """Return the executing jobs."""
         return [record for record in self.records.values() if record.status is JobStatus.EXECUTING]
 
     def check_coherence(self) -> None:
-        """Check what holds of a record in each status (I6)."""
+        """Check that the fields of every record fit its status (I6)."""
         for record in self.records.values():
             status = record.status
             assert (record.node is not None) == (status is JobStatus.EXECUTING)
@@ -161,11 +163,14 @@ class Mirror:
             assert len(record.errors) <= self._limits.errors
 
     def note_time(self) -> None:
-        """Remember the latest moment that there was, before a clock is set back."""
+        """Remember the latest time that the clock has shown, as it may be set back later."""
         self._latest = max(self._latest, self._clock.now())
 
     def check_next_due(self, next_due: datetime | None) -> None:
-        """Check that nobody oversleeps; what had been due before the clock was set back, a poll finds."""
+        """Check a claim's `next_due`: no later than any job that has never been due.
+
+        A job that was due before the clock was set back may be left out, as a poll finds it.
+        """
         later = [record.scheduled_at for record in self.waiting() if record.scheduled_at > self._clock.now()]
         never_due = [moment for moment in later if moment > self._latest]
         assert next_due is None or next_due in later

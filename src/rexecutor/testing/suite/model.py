@@ -1,4 +1,4 @@
-"""The model: drives a backend and `rexecutor.model.rules` side by side through random lives, and compares them."""
+"""The Hypothesis model: drives a backend and `rexecutor.model.rules` through the same random steps, and compares."""
 
 import os
 import unittest
@@ -15,13 +15,13 @@ from rexecutor.testing.suite.model_wishes import WishModel
 from rexecutor.testing.suite.model_work import WorkModel
 
 EXAMPLES: Final = "REXECUTOR_MODEL_EXAMPLES"
-"""The environment's name for how many lives are tried; 50 by default."""
+"""Name of the environment variable that sets the number of random runs, 50 by default."""
 STEPS: Final = "REXECUTOR_MODEL_STEPS"
-"""The environment's name for how many steps a life has at most; 40 by default."""
+"""Name of the environment variable that sets the maximum number of steps in a run, 40 by default."""
 
 
 def model_of(suite: type[Cases]) -> type[unittest.TestCase]:
-    """Answer a test case that drives the suite's backend; pytest and unittest run it.
+    """Return a test case that runs the model against the suite's backend. pytest and unittest can run it.
 
     ```python
     class TestMyBackend(BackendSuite): ...
@@ -29,7 +29,8 @@ def model_of(suite: type[Cases]) -> type[unittest.TestCase]:
     TestMyModel = model_of(TestMyBackend)
     ```
 
-    It tries 50 lives of at most 40 steps; `REXECUTOR_MODEL_EXAMPLES` and `REXECUTOR_MODEL_STEPS` change that.
+    It makes 50 random runs of at most 40 steps. The environment variables `REXECUTOR_MODEL_EXAMPLES` and
+    `REXECUTOR_MODEL_STEPS` change these numbers.
     """
     cases = suite()
 
@@ -49,9 +50,9 @@ def model_of(suite: type[Cases]) -> type[unittest.TestCase]:
 
 
 class BackendModel(WishModel, WorkModel, PeriodicModel):
-    """A backend beside a dict of records that only `rules` change. Made by `model_of`.
+    """Compares a backend with a dict of records that only `rules` change. `model_of` makes test cases of it.
 
-    After every step each record of the backend equals the dict's in every field; a claim starts at most once (I3), a
-    claim has at most one outcome and an ended job changes its status only by a rerun (I4), every record is coherent
-    (I6), no enqueue with criteria adds a second job that they describe (I7), and no tick is taken twice.
+    After every step each record of the backend equals the dict's in every field. Also checked: a claim starts at most
+    once (I3); a claim has at most one outcome, and an ended job changes its status only by a rerun (I4); every record
+    is coherent (I6); no enqueue with criteria adds a second job that matches them (I7); no tick is taken twice.
     """

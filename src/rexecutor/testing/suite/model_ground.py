@@ -1,4 +1,4 @@
-"""The model's ground: a backend, a mirror that `rules` alone change, and the comparison after every step."""
+"""The base of the model: a backend, a mirror that only `rules` change, and the comparison after every step."""
 
 import asyncio
 import shutil
@@ -21,14 +21,14 @@ _ALL: Final = 1_000_000
 
 
 class ModelGround(RuleBasedStateMachine):
-    """What all parts of the model work with. After every step the backend and the mirror hold the same."""
+    """Base of all parts of the model. Checks after every step that the backend and the mirror hold the same."""
 
     def open_backend(self, clock: FakeClock, store: Path) -> Backend:
-        """Answer a new backend that runs on the clock and keeps its jobs in the folder, not open yet."""
+        """Return a new backend, not open yet, that runs on the clock and keeps its jobs in the folder."""
         raise NotImplementedError
 
     def __init__(self) -> None:
-        """Begin with an empty store."""
+        """Open a new backend on an empty folder."""
         super().__init__()
         self._runner = asyncio.Runner()
         self._folder = Path(tempfile.mkdtemp(prefix="rexecutor-model-"))
@@ -39,26 +39,26 @@ class ModelGround(RuleBasedStateMachine):
         self.mirror = Mirror(self.clock, self.backend.limits)
 
     def teardown(self) -> None:
-        """Close everything."""
+        """Close the heart, the backend and the event loop, and delete the folder."""
         self.heart.close()
         self.run(self.backend.close())
         self._runner.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Answer what the backend answers."""
+        """Run a coroutine of the backend in the model's event loop, and return its result."""
         return self._runner.run(work)
 
     @invariant()
     def every_record_is_the_models(self) -> None:
-        """Compare all records, field by field."""
+        """Compare all records of the backend with the mirror's, field by field."""
         found = self.run(self.backend.query(Everything(), limit=_ALL))
 
         assert list(found) == list(self.mirror.records.values())
 
     @invariant()
     def the_counts_are_the_models(self) -> None:
-        """Compare the counts."""
+        """Compare the backend's job counts by executor and status with the mirror's."""
         counts = self.run(self.backend.count())
 
         expected: dict[tuple[str, JobStatus], int] = {}
@@ -69,12 +69,12 @@ class ModelGround(RuleBasedStateMachine):
 
     @invariant()
     def every_record_is_coherent(self) -> None:
-        """Check what holds of a record in each status (I6)."""
+        """Check that the fields of every record fit its status (I6)."""
         self.mirror.check_coherence()
 
     @invariant()
     def the_schedules_are_the_models(self) -> None:
-        """Compare how far the schedules have come."""
+        """Compare the backend's stored schedules with the mirror's."""
         schedules = self.run(self.backend.schedules())
 
         assert list(schedules) == [known for _, known in sorted(self.mirror.schedules.items())]

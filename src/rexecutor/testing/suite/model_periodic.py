@@ -1,4 +1,4 @@
-"""The model of what a clock calls for: schedules, pruning, and the duty that one node does at a time."""
+"""Model steps that the clock calls for: ticks of schedules, pruning, and duties that one node holds at a time."""
 
 from datetime import timedelta
 
@@ -15,11 +15,11 @@ from rexecutor.testing.suite.model_ground import ModelGround
 
 
 class PeriodicModel(ModelGround):
-    """Ticks, prunes and duties."""
+    """Steps that take ticks, prune jobs, and hold or release duties."""
 
     @rule(schedules=generate.schedules, up_for=st.none() | generate.spans)
     def tick(self, schedules: list[Schedule], up_for: timedelta | None) -> None:
-        """Take ticks, as a node that has been up for a while, or has only begun."""
+        """Take ticks, as a node that has been up for `up_for`, or as one that has just started if None."""
         up_since = None if up_for is None else self.clock.now() - up_for
         before = self.mirror.last_id
         ticked = self.run(self.backend.tick(schedules, up_since=up_since))
@@ -42,7 +42,7 @@ class PeriodicModel(ModelGround):
 
     @rule(spec=generate.prune_specs, most=st.integers(1, 5))
     def prune(self, spec: PruneSpec, most: int) -> None:
-        """Delete ended jobs."""
+        """Prune at most `most` ended jobs."""
         deleted = self.run(self.backend.prune(spec, most))
 
         doomed = rules.prunable(spec, self.mirror.records.values(), self.clock.now())[:most]
@@ -51,14 +51,14 @@ class PeriodicModel(ModelGround):
 
     @rule(duty=st.sampled_from("ab"), node_id=generate.node_ids)
     def hold(self, duty: str, node_id: NodeId) -> None:
-        """Ask for a duty, whether the node lives or not."""
+        """Ask for a duty, as a node with or without a lease."""
         is_held = self.run(self.backend.hold(duty, node_id))
 
         assert is_held == self.mirror.hold(duty, node_id)
 
     @rule(duty=st.sampled_from("ab"), node_id=generate.node_ids)
     def release(self, duty: str, node_id: NodeId) -> None:
-        """Let go of a duty, held or not."""
+        """Release a duty, whether the node holds it or not."""
         self.run(self.backend.release(duty, node_id))
 
         if self.mirror.duties.get(duty) == node_id:

@@ -1,4 +1,4 @@
-"""The model of wishes: what producers and operators ask for."""
+"""Model steps of producers and operators: enqueues, updates, cancels, reruns and queries."""
 
 from collections.abc import Sequence
 
@@ -17,23 +17,23 @@ from rexecutor.testing.suite.model_ground import ModelGround
 
 
 class WishModel(ModelGround):
-    """Enqueues, changes and queries."""
+    """Steps that enqueue, change and query jobs."""
 
     @initialize(jobs=st.lists(generate.new_jobs, min_size=4, max_size=8))
     def begin(self, jobs: list[NewJob]) -> None:
-        """Begin with something to do."""
+        """Begin each run with a few jobs."""
         self.enqueue(jobs)
 
     @rule(jobs=generate.batches)
     def enqueue(self, jobs: list[NewJob]) -> None:
-        """Enqueue some jobs, or none."""
+        """Enqueue a batch of jobs, which may be empty."""
         answers = self.run(self.backend.enqueue(jobs))
 
         self._note_enqueued(jobs, answers)
 
     @rule(jobs=generate.unique_batches)
     def enqueue_unique(self, jobs: list[NewJob]) -> None:
-        """Enqueue some jobs of which others may stand in the way."""
+        """Enqueue unique jobs, which may conflict with existing ones."""
         answers = self.run(self.backend.enqueue(jobs))
 
         self._note_enqueued(jobs, answers)
@@ -41,7 +41,7 @@ class WishModel(ModelGround):
     @precondition(lambda self: self.mirror.unique_jobs)
     @rule(pick=generate.picks, new=generate.new_jobs)
     def enqueue_the_like_of_an_earlier_one(self, pick: int, new: NewJob) -> None:
-        """Enqueue a job with the criteria of an earlier one."""
+        """Enqueue a job with the executor and the criteria of an earlier one."""
         earlier = self.mirror.unique_jobs[pick % len(self.mirror.unique_jobs)]
 
         self.enqueue_unique([replace(new, executor=earlier.executor, unique=earlier.unique)])
@@ -54,7 +54,7 @@ class WishModel(ModelGround):
     @precondition(lambda self: self.mirror.records)
     @rule(pick=generate.picks, status=st.sampled_from(JobStatus), new=generate.new_jobs, staleness=generate.fences)
     def update(self, pick: int, status: JobStatus, new: NewJob, staleness: int) -> None:
-        """Change a job's fields, whatever its status, from a fresh or a stale copy."""
+        """Update a job in any status, from a fresh or a stale copy."""
         record = self.mirror.pick(pick, status)
         new, version = replace(new, executor=record.executor), record.version + staleness
         try:
@@ -70,7 +70,7 @@ class WishModel(ModelGround):
     @precondition(lambda self: self.mirror.records)
     @rule(pick=generate.picks, status=st.sampled_from(JobStatus), reason=generate.texts)
     def cancel(self, pick: int, status: JobStatus, reason: str) -> None:
-        """Cancel a job, whatever its status."""
+        """Cancel a job in any status."""
         record = self.mirror.pick(pick, status)
         answer = self.run(self.backend.cancel(record.id, reason))
 
@@ -79,7 +79,7 @@ class WishModel(ModelGround):
     @precondition(lambda self: self.mirror.records)
     @rule(pick=generate.picks, status=st.sampled_from(JobStatus))
     def rerun(self, pick: int, status: JobStatus) -> None:
-        """Rerun a job, whatever its status."""
+        """Rerun a job in any status; only ended ones may be."""
         record = self.mirror.pick(pick, status)
         try:
             self.run(self.backend.rerun(record.id, executor=record.executor))
@@ -91,7 +91,7 @@ class WishModel(ModelGround):
     @precondition(lambda self: self.mirror.last_id)
     @rule(pick=generate.picks, new=generate.new_jobs)
     def change_another_executors_job_or_none(self, pick: int, new: NewJob) -> None:
-        """Ask for changes of jobs that are not there, or in the name of an executor whose job it is not."""
+        """Ask for changes of a job that does not exist, or under the name of an executor that does not own it."""
         ids = [*(record.id for record in self.mirror.records.values()), self.mirror.last_id + 1, *self.mirror.pruned]
         job_id = ids[pick % len(ids)]
         record = self.mirror.records.get(job_id)
@@ -109,7 +109,7 @@ class WishModel(ModelGround):
 
     @rule(where=generate.wheres, limit=st.integers(1, 10), pick=st.none() | generate.picks)
     def query(self, where: Where, limit: int, pick: int | None) -> None:
-        """Ask for a page of whatever jobs."""
+        """Query one page with a random expression."""
         after = self.mirror.pick(pick).id if pick is not None and self.mirror.records else None
         found = self.run(self.backend.query(where, limit=limit, after=after))
 

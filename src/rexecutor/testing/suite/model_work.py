@@ -1,4 +1,4 @@
-"""The model of work: what nodes do, and time."""
+"""Model steps of nodes: claims, outcomes and leases. Other steps move the clock."""
 
 from datetime import timedelta
 
@@ -15,11 +15,11 @@ from rexecutor.testing.suite.model_ground import ModelGround
 
 
 class WorkModel(ModelGround):
-    """Claims, outcomes, leases, and clocks that go on or back."""
+    """Steps that claim, settle, beat, retire and give back, and move the clock on or back."""
 
     @rule(demand=generate.demands, node_id=generate.node_ids, beats=generate.mostly)
     def claim(self, demand: Demand, node_id: NodeId, *, beats: bool) -> None:
-        """Claim as a node that lives, or perhaps does not."""
+        """Claim as a node that has just renewed its lease, or as one that may have none."""
         if beats:
             self.beat(node_id, generate.LONG_LEASE)
         claim = self.run(self.backend.claim(demand, node_id))
@@ -40,7 +40,7 @@ class WorkModel(ModelGround):
     @precondition(lambda self: self.mirror.records)
     @rule(parts=generate.parts)
     def settle(self, parts: list[tuple[int, int, Outcome]]) -> None:
-        """Settle with claims that are ours, stale or forged, also of jobs that never were."""
+        """Settle with current, stale or forged claims, also for jobs that do not exist."""
         settlements: list[Settlement] = []
         for pick, fence, outcome in parts:
             record = self.mirror.pick(pick, JobStatus.EXECUTING if pick < 20 else None)
@@ -61,7 +61,7 @@ class WorkModel(ModelGround):
     @precondition(lambda self: self.mirror.executing())
     @rule(share=st.floats(0, 1), outcome=generate.outcomes)
     def settle_a_whole_batch(self, share: float, outcome: Outcome) -> None:
-        """Settle many at once, as a busy worker does: most of them done."""
+        """Settle all executing jobs at once, as a busy worker does: a share of them complete."""
         running = self.mirror.executing()
         done = int(len(running) * share)
         settlements = [
@@ -83,7 +83,7 @@ class WorkModel(ModelGround):
 
     @rule(node_id=generate.node_ids, lease=generate.leases)
     def beat(self, node_id: NodeId, lease: timedelta) -> None:
-        """Renew a lease, which rescues the jobs of nodes that have none."""
+        """Renew a lease, which rescues the jobs of nodes without one."""
         heartbeat = self.heart.beat(Node(node_id, f"host:{node_id}", lease))
 
         self.mirror.renew(node_id, lease)
@@ -99,14 +99,14 @@ class WorkModel(ModelGround):
 
     @rule(node_id=generate.node_ids)
     def retire(self, node_id: NodeId) -> None:
-        """End a lease."""
+        """End the node's lease."""
         self.heart.retire(node_id)
 
         self.mirror.leases.pop(node_id, None)
 
     @rule(node_id=generate.node_ids, held=st.lists(generate.picks, max_size=3))
     def give_back(self, node_id: NodeId, held: list[int]) -> None:
-        """Undo claims whose answer was lost."""
+        """Give back the node's claims, except those it holds."""
         claims = {self.mirror.pick(pick, JobStatus.EXECUTING).claim_id for pick in held if self.mirror.records}
         given_back = self.run(self.backend.give_back(node_id, claims))
 
@@ -119,7 +119,7 @@ class WorkModel(ModelGround):
 
     @rule(step=generate.steps)
     def advance(self, step: timedelta) -> None:
-        """Let time pass: jobs fall due, leases run out."""
+        """Let time pass, so that jobs become due and leases run out."""
         self.clock.advance(step)
         self.mirror.note_time()
 

@@ -1,4 +1,4 @@
-"""What a case works with: a backend, its clock, and words for what a producer and a node do."""
+"""`Store`, which cases work with: a backend, its clock, and helpers for what a producer and a node do."""
 
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
@@ -39,30 +39,30 @@ def new_job(
     delay: timedelta = timedelta(0),
     unique: UniquenessCriteria | None = None,
 ) -> NewJob:
-    """Answer a job that is due at once, unless told otherwise."""
+    """Return a new job; by default it is due at once."""
     return NewJob(executor, data, metadata, max_attempts, priority, tags, scheduled_at, delay, unique)
 
 
 def job_error(
     details: str = "boom", *, attempt: int = 1, kind: ErrorKind = ErrorKind.EXCEPTION, at: datetime = START
 ) -> JobError:
-    """Answer an error as an engine records it."""
+    """Return an error as the engine records it."""
     return JobError(attempt, kind, "ValueError", details, at)
 
 
 def failed(details: str = "boom", *, delay: timedelta = timedelta(0)) -> Failed:
-    """Answer the outcome of an attempt that failed."""
+    """Return the outcome of a failed attempt."""
     return Failed(job_error(details), delay)
 
 
 def cancelled(reason: str = "no longer wanted") -> Cancelled:
-    """Answer the outcome of an attempt that ended in a cancel."""
+    """Return the outcome of a cancelled attempt."""
     return Cancelled(job_error(reason, kind=ErrorKind.CANCELLED))
 
 
 @contextmanager
 def expect(kind: type[Exception]) -> Generator[None]:
-    """Fail unless the block raises this."""
+    """Fail unless the block raises an exception of this class."""
     try:
         yield
     except kind:
@@ -71,12 +71,11 @@ def expect(kind: type[Exception]) -> Generator[None]:
 
 
 class Store:
-    """A backend under test, with its clock. Beats are made in the thread of the case, by one heart."""
+    """A backend under test, with its clock. One heart makes all heartbeats, in the thread of the case."""
 
     def __init__(
         self, backend: Backend, clock: FakeClock, open_backend: Callable[[], Backend], *, shares_store: bool
     ) -> None:
-        """Keep them."""
         self.backend: Final = backend
         self.clock: Final = clock
         self._open_backend = open_backend
@@ -85,38 +84,41 @@ class Store:
 
     @property
     def now(self) -> datetime:
-        """The time on the store's clock."""
+        """Current time on the store's clock."""
         return self.clock.now()
 
     def another_handle(self) -> Backend:
-        """Answer a second backend on the same jobs, not open yet; skip the case where there is no such thing."""
+        """Return a second backend on the same store, not open yet. Skip the case if backends share no store."""
         if not self._shares_store:
-            import pytest  # only here: the suite is importable without it
+            import pytest  # imported here, so that the suite can be imported without pytest
 
             pytest.skip("two backends do not share a store (`shares_store` is False)")
         return self._open_backend()
 
     def beside(self, other: Backend) -> "Store":
-        """Answer the same words for another backend on the same clock."""
+        """Return a `Store` for another backend on the same clock."""
         return Store(other, self.clock, self._open_backend, shares_store=self._shares_store)
 
     def close(self) -> None:
-        """Close the heart."""
+        """Close the heart. The backend stays open."""
         if self._heart is not None:
             self._heart.close()
             self._heart = None
 
     async def enqueue(self, *jobs: NewJob) -> list[JobId]:
-        """Enqueue the jobs in one batch; answer their ids."""
+        """Enqueue the jobs in one batch. Return their ids."""
         return [answer.id for answer in await self.backend.enqueue(jobs)]
 
     async def add(self, job: NewJob) -> Enqueued:
-        """Enqueue one job; answer what became of it."""
+        """Enqueue one job. Return its id and disposition."""
         [answer] = await self.backend.enqueue([job])
         return answer
 
     async def job_in(self, status: JobStatus, new: NewJob | None = None) -> JobRecord:
-        """Enqueue a job and lead it into a status; where it must run, no other of its executor may be due."""
+        """Enqueue a job and bring it into a status.
+
+        For every status except `SCHEDULED` the job must run, so no other job of its executor may be due.
+        """
         new = new or new_job()
         [job_id] = await self.enqueue(new)
         if status is JobStatus.SCHEDULED:
@@ -135,17 +137,17 @@ class Store:
         return await self.settle(job, outcomes[status]) if status in outcomes else job
 
     async def job(self, job_id: JobId) -> JobRecord:
-        """Answer the job as it is stored."""
+        """Return the job as it is stored. Fail if there is none."""
         found = await self.backend.query(IdIn(frozenset({job_id})))
         assert len(found) == 1, f"job {job_id} expected, found {found}"
         return found[0]
 
     async def jobs(self, where: Where | None = None) -> list[JobRecord]:
-        """Answer all jobs that the expression describes, at most 100,000."""
+        """Return all jobs that match the expression, or all jobs if None; at most 100,000."""
         return list(await self.backend.query(Everything() if where is None else where, limit=100_000))
 
     async def ids(self, where: Where) -> list[JobId]:
-        """Answer the ids of the jobs that the expression describes."""
+        """Return the ids of the jobs that match the expression."""
         return [job.id for job in await self.jobs(where)]
 
     def beat(self, node_id: NodeId = NODE, *, lease: timedelta = LEASE, rescues: bool = True) -> Heartbeat:
@@ -157,17 +159,17 @@ class Store:
         self._heart_of_case().retire(node_id)
 
     async def ask(self, most: int = 100, *, node_id: NodeId = NODE, executors: Collection[str] = (ALPHA,)) -> Claim:
-        """Claim with `most` slots for each executor and in all."""
+        """Claim with `most` slots for each executor and in all. Return the whole answer."""
         return await self.backend.claim(Demand(dict.fromkeys(executors, most), most), node_id)
 
     async def claim(
         self, most: int = 100, *, node_id: NodeId = NODE, executors: Collection[str] = (ALPHA,)
     ) -> list[JobRecord]:
-        """Claim, and answer the jobs."""
+        """Claim with `most` slots for each executor and in all. Return the jobs."""
         return list((await self.ask(most, node_id=node_id, executors=executors)).jobs)
 
     async def executing(self, *jobs: NewJob, node_id: NodeId = NODE) -> list[JobRecord]:
-        """Enqueue the jobs and have the node claim them; answer them in the order of their ids."""
+        """Enqueue the jobs, or a default one, and claim them for the node. Return them in order of id."""
         ids = await self.enqueue(*(jobs or (new_job(),)))
         self.beat(node_id)
         executors = {job.executor for job in jobs} or {ALPHA}
@@ -176,20 +178,20 @@ class Store:
         return sorted(claimed, key=lambda job: job.id)
 
     async def reclaim(self, job_id: JobId, *, node_id: NodeId = NODE) -> JobRecord:
-        """Have the node claim just this job, which must be the next."""
+        """Claim one job for the node and check that it is this one."""
         self.beat(node_id)
         claimed = await self.claim(1, node_id=node_id)
         assert [job.id for job in claimed] == [job_id]
         return claimed[0]
 
     async def settle(self, job: JobRecord, outcome: Outcome) -> JobRecord:
-        """Record the outcome of a claimed job, which must be ours; answer the job after it."""
+        """Record the outcome of a claimed job, and check that it is accepted. Return the job as it is stored then."""
         refused = await self.backend.settle([Settlement(job.id, job.claims, outcome)])
         assert list(refused) == []
         return await self.job(job.id)
 
     async def settle_all(self, settlements: Sequence[Settlement]) -> list[JobId]:
-        """Record outcomes; answer the refused ones."""
+        """Record outcomes. Return the ids of the jobs whose outcome was refused."""
         return list(await self.backend.settle(settlements))
 
     def _heart_of_case(self) -> Heart:

@@ -1,4 +1,4 @@
-"""Words for cases about schedules."""
+"""Helpers for cases about schedules."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -24,16 +24,16 @@ def schedule_of(
     catch_up: CatchUp = CatchUp.LATEST,
     window: timedelta = timedelta(seconds=60),
 ) -> Schedule:
-    """Answer a schedule that ticks each ten seconds, unless told otherwise."""
+    """Return a schedule; by default it ticks every ten seconds."""
     return Schedule(name, cron, UTC, job, catch_up, window)
 
 
 async def look(store: Store, *schedules: Schedule, up_since: datetime | None = None) -> Ticked:
-    """Look at the schedules, or at one."""
+    """Take the due ticks of the schedules, or of a default one if none is given."""
     return await store.backend.tick(schedules or [schedule_of()], up_since=up_since)
 
 
 async def ages_taken(store: Store, *schedules: Schedule, up_since: datetime | None = None) -> list[int]:
-    """Answer how many seconds before now the ticks were that a look takes."""
+    """Take the due ticks and return their ages, in whole seconds."""
     ticked = await look(store, *schedules, up_since=up_since)
     return [(store.now - tick) // SECOND for _, tick in ticked.taken]
