@@ -25,7 +25,7 @@ def rexecutor_clock() -> "FakeClock":
 
 @pytest.fixture
 def rexecutor_backend(request: pytest.FixtureRequest) -> "Iterator[InMemoryBackend]":
-    """A new, paused `InMemoryBackend` that records every enqueue of the test.
+    """A paused `InMemoryBackend` of the test's own, which records every enqueue of the test.
 
     It records enqueues from any task, thread or event loop, as a server under test may have its own. An enqueue that
     names another backend, as `backend=other` or `backend=other.bound_to(connection)`, is recorded here and does not
