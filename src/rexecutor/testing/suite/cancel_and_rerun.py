@@ -1,4 +1,4 @@
-"""Cancels and reruns that somebody asks for."""
+"""Cancels and reruns that users ask for."""
 
 from rexecutor.errors import JobNotFoundError, JobStateError
 from rexecutor.model import rules
@@ -22,7 +22,7 @@ from rexecutor.testing.suite.store import (
 
 
 class CancelAndRerunCases(Cases):
-    """A cancel is done at once or passed on; a rerun brings back what has ended, and nothing else."""
+    """A cancel takes effect at once or is passed on to the running job; a rerun revives ended jobs only."""
 
     async def test_a_waiting_job_is_cancelled_at_once(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job(delay=HOUR))
@@ -200,7 +200,7 @@ class CancelAndRerunCases(Cases):
 
 
 async def _asked(store: Store) -> JobRecord:
-    """Answer a job that executes and whose cancel was asked for."""
+    """Return an executing job whose cancel was asked for."""
     [job_id] = await store.enqueue(new_job(max_attempts=1))
     await store.reclaim(job_id)
     await store.backend.cancel(job_id, "enough")

@@ -1,4 +1,4 @@
-"""Schedules that nobody looked after for a while: which of the missed ticks are made up for."""
+"""Catch-up of schedules: which missed ticks are taken later."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from rexecutor.testing.suite.ticks import EACH_SECOND, HOURLY, ages_taken, look,
 
 
 class CatchUpCases(Cases):
-    """Ticks that fell while no node was up are made up for as the schedule says; others all are."""
+    """Ticks missed while no node was up are taken as the schedule's policy says; all other late ticks are taken."""
 
     async def test_skip_makes_up_for_nothing_that_fell_before(self, store: Store) -> None:
         assert await _missed(store, CatchUp.SKIP, 35 * SECOND) == []
@@ -93,7 +93,7 @@ class CatchUpCases(Cases):
 async def _missed(
     store: Store, catch_up: CatchUp, age: timedelta, *, window: timedelta = timedelta(seconds=60)
 ) -> list[int]:
-    """Answer the ages of the ticks that the first look of a node takes, so long after the last of another."""
+    """Return the ages, in whole seconds, of the ticks that a node's first look takes, `age` after another's last."""
     name = f"{catch_up}-{age}-{window}"
     store.clock.jump(datetime.fromtimestamp(store.now.timestamp() // 60 * 60 + 60, UTC) - store.now)
     schedule = schedule_of(name=name, catch_up=catch_up, window=window)

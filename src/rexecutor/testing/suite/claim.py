@@ -1,4 +1,4 @@
-"""Claims: who may claim, what is due, how much is given, and what is due next."""
+"""Claims: which nodes may claim, which jobs are due, how many are claimed, and when the next is due."""
 
 import asyncio
 from datetime import timedelta
@@ -140,7 +140,7 @@ class ClaimCases(Cases):
         await store.enqueue(new_job(), new_job(delay=10 * SECOND))
         store.beat(lease=HOUR)
         store.clock.advance(10 * SECOND)
-        await store.claim(1)  # whatever a store notes about what is due, it may note it now
+        await store.claim(1)  # gives the store the chance to mark the other job as due, too
         store.clock.jump(-5 * SECOND)
 
         early = await store.claim()

@@ -1,4 +1,4 @@
-"""Claims: which jobs come first."""
+"""The order in which jobs are claimed."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ from rexecutor.testing.suite.store import (
 
 
 class ClaimOrderCases(Cases):
-    """The most urgent first, then the longest due, then the first enqueued: across executors too."""
+    """Jobs are claimed by priority, then by due time, then in order of enqueue, across executors too."""
 
     async def test_the_most_urgent_come_first(self, store: Store) -> None:
         low, high, middle = await store.enqueue(new_job(priority=32_767), new_job(), new_job(priority=5))

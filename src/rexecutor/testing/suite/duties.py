@@ -1,4 +1,4 @@
-"""Duties: what one node at a time does for all."""
+"""Duties that one node at a time does for all nodes."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ _DUTY = "prune"
 
 
 class DutyCases(Cases):
-    """A duty belongs to one node with a live lease at a time."""
+    """At any time a duty belongs to at most one node, which has a live lease."""
 
     async def test_r31_the_first_to_ask_does_the_duty_and_others_do_not(self, store: Store) -> None:
         store.beat(NODE)

@@ -12,7 +12,7 @@ _LAST = datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
 
 class EnqueueCases(Cases):
-    """An enqueue stores all jobs of its batch as `rules.inserted` says, or none."""
+    """An enqueue stores all jobs of its batch, as `rules.inserted` says, or none."""
 
     async def test_a_new_job_waits_with_no_history(self, store: Store) -> None:
         new = new_job(BETA, data='{"n":1}', metadata='{"by":"me"}', max_attempts=7, priority=32_767, tags=("b", "a"))

@@ -1,4 +1,4 @@
-"""One backend and several event loops, as when each thread of an application calls `asyncio.run`."""
+"""One backend used from several event loops, as when each thread of an application calls `asyncio.run`."""
 
 import asyncio
 import threading
@@ -27,9 +27,9 @@ _USES: Final[dict[str, _Use]] = {
 
 
 async def _in_threads(act: Callable[[], Coroutine[Any, Any, object]], threads: int = 1) -> list[Exception | None]:
-    """Do it in the event loops of that many new threads at the same moment; return what each raised.
+    """Run `act` in new threads at the same moment, each with its own event loop. Return what each raised, or None.
 
-    Fails when one hangs.
+    Fail if a thread hangs.
     """
     together = threading.Barrier(threads)
     raised: list[Exception | None] = []
@@ -53,7 +53,7 @@ async def _in_threads(act: Callable[[], Coroutine[Any, Any, object]], threads: i
 
 
 def _refused(raised: list[Exception | None]) -> int:
-    """Return how many were told that another loop has the backend; fail when one was told anything else."""
+    """Return how many were refused because another event loop has the backend. Fail if there is any other error."""
     refusals = [error for error in raised if error is not None]
     for error in refusals:
         assert isinstance(error, BackendClosedError), repr(error)
@@ -62,7 +62,7 @@ def _refused(raised: list[Exception | None]) -> int:
 
 
 class EventLoopCases(Cases):
-    """A use from another event loop works, or is a `BackendClosedError` at once that says what to do."""
+    """A use from another event loop works, or raises a `BackendClosedError` at once that says what to do."""
 
     async def test_a_use_from_another_loop_works_or_is_told_so(self, store: Store) -> None:
         for name, use in _USES.items():

@@ -1,4 +1,4 @@
-"""Settling: what is no longer ours stays as it is, and what is ours is recorded, whatever else is changed."""
+"""The fence: outcomes of a stale claim change nothing; those of the current claim are recorded in any case."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _OUTCOMES: tuple[Outcome, ...] = (Complete(), cancelled(), Snooze(HOUR), failed(
 
 
 class FenceCases(Cases):
-    """An outcome counts only while the job executes under the claim that it names; else it is answered, not forced."""
+    """An outcome is recorded only while the job executes under the claim it names; otherwise it is refused."""
 
     async def test_a_stale_claim_is_refused_whatever_its_outcome(self, store: Store) -> None:
         [stale] = await store.executing()

@@ -1,4 +1,4 @@
-"""What the model is made of: Hypothesis strategies for jobs, demands, outcomes and expressions."""
+"""Hypothesis strategies of the model: jobs, demands, outcomes, expressions, schedules and more."""
 
 from datetime import UTC, timedelta
 from typing import Final
@@ -37,7 +37,7 @@ from rexecutor.testing.suite.store import new_job
 _EXECUTORS: Final = ("alpha", "beta", "gamma")
 _NODES: Final = ("node-1", "node-2", "node-3")
 
-# Few and round, so that moments meet: due together, due as a lease ends, due just now.
+# Few round values, so that moments coincide: jobs due together, due as a lease ends, or due right now.
 _SPANS: Final = (
     *(timedelta(seconds=seconds) for seconds in (0, 1, 5, 10, 30)),
     timedelta(microseconds=1),
@@ -46,7 +46,7 @@ _SPANS: Final = (
 
 LONG_LEASE: Final = timedelta(seconds=30)
 
-# What every store can hold: no NUL and no lone surrogate, which are refused or cleaned before it.
+# Texts that every store can hold. NUL and lone surrogates never reach a store: they are refused or replaced before.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 spans = st.sampled_from(_SPANS)
 steps = st.sampled_from(_SPANS[1:])
@@ -57,7 +57,7 @@ leases = st.sampled_from([timedelta(seconds=10), LONG_LEASE])
 mostly = st.sampled_from([True, True, True, False])
 picks = st.integers(0, 30)
 fences = st.sampled_from([0, 0, 0, -1, 1, 2**40])
-"""What is added to a job's claims: 0 is ours, -1 stale, the rest forged."""
+"""Number to add to a job's `claims`: 0 gives the current claim, -1 a stale one, the others forged ones."""
 
 tags = st.lists(st.sampled_from(["a", "b", "a'b", "100 %", "_"]) | texts.filter(bool), max_size=3, unique=True)
 _DATA: Final = ("null", '"text"', '{"n": [1, 2.50]}', '{"n":[1.0,25e-1]}', '"\\u00e9 \' \\""')
@@ -129,7 +129,7 @@ outcomes = (
 )
 
 parts = st.lists(st.tuples(picks, fences, outcomes), max_size=6)
-"""Settlements: which job, what is added to its claims, and how it ended."""
+"""Settlements as tuples: which job to pick, the number to add to its `claims`, and the outcome."""
 
 _SCHEDULES: Final = (
     Schedule("a", Cron("*/10 * * * * *"), UTC, new_job("alpha"), CatchUp.ALL),

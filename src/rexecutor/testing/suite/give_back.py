@@ -1,4 +1,4 @@
-"""Giving back: claims whose answer was lost on its way."""
+"""Giving back claims whose answer never reached the node."""
 
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.model import rules
@@ -9,7 +9,7 @@ from rexecutor.testing.suite.store import ALPHA, LEASE, NODE, OTHER_NODE, SECOND
 
 
 class GiveBackCases(Cases):
-    """What a node does not hold goes back as if it had not been claimed."""
+    """Jobs claimed by a node that does not hold them go back as if they had not been claimed."""
 
     async def test_jobs_that_are_not_held_go_back_with_their_attempt(self, store: Store) -> None:
         jobs = await store.executing(*[new_job()] * 3)
@@ -105,7 +105,7 @@ class GiveBackCases(Cases):
         claim = await store.backend.claim(Demand({ALPHA: 1}, 1, epoch=1), NODE)
 
         assert len(claim.jobs) == 1
-        assert await store.backend.give_back(NODE, [], epoch=1) == 0  # an earlier try of it
+        assert await store.backend.give_back(NODE, [], epoch=1) == 0  # an earlier try that arrives late
         assert (await store.job(claim.jobs[0].id)).status is JobStatus.EXECUTING
         assert await store.backend.give_back(NODE, [], epoch=2) == 1
 
@@ -114,7 +114,7 @@ class GiveBackCases(Cases):
         heart = store.backend.heart()
         try:
             heart.beat(Node(NODE, NODE, LEASE, epoch=3))
-            heart.beat(Node(NODE, NODE, LEASE, epoch=2))  # it has been on its way for long
+            heart.beat(Node(NODE, NODE, LEASE, epoch=2))  # an older beat that arrives late
             late = await store.backend.claim(Demand({ALPHA: 1}, 1, epoch=2), NODE)
             assert list(late.jobs) == []
             assert len((await store.backend.claim(Demand({ALPHA: 1}, 1, epoch=3), NODE)).jobs) == 1

@@ -1,4 +1,4 @@
-"""Hints: who waits is woken, and nothing is missed between a look and a wait."""
+"""Hints: a waiting caller is woken, and no change between its last look and its wait is missed."""
 
 import asyncio
 from datetime import timedelta
@@ -7,11 +7,11 @@ from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, HOUR, NODE, SECOND, Store, failed, new_job
 
-_BREATH = 0.01  # seconds of real time between two moves of a clock that somebody waits on
+_BREATH = 0.01  # seconds of real time between two moves of the clock, for waiting tasks to run
 
 
 class HintCases(Cases):
-    """`wait_ready` and `wait_ended` may return early, and must not miss what happened since the version."""
+    """`wait_ready` and `wait_ended` may return early, but must not miss a change since the given version."""
 
     async def test_an_enqueue_wakes_who_waits_for_jobs(self, store: Store) -> None:
         since = store.backend.version
@@ -143,7 +143,7 @@ class HintCases(Cases):
     async def test_a_wait_may_be_cancelled(self, store: Store) -> None:
         waiting = _waiting(store)
         await _turn()
-        while not waiting.cancel():  # it had returned early
+        while not waiting.cancel():  # it returned early, which is allowed
             waiting = _waiting(store)
             await _turn()
 
@@ -154,20 +154,20 @@ class HintCases(Cases):
 
 
 def _waiting(store: Store) -> "asyncio.Task[None]":
-    """Begin to wait for jobs, for an hour."""
+    """Start a task that waits for jobs, for at most an hour on the store's clock."""
     since = store.backend.version
     return asyncio.ensure_future(store.backend.wait_ready([ALPHA], store.now + HOUR, since=since))
 
 
 async def _turn() -> None:
-    """Let other tasks begin to wait."""
+    """Let other tasks run for a moment, so that they begin to wait."""
     turn = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_later(_BREATH, turn.set_result, None)
     await turn
 
 
 async def _advance_until_done(store: Store, waiting: "asyncio.Task[None]") -> None:
-    """Move the clock on, a second at a time, until the task has ended."""
+    """Advance the clock, a second at a time, until the task has ended."""
     while not waiting.done():
         store.clock.advance(timedelta(seconds=1))
         await asyncio.wait((waiting,), timeout=_BREATH)

@@ -1,4 +1,4 @@
-"""Input that breaks naive stores: strange text, large text, and numbers beyond what a database holds."""
+"""Input that breaks naive stores: strange text, large text, and numbers too large for a database."""
 
 import json
 from typing import Final
@@ -35,14 +35,14 @@ TEXTS: Final = (
     "x" * 100_000,
     "ž" * 70_000,
 )
-"""Texts that any store must give back as they were."""
+"""Texts that every store must return unchanged."""
 
 _NUMBERS: Final = (0, -1, -(2**63), 2**31, 2**63 - 1, 2**63, 2**64, 2**200)
 """Ids that no job has."""
 
 
 class HostileInputCases(Cases):
-    """Nothing that passes the checks at the enqueue is changed, refused or executed by a store."""
+    """A store never changes, refuses or executes input that has passed the checks at the enqueue."""
 
     async def test_data_and_metadata_are_given_back_to_the_character(self, store: Store) -> None:
         encoded = [json.dumps(text, ensure_ascii=False) for text in TEXTS]

@@ -1,4 +1,4 @@
-"""Leases: how a node's life is renewed, ended and counted."""
+"""Leases of nodes: how they begin, are renewed and end, and what a heartbeat reports."""
 
 import threading
 
@@ -9,7 +9,7 @@ from rexecutor.testing.suite.store import LEASE, NODE, OTHER_NODE, SECOND, Store
 
 
 class LeaseCases(Cases):
-    """A node lives as long as it beats; its jobs are nobody else's for that long."""
+    """A node lives as long as it beats, and no other node gets its jobs meanwhile."""
 
     async def test_a_first_beat_begins_a_lease(self, store: Store) -> None:
         await store.enqueue(new_job())

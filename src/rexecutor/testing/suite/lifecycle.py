@@ -1,4 +1,4 @@
-"""Opening and closing."""
+"""Opening, closing and migrating a backend."""
 
 from rexecutor.backend.messages import Count
 from rexecutor.model.status import JobStatus
@@ -7,7 +7,7 @@ from rexecutor.testing.suite.store import ALPHA, BETA, Store, new_job
 
 
 class LifecycleCases(Cases):
-    """A backend is opened and closed as often as one likes."""
+    """A backend may be opened and closed any number of times."""
 
     async def test_it_is_open_inside_async_with(self, store: Store) -> None:
         assert store.backend.is_open
@@ -35,7 +35,7 @@ class LifecycleCases(Cases):
     async def test_migrating_a_closed_store_keeps_its_jobs_and_does_not_open_it(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job(data='"kept"'))
         await store.backend.close()
-        was_open = store.backend.is_open  # a store in memory always is
+        was_open = store.backend.is_open  # an in-memory backend is always open
 
         await store.backend.migrate()
 

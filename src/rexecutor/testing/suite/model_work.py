@@ -77,7 +77,7 @@ class WorkModel(ModelGround):
     @precondition(lambda self: self.mirror.waiting())
     @rule(node_id=generate.node_ids, parts=generate.parts)
     def work(self, node_id: NodeId, parts: list[tuple[int, int, Outcome]]) -> None:
-        """Do what a node does all the time: claim whatever is due, settle some of it."""
+        """Do what a busy node does: claim all due jobs and settle some of them."""
         self.claim(generate.EVERYTHING_DUE, node_id, beats=True)
         self.settle(parts)
 

@@ -1,4 +1,4 @@
-"""Pruning: which ended jobs are deleted, and that nothing else is."""
+"""Pruning: the right ended jobs are deleted, and nothing else."""
 
 from datetime import timedelta
 from typing import Final
@@ -25,7 +25,7 @@ def _beyond(jobs: int, status: JobStatus = JobStatus.COMPLETE) -> PruneSpec:
 
 
 async def _ended(store: Store, count: int, executor: str = ALPHA, status: JobStatus = JobStatus.COMPLETE) -> list[int]:
-    """Answer jobs that ended one after the other, a second apart: the first at once."""
+    """Make jobs that end a second apart, the first one now. Return their ids, in order of their end."""
     ids: list[JobId] = []
     for _ in range(count):
         ids.append((await store.job_in(status, new_job(executor))).id)
@@ -38,10 +38,10 @@ async def _left(store: Store) -> list[JobId]:
 
 
 class PruneCases(Cases):
-    """A prune deletes what `rules.prunable` describes: ended jobs, by their end, the longest ended first."""
+    """A prune deletes the jobs that `rules.prunable` returns: ended jobs, those that ended first coming first."""
 
     async def test_r30_jobs_that_ended_longer_ago_are_deleted(self, store: Store) -> None:
-        ids = await _ended(store, 3)  # 3, 2 and 1 seconds ago
+        ids = await _ended(store, 3)  # they ended 3, 2 and 1 seconds ago
 
         assert await store.backend.prune(_older(3 * SECOND), 100) == 0
         assert await store.backend.prune(_older(3 * SECOND - MICROSECOND), 100) == 1

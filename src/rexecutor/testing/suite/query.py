@@ -52,7 +52,7 @@ _EXPRESSIONS: tuple[Where, ...] = (
 
 
 class QueryCases(Cases):
-    """A query answers what `rules.matches` describes, in the order of the ids."""
+    """A query returns the jobs for which `rules.matches` is true, in order of id."""
 
     async def test_every_kind_of_expression_finds_what_the_rules_say(self, store: Store) -> None:
         await _fill(store)
@@ -141,7 +141,7 @@ class QueryCases(Cases):
 
 
 def _deep(inmost: Where, width: int, *, is_first: bool) -> Where:
-    """Wrap it in `And` and `Or` by turns, as deep as is allowed, with `width` others beside it on each level."""
+    """Wrap `inmost` in `And` and `Or` by turns, as deep as allowed, with up to `width` neutral parts on each level."""
     where = inmost
     while where.levels < MOST_LEVELS and where.parts_in_all + width < MOST_PARTS:
         kind, neutral = (And, Everything()) if where.levels % 2 else (Or, Not(Everything()))
@@ -151,7 +151,7 @@ def _deep(inmost: Where, width: int, *, is_first: bool) -> Where:
 
 
 async def _fill(store: Store) -> None:
-    """Leave jobs of two executors in every status."""
+    """Fill the store with jobs of two executors in every status, and one of a third executor."""
     for executor in (ALPHA, BETA):
         done, _, dropped, failing, snoozed, _ = [
             (await store.executing(new_job(executor, max_attempts=attempts)))[0] for attempts in (5, 5, 5, 1, 5, 5)

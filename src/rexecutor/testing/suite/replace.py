@@ -1,4 +1,4 @@
-"""Unique jobs that replace: what an enqueue changes in the job that is there already, and in which."""
+"""Unique jobs that replace: which existing job an enqueue changes, and which of its fields."""
 
 import asyncio
 from datetime import timedelta
@@ -29,14 +29,14 @@ def _old(executor: str = ALPHA, *, delay: timedelta = HOUR, unique: UniquenessCr
 
 
 def _newer(action: Replace | None, executor: str = ALPHA, unique: UniquenessCriteria = _BY_KEY) -> NewJob:
-    """Answer a job that differs from the old one in every field."""
+    """Return a new job that differs from the old one in every field."""
     given = unique if action is None else unique.on_conflict(action)
     fields: dict[str, Any] = {"data": '"new"', "metadata": None, "priority": 2, "max_attempts": 9}
     return new_job(executor, tags=("new",), delay=2 * HOUR, unique=given, **fields)
 
 
 class ReplaceCases(Cases):
-    """An enqueue that replaces changes the chosen fields of one job, in the chosen statuses, and nothing else."""
+    """A replacing enqueue changes the chosen fields of one job in one of the chosen statuses, and nothing else."""
 
     async def test_each_field_is_replaced_alone(self, store: Store) -> None:
         for action in _ONE_FIELD:

@@ -1,4 +1,4 @@
-"""Rescue: what becomes of the jobs of a node that died."""
+"""Rescue of the jobs of nodes that died."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ from rexecutor.testing.suite.store import (
 
 
 class RescueCases(Cases):
-    """Any node's beat gives on the jobs of nodes without a lease."""
+    """A beat of any node rescues the jobs of nodes without a lease."""
 
     async def test_a_lost_job_keeps_its_place_and_gets_an_error(self, store: Store) -> None:
         [job] = await store.executing(new_job(scheduled_at=store.now - HOUR))

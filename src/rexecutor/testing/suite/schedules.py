@@ -1,4 +1,4 @@
-"""Schedules: which ticks are taken, by whom, and what they enqueue."""
+"""Schedules: which ticks are taken, by which node, and which jobs they enqueue."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ from rexecutor.testing.suite.ticks import (
 
 
 class ScheduleCases(Cases):
-    """Each tick of a schedule is taken at most once in the life of the store, and enqueues one job."""
+    """Each tick of a schedule is taken at most once in the store's lifetime, and enqueues one job."""
 
     async def test_a_schedule_that_is_new_begins_with_its_next_tick(self, store: Store) -> None:
         ticked = await look(store)

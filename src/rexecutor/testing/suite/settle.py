@@ -1,4 +1,4 @@
-"""Settling: what each outcome makes of a job."""
+"""Settling: how each outcome changes the job."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from rexecutor.testing.suite.store import (
 
 
 class SettleCases(Cases):
-    """An outcome of ours changes the job as `rules.transition` says."""
+    """An outcome under the current claim changes the job as `rules.transition` says."""
 
     async def test_a_completed_job_has_ended(self, store: Store) -> None:
         job = await _settled(store, Complete())
@@ -166,7 +166,7 @@ class SettleCases(Cases):
 async def _settled(
     store: Store, outcome: Outcome, *, max_attempts: int = 5, due_since: timedelta = timedelta(0)
 ) -> JobRecord:
-    """Run one job to an outcome, five seconds after its claim."""
+    """Claim one job and record its outcome five seconds later."""
     [job] = await store.executing(new_job(max_attempts=max_attempts, scheduled_at=store.now - due_since))
     store.clock.advance(5 * SECOND)
     return await store.settle(job, outcome)

@@ -1,4 +1,4 @@
-"""Two backends on one store, at the same time and one after the other. Skipped where a store is not shared."""
+"""Two backends on one store, at the same time or one after the other. Skipped if `shares_store` is False."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ from rexecutor.testing.suite.store import (
 
 
 class SharedStoreCases(Cases):
-    """What one handle stores, another sees; and what is stored stays stored."""
+    """What one backend stores, another on the same store sees, and it is still there after reopening."""
 
     async def test_a_job_is_seen_by_the_other_handle_at_once(self, store: Store) -> None:
         async with store.another_handle() as other:
@@ -78,7 +78,7 @@ class SharedStoreCases(Cases):
 
             await store.enqueue(new_job())
 
-            while not waiting.done():  # a hint may be lost: the moment of the wait then ends it
+            while not waiting.done():  # the hint may be lost; then the wait ends at its deadline
                 await asyncio.wait((waiting,), timeout=1)
                 store.clock.advance(HOUR)
 

@@ -1,4 +1,4 @@
-"""Unique jobs: which jobs stand in the way of a new one, and what an enqueue answers."""
+"""Unique jobs: which existing jobs conflict with a new one, and what the enqueue returns."""
 
 import asyncio
 from datetime import timedelta
@@ -22,7 +22,7 @@ def _new(unique: UniquenessCriteria | None, executor: str = ALPHA, *, delay: tim
 
 
 class UniqueCases(Cases):
-    """An enqueue with criteria adds a job only where they describe none; else it answers the existing one."""
+    """An enqueue with criteria adds a job only if no job matches them; otherwise it returns the existing one."""
 
     async def test_a_second_job_is_not_added_and_the_first_is_answered(self, store: Store) -> None:
         first = await store.add(_new(_BY_EXECUTOR))

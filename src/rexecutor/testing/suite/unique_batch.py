@@ -1,4 +1,4 @@
-"""Unique jobs in batches, and enqueued by many at once."""
+"""Unique jobs in batches and in concurrent enqueues."""
 
 import asyncio
 from typing import Final
@@ -17,7 +17,7 @@ def _new(unique: UniquenessCriteria | None, executor: str = ALPHA) -> NewJob:
 
 
 class UniqueBatchCases(Cases):
-    """Criteria hold against the store and within the batch, and however enqueues race."""
+    """Criteria apply to jobs in the store and earlier in the batch, also when enqueues race."""
 
     async def test_within_a_batch_the_first_stands_in_the_way_of_the_next(self, store: Store) -> None:
         answers = await store.backend.enqueue([_new(_BY_KEY), _new(_BY_KEY), _new(_BY_KEY, BETA)])

@@ -1,4 +1,4 @@
-"""Updates: a job's fields are changed from a copy, unless that is stale."""
+"""Updates: a job's fields are changed from a copy of it, unless the copy is stale."""
 
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ _FIELDS: Final[dict[str, Any]] = {
 
 
 def _as_new(record: JobRecord, **fields: Any) -> NewJob:
-    """Answer the record's own fields as an update gives them, with some changed."""
+    """Return the record's fields as the `NewJob` of an update, with `fields` changed."""
     new = new_job(
         record.executor,
         data=record.data,
@@ -36,7 +36,7 @@ def _as_new(record: JobRecord, **fields: Any) -> NewJob:
 
 
 class UpdateCases(Cases):
-    """An update changes what `rules.updated` says, of a job that has not ended and not changed since it was read."""
+    """An update changes a job as `rules.updated` says, unless the job has ended or changed since it was read."""
 
     async def test_each_field_is_changed_alone(self, store: Store) -> None:
         fields = {**_FIELDS, "scheduled_at": store.now + HOUR}

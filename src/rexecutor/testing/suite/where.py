@@ -1,4 +1,4 @@
-"""Expressions: what each constructor of `Where` finds, and that values are compared alike everywhere."""
+"""Expressions: what each constructor of `Where` finds. All stores compare values alike."""
 
 import json
 from datetime import timedelta
@@ -33,7 +33,7 @@ _SAME: Final = (
     {'{"é":1}', '{"\\u00e9":1.0}'},
     {"[" * 100 + "1.0" + "]" * 100, "[" * 100 + "1" + "]" * 100},
 )
-"""Those of them that mean the same."""
+"""Sets of those JSON texts that mean the same value."""
 _TAGS: Final = ("a", "A", "a'b", 'a"b', "100 %", "a_b", "axb", "%", "_", "\\", "a,b", '["a"]', "ž", "1", "null", " a")
 
 
