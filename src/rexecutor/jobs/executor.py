@@ -1,4 +1,4 @@
-"""What users subclass: a kind of job, with its code, its data's type and its settings."""
+"""`Executor`, the class that users subclass for each kind of job: its code, data type and settings."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -39,16 +39,16 @@ _LIMITS: Final = Limits()
 
 
 class Codecs(NamedTuple, Generic[Data, Metadata]):
-    """An executor's two types, ready to be encoded and decoded."""
+    """The codecs of an executor's data and metadata types."""
 
     data: Codec[Data]
     metadata: Codec[Metadata]
 
 
 class Executor(ABC, Generic[Data, Metadata]):
-    """A kind of job. Subclass it, say of which data, give it a `name` and an `execute`.
+    """A kind of job. Subclass it with a data type, and define `name` and `execute`.
 
-    An instance serves many jobs at the same time: keep in it what all of them share, such as a client.
+    One instance runs many jobs at the same time. Keep in it what they share, such as a client.
 
     ```python
     class EmailJob(Executor[str]):
@@ -59,30 +59,31 @@ class Executor(ABC, Generic[Data, Metadata]):
     ```
 
     Raises:
-        DefinitionError: When the class is made: no name, or one with other characters than `A-Z a-z 0-9 _ . : -`
-            or more than 128; a setting out of range; an `execute` of the wrong kind; types that JSON cannot hold.
+        DefinitionError: Raised when the class is defined: the name is missing, longer than 128 characters or has
+            characters other than `A-Z a-z 0-9 _ . : -`; a setting is out of range; `execute` is of the wrong kind; or
+            JSON cannot hold the types.
     """
 
     name: ClassVar[str]
-    """What stores know it by; never change it while jobs wait. 1 to 128 of `A-Z a-z 0-9 _ . : -`."""
+    """Name of the executor in stores: 1 to 128 characters of `A-Z a-z 0-9 _ . : -`. Never change it while jobs wait."""
     max_attempts: ClassVar[int] = 5
-    """How often a job may start before a failure discards it: 1 to 32,767."""
+    """How many attempts a job may have before a failure discards it: 1 to 32,767."""
     max_concurrency: ClassVar[int | None] = None
-    """How many of its jobs one `Rexecutor` runs at a time; None for no limit but that of the `Rexecutor`.
+    """How many jobs of this executor one `Rexecutor` runs at a time; None for no limit except the `Rexecutor`'s own.
 
-    In child processes None means as many as the machine has processors.
+    For child processes None means as many as the machine has processors.
     """
     blocking: ClassVar[bool | Literal["thread", "process"]] = False
-    """True (or `"thread"`) when `execute` is a plain `def`: each job then runs in a thread, of which a `Rexecutor` has
-    `max_threads`.
+    """Whether `execute` is a plain `def`, which runs in a thread (True or `"thread"`) or in a child process.
 
-    `"process"` runs it in a child process instead, which a timeout or a cancel really ends; see `execute`.
+    A `Rexecutor` has `max_threads` threads. With `"process"` each job runs in a child process instead, which a timeout
+    or a cancel really ends; see `execute`.
     """
     uniqueness_criteria: ClassVar[UniquenessCriteria | None] = None
-    """Which jobs must not be enqueued twice; `JobBuilder.unique` takes its place for one job."""
+    """Which jobs must not be enqueued twice. `JobBuilder.unique` overrides it for one job."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Check the class where it is written, unless it is a base for others."""
+        """Check the class when it is defined, unless it is generic or abstract: a base for other classes."""
         super().__init_subclass__(**kwargs)
         is_base = bool(getattr(cls, "__parameters__", ())) or getattr(cls.execute, "__isabstractmethod__", False)
         if not is_base:
@@ -93,87 +94,89 @@ class Executor(ABC, Generic[Data, Metadata]):
     def execute(self, job: Job[Data, Metadata]) -> ExecutionResult | Awaitable[ExecutionResult]:
         """Do the work: `async def`, or `def` with `blocking = True`.
 
-        Return None when it is done, `Cancel(reason)` to give it up, `Snooze(delay)` to be asked again later. Any other
-        value is ignored, with one warning for each executor in the log. Any exception is a failed attempt. It may run
-        more than once for one job: when the process dies, another starts.
+        Return None when the work is done, `Cancel(reason)` to give the job up, `Snooze(delay)` to run it again later.
+        Any other value is ignored, and logged as a warning once for each executor. Any exception is a failed attempt.
+        One job may run more than once: if the process dies, another process runs the job again.
 
-        A timeout, a cancel and a shutdown cancel an `async def`. A thread cannot be stopped: its outcome is recorded,
-        and it holds its slot until it ends. A child process (`blocking = "process"`) gets a SIGTERM, upon which
-        `finally` blocks run, and after 5 s a SIGKILL. When it dies of the job (a segmentation fault, the kernel's lack
-        of memory), that is a failed attempt of this job alone, of the kind `lost`. It works on a copy of the executor,
-        made when the process starts, so that the executor must be one that pickle can send; there is no global backend
-        in it.
+        An `async def` is cancelled by a timeout, a cancel and a shutdown. A thread cannot be stopped: the outcome is
+        recorded, and the thread holds its slot until it ends. A child process (`blocking = "process"`) gets a SIGTERM,
+        which runs `finally` blocks, and a SIGKILL after 5 s. If the job kills its process (by a segmentation fault, or
+        by using too much memory), only the attempt of this job fails, with an error of the kind `lost`.
+
+        A child process works on a copy of the executor, made when the process starts. The executor must therefore be
+        picklable, and there is no global backend in the child.
         """
 
     def backoff(self, job: Job[Data, Metadata]) -> timedelta:
-        """Answer the wait before the next attempt; asked after a failure, which is `job.errors[-1]`.
+        """Return how long to wait before the next attempt. Called after a failure, which is `job.errors[-1]`.
 
-        By default 4 s, 8 s, 16 s …, at most 7 days, 10 % either way. Brought into the range from 0 to 365 days;
-        the default holds where this raises.
+        The default is 4 s, 8 s, 16 s …, at most 7 days, with 10 % of jitter either way. The result is clamped to the
+        range from 0 to 365 days. If this method raises, the default is used.
         """
         return DEFAULT_BACKOFF(job.attempt)
 
     def timeout(self, job: Job[Data, Metadata]) -> timedelta | None:  # noqa: ARG002 - for subclasses
-        """Answer how long the attempt may take; None, the default, for as long as it wants."""
+        """Return how long the attempt may take; None, the default, for no limit."""
         return None
 
     @classmethod
     def builder(cls) -> "JobBuilder[Data, Metadata]":
-        """Answer a builder for one job of this kind."""
+        """Return a builder for one job of this executor."""
         return _job_builder()(cast("type[Executor[Data, Metadata]]", cls))
 
     @classmethod
     async def query_jobs(
         cls, where: Where, *, limit: int | None = None, after: JobId | None = None, backend: Backend | None = None
     ) -> list[Job[Data, Metadata]]:
-        """Answer this executor's jobs that the expression describes, in the order of their ids.
+        """Return this executor's jobs that match the expression, in order of id.
 
-        A job that cannot be decoded is left out, with a warning in the log.
+        A job that cannot be decoded is left out and logged as a warning.
 
         Args:
             where: Which jobs.
-            limit: How many at the most, 1 or more; None for all of them. Give the last one's id as `after` to go on.
-            after: Begin with the first id above this one.
-            backend: Which store; the global backend when None.
+            limit: The most jobs to return, 1 or more; None for all. For the next page, pass the last id as `after`.
+            after: Return only jobs with an id above this one.
+            backend: Where to look; None for the global backend.
 
         Raises:
-            ConfigurationError: An argument cannot work.
+            ConfigurationError: An argument is invalid.
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed.
         """
-        from rexecutor.jobs.stored_jobs import query_jobs  # it needs this module
+        from rexecutor.jobs.stored_jobs import query_jobs  # it imports this module
 
         kind = cast("type[Executor[Data, Metadata]]", cls)
         return await query_jobs(kind, where, limit=limit, after=after, backend=backend)
 
     @classmethod
     async def update_job(cls, job: Job[Data, Metadata], *, backend: Backend | None = None) -> Job[Data, Metadata]:
-        """Store a changed copy of a job that has not ended; answer the job as it is stored then.
+        """Store a changed copy of a job that has not ended, and return the job as it is stored then.
 
         ```python
         await EmailJob.update_job(dataclasses.replace(job, priority=1))
         ```
 
-        Data, metadata, priority, tags, `max_attempts` and `scheduled_at` are stored; all else, the status too, stays
-        as it is. Atomic, and optimistic: where the job has changed since the copy was read, nothing is stored.
+        Data, metadata, priority, tags, `max_attempts` and `scheduled_at` are stored. Everything else stays as it is,
+        including the status. Atomic, and optimistic: if the job has changed since the copy was read, nothing is stored.
 
         Raises:
-            StaleJobError: The job has changed since this copy of it was read, also by a start or an end of an attempt.
+            StaleJobError: The job has changed since the copy was read. The start or end of an attempt is a change too.
             JobStateError: It has ended.
             JobNotFoundError: There is no such job of this executor.
-            InvalidJobError: No store may hold it; an `EncodeError` where it is the data or the metadata.
+            InvalidJobError: The job cannot be stored; an `EncodeError` if the cause is its data or metadata.
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed; whether it was done is not known.
         """
-        from rexecutor.jobs.stored_jobs import update_job  # it needs this module
+        from rexecutor.jobs.stored_jobs import update_job  # it imports this module
 
         return await update_job(cast("type[Executor[Data, Metadata]]", cls), job, backend=backend)
 
     @classmethod
     async def cancel_job(cls, job_id: JobId, reason: str, *, backend: Backend | None = None) -> JobStatus:
-        """Cancel a job: at once while it waits; while it runs its node is told within a heartbeat, and cancels it.
+        """Cancel a job and return its status after that.
 
-        Answers the status after that. A job that has ended stays as it is; what ends first counts.
+        A waiting job is cancelled at once. For a running job, its node learns of the request within a heartbeat and
+        cancels the attempt; if the attempt ends before that, its outcome counts. A job that has ended stays as it is.
 
         Raises:
             JobNotFoundError: There is no such job of this executor.
@@ -184,7 +187,7 @@ class Executor(ABC, Generic[Data, Metadata]):
 
     @classmethod
     async def rerun_job(cls, job_id: JobId, *, backend: Backend | None = None) -> None:
-        """Run an ended job once more, at once; one more attempt is allowed where none is left.
+        """Run an ended job once more, at once. If no attempt is left, one more is allowed.
 
         Raises:
             JobStateError: It has not ended.
@@ -196,7 +199,7 @@ class Executor(ABC, Generic[Data, Metadata]):
 
 
 def codecs_of(kind: type[Executor[Data, Metadata]], limits: Limits) -> Codecs[Data, Metadata]:
-    """Answer the codecs of an executor's types; made once, at the first use, when forward references are known.
+    """Return the codecs of an executor's types. Made once, at first use, when forward references can be resolved.
 
     Raises:
         DefinitionError: JSON cannot hold one of the types, or none is given.
@@ -205,7 +208,7 @@ def codecs_of(kind: type[Executor[Data, Metadata]], limits: Limits) -> Codecs[Da
 
 
 def _check_types(kind: type[Executor[Any, Any]]) -> None:
-    """Raise a `DefinitionError` if JSON cannot hold the types; not if they name what is defined only later."""
+    """Raise a `DefinitionError` if JSON cannot hold the types. A name that is not defined yet is no error here."""
     try:
         codecs_of(kind, _LIMITS)
     except DefinitionError as error:
@@ -215,7 +218,7 @@ def _check_types(kind: type[Executor[Any, Any]]) -> None:
 
 @cache
 def _job_builder() -> "type[JobBuilder[Any, Any]]":
-    from rexecutor.jobs.enqueue import JobBuilder  # builder.py needs this module
+    from rexecutor.jobs.enqueue import JobBuilder  # enqueue.py imports this module
 
     return JobBuilder
 
@@ -230,7 +233,7 @@ def _codecs_of(kind: type[Executor[Any, Any]], data: int, metadata: int, depth: 
 
 
 def decode(codecs: Codecs[Data, Metadata], record: JobRecord, run: Run | None = None) -> Job[Data, Metadata]:
-    """Answer the job that a store's record holds; with its run, where it runs here.
+    """Return the job that a stored record holds, with its `run` if this process runs it.
 
     Raises:
         DecodeError: Its data or metadata is not of the executor's type, or the row could not be read.
@@ -260,7 +263,7 @@ def decode(codecs: Codecs[Data, Metadata], record: JobRecord, run: Run | None = 
 
 
 def _type_arguments(kind: type[Executor[Any, Any]]) -> tuple[Any, Any]:
-    """Find what stands in the brackets of `Executor[…]`, through generic bases in between."""
+    """Return the type arguments in the brackets of `Executor[…]`, resolved through any generic bases in between."""
     known: dict[Any, Any] = {}
     for ancestor in kind.__mro__:
         for base in cast("tuple[Any, ...]", ancestor.__dict__.get("__orig_bases__", ())):
@@ -273,7 +276,7 @@ def _type_arguments(kind: type[Executor[Any, Any]]) -> tuple[Any, Any]:
 
 
 def _substituted(argument: Any, known: dict[Any, Any]) -> Any:
-    """Put what is known in the place of type variables, also within `list[T]`."""
+    """Replace known type variables in an argument, also inside a generic such as `list[T]`."""
     if get_origin(argument) is None:
         return known.get(argument, argument) if isinstance(argument, TypeVar) else argument
     inner = tuple(known.get(parameter, parameter) for parameter in getattr(argument, "__parameters__", ()))

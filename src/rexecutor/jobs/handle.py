@@ -1,4 +1,4 @@
-"""What an enqueue answers: a job's id, and what can be asked of it."""
+"""`JobHandle`, returned by an enqueue: the id of a job, and methods to fetch, await, cancel and rerun it."""
 
 from datetime import timedelta
 from typing import Final, Generic
@@ -14,21 +14,22 @@ from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 
 _LOOK_AGAIN: Final = timedelta(seconds=1)
+"""Poll interval of `wait`, in case a wake-up is lost."""
 _SHORTEST_LOOK: Final = timedelta(seconds=0.5)
-"""How long the store may take to answer when the timeout is as good as over."""
+"""Least time that `wait` gives one read of the store, even if less of the timeout is left."""
 
 
 class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
-    """An enqueued job, wherever it is by now."""
+    """A handle to an enqueued job, which may be waiting, running, ended or deleted by now."""
 
     id: JobId
     disposition: Disposition
-    """`"inserted"`, or what uniqueness made of it: `"existing"` or `"replaced"`."""
+    """What the enqueue did: `"inserted"`, or, by uniqueness criteria, `"existing"` or `"replaced"`."""
     executor: type[Executor[Data, Metadata]]
     backend: Backend
 
     async def fetch(self) -> Job[Data, Metadata]:
-        """Answer the job as it is now.
+        """Return the job as it is now.
 
         Raises:
             JobNotFoundError: It is no longer stored.
@@ -41,13 +42,14 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         return decode(codecs_of(self.executor, self.backend.limits), found[0])
 
     async def wait(self, timeout: timedelta | None = None) -> Job[Data, Metadata]:  # noqa: ASYNC109 - a promise of the API
-        """Wait until the job has ended, however it did; answer it.
+        """Wait until the job has ended, in whatever status, and return it.
 
         Args:
-            timeout: How long at most, on the backend's clock; None to wait for ever, as for a job that nobody runs.
+            timeout: How long to wait at most, on the backend's clock. None for no limit: for ever if nobody runs
+                the job.
 
         Raises:
-            TimeoutError: It has not ended by then; it goes on.
+            TimeoutError: The job has not ended by then; it goes on.
             JobNotFoundError: It is no longer stored.
             DecodeError: Its data is not, or no longer, of the executor's type.
             BackendError: The store failed.
@@ -55,6 +57,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         clock = self.backend.clock
         deadline = None if timeout is None else clock.monotonic() + checked_delay("wait", timeout).total_seconds()
         while True:
+            # The version is read before the job: if the job ends in between, `wait_ended` returns at once.
             since = self.backend.version
             if deadline is None:
                 job = await self.fetch()
@@ -74,9 +77,10 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
             await self.backend.wait_ended(self.id, clock.now() + left, since=since)
 
     async def cancel(self, reason: str) -> JobStatus:
-        """Cancel the job: at once while it waits; while it runs, its node is told within a heartbeat.
+        """Cancel the job and return its status after that.
 
-        Answers the status after that. A job that has ended stays as it is.
+        A waiting job is cancelled at once. For a running job, its node learns of the request within a heartbeat. A job
+        that has ended stays as it is.
 
         Raises:
             JobNotFoundError: It is no longer stored.
@@ -85,7 +89,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         return await self.backend.cancel(self.id, reason, executor=self.executor.name)
 
     async def rerun(self) -> None:
-        """Run the ended job once more, at once; one more attempt is allowed where none is left.
+        """Run the ended job once more, at once. If no attempt is left, one more is allowed.
 
         Raises:
             JobStateError: It has not ended.
