@@ -1,4 +1,4 @@
-"""How a job is described and enqueued: an immutable builder, one call a setting."""
+"""Describes a job with an immutable builder, one method for each setting, and enqueues it."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,14 +29,14 @@ _LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class _Missing:
-    """Nothing was given; None may be something."""
+    """Marks a value that was not given; None may be a value."""
 
 
 _MISSING: Final = _Missing()
 
 
 class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
-    """One job before it is enqueued. Each method answers a changed copy; wrong input fails at once."""
+    """A job before it is enqueued. Each method returns a changed copy; invalid input raises at once."""
 
     executor: type[Executor[Data, Metadata]]
     data: Data | _Missing = _MISSING
@@ -49,11 +49,11 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
     criteria: UniquenessCriteria | _Missing | None = _MISSING
 
     def with_data(self, data: Data) -> "JobBuilder[Data, Metadata]":
-        """Give the data, of the executor's type; checked at the enqueue."""
+        """Set the data, of the executor's data type. It is checked when the job is enqueued."""
         return replace(self, data=data)
 
     def with_metadata(self, metadata: Metadata) -> "JobBuilder[Data, Metadata]":
-        """Give the metadata; it may be left out whatever its type."""
+        """Set the metadata, of the executor's metadata type. It is optional, whatever that type is."""
         return replace(self, metadata=metadata)
 
     def with_max_attempts(self, max_attempts: int) -> "JobBuilder[Data, Metadata]":
@@ -71,11 +71,11 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         return replace(self, tags=tuple(dict.fromkeys(tags)))
 
     def add_tag(self, tag: str) -> "JobBuilder[Data, Metadata]":
-        """Set one tag more."""
+        """Add a tag to those set before."""
         return self.with_tags(*self.tags, tag)
 
     def schedule_at(self, moment: datetime) -> "JobBuilder[Data, Metadata]":
-        """Run it at this moment, which must be aware; at once when it is past."""
+        """Run the job at this moment, an aware datetime from 1970 to 9998; at once if it is in the past."""
         name = self.executor.name
         if not isinstance(moment, datetime) or moment.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise InvalidJobError(
@@ -86,7 +86,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         return replace(self, scheduled_at=moment.astimezone(UTC), delay=timedelta(0))
 
     def schedule_in(self, delay: timedelta) -> "JobBuilder[Data, Metadata]":
-        """Run it this long after the enqueue, on the store's clock; the delay is zero or more."""
+        """Run the job this long after it is enqueued, on the store's clock; from zero to 1,000 years."""
         name = self.executor.name
         if not isinstance(delay, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise InvalidJobError(f"{name}: schedule_in({delay!r}): give a timedelta")
@@ -95,7 +95,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         return replace(self, scheduled_at=None, delay=delay)
 
     def unique(self, criteria: UniquenessCriteria | None) -> "JobBuilder[Data, Metadata]":
-        """Enqueue it by these criteria instead of the executor's; None: whatever else there is."""
+        """Set the uniqueness criteria, instead of the executor's. None enqueues the job whatever other jobs exist."""
         if criteria is not None and not isinstance(criteria, UniquenessCriteria):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise InvalidJobError(
                 f"{self.executor.name}: unique({criteria!r}): UniquenessCriteria.by_executor() or the like expected"
@@ -105,17 +105,17 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         return replace(self, criteria=criteria)
 
     async def enqueue(self, *, backend: Backend | Transaction | None = None) -> JobHandle[Data, Metadata]:
-        """Store the job and answer a handle to it: from then on it will run.
+        """Store the job and return a handle to it. Once stored, the job will run.
 
-        Where uniqueness criteria find that it is there already, the handle is the existing job's, and its `disposition`
-        says whether that one was changed. Atomic.
+        If the uniqueness criteria find an existing job, the handle is that job's, and its `disposition` says whether
+        the job was changed. Atomic.
 
         Args:
-            backend: Where to; the global backend when None. With `backend.bound_to(connection)` the job is part of
-                your transaction: it is stored when that is committed.
+            backend: Where to store the job; None for the global backend. With `backend.bound_to(connection)` the job
+                is part of your transaction and is stored when you commit it.
 
         Raises:
-            InvalidJobError: The job cannot be stored; an `EncodeError` where it is the data or the metadata.
+            InvalidJobError: The job cannot be stored; an `EncodeError` if the cause is its data or metadata.
             ConfigurationError: The connection is a synchronous one, or cannot be used as it is; nothing was stored.
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed; whether the job was stored is not known.
@@ -125,10 +125,10 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
     def enqueue_sync(self, *, backend: Backend | SyncTransaction | None = None) -> JobHandle[Data, Metadata]:
         """Store the job as `enqueue` does, from code without an event loop; blocks until it is stored.
 
-        The backend need not be open. In a running event loop, `await enqueue()` does not hold up the others.
+        The backend need not be open. In a running event loop use `await enqueue()`, which does not block the loop.
 
         Args:
-            backend: Where to, as for `enqueue`.
+            backend: Where to store the job, as for `enqueue`.
 
         Raises:
             InvalidJobError: The job cannot be stored.
@@ -140,7 +140,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         return enqueue_many_sync([self], backend=backend)[0]
 
     def build(self, limits: Limits) -> NewJob:
-        """Answer the job checked and encoded, for a store with these limits."""
+        """Return the job, checked and encoded, for a store with these limits."""
         kind = self.executor
         codecs = codecs_of(kind, limits)
         data = _encode_nothing(kind, limits) if isinstance(self.data, _Missing) else codecs.data.encode(self.data)
@@ -175,11 +175,11 @@ async def enqueue_many(
 ) -> list[JobHandle[Any, Any]]:
     """Store the jobs, all or none, in one transaction; return their handles in the order given.
 
-    Uniqueness criteria are asked of each in turn, against the store and against those before it.
+    The uniqueness criteria of each job are compared with the store and with the jobs before it.
 
     Args:
-        builders: Of one executor or of several.
-        backend: Where to; the global backend when None, your transaction with `bound_to(connection)`.
+        builders: Jobs of one executor or of several.
+        backend: Where to store the jobs; None for the global backend, `bound_to(connection)` for your transaction.
 
     Raises:
         InvalidJobError: One of them cannot be stored; none is.
@@ -206,8 +206,8 @@ def enqueue_many_sync(
     """Store the jobs as `enqueue_many` does, from code without an event loop; blocks until they are stored.
 
     Args:
-        builders: Of one executor or of several.
-        backend: Where to; the global backend when None. It need not be open.
+        builders: Jobs of one executor or of several.
+        backend: Where to store the jobs; None for the global backend. The backend need not be open.
 
     Raises:
         InvalidJobError: One of them cannot be stored; none is.

@@ -1,4 +1,4 @@
-"""How a user says which ended jobs are forgotten, and when."""
+"""`Pruner` and `PrunerConfig`: which ended jobs a user wants deleted, and when."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -16,7 +16,7 @@ _LONGEST: Final = timedelta(days=365_000)
 
 @dataclass(frozen=True, slots=True)
 class Pruner:
-    """Which ended jobs are deleted; of all executors, unless `only` or `except_` say of which.
+    """Which ended jobs are deleted: those of all executors, or of the ones chosen by `only` or `except_`.
 
     ```python
     Pruner.max_age(timedelta(days=31), JobStatus.COMPLETE).only(EmailJob)
@@ -29,48 +29,50 @@ class Pruner:
 
     @classmethod
     def max_age(cls, age: timedelta, status: JobStatus) -> "Pruner":
-        """Delete jobs that ended in this status longer ago than this, by the store's clock.
+        """Delete jobs that ended in this status longer ago than `age`, by the store's clock.
 
         Raises:
-            ConfigurationError: The age is no timedelta, or not from zero to 1,000 years; or jobs in that status have
-                not ended, and so are never deleted.
+            ConfigurationError: The age is no timedelta or not from zero to 1,000 years, or jobs in that status have
+                not ended: only ended jobs are deleted.
         """
         checked_delay("Pruner.max_age", age, most=_LONGEST)
         return cls(PruneSpec(_ended("Pruner.max_age", status), OlderThan(age)))
 
     @classmethod
     def max_length(cls, length: int, status: JobStatus) -> "Pruner":
-        """Keep so many of the jobs that ended in this status, those that ended last, for each executor on its own.
+        """Of each executor's jobs in this status, keep the `length` that ended last and delete the rest.
 
         Raises:
-            ConfigurationError: The length is no whole number of 0 or more; or jobs in that status have not ended, and
-                so are never deleted.
+            ConfigurationError: The length is no whole number of 0 or more, or jobs in that status have not ended:
+                only ended jobs are deleted.
         """
         if type(length) is not int or length < 0:
             raise ConfigurationError(f"Pruner.max_length: {length!r}, a whole number of 0 or more expected")
         return cls(PruneSpec(_ended("Pruner.max_length", status), BeyondNewest(length)))
 
     def only(self, *executors: type[Executor[Any, Any]]) -> "Pruner":
-        """Delete only jobs of these executors; a further `and_` adds to them. They need not be registered.
+        """Delete only jobs of these executors, which need not be registered. `and_` adds more.
 
         Raises:
-            ConfigurationError: There are none, one is no executor class, or `only` or `except_` was said before.
+            ConfigurationError: No executor is given, one is no executor class, or `only` or `except_` was called
+                before.
         """
         return self._choose("only", executors)
 
     def except_(self, *executors: type[Executor[Any, Any]]) -> "Pruner":
-        """Delete jobs of all executors but these; a further `and_` adds to them. They need not be registered.
+        """Delete jobs of all executors except these, which need not be registered. `and_` adds more.
 
         Raises:
-            ConfigurationError: There are none, one is no executor class, or `only` or `except_` was said before.
+            ConfigurationError: No executor is given, one is no executor class, or `only` or `except_` was called
+                before.
         """
         return self._choose("except_", executors)
 
     def and_(self, *executors: type[Executor[Any, Any]]) -> "Pruner":
-        """Add to those that `only` or `except_` named.
+        """Add executors to those given to `only` or `except_`.
 
         Raises:
-            ConfigurationError: Neither was said before, there are none, or one is no executor class.
+            ConfigurationError: Neither was called before, no executor is given, or one is no executor class.
         """
         if self._chosen is None:
             raise ConfigurationError("Pruner.and_: say `only(…)` or `except_(…)` first")
@@ -86,13 +88,14 @@ class Pruner:
 
 @dataclass(frozen=True, slots=True)
 class PrunerConfig:
-    """When ended jobs are deleted, and which.
+    """When ended jobs are deleted, and which ones.
 
     ```python
     PrunerConfig("0 0 * * * *").with_pruner(Pruner.max_age(timedelta(days=31), JobStatus.COMPLETE))
     ```
 
-    At each tick (in UTC) one node prunes, however many there are: pruner by pruner, 1,000 jobs in a transaction.
+    At each tick (in UTC) only one node prunes, however many nodes there are. Each transaction deletes at most 1,000
+    jobs of one pruner.
     """
 
     schedule: Cron | str
@@ -106,24 +109,24 @@ class PrunerConfig:
 
     @property
     def cron(self) -> Cron:
-        """The schedule."""
-        assert isinstance(self.schedule, Cron)  # noqa: S101 - made so above
+        """The schedule as a `Cron`."""
+        assert isinstance(self.schedule, Cron)  # noqa: S101 - set in __post_init__
         return self.schedule
 
     def with_max_concurrency(self, limit: int | None) -> "PrunerConfig":
-        """Let so many pruners work at a time, 1 or more; None, the default, for all.
+        """Limit how many pruners run at a time, 1 or more; None, the default, for no limit.
 
         Raises:
-            ConfigurationError: It is no whole number of 1 or more.
+            ConfigurationError: The limit is no whole number of 1 or more.
         """
         return replace(self, max_concurrency=limit)
 
     def with_pruner(self, pruner: Pruner) -> "PrunerConfig":
-        """Add one."""
+        """Add a pruner."""
         return self.with_pruners([pruner])
 
     def with_pruners(self, pruners: "list[Pruner] | tuple[Pruner, ...]") -> "PrunerConfig":
-        """Add some.
+        """Add pruners.
 
         Raises:
             ConfigurationError: One of them is no pruner.

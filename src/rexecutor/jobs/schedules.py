@@ -1,4 +1,4 @@
-"""Schedules as a store knows them, made of what a user says."""
+"""Makes the schedules that a store keeps from the arguments of `with_cron_executor` and from pruners."""
 
 import hashlib
 import re
@@ -31,9 +31,9 @@ def cron_schedule(
     catch_up: CatchUp | str,
     window: timedelta,
 ) -> Schedule:
-    """Answer the schedule that enqueues what the builder describes.
+    """Return the schedule that enqueues the builder's job at each tick.
 
-    Its id is the given one, or the BLAKE2b-256 digest of executor, expression, time zone and data.
+    Its id is `schedule_id`, or if that is None the BLAKE2b-256 digest of executor, expression, time zone and data.
     """
     cron = schedule if isinstance(schedule, Cron) else Cron(schedule)
     job = builder.unique(None).build(limits)
@@ -52,7 +52,7 @@ def cron_schedule(
 
 
 def prune_schedule(cron: Cron, timezone: tzinfo, specs: Collection[PruneSpec]) -> Schedule:
-    """Answer the schedule whose ticks call for pruning; nodes that prune the same share it."""
+    """Return the schedule at whose ticks a node prunes. Nodes that prune the same share it: its id is a digest."""
     described = [
         [spec.status, repr(spec.what), isinstance(spec.what, BeyondNewest), sorted(spec.executors), spec.is_except]
         for spec in specs

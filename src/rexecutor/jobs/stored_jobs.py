@@ -1,4 +1,4 @@
-"""What can be asked of an executor's stored jobs, and done to them; behind the class methods of `Executor`."""
+"""Queries and updates of an executor's stored jobs: the code behind the class methods of `Executor`."""
 
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ async def query_jobs(
     after: JobId | None,
     backend: Backend | None,
 ) -> list[Job[Data, Metadata]]:
-    """Answer the executor's jobs that the expression describes; see `Executor.query_jobs`."""
+    """Return the executor's jobs that match the expression; see `Executor.query_jobs`."""
     if limit is not None and (type(limit) is not int or limit < 1):
         raise ConfigurationError(f"{kind.name}: query_jobs: limit is {limit!r}, 1 or more expected, or None for all")
     if after is not None and type(after) is not int:
@@ -43,7 +43,7 @@ async def query_jobs(
                 log_event(JobUnreadable(record.id, kind.name, error))
         if len(page) < size:
             break
-        after, size = page[-1].id, _PAGE  # some may have been left out, and more of their kind may follow
+        after, size = page[-1].id, _PAGE  # undecodable jobs are left out, maybe many: read whole pages from here
     return jobs if limit is None else jobs[:limit]
 
 
@@ -69,5 +69,5 @@ async def update_job(
 
 
 def version_of(job: Job[Any, Any]) -> int:
-    """Answer of which version of the stored job this is a copy."""
+    """Return the version of the stored job that this copy was read at."""
     return job._version  # noqa: SLF001 - hidden from users only  # pyright: ignore[reportPrivateUsage]
