@@ -1,1 +1,1 @@
-"""What users define and enqueue: executors, builders, handles, schedules, pruners."""
+"""What users define and enqueue: executors, builders, handles, schedules and pruners."""

@@ -1,4 +1,4 @@
-"""Whether an executor class can run: checked where it is written."""
+"""Checks an executor class when it is defined, so that a mistake does not wait for the first job."""
 
 import inspect
 import re
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from rexecutor.jobs.executor import Executor
 
 _DECORATORS: Final = 9
-"""At how many decorators a message looks."""
+"""How many nested decorators of `execute` an error message looks at."""
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 def place_of(kind: type) -> str:
-    """Return the name of a class with its module, as messages show it."""
+    """Return the full name of a class, with its module, for messages."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def check_definition(kind: "type[Executor[Any, Any]]") -> None:
-    """Raise a `DefinitionError` where the class cannot run."""
+    """Raise a `DefinitionError` if the class cannot run."""
     where = place_of(kind)
     name: object = getattr(kind, "name", None)
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -52,10 +52,10 @@ def check_definition(kind: "type[Executor[Any, Any]]") -> None:
 
 
 def to_await(executor: "Executor[Any, Any]", result: object) -> Awaitable[object]:
-    """Return what an `execute` that does not block has returned, which is to be awaited.
+    """Return the result of calling a non-blocking `execute`, for the caller to await.
 
     Raises:
-        TypeError: It cannot be awaited.
+        TypeError: The result cannot be awaited.
     """
     if isinstance(result, CoroutineType) or inspect.isawaitable(result):
         return cast("Awaitable[object]", result)
@@ -66,16 +66,16 @@ def to_await(executor: "Executor[Any, Any]", result: object) -> Awaitable[object
 
 
 def not_to_await(executor: "Executor[Any, Any]", result: object) -> object:
-    """Return what an `execute` that blocks has returned.
+    """Return the result of a blocking `execute`, which must not be awaitable.
 
     Raises:
-        TypeError: It should have been awaited: the work is not done.
+        TypeError: The result should have been awaited, so the work has not been done.
     """
     if not inspect.isawaitable(result):
         return result
     kind: type[object] = type(result)
     if isinstance(result, CoroutineType):
-        result.close()  # or Python warns that nobody has awaited it
+        result.close()  # otherwise Python warns that it was never awaited
     raise TypeError(
         f"{executor.name}: execute returned {kind.__name__}, which a blocking executor does not await;"
         f"{_advice(executor)} or set `blocking = False`"
@@ -98,13 +98,13 @@ def _check_settings(kind: "type[Executor[Any, Any]]", where: str) -> None:
 
 
 def _is_plain_def(execute: object) -> bool:
-    """Whether what it returns is known not to be awaitable. Of a decorator's function only a run can tell."""
+    """Return whether `execute` is known to return nothing awaitable. For a decorated one only a call can tell."""
     is_function = inspect.isfunction(execute) or inspect.ismethod(execute) or inspect.isbuiltin(execute)
     return is_function and not (inspect.iscoroutinefunction(execute) or hasattr(execute, "__wrapped__"))
 
 
 def _advice(executor: "Executor[Any, Any]") -> str:
-    """Say which decorators stand around `execute`."""
+    """Return the advice for a message, naming the decorators of `execute` that are not `async def`."""
     found: list[str] = []
     function: object = type(executor).execute
     for _ in range(_DECORATORS):

@@ -1,7 +1,7 @@
-"""With how many arguments a function can be called, without a look at its annotations.
+"""Tells whether a function can be called with N arguments, without evaluating its annotations.
 
-Python 3.14 evaluates annotations when `inspect.signature` asks for them. They may name what only a type checker
-imports.
+Python 3.14 evaluates annotations when `inspect.signature` asks for them. That may fail: they may use names that are
+imported only under `TYPE_CHECKING`.
 """
 
 import functools
@@ -18,9 +18,9 @@ if sys.version_info >= (3, 14):
 
 
 def takes(function: object, count: int) -> bool:
-    """Whether the function can be called with `count` positional arguments and nothing else.
+    """Return whether the function can be called with exactly `count` positional arguments.
 
-    What is called counts: a decorator's function, and not the one behind it.
+    For a decorated function, the decorator's wrapper counts and not the function it wraps.
     """
     try:
         signature = inspect.signature(cast("Any", _without_annotations(function)), follow_wrapped=False, **_OPTIONS)

@@ -1,7 +1,7 @@
-"""Class attributes of an executor that are no settings, although whoever wrote them took them for some.
+"""Finds class attributes of an executor that look like settings but are not.
 
-A misspelt setting, or one of another library, would be ignored: the job would run with the default. Any other
-attribute is the executor's own, such as a template or a limit.
+A misspelt setting, or one of another library, would be ignored silently and the job would run with the default. Any
+other attribute is the executor's own, such as a template or a limit.
 """
 
 from datetime import timedelta
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _LONG_NAMES: Final = ("max_attempts", "max_concurrency", "uniqueness_criteria")
 _PLAIN: Final = (str, int, float, tuple, list, set, frozenset, dict, timedelta, type(None))
-"""What settings are. Methods, properties and clients are the executor's own whatever they are called."""
+"""Types of the values of settings. Methods, properties and clients are the executor's own, whatever their names."""
 _OF_OTHERS: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("queue", "queue_name", "queues"),
@@ -66,14 +66,14 @@ _OF_OTHERS: Final[dict[str, str]] = {
 
 
 def check_setting_names(kind: "type[Executor[Any, Any]]", where: str) -> None:
-    """Raise a `DefinitionError` for an attribute of the class, or of a base that is an executor, meant as a setting."""
-    from rexecutor.jobs.executor import Executor  # it needs this module
+    """Raise a `DefinitionError` if the class, or a base that is an executor, has an attribute meant as a setting."""
+    from rexecutor.jobs.executor import Executor  # it imports definition.py, which imports this module
 
     for ancestor in kind.__mro__:
         if ancestor is Executor or not issubclass(ancestor, Executor):
             continue
         for given, value in vars(cast("type[object]", ancestor)).items():
-            # Only the long names: a near miss of these is no name of somebody's own.
+            # Only the long names: something so close to one of these is a typo, and not a name of the user's own.
             meant = get_close_matches(given, _LONG_NAMES, n=1, cutoff=0.85)
             if meant and given not in _LONG_NAMES:
                 raise DefinitionError(f"{where}: {given} is no setting; {meant[0]} is meant")
