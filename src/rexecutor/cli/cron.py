@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HEADINGS: Final = ("id", "executor", "expression", "timezone", "last_tick", "next_tick")
 PRUNER: Final = "(pruner)"
-"""In the table, in place of an executor; in parentheses, for an executor may have any name."""
+"""Shown in place of an executor. The parentheses set it apart: an executor's name cannot contain any."""
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _SHOWN_OF_DIGEST: Final = 12
@@ -39,11 +39,11 @@ def preview(
     ] = "UTC",
     json: AsJson = False,
 ) -> None:
-    """Show when a cron expression is due next, in local time and in UTC. Needs no store."""
+    """Show the next ticks of a cron expression, in local time and in UTC. Needs no store."""
     from rexecutor.errors import ConfigurationError
     from rexecutor.model.cron import Cron  # not needed for --help
 
-    if len(expression) > 1:  # the shell has put the names of files in the place of each *
+    if len(expression) > 1:  # the shell has replaced each * with the names of files
         raise MisusedError('EXPRESSION is one argument; quote it, such as "30 2 * * *"')
     try:
         read = Cron(expression[0])
@@ -59,11 +59,11 @@ def preview(
 
 @cron.command("list")
 def list_schedules(*, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:
-    """List the schedules that the store knows, by id: of executors, and of pruners. Ticks are in UTC.
+    """List the schedules in the store, of executors and of pruners, in order of id. Ticks are in UTC.
 
-    One that no worker has any more stays known, with a next tick in the past.
+    A schedule that no worker has any more stays in the list, with a next tick in the past.
 
-    With --json: one array, with whole ids; the executor of a pruner's is null.
+    With --json: one array, with full ids; the executor of a pruner's schedule is null.
     """
 
     async def find(backend: "Backend") -> "list[StoredSchedule]":
@@ -99,7 +99,7 @@ def _as_json(schedule: "StoredSchedule") -> dict[str, Any]:
 
 
 def _row(schedule: "StoredSchedule") -> tuple[str, ...]:
-    # A digest is told from others by its beginning; an id that somebody has chosen is shown whole.
+    # The first digits of a digest identify it; an id that a user has chosen is shown in full.
     shown = schedule.id[:_SHOWN_OF_DIGEST] if _DIGEST.fullmatch(schedule.id) else schedule.id
     ticks = (schedule.last_tick, schedule.next_tick)
     executor = PRUNER if schedule.executor is None else schedule.executor

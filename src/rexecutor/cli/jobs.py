@@ -1,4 +1,4 @@
-"""`rexecutor jobs`: look at jobs, cancel them, run them again. To update one is in `update.py`."""
+"""`rexecutor jobs`: list, show, cancel and rerun jobs. `jobs update` is in `update.py`."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
@@ -27,7 +27,7 @@ jobs = typer.Typer(name="jobs", help="Look at jobs, cancel them, change them, ru
 
 
 @jobs.command("list")
-def list_jobs(  # noqa: PLR0913 - one an option
+def list_jobs(  # noqa: PLR0913 - one parameter for each option
     *,
     status: Annotated[
         list[JobStatus] | None,
@@ -57,7 +57,7 @@ def list_jobs(  # noqa: PLR0913 - one an option
     schema: Schema = None,
     json: AsJson = False,
 ) -> None:
-    """List jobs by id. With --json: one array, each job as in `jobs show --json`."""
+    """List jobs in order of id. With --json: one array, each job as in `jobs show --json`."""
     where = _where(
         statuses=status, executors=executor, tags=tag, before=scheduled_before, after=scheduled_after, data=data
     )
@@ -79,7 +79,7 @@ def list_jobs(  # noqa: PLR0913 - one an option
 
 @jobs.command("show")
 def show_job(job_id: Id, *, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:
-    """Show all of one job, with its data and its errors."""
+    """Show all fields of a job, with its data and errors."""
     record = use_store(url, lambda backend: find_job(backend, job_id), schema=schema)
     if json:
         write_json(as_json(record))
@@ -96,7 +96,7 @@ def cancel_job(
     schema: Schema = None,
     json: AsJson = False,
 ) -> None:
-    """Cancel a job: at once while it waits; while it runs, its node is asked."""
+    """Cancel a job: at once if it is waiting; if it is running, its node is asked to cancel it."""
     check_text("--reason", reason)
 
     async def cancel(backend: "Backend") -> JobStatus:
@@ -117,7 +117,7 @@ def cancel_job(
 
 @jobs.command("rerun")
 def rerun_job(job_id: Id, *, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:
-    """Run a job once more that has ended."""
+    """Run an ended job once more."""
     use_store(url, lambda backend: backend.rerun(job_id), schema=schema)
     if json:
         write_json({"id": job_id, "status": JobStatus.SCHEDULED})
@@ -152,7 +152,11 @@ def _where(  # the filters of `jobs list`, as they come from the command line
 
 
 async def find_job(backend: "Backend", job_id: int) -> "JobRecord":
-    """Answer the job, or raise a `JobNotFoundError`."""
+    """Return the job with this id.
+
+    Raises:
+        JobNotFoundError: There is no such job.
+    """
     from rexecutor.model.where import IdIn  # not needed for --help
 
     found = await backend.query(IdIn(frozenset({job_id})), limit=1)

@@ -23,7 +23,7 @@ def migrate(
         typer.Option("--sql", help="Change nothing; print the SQL for a transaction of your own. Needs no --url."),
     ] = False,
 ) -> None:
-    """Bring the store's tables up to this version; any number of nodes may do so at the same time.
+    """Bring the store's tables up to this version. Any number of nodes may do so at the same time.
 
     Workers of the previous version keep working. SQLite's tables are also made when a worker opens the file.
     """
@@ -36,7 +36,7 @@ def migrate(
     try:
         if sql:
             if url and server is None:
-                require_store(url, schema)  # says what is wrong with the URL, if anything is
+                require_store(url, schema)  # raises if the URL itself is wrong
                 raise MisusedError("--sql: only PostgreSQL's tables are made by a script; other stores make their own")
             _print_script(SCHEMA if schema is None else schema)
         elif server is None:
@@ -48,7 +48,7 @@ def migrate(
 
 
 def _see_to_file(url: str | None, schema: str | None, *, check: bool) -> None:
-    """See to a store that makes its tables itself."""
+    """Migrate or check a store that makes its tables itself."""
     if check:
         use_store(url, lambda backend: backend.ready(), schema=schema)
         write_line("nothing to do: this store makes its tables itself")

@@ -1,4 +1,4 @@
-"""`rexecutor prune`: forget ended jobs."""
+"""`rexecutor prune`: delete ended jobs."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Final
@@ -46,7 +46,7 @@ def prune(
     schema: Schema = None,
     json: AsJson = False,
 ) -> None:
-    """Delete ended jobs for good, 1,000 at a time: by age (--older-than) or by number (--keep)."""
+    """Delete ended jobs for good, by age (--older-than) or by number (--keep), 1,000 in a transaction."""
     spec = _spec(status, older_than, keep, only, excepted)
 
     async def act(backend: "Backend") -> int:
@@ -88,7 +88,7 @@ async def _prune(backend: "Backend", spec: "PruneSpec") -> int:
 
 
 async def _count(backend: "Backend", spec: "PruneSpec") -> int:
-    """Answer how many jobs are to be deleted: of a number by what the store counts, of an age by looking at each."""
+    """Return how many jobs `prune` would delete. `--keep` needs only the store's counts, an age needs every job."""
     from rexecutor.model.rules import prunable
     from rexecutor.model.where import StatusIn
 

@@ -1,4 +1,4 @@
-"""`rexecutor stats`: how many jobs there are."""
+"""`rexecutor stats`: count the jobs."""
 
 from typing import TYPE_CHECKING
 

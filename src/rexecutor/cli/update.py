@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rexecutor.model.job import Job, JobRecord, Limits, NewJob
 
 MOST: Final = 32_767
-"""The most that a priority or a number of attempts may be: `MOST_PRIORITY` and `MOST_ATTEMPTS`."""
+"""Upper bound of a priority and of a number of attempts: `MOST_PRIORITY` and `MOST_ATTEMPTS`."""
 
 
 def update_job(
@@ -52,7 +52,7 @@ def update_job(
 ) -> None:
     """Change a job that has not ended; what is not given stays as it is. With --json: the whole job after that.
 
-    Data and metadata need only be JSON. The executor's type is not known here: data of another type fail the job.
+    Data and metadata need only be JSON: the executor's types are not known here. Data of another type fail the job.
     """
     change = _Change(priority, max_attempts, tag or None, schedule_at, data, metadata)
     if change == _Change():
@@ -80,7 +80,7 @@ def update_job(
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What was given; None stays as it is."""
+    """The changes given on the command line. What is None stays as it is."""
 
     priority: int | None = None
     max_attempts: int | None = None
@@ -90,7 +90,7 @@ class _Change:
     metadata: str | None = None
 
     def made_to(self, record: "JobRecord", limits: "Limits") -> "NewJob":
-        """Answer what the job becomes. What stays is passed on as it is stored."""
+        """Return the job with the changes. Unchanged data and metadata keep their stored text, without re-encoding."""
         from msgspec.structs import replace  # not needed for --help
 
         try:
@@ -113,7 +113,7 @@ class _Change:
         from rexecutor.jobs.executor import Executor
 
         class Untyped(Executor[Any, Any]):
-            """Stands for the executor, whose class is in the workers' code."""
+            """Stands in for the executor, whose class exists only in the code of the workers."""
 
             name = executor
 

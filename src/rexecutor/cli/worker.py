@@ -6,13 +6,13 @@ from typing import Annotated, Final
 import typer
 
 PATIENCE: Final = 3.0
-"""How many seconds Python may take to clean up after the last job has ended."""
+"""Exit timeout, in seconds, after the last job has ended: how long Python may take to clean up."""
 NO_PATIENCE: Final = 0.2
-"""How many where a job goes on that has been told to end again and again: Python can but tell it once more."""
+"""Exit timeout, in seconds, if a task has swallowed cancellation more than once: another one will not help."""
 
 
 class LogLevel(StrEnum):
-    """How much of what happens is logged."""
+    """The least severe level that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -41,8 +41,8 @@ def worker(
         float, typer.Option(metavar="SECONDS", min=0, max=86_400, help="How long running jobs may go on at the end.")
     ] = 25,
 ) -> None:
-    """Run jobs until SIGTERM or SIGINT; running jobs may end first. A second signal cancels them, a third exits."""
-    import asyncio  # a worker needs these, --help does not
+    """Run jobs until SIGTERM or SIGINT, then let them finish. A second signal cancels them, a third exits at once."""
+    import asyncio  # not needed for --help
     from datetime import timedelta
 
     from rexecutor.cli.load import find_target, made_rexecutor
@@ -59,10 +59,10 @@ def worker(
 
 
 def _set_up_logging(asked: LogLevel | None) -> None:
-    """Log to stderr where the application has not said how; call it when all of the application has been loaded.
+    """Log to stderr if the application has not configured logging. Call it once the application is fully loaded.
 
-    When it has configured nothing, its own lines are shown as ours are, except for debugging: libraries put secrets
-    there. When it has configured only some loggers of its own, only ours gets a handler.
+    If no logger has a handler, the lines of all loggers are shown, but of other loggers no debug lines: libraries log
+    secrets there. If the application has configured only some loggers, only the one of rexecutor gets a handler.
     """
     import logging
 
@@ -76,14 +76,14 @@ def _set_up_logging(asked: LogLevel | None) -> None:
             ours.setLevel(level)
         else:
             root.addHandler(handler)
-            root.setLevel(level)  # takes the level's name, which makes its number
+            root.setLevel(level)  # turns the name of the level into its number
             root.setLevel(max(root.level, logging.INFO))
     if asked is not None:
         ours.setLevel(asked.upper())
 
 
 def _writes(logger: object) -> bool:
-    """Whether the logger has a handler that writes, as one does not that libraries add for peace."""
+    """Return whether the logger has a handler other than the `NullHandler` that libraries add."""
     import logging
 
     return isinstance(logger, logging.Logger) and any(
@@ -92,10 +92,11 @@ def _writes(logger: object) -> bool:
 
 
 def _leave_soon() -> None:
-    """End the process in a few seconds whatever happens: Python would wait for ever for tasks and threads of jobs.
+    """Exit the process after a few seconds, even if tasks or threads of jobs still run.
 
-    A task that goes on after it was cancelled, or a thread that a cancelled job has left behind, is such a one; its
-    job has been given back by now. A signal can ask for nothing more than that, and must not kill what ends well.
+    Python would wait for ever for a task that ignores its cancellation and for a thread that a cancelled job has left
+    behind. Their jobs have been given back by now. Signals are ignored from here on: the process is ending already,
+    and a signal must not kill one that ends well.
     """
     import asyncio
     import os
