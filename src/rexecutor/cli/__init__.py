@@ -1,4 +1,4 @@
-"""The command line: one module a command. What a command needs is imported when it runs, to keep `--help` quick."""
+"""The command line: one module for each command. A command's imports wait until it runs, to keep `--help` quick."""
 
 import sys
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from typing import NoReturn
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0 done, 1 failed, 2 misused.
+    """Run a command and exit the process with its status: 0 done, 1 failed, 2 misused.
 
     Args:
-        arguments: What follows the program's name; the process's own by default.
+        arguments: What follows the program's name; None for the arguments of the process.
     """
     try:
-        import rich  # noqa: F401  # pyright: ignore[reportUnusedImport] - only asked whether it is there
+        import rich  # noqa: F401  # pyright: ignore[reportUnusedImport] - only to see if it is installed
 
         from rexecutor.cli.app import run
     except ModuleNotFoundError as error:

@@ -1,18 +1,18 @@
-"""How a command ends that cannot do what it was asked for."""
+"""The errors that end a command, and what is printed on stderr."""
 
 import sys
 
 
 class FailedError(Exception):
-    """The command could not be done: exit status 1."""
+    """The command failed: exit status 1."""
 
 
 class MisusedError(Exception):
-    """The command was called in a way that cannot work: exit status 2."""
+    """The command was called with arguments that cannot work: exit status 2."""
 
 
 def printable(text: str) -> str:
-    """Answer the text on one line, with its control characters written out, so that it cannot steer a terminal."""
+    """Return the text on one line, with control characters escaped, so that it cannot control a terminal."""
     if text.isprintable():
         return text
     return "".join(
@@ -21,7 +21,7 @@ def printable(text: str) -> str:
 
 
 def report(message: str, *, hint: str | None = None) -> None:
-    """Say on stderr what went wrong, in one line, and what to do in another."""
+    """Print an error on stderr in one line, and the hint, if any, in a second line."""
     lines = ["error: " + printable(" ".join(message.split()))]
     if hint is not None:
         lines.append(hint)
@@ -29,5 +29,5 @@ def report(message: str, *, hint: str | None = None) -> None:
 
 
 def note(message: str) -> None:
-    """Say on stderr what is good to know."""
+    """Print a note on stderr, which leaves the output on stdout as it is."""
     sys.stderr.write(printable(message) + "\n")

@@ -1,4 +1,4 @@
-"""Find what `MODULE:REXECUTOR` names."""
+"""Finds the `Rexecutor` that `MODULE:REXECUTOR` names."""
 
 import importlib
 import inspect
@@ -13,11 +13,11 @@ from rexecutor.jobs.parameters import takes
 
 
 def find_target(target: str) -> object:
-    """Import the module, with the working directory on the path, and answer what it holds by that name.
+    """Import the module, with the working directory on `sys.path`, and return its attribute of that name.
 
     Raises:
-        MisusedError: It is not of the form MODULE:NAME, or there is no such module or name.
-        FailedError: The module is there, and to import it failed.
+        MisusedError: The target is not of the form MODULE:NAME, or there is no such module or name.
+        FailedError: The module exists, but its import failed. A `RexecutorError` is not wrapped.
     """
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
@@ -37,17 +37,17 @@ def find_target(target: str) -> object:
 
 
 def made_rexecutor(target: str, found: object) -> Rexecutor:
-    """Answer the `Rexecutor` that was found, or that the function which was found makes.
+    """Return the `Rexecutor` that was found; if a function was found, call it and return the `Rexecutor` it makes.
 
     Raises:
-        MisusedError: It is neither.
-        FailedError: The function failed.
+        MisusedError: It is neither a `Rexecutor` nor a function without arguments that returns one.
+        FailedError: The function raised an exception. A `RexecutorError` is not wrapped.
     """
     if isinstance(found, Rexecutor):
         return found
     if inspect.iscoroutinefunction(found) or (inspect.isroutine(found) and not takes(found, 0)):
         raise MisusedError(f"{target!r}: a plain function without arguments expected")
-    if not callable(found) or isinstance(found, type) or not takes(found, 0):  # a Flask application can be called too
+    if not callable(found) or isinstance(found, type) or not takes(found, 0):  # a Flask application is callable too
         raise MisusedError(f"{target!r} is {_kind(found)}, a Rexecutor expected or a function that returns one")
     try:
         answer: object = found()
@@ -74,13 +74,13 @@ def _imported(name: str) -> object:
 
 
 def _told(error: Exception) -> str:
-    """Answer what happened and where, in one line."""
+    """Return what happened and where, in one line."""
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
     told = f"{type(error).__name__}: {error}"
     here = str(Path.cwd())
-    theirs = [frame for frame in frames if frame.filename.startswith(here)] or frames  # rather than a library's line
+    theirs = [frame for frame in frames if frame.filename.startswith(here)] or frames  # not a library's, if possible
     return f"{told} ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else told
 
 

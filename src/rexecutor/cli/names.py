@@ -1,4 +1,4 @@
-"""Names of executors that are given to commands."""
+"""Checks the names of executors that are given to commands."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 async def note_unknown(backend: "Backend", names: Iterable[str]) -> None:
-    """Say on stderr which of the executors have no job in the store: such a name may be misspelt."""
+    """Print a note on stderr for each executor that has no job in the store: its name may be misspelt."""
     from rexecutor.model.where import ExecutorIn  # not needed for --help
 
     for name in sorted(names):

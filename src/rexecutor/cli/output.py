@@ -1,4 +1,4 @@
-"""How commands print: tables on a terminal, tab-separated lines elsewhere, JSON when asked for."""
+"""Prints what commands show: tables on a terminal, tab-separated lines elsewhere, JSON with `--json`."""
 
 import re
 import sys
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:]{8}\S*")
-"""A moment in ISO 8601."""
+"""Matches a moment in ISO 8601."""
 _USUAL_WIDTH: Final = 80
-"""Columns of a terminal from which on a table has room for whole moments."""
+"""Width of a terminal, in columns, from which a table does not wrap moments."""
 
 
 def write_json(value: object) -> None:
@@ -30,7 +30,7 @@ def write_line(text: str) -> None:
 
 
 def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table with headings: drawn on a terminal, one tab-separated line a row elsewhere."""
+    """Print a table with headings: drawn on a terminal, elsewhere one tab-separated line for each row."""
     rows = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         sys.stdout.writelines("\t".join(row) + "\n" for row in (headings, *rows))
@@ -44,14 +44,14 @@ def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for number, column in enumerate(table.columns):
         column.overflow = "fold"
         if console.width >= _USUAL_WIDTH and any(_MOMENT.fullmatch(row[number]) for row in rows):
-            column.min_width = max(len(row[number]) for row in rows)  # it stays whole, to be read and copied
+            column.min_width = max(len(row[number]) for row in rows)  # not wrapped, so that it can be read and copied
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
 
 
 def write_fields(fields: Iterable[tuple[str, str]]) -> None:
-    """Print one field a line, the name first; a text of several lines is indented below its name."""
+    """Print each field on a line, the name first. A text of several lines is indented below its name."""
     for name, text in fields:
         lines = [printable(line) for line in text.splitlines()]
         if len(lines) > 1:
@@ -61,7 +61,7 @@ def write_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 
 def as_json(record: "JobRecord") -> dict[str, Any]:
-    """Answer a job for `write_json`: all its fields, its data and metadata as the JSON they are."""
+    """Return a job for `write_json`: all its fields, with its data and metadata as nested JSON."""
     from msgspec.structs import asdict  # not needed for --help
 
     metadata = record.metadata
@@ -72,7 +72,7 @@ def as_json(record: "JobRecord") -> dict[str, Any]:
 
 
 def _embedded(text: str) -> object:
-    """Answer what stands for stored JSON; for what is no JSON, as in a damaged row, the text itself."""
+    """Return stored JSON for embedding as it is; if it is not JSON, as in a damaged row, the text itself."""
     import msgspec  # not needed for --help
 
     try:

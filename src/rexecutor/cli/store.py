@@ -38,11 +38,12 @@ AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for
 
 
 def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]", *, schema: str | None) -> T:
-    """Open the store, which must exist, let the action use it, and close it.
+    """Open the store, which must exist, run the action on it, close it, and return the action's result.
 
     Raises:
         MisusedError: There is no URL, or it names no store.
-        FailedError: It names a file that is not there, or has no tables of ours: what looks at jobs makes none.
+        FailedError: The URL names a file that does not exist or has no tables of rexecutor. Commands that look at jobs
+            never create these.
         RexecutorError: The store cannot be used, or the action failed.
     """
     import asyncio  # a third of the time that `--help` may take
@@ -72,7 +73,7 @@ def _connected(url: str | None, schema: str | None) -> "Backend":
 
 
 def require_store(url: str | None, schema: str | None) -> "Backend":
-    """Answer the store that the URL and the schema name, not opened yet.
+    """Return the backend for the store that the URL and the schema name, not yet open.
 
     Raises:
         MisusedError: There is no URL, or they name no store.
@@ -82,7 +83,7 @@ def require_store(url: str | None, schema: str | None) -> "Backend":
     if not url:
         raise MisusedError("no store given: use --url sqlite:///jobs.db, or set REXECUTOR_URL")
     if postgres_url(url) is None and schema == os.environ.get(SCHEMA_VARIABLE):
-        schema = None  # the environment's is for another store
+        schema = None  # from the environment, and meant for another store
     try:
         return connect(url, schema=schema)
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""The values of options: read from what was typed, and checked."""
+"""Parses and checks the values of options."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _LONGEST: Final = timedelta(days=365_000)
 
 
 def duration(text: str) -> timedelta:
-    """Read a duration such as `90s`, `15m`, `12h`, `31d` or `2w`; at most 1,000 years."""
+    """Parse a duration such as `90s`, `15m`, `12h`, `31d` or `2w`, of at most 1,000 years."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise typer.BadParameter(f"{text!r}; a whole number and a unit expected: 90s, 15m, 12h, 31d or 2w")
@@ -29,7 +29,7 @@ def duration(text: str) -> timedelta:
 
 
 def moment(text: str) -> datetime:
-    """Read a moment in ISO 8601, which must say its offset from UTC; answer it in UTC."""
+    """Parse a moment in ISO 8601, which must have an offset from UTC, and return it in UTC."""
     example = "2026-08-01T09:30:00Z or 2026-08-01T09:30:00+02:00"
     try:
         read = datetime.fromisoformat(text)
@@ -41,7 +41,7 @@ def moment(text: str) -> datetime:
 
 
 def json_text(text: str) -> str:
-    """Check that every store takes it as JSON; answer it as stores write it, without needless spaces."""
+    """Check that the text is JSON that every store accepts, and return it as stores write it, without extra spaces."""
     import msgspec  # not needed for --help
 
     from rexecutor.errors import EncodeError
@@ -51,7 +51,7 @@ def json_text(text: str) -> str:
         written = Codec[object](object, owner="JSON", what="the value").encode(msgspec.json.decode(text))
     except EncodeError as error:
         raise typer.BadParameter(str(error)) from error
-    except (ValueError, RecursionError) as error:  # msgspec's own, and UnicodeEncodeError
+    except (ValueError, RecursionError) as error:  # ValueError: msgspec's errors and UnicodeEncodeError
         raise typer.BadParameter(f"""not JSON: {error}; a text needs its own quotes: '"bob"'""") from error
     if canonical(written) != canonical(text):
         raise typer.BadParameter("a number has more digits than are kept")
@@ -59,7 +59,7 @@ def json_text(text: str) -> str:
 
 
 def check_texts(option: str, texts: Iterable[str]) -> frozenset[str]:
-    """Answer the texts, each once. Refuse one that no store takes."""
+    """Return the texts without duplicates; raise a `MisusedError` if stores cannot hold one of them."""
     found = frozenset(texts)
     for text in found:
         check_text(option, text)
@@ -67,8 +67,8 @@ def check_texts(option: str, texts: Iterable[str]) -> frozenset[str]:
 
 
 def check_text(option: str, text: str) -> None:
-    """Refuse a text that no store takes."""
+    """Raise a `MisusedError` if stores cannot hold the text."""
     from rexecutor.model.job import is_storable  # loads msgspec, which --help does not need
 
-    if not is_storable(text):  # argv holds bytes that are no UTF-8 as lone surrogates
+    if not is_storable(text):  # in argv, bytes that are not UTF-8 become lone surrogates
         raise MisusedError(f"{option} {text!r} is no text in UTF-8")
