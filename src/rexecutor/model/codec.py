@@ -1,8 +1,8 @@
 """Typed data to JSON text and back, checked in both directions.
 
-What may be stored is the same for every backend: JSON without NaN, infinities, NUL characters or lone surrogates
-(PostgreSQL's jsonb takes none of them). Types are what msgspec knows (str, int, None, list, dict, dataclass,
-TypedDict, `msgspec.Struct` …) and pydantic models, also inside the others.
+Every backend stores the same values: JSON without NaN, infinities, NUL characters or lone surrogates (PostgreSQL's
+jsonb takes none of them). A type may be anything that msgspec knows (str, int, None, list, dict, dataclass, TypedDict,
+`msgspec.Struct` …) or a pydantic model, also nested in each other.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ T = TypeVar("T")
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _EXACT = msgspec.json.Decoder(float_hook=Decimal)
 _SELF_EVIDENT: Final = (str, bool, type(None))
-"""Types whose values JSON always gives back."""
+"""Types whose values always survive JSON unchanged."""
 _SETS: Final = (inspect.CustomType, inspect.SetType, inspect.FrozenSetType)
 _DICTS: Final = (inspect.AnyType, inspect.CustomType, inspect.DictType, inspect.TypedDictType)
 
@@ -51,7 +51,7 @@ _BOTH: Final = (
 
 
 def _from_builtins(kind: type, value: object) -> Any:
-    if kind is object:  # as in `dict[str, object]`: whatever JSON holds
+    if kind is object:  # as in `dict[str, object]`: any JSON value
         return value
     if isinstance(kind, type) and issubclass(kind, PydanticModel):  # pyright: ignore[reportUnnecessaryIsInstance] - msgspec may pass a generic alias
         # As JSON: a strict model takes a date's text from JSON, and from nowhere else.
@@ -60,16 +60,16 @@ def _from_builtins(kind: type, value: object) -> Any:
 
 
 class Codec(Generic[T]):
-    """Encodes and decodes one declared type. Thread-safe; the type is read once, when it is made."""
+    """Encodes and decodes one declared type. Thread-safe. The type is inspected once, when the codec is made."""
 
     def __init__(self, kind: Any, *, owner: str, what: str, limit: int | None = None, depth: int = DEPTH) -> None:
-        """Prepare for a type.
+        """Inspect the type and choose how to write and read it.
 
         Args:
-            kind: The declared type; anything that may stand in an annotation.
-            owner: The executor's name, for messages.
-            what: `"data"` or `"metadata"`, for messages.
-            limit: The most bytes that an encoding may have; None for no limit.
+            kind: The declared type: anything that is valid in an annotation.
+            owner: The executor's name, for error messages.
+            what: `"data"` or `"metadata"`, for error messages.
+            limit: Maximum size of the JSON, in bytes; None for no limit.
             depth: How deep arrays and objects may be nested.
 
         Raises:
@@ -90,7 +90,7 @@ class Codec(Generic[T]):
             _check_custom(parts)
             if is_by_pydantic := any(map(_is_pydantic_dataclass, parts)):
                 if any(isinstance(part, inspect.StructType) for part in parts):
-                    raise TypeError(_BOTH)  # noqa: TRY301 - told as msgspec's own errors are
+                    raise TypeError(_BOTH)  # noqa: TRY301 - reported as msgspec's own errors are
                 self._write, self._read = _by_pydantic(kind)
         except Exception as error:  # pydantic has errors of its own
             advice = _UNION if "type union" in str(error).lower() else ""
@@ -105,11 +105,11 @@ class Codec(Generic[T]):
         """Return the value as JSON text that decodes to the same value. Equal values have the same text.
 
         Raises:
-            EncodeError: It is of another type, too large, too deep, holds what JSON cannot, or would not come back
-                as it is.
+            EncodeError: It is of another type, too large, too deep, holds what JSON cannot, or would decode to
+                something else.
         """
         try:
-            if type(value) is self._plain:  # which no decoding changes
+            if type(value) is self._plain:  # decoding never changes these: no need to read them back
                 encoded = ENCODER.encode(value)
                 self._check(encoded)
             else:
@@ -129,10 +129,10 @@ class Codec(Generic[T]):
         return encoded.decode()
 
     def decode(self, text: str) -> T:
-        """Return the value that the text holds.
+        """Return the value that the JSON text holds.
 
         Raises:
-            DecodeError: The text is not JSON, or not of the declared type, or nested too deeply.
+            DecodeError: The text is not JSON, not of the declared type, or nested too deeply.
         """
         try:
             _check_depth(text.encode(), self._depth)
@@ -141,21 +141,25 @@ class Codec(Generic[T]):
             raise DecodeError(f"{self._name}: {self._type_name} expected: {_reason(error, self._depth)}") from error
 
     def missing(self) -> EncodeError:
-        """Answer the error for a job without a value."""
+        """Return the error for a job without a value."""
         return EncodeError(f"{self._name} is missing, {self._type_name} expected")
 
     def _undeclared(self, value: object) -> str:
-        """Return what is wrong with a value if None is declared."""
+        """Return the message for a value given to an executor that declares None."""
         kind = type(value)
         written = f"Executor[…, {kind.__name__}]" if self._is_metadata else f"Executor[{kind.__name__}]"
         return f"None expected, {kind.__name__} given; declare its type, such as `{written}`"
 
     def _written(self, value: T) -> bytes:
-        """Return the value as JSON, with keys and the members of sets in order."""
+        """Return the value as JSON, with sorted keys and sorted sets.
+
+        msgspec can sort if there are no sets and all keys are texts. Anything else is written, read again and sorted,
+        which is slower.
+        """
         if self._has_text_keys and not (self._may_hold_sets and holds_set(value)):
             if self._is_without_keys:
                 return self._write(value)
-            with contextlib.suppress(TypeError):  # keys that are no texts, within a dict of any keys
+            with contextlib.suppress(TypeError):  # a dict of any keys may hold keys that are no texts
                 return SORTING.encode(value)
         encoded = self._write(value)
         _check_depth(encoded, self._depth)
@@ -182,16 +186,16 @@ class Codec(Generic[T]):
 
 
 def compared(value: object, *, owner: str, what: str) -> str:
-    """Return the one form of a value that is only compared with others, as JSON: a key, or data that are looked for.
+    """Return the canonical JSON of a value that is only compared, never decoded: a unique key, or a search value.
 
-    Unlike data it may be of any type that JSON can hold. It never comes back.
+    It may be of any type that JSON can hold, unlike data, which must be of the declared type.
 
     Raises:
         EncodeError: JSON cannot hold it.
     """
     name = f"{owner}: {what}"
     try:
-        serializer = getattr(type(value), "__pydantic_serializer__", None)  # of a pydantic dataclass too
+        serializer = getattr(type(value), "__pydantic_serializer__", None)  # a pydantic dataclass has one too
         encoded = ENCODER.encode(value if serializer is None else _dumped(serializer.to_python, value))
         _check_depth(encoded, DEPTH)
         _check_text(name, encoded)
@@ -204,10 +208,10 @@ def compared(value: object, *, owner: str, what: str) -> str:
 
 
 def canonical(text: str) -> str:
-    """Answer the one form of all JSON texts that mean the same: keys sorted, 1.0 and 1e0 written as 1 is.
+    """Return the canonical form of a JSON text: equal for all texts with the same meaning.
 
-    Numbers are compared as decimals, exactly, as PostgreSQL's `jsonb` does. Text that is not JSON, or nested deeper
-    than any enqueue takes, is returned as it is.
+    Keys are sorted, and numbers are compared as exact decimals, as PostgreSQL's `jsonb` does: 1, 1.0 and 1e0 have the
+    same form. Text that is not JSON, or is nested deeper than an enqueue allows, is returned unchanged.
     """
     return _short(text) if len(text) <= _SHORT else _long(text)
 
@@ -251,7 +255,7 @@ def _canonical_parts(value: object) -> Iterator[str]:
 
 
 def _parts(waiting: list[object]) -> list[inspect.Type]:
-    """Return all types that these are made of, with themselves."""
+    """Return these types and all types nested in them."""
     seen: dict[int, inspect.Type | inspect.Field] = {}
     while waiting:
         part = waiting.pop()
@@ -264,7 +268,7 @@ def _parts(waiting: list[object]) -> list[inspect.Type]:
 
 
 def _check_custom(parts: list[inspect.Type]) -> None:
-    """Refuse types that no value can be read as."""
+    """Raise a `TypeError` for a type that neither msgspec nor pydantic can decode."""
     for part in parts:
         if isinstance(part, inspect.CustomType):
             kind: Any = get_origin(part.cls) or part.cls
@@ -273,7 +277,7 @@ def _check_custom(parts: list[inspect.Type]) -> None:
 
 
 def _has_text_keys(part: inspect.Type) -> bool:
-    """Whether msgspec can put the keys in order."""
+    """Whether msgspec can sort the keys: it sorts texts only."""
     return not isinstance(part, inspect.DictType) or isinstance(part.key_type, inspect.StrType | inspect.AnyType)
 
 
@@ -282,8 +286,8 @@ def _is_pydantic_dataclass(part: inspect.Type) -> bool:
 
 
 def _by_pydantic(kind: Any) -> tuple[Callable[[object], bytes], Callable[[bytes | str], Any]]:
-    """Return what writes and reads a type that holds a pydantic dataclass, whose validators msgspec would skip."""
-    from pydantic import TypeAdapter  # the type is pydantic's: it is loaded
+    """Return an encoder and a decoder for a type with a pydantic dataclass: msgspec would skip its validators."""
+    from pydantic import TypeAdapter  # already loaded: the type is pydantic's
 
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
 
@@ -298,7 +302,11 @@ def _dumped(dump: Callable[..., Any], value: object) -> Any:
 
 
 def _reader(name: str) -> Callable[[str], Any]:
-    """Return what reads JSON and refuses a key that stands twice in one object: of these, reading keeps one."""
+    """Return a JSON decoder that raises an `EncodeError` for an object with the same key twice.
+
+    This finds mappings with different keys that JSON writes the same (`1` and `"1"`): an ordinary decoder would
+    silently keep one of them.
+    """
 
     def distinct(members: list[tuple[str, object]]) -> dict[str, object]:
         read = dict(members)
@@ -317,19 +325,22 @@ def _check_depth(encoded: bytes, most: int) -> None:
 
 
 def _check_text(name: str, encoded: bytes) -> None:
-    """Refuse JSON that a database cannot hold."""
+    """Raise an `EncodeError` for JSON with a NUL character, which databases do not take."""
     if b"\\u0000" in encoded and _ESCAPED_NUL.search(encoded):
         raise EncodeError(f"{name} holds a NUL character, which JSON in a database cannot")
 
 
 def _check_numbers(name: str, value: object, encoded: bytes) -> None:
-    """Refuse NaN and the infinities. msgspec writes them as null: without a null there is none."""
+    """Raise an `EncodeError` for NaN and infinities.
+
+    msgspec writes them as null, so JSON without a null cannot hold any: that is the cheap first test.
+    """
     if b"null" in encoded and any(not math.isfinite(number) for number in _floats(value)):
         raise EncodeError(f"{name} holds NaN or an infinity, which JSON cannot")
 
 
 def _floats(value: object) -> Iterator[float]:
-    """Walk all floats in a value, by the same road as the encoder."""
+    """Yield all floats in a value. Objects are taken apart as the encoder does it."""
     waiting: list[object] = [value]
     while waiting:
         item = waiting.pop()
@@ -348,7 +359,7 @@ def _floats(value: object) -> Iterator[float]:
 
 
 class _TooDeepError(Exception):
-    """More arrays and objects are nested than are allowed."""
+    """Arrays and objects are nested deeper than allowed."""
 
 
 def _reason(error: Exception, depth: int) -> str:
@@ -360,7 +371,7 @@ def _reason(error: Exception, depth: int) -> str:
 
 
 def _refusal(error: Exception, depth: int) -> str:
-    """Return why a value is refused that somebody gives, and if it is too deep, what to do."""
+    """Return why a given value cannot be encoded, and what to do if it is nested too deeply."""
     found = _reason(error, depth)
     if isinstance(error, RecursionError | _TooDeepError):
         return f"{found}; make it flatter, or give the inner part as a text, such as json.dumps(part)"

@@ -1,4 +1,4 @@
-"""Whether a value that was written as JSON and read again is the one that was given, and if not, where."""
+"""Checks that decoding a value's JSON gives an equal value of the same types, and if not, says where they differ."""
 
 import math
 from collections import OrderedDict
@@ -13,13 +13,13 @@ from uuid import UUID
 from rexecutor.model.json_form import NO_SECRETS, PydanticModel, fields_of, is_secret
 
 Found: TypeAlias = list[str]
-"""A difference: what it is, then the way to it, from the inside to the outside."""
+"""A difference: its description, then the path to it, innermost step first."""
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _PLAIN: Final = _SCALARS | {dict, list}
-"""The types that JSON has by itself."""
+"""The types that JSON has itself."""
 _VALUES: Final = (UUID, Decimal, datetime, date, time, timedelta)
-"""Types whose subclasses other libraries return, such as asyncpg's UUID: equal is good enough."""
+"""Types that may arrive in place of an equal subclass: other libraries return subclasses, such as asyncpg's UUID."""
 
 _FOLD: Final = "it would arrive without its `fold=1`; give one with a fixed offset, or with `fold=0`"
 _ENUM_VALUES: Final = (
@@ -36,14 +36,18 @@ _EXCLUDED: Final = (
 )
 
 _LONGEST: Final = 40
-"""Characters of a key that are shown."""
+"""Maximum number of a key's characters in a message."""
 
 
 def difference(given: object, came: object) -> tuple[str, str] | None:
-    """Return where the values differ, as `$.a[0].b`, and in what. None if they are the same.
+    """Return the path to the first difference, as `$.a[0].b`, and a description. None if the values are the same.
 
-    Types count: a `StrEnum` is no `str`, and a subclass is not its base. But a plain JSON value (a dict, a list, a
-    text …) may have become what the declared type makes of it, and an int may have become an equal float.
+    Types count: a `StrEnum` differs from a `str`, and a subclass from its base. Two conversions are accepted: a plain
+    JSON value (a dict, a list, a text …) may become the declared type's value, and an int an equal float.
+
+    Args:
+        given: The value to be stored.
+        came: What decoding its JSON returned.
     """
     found = _compared(given, came)
     if found is None:
@@ -63,7 +67,7 @@ def _compared(given: object, came: object) -> Found | None:
 
 @lru_cache(maxsize=10_000)
 def _comparison(kind: type[object]) -> Callable[[Any, Any], Found | None]:
-    """Return what compares two values of this very type."""
+    """Return the function that compares two values of exactly this type."""
     if issubclass(kind, dict):
         return _dicts
     if issubclass(kind, list | tuple):
@@ -101,7 +105,7 @@ def _fields(names: Sequence[str], given: object, came: object) -> Found | None:
 
 
 def _more(given: object, came: object) -> Found | None:
-    """Look for attributes that are no fields. Private ones, and what a `cached_property` keeps, do not count."""
+    """Look for attributes that are not declared as fields. Private ones and cached properties are ignored."""
     for name in vars(given).keys() - vars(came).keys():
         if not name.startswith("_") and not hasattr(type(given), name):
             return ["this attribute would not arrive, because it is no field; declare it as one", f".{name}"]
@@ -109,7 +113,7 @@ def _more(given: object, came: object) -> Found | None:
 
 
 def _models(given: Any, came: Any) -> Found | None:
-    """Compare pydantic models: their fields, and others that they allow. What is private to them counts not."""
+    """Compare pydantic models by their fields and the extra fields that they allow. Private attributes are ignored."""
     names = [name for name, _ in fields_of(cast("type[object]", type(given)))]
     found = _fields(names, given, came)
     if found is not None and given.model_config.get("use_enum_values"):
@@ -174,7 +178,7 @@ def _sets(given: set[object], came: set[object]) -> Found | None:
 def _moments(given: datetime, came: datetime) -> Found | None:
     if given.tzinfo is None and given.fold != came.fold:
         return [_FOLD]
-    # Not `==`, which finds moments of two zones different in the hour that a clock shows twice.
+    # Not `==`: for moments in two zones it is False in the hour that a clock shows twice.
     same = given.replace(tzinfo=None) == came.replace(tzinfo=None) and given.utcoffset() == came.utcoffset()
     return None if same else _changed(given)
 
@@ -192,12 +196,12 @@ def _values(given: Any, came: Any) -> Found | None:
 
 
 def _attributes(given: Any, came: Any) -> Found | None:
-    """Compare objects that say nothing of when they are equal."""
+    """Compare objects of a class without `__eq__`, by their attributes."""
     return None if given is came else _fields(list(getattr(given, "__dict__", ())), given, came)
 
 
 def _converted(given: object, came: object) -> Found | None:
-    """Compare values of two types."""
+    """Compare values of different types."""
     kind, other = type(given), type(came)
     if kind is int and other is float:
         return None if given == came else _changed(given)
@@ -214,7 +218,7 @@ def _converted(given: object, came: object) -> Found | None:
 
 
 def _interpreted(given: object, came: object) -> Found | None:
-    """Compare a plain JSON value with what the declared type has made of it."""
+    """Compare a plain JSON value with the declared type's value that was decoded from it."""
     if getattr(came, "__pydantic_root_model__", False):
         return _compared(given, cast("Any", came).root)
     if isinstance(given, dict) and not is_secret(type(came)):
@@ -241,17 +245,17 @@ def _members(given: dict[str, object], came: object) -> Found | None:
             if found is not None:
                 found.append(f"[{_shown(key)}]")
                 return found
-    # A validator may have made a secret of what has another key.
+    # A validator may have made a secret from a value that was given under another key.
     others = (taken or set[str]()) - {by_key.get(key) for key in given}
     name = next((name for name in others if _holds_secret(getattr(came, name, None))), None)
     return None if name is None else [NO_SECRETS, f".{name}"]
 
 
 def _lost_keys(given: dict[str, object], came: object, by_key: dict[str, str], taken: set[str] | None) -> Found | None:
-    """Look for keys of which nothing has come; `taken` are the fields that a pydantic model has set."""
+    """Look for keys that were dropped in decoding. `taken` are the fields that a pydantic model has set."""
     tag = getattr(getattr(came, "__struct_config__", None), "tag_field", None)
     lost = [key for key in given if key not in by_key and key != tag]
-    if taken is not None:  # a validator may have taken keys that are no fields
+    if taken is not None:  # a validator may have used keys that are no fields
         if len(given) <= len(taken):
             return None
         if not lost:
@@ -264,24 +268,24 @@ def _lost_keys(given: dict[str, object], came: object, by_key: dict[str, str], t
 
 @lru_cache(maxsize=10_000)
 def _names_by_key(kind: type[object]) -> dict[str, str]:
-    """Return the fields of a class by the keys that may be given for them: names, and a pydantic model's aliases."""
+    """Map each key that may be given for a field of the class, its name or a pydantic alias, to the field's name."""
     by_key = {written: name for name, written in fields_of(kind)}
     for name, field in _pydantic_fields(kind).items():
         given: object = getattr(field, "validation_alias", None) or getattr(field, "alias", None)
-        for alias in getattr(given, "choices", (given,)):  # of an AliasChoices; an AliasPath is left out
+        for alias in getattr(given, "choices", (given,)):  # those of an AliasChoices; an AliasPath is ignored
             if isinstance(alias, str):
                 by_key.setdefault(alias, name)
     return by_key
 
 
 def _pydantic_fields(kind: type[object]) -> dict[str, object]:
-    """Return what pydantic knows of the fields of a model or of a dataclass of its own; nothing for other classes."""
+    """Return pydantic's field infos of a model or a pydantic dataclass, by name; empty for other classes."""
     found: object = kind.__dict__.get("__pydantic_fields__") or kind.__dict__.get("model_fields")  # before 2.10
     return cast("dict[str, object]", found) if isinstance(found, dict) else {}
 
 
 def _holds_secret(value: object) -> bool:
-    """Whether it is or contains a pydantic secret. Fields of a model that have their defaults do not count."""
+    """Whether the value is or contains a pydantic secret. Fields of a model that were not set do not count."""
     if is_secret(type(value)):
         return True
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a job is: to the user (`Job`), to a store (`JobRecord`), and before a store has it (`NewJob`)."""
+"""Jobs as users see them (`Job`), as stores hold them (`JobRecord`), and before they are stored (`NewJob`)."""
 
 from dataclasses import dataclass, field, fields, make_dataclass
 from datetime import datetime, timedelta
@@ -14,13 +14,13 @@ from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import UniquenessCriteria
 
 JobId: TypeAlias = int
-"""Grows with the enqueues; never used twice in one store."""
+"""A job's id. Later enqueues get higher ids; a store never uses one twice."""
 
 ClaimId: TypeAlias = tuple[JobId, int]
-"""A job, and the number of its claim: what the fence asks for."""
+"""A job's id and the number of one of its claims: what the fence compares."""
 
 NodeId: TypeAlias = str
-"""Made anew each time a `Rexecutor` starts; never a host's name."""
+"""A node's id: new each time a `Rexecutor` starts, never a host name."""
 
 Disposition: TypeAlias = Literal["inserted", "existing", "replaced"]
 
@@ -42,31 +42,31 @@ class ErrorKind(StrEnum):
 
 
 class Run(Protocol):
-    """The run of a job, as far as the job itself may end it."""
+    """The running attempt behind a `Job`: what `Job.complete_in` needs of it."""
 
     async def complete(self, connection: object, /) -> None:
         """Complete the job in the connection's transaction."""
 
     def complete_sync(self, connection: object, /) -> None:
-        """Do the same on a connection that blocks."""
+        """Complete the job in the transaction of a blocking connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """One attempt that did not succeed; a job keeps the last of them (`Limits.errors`)."""
+    """One attempt that did not succeed. A job keeps the latest ones, at most `Limits.errors`."""
 
     attempt: int
     kind: ErrorKind
     type_name: str
-    """The exception's class, or a word for what had none."""
+    """Name of the exception's class, or a word such as `Cancel` or `NodeLost` if there was no exception."""
     details: str
-    """Message and traceback, or the reason of a cancel; at most `Limits.error_text` characters."""
+    """Message and traceback, or the reason for a cancel; at most `Limits.error_text` characters."""
     recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[Data, Metadata]):
-    """A job as its executor sees it. Change one with `dataclasses.replace`; all moments are aware, in UTC."""
+    """A job as its executor sees it. To change one, use `dataclasses.replace`. All moments are aware, in UTC."""
 
     id: JobId
     status: JobStatus
@@ -74,7 +74,7 @@ class Job(Generic[Data, Metadata]):
     data: Data
     metadata: Metadata | None
     attempt: int
-    """How many attempts have started, this one included; 0 before the first."""
+    """Number of attempts that have started, including this one; 0 before the first."""
     max_attempts: int
     priority: int
     """0 is the most urgent."""
@@ -91,14 +91,14 @@ class Job(Generic[Data, Metadata]):
 
     @property
     def is_final_attempt(self) -> bool:
-        """Whether a failure now discards the job."""
+        """Whether the job is discarded if this attempt fails."""
         return self.attempt >= self.max_attempts
 
     async def complete_in(self, connection: Any) -> None:
         """Complete this job in your transaction: your writes and the completion are committed together, or neither is.
 
-        For `execute`, after the writes. What it answers afterwards is ignored; an attempt whose transaction was rolled
-        back has failed.
+        Call it in `execute`, after the writes. What `execute` returns afterwards is ignored. If the transaction is
+        rolled back, the attempt has failed.
 
         ```python
         async def execute(self, job: Job[Order]) -> None:
@@ -107,24 +107,28 @@ class Job(Generic[Data, Metadata]):
                 await job.complete_in(connection)
         ```
 
-        Exactly once, for what is in the database of the jobs: the completion is fenced by the job's claim, so that a
-        worker which was given up for dead, and whose job another has, cannot commit.
+        Writes to the database that holds the jobs take effect exactly once: the completion is fenced by the job's
+        claim. If this worker was taken for dead and another one has the job, it cannot commit.
 
         Args:
-            connection: Any that `bound_to` of the job's backend takes and that is awaited; of SQLite, any. One that
-                commits each statement by itself completes the job at once.
+            connection: An async connection of any kind that `bound_to` of the job's backend takes; for SQLite, any
+                connection. In autocommit mode, the job is completed at once.
 
         Raises:
-            LeaseLostError: The job is no longer this worker's; let it roll the transaction back.
-            JobStateError: This job does not run here, but was read from the store.
-            ConfigurationError: It cannot be used as it is, or the backend shares no transactions; nothing was sent.
-            BackendError: The store failed, or, under REPEATABLE READ and SERIALIZABLE, the job has changed since your
-                transaction began, as by a cancel: a serialization failure. Roll the transaction back.
+            LeaseLostError: The job is no longer this worker's. Let the error roll the transaction back.
+            JobStateError: This job is not running here; it was read from the store.
+            ConfigurationError: The connection cannot be used as it is, or the backend cannot share transactions.
+                Nothing was sent.
+            BackendError: The store failed. Or, under REPEATABLE READ and SERIALIZABLE, the job has changed since your
+                transaction began, for example by a cancel: a serialization failure. Roll the transaction back.
         """
         await self._required_run().complete(connection)
 
     def complete_in_sync(self, connection: Any) -> None:
-        """Do what `complete_in` does on a connection that blocks, for an `execute` that is a plain `def`."""
+        """Complete this job in the transaction of a blocking connection, for an `execute` that is a plain `def`.
+
+        Otherwise the same as `complete_in`.
+        """
         self._required_run().complete_sync(connection)
 
     def _required_run(self) -> "Run":
@@ -139,10 +143,10 @@ _Thawed: Final = make_dataclass(
 
 
 def job_of(*values: Any) -> Job[Any, Any]:
-    """Answer a job of these values, in the order of its fields.
+    """Return a job with these values, given in the order of its fields.
 
-    There is one for every run, and a frozen dataclass takes five times as long to be made as a plain one. So the
-    values go into a plain twin, which is then declared to be the frozen one: classes with the same slots may do that.
+    One is made for every attempt, and a frozen dataclass takes five times as long to make as a plain one. So this makes
+    an instance of a plain class with the same slots, and then sets its `__class__` to `Job`.
     """
     thawed: Any = _Thawed(*values)
     thawed.__class__ = Job
@@ -152,8 +156,8 @@ def job_of(*values: Any) -> Job[Any, Any]:
 class JobRecord(msgspec.Struct, frozen=True, gc=False):
     """A job as a store holds it: data and metadata are JSON text.
 
-    This and what follows are msgspec structs and not dataclasses because there is one for every job that is claimed
-    or enqueued: a struct is made in a tenth of the time.
+    This class and the next two are msgspec structs, not dataclasses, because one is made for every job that is claimed
+    or enqueued: making a struct takes a tenth of the time.
     """
 
     id: JobId
@@ -167,18 +171,18 @@ class JobRecord(msgspec.Struct, frozen=True, gc=False):
     tags: tuple[str, ...]
     errors: tuple[JobError, ...]
     claims: int
-    """The fence: how often a node has taken the job; only grows."""
+    """The fence: how often the job has been claimed. It only grows."""
     snoozes: int
     losses: int
-    """How many nodes died with it since it was enqueued or rerun."""
+    """How many nodes were lost while running it, since it was enqueued or last rerun."""
     node: NodeId | None
     """The node that runs it; None unless executing."""
     cancel_reason: str | None
-    """A cancel that was asked for while it runs."""
+    """The reason for a cancel that was requested while it runs; None if there was no such request."""
     unique_key: str | None
-    """The digest of the uniqueness key that it was enqueued with."""
+    """The digest of the uniqueness key that it was enqueued with; None if there was none."""
     revision: int
-    """How often anything but a claim or an end has changed it."""
+    """How often anything other than a claim or the job's end has changed it."""
     inserted_at: datetime
     scheduled_at: datetime
     attempted_at: datetime | None = None
@@ -186,28 +190,28 @@ class JobRecord(msgspec.Struct, frozen=True, gc=False):
     cancelled_at: datetime | None = None
     discarded_at: datetime | None = None
     defect: str | None = None
-    """What of the stored row could not be read; None for a sound row."""
+    """Which part of the stored row could not be read, and why; None for a sound row."""
 
     @property
     def claim_id(self) -> ClaimId:
-        """The job with the number of its claim."""
+        """The job's id and the number of its latest claim."""
         return self.id, self.claims
 
     @property
     def ended_at(self) -> datetime | None:
-        """When it ended; None when it has not."""
+        """When the job ended; None if it has not."""
         return self.completed_at or self.cancelled_at or self.discarded_at
 
     @property
     def version(self) -> int:
-        """Grows with each change, up to its end: a copy of another version is stale."""
+        """Version for optimistic updates: a copy of another version is stale. Grows with each change until the end."""
         return self.claims + self.revision
 
 
 class NewJob(msgspec.Struct, frozen=True, gc=False):
-    """A job that has been checked and encoded, and not yet stored.
+    """A job that has been checked and encoded, but not yet stored.
 
-    It is due at `scheduled_at`, or `delay` after the store's own time where that is None.
+    It is due at `scheduled_at`. If that is None, it is due `delay` after the enqueue, on the store's clock.
     """
 
     executor: str
@@ -222,7 +226,7 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
 
 
 class Enqueued(msgspec.Struct, frozen=True, gc=False):
-    """A store's answer to one new job."""
+    """What a backend returns for one new job."""
 
     id: JobId
     disposition: Disposition
@@ -230,26 +234,27 @@ class Enqueued(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large a job may be; checked at the enqueue, before the backend."""
+    """How large a job may be. Sizes are checked at the enqueue, before the backend is called."""
 
     data: int = 1024 * 1024
-    """Bytes of the data's JSON."""
+    """Maximum size of the data's JSON, in bytes."""
     metadata: int = 64 * 1024
-    """Bytes of the metadata's JSON."""
+    """Maximum size of the metadata's JSON, in bytes."""
     depth: int = DEPTH
     """How deep lists and objects may be nested in data and metadata: 1 to 100.
 
-    It may not be higher: beyond that pydantic, CPython and PostgreSQL have limits of their own, which differ.
+    100 is the maximum because pydantic, CPython and PostgreSQL have different limits of their own beyond it.
     """
     tags: int = 32
+    """Maximum number of a job's tags."""
     tag: int = 128
-    """Characters of one tag."""
+    """Maximum length of one tag, in characters."""
     error_text: int = 8 * 1024
-    """Characters of one error's details; what is longer loses its middle."""
+    """Maximum length of one error's details, in characters. The middle of a longer text is cut out."""
     errors: int = 20
-    """How many errors a job keeps: the latest."""
+    """Maximum number of errors that a job keeps: the latest."""
     losses: int = 3
-    """A job whose node died this often is discarded, whatever its `max_attempts`."""
+    """A job whose nodes were lost this often is discarded, even if it has attempts left."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -260,17 +265,17 @@ class Limits:
 
 
 def checked_priority(executor: str, priority: int) -> int:
-    """Answer the priority, or raise an `InvalidJobError` when no store may hold it."""
+    """Return the priority, or raise an `InvalidJobError` unless it is a whole number from 0 to `MOST_PRIORITY`."""
     return _in_range(executor, "priority", priority, 0, MOST_PRIORITY)
 
 
 def is_storable(text: str) -> bool:
-    """Whether every store takes the text: it holds no NUL and no lone surrogate."""
+    """Whether every store accepts the text: it holds no NUL and no lone surrogate."""
     return "\0" not in text and (text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text))
 
 
 def checked_max_attempts(executor: str, max_attempts: int) -> int:
-    """Answer the number of attempts, or raise an `InvalidJobError` when no store may hold it."""
+    """Return `max_attempts`, or raise an `InvalidJobError` unless it is a whole number from 1 to `MOST_ATTEMPTS`."""
     return _in_range(executor, "max_attempts", max_attempts, 1, MOST_ATTEMPTS)
 
 
@@ -281,9 +286,9 @@ def _in_range(executor: str, what: str, value: object, low: int, high: int) -> i
 
 
 def storable(text: str, most: int) -> str:
-    """Answer the text as every store takes it: no NUL, no lone surrogate, at most `most` characters.
+    """Return the text in a form that every store accepts: no NUL, no lone surrogate, at most `most` characters.
 
-    What is longer loses its middle.
+    The middle of a longer text is cut out; NUL and lone surrogates are replaced.
     """
     if len(text) > most:
         gap = f"\n… {len(text) - most:,} characters left out …\n"

@@ -1,4 +1,4 @@
-"""The one JSON form of a value: keys and sets in order, no deeper than every interpreter and store can read."""
+"""The JSON form of a value: sorted keys, sorted sets, and no deeper than every interpreter and store can read."""
 
 import dataclasses
 import json
@@ -11,13 +11,13 @@ import msgspec
 NO_SECRETS: Final = "a pydantic secret is not stored; enqueue a reference, and read the secret in `execute`"
 
 _BASES: Final = (str, int, float, bytes)
-"""Types of which msgspec writes no subclass."""
+"""Types whose subclasses msgspec does not encode."""
 
 DEPTH: Final = 100
 """How deep arrays and objects may be nested.
 
-The smallest limit of what reads the JSON is pydantic's: 200 levels. CPython 3.11 takes about 900, less what the stack
-holds already; PostgreSQL's `json` takes about 6,000 with its default `max_stack_depth`.
+Of the libraries and stores that read the JSON, pydantic has the lowest limit: 200 levels. CPython 3.11 takes about
+900, minus the frames already on the stack; PostgreSQL's `json` about 6,000 with its default `max_stack_depth`.
 """
 
 _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
@@ -26,10 +26,10 @@ _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 @runtime_checkable
 class PydanticModel(Protocol):
-    """The part of a pydantic model that is used. pydantic itself is not imported."""
+    """The methods of a pydantic model that are used here. pydantic itself is not imported."""
 
     def model_dump(self, *, mode: str, by_alias: bool, round_trip: bool, warnings: bool) -> Any:
-        """Return its fields by name."""
+        """Return the model's fields by name."""
 
     @classmethod
     def model_validate_json(cls, json_data: bytes, *, by_alias: bool, by_name: bool) -> Any:
@@ -37,21 +37,25 @@ class PydanticModel(Protocol):
 
 
 def is_secret(kind: object) -> bool:
-    """Whether it is one of pydantic's types of secrets. Their JSON holds asterisks."""
+    """Whether this is one of pydantic's secret types, whose JSON holds asterisks instead of the secret."""
     return isinstance(kind, type) and hasattr(kind, "get_secret_value")
 
 
 def to_builtins(value: object) -> Any:
-    """Return what msgspec can write in the place of a value that it does not know."""
+    """Return what msgspec should encode instead of a value of a type that it does not know.
+
+    Raises:
+        NotImplementedError: It is no pydantic model.
+    """
     if isinstance(value, PydanticModel):
-        # By name and without computed fields: with aliases, the model would come back with its defaults.
-        # Without warnings of defaults that were not validated: whether they come back is looked at later.
+        # By name and without computed fields: with aliases, the model would be read back with its defaults.
+        # No warnings about defaults that were not validated: `fidelity` checks later that they survive.
         return value.model_dump(mode="json", by_alias=False, round_trip=True, warnings=False)
     raise NotImplementedError(not_json(type(value)))
 
 
 def not_json(kind: type[Any]) -> str:
-    """Return what is wrong with a type that JSON cannot hold, and what to do."""
+    """Return the message for a type that JSON cannot hold: what is wrong, and what to use instead."""
     if is_secret(kind):
         return NO_SECRETS
     found = f"{kind.__qualname__} is not a type that JSON can hold"
@@ -63,7 +67,7 @@ def not_json(kind: type[Any]) -> str:
 
 ENCODER: Final = msgspec.json.Encoder(enc_hook=to_builtins)
 SORTING: Final = msgspec.json.Encoder(enc_hook=to_builtins, order="deterministic")
-"""Puts keys in order, if all are texts. Members of sets it orders only if Python can compare them."""
+"""Encoder that sorts keys, if all are texts. It sorts the members of a set only if Python can compare them."""
 
 _EXACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
@@ -75,19 +79,19 @@ def is_too_deep(text: bytes, most: int) -> bool:
     without_escapes = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     left = b"".join(without_escapes.split(b'"')[::2]).translate(_SQUARE, _NO_BRACKETS)
     for _ in range(most):
-        inmost, left = left, left.replace(b"[]", b"")  # takes one level away, everywhere
-        if left == inmost:  # nothing is left, or it is no JSON
+        inmost, left = left, left.replace(b"[]", b"")  # removes the innermost level everywhere
+        if left == inmost:  # nothing is left, or the text is not JSON
             return False
     return bool(left)
 
 
 def in_order(value: object, text: bytes, read: Callable[[str], Any]) -> bytes:
-    """Return the JSON text of the value with the members of its sets in order, and with its keys in order.
+    """Return the value's JSON text with its keys and the members of its sets sorted.
 
     Args:
-        value: What the text was written from.
-        text: JSON, with the members of sets in any order, and keys in the order of the value.
-        read: Reads the text, and keeps the order of the keys.
+        value: The value that the text was encoded from.
+        text: Its JSON, with the members of sets in any order and keys in the order of the value.
+        read: A JSON decoder that keeps the order of the keys.
     """
     return _EXACT.encode(_ordered(value, read(text.decode()))).encode()
 
@@ -114,7 +118,10 @@ def holds_set(value: object) -> bool:
 
 @lru_cache(maxsize=10_000)
 def fields_of(kind: type[Any]) -> Sequence[tuple[str, str]]:
-    """Return the fields of a class, each with its name in JSON; none if it is no class of fields."""
+    """Return pairs of each field's name and its name in JSON; empty if the class has no declared fields.
+
+    Declared fields are those of msgspec Structs, dataclasses, attrs classes and pydantic models.
+    """
     if issubclass(kind, msgspec.Struct):
         return tuple(zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True))
     names: Iterable[str] = ()
@@ -128,7 +135,10 @@ def fields_of(kind: type[Any]) -> Sequence[tuple[str, str]]:
 
 
 def _ordered(value: object, tree: Any) -> Any:
-    """Return what was read from the value's JSON, with the members of sets in the order of their JSON text."""
+    """Return the tree decoded from the value's JSON, with the members of sets sorted.
+
+    JSON does not tell a set from a list. So the value and the tree are walked together, to find the sets.
+    """
     if isinstance(value, set | frozenset) and isinstance(tree, list):
         return _ordered_set(cast("set[object]", value), cast("list[Any]", tree))
     if isinstance(value, dict) and isinstance(tree, dict):
@@ -158,7 +168,7 @@ def _ordered_fields(value: object, tree: Any) -> Any:
 
 
 def _ordered_set(members: Iterable[object], read: list[Any]) -> list[Any]:
-    if any(isinstance(one, list | dict) for one in read):  # which may hold sets of their own
+    if any(isinstance(one, list | dict) for one in read):  # members may hold sets of their own: sort those first
         own = [(member, json.loads(ENCODER.encode(member))) for member in members]
         texts = set(map(_EXACT.encode, read))
         if all(_EXACT.encode(written) in texts for _, written in own):

@@ -1,4 +1,4 @@
-"""What can happen to a job: the answers of an executor, and every change that a store makes to a row."""
+"""What can happen to a job: what an executor returns, how an attempt ends, and every change of a status."""
 
 import inspect
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from rexecutor.model.job import JobError, JobId, NodeId
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Answered by `execute`: never run this job again. It ends as cancelled, with the reason in its last error."""
+    """Returned by `execute`: never run this job again. It ends as cancelled, with the reason in its last error."""
 
     reason: str
 
@@ -26,7 +26,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Snooze:
-    """Answered by `execute`: run this job again after the delay. The attempt is given back."""
+    """Returned by `execute`: run this job again after the delay. The attempt does not count."""
 
     delay: timedelta
 
@@ -35,20 +35,20 @@ class Snooze:
 
 
 ExecutionResult: TypeAlias = Cancel | Snooze | None
-"""What `execute` answers: None when the work is done."""
+"""What `execute` returns: None if the work is done."""
 
 
 class Undeclared(NamedTuple):
-    """A value that `execute` returned and nobody declared. Only its type is kept: the value may be data."""
+    """Stands for a value that `execute` returned but may not return. Only the type is kept: the value may be data."""
 
     type_name: str
 
 
 def known_result(value: object) -> ExecutionResult | Undeclared:
-    """Return what a value that `execute` returned means.
+    """Return what `execute` returned, or an `Undeclared` instead of a value that it may not return.
 
     Raises:
-        TypeError: It stands for work that has not been done: a coroutine, another awaitable, or a generator.
+        TypeError: The value stands for work that was not done: a coroutine, another awaitable, or a generator.
     """
     if value is None or isinstance(value, Cancel | Snooze | Undeclared):
         return value
@@ -63,19 +63,19 @@ class Complete:
 
 
 COMPLETE: Final = Complete()
-"""All successes are the same value; one is enough."""
+"""The only instance that is needed: all successes are equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The attempt ended in a cancel; the error holds the reason."""
+    """The attempt ended in a cancel. The error holds the reason."""
 
     error: JobError
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The attempt failed; the next is due after the delay, unless this was the last."""
+    """The attempt failed. The next one is due after the delay, unless this was the last."""
 
     error: JobError
     delay: timedelta
@@ -83,7 +83,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The attempt was cut off through no fault of the job, or never started: it is given back."""
+    """The attempt was cut off through no fault of the job, or never started. It does not count."""
 
 
 Outcome: TypeAlias = Complete | Cancelled | Snooze | Failed | Interrupted
@@ -104,28 +104,28 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class CancelAsked:
-    """Somebody asked for a cancel: done at once while the job waits, passed on to its node while it runs."""
+    """A cancel was requested: a waiting job is cancelled at once; for a running job, its node is notified."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """Somebody asked for an ended job to run once more."""
+    """A rerun of an ended job was requested."""
 
 
 Change: TypeAlias = Outcome | Claimed | Lost | CancelAsked | Rerun
-"""All that changes a status."""
+"""Everything that changes a job's status; the argument of `rules.transition`."""
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):
-    """An outcome on its way to the store, with the fence: it counts only for this claim of this job.
+    """An outcome on its way to the store, with its fence: it is recorded only for this claim of this job.
 
-    A msgspec struct and not a dataclass for the same reason as `JobRecord`.
+    It is a msgspec struct and not a dataclass because one is made for every attempt, as with `JobRecord`.
     """
 
     job_id: JobId
     claims: int
     outcome: Outcome
     may_be_recorded: bool = False
-    """Whether `Job.complete_in` has been called: then the job is complete already, if that was committed."""
+    """Whether `Job.complete_in` was called. If its transaction was committed, the job is complete already."""

@@ -1,4 +1,4 @@
-"""When a job must not be enqueued twice, and what an enqueue does instead. `rules.conflicting` says what that means."""
+"""When a job must not be enqueued twice, and what an enqueue does instead; `rules.conflicting` defines it exactly."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -11,21 +11,21 @@ from rexecutor.model.codec import compared
 from rexecutor.model.status import OPEN, JobStatus, checked_statuses
 
 Field: TypeAlias = Literal["priority", "data", "metadata", "scheduled_at", "max_attempts"]
-"""What of a job may be replaced."""
+"""A field of a job that an enqueue may replace."""
 
 _LONGEST: Final = timedelta(days=365_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """What an enqueue changes in the job that is there already, instead of adding another.
+    """Which fields an enqueue changes in the existing job, instead of adding another one.
 
     ```python
     Replace.priority().and_data().for_statuses(JobStatus.SCHEDULED, JobStatus.RETRYABLE)
     ```
 
-    Only while that job's status is one of `for_statuses`, which is `SCHEDULED` unless told otherwise; never its
-    status. Data and metadata are replaced only in a job of the same executor.
+    The existing job is changed only if its status is one of `for_statuses`, by default `SCHEDULED`. Its status never
+    changes. Data and metadata are replaced only in a job of the same executor.
     """
 
     fields: frozenset[Field]
@@ -48,12 +48,12 @@ class Replace:
 
     @classmethod
     def scheduled_at(cls) -> "Replace":
-        """Replace the moment when it is due."""
+        """Replace the time when the job is due."""
         return cls(frozenset({"scheduled_at"}))
 
     @classmethod
     def max_attempts(cls) -> "Replace":
-        """Replace how often it may start."""
+        """Replace the maximum number of attempts."""
         return cls(frozenset({"max_attempts"}))
 
     def and_priority(self) -> "Replace":
@@ -69,18 +69,18 @@ class Replace:
         return self._and("metadata")
 
     def and_scheduled_at(self) -> "Replace":
-        """Replace the moment when it is due too."""
+        """Replace the time when the job is due too."""
         return self._and("scheduled_at")
 
     def and_max_attempts(self) -> "Replace":
-        """Replace how often it may start too."""
+        """Replace the maximum number of attempts too."""
         return self._and("max_attempts")
 
     def for_statuses(self, *statuses: JobStatus) -> "Replace":
-        """Replace only in a job that is in one of these statuses, in place of those set before.
+        """Replace only if the existing job is in one of these statuses. They take the place of any set before.
 
         Raises:
-            ConfigurationError: There are none, or one is no status.
+            ConfigurationError: No status is given, or one is not a `JobStatus`.
         """
         return replace(self, statuses=_statuses("Replace.for_statuses", statuses))
 
@@ -90,15 +90,15 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class UniquenessCriteria:
-    """Which jobs count as the same, and what an enqueue does when there is one already: nothing, or a `Replace`.
+    """Which jobs count as the same, and what an enqueue does if there is one already: nothing, or a `Replace`.
 
     ```python
     UniquenessCriteria.by_executor().and_within(timedelta(minutes=5)).on_conflict(Replace.priority())
     ```
 
-    Every criterion that is given must hold; data and metadata are not compared. Statuses are always asked for: those
-    in which a job has not ended, unless others are given, and `COMPLETE` too once there is a window. Set it on the
-    executor, or on one job with `JobBuilder.unique`, which takes the place of the executor's.
+    Every criterion that is given must hold. Data and metadata are not compared. Only jobs in certain statuses count:
+    by default those that have not ended, and with a window `COMPLETE` ones too. Set the criteria on the executor, or
+    on one job with `JobBuilder.unique`, which takes the place of the executor's.
     """
 
     is_by_executor: bool = False
@@ -107,7 +107,7 @@ class UniquenessCriteria:
     window: timedelta | None = None
     chosen_statuses: frozenset[JobStatus] | None = None
     replacement: Replace | None = None
-    """None where an enqueue does nothing on a conflict."""
+    """What to replace on a conflict; None if an enqueue then does nothing."""
 
     @classmethod
     def by_executor(cls) -> "UniquenessCriteria":
@@ -116,17 +116,17 @@ class UniquenessCriteria:
 
     @classmethod
     def by_key(cls, key: Any) -> "UniquenessCriteria":
-        """Jobs that were enqueued with the same key, of whatever executor; see `and_key`."""
+        """Jobs of any executor that were enqueued with the same key; see `and_key`."""
         return cls(key=_digest(key))
 
     @classmethod
     def within(cls, window: timedelta) -> "UniquenessCriteria":
-        """Jobs, of whatever executor, that are due at most this long before or after; see `and_within`."""
+        """Jobs of any executor that are due at most this long before or after the new one; see `and_within`."""
         return cls(window=_window(window))
 
     @classmethod
     def by_statuses(cls, *statuses: JobStatus) -> "UniquenessCriteria":
-        """Jobs, of whatever executor, in one of these statuses; see `and_statuses`."""
+        """Jobs of any executor in one of these statuses; see `and_statuses`."""
         return cls(chosen_statuses=_statuses("UniquenessCriteria.by_statuses", statuses))
 
     def and_executor(self) -> "UniquenessCriteria":
@@ -134,13 +134,13 @@ class UniquenessCriteria:
         return replace(self, is_by_executor=True)
 
     def and_key(self, key: Any) -> "UniquenessCriteria":
-        """Only jobs that were enqueued with the same key: any value that JSON can hold, compared as JSON.
+        """Only jobs that were enqueued with the same key. It may be any value that JSON can hold, compared as JSON.
 
-        Stores keep the BLAKE2b-256 digest of its canonical JSON, never Python's `hash()`, which differs between
+        Stores keep the BLAKE2b-256 digest of the key's canonical JSON. Python's `hash()` would differ between
         processes.
 
         Raises:
-            EncodeError: JSON cannot hold it.
+            EncodeError: JSON cannot hold the key.
         """
         return replace(self, key=_digest(key))
 
@@ -148,31 +148,31 @@ class UniquenessCriteria:
         """Only jobs that are due at most this long before or after the new one; both ends count.
 
         Raises:
-            ConfigurationError: It is no timedelta, or not from zero to 1,000 years.
+            ConfigurationError: The window is not a timedelta from zero to 1,000 years.
         """
         return replace(self, window=_window(window))
 
     def and_statuses(self, *statuses: JobStatus) -> "UniquenessCriteria":
-        """Only jobs in one of these statuses, in place of the default.
+        """Only jobs in one of these statuses, instead of the default ones.
 
         Raises:
-            ConfigurationError: There are none, or one is no status.
+            ConfigurationError: No status is given, or one is not a `JobStatus`.
         """
         return replace(self, chosen_statuses=_statuses("UniquenessCriteria.and_statuses", statuses))
 
     def on_conflict(self, action: Replace) -> "UniquenessCriteria":
-        """Replace fields of the job that is there already."""
+        """Replace fields of the existing job."""
         if not isinstance(action, Replace):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise ConfigurationError(f"on_conflict({action!r}): give Replace.priority() or the like")
         return replace(self, replacement=action)
 
     def on_conflict_do_nothing(self) -> "UniquenessCriteria":
-        """Leave the job that is there already as it is; this is the default."""
+        """Leave the existing job as it is; this is the default."""
         return replace(self, replacement=None)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing says which jobs are the same: any job would stand in the way of any other."""
+        """Whether no criterion is given, so that any job would conflict with any other."""
         return self == UniquenessCriteria(replacement=self.replacement)
 
     @property

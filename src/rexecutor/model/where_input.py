@@ -1,4 +1,4 @@
-"""What may be given to the constructors of `Where`."""
+"""Checks of the values given to the constructors of `Where`."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -9,12 +9,12 @@ from rexecutor.model.codec import compared
 
 
 def given_canonical(owner: str, value: object) -> str:
-    """Answer a value as JSON in its canonical form, or raise an `EncodeError`."""
+    """Return the value's JSON in canonical form, or raise an `EncodeError` if JSON cannot hold it."""
     return compared(value, owner=owner, what="value")
 
 
 def given_tags(what: str, tags: Iterable[str]) -> frozenset[str]:
-    """Answer the tags, or raise a `ConfigurationError` where one is no text."""
+    """Return the tags, or raise a `ConfigurationError` if one is not a str."""
     for tag in tags:
         if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise ConfigurationError(f"{what}: {tag!r} is no tag; spread texts: {what}(*tags)")
@@ -22,12 +22,12 @@ def given_tags(what: str, tags: Iterable[str]) -> frozenset[str]:
 
 
 def given_age(what: str, age: timedelta) -> timedelta:
-    """Answer the age, or raise a `ConfigurationError`."""
+    """Return the age, or raise a `ConfigurationError` unless it is a timedelta from zero to 1,000 years."""
     return checked_delay(what, age, most=timedelta(days=365_000))
 
 
 def given_moment(what: str, moment: datetime) -> datetime:
-    """Answer the moment in UTC, or raise a `ConfigurationError` where it is not aware."""
+    """Return the moment in UTC, or raise a `ConfigurationError` if it is not aware or out of range in UTC."""
     if not isinstance(moment, datetime) or moment.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
         raise ConfigurationError(f"{what}: {moment!r}: give an aware datetime, such as one with tzinfo=UTC")
     try:
