@@ -1,7 +1,7 @@
 """How long to wait before the next attempt.
 
 The values are those of the Rust crate's documentation (exponential from 2 s: 2, 4, 8, 16 …; polynomial of
-degree 2 from 10 s: 10, 40, 90 …). Where the crate overflows or truncates, these stop at `LONGEST`.
+degree 2 from 10 s: 10, 40, 90 …). They stop at `LONGEST`, whereas the crate overflows or truncates.
 """
 
 import math
@@ -14,45 +14,45 @@ from rexecutor.clock import checked_delay, random_between
 from rexecutor.errors import ConfigurationError
 
 LONGEST: Final = timedelta(days=365)
-"""No wait is longer, whatever a strategy or an executor answers."""
+"""The longest possible wait. If a strategy or an executor returns more, this is used."""
 
 
 def clamp(delay: timedelta) -> timedelta:
-    """Answer the delay brought into the range from zero to `LONGEST`."""
+    """Return the delay, limited to the range from zero to `LONGEST`."""
     return min(max(delay, timedelta(0)), LONGEST)
 
 
 @dataclass(frozen=True, slots=True)
 class Jitter:
-    """How far a wait is moved at random, so that jobs which failed together do not return together."""
+    """How much a wait is changed at random, so that jobs that failed together do not return together."""
 
     share: float = 0.0
     amount: timedelta = timedelta(0)
 
     @staticmethod
     def relative(share: float) -> "Jitter":
-        """Move by at most this share of the wait, from 0 to 1, to either side."""
+        """Lengthen or shorten the wait by at most this share of it, from 0 to 1."""
         if not isinstance(share, int | float) or not 0 <= share <= 1:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise ConfigurationError(f"Jitter.relative: {share!r} given, a share from 0 to 1 expected")
         return Jitter(share=share)
 
     @staticmethod
     def absolute(amount: timedelta) -> "Jitter":
-        """Move by at most this much, to either side."""
+        """Lengthen or shorten the wait by at most this amount."""
         return Jitter(amount=checked_delay("Jitter.absolute", amount))
 
     def apply(self, delay: timedelta) -> timedelta:
-        """Answer the delay, moved; never below zero and never above `LONGEST`."""
-        delay = clamp(delay)  # and the amount too: a timedelta has an end, beyond which its sums raise
+        """Return the delay with jitter, never below zero and never above `LONGEST`."""
+        delay = clamp(delay)  # both are clamped, because sums beyond the largest timedelta raise
         reach = delay * self.share + clamp(self.amount)
         return clamp(delay + reach * random_between(-1, 1)) if reach else delay
 
 
 @dataclass(frozen=True, slots=True)
 class BackoffStrategy:
-    """A rule from the number of the attempt that failed (1, 2, …) to the wait before the next.
+    """How long to wait before the next attempt, given the number of the one that failed (1, 2, …).
 
-    Immutable: each `with_…` answers a copy. `with_min` and `with_max` hold after the jitter too.
+    Immutable: each `with_…` returns a copy. The bounds of `with_min` and `with_max` apply after the jitter too.
     """
 
     base: timedelta
@@ -63,17 +63,17 @@ class BackoffStrategy:
 
     @staticmethod
     def constant(delay: timedelta) -> "BackoffStrategy":
-        """Wait the same each time."""
+        """Wait `delay` after each attempt."""
         return BackoffStrategy(checked_delay("BackoffStrategy.constant", delay), lambda _: 1.0)
 
     @staticmethod
     def linear(delay: timedelta) -> "BackoffStrategy":
-        """Wait `delay` times the attempt."""
+        """Wait `delay` times the attempt's number."""
         return BackoffStrategy(checked_delay("BackoffStrategy.linear", delay), float)
 
     @staticmethod
     def polynomial(delay: timedelta, degree: float) -> "BackoffStrategy":
-        """Wait `delay` times the attempt to the power of `degree` (0 or more)."""
+        """Wait `delay` times the attempt's number to the power of `degree` (0 or more)."""
         if not 0 <= degree < math.inf:
             raise ConfigurationError(f"BackoffStrategy.polynomial: degree {degree!r}, 0 or more expected")
         base = checked_delay("BackoffStrategy.polynomial", delay)
@@ -81,7 +81,7 @@ class BackoffStrategy:
 
     @staticmethod
     def exponential(delay: timedelta) -> "BackoffStrategy":
-        """Wait `delay`, then twice as long each time."""
+        """Wait `delay` after the first attempt, and twice as long after each further one."""
         base = checked_delay("BackoffStrategy.exponential", delay)
         return BackoffStrategy(base, lambda attempt: math.ldexp(1.0, attempt - 1))
 
@@ -90,11 +90,11 @@ class BackoffStrategy:
         return replace(self, longest=checked_delay("with_max", longest))
 
     def with_min(self, shortest: timedelta) -> "BackoffStrategy":
-        """Never wait less than this; where it is above the maximum, the maximum wins."""
+        """Never wait less than this. If it is above the maximum, the maximum wins."""
         return replace(self, shortest=checked_delay("with_min", shortest))
 
     def with_jitter(self, jitter: Jitter) -> "BackoffStrategy":
-        """Move each wait at random."""
+        """Lengthen or shorten each wait at random."""
         if not isinstance(jitter, Jitter):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise ConfigurationError(
                 f"with_jitter: {jitter!r} given, Jitter.relative(…) or Jitter.absolute(…) expected"
@@ -102,7 +102,7 @@ class BackoffStrategy:
         return replace(self, jitter=jitter)
 
     def __call__(self, attempt: int) -> timedelta:
-        """Answer the wait after this attempt (1, 2, …) has failed."""
+        """Return the wait after this attempt (1, 2, …) has failed."""
         if attempt < 1:
             raise ConfigurationError(f"BackoffStrategy: attempt {attempt!r}, 1 or more expected")
         try:
@@ -118,4 +118,4 @@ class BackoffStrategy:
 DEFAULT_BACKOFF: Final = (
     BackoffStrategy.exponential(timedelta(seconds=4)).with_max(timedelta(days=7)).with_jitter(Jitter.relative(0.1))
 )
-"""What an executor that does not define `backoff` waits: 4 s, 8 s, 16 s …, at most 7 days, 10 % either way."""
+"""Strategy of an executor that does not define `backoff`: 4 s, 8 s, 16 s …, at most 7 days, 10 % either way."""

@@ -2,15 +2,15 @@
 
 The fields are those of Debian's cron, read by `cronsim`: five (minute, hour, day of month, month, day of week), or six
 with seconds first. Weekdays are 0 to 7, where 0 and 7 are Sunday, or SUN to SAT; `L` and `LW` are the last day and the
-last weekday of the month, `5L` its last Friday, `5#2` its second. Where both days are given, either is enough; where
-one of them begins with `*`, both must hold.
+last weekday of the month, `5L` its last Friday, `5#2` its second. If both day fields are given, one of them must
+match; if one of them begins with `*`, both must match.
 
-The local time rule is Debian's too (cronsim keeps it for five fields only, so it is kept here):
+The local time rule is Debian's too. cronsim follows it for five fields only, so it is implemented here:
 
 - **A fixed time of day** is due at the first instant at which the zone's clock shows it *or a later time*. So a time
   that a daylight-saving gap skips is due at the first instant after the gap, and a repeated time the first time only.
-- **Where the minute or the hour begins with `*`**, elapsed time counts: each instant is due whose local time matches.
-  The schedule runs through a repeated hour twice, and what a gap skips is left out.
+- **If the minute or the hour begins with `*`**, elapsed time counts: every instant is due whose local time matches.
+  The schedule runs through a repeated hour twice, and times that a gap skips are left out.
 
 An instant is one tick, so all the times that one gap skips are one, whatever their seconds: in a gap from 2:00 to
 3:00, `15 30 2 * * *` and `0,30 30 2 * * *` are due once, at 3:00:00.
@@ -32,7 +32,7 @@ from rexecutor.model.cron_syntax import fields_of, normal_form, read, wrong
 _MOST_PREVIEWED: Final = 10_000
 
 _DAY: Final = 86_400
-_REACH: Final = 2 * _DAY  # offsets are less than a day from UTC, so no two are further apart: datetime sees to it
+_REACH: Final = 2 * _DAY  # datetime keeps offsets within a day of UTC, so no two are further apart
 _SECOND: Final = timedelta(seconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _SECOND
@@ -42,10 +42,10 @@ _EPOCH_DAY: Final = _EPOCH.toordinal()
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Cron:
-    """A cron expression. Immutable; equal to another when their normal forms are.
+    """A cron expression. Immutable. Two are equal if their normal forms are.
 
-    A `ConfigurationError` is raised for a text that is no cron expression or is never due; and by the methods for a
-    moment without a timezone, a timezone that is no tzinfo, and a count out of range. Ticks are whole seconds.
+    Raises a `ConfigurationError` for a text that is not a cron expression or is never due. The methods raise it for a
+    naive datetime, a timezone that is not a tzinfo, and a count out of range. Ticks are whole seconds.
 
     Attributes:
         text: The normal form: six fields, aliases such as `@daily` written out, names as numbers, lists in order.
@@ -77,25 +77,25 @@ class Cron:
         return Cron, (self.text,)
 
     def after(self, moment: datetime, timezone: tzinfo) -> datetime | None:
-        """Answer the first tick strictly after the moment, in UTC; None when the calendar (year 9999) ends first."""
+        """Return the first tick strictly after the moment, in UTC; None if there is none up to the year 9999."""
         tick = self._next(_instant("Cron.after", moment), _checked_zone("Cron.after", timezone))
         return None if tick is None else _EPOCH + timedelta(seconds=tick)
 
     def between(self, start: datetime, end: datetime, timezone: tzinfo, most: int) -> list[datetime]:
-        """Answer the ticks after `start`, up to and including `end`, in UTC; only the first `most` (1 or more)."""
+        """Return the ticks after `start`, up to and including `end`, in UTC: the first `most` of them (1 or more)."""
         what = "Cron.between"
         if type(most) is not int or most < 1:
             raise ConfigurationError(f"{what}: most is {most!r}, a whole number from 1 expected")
         return self._ticks(_instant(what, start), _instant(what, end), _checked_zone(what, timezone), most)
 
     def latest(self, start: datetime, end: datetime, timezone: tzinfo) -> datetime | None:
-        """Answer the newest tick after `start`, up to and including `end`, in UTC; None when there is none.
+        """Return the latest tick after `start`, up to and including `end`, in UTC; None if there is none.
 
-        It costs about thirty times what `after` does, however long ago `start` is.
+        It costs about thirty times as much as `after`, no matter how long ago `start` is.
         """
         low, high = _instant("Cron.latest", start), _instant("Cron.latest", end)
         zone, last, newest = _checked_zone("Cron.latest", timezone), high, None
-        while low < high:  # the next tick never moves back as the moment moves on, so this can be bisected
+        while low < high:  # bisects: as the moment moves on, the next tick never moves back
             middle = (low + high) // 2
             tick = self._next(middle, zone)
             if tick is None or tick > last:
@@ -105,7 +105,7 @@ class Cron:
         return None if newest is None else _EPOCH + timedelta(seconds=newest)
 
     def preview(self, n: int, timezone: tzinfo = UTC, *, start: datetime | None = None) -> list[datetime]:
-        """Answer the next `n` ticks (1 to 10,000) after `start`, or after now, in the local time of `timezone`."""
+        """Return the next `n` ticks (1 to 10,000) after `start`, by default now, in the local time of `timezone`."""
         what = "Cron.preview"
         if type(n) is not int or not 1 <= n <= _MOST_PREVIEWED:
             raise ConfigurationError(f"{what}: n is {n!r}, a whole number from 1 to {_MOST_PREVIEWED:,} expected")
@@ -122,9 +122,9 @@ class Cron:
         return ticks
 
     def _next(self, instant: int, zone: tzinfo) -> int | None:
-        """Answer the first tick after the instant: walk from one change of the offset to the next.
+        """Return the first tick after the instant, by walking from one change of the zone's offset to the next.
 
-        Instants are seconds since 1970 in UTC; walls are what the local clock shows, as seconds since its own 1970.
+        Instants are seconds since 1970 in UTC. Walls are times on the local clock, as seconds since 1970 on that clock.
         """
         now = max(instant + 1, _FIRST)
         fixed = None if self._elapsed else self._next_wall(_furthest_shown(now - 1, zone) + 1)
@@ -133,16 +133,17 @@ class Cron:
             wall = self._next_wall(now + offset) if self._elapsed else fixed
             if wall is None:
                 return None
-            due = max(wall - offset, now)  # a clock that has leapt past a fixed wall shows a later one: due at once
+            due = max(wall - offset, now)  # if the clock has leapt past a fixed wall, it is due at once
             end = min(due, now + _REACH)
             change = _change_of_offset(now, end, zone)
             if change is None and end == due:
                 return due if due <= _LAST else None
-            # Far from both ends all walls lie between what is shown now and the wall looked for: none is due there.
+            # The offset does not change within `_REACH` of now. So until `_REACH` before `due`, every wall shown lies
+            # between the present one and the one looked for, and none of these matches: that time is skipped.
             now = max(end, due - _REACH) if change is None else change
 
     def _next_wall(self, wall: int) -> int | None:
-        """Answer the first matching wall from this one on; None after the year 9999."""
+        """Return the first matching wall at or after this one; None after the year 9999."""
         today, second = wall // _DAY + _EPOCH_DAY, wall % _DAY
         day = self._next_day(today)
         time = self._next_time(second if day == today else 0)
@@ -151,7 +152,7 @@ class Cron:
         return None if day is None or time is None else (day - _EPOCH_DAY) * _DAY + time
 
     def _next_time(self, second: int) -> int | None:
-        """Answer the first matching second of a day from this one on."""
+        """Return the first matching second of the day at or after this one; None if there is none that day."""
         minute, rest = divmod(second, 60)
         if rest > self._seconds[-1]:
             minute, rest = minute + 1, 0
@@ -162,7 +163,7 @@ class Cron:
         return matching * 60 + self._seconds[bisect_left(self._seconds, rest if matching == minute else 0)]
 
     def _next_day(self, day: int, last: int = date.max.toordinal()) -> int | None:
-        """Answer the first matching day from this one on, as an ordinal."""
+        """Return the first matching day from `day` to `last`, as ordinals; None if there is none."""
         day = max(day, 1)
         while day <= last:
             candidate = date.fromordinal(day)
@@ -176,30 +177,35 @@ class Cron:
 
 
 def zone_name(timezone: tzinfo) -> str:
-    """Answer the name by which a schedule's zone is known: the key of a `ZoneInfo`, "UTC", or such as "UTC+02:00".
+    """Return the name under which a timezone is stored: the key of a `ZoneInfo`, "UTC", or an offset like "UTC+02:00".
 
     Raises:
-        ConfigurationError: It is no tzinfo, or has no name that always means the same.
+        ConfigurationError: It is not a tzinfo, or has no name that always means the same.
     """
     zone = _checked_zone("zone_name", timezone)
     if isinstance(zone, ZoneInfo) and zone.key:
         return zone.key
     if isinstance(zone, type(UTC)):
-        return str(type(UTC)(zone.utcoffset(None)))  # not its tzname, which may be any word
+        return str(type(UTC)(zone.utcoffset(None)))  # not its tzname, which may be any text
     raise ConfigurationError(f'zone_name: {zone!r} has no stable name; write ZoneInfo("Europe/Berlin") or the like')
 
 
 def _offset(instant: int, zone: tzinfo) -> int:
-    """Answer the zone's offset from UTC at the instant, in seconds; near the ends of time that of two days off."""
+    """Return the zone's offset from UTC at the instant, in seconds.
+
+    Within two days of the first and the last datetime, the offset two days from it is returned: a local time must not
+    be out of range.
+    """
     within = min(max(instant, _FIRST + _REACH), _LAST - _REACH)
     offset = (_EPOCH + timedelta(seconds=within)).astimezone(zone).utcoffset()
     return offset // _SECOND if offset else 0
 
 
 def _change_of_offset(low: int, high: int, zone: tzinfo) -> int | None:
-    """Answer the first instant after `low`, up to `high`, with another offset than at `low`.
+    """Return the first instant after `low`, up to `high`, with a different offset than `low`; None if it is the same.
 
-    They are at most two days apart, within which no zone of the IANA database has ever changed its offset twice.
+    `low` and `high` are at most two days apart. No zone of the IANA database has ever changed its offset twice in that
+    time, so a bisection finds the change.
     """
     before = _offset(low, zone)
     if _offset(high, zone) == before:
@@ -214,7 +220,7 @@ def _change_of_offset(low: int, high: int, zone: tzinfo) -> int | None:
 
 
 def _furthest_shown(instant: int, zone: tzinfo) -> int:
-    """Answer the latest wall shown up to the instant: in a repeated hour that is the end of its first time."""
+    """Return the latest wall shown up to the instant: in a repeated hour, the end of its first run."""
     shown = instant + _offset(instant, zone)
     change = _change_of_offset(instant - _REACH, instant, zone)
     return shown if change is None else max(shown, change - 1 + _offset(change - 1, zone))

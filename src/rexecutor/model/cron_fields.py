@@ -1,6 +1,6 @@
-"""The fields of a cron expression: their bounds, and what to write for a term that no field can have.
+"""The fields of a cron expression: their bounds, and advice for terms that they cannot have.
 
-Such terms come from other programs: Quartz, AWS, Jenkins, systemd and others have words and forms of their own.
+Such terms come from other programs: Quartz, AWS, Jenkins, systemd and others have a syntax of their own.
 """
 
 import re
@@ -13,7 +13,7 @@ _MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP",
 
 
 class Field(NamedTuple):
-    """A field: its name, its bounds, the names of its values, and what else it can have."""
+    """A field: its name, its bounds, the names of its values, and a note for messages on what else it takes."""
 
     name: str
     low: int
@@ -22,14 +22,14 @@ class Field(NamedTuple):
     more: str = ""
 
     def number(self, word: str) -> int | None:
-        """Return the value that a number or a name stands for; None if it is none of this field."""
+        """Return the value that a number or a name stands for; None if this field has no such value."""
         if word in self.names:
             return self.names.index(word) + self.low
         number = int(word) if re.fullmatch("[0-9]+", word) else None
         return number if number is not None and self.low <= number <= self.high else None
 
     def written(self, number: int, *, by_name: bool) -> str:
-        """Return the value as a name, if it has one and that is wanted; otherwise as a number."""
+        """Return the value as text: its name if `by_name` and the field has names, otherwise its number."""
         return self.names[number - self.low] if by_name and self.names else str(number)
 
 
@@ -52,7 +52,7 @@ def advice(field: Field, term: str) -> str:
 
 
 def _foreign(field: Field, term: str) -> str | None:
-    """Look for what has the same meaning in any field."""
+    """Return advice for a foreign form that means the same in every field; None if the term is not one."""
     if not term:
         return "an entry between commas is empty; leave out the comma"
     if term == "?":
@@ -120,7 +120,7 @@ def _joined(field: Field, values: Iterable[int], *, by_name: bool) -> str:
 
 
 def _names(field: Field, term: str) -> str | None:
-    """Look for a longer or a shorter form of a name, and for a name of another field."""
+    """Return advice for a longer or shorter form of a name, or a name of another field; None if there is none."""
     if field is DAY and term == "LAST":
         return "write L"
     words: list[str] = re.findall("[A-Z]{2,}", term)
@@ -142,7 +142,7 @@ def _name(word: str, names: tuple[str, ...]) -> str | None:
 
 
 def _days(field: Field, term: str) -> str | None:
-    """Look at `L`, `W` and `#`."""
+    """Return advice for a wrong use of `L`, `W` or `#`; None if there is none."""
     if field is DAY:
         return _day(term)
     if field is WEEKDAY:

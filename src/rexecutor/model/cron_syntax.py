@@ -1,4 +1,4 @@
-"""The text of a cron expression: what may stand in it, and its normal form."""
+"""Parses the text of a cron expression, and writes its normal form."""
 
 import re
 from collections.abc import Iterable
@@ -39,13 +39,17 @@ _DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def wrong(text: str, why: str) -> ConfigurationError:
-    """Return the error for a text, of which the beginning is shown."""
+    """Return the error for an expression. A long text is cut."""
     shown = repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r} …"
     return ConfigurationError(f"Cron: {shown}: {why}")
 
 
 def fields_of(text: object) -> list[str]:
-    """Return the six fields, seconds first, in upper case."""
+    """Return the six fields of an expression, seconds first, in upper case.
+
+    Raises:
+        ConfigurationError: It is not a str, is too long, has another number of fields, or is another program's syntax.
+    """
     if isinstance(text, timedelta):
         raise ConfigurationError(f"Cron: timedelta given; {_INTERVAL}")
     if not isinstance(text, str):
@@ -63,7 +67,7 @@ def fields_of(text: object) -> list[str]:
 
 
 def _foreign_word(text: str) -> str | None:
-    """Return what to write for a text with a word of another program; None if it has none that is known."""
+    """Return advice for a text with a word of another program; None if no such word is known."""
     folded = text.upper()
     alias = folded if folded.startswith("@") else f"@{folded}"
     if folded == "@REBOOT":
@@ -90,7 +94,7 @@ def _foreign_word(text: str) -> str | None:
 
 
 def _foreign_fields(fields: list[str]) -> str | None:
-    """Return what to write for fields that another program reads otherwise; None if they are not known as such."""
+    """Return advice for fields in the order or form of another program; None if they do not look like that."""
     joined = _joined(fields)
     if joined != fields and len(joined) in {_MOST - 1, _MOST}:
         return f"a field has no spaces; write {' '.join(joined)}"
@@ -99,7 +103,7 @@ def _foreign_fields(fields: list[str]) -> str | None:
         return f"seven fields: there is no year field, leave it out; {_without_year(fields[:-1])}"
     if len(fields) == _MOST and _YEARS.fullmatch(last):
         return f"there is no year field, leave it out; {_without_year(fields[:-1])}"
-    if len(fields) == _MOST and "?" in {fields[2], fields[4]}:  # so AWS has them, with a year; Quartz has ? elsewhere
+    if len(fields) == _MOST and "?" in {fields[2], fields[4]}:  # AWS's six fields end in a year; Quartz has ? elsewhere
         return f"six fields begin with the seconds, and there is no year field; {_without_year(fields[:-1])}"
     if len(fields) < _MOST - 1 and any(re.search(r"[0-9*]:[0-9*]|\*-|\.\.", value) for value in fields):
         return f"systemd's calendar is not read, but cron's, such as 0 9 * * MON-FRI for Mon..Fri 09:00; {_EXPECTED}"
@@ -124,13 +128,13 @@ def _without_year(fields: list[str]) -> str:
 
 
 def _from_sunday(fields: list[str]) -> list[str] | None:
-    """Return fields with a `?` as they are written here, if their weekdays are numbers that begin with 1 for Sunday."""
+    """Return the fields with weekdays from 0 for Sunday, if a `?` shows that they begin with 1; None otherwise."""
     weekday = _WEEKDAY_NUMBER.sub(lambda number: str(int(number[0]) - 1), fields[-1])
     return [*fields[:-1], weekday] if "?" in fields and weekday != fields[-1] else None
 
 
 def _without_question_mark(text: str, fields: list[str]) -> str:
-    """Return what to add if 1 may be Sunday, as in Quartz, or Monday, as in Spring: both have a `?`."""
+    """Return a note for an expression with a `?`, where weekday 1 may be Sunday (Quartz) or Monday (Spring)."""
     ours = _from_sunday(fields)
     if ours is None:
         return ""
@@ -139,7 +143,11 @@ def _without_question_mark(text: str, fields: list[str]) -> str:
 
 
 def read(text: str, fields: list[str]) -> CronSim:
-    """Return what cronsim makes of the fields; its search for ticks is not used."""
+    """Return the fields parsed by cronsim. Its search for ticks is not used.
+
+    Raises:
+        ConfigurationError: A field has a wrong term, or no month has such a day.
+    """
     for value, field in zip(fields, FIELDS, strict=True):
         for term in value.split(","):
             if not _is_read(field, term):
@@ -148,12 +156,12 @@ def read(text: str, fields: list[str]) -> CronSim:
                 raise wrong(text, f"{shown}: {advice(field, term)}{note}")
     try:
         return CronSim(" ".join(fields), _ANY_MOMENT)
-    except CronSimError as error:  # each field is right, so it is a day which no month has
+    except CronSimError as error:  # each field by itself is right, so it is a day that no month has
         raise wrong(text, _no_such_day(fields[FIELDS.index(DAY)], fields[FIELDS.index(MONTH)])) from error
 
 
 def _is_read(field: Field, term: str) -> bool:
-    """Return whether cronsim reads the term, and in the way that its writer means."""
+    """Return whether cronsim accepts the term and reads it as it was meant."""
     start, _, step = term.partition("/")
     if not term or (start in {"L", "LW"} and step):  # cronsim reads L/2 as L
         return False
@@ -174,7 +182,7 @@ def _no_such_day(days: str, months: str) -> str:
 
 
 def normal_form(fields: list[str], parsed: CronSim) -> str:
-    """Answer the text that all expressions with the same meaning have."""
+    """Return the normal form: the same text for all expressions with the same meaning."""
     star = [value.startswith("*") for value in fields]
     days = {day for day in parsed.days if day > 0}
     words = [word for word, day in (("L", CronSim.LAST), ("LW", CronSim.LAST_WEEKDAY)) if day in parsed.days]
@@ -192,8 +200,17 @@ def normal_form(fields: list[str], parsed: CronSim) -> str:
 
 
 def _written(numbers: set[int], low: int, high: int, more: Iterable[str] = (), *, star: bool | None = None) -> str:
-    """Answer a field's normal form: a leading `*` as it was given, or, where it means nothing more, to be brief."""
-    for step in range(1, high + 2):  # the smallest is the same however the field was written
+    """Return the normal form of one field.
+
+    Args:
+        numbers: The values that match.
+        low: The field's lowest value.
+        high: The field's highest value.
+        more: Terms that are not numbers, such as `L`.
+        star: Whether the field begins with `*`, which changes what the expression means. None for a field in which
+            it changes nothing: then `*` is written if that is shorter.
+    """
+    for step in range(1, high + 2):  # the smallest such step does not depend on how the field was written
         stepped = set(range(low, high + 1, step))
         if stepped <= numbers:
             break

@@ -190,7 +190,7 @@ class JobRecord(msgspec.Struct, frozen=True, gc=False):
     cancelled_at: datetime | None = None
     discarded_at: datetime | None = None
     defect: str | None = None
-    """Which part of the stored row could not be read, and why; None for a sound row."""
+    """Why the stored row cannot be read; None for a sound row."""
 
     @property
     def claim_id(self) -> ClaimId:

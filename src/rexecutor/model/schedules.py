@@ -1,4 +1,4 @@
-"""What the clock enqueues."""
+"""Schedules: their definition, and the state that a store keeps of them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -10,46 +10,49 @@ from rexecutor.model.job import NewJob
 
 
 class CatchUp(StrEnum):
-    """Which of the ticks that fell while no node was up are made up for."""
+    """Which ticks are made up for that fell while no node was up."""
 
     SKIP = "skip"
     """None."""
     LATEST = "latest"
-    """The newest, where it is within the window."""
+    """The newest, if it is within the window."""
     ALL = "all"
     """All within the window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One line of a crontab. Its identity is its id: two nodes that name the same one share its ticks."""
+    """One line of a crontab. Nodes with a schedule of the same id share its ticks: one node takes each tick."""
 
     id: str
     cron: Cron
     timezone: tzinfo
     job: NewJob | None
-    """What a tick enqueues; its `scheduled_at` is the tick. None where whoever takes the tick does something else."""
+    """The job that a tick enqueues, with the tick as its `scheduled_at`.
+
+    None if the node that takes the tick does something else instead.
+    """
     catch_up: CatchUp = CatchUp.LATEST
     window: timedelta = timedelta(seconds=60)
     """Ticks older than this are not made up for."""
 
 
 Span: TypeAlias = tuple[datetime, datetime]
-"""From a moment, up to another which is not in it."""
+"""A start, and an end that is excluded."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSchedule:
-    """What a store keeps of a schedule."""
+    """The state that a store keeps of a schedule."""
 
     id: str
     executor: str | None
-    """Whose jobs it enqueues; None for one that enqueues none, such as the pruner's."""
+    """The executor whose jobs it enqueues; None if it enqueues none, as the pruner's."""
     expression: str
     timezone: str
     last_tick: datetime | None
-    """The newest that was taken."""
+    """The newest tick that was taken; None if none was."""
     next_tick: datetime | None
-    """The tick to come; None when there is none any more."""
+    """The next tick; None if there are no more."""
     left_out: tuple[Span, ...] = ()
     """Spans of ticks that nodes left out because they had only just begun; others may have been up when they fell."""

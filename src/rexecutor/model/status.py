@@ -1,4 +1,4 @@
-"""Where a job is in its life. The picture is in `docs/job-life.md`."""
+"""The status of a job. `docs/job-life.md` shows all transitions in a picture."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -7,29 +7,29 @@ from rexecutor.errors import ConfigurationError
 
 
 class JobStatus(StrEnum):
-    """Where a job is in its life; the value is the lower-case word that stores hold."""
+    """The status of a job. The value is the lower-case word that stores hold."""
 
     SCHEDULED = "scheduled"
-    """Waits for its due time or for a free slot; also after a snooze."""
+    """Waiting for its due time or for a free slot; also after a snooze."""
     EXECUTING = "executing"
-    """A live node runs it, or is about to."""
+    """Claimed by a node, which runs it or is about to."""
     RETRYABLE = "retryable"
-    """An attempt failed or its node was lost; waits for the next attempt."""
+    """Waiting for the next attempt after one that failed or whose node was lost."""
     COMPLETE = "complete"
     """Ended: an attempt succeeded."""
     CANCELLED = "cancelled"
-    """Ended: the executor answered `Cancel`, or somebody cancelled it."""
+    """Ended: the executor returned `Cancel`, or a cancel was requested."""
     DISCARDED = "discarded"
     """Ended: the last attempt failed, or its node was lost too often."""
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a worker may still pick it up."""
+        """Whether a worker may still claim the job."""
         return self in WAITING
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing but a rerun will change it."""
+        """Whether the job has ended, so that only a rerun changes its status."""
         return self in ENDED
 
 
@@ -39,7 +39,7 @@ ENDED = frozenset({JobStatus.COMPLETE, JobStatus.CANCELLED, JobStatus.DISCARDED}
 
 
 def checked_statuses(what: str, statuses: Iterable[JobStatus]) -> frozenset[JobStatus]:
-    """Answer the statuses, or raise a `ConfigurationError` where one is none."""
+    """Return the statuses, or raise a `ConfigurationError` if one is not a `JobStatus`."""
     statuses = tuple(statuses)
     for status in statuses:
         if not isinstance(status, JobStatus):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped

@@ -13,7 +13,7 @@ MOST_PARTS: Final = 1_000
 MOST_LEVELS: Final = 25
 
 Moment: TypeAlias = datetime | timedelta
-"""A moment, or how long before the store's own time it was."""
+"""A moment, or how long before the store's time it is."""
 
 
 class Where:
@@ -23,7 +23,7 @@ class Where:
     Where.status_equals(JobStatus.COMPLETE) & ~Where.tagged_by_one_of("import", "export")
     ```
 
-    An expression may have 1,000 parts and 25 levels; beyond that it raises a `ConfigurationError` when it is made.
+    An expression may have at most 1,000 parts and 25 levels; making a larger one raises a `ConfigurationError`.
     """
 
     __slots__ = ()
@@ -41,16 +41,16 @@ class Where:
         """Jobs with these data, compared as JSON values: the order of keys does not matter, and 1 equals 1.0.
 
         Raises:
-            EncodeError: JSON cannot hold it.
+            EncodeError: JSON cannot hold the data.
         """
         return DataEquals(given_canonical("Where.data_equals", data))
 
     @staticmethod
     def metadata_equals(metadata: object) -> "Where":
-        """Jobs with this metadata, compared as JSON values; None stands for jobs without any.
+        """Jobs with this metadata, compared as JSON values; None for jobs without metadata.
 
         Raises:
-            EncodeError: JSON cannot hold it.
+            EncodeError: JSON cannot hold the metadata.
         """
         return MetadataEquals(given_canonical("Where.metadata_equals", metadata))
 
@@ -63,7 +63,7 @@ class Where:
 
     @staticmethod
     def id_in(*ids: JobId) -> "Where":
-        """Jobs with one of these ids; none when there are none."""
+        """Jobs with one of these ids; no jobs if no id is given."""
         for job_id in ids:
             if type(job_id) is not int:
                 raise ConfigurationError(f"Where.id_in: {job_id!r} is no id; spread whole numbers: id_in(*ids)")
@@ -76,64 +76,64 @@ class Where:
 
     @staticmethod
     def status_in(*statuses: JobStatus) -> "Where":
-        """Jobs in one of these statuses; none when there are none."""
+        """Jobs in one of these statuses; no jobs if no status is given."""
         return StatusIn(checked_statuses("Where.status_in", statuses))
 
     @staticmethod
     def tagged_by_one_of(*tags: str) -> "Where":
-        """Jobs with at least one of these tags; none when there are none."""
+        """Jobs with at least one of these tags; no jobs if no tag is given."""
         return TaggedByOneOf(given_tags("Where.tagged_by_one_of", tags))
 
     @staticmethod
     def tagged_by_all_of(*tags: str) -> "Where":
-        """Jobs with every one of these tags, and perhaps others; all jobs when there are none."""
+        """Jobs with all of these tags, and possibly others; all jobs if no tag is given."""
         return TaggedByAllOf(given_tags("Where.tagged_by_all_of", tags))
 
     @staticmethod
     def scheduled_at_older_than(age: timedelta) -> "Where":
-        """Jobs that were due longer ago than this, by the store's clock."""
+        """Jobs that were due longer ago than this, on the store's clock."""
         return Scheduled(before=given_age("Where.scheduled_at_older_than", age))
 
     @staticmethod
     def scheduled_at_before(moment: datetime) -> "Where":
-        """Jobs that were or will be due before the aware moment; not at it."""
+        """Jobs that were or will be due before this aware moment, which is excluded."""
         return Scheduled(before=given_moment("Where.scheduled_at_before", moment))
 
     @staticmethod
     def scheduled_at_within_the_last(age: timedelta) -> "Where":
-        """Jobs that fell due between that long ago and now, by the store's clock; both ends count."""
+        """Jobs that fell due between this long ago and now, on the store's clock; both ends count."""
         start = given_age("Where.scheduled_at_within_the_last", age)
         return Scheduled(after=start, before=timedelta(0), ends_count=True)
 
     @staticmethod
     def scheduled_at_after(moment: datetime) -> "Where":
-        """Jobs that were or will be due after the aware moment; not at it."""
+        """Jobs that were or will be due after this aware moment, which is excluded."""
         return Scheduled(after=given_moment("Where.scheduled_at_after", moment))
 
     @staticmethod
     def scheduled_at_equals(moment: datetime) -> "Where":
-        """Jobs that were or will be due at the aware moment, to the microsecond."""
+        """Jobs that were or will be due at this aware moment, to the microsecond."""
         exactly = given_moment("Where.scheduled_at_equals", moment)
         return Scheduled(after=exactly, before=exactly, ends_count=True)
 
     def __and__(self, other: "Where") -> "Where":
-        """Jobs that both describe."""
+        """Jobs that match both expressions."""
         if not isinstance(other, Where):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             return NotImplemented
         return And((*_parts_of(And, self), *_parts_of(And, other)))
 
     def __or__(self, other: "Where") -> "Where":
-        """Jobs that one of the two describes, or both."""
+        """Jobs that match at least one of the two expressions."""
         if not isinstance(other, Where):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             return NotImplemented
         return Or((*_parts_of(Or, self), *_parts_of(Or, other)))
 
     def __invert__(self) -> "Where":
-        """Jobs that it does not describe."""
+        """Jobs that do not match the expression."""
         return self.part if isinstance(self, Not) else Not(self)
 
     def __bool__(self) -> bool:
-        """Refuse: `a and b`, `a or b` and `not a` would forget half of an expression.
+        """Raise, because `a and b`, `a or b` and `not a` would silently drop a part of the expression.
 
         Raises:
             TypeError: Always.
@@ -148,42 +148,42 @@ class Everything(Where):
 
 @dataclass(frozen=True, slots=True)
 class IdIn(Where):
-    """Jobs with one of these ids; none when it is empty."""
+    """Jobs with one of these ids; no jobs if `ids` is empty."""
 
     ids: frozenset[JobId]
 
 
 @dataclass(frozen=True, slots=True)
 class StatusIn(Where):
-    """Jobs in one of these statuses; none when it is empty."""
+    """Jobs in one of these statuses; no jobs if `statuses` is empty."""
 
     statuses: frozenset[JobStatus]
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutorIn(Where):
-    """Jobs of one of these executors; none when it is empty."""
+    """Jobs of one of these executors; no jobs if `names` is empty."""
 
     names: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class KeyIs(Where):
-    """Jobs that were enqueued with this uniqueness key: the digest of it."""
+    """Jobs that were enqueued with the uniqueness key that has this digest."""
 
     digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class DataEquals(Where):
-    """Jobs whose data are this JSON, in its canonical form."""
+    """Jobs whose data are this JSON, given in canonical form."""
 
     json: str
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataEquals(Where):
-    """Jobs whose metadata is this JSON, in its canonical form; none counts as null."""
+    """Jobs whose metadata is this JSON, given in canonical form; a job without metadata counts as null."""
 
     json: str
 
@@ -204,12 +204,12 @@ class TaggedByAllOf(Where):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduled(Where):
-    """Jobs due after the one and before the other; None stands for no bound."""
+    """Jobs due after `after` and before `before`; None for no bound."""
 
     after: Moment | None = None
     before: Moment | None = None
     ends_count: bool = False
-    """Whether the bounds themselves are in."""
+    """Whether the bounds themselves are included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,17 +224,17 @@ class _Group(Where):
 
 @dataclass(frozen=True, slots=True)
 class And(_Group):
-    """Jobs that every part describes; all jobs when there is no part."""
+    """Jobs that match every part; all jobs if there is no part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Or(_Group):
-    """Jobs that at least one part describes; none when there is no part."""
+    """Jobs that match at least one part; no jobs if there is no part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Not(Where):
-    """Jobs that the part does not describe."""
+    """Jobs that do not match the part."""
 
     part: Where
     parts_in_all: int = field(init=False, compare=False, repr=False, default=1)
@@ -259,14 +259,14 @@ Node: TypeAlias = (
     | Or
     | Not
 )
-"""All that an expression is made of."""
+"""Every kind of node of an expression."""
 
 
 def node_of(where: Where) -> Node:
-    """Answer the expression as one of its kinds, to be taken apart with `match`.
+    """Return the expression, typed as the union of its kinds, so that `match` can take it apart.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: It is not an expression.
     """
     if not isinstance(where, Node):
         raise ConfigurationError(f"{where!r} is no expression; make one with Where.status_equals(…) and the like")

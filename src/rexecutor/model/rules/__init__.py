@@ -1,6 +1,6 @@
-"""What a job store means, as pure functions: the executable specification.
+"""The rules of a job store as pure functions: the executable specification.
 
-`InMemoryBackend` runs these; the SQL of the other backends is checked against them by one suite and one model.
+`InMemoryBackend` runs these. One suite and one model check the SQL of the other backends against them.
 """
 
 from rexecutor.model.rules.life import (

@@ -1,4 +1,4 @@
-"""What can happen to a job. A status changes in `transition` and nowhere else; the picture is in `docs/job-life.md`."""
+"""The life of a job. A status changes in `transition` and nowhere else; `docs/job-life.md` has the picture."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -28,11 +28,11 @@ from rexecutor.model.status import JobStatus
 LOST_DETAILS = "the node that ran this attempt let its lease run out"
 
 claim_order: Callable[[JobRecord], tuple[int, datetime, JobId]] = attrgetter("priority", "scheduled_at", "id")
-"""The most urgent first, then the longest due, then the first enqueued."""
+"""Sort key of the order in which jobs are claimed: most urgent first, then longest due, then first enqueued."""
 
 
 def inserted(new: NewJob, job_id: JobId, now: datetime) -> JobRecord:
-    """Answer the record of a new job, enqueued at `now` on the store's clock."""
+    """Return the record of a new job, enqueued at `now` on the store's clock."""
     return JobRecord(
         id=job_id,
         executor=new.executor,
@@ -57,12 +57,16 @@ def inserted(new: NewJob, job_id: JobId, now: datetime) -> JobRecord:
 
 
 def due_at(new: NewJob, now: datetime) -> datetime:
-    """Answer when a new job, enqueued at `now` on the store's clock, is due."""
+    """Return when a new job is due that is enqueued at `now` on the store's clock."""
     return now + new.delay if new.scheduled_at is None else new.scheduled_at
 
 
 def transition(record: JobRecord, change: Change, now: datetime, limits: Limits) -> JobRecord:
-    """Answer the record after the change; raise a `JobStateError` where its status does not allow it."""
+    """Return the record after the change, made at `now` on the store's clock.
+
+    Raises:
+        JobStateError: The record's status does not allow the change.
+    """
     match change:
         case Claimed(node):
             _require(record, "a claim", allowed=record.status.is_waiting and record.scheduled_at <= now)
@@ -147,11 +151,11 @@ def _lost(record: JobRecord, now: datetime, limits: Limits) -> JobRecord:
 
 
 def apart(job_id: JobId) -> timedelta:
-    """Answer how long a job waits that was lost more than once: from 0 to 9.9 s, by its id.
+    """Return how long a job waits after it was lost more than once: 0 to 9.9 s, by its id.
 
-    A job that kills its process would else be claimed again together with the same neighbours, until all of them were
-    lost as often as it, and discarded. One that was lost for the first time keeps its due time: it does not have to
-    wait for all that fell due meanwhile.
+    Without this wait, a job that kills its process would be claimed again together with the same neighbours, until all
+    of them had been lost as often as it and were discarded. A job that was lost for the first time keeps its due time,
+    so that it need not queue behind everything that fell due meanwhile.
     """
     return timedelta(seconds=abs(job_id) % 100 / 10)
 
@@ -175,7 +179,12 @@ def _require(record: JobRecord, what: str, *, allowed: bool) -> None:
 
 
 def updated(record: JobRecord, new: NewJob, version: int, now: datetime) -> JobRecord:
-    """Answer the record with the fields of the new job; raise where it has ended, or is not of that version."""
+    """Return the record with the fields of the new job.
+
+    Raises:
+        JobStateError: The job has ended.
+        StaleJobError: The record is not of this version: it has changed since the caller's copy was read.
+    """
     _require(record, "an update", allowed=not record.status.has_ended)
     if record.version != version:
         raise StaleJobError(
@@ -194,10 +203,10 @@ def updated(record: JobRecord, new: NewJob, version: int, now: datetime) -> JobR
 
 
 def is_ours(record: JobRecord, claims: int) -> bool:
-    """Whether an outcome of this claim may still be recorded: the fence."""
+    """Whether an outcome of this claim may still be recorded. This is the fence."""
     return record.status is JobStatus.EXECUTING and record.claims == claims
 
 
 def claimable(waiting: Iterable[JobRecord], now: datetime, most: int) -> Sequence[JobRecord]:
-    """Answer the due ones of an executor's waiting jobs, which come in claim order; `most` at the most."""
+    """Return the jobs that are due, at most `most`, of an executor's waiting jobs, which must come in claim order."""
     return list(islice((record for record in waiting if record.scheduled_at <= now), most))

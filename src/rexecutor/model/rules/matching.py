@@ -1,4 +1,4 @@
-"""Which jobs an expression describes."""
+"""Which jobs match an expression."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
@@ -29,7 +29,7 @@ LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def matches(where: Where, record: JobRecord, now: datetime) -> bool:  # noqa: C901, PLR0912 - one case a kind
-    """Whether the record is among those that the expression describes, at `now` on the store's clock."""
+    """Whether the record matches the expression at `now` on the store's clock."""
     node = node_of(where)
     match node:
         case Everything():
@@ -71,12 +71,12 @@ def _is_scheduled(where: Scheduled, moment: datetime, now: datetime) -> bool:
 
 
 def moment_of(moment: Moment, now: datetime) -> datetime:
-    """Answer the moment that is meant: itself, or so long before `now`; at most as far as dates go."""
+    """Return a datetime as it is, and a timedelta as the moment that long before `now`, within datetime's range."""
     return moment if isinstance(moment, datetime) else shifted(now, -moment)
 
 
 def shifted(moment: datetime, by: timedelta) -> datetime:
-    """Answer the moment that much later; at most as far as dates go."""
+    """Return the moment shifted by `by`; the first or the last datetime if it would be out of range."""
     try:
         return moment + by
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Which ended jobs are forgotten."""
+"""Which ended jobs are deleted."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from rexecutor.model.rules.matching import shifted
 
 
 def prunable(spec: PruneSpec, records: Iterable[JobRecord], now: datetime) -> list[JobRecord]:
-    """Answer which jobs are to be deleted: ended ones only, the longest ended first."""
+    """Return the jobs to delete: only ended ones, those that ended first coming first."""
     ended = sorted(
         ((record.ended_at, record.id, record) for record in records if record.ended_at and _is_meant(spec, record)),
         key=lambda each: each[:2],

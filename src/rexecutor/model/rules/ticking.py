@@ -12,22 +12,22 @@ from rexecutor.model.rules.matching import shifted
 from rexecutor.model.schedules import CatchUp, Schedule, Span, StoredSchedule
 
 MOST_TICKS: Final = 1_000
-"""How many ticks of one schedule a store takes in one transaction."""
+"""Maximum number of ticks of one schedule taken in one transaction."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """What a look at a schedule says."""
+    """The due ticks of a schedule, and the next one."""
 
     due: list[datetime]
-    """Ticks to be taken now, the oldest first."""
+    """Ticks to take now, oldest first."""
     next: datetime | None
-    """The tick to look for after them; None where there is none any more."""
+    """The tick that follows them; None if there are no more."""
 
     def jobs(self, schedule: Schedule) -> list[NewJob]:
-        """Answer the jobs of the due ticks."""
+        """Return the jobs that the due ticks enqueue."""
         return (
             [] if schedule.job is None else [replace(schedule.job, scheduled_at=tick, unique=None) for tick in self.due]
         )
@@ -36,10 +36,16 @@ class Ticks:
 def looked_at(
     schedule: Schedule, known: StoredSchedule | None, now: datetime, up_since: datetime | None
 ) -> tuple[Ticks, StoredSchedule]:
-    """Answer which ticks are due, and what is to be kept of the schedule after they were taken.
+    """Return the ticks that are due, and the state to store once they are taken.
 
-    A schedule that is seen for the first time, or whose expression or time zone has changed under its id, begins with
-    its next tick.
+    A schedule that is seen for the first time, or whose expression or time zone has changed, begins with its next
+    tick.
+
+    Args:
+        schedule: The schedule.
+        known: Its stored state; None if it is seen for the first time.
+        now: The time on the store's clock.
+        up_since: Since when the calling node has run its schedules; None if it is only beginning.
     """
     expression, zone = schedule.cron.text, zone_name(schedule.timezone)
     last = None if known is None else known.last_tick
@@ -60,10 +66,11 @@ def looked_at(
 def _left_out(
     schedule: Schedule, known: StoredSchedule | None, ticks: Ticks, now: datetime, up_since: datetime | None
 ) -> tuple[list[datetime], tuple[Span, ...]]:
-    """Answer which ticks are due that other nodes have left out, and which are left out now.
+    """Return the due ticks that other nodes have left out, and the spans of ticks left out after this look.
 
-    After an outage a node that has only just begun may be the first to look. It leaves ticks out, as `catch_up` says,
-    which fell while others were up: these take them at their own next look.
+    After an outage, a node that has only just started may be the first to look at a schedule. Following `catch_up`, it
+    leaves out ticks that fell while other nodes were up. So it stores the span of these ticks, and a node that was up
+    then takes them the next time it looks.
     """
     if known is None:
         return [], ()
@@ -73,7 +80,7 @@ def _left_out(
     for start, until in known.left_out:
         if up_since is not None and (first := max(start, oldest, up_since)) < until:
             due += schedule.cron.between(first - _MICROSECOND, until - _MICROSECOND, schedule.timezone, MOST_TICKS)
-            until = up_since  # noqa: PLW2901 - what fell before is for those who have been up for longer
+            until = up_since  # noqa: PLW2901 - earlier ticks are left to nodes that have been up for longer
         left.append((start, until))
     if known.next_tick is not None and known.next_tick != ticks.next:
         left.append((known.next_tick, ticks.due[0] if ticks.due else now + _MICROSECOND))
@@ -81,23 +88,23 @@ def _left_out(
 
 
 def ticks_due(schedule: Schedule, expected: datetime | None, now: datetime, up_since: datetime | None) -> Ticks:
-    """Answer which ticks are due.
+    """Return the ticks that are due, and the one that follows them.
 
-    Ticks that fell while a node was up are all due, however late, as far as they are within the window; of those
-    beyond it, the newest. Ticks that fell before are made up for as `catch_up` says.
+    Of the ticks that fell while the node was up, all within the window are due, even if late; if there are none, the
+    newest one beyond it is due. Ticks that fell before the node was up are made up for as `catch_up` says.
 
     Args:
         schedule: The schedule.
-        expected: The tick that was to come next, as stored; None for a schedule that is seen for the first time.
-        now: The store's time.
-        up_since: Since when the node that asks has looked after its schedules; None when it has only now begun.
+        expected: The stored next tick; None for a schedule that is seen for the first time.
+        now: The time on the store's clock.
+        up_since: Since when the calling node has run its schedules; None if it is only beginning.
     """
     cron, zone = schedule.cron, schedule.timezone
     if expected is None:
         return Ticks([], cron.after(now, zone))
     if expected > now:
         return Ticks([], expected)
-    before = expected - _MICROSECOND  # `between` and `latest` leave their start out
+    before = expected - _MICROSECOND  # `between` and `latest` exclude their start
     start = max(before, shifted(now, -schedule.window - _MICROSECOND))
     if schedule.catch_up is not CatchUp.ALL:
         start = max(start, (up_since or now) - _MICROSECOND)

@@ -1,4 +1,4 @@
-"""What an enqueue with uniqueness criteria does: it adds a job, or finds one, or changes that one's fields."""
+"""What an enqueue with uniqueness criteria does: add a job, return an existing one, or change an existing one."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -14,7 +14,7 @@ from rexecutor.model.where import And, ExecutorIn, KeyIs, Scheduled, StatusIn, W
 
 
 def conflicting(new: NewJob, unique: UniquenessCriteria, now: datetime) -> Where:
-    """Answer which jobs stand in the way of a new one: those that all its criteria describe."""
+    """Return the expression for the jobs that conflict with a new one: those that match all of its criteria."""
     parts: list[Where] = [StatusIn(unique.statuses)]
     if unique.is_by_executor:
         parts.append(ExecutorIn(frozenset({new.executor})))
@@ -28,9 +28,9 @@ def conflicting(new: NewJob, unique: UniquenessCriteria, now: datetime) -> Where
 
 
 def existing(unique: UniquenessCriteria, found: Iterable[JobRecord]) -> JobRecord | None:
-    """Answer which of the jobs that stand in the way is the existing one, if any do.
+    """Return the conflicting job that the enqueue returns or replaces; None if there is no conflict.
 
-    The first of those that may be replaced, else the first of all; by due time, then id.
+    This is the first one that may be replaced, otherwise the first of all; in order of due time, then id.
     """
     return min(
         found,
@@ -40,7 +40,7 @@ def existing(unique: UniquenessCriteria, found: Iterable[JobRecord]) -> JobRecor
 
 
 def replaced(record: JobRecord, new: NewJob, unique: UniquenessCriteria, now: datetime) -> JobRecord:
-    """Answer the existing job after an enqueue of the new one: the record itself where that changes nothing."""
+    """Return the existing job after an enqueue of the new one; the same record if that changes nothing."""
     if unique.replacement is None or not _is_replaceable(unique, record):
         return record
     fields = unique.replacement.fields
