@@ -1,4 +1,4 @@
-"""Where something was started: what a fork and another event loop must leave alone."""
+"""Ties an object to the process and the event loop that made it, so that forks and other loops leave it alone."""
 
 import asyncio
 import os
@@ -10,42 +10,46 @@ from typing import Final
 from rexecutor.errors import BackendClosedError
 
 GUARD: Final = threading.RLock()
-"""For a few steps that threads must not mix. No fork falls into them, and a finalizer may take it again."""
+"""Lock for short critical sections. It is held across forks, and reentrant because a finalizer may run inside one."""
 os.register_at_fork(before=GUARD.acquire, after_in_parent=GUARD.release, after_in_child=GUARD.release)
 
 
 class Home:
-    """The process and the event loop in which it is made."""
+    """The process and the running event loop in which this object was made."""
 
     def __init__(self) -> None:
-        """Take those that run."""
         self._process = os.getpid()
         self._loop = asyncio.get_running_loop()
 
     @property
     def is_inherited(self) -> bool:
-        """Whether a fork has brought it here: it is the parent's."""
+        """Whether it was made in a parent process and got here by a fork."""
         return self._process != os.getpid()
 
     @property
     def has_ended(self) -> bool:
-        """Whether its loop is closed."""
+        """Whether the event loop is closed."""
         return self._loop.is_closed()
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether another loop runs here; to be asked in its own process."""
+        """Whether the running event loop is another one. Only valid in the process where it was made."""
         return asyncio.get_running_loop() is not self._loop
 
 
 class Opening:
-    """Lets one event loop at a time open and close something, which is that loop's until it is closed.
+    """Lets only one event loop at a time open and close something. It belongs to that loop until it is closed.
 
-    An `asyncio.Lock` cannot do that: when the tasks of two loops meet at one, some raise and others hang.
+    An `asyncio.Lock` cannot do this: if tasks of two loops wait for one, some raise and others hang.
     """
 
     def __init__(self, what: str, is_open: Callable[[], bool]) -> None:
-        """Keep what it is called in messages, and what tells whether it is open."""
+        """Begin without an owner.
+
+        Args:
+            what: Name of the thing, for error messages.
+            is_open: Returns whether it is open.
+        """
         self._what = what
         self._is_open = is_open
         self._owner: _Owner | None = None
@@ -53,10 +57,10 @@ class Opening:
 
     @contextmanager
     def closing(self) -> Generator[None]:
-        """Close in the block, without an event loop, what no living loop has open; loops are refused meanwhile.
+        """Close it in the `with` block, from a thread without an event loop. Meanwhile no event loop can open it.
 
         Raises:
-            BackendClosedError: An event loop that goes on has it open, or is opening or closing it.
+            BackendClosedError: An event loop that is not closed has it open, or is opening or closing it.
         """
         with self._closing:
             with GUARD:
@@ -74,7 +78,7 @@ class Opening:
 
     @asynccontextmanager
     async def turn(self) -> AsyncGenerator[None]:
-        """Open or close it in the block: one task after the other, while other event loops are refused.
+        """Open or close it in the `async with` block. Tasks of this loop take turns; other event loops are refused.
 
         Raises:
             BackendClosedError: Another event loop has it open, or is opening or closing it.
@@ -104,23 +108,23 @@ class Opening:
 
 
 class _Owner:
-    """The event loop that has something open, with its tasks that open or close it; or a thread that closes it."""
+    """The owner of an `Opening`: an event loop with its tasks that open or close, or a thread that closes."""
 
     def __init__(self, home: Home | None) -> None:
         self.home: Final = home
-        """The event loop; None for a thread without one."""
+        """The event loop that owns it; None for a thread without one."""
         self.turn: Final = asyncio.Lock()
         self.tasks = 0
         self._process = os.getpid()
 
     @property
     def is_alive(self) -> bool:
-        """Whether it goes on, in this process."""
+        """Whether the owner is of this process, and its event loop, if any, is not closed."""
         return self._process == os.getpid() and (self.home is None or not self.home.has_ended)
 
 
 def in_another_loop(what: str) -> BackendClosedError:
-    """Return the error for the use of something that another event loop has open."""
+    """Return the error for using something that another event loop has open."""
     return BackendClosedError(
         f"{what}: opened in another event loop; use it there, or enqueue with `enqueue_sync`, which works in any"
         " thread; for anything else open a backend of this loop's own"

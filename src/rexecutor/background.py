@@ -1,7 +1,7 @@
-"""Work that outlives the call that begins it: it starts from an empty context, not from the caller's.
+"""Starts work that outlives its caller in an empty `contextvars` context instead of a copy of the caller's.
 
-Tasks, timers, callbacks and threads take the context of the code that starts them along. For work that goes on after
-that, or that others share, this would be one request's trace id in everything that follows.
+Tasks, timers, callbacks and threads inherit the context of the code that starts them. Work that goes on afterwards, or
+is shared, would carry the first caller's context, such as one request's trace id, in everything that it does.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call the function in an empty context, which all that it starts inherits."""
+    """Call the function in an empty context, which everything that it starts inherits."""
     return Context().run(function, *args, **kwargs)
 
 

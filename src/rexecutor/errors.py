@@ -22,7 +22,7 @@ from typing import Self
 
 
 class RexecutorError(Exception):
-    """The root of all errors of this library."""
+    """Base class of all errors that rexecutor raises on purpose."""
 
 
 class ConfigurationError(RexecutorError, ValueError):
@@ -34,11 +34,11 @@ class DefinitionError(RexecutorError, TypeError):
 
 
 class GlobalBackendError(RexecutorError, RuntimeError):
-    """There is no global backend, or there would be a second one."""
+    """There is no global backend, or a second one would be set."""
 
 
 class InvalidJobError(RexecutorError, ValueError):
-    """A job that no store may hold; raised before the backend is asked."""
+    """No store may hold this job. Raised before the backend is called."""
 
 
 class EncodeError(InvalidJobError):
@@ -54,7 +54,7 @@ class JobNotFoundError(RexecutorError, LookupError):
 
     @classmethod
     def of(cls, job_id: int, executor: str | None = None) -> Self:
-        """Return the error for this job, which was looked for among all jobs or among an executor's."""
+        """Return the error for a job that was not found among all jobs, or among the jobs of one executor."""
         return cls(f"there is no job {job_id}" + ("" if executor is None else f" of {executor}") + " in this store")
 
 
@@ -63,15 +63,15 @@ class JobStateError(RexecutorError, RuntimeError):
 
 
 class StaleJobError(RexecutorError, RuntimeError):
-    """The job has changed since this copy of it was read; read it again, and change that."""
+    """The job has changed since this copy of it was read. Read it again, and change the new copy."""
 
 
 class LeaseLostError(RexecutorError, RuntimeError):
-    """The job is no longer this worker's, another may run it: roll back what was written for it."""
+    """The job is no longer this worker's, and another may run it. Roll back what was written for it."""
 
 
 class BackendError(RexecutorError, RuntimeError):
-    """The store failed. The driver's exception, where there is one, is the cause."""
+    """The store failed. The driver's exception, if there is one, is the cause."""
 
 
 class BackendClosedError(BackendError):

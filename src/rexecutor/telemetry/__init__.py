@@ -1,1 +1,1 @@
-"""What the engine tells: events, and the log lines made of them."""
+"""Events of the engine, and the log lines made from them."""

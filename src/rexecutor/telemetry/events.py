@@ -1,4 +1,4 @@
-"""What the engine tells of itself. `log.py` turns these into log lines; nothing here ever holds job data."""
+"""Events that the engine emits. `log.py` turns them into log lines. No event holds job data."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -17,38 +17,38 @@ class NodeStarted:
     executors: tuple[str, ...]
     max_concurrency: int
     threads: int = 0
-    """How many of these jobs may run in threads; 0 if no executor's jobs do."""
+    """How many of these jobs may run in threads; 0 if no executor uses threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStopping:
-    """It claims no more jobs and waits for those that run."""
+    """A node claims no more jobs and waits for those that run."""
 
     node: NodeId
     running: int
     stuck: int = 0
-    """Jobs that do not stop; it does not wait for these."""
+    """Number of jobs that do not stop; the node does not wait for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStopped:
-    """It has ended."""
+    """A node has ended."""
 
     node: NodeId
     unsettled: int
-    """Outcomes that could not be delivered: other nodes will rescue those jobs."""
+    """Number of outcomes that could not be delivered. Other nodes will rescue those jobs."""
     stuck: tuple[tuple[JobId, str], ...] = ()
-    """Jobs whose code still runs because it does not stop, with their executors."""
+    """Jobs whose code does not stop and still runs, each with its executor."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessLeft:
-    """The worker's process ends although code that a job started does not."""
+    """The worker process exits although code that a job started is still running."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost:
-    """It could not renew its lease in time: it claims nothing, and what it ran was cancelled."""
+    """A node could not renew its lease in time: it claims nothing, and its running jobs were cancelled."""
 
     node: NodeId
     cancelled: int
@@ -56,14 +56,14 @@ class LeaseLost:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRegained:
-    """It could renew its lease again."""
+    """A node has renewed its lease again after losing it."""
 
     node: NodeId
 
 
 @dataclass(frozen=True, slots=True)
 class JobsRescued:
-    """Jobs of nodes that let their lease run out were given on, or discarded."""
+    """Jobs of nodes whose lease ran out were made retryable, or were discarded or cancelled."""
 
     jobs: int
 
@@ -78,7 +78,7 @@ class JobsPruned:
 
 @dataclass(frozen=True, slots=True)
 class DutyFailed:
-    """A duty of the node failed; it goes on trying. Told once, until it has recovered."""
+    """A duty of the node failed and will be tried again. Emitted once, until the duty has recovered."""
 
     duty: str
     error: BaseException
@@ -86,7 +86,7 @@ class DutyFailed:
 
 @dataclass(frozen=True, slots=True)
 class DutyRecovered:
-    """The duty succeeded again."""
+    """A duty that had failed succeeded again."""
 
     duty: str
     failures: int
@@ -94,16 +94,16 @@ class DutyRecovered:
 
 @dataclass(frozen=True, slots=True)
 class ListeningUseless:
-    """Notifications do not come, through a pooler for instance: jobs are found by polling. Told once."""
+    """PostgreSQL's notifications do not arrive, for example behind a pooler; polling finds the jobs. Emitted once."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogUnbounded:
-    """SQLite's write-ahead log grows: a reader that stays in its transaction needs it. Told again at each doubling."""
+    """SQLite's write-ahead log grows, because a reader stays in its transaction. Emitted again at each doubling."""
 
     path: str
     size: int
-    """Of the log, in bytes."""
+    """Size of the write-ahead log, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class LogReset:
 
 @dataclass(frozen=True, slots=True)
 class JobStarted:
-    """An attempt began. Told only when somebody listens for single jobs."""
+    """An attempt began. Emitted only if the log level asks for single jobs."""
 
     job_id: JobId
     executor: str
@@ -124,21 +124,21 @@ class JobStarted:
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """An attempt ended. A success is told only when somebody listens for single jobs."""
+    """An attempt ended. A success is emitted only if the log level asks for single jobs."""
 
     job_id: JobId
     executor: str
     attempt: int
     outcome: Outcome
     is_final: bool
-    """Whether a failure now discards the job."""
+    """Whether the job is discarded if this attempt failed."""
     exception: BaseException | None = None
-    """What a failed attempt raised, where there is such a thing in this process."""
+    """The exception that a failed attempt raised; None if there is none in this process."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobUnreadable:
-    """A stored job was left out of an answer: its data are not of the executor's type, or its row is spoilt."""
+    """A stored job was left out of a result: its data are not of the executor's type, or its row is corrupt."""
 
     job_id: JobId
     executor: str
@@ -147,58 +147,58 @@ class JobUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRefused:
-    """The job was no longer ours when its outcome came: rescued, or cancelled by somebody else."""
+    """An outcome was not recorded, because the job was no longer this node's: it was rescued, or ended elsewhere."""
 
     job_id: JobId
 
 
 @dataclass(frozen=True, slots=True)
 class JobStuck:
-    """The attempt's outcome is recorded, but its code goes on and holds its slot."""
+    """An attempt's outcome is recorded, but its code still runs and holds its slot."""
 
     job_id: JobId
     executor: str
     attempt: int
     stuck: int
-    """How many slots of the node are held so."""
+    """Number of the node's slots that are held in this way."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopBlocked:
-    """Code that does not await holds the event loop, and so all jobs of the process. Told once, until it is free."""
+    """Code that does not await blocks the event loop, and with it all jobs of the process. Emitted once per block."""
 
     seconds: float
-    """For how long already."""
+    """How long the loop has been blocked."""
     job_id: JobId | None
-    """Whose code it is; None where it is that of no job's own task."""
+    """The job whose code blocks the loop; None if it is not the code of a job's own task."""
     executor: str | None
     attempt: int | None
     stack: str
-    """Where the code stands, as in a traceback."""
+    """The stack of the blocking code, formatted like a traceback."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopFreed:
-    """The event loop goes on."""
+    """The event loop runs again after a block."""
 
     seconds: float
-    """For how long it stood still."""
+    """How long the loop was blocked."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultIgnored:
-    """An executor returned a value that it does not declare; its job is complete. Told once for each executor."""
+    """An executor returned a value that it may not return; its job is complete. Emitted once for each executor."""
 
     job_id: JobId
     executor: str
     attempt: int
     type_name: str
-    """The class of the value, which may be data itself."""
+    """Name of the value's class. The value itself may be job data, so it is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackoffFailed:
-    """An executor's `backoff` raised, or answered no timedelta; the default was used."""
+    """An executor's `backoff` raised, or did not return a timedelta; the default was used."""
 
     job_id: JobId
     executor: str
@@ -230,4 +230,4 @@ Event: TypeAlias = (
     | ResultIgnored
     | BackoffFailed
 )
-"""All that can be told."""
+"""Every event."""

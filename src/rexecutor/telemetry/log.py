@@ -1,8 +1,8 @@
-"""Events to log lines, on the loggers `rexecutor` and `rexecutor.jobs`. The only module that logs.
+"""Turns events into log lines, on the loggers `rexecutor` and `rexecutor.jobs`. The only module that logs.
 
-On `rexecutor.jobs` what every job does: debug for a start, info for a success or a snooze. On `rexecutor` all else:
-info for start and stop of a node and for a cancel, warning for a retry, error for a discard or a failed duty. Job data
-are in no line; the exception that goes with a failure is what the application raised.
+`rexecutor.jobs` gets what every job does: debug for a start, info for a success or a snooze. `rexecutor` gets the rest:
+info for start and stop of a node and for a cancel, warning for a retry, error for a discard or a failed duty. No line
+holds job data, but the exception logged with a failure is the application's own and may.
 """
 
 import logging
@@ -44,28 +44,31 @@ _OURS: Final = logging.getLogger("rexecutor")
 _JOBS: Final = logging.getLogger("rexecutor.jobs")
 
 _LISTED: Final = 20
-"""How many executors or jobs a line names."""
+"""Maximum number of executors or jobs named in one line."""
 _MEGABYTE: Final = 1024 * 1024
 
 
 class _Line(NamedTuple):
-    """A level, a template that is the same for all events of its kind, so that error trackers group by it, and more."""
+    """A log line. The template is the same for all events of a kind, so that error trackers can group by it."""
 
     level: int
     template: str
     arguments: tuple[object, ...] = ()
     error: BaseException | None = None
     trace: str | None = None
-    """The error as text, where there is one already: bounded, and whatever the error does when it is shown."""
+    """The traceback as text, if the attempt has formatted it already.
+
+    It is bounded in length, and the error's own methods, which may raise anything, are not called again.
+    """
 
 
 def wants_starts() -> bool:
-    """Whether the start of a job is worth an event: a line a job would cost more than the job."""
+    """Whether the start of a job will be logged. If not, no event is made: a line costs more than a small job."""
     return _enabled(_JOBS).isEnabledFor(logging.DEBUG)
 
 
 def wants_ends() -> bool:
-    """Whether the end of a job that succeeded is worth an event."""
+    """Whether the end of a successful job will be logged. If not, no event is made."""
     return _enabled(_JOBS).isEnabledFor(logging.INFO)
 
 
@@ -74,11 +77,12 @@ def _no_command(words: str) -> None:  # noqa: ARG001 - see `log_event`
 
 
 def log_event(event: Event, *, command: Callable[[str], str | None] = _no_command) -> None:
-    """Write the event's line. Whatever a handler or a filter of the application's raises stops no job and no duty.
+    """Log the event. Errors in the application's log handlers and filters are ignored, so that no job or duty stops.
 
     Args:
-        event: What happened.
-        command: Returns the line for a shell that shows more, as `Backend.command` does.
+        event: The event.
+        command: Returns the shell command that shows more, given its words after the program's name, or None if there
+            is no such command; for example `Backend.command`.
     """
     try:
         line = _line(event, command)
@@ -90,14 +94,14 @@ def log_event(event: Event, *, command: Callable[[str], str | None] = _no_comman
 
 
 def _is_ordinary(event: Event) -> bool:
-    """Whether it is of what every job does: an application may want one line a job, or not."""
+    """Whether the event is one that every job has. These have a logger of their own, so that they can be turned off."""
     return isinstance(event, JobStarted) or (
         isinstance(event, JobEnded) and isinstance(event.outcome, Complete | Snooze)
     )
 
 
 def _enabled(logger: logging.Logger) -> logging.Logger:
-    """Return the logger, enabled: `dictConfig` and `fileConfig` disable by default all that are older than they."""
+    """Enable the logger and return it: by default, `dictConfig` and `fileConfig` disable all existing loggers."""
     logger.disabled = False
     return logger
 
@@ -123,7 +127,7 @@ def _formatted(error: BaseException) -> str:
 
 
 def traceback_of(error: BaseException) -> TracebackType | None:
-    """Return an exception's traceback without asking the exception, whose own methods may raise anything."""
+    """Return an exception's traceback without calling the exception's own methods, which may raise anything."""
     return BaseException.__dict__["__traceback__"].__get__(error)
 
 
@@ -159,7 +163,7 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
             return _Line(logging.INFO, "pruned %s with the status %s", (_counted(jobs, "job"), status))
         case DutyFailed(duty, error):
             template = "%s fails, will be tried again: %s: %s"
-            # An outage of the store is told in one line; anything else is a fault whose place is wanted.
+            # An outage of the store needs one line; any other error is a bug and needs its traceback.
             shown = None if isinstance(error, BackendError) else error
             return _Line(logging.ERROR, template, (duty, type(error).__name__, error), shown)
         case DutyRecovered(duty, failures):
@@ -245,7 +249,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _why(error: JobError) -> str:
-    """Return what an attempt failed of, in one or a few words."""
+    """Return the reason for a failed attempt, in a few words."""
     match error.kind:
         case ErrorKind.TIMEOUT:
             return "timeout"
