@@ -115,7 +115,7 @@ class LogReset:
 
 @dataclass(frozen=True, slots=True)
 class JobStarted:
-    """An attempt began. Emitted only if the log level asks for single jobs."""
+    """An attempt began. Emitted only if the logger `rexecutor.jobs` would write it."""
 
     job_id: JobId
     executor: str
@@ -124,7 +124,7 @@ class JobStarted:
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """An attempt ended. A success is emitted only if the log level asks for single jobs."""
+    """An attempt ended. A success is emitted only if the logger `rexecutor.jobs` would write it."""
 
     job_id: JobId
     executor: str
