@@ -1,7 +1,7 @@
 """The port: what a job store does. Subclass `Backend` to write one; `rexecutor.testing.BackendSuite` proves it.
 
 Everything is batched, fenced, and on the store's clock. What each change means is written in `rexecutor.model.rules`;
-a backend decides nothing. A driver's exceptions never leave a backend: they are the cause of a `BackendError`.
+a backend decides nothing. A driver's exceptions never leave a backend: each becomes the cause of a `BackendError`.
 """
 
 from abc import ABC, abstractmethod
@@ -28,10 +28,10 @@ class Backend(ABC):
     """A job store. An async context manager: `async with` opens and closes it."""
 
     def __init__(self, *, clock: Clock | None = None, limits: Limits | None = None) -> None:
-        """Keep what every backend has.
+        """Store the settings that every backend has.
 
         Args:
-            clock: What time it is; the machine's clock by default.
+            clock: Source of the time; the machine's clock by default.
             limits: How large jobs may be.
         """
         self.clock: Final = clock or SystemClock()
@@ -39,69 +39,69 @@ class Backend(ABC):
         self._cancel_hints: Final = Hints(self.clock)
 
     def __reduce__(self) -> NoReturn:
-        """Raise: no pickle can hold connections."""
+        """Raise `ConfigurationError`: a pickle cannot hold connections."""
         name = type(self).__name__
         raise ConfigurationError(f"{name}: no backend can be pickled or copied; make a new one there: `connect(url)`")
 
     @property
     @abstractmethod
     def is_open(self) -> bool:
-        """Whether it may be used."""
+        """Whether the backend is open and can be used."""
 
     @abstractmethod
     async def open(self) -> None:
-        """Make it ready for use. Harmless when open, and after its event loop was closed.
+        """Make the backend ready for use. Does nothing if it is open; opens it again if its event loop was closed.
 
         Raises:
             BackendClosedError: Another event loop has it open, and the store cannot serve two.
-            ConfigurationError: What it was given cannot work.
+            ConfigurationError: A setting cannot work.
             SchemaError: The store belongs to another version of rexecutor.
             BackendError: The store cannot be reached.
         """
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish what was begun and let go of the store. Harmless when closed.
+        """Finish pending work and release the store. Does nothing if the backend is closed.
 
         Raises:
             BackendClosedError: Another event loop has it open.
         """
 
     def close_sync(self) -> None:  # noqa: B027 - most stores keep nothing open for synchronous code
-        """Close what synchronous code has opened, from any thread; the next use opens it again. Harmless when closed.
+        """Close what synchronous code has opened. Callable from any thread; does nothing if nothing is open.
 
-        For programs without an event loop, and for tests that drop their database. What was opened in an event loop
-        that has ended is closed as well.
+        For programs without an event loop, and for tests that drop their database. Also closes what was opened in an
+        event loop that has ended. The next use opens it again.
 
         Raises:
             BackendClosedError: An event loop that has not ended has it open: `await close()` there.
         """
 
     async def __aenter__(self) -> Self:
-        """Open it."""
+        """Open the backend; see `open`."""
         await self.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close the backend; see `close`."""
         await self.close()
 
     @abstractmethod
     async def migrate(self) -> None:
-        """Bring the store's tables up to this version, also while it is not open, which it then stays.
+        """Bring the store's tables up to this version. A closed backend can do this too, and stays closed.
 
-        There is nothing to do when that is automatic.
+        Does nothing if the store migrates by itself.
 
         Raises:
-            ConfigurationError: What it was given cannot work.
+            ConfigurationError: A setting cannot work.
             SchemaError: The tables belong to another version of rexecutor.
             BackendError: The store failed; nothing was changed.
         """
 
     async def ready(self) -> None:  # noqa: B027 - most stores are ready once open
-        """Raise unless an open store has all that work needs. A `Rexecutor` asks when it starts.
+        """Raise unless the open backend's store has all that a node needs. A `Rexecutor` calls this when it starts.
 
         Raises:
             SchemaError: Its tables are missing, or belong to another version of rexecutor.
@@ -110,94 +110,100 @@ class Backend(ABC):
 
     @abstractmethod
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        """Store the jobs, all or none, and wake those who wait for them. Answers in the order given.
+        """Store the jobs, all or none, and wake those who wait for them. Return one result a job, in the order given.
 
-        A job with criteria is added only where `rules.conflicting` describes no job, of the store or earlier in the
-        batch; else `rules.existing` chooses one of these, which becomes what `rules.replaced` says. No two enqueues
-        with criteria of one scope (executor, key) add two jobs that stand in each other's way, however they race.
+        A job with criteria is added only if no job, in the store or earlier in the batch, matches
+        `rules.conflicting`. Otherwise `rules.existing` chooses one of the matching jobs, and `rules.replaced` says
+        what becomes of it. Two enqueues with criteria of one scope (executor, key) never add two conflicting jobs,
+        however they race.
 
         Raises:
             BackendError: The store failed; whether the jobs were stored is not known.
         """
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        """Store the jobs as `enqueue` does, without a loop: callable from any thread, also while it is not open.
+        """Store the jobs as `enqueue` does, without an event loop. Callable from any thread; need not be open.
 
         Raises:
-            ConfigurationError: It has no way to do that.
+            ConfigurationError: This backend has no synchronous enqueue.
             BackendError: The store failed; whether the jobs were stored is not known.
         """
         raise ConfigurationError(f"{type(self).__name__}: has no enqueue_sync of its own; `await enqueue()` instead")
 
     @abstractmethod
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
-        """Take due jobs to run them: never early, never more than asked, none without a live lease.
+        """Take due jobs for the node to run: never early, never more than demanded, none without a live lease.
 
-        In the order of `rules.claim_order`; each job changes by `Claimed`. Two nodes never get the same claim.
+        Jobs are taken in the order of `rules.claim_order`, and each changes by `Claimed`. Two nodes never get the
+        same claim.
 
         Raises:
-            BackendError: The store failed. What was claimed is not known: `give_back` what is not held.
+            BackendError: The store failed. What was claimed is not known: call `give_back` with the claims held.
         """
 
     @abstractmethod
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
-        """Record how attempts ended; answer those jobs that were no longer ours, which stay as they are.
+        """Record how attempts ended. Return the jobs whose claim was lost; these stay as they are. Atomic.
 
-        Each is recorded only while the job executes under the settlement's claim. Atomic. Outcomes that are
-        already recorded are answered as no longer ours, so that a repeat after a failure does no harm.
+        An outcome is recorded only while the job executes under the settlement's claim. An outcome that is already
+        recorded counts as a lost claim, so that repeating the call after a failure does no harm.
 
         Raises:
-            BackendError: The store failed; what was recorded is not known. Repeat it.
+            BackendError: The store failed; what was recorded is not known. Call again.
         """
 
     @abstractmethod
     async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
-        """Undo claims whose answer was lost: the node's executing jobs whose claim is not among `held`.
+        """Undo claims whose result was lost: the node's executing jobs whose claim is not among `held`.
 
-        They change by `Interrupted`. Answers how many there were.
+        They change by `Interrupted`. Return how many there were.
 
-        What was given up may still be on its way to the store, and so may an earlier try of this. So it begins an
-        epoch: a claim whose `Demand.epoch` is lower takes nothing from now on, and what is asked for here is done once
-        for each epoch (with epoch 0 in any case). A node tells its epoch at each beat, for it may be forgotten.
+        An abandoned claim, or an earlier attempt of this call, may still reach the store later. Each call therefore
+        starts a new epoch for the node: claims with a lower `Demand.epoch` take nothing from then on, and the jobs are
+        given back once per epoch (always, for epoch 0). Heartbeats repeat the epoch, because the store may have
+        forgotten the node and its epoch meanwhile.
 
         Raises:
-            BackendError: The store failed; repeat it.
+            BackendError: The store failed; call again.
         """
 
     @property
     @abstractmethod
     def version(self) -> int:
-        """How many changes of the store this handle has heard of. Read it before a look, wait since it after."""
+        """How many changes of the store this backend has heard of.
+
+        Read it before a look into the store and pass it as `since` to wait afterwards; then no change is missed.
+        """
 
     @abstractmethod
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
-        """Wait until one of the executors may have something due, or until the moment.
+        """Wait until one of the executors may have a due job, but not past `until`.
 
-        A hint: it may return early. What was heard of after version `since` ends the wait at once.
+        A hint: it may return early. A change heard of after version `since` ends the wait at once.
         """
 
     @abstractmethod
     async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
-        """Wait until the job may have ended, or until the moment. A hint, like `wait_ready`."""
+        """Wait until the job may have ended, but not past `until`. A hint, like `wait_ready`."""
 
     @property
     def cancels(self) -> int:
-        """How many requests to cancel a running job this handle has heard of."""
+        """How many requests to cancel a running job this backend has heard of."""
         return self._cancel_hints.version
 
     async def wait_cancel(self, until: datetime, *, since: int) -> None:
-        """Wait until there is one after that many, or until the moment. A hint: a heartbeat tells of all there are."""
+        """Wait until `cancels` differs from `since`, but not past `until`. A hint: heartbeats return every request."""
         await self._cancel_hints.wait(until, since=since)
 
     def heard_cancel(self) -> None:
-        """Take note that the cancel of a running job was asked for elsewhere; called by the store's own waking."""
+        """Count a request to cancel a running job. For the backend's own notifications from other processes."""
         self._cancel_hints.heard()
 
     @abstractmethod
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Answer jobs in the order of their ids, from the first id above `after`.
+        """Return at most `limit` jobs in order of id, from the first id above `after`.
 
-        A row that cannot be read is answered with its `defect`.
+        A row that cannot be read becomes a record with a `defect`.
 
         Raises:
             BackendError: The store failed.
@@ -205,7 +211,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def count(self) -> Sequence[Count]:
-        """Answer how many jobs there are, by executor and status, in that order; none where there are none.
+        """Return how many jobs there are by executor and status, sorted by these; no entry if there are none.
 
         Raises:
             BackendError: The store failed.
@@ -213,22 +219,22 @@ class Backend(ABC):
 
     @abstractmethod
     async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
-        """Change one job as `rules.transition` says; answer its status after that. Wakes those who wait for a rerun.
+        """Change one job as `rules.transition` says and return its new status. A rerun wakes waiting nodes.
 
         Raises:
-            JobNotFoundError: There is no such job (of that executor, where one is given).
+            JobNotFoundError: There is no such job (of that executor, if one is given).
             JobStateError: Its status does not allow the change.
             BackendError: The store failed; whether it was done is not known.
         """
 
     @abstractmethod
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
-        """Change the fields of a job that has not ended, as `rules.updated` says; answer it after that.
+        """Change the fields of a job that has not ended, as `rules.updated` says. Return the changed job.
 
         Raises:
             JobNotFoundError: There is no such job of that executor.
-            JobStateError: It has ended.
-            StaleJobError: It is no longer of that version.
+            JobStateError: The job has ended.
+            StaleJobError: The job has changed: it no longer has this `version`.
             BackendError: The store failed; whether it was done is not known.
         """
 
@@ -236,20 +242,20 @@ class Backend(ABC):
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
         """Take the ticks that are due, as `rules.looked_at` says, and enqueue their jobs.
 
-        Each tick is taken at most once in the life of the store, in the transaction that enqueues its job; criteria
-        of the job are not asked. A schedule that the store does not know begins with its next tick.
+        Each tick is taken at most once in the life of the store, in the transaction that enqueues its job. Uniqueness
+        criteria of the job are ignored. A schedule that the store does not know begins with its next tick.
 
         Args:
-            schedules: What to look at.
-            up_since: Since when the caller has done so: the `now` of its first answer; None at its first look.
+            schedules: The schedules to look at.
+            up_since: Since when the caller has looked at them: the `Ticked.now` of its first call; None in that call.
 
         Raises:
-            BackendError: The store failed. What was taken is not known; look again.
+            BackendError: The store failed. What was taken is not known; call again.
         """
 
     @abstractmethod
     async def schedules(self) -> Sequence[StoredSchedule]:
-        """Answer the schedules that the store knows, in the order of their ids.
+        """Return the schedules that the store knows, in order of id.
 
         Raises:
             BackendError: The store failed.
@@ -257,37 +263,38 @@ class Backend(ABC):
 
     @abstractmethod
     async def prune(self, spec: PruneSpec, most: int) -> int:
-        """Delete the first `most` of those jobs that `rules.prunable` describes; answer how many there were. Atomic.
+        """Delete the first `most` of the jobs in `rules.prunable`. Return how many were deleted. Atomic.
 
         Raises:
-            BackendError: The store failed; repeat it.
+            BackendError: The store failed; call again.
         """
 
     @abstractmethod
     async def hold(self, duty: str, node_id: NodeId) -> bool:
-        """Make the node the one that does the duty; answer False where another node with a live lease does it.
+        """Make the node the holder of the duty. Return False if another node with a live lease holds it.
 
         Raises:
-            BackendError: The store failed; repeat it.
+            BackendError: The store failed; call again.
         """
 
     @abstractmethod
     async def release(self, duty: str, node_id: NodeId) -> None:
-        """Let others do the duty. Harmless when the node does not hold it.
+        """Let other nodes take the duty. Does nothing if this node does not hold it.
 
         Raises:
             BackendError: The store failed; the duty is free when the node's lease has run out.
         """
 
     async def cancel(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:
-        """Cancel the job: at once while it waits; while it runs its node is told, at its next heartbeat or before.
+        """Cancel the job and return its new status.
 
-        Answers the status after that. An ended job stays as it is. Of the reason `Limits.error_text` characters are
-        kept, without NUL characters and lone surrogates.
+        A waiting job is cancelled at once. The node of a running job hears of it at its next heartbeat or before. An
+        ended job stays as it is. The reason is cut at `Limits.error_text` characters, and NUL characters and lone
+        surrogates are removed.
 
         Raises:
-            JobNotFoundError: There is no such job (of that executor, where one is given).
-            BackendError: The store failed; repeat it.
+            JobNotFoundError: There is no such job (of that executor, if one is given).
+            BackendError: The store failed; call again.
         """
         _check_id("cancel", job_id)
         if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
@@ -299,10 +306,10 @@ class Backend(ABC):
         return status
 
     async def rerun(self, job_id: JobId, *, executor: str | None = None) -> None:
-        """Run the ended job once more, at once.
+        """Make the ended job due again, at once.
 
         Raises:
-            JobNotFoundError: There is no such job (of that executor, where one is given).
+            JobNotFoundError: There is no such job (of that executor, if one is given).
             JobStateError: The job has not ended.
             BackendError: The store failed; whether it was done is not known.
         """
@@ -310,19 +317,19 @@ class Backend(ABC):
         await self.change(job_id, Rerun(), executor=executor)
 
     def command(self, words: str) -> str | None:
-        """Return the line for a shell that runs this command of `rexecutor` on this store, such as `jobs show 7`.
+        """Return the shell line that runs this command of `rexecutor`, such as `jobs show 7`, on this store.
 
-        For messages; it shows no secrets. None when the command line cannot reach the store.
+        For messages; it shows no secrets. None if the command line cannot reach the store.
         """
         return None
 
     def completion(self) -> Completion:
-        """Answer what completes running jobs in transactions of the application's own. Needs no open backend."""
+        """Return what completes running jobs in the application's own transactions. The backend need not be open."""
         return NoCompletion(type(self).__name__)
 
     @abstractmethod
     def heart(self) -> Heart:
-        """Answer a new heart, for one thread. It may outlive neither the backend nor that thread."""
+        """Return a new heartbeat connection for one thread. It must outlive neither the backend nor that thread."""
 
 
 def _check_id(what: str, job_id: object) -> None:

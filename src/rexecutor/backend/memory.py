@@ -1,4 +1,4 @@
-"""The rules and a dict: for tests, and for work that may be forgotten with the process."""
+"""`InMemoryBackend`: the rules and a dict. For tests, and for jobs that may be lost with the process."""
 
 import threading
 from collections import Counter
@@ -28,7 +28,7 @@ class InMemoryBackend(Backend):
     """Jobs in this process's memory. Needs no opening; nothing survives the process."""
 
     def __init__(self, *, clock: Clock | None = None, limits: Limits | None = None) -> None:
-        """Begin with no jobs; see `Backend` for the arguments."""
+        """Make an empty store; see `Backend` for the arguments."""
         super().__init__(clock=clock, limits=limits)
         self._lock = threading.Lock()  # heartbeats come from another thread
         self._records: dict[JobId, JobRecord] = {}
@@ -42,13 +42,13 @@ class InMemoryBackend(Backend):
         self._hints = Hints(self.clock)
 
     def paused(self) -> Self:
-        """Hand out no jobs from now on: what is enqueued stays to be looked at. Answers itself."""
+        """Stop handing out jobs, so that tests can look at what was enqueued. Return the backend itself."""
         self._paused = True
         return self
 
     @property
     def is_open(self) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
     async def open(self) -> None:
@@ -97,7 +97,7 @@ class InMemoryBackend(Backend):
         return refused
 
     async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
-        """Undo claims whose answer was lost; atomic."""
+        """Undo claims whose result was lost; atomic."""
         with self._changing() as now:
             known = self._epochs.get(node_id, 0)
             if epoch and known >= epoch:
@@ -110,7 +110,7 @@ class InMemoryBackend(Backend):
 
     @property
     def version(self) -> int:
-        """How many changes there were."""
+        """How many changes the store has had."""
         return self._hints.version
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
@@ -122,13 +122,13 @@ class InMemoryBackend(Backend):
         await self._hints.wait(until, since=since)
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Answer jobs in the order of their ids."""
+        """Return jobs in order of id."""
         with self._lock:
             found = [record for record in self._found(where) if after is None or record.id > after]
         return sorted(found, key=attrgetter("id"))[:limit]
 
     async def count(self) -> Sequence[Count]:
-        """Count the jobs."""
+        """Count the jobs by executor and status."""
         with self._lock:
             counts = Counter((record.executor, record.status) for record in self._records.values())
         return [Count(executor, status, counts[executor, status]) for executor, status in sorted(counts)]
@@ -167,7 +167,7 @@ class InMemoryBackend(Backend):
         return Ticked(now, taken, min(to_come, default=None))
 
     async def schedules(self) -> Sequence[StoredSchedule]:
-        """Answer the known schedules."""
+        """Return the known schedules, in order of id."""
         with self._lock:
             return [self._schedules[key] for key in sorted(self._schedules)]
 
@@ -181,7 +181,7 @@ class InMemoryBackend(Backend):
         return len(doomed)
 
     async def hold(self, duty: str, node_id: NodeId) -> bool:
-        """Make the node the one that does the duty; atomic."""
+        """Make the node the holder of the duty; atomic."""
         with self._lock:
             holder = self._duties.get(duty, node_id)
             if holder != node_id and self._lives(holder):
@@ -190,17 +190,17 @@ class InMemoryBackend(Backend):
             return True
 
     async def release(self, duty: str, node_id: NodeId) -> None:
-        """Let others do the duty."""
+        """Let other nodes take the duty."""
         with self._lock:
             if self._duties.get(duty) == node_id:
                 del self._duties[duty]
 
     def heart(self) -> Heart:
-        """Answer a heart that shares this store."""
+        """Return a heart that shares this store."""
         return _MemoryHeart(self)
 
     def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew, rescue and tell; see `Heart.beat`. Callable from any thread."""
+        """Renew the lease, rescue jobs, return cancel requests; see `Heart.beat`. Callable from any thread."""
         with self._changing() as now:
             began = node.id not in self._leases
             self._leases[node.id] = now + node.lease
@@ -219,7 +219,7 @@ class InMemoryBackend(Backend):
         return Heartbeat(cancels, len(lost), began)
 
     def retire(self, node_id: NodeId) -> None:
-        """End a lease; see `Heart.retire`. Callable from any thread."""
+        """End the node's lease; see `Heart.retire`. Callable from any thread."""
         with self._lock:
             self._leases.pop(node_id, None)
 
@@ -263,7 +263,7 @@ class InMemoryBackend(Backend):
 
 
 class _MemoryHeart(Heart):
-    """Beats on the store it was made from."""
+    """Heartbeats on the backend that made it."""
 
     def __init__(self, backend: InMemoryBackend) -> None:
         self._backend = backend

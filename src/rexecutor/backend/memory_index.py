@@ -1,4 +1,4 @@
-"""The in-memory store's jobs, by what they are looked for."""
+"""Indexes of the in-memory store, which keep its lookups fast."""
 
 from bisect import bisect_left, insort
 from collections import defaultdict
@@ -11,16 +11,15 @@ from rexecutor.model.where import And, ExecutorIn, IdIn, KeyIs, Where
 
 
 class MemoryIndex:
-    """By executor, by key, and, of those that wait, in claim order."""
+    """Jobs by executor and by unique key; waiting jobs also by executor in claim order."""
 
     def __init__(self) -> None:
-        """Begin with no jobs."""
         self._of_executor: dict[str, dict[JobId, JobRecord]] = defaultdict(dict)
         self._keyed: dict[str, dict[JobId, JobRecord]] = defaultdict(dict)
         self._queues: dict[str, list[JobRecord]] = defaultdict(list)
 
     def put(self, record: JobRecord) -> None:
-        """Take a job in."""
+        """Add a job."""
         self._of_executor[record.executor][record.id] = record
         if record.unique_key is not None:
             self._keyed[record.unique_key][record.id] = record
@@ -28,12 +27,12 @@ class MemoryIndex:
             insort(self._queues[record.executor], record, key=rules.claim_order)
 
     def replace(self, record: JobRecord, changed: JobRecord) -> None:
-        """Put the changed job, of the same executor and key, in the place of what it was."""
+        """Replace a job by its changed record, which has the same executor and key."""
         self._dequeue(record)
         self.put(changed)
 
     def remove(self, record: JobRecord) -> None:
-        """Take it out, as it was put in."""
+        """Remove a job. `record` must be the record that was put in."""
         del self._of_executor[record.executor][record.id]
         if record.unique_key is not None:
             del self._keyed[record.unique_key][record.id]
@@ -45,16 +44,16 @@ class MemoryIndex:
             del queue[bisect_left(queue, rules.claim_order(record), key=rules.claim_order)]
 
     def claimable(self, executor: str, now: datetime, slots: int) -> Sequence[JobRecord]:
-        """Answer the executor's jobs that are to be claimed next."""
+        """Return the executor's jobs to claim next, at most `slots`."""
         return rules.claimable(self._queues.get(executor, ()), now, slots)
 
     def next_due(self, now: datetime) -> datetime | None:
-        """Answer when the next job falls due; None where none waits for its time."""
+        """Return when the next future job is due; None if there is none."""
         later = (record.scheduled_at for queue in self._queues.values() for record in queue)
         return min((moment for moment in later if moment > now), default=None)
 
     def candidates(self, where: Where, records: Mapping[JobId, JobRecord]) -> Collection[JobRecord]:
-        """Answer the jobs among which are all that the expression describes: as few as are quickly found."""
+        """Return a superset of the jobs that match the expression: the smallest that one index gives."""
         parts = where.parts if isinstance(where, And) else (where,)
         found: Collection[JobRecord] = records.values()
         for part in parts:
