@@ -1,1 +1,1 @@
-"""Where jobs are kept: the port (`base`), and one adapter a store."""
+"""The port (`base`) and one backend for each kind of store."""

@@ -1,4 +1,4 @@
-"""A transaction of the application's own, to enqueue in: what a backend's `bound_to` answers."""
+"""Enqueueing in the application's own transaction: what a backend's `bound_to` returns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,10 +13,14 @@ from rexecutor.model.where import Where
 
 
 class Bound:
-    """A connection of the application's own. It is given to one enqueue or to several, never closed or committed."""
+    """The application's own connection, for one enqueue or several. It is never closed or committed here."""
 
     def __init__(self, backend: Backend) -> None:
-        """Keep the backend, whose limits hold, and which a handle asks once the transaction is committed."""
+        """Bind to a backend.
+
+        Args:
+            backend: Its limits apply, and job handles use it once the transaction is committed.
+        """
         self.backend: Final = backend
 
 
@@ -25,7 +29,7 @@ class Transaction(Bound, ABC):
 
     @abstractmethod
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        """Store the jobs in the transaction: they are there when it is committed, and never were when it is not.
+        """Store the jobs in the transaction: they exist once it is committed, and never if it is rolled back.
 
         Raises:
             ConfigurationError: The connection cannot be used as it is; nothing was sent.
@@ -34,7 +38,7 @@ class Transaction(Bound, ABC):
 
     @abstractmethod
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Return jobs as `Backend.query` does, and with them what the transaction has enqueued and not committed."""
+        """Return jobs as `Backend.query` does, including those enqueued in the uncommitted transaction."""
 
 
 class SyncTransaction(Bound, ABC):
@@ -55,7 +59,17 @@ BoundT = TypeVar("BoundT", bound=Bound)
 def awaited(
     given: Backend | Bound | None, what: str = "enqueue", twin: str = "enqueue_sync or enqueue_many_sync"
 ) -> Backend | Transaction:
-    """Return what to `await` an enqueue of; the current backend when none is given."""
+    """Return the target of an awaited enqueue: what is given, or the current backend if None.
+
+    Args:
+        given: A backend or a bound connection.
+        what: The call's name, for the error message.
+        twin: The synchronous calls to use instead, for the error message.
+
+    Raises:
+        ConfigurationError: The connection is synchronous.
+        GlobalBackendError: None is given and there is no current backend.
+    """
     if not isinstance(given, Bound):
         return current_backend(given)
     if not isinstance(given, Transaction):
@@ -66,7 +80,12 @@ def awaited(
 def blocking(
     given: Backend | Bound | None, what: str = "enqueue_sync", twin: str = "`await enqueue` or enqueue_many"
 ) -> Backend | SyncTransaction:
-    """Return what enqueues without a loop; the current backend when none is given."""
+    """Return the target of a synchronous enqueue, as `awaited` does for an awaited one.
+
+    Raises:
+        ConfigurationError: The connection must be awaited.
+        GlobalBackendError: None is given and there is no current backend.
+    """
     if not isinstance(given, Bound):
         return current_backend(given)
     if not isinstance(given, SyncTransaction):
@@ -75,11 +94,11 @@ def blocking(
 
 
 def _unless_replaced(given: BoundT) -> BoundT | Backend:
-    """Return the transaction, unless another backend stands in for its own in a test."""
+    """Return the transaction, or the backend that replaces its own in a test."""
     store = current_backend(given.backend)
     return given if store is given.backend else store
 
 
 def backend_of(target: Backend | Bound) -> Backend:
-    """Return the backend that holds what is enqueued there."""
+    """Return the backend itself, or the one that a connection is bound to."""
     return target.backend if isinstance(target, Bound) else target

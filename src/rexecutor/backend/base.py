@@ -289,8 +289,8 @@ class Backend(ABC):
         """Cancel the job and return its new status.
 
         A waiting job is cancelled at once. The node of a running job hears of it at its next heartbeat or before. An
-        ended job stays as it is. The reason is cut at `Limits.error_text` characters, and NUL characters and lone
-        surrogates are removed.
+        ended job stays as it is. A reason longer than `Limits.error_text` characters loses its middle; NUL
+        characters and lone surrogates are replaced.
 
         Raises:
             JobNotFoundError: There is no such job (of that executor, if one is given).

@@ -1,4 +1,4 @@
-"""The commands that messages tell people to run, written so that they work as they are printed."""
+"""The shell commands that messages tell people to run, written so that they work as printed."""
 
 import shlex
 import sys
@@ -7,13 +7,13 @@ from shutil import which
 
 
 def command(*words: str) -> str:
-    """Return the line for a shell that runs this command of `rexecutor`."""
+    """Return the shell line that runs this command of `rexecutor`."""
     return f"{program()} {shlex.join(words)}"
 
 
 @cache
 def program() -> str:
-    """Return how a shell calls `rexecutor` here: by its name, or through this Python if the path lacks it."""
+    """Return how a shell calls `rexecutor` here: by name, or through this Python if it is not on the `PATH`."""
     if which("rexecutor") or not sys.executable:
         return "rexecutor"
     return f"{shlex.quote(sys.executable)} -m rexecutor"

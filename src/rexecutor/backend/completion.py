@@ -1,4 +1,4 @@
-"""What completes a running job in a transaction of the application's own: the port's half of `Job.complete_in`."""
+"""Completing a running job in the application's own transaction: the port's half of `Job.complete_in`."""
 
 from abc import ABC, abstractmethod
 
@@ -7,27 +7,31 @@ from rexecutor.model.job import JobRecord
 
 
 class Completion(ABC):
-    """Completes jobs of one store on any connection to it. It can be pickled, for jobs that run in child processes."""
+    """Completes jobs of one store on any connection to it. Can be pickled, for jobs that run in child processes."""
 
     @abstractmethod
     async def complete(self, record: JobRecord, connection: object) -> bool:
-        """Record a success in the connection's transaction; answer False where the job is no longer ours.
+        """Record a success in the connection's transaction. Return False if the record's claim was lost.
 
         Raises:
-            ConfigurationError: It cannot be used as it is, or is one that blocks; nothing was sent.
+            ConfigurationError: The connection cannot be used as it is, or is synchronous; nothing was sent.
             BackendError: The store failed; roll the transaction back.
         """
 
     @abstractmethod
     def complete_sync(self, record: JobRecord, connection: object) -> bool:
-        """Do the same on a connection that blocks."""
+        """Record a success as `complete` does, on a synchronous connection."""
 
 
 class NoCompletion(Completion):
-    """Of a store that shares no transaction with anybody."""
+    """For stores that cannot share a transaction with the application."""
 
     def __init__(self, store: str) -> None:
-        """Keep the name of the store's class."""
+        """Make one.
+
+        Args:
+            store: Class name of the backend, for the error message.
+        """
         self._store = store
 
     async def complete(self, record: JobRecord, connection: object) -> bool:

@@ -1,4 +1,4 @@
-"""The backend that an enqueue uses when none is named: set once for the process, or overridden for a block."""
+"""The backend that an enqueue uses if none is given: set once for the process, or overridden for a block."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,14 +11,14 @@ from rexecutor.errors import ConfigurationError, GlobalBackendError
 _override: ContextVar[Backend | None] = ContextVar("rexecutor_backend", default=None)
 _process: list[Backend] = []  # none or one
 _stand_in: Callable[[Backend | None, Backend | None], Backend] | None = None
-"""Of a test's fixture: returns which backend is meant by the one that was named and the overriding one."""
+"""Set by the pytest fixture: picks the backend, given the `backend=` argument and the override."""
 
 
 def set_global_backend(backend: Backend) -> None:
     """Set the process's backend.
 
     Raises:
-        GlobalBackendError: One is set.
+        GlobalBackendError: One is already set.
     """
     if _process:
         raise GlobalBackendError("a global backend is set already: stop the Rexecutor that set it first")
@@ -26,14 +26,14 @@ def set_global_backend(backend: Backend) -> None:
 
 
 def unset_global_backend(backend: Backend) -> None:
-    """Take back what `set_global_backend` set; does nothing when another backend, or none, is set."""
+    """Unset the process's backend; does nothing if another backend, or none, is set."""
     if _process and _process[0] is backend:
         _process.clear()
 
 
 @contextmanager
 def override_global_backend(backend: Backend) -> Generator[Backend]:
-    """Use this backend for the block, whatever is set, in this task and those it starts. For tests."""
+    """Use this backend within the block, in this task and those it starts, even if another is set. For tests."""
     token = _override.set(backend)
     try:
         yield backend
@@ -42,7 +42,7 @@ def override_global_backend(backend: Backend) -> Generator[Backend]:
 
 
 def context_of_jobs() -> Context:
-    """Return a context that holds nothing but the overriding backend, where there is one: what jobs start from."""
+    """Return the context that jobs start from: empty, except for the overriding backend if there is one."""
     context, overriding = apart(copy_context), _override.get()
     if overriding is not None:
         context.run(_override.set, overriding)
@@ -50,9 +50,10 @@ def context_of_jobs() -> Context:
 
 
 def current_backend(backend: Backend | None = None) -> Backend:
-    """Return the backend that was named, otherwise the overriding one, otherwise the process's.
+    """Return the given backend, otherwise the overriding one, otherwise the process's.
 
     Raises:
+        ConfigurationError: What is given is no backend.
         GlobalBackendError: There is none.
     """
     if backend and not isinstance(backend, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped

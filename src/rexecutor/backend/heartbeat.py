@@ -1,4 +1,4 @@
-"""What beats for a running node: the half of the port that a thread of its own calls."""
+"""Heartbeats of a running node: the half of the port that the lease's thread calls."""
 
 from abc import ABC, abstractmethod
 
@@ -7,15 +7,16 @@ from rexecutor.model.job import NodeId
 
 
 class Heart(ABC):
-    """A connection of its own for heartbeats. Synchronous: it is called from the lease's thread, and only there."""
+    """A separate connection for heartbeats. Synchronous, and called only from the lease's thread."""
 
     @abstractmethod
     def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew the node's lease (or begin it), rescue the jobs of nodes without one, tell of asked cancels.
+        """Renew or begin the node's lease, rescue the jobs of dead nodes, and return requested cancels. Atomic.
 
-        Atomic. Jobs of a node whose lease ran out change by `Lost`, and the node is forgotten with them, but not where
-        `rescues` is False. A lease that has run out and that nobody has noticed is renewed like any other. A row that
-        cannot be changed does not fail the beat: it is discarded, without what cannot be read of it.
+        Jobs of a node whose lease has run out change by `Lost`, and the store forgets the node; neither happens if
+        `rescues` is False. The node's own lease is renewed even if it has run out, as long as no other beat has
+        noticed. A row that cannot be changed does not fail the beat: its job is discarded, without the values that
+        cannot be read.
 
         Raises:
             BackendError: The store failed; whether the lease was renewed is not known.
@@ -23,7 +24,7 @@ class Heart(ABC):
 
     @abstractmethod
     def retire(self, node_id: NodeId) -> None:
-        """End the node's lease now. What it still runs is for the next beat of any node to rescue.
+        """End the node's lease now. The next beat of any node rescues the jobs that it still runs.
 
         Raises:
             BackendError: The store failed; the lease runs out by itself.
@@ -31,4 +32,4 @@ class Heart(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the connection. Harmless when closed."""
+        """Close the connection. Does nothing if it is closed."""

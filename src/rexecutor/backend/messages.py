@@ -1,4 +1,4 @@
-"""What passes through the port, beside jobs: questions to a store, and its answers."""
+"""What passes through the port besides jobs: requests to a store and its replies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,49 +9,49 @@ from rexecutor.model.job import JobId, JobRecord, NodeId
 from rexecutor.model.status import JobStatus
 
 PAGE: Final = 1_000
-"""How many jobs a query answers when no limit is given."""
+"""How many jobs a query returns at most if no limit is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a node has free slots for."""
+    """What a node asks a claim for: its free slots, by executor."""
 
     slots: Mapping[str, int]
-    """Executor name → how many of its jobs, each 1 or more."""
+    """Executor name → free slots for its jobs, each at least 1."""
     most: int
-    """How many jobs in all, 1 or more."""
+    """Maximum number of jobs in all, at least 1."""
     epoch: int = 0
-    """How often the node had given up claims when it asked; see `Backend.give_back`."""
+    """The node's epoch when it asked: how often it had given up claims; see `Backend.give_back`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A store's answer to a demand."""
+    """The jobs that a claim took."""
 
     jobs: Sequence[JobRecord]
-    """Now executing on the node that asked, in claim order. A row that cannot be read has a `defect`."""
+    """The claimed jobs, in claim order, now executing on the node. A row that cannot be read has a `defect`."""
     next_due: datetime | None
-    """When the next job of whatever executor falls due, by the handle's clock; None when none waits for its time.
+    """When the next future job of any executor is due, on the backend's clock; None if there is none.
 
-    Looked up only when there were fewer jobs than `Demand.most`: else there is no reason to wait.
+    Looked up only if fewer jobs than `Demand.most` were claimed; otherwise there is no reason to wait.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A `Rexecutor` that runs: the holder of a lease."""
+    """A running `Rexecutor`: the holder of a lease."""
 
     id: NodeId
     name: str
     """For people: host and process."""
     lease: timedelta
     epoch: int = 0
-    """How often it has given up claims; see `Backend.give_back`."""
+    """How often the node has given up claims; see `Backend.give_back`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """Somebody asked for a cancel of a job that the node runs."""
+    """A request to cancel a job that the node runs."""
 
     job_id: JobId
     claims: int
@@ -60,30 +60,30 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A store's answer to a beat."""
+    """The result of a heartbeat."""
 
     cancels: Sequence[CancelRequest]
     rescued: int
-    """How many jobs of nodes without a lease were given on or discarded."""
+    """Number of jobs of dead nodes that were rescued: made due again or discarded."""
     began: bool
-    """Whether the lease began with this beat: at the node's first, or because it had run out and its jobs are lost."""
+    """Whether this beat began the lease: it is the node's first, or the lease had run out and its jobs are lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """A store's answer to a look at schedules."""
+    """The result of a look at schedules."""
 
     now: datetime
-    """The store's time."""
+    """The store's time at the look."""
     taken: Sequence[tuple[str, datetime]]
-    """The ticks that this look took: the schedule's id and the tick. Nobody else takes them."""
+    """The ticks that this look took: schedule id and moment. No other look takes them."""
     next_tick: datetime | None
-    """The earliest tick that is to come; None where there is none any more."""
+    """The earliest future tick; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many jobs of one executor are in one status."""
+    """The number of jobs of one executor in one status."""
 
     executor: str
     status: JobStatus

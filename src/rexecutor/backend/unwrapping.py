@@ -1,6 +1,6 @@
-"""Gets from what an application has as its connection to the driver's own: through proxies and SQLAlchemy.
+"""Finds the driver's connection behind what an application uses as one: proxies, SQLAlchemy sessions and connections.
 
-Libraries are recognised by the names of their classes, so that none is imported that the application does not use.
+Libraries are recognised by their class names, so that none is imported that the application does not use.
 """
 
 from collections.abc import Generator
@@ -31,9 +31,9 @@ _INSTEAD: Final = {
     "psycopg_pool.base.BasePool": _MAKES_THEM,
     "asyncpg.pool.Pool": _MAKES_THEM,
 }
-"""What to give in place of an object of a class that is easily taken for a connection."""
+"""Advice for objects that are easily taken for a connection, by class name."""
 _FAILED: Final = {"sqlalchemy.exc.DBAPIError", "sqlalchemy.exc.TimeoutError", "builtins.OSError"}
-"""The database or its driver failed, or no connection became free; it is not the session that cannot be used."""
+"""Errors of the database, its driver or the pool. They do not mean that the session cannot be used."""
 _ADVICE: Final = {
     "sqlalchemy.exc.UnboundExecutionError": "the session has several engines (`binds=`) or none; give it one engine,"
     ' or give its connection: `session.connection(bind_arguments={"mapper": YourModel})`',
@@ -41,32 +41,32 @@ _ADVICE: Final = {
 }
 _BEGIN: Final = "SELECT 1"
 _PROXIES: Final = 10
-"""How many proxies there may be around each other."""
+"""Maximum number of nested proxies that are unwrapped."""
 
 
 class SqlAlchemyConnection(Protocol):
-    """What is used of SQLAlchemy's `Connection`."""
+    """The part of SQLAlchemy's `Connection` that is used here."""
 
     def exec_driver_sql(self, statement: str, /) -> Any:
         """Execute; begins SQLAlchemy's transaction."""
 
     @property
     def connection(self) -> Any:
-        """The driver's connection, wrapped."""
+        """The driver's connection, in SQLAlchemy's pool proxy."""
 
 
 class SqlAlchemyAsyncConnection(Protocol):
-    """What is used of SQLAlchemy's `AsyncConnection`."""
+    """The part of SQLAlchemy's `AsyncConnection` that is used here."""
 
     async def exec_driver_sql(self, statement: str, /) -> Any:
         """Execute; begins SQLAlchemy's transaction."""
 
     async def get_raw_connection(self) -> Any:
-        """Return the driver's connection, wrapped."""
+        """Return the driver's connection, in SQLAlchemy's pool proxy."""
 
 
 class SqlAlchemySession(Protocol):
-    """What is used of SQLAlchemy's `Session`."""
+    """The part of SQLAlchemy's `Session` that is used here."""
 
     def connection(self) -> SqlAlchemyConnection:
         """Return the connection of its transaction."""
@@ -74,7 +74,7 @@ class SqlAlchemySession(Protocol):
 
 
 class SqlAlchemyAsyncSession(Protocol):
-    """What is used of SQLAlchemy's `AsyncSession`."""
+    """The part of SQLAlchemy's `AsyncSession` that is used here."""
 
     async def connection(self) -> SqlAlchemyAsyncConnection:
         """Return the connection of its transaction."""
@@ -82,7 +82,7 @@ class SqlAlchemyAsyncSession(Protocol):
 
 
 def class_names(thing: object) -> set[str]:
-    """Return the full names of the object's classes."""
+    """Return the full names of the object's class and its bases."""
     return {f"{kind.__module__}.{kind.__qualname__}" for kind in type(thing).__mro__}
 
 
@@ -92,26 +92,26 @@ def class_name(thing: object) -> str:
 
 
 def is_sqlalchemy(connection: object) -> bool:
-    """Whether it is a `Session` or `Connection` of SQLAlchemy."""
+    """Return whether the object is a `Session` or `Connection` of SQLAlchemy."""
     return bool(class_names(connection) & (_SESSIONS | _CONNECTIONS))
 
 
 def is_async_sqlalchemy(connection: object) -> bool:
-    """Whether it is an `AsyncSession` or `AsyncConnection` of SQLAlchemy."""
+    """Return whether the object is an `AsyncSession` or `AsyncConnection` of SQLAlchemy."""
     return bool(class_names(connection) & (_ASYNC_SESSIONS | _ASYNC_CONNECTIONS))
 
 
 def unwrapped(connection: Any) -> Any:
-    """Return what stands behind proxies: wrapt's, with which tracing libraries wrap connections, and werkzeug's.
+    """Return the object behind proxies of wrapt (used by tracing libraries) and werkzeug.
 
-    The statements of an enqueue need the connection itself. A proxy shares its transaction with it.
+    The statements of an enqueue need the connection itself, which has the same transaction as its proxy.
     """
     for _ in range(_PROXIES):
         if "werkzeug.local.LocalProxy" in class_names(connection):
             connection = connection._get_current_object()  # noqa: SLF001 - its public way, whatever the name
             continue
         try:
-            # Not getattr: an object that passes every question on would pass this one on too.
+            # Not getattr: an object that forwards every attribute would forward this one too.
             connection = object.__getattribute__(connection, "__wrapped__")
         except AttributeError:
             break
@@ -122,13 +122,13 @@ def driver_connection(what: str, connection: Any) -> Any:
     """Return the driver's connection of a `Session` or `Connection`, within its transaction.
 
     Raises:
-        ConfigurationError: It cannot say its connection, or has no transaction; nothing was sent.
+        ConfigurationError: It cannot tell its connection, or has no usable transaction; nothing was sent.
         BackendError: The database, or its driver, failed.
     """
     with _translated(what):
         if class_names(connection) & _SESSIONS:
             connection = connection.connection()
-        connection.exec_driver_sql(_BEGIN).close()  # SQLAlchemy commits only what it has seen begin
+        connection.exec_driver_sql(_BEGIN).close()  # SQLAlchemy commits only a transaction that it has seen begin
         return unwrapped(connection.connection.driver_connection)
 
 
@@ -142,7 +142,7 @@ async def async_driver_connection(what: str, connection: Any) -> Any:
 
 
 def refusal(what: str, given: object, store: str, wanted: str) -> ConfigurationError:
-    """Return the error for what cannot be used as a connection to the store, with what to give in its place."""
+    """Return the error for an object that cannot be used as a connection to the store, with advice what to give."""
     name = "None" if given is None else class_name(given)
     known = [text for kind, text in _INSTEAD.items() if kind in class_names(given)]
     advice = known if known and given is not None else [f"give {wanted}", *known]
@@ -151,7 +151,7 @@ def refusal(what: str, given: object, store: str, wanted: str) -> ConfigurationE
 
 @contextmanager
 def _translated(what: str) -> Generator[None]:
-    """Turn SQLAlchemy's exceptions into ours while it is asked for its connection."""
+    """Translate SQLAlchemy's exceptions into rexecutor's while its connection is fetched."""
     try:
         yield
     except Exception as error:

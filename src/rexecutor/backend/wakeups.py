@@ -1,4 +1,4 @@
-"""How a backend's handle hears of changes and passes them on to those who wait. Hints only: polling alone is right."""
+"""How a backend wakes those who wait for a change of its store. Only hints: polling is correct without them."""
 
 import asyncio
 import threading
@@ -8,19 +8,18 @@ from rexecutor.clock import Clock
 
 
 class Hints:
-    """Counts the changes that were heard of, and wakes who waits for the next. `heard` may come from any thread."""
+    """Counts changes and wakes those who wait for the next one. `heard` may be called from any thread."""
 
     def __init__(self, clock: Clock) -> None:
-        """Begin at version 0."""
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
         self.version = 0
-        """Grows with each change heard of. Read it, look into the store, then wait since it: nothing is missed."""
+        """Grows with each change. Read it, look into the store, then wait since that version: no change is missed."""
 
     def heard(self) -> None:
-        """Tell all who wait that the store may have changed."""
-        with self._lock:  # else two threads may count one change, and the version may even go back
+        """Count a change and wake all who wait."""
+        with self._lock:  # otherwise two threads may count one change, and the version may even go back
             self.version += 1
             waiting = list(self._waiting.items())
         for event, loop in waiting:
@@ -30,7 +29,7 @@ class Hints:
                 self._waiting.pop(event, None)
 
     async def wait(self, until: datetime, *, since: int) -> bool:
-        """Wait until a change after version `since` is heard of, or until the moment; answer whether one was."""
+        """Wait for a change after version `since`, but not past `until`. Return whether there was one."""
         return await self.wait_for(until - self._clock.now(), since=since)
 
     async def wait_for(self, delay: timedelta, *, since: int) -> bool:

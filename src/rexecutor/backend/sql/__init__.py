@@ -7,13 +7,13 @@ from typing import LiteralString, cast
 
 @cache
 def statement(package: str, name: str) -> LiteralString:
-    """Answer the text of `sql/<name>.sql` in that package, read once."""
+    """Return the text of the package's `sql/<name>.sql`, read once."""
     text = resources.files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
-    return cast("LiteralString", text)  # it comes from our own files, never from input
+    return cast("LiteralString", text)  # from this package's files, never from input
 
 
 def migrations(package: str) -> list[tuple[int, str]]:
-    """Answer the numbers and texts of `migrations/NNNN_<name>.sql` in that package, in order."""
+    """Return number and text of each `migrations/NNNN_<name>.sql` of the package, in order."""
     folder = resources.files(package).joinpath("migrations")
     files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
     return [(int(name[:4]), folder.joinpath(name).read_text(encoding="utf-8")) for name in files]

@@ -1,4 +1,4 @@
-"""What SQL stores answer of a row that somebody has spoilt; all of them have the same columns in the same order."""
+"""Records of corrupted rows, for all SQL stores: they have the same columns in the same order."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ T = TypeVar("T")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 STATUSES: Final = {str(status): status for status in JobStatus}
 UNREADABLE: Final = (ValueError, LookupError, TypeError, OverflowError)
-"""What is raised where a value of a row is not what it must be."""
+"""Errors raised when a column holds an invalid value."""
 
 
 def defective(
@@ -23,14 +23,14 @@ def defective(
     errors: Callable[[Any], tuple[JobError, ...]],
     moment: Callable[[Any], datetime],
 ) -> JobRecord:
-    """Answer what is sound of a row with all columns: enough to record that the rest is not.
+    """Return a record of the readable columns of a row, with a `defect` that says why the rest cannot be read.
 
     Args:
-        row: The row.
+        row: The row, with all columns.
         error: Why it cannot be read.
-        tags: Reads the store's tags; this and the next two raise one of `UNREADABLE` where they cannot.
-        errors: Reads its list of errors.
-        moment: Reads one of its moments.
+        tags: Decodes the tags column. All three decoders raise one of `UNREADABLE` if they cannot.
+        errors: Decodes the errors column.
+        moment: Decodes one column with a moment.
     """
     return JobRecord(
         id=row[0],
@@ -61,7 +61,7 @@ def defective(
 
 
 def _sound(read: Callable[[Any], T], value: Any) -> T | None:
-    """Answer what is read of a value; None where it cannot be read."""
+    """Return what `read` makes of the value; None if it cannot be read."""
     try:
         return read(value)
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""Spans of time as SQL stores keep them: a list of pairs in JSON."""
+"""Time spans as SQL stores keep them: a JSON list of pairs."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ _SPANS = msgspec.json.Decoder(tuple[Span, ...])
 
 
 def spans_text(spans: Sequence[Span]) -> str:
-    """Answer the spans as text."""
+    """Return the spans as JSON text."""
     return msgspec.json.encode(spans).decode()
 
 
 def spans_of(text: str) -> tuple[Span, ...]:
-    """Answer the spans of a text; none where somebody has spoilt it."""
+    """Return the spans of a JSON text; empty if the text is invalid."""
     try:
         return _SPANS.decode(text)
     except (msgspec.MsgspecError, UnicodeError):

@@ -1,4 +1,4 @@
-"""`Where` as SQL: every node in parentheses, every value a parameter. The only place where SQL is composed."""
+"""Compiles `Where` to SQL: every node in parentheses, every value a parameter. SQL is composed nowhere else."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -32,51 +32,51 @@ from rexecutor.model.where import (
 SMALLEST_ID, LARGEST_ID = -(2**63), 2**63 - 1
 
 _WIDTH: Final = 50
-"""How many terms stand in one pair of parentheses: parsers take a long chain for a deep tree, and refuse it."""
+"""Maximum number of terms in one pair of parentheses: parsers treat a long chain as a deep tree and refuse it."""
 
 
 class Dialect(ABC):
-    """How a database writes the conditions that are not the same everywhere. `name` is a parameter's."""
+    """The conditions that each database writes in its own SQL. `name` is the name of a parameter."""
 
     @abstractmethod
     def is_member(self, column: str, name: str) -> str:
-        """Whether the column's value is in a JSON array."""
+        """Return the condition that the column's value is in the parameter's JSON array."""
 
     @abstractmethod
     def equals(self, column: str, name: str) -> str:
-        """Whether the column's text is the parameter's."""
+        """Return the condition that the column equals the parameter."""
 
     @abstractmethod
     def is_json(self, column: str, name: str) -> str:
-        """Whether the column's JSON, where NULL counts as null, equals JSON in its canonical form."""
+        """Return the condition that the column's JSON equals the parameter's canonical JSON. NULL counts as `null`."""
 
     @abstractmethod
     def is_tagged(self, name: str, *, by_all: bool) -> str:
-        """Whether the job has one, or all, of the tags of a JSON array."""
+        """Return the condition that the job has one, or all, of the tags in the parameter's JSON array."""
 
     @abstractmethod
     def statuses(self, statuses: frozenset[JobStatus]) -> str:
-        """Whether the job is in one of these statuses, of which there is at least one."""
+        """Return the condition that the job is in one of these statuses; at least one is given."""
 
     @abstractmethod
     def scheduled(self, comparison: str, name: str, *, ago: bool) -> str:
-        """Whether the job's due time compares so with a moment, or with that long before the store's time."""
+        """Return the condition on `scheduled_at`: compared with a moment, or (`ago`) a span before the store's time."""
 
     @abstractmethod
     def moment(self, value: datetime | timedelta) -> Any:
-        """Answer a moment or a span as a parameter's value."""
+        """Return a moment or a time span as the value of a parameter."""
 
 
 @dataclass(slots=True)
 class Compiled:
-    """A condition, and its parameters by name."""
+    """An SQL condition and its parameters by name."""
 
     text: str
     parameters: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def compile_where(where: Where, dialect: Dialect) -> Compiled:
-    """Answer the expression as an SQL condition over the columns of a job."""
+    """Return the expression as an SQL condition over the columns of a job."""
     compiler = _Compiler(dialect)
     return Compiled(compiler.compile(where), compiler.parameters)
 
@@ -87,7 +87,7 @@ class _Compiler:
         self.parameters: dict[str, Any] = {}
 
     def compile(self, where: Where) -> str:  # noqa: C901, PLR0912 - one case a kind
-        """Answer the condition, in parentheses."""
+        """Return the condition in parentheses, and add its parameters."""
         node = node_of(where)
         match node:
             case Everything():
@@ -99,7 +99,7 @@ class _Compiler:
             case ExecutorIn(names):
                 text = self._is_member("executor", _storable(names))
             case KeyIs(digest):
-                # Not just equality: with NULL that is neither true nor false, and so is its negation.
+                # Equality alone would not do: with NULL it is neither true nor false, and so is its negation.
                 text = f"unique_key IS NOT NULL AND {self._dialect.equals('unique_key', self._add(digest))}"
             case DataEquals(json):
                 text = self._dialect.is_json("data", self._add(json))
@@ -123,8 +123,8 @@ class _Compiler:
         return f"({text})"
 
     def _joined(self, parts: Sequence[Where], word: str) -> str:
-        # The largest first: a parser remembers all that stands before a part, and some remember no more than a hundred
-        # symbols.
+        # Largest part first: a parser keeps everything to the left of a nested part on its stack, and some stacks hold
+        # only 100 symbols.
         largest_first = sorted(parts, key=lambda part: part.parts_in_all, reverse=True)
         return _joined([self.compile(part) for part in largest_first], word)
 
@@ -150,7 +150,7 @@ class _Compiler:
 
 
 def _storable(texts: frozenset[str]) -> frozenset[str]:
-    """Leave out what no job can have, and what a driver may refuse or cut short."""
+    """Drop texts that no job can have; a driver may refuse them or cut them short."""
     return frozenset(text for text in texts if is_storable(text))
 
 

@@ -1,4 +1,4 @@
-"""Enqueues and completions on a connection of the application's own, and enqueues without a loop on one of ours."""
+"""Enqueues and completions on the application's own connection, and enqueues without a loop on a new one."""
 
 import sqlite3
 from collections.abc import Generator, Sequence
@@ -43,13 +43,13 @@ _WANTED_OF_ASYNC: Final = (
     " be used in its own thread only"
 )
 _TAKE_LOCK: Final = "UPDATE rexecutor_schema SET version = version WHERE false"
-"""Changes nothing. Python begins a transaction before it, where it is to begin them by itself."""
+"""Takes the write lock and changes nothing. Before it Python begins a transaction, if it begins them by itself."""
 
 
 def enqueue_alone(
     path: Path, synchronous: str, jobs: Sequence[NewJob], clock: Clock, checkpoints: Checkpoints
 ) -> tuple[list[Enqueued], list[str]]:
-    """Store the jobs on a new connection; answer also where the live nodes can be woken."""
+    """Store the jobs on a new connection. Return the results, and the doorbell addresses of the live nodes."""
     with closing(connect(path, synchronous=synchronous)) as connection:
         connection.text_factory = lenient_text
         with translated(path), writers_lock(path):
@@ -62,32 +62,32 @@ def enqueue_alone(
 
 
 class SqliteTransaction(SyncTransaction, Transaction):
-    """A connection of the application's own to the backend's file."""
+    """The application's own connection to the backend's file."""
 
     def __init__(self, backend: Backend, path: Path, connection: object) -> None:
-        """Keep the connection; see `SQLiteBackend.bound_to`."""
+        """Check the connection; see `SQLiteBackend.bound_to`."""
         super().__init__(backend)
         self._path = path
         self._connection: object = unwrapped(connection)
-        if not is_sqlalchemy(self._connection):  # which may have another connection by the time of the enqueue
+        if not is_sqlalchemy(self._connection):  # whose connection may be another by the time of the enqueue
             self._connection = _sqlite3_connection("bound_to", path, self._connection)
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        """Store the jobs; blocks the loop."""
+        """Store the jobs as `enqueue_sync` does; blocks the loop."""
         return self.enqueue_sync(jobs)
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        """Store the jobs; all or none, also where the transaction goes on after an error."""
+        """Store the jobs, all or none, even if the transaction continues after an error."""
         with _within(self._sqlite3_connection(), self._path) as connection:
             add_functions(connection)
             return store.enqueue(connection, jobs, self.backend.clock.now())
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Return jobs; blocks the loop."""
+        """Return jobs as `query_sync` does; blocks the loop."""
         return self.query_sync(where, limit=limit, after=after)
 
     def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Return jobs; takes no lock."""
+        """Return jobs, including uncommitted ones of this transaction; takes no lock."""
         connection = self._sqlite3_connection()
         with translated(self._path), _as_ours(connection):
             check_version(connection, self._path)
@@ -104,17 +104,16 @@ class SqliteCompletion(Completion):
     """Completes a job of the file as a settlement does, fenced by its claim."""
 
     def __init__(self, path: Path, limits: Limits, clock: Clock) -> None:
-        """Keep them."""
         self._path: Final = path.resolve()
         self._limits = limits
         self._clock = clock
 
     async def complete(self, record: JobRecord, connection: object) -> bool:
-        """Complete it in the connection's transaction; blocks the loop."""
+        """Complete the job in the connection's transaction; blocks the loop."""
         return self._complete("complete_in", record, connection)
 
     def complete_sync(self, record: JobRecord, connection: object) -> bool:
-        """Complete it in the connection's transaction."""
+        """Complete the job in the connection's transaction."""
         return self._complete("complete_in_sync", record, connection)
 
     def _complete(self, what: str, record: JobRecord, connection: object) -> bool:
@@ -123,7 +122,7 @@ class SqliteCompletion(Completion):
 
 
 def _sqlite3_connection(what: str, path: Path, connection: object) -> sqlite3.Connection:
-    """Return the connection of `sqlite3` behind proxies and SQLAlchemy; raise a `ConfigurationError` without one."""
+    """Return the `sqlite3` connection behind proxies and SQLAlchemy; raise a `ConfigurationError` if there is none."""
     connection = unwrapped(connection)
     if is_sqlalchemy(connection):
         connection = driver_connection(what, connection)
@@ -140,7 +139,11 @@ def _sqlite3_connection(what: str, path: Path, connection: object) -> sqlite3.Co
 
 @contextmanager
 def _within(connection: sqlite3.Connection, path: Path) -> Generator[sqlite3.Connection]:
-    """Take the file's write lock and do all or nothing, within the connection's transaction where it has one."""
+    """Take the file's write lock and do all of the block or nothing.
+
+    A connection that commits by itself, and is in no transaction, commits the block. Otherwise the block runs behind a
+    savepoint in the connection's transaction, which Python begins if there is none.
+    """
     with translated(path), _as_ours(connection):
         if _commits_by_itself(connection) and not connection.in_transaction:
             check_version(connection, path)
@@ -148,7 +151,7 @@ def _within(connection: sqlite3.Connection, path: Path) -> Generator[sqlite3.Con
                 yield connection
             return
         try:
-            # First of all: what was read before the lock may be out of date once it is there.
+            # This comes first: what is read before the lock is held may be out of date afterwards.
             connection.execute(_TAKE_LOCK)
         except sqlite3.OperationalError:
             check_version(connection, path)
@@ -167,7 +170,7 @@ def _within(connection: sqlite3.Connection, path: Path) -> Generator[sqlite3.Con
 
 @contextmanager
 def _as_ours(connection: sqlite3.Connection) -> Generator[None]:
-    """Read plain rows and texts meanwhile, whatever the application has chosen."""
+    """Read plain rows and texts within the block, whatever factories the application has set."""
     rows, texts = connection.row_factory, connection.text_factory
     connection.row_factory, connection.text_factory = None, lenient_text
     try:

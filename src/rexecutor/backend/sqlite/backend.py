@@ -36,11 +36,11 @@ T = TypeVar("T")
 
 
 class SQLiteBackend(Backend):
-    """Jobs in an SQLite file, for any number of processes of one machine; made and migrated by itself when opened.
+    """Jobs in an SQLite file, for any number of processes on one machine. Opening creates and migrates the file.
 
-    An accepted job survives the death of the process and, with `synchronous="FULL"`, the loss of power (as far as the
-    disk keeps what it has confirmed). Not for network file systems. Its tables begin with `rexecutor_`, so the
-    file may be the application's own.
+    An accepted job survives the death of the process and, with `synchronous="FULL"`, the loss of power (if the disk
+    keeps what it has confirmed). Not for network file systems. Its tables begin with `rexecutor_`, so the file may be
+    the application's own.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class SQLiteBackend(Backend):
         limits: Limits | None = None,
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
     ) -> None:
-        """Keep the settings; the file is touched when the backend is opened.
+        """Check the settings; the file is touched only when the backend is opened.
 
         Args:
-            path: The file; made when missing, its folder is not.
-            clock: What time it is; the machine's clock by default, which all processes share.
+            path: The file; created if missing. Its folder must exist.
+            clock: Source of the time; by default the machine's clock, which all processes share.
             limits: How large jobs may be.
             synchronous: `"NORMAL"` is faster, and a loss of power may undo the last commits (never corrupt the file).
 
@@ -82,15 +82,15 @@ class SQLiteBackend(Backend):
 
     @property
     def is_open(self) -> bool:
-        """Whether it was opened, and the event loop of that is not closed."""
+        """Whether the backend is open and its event loop has not ended."""
         return self._watch.is_open and self._home is not None and not self._home.has_ended
 
     async def open(self) -> None:
-        """Open the file, make it when missing, migrate it; see `Backend.open`."""
+        """Open the file, create it if missing, and migrate it; see `Backend.open`."""
         async with self._opening.turn():
             if self.is_open:
                 return
-            await self._let_go()  # of what was left open in a loop that is closed
+            await self._let_go()  # of connections left open in a loop that is closed
             self._home = Home()
             await self._writer.start(lambda connection: migrate(connection, self.path))
             try:
@@ -103,7 +103,7 @@ class SQLiteBackend(Backend):
             self._doorbell.open(self._hints.heard, self.heard_cancel)
 
     async def close(self) -> None:
-        """Finish what was asked for, then close the file. Harmless when closed, and after a fork.
+        """Finish pending work, then close the file. Does nothing if closed, or in a forked child.
 
         Raises:
             BackendClosedError: Another event loop has it open.
@@ -134,7 +134,7 @@ class SQLiteBackend(Backend):
                 self._writer.stop_sync()
 
     async def migrate(self) -> None:
-        """Make the file's tables when it is not open; `open` has done it otherwise."""
+        """Migrate the file's tables if the backend is not open; `open` has done it otherwise."""
         if not self.is_open:
             await asyncio.to_thread(migrate_alone, self.path, self._synchronous)
 
@@ -145,7 +145,7 @@ class SQLiteBackend(Backend):
         return await self._change_and_wake(lambda connection, now: store.enqueue(connection, jobs, now))
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        """Store the jobs on a connection of this call's own; makes and migrates the file as `open` does."""
+        """Store the jobs on a new connection, which creates and migrates the file as `open` does."""
         if not jobs:
             return ()
         answers, doorbells = enqueue_alone(self.path, self._synchronous, jobs, self.clock, self._checkpoints)
@@ -154,7 +154,7 @@ class SQLiteBackend(Backend):
         return answers
 
     def bound_to(self, connection: sqlite3.Connection | SqlAlchemyConnection | SqlAlchemySession) -> SqliteTransaction:
-        """Return what enqueues in your transaction: `enqueue_sync(backend=sqlite.bound_to(connection))`.
+        """Return a `backend=` that enqueues in your transaction: `enqueue_sync(backend=sqlite.bound_to(connection))`.
 
         The jobs are committed or rolled back with your own statements. The first enqueue takes the file's write lock,
         and so begins the transaction if your connection would begin one before an INSERT; a connection that commits
@@ -162,48 +162,47 @@ class SQLiteBackend(Backend):
         your own statements do.
 
         Args:
-            connection: To this backend's file, which must have its tables: open the backend once before. Its
-                factories of rows and texts, and its way with transactions, are its own business. A `Session` or
-                `Connection` of SQLAlchemy is asked for its connection at each enqueue. One of aiosqlite cannot be
-                used.
+            connection: A connection to this backend's file. The file must have its tables: open the backend once
+                before. Any `row_factory`, `text_factory` and transaction mode will do. A `Session` or `Connection` of
+                SQLAlchemy is asked for its connection at each enqueue. A connection of aiosqlite cannot be used.
 
         Raises:
             ConfigurationError: It is another kind of object, or a connection to another file.
-            BackendError: It is closed, or belongs to another thread.
+            BackendError: The connection is closed, or belongs to another thread.
         """
         return SqliteTransaction(self, self.path, connection)
 
     def command(self, words: str) -> str | None:
-        """Return the line that runs the command on this file, from any folder."""
+        """Return the shell line that runs the command on this file, from any folder."""
         return file_command(words, self.path)
 
     def completion(self) -> Completion:
-        """Return what completes jobs on any connection that `bound_to` takes."""
+        """Return what completes jobs in the application's own transactions, on any connection that `bound_to` takes."""
         return SqliteCompletion(self.path, self.limits, self.clock)
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
-        """Take due jobs; shares a commit with a settle of the same moment."""
+        """Take due jobs; see `Backend.claim`. Shares a commit with a settle of the same moment."""
         return await self._change(lambda connection, now: store.claim(connection, demand, node_id, now))
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
-        """Record outcomes; shares a commit with a claim of the same moment."""
+        """Record outcomes; see `Backend.settle`. Shares a commit with a claim of the same moment."""
         refused = await self._change(lambda connection, now: store.settle(connection, settlements, now, self.limits))
         self._hints.heard()
         return refused
 
     async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
-        """Undo claims whose answer was lost."""
+        """Undo claims whose result was lost; see `Backend.give_back`."""
         return await self._change(
             lambda connection, now: store.give_back(connection, node_id, held, epoch, now, self.limits)
         )
 
     @property
     def version(self) -> int:
-        """How many changes this handle has heard of: its own, rings, and commits of other connections."""
+        """How many changes this backend has heard of: its own, doorbell rings, and commits of other connections."""
         return self._hints.version
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
-        """Wait for a ring, or for a commit to the file that may have made work."""
+        """Wait for a doorbell ring, or for a commit to the file that may have made work."""
         await self._watch.wait_ready(until, since)
 
     async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
@@ -211,16 +210,16 @@ class SQLiteBackend(Backend):
         await self._watch.wait_ended(until, since)
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Answer jobs in the order of their ids; beside the writer, which it does not hold up."""
+        """Return jobs in order of id. Reads beside the writer, without blocking it."""
         now = self.clock.now()
         return await self._reader.run(lambda connection: store.query(connection, where, limit, after, now))
 
     async def count(self) -> Sequence[Count]:
-        """Count the jobs; reads the whole table, beside the writer."""
+        """Count the jobs by executor and status. Reads the whole table, beside the writer."""
         return await self._reader.run(store.count)
 
     async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
-        """Change one job."""
+        """Change one job; see `Backend.change`."""
         status, doorbells = await self._change(
             lambda connection, now: (
                 store.change(connection, job_id, change, executor, now, self.limits),
@@ -232,7 +231,7 @@ class SQLiteBackend(Backend):
         return status
 
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
-        """Change one job's fields."""
+        """Change one job's fields; see `Backend.update`."""
         return await self._change_and_wake(lambda connection, now: store.update(connection, job_id, new, version, now))
 
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
@@ -240,35 +239,39 @@ class SQLiteBackend(Backend):
         return await self._change_and_wake(lambda connection, now: periodic.tick(connection, schedules, up_since, now))
 
     async def schedules(self) -> Sequence[StoredSchedule]:
-        """Answer the known schedules."""
+        """Return the known schedules, in order of id."""
         return await self._reader.run(periodic.schedules)
 
     async def prune(self, spec: PruneSpec, most: int) -> int:
-        """Delete ended jobs; they are looked for beside the writer, which it does not hold up for that."""
+        """Delete ended jobs; see `Backend.prune`. Finds them beside the writer, without blocking it."""
         now = self.clock.now()
         found = await self._reader.run(lambda connection: periodic.find_prunable(connection, spec, most, now))
         return await self._change(lambda connection, _: periodic.prune(connection, spec, found)) if found else 0
 
     async def hold(self, duty: str, node_id: NodeId) -> bool:
-        """Make the node the one that does the duty."""
+        """Make the node the holder of the duty; see `Backend.hold`."""
         return await self._change(lambda connection, now: periodic.hold(connection, duty, node_id, now))
 
     async def release(self, duty: str, node_id: NodeId) -> None:
-        """Let others do the duty."""
+        """Let other nodes take the duty."""
         await self._change(lambda connection, _: periodic.release(connection, duty, node_id))
 
     def heart(self) -> Heart:
-        """Answer a heart with a connection of its own."""
+        """Return a heart with its own connection.
+
+        Raises:
+            BackendClosedError: The backend is not open.
+        """
         if not self._watch.is_open:
             raise BackendClosedError(f"{self.path}: not open; use `async with`, or start a Rexecutor with it")
         return SqliteHeart(self.path, self.clock, self.limits, self._doorbell)
 
     async def _change(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
-        # The time is asked for under the write lock, so that it grows in the order of the commits.
+        # The clock is read under the write lock, so that times grow in the order of commits.
         return await self._writer.run(lambda connection: work(connection, self.clock.now()))
 
     async def _change_and_wake(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
-        """Do the work, then tell all who wait for jobs, also in other processes."""
+        """Do the work, then wake all who wait for jobs, also in other processes."""
         result, doorbells = await self._change(
             lambda connection, now: (work(connection, now), store.doorbells(connection, now))
         )

@@ -1,4 +1,4 @@
-"""Writing the write-ahead log back into the file, and telling of a reader that keeps the log from being reset."""
+"""Checkpoints of the write-ahead log, and log events if a reader keeps the log from being reset."""
 
 import contextlib
 import sqlite3
@@ -11,16 +11,15 @@ from rexecutor.telemetry.events import LogReset, LogUnbounded
 from rexecutor.telemetry.log import log_event
 
 CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
-"""The log is written back into the file when it has grown by this much."""
+"""Growth of the log, in bytes, after which it is written back into the file."""
 LARGE_BYTES: Final = 64 * 1024 * 1024
-"""A log of this size is told of when a reader holds it, and again each time it has doubled."""
+"""Size in bytes from which a log held by a reader is reported, and again each time it has doubled."""
 
 
 class Checkpoints:
-    """Those that one backend makes, between the transactions of its connections."""
+    """Makes the checkpoints of one backend, between the transactions of its connections."""
 
     def __init__(self, path: Path) -> None:
-        """Keep the path of the file."""
         self._path = path
         self._log: Path | None = None
         self._guard = threading.Lock()
@@ -29,9 +28,13 @@ class Checkpoints:
         self._told = 0
 
     def make(self, connection: sqlite3.Connection) -> None:
-        """Make one when the log has grown, on a connection that is in no transaction. Nothing else waits for it."""
+        """Make a checkpoint if the log has grown. Skipped if another thread is making one.
+
+        Args:
+            connection: One that is in no transaction.
+        """
         if not self._guard.acquire(blocking=False):
-            return  # another thread makes it
+            return  # another thread is making one
         try:
             if (size := self._size(connection)) < self._tried:
                 self._tried = 0
@@ -53,7 +56,7 @@ class Checkpoints:
             return 0
 
     def _tell(self, size: int) -> None:
-        # A reader of this very moment may hold what one large transaction has written; the next checkpoint resets that.
+        # A reader active just now may hold what one large transaction has written; the next checkpoint resets that log.
         if self._times_held > 1 and size >= max(LARGE_BYTES, 2 * self._told):
             self._told = size
             log_event(LogUnbounded(str(self._path), size))
@@ -63,8 +66,8 @@ class Checkpoints:
 
 
 def _checkpoint(connection: sqlite3.Connection) -> bool:
-    """Write the log back and truncate it. Return whether a reader kept a part of it."""
-    with contextlib.suppress(sqlite3.Error):  # only put off: the log stays, and is read as well
+    """Write the log back and truncate it. Return whether a reader held part of it."""
+    with contextlib.suppress(sqlite3.Error):  # only postponed: the log stays and is still read
         connection.execute("PRAGMA busy_timeout = 0")
         try:
             _, frames, written = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

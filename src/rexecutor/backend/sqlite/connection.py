@@ -1,4 +1,4 @@
-"""Opening the file, its pragmas, its schema, and what its errors mean."""
+"""Opening the file: its pragmas, its schema, and the translation of its errors."""
 
 import os
 import sqlite3
@@ -32,9 +32,12 @@ _PACKAGE: Final = "rexecutor.backend.sqlite"
 
 
 def connect(path: Path, *, synchronous: str = "FULL", is_shared: bool = False) -> sqlite3.Connection:
-    """Open the file (made when missing), in WAL mode; transactions are begun by hand.
+    """Open the file in WAL mode, and create it if missing. Transactions are begun explicitly.
 
-    Only this thread may use the connection, unless `is_shared`: then any may, one at a time.
+    Args:
+        path: The database file.
+        synchronous: SQLite's `synchronous` pragma.
+        is_shared: Whether any thread may use the connection, one at a time; otherwise only the calling thread may.
 
     Raises:
         ConfigurationError: The path cannot be a database, or this user may not write it.
@@ -58,14 +61,15 @@ def connect(path: Path, *, synchronous: str = "FULL", is_shared: bool = False) -
 
 
 def holds_jobs(path: Path) -> bool:
-    """Return whether the file has our tables; make nothing.
+    """Return whether the file has rexecutor's tables. Creates nothing.
 
     Raises:
-        BackendError: It cannot be read, or is not a database.
+        ConfigurationError: The path cannot be a database, or this user may not write it.
+        BackendError: The file cannot be read, or is not a database.
     """
     check_path(path)
     with translated(path):
-        # Makes no file when there is none. One that may only read ("ro") would leave a log behind.
+        # "rw" creates no file if there is none. A read-only connection ("ro") would leave a log behind.
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
         try:
             return connection.execute(_HAS_TABLES).fetchone() is not None
@@ -74,11 +78,11 @@ def holds_jobs(path: Path) -> bool:
 
 
 def check_path(path: Path) -> None:
-    """Refuse what cannot be a database file here, before SQLite says something less clear.
+    """Raise if the path cannot be a database file, before SQLite raises something less clear.
 
     Raises:
-        ConfigurationError: It is a folder, or in none, or this user may not write it; or this SQLite is too old, or
-            cannot be used after a fork.
+        ConfigurationError: The path is a folder, its folder does not exist, or this user may not write it; or this
+            SQLite is too old, or cannot be used after a fork.
     """
     refuse_after_fork(path)
     if sqlite3.sqlite_version_info < OLDEST:
@@ -89,7 +93,7 @@ def check_path(path: Path) -> None:
     try:
         _check_place(path)
         _check_access(path)
-    except PermissionError as error:  # a folder above is closed to this user
+    except PermissionError as error:  # this user may not enter a folder above
         raise ConfigurationError(f"{path}: {error.strerror}; run as a user that may open its folder") from error
 
 
@@ -101,11 +105,11 @@ def _check_place(path: Path) -> None:
 
 
 def _check_access(path: Path) -> None:
-    """Refuse a user that may only read: SQLite would make a log as that user, which locks the owner out."""
-    file = path.resolve()  # SQLite follows links, too, before it looks for the log
+    """Refuse a user who may only read: SQLite would create a log as that user, which locks the owner out."""
+    file = path.resolve()  # SQLite also follows links before it looks for the log
     needs = {file.with_name(file.name + end): os.R_OK | os.W_OK for end in ("", "-wal", "-shm")}
     for place, needed in (needs | {file.parent: os.W_OK | os.X_OK}).items():
-        # Others make and remove the log at any moment: one look alone may fall before it is made.
+        # Other processes create and remove the log at any moment: look twice before refusing.
         if not (_may(place, needed) or not place.exists() or _may(place, needed)) and place.exists():
             raise ConfigurationError(
                 f"{path}: user {_this_user()} may not write {place} ({_described(place)}); run as a user that may write"
@@ -128,14 +132,14 @@ def _described(place: Path) -> str:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to WAL. While another process does the same SQLite answers busy without waiting, so try again."""
+    """Switch to WAL. SQLite fails at once, without waiting, while another process does the same; so try again."""
     for left in reversed(range(_WAL_TRIES)):
         try:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
         except sqlite3.OperationalError as error:
             if not left or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            # Waits its turn for the lock that the other switch holds.
+            # This waits for the lock that the other process's switch holds.
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
         else:
@@ -144,7 +148,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def translated(path: Path) -> Generator[None]:
-    """Turn the driver's exceptions into ours, with the file's name and what to do."""
+    """Translate the driver's exceptions into rexecutor's, with the file's name and advice."""
     try:
         yield
     except Exception as error:
@@ -155,7 +159,7 @@ def translated(path: Path) -> Generator[None]:
 
 
 def explained(path: Path, error: Exception) -> RexecutorError:
-    """Answer our error for SQLite's, or for a value that SQLite cannot take; ours are answered as they are."""
+    """Return rexecutor's error for one of SQLite's, or for a value that SQLite cannot store; keep its own errors."""
     if isinstance(error, RexecutorError):
         return error
     if not isinstance(error, sqlite3.Error):
@@ -169,21 +173,22 @@ def explained(path: Path, error: Exception) -> RexecutorError:
 
 
 _WRITERS: Final[dict[Path, threading.Lock]] = {}
-os.register_at_fork(after_in_child=_WRITERS.clear)  # the parent's threads, which hold them, are not in the child
+os.register_at_fork(after_in_child=_WRITERS.clear)  # the threads that hold them do not exist in the child
 
 
 def writers_lock(path: Path) -> threading.Lock:
-    """Answer the lock that this process's connections to a file take before they write.
+    """Return the lock that this process's connections to a file take before they write.
 
-    SQLite's own lock is not fair: who finds it taken sleeps for up to 0.1 s and tries again, so that of dozens of
-    waiting connections some find it taken for seconds. With this only one of each process waits.
+    SQLite's own lock is not fair: a connection that finds it taken sleeps for up to 0.1 s and tries again, so that of
+    dozens of waiting connections some find it taken for seconds. With this lock only one connection of each process
+    waits for SQLite's.
     """
     return _WRITERS.setdefault(path.resolve(), threading.Lock())
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Generator[None]:
-    """Commit what the block does, or nothing of it."""
+    """Commit all that the block does, or roll it back if the block raises."""
     try:
         connection.execute(begin)
         yield
@@ -213,15 +218,15 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def migrate_alone(path: Path, synchronous: str) -> None:
-    """Bring the tables up to this version on a connection that is closed afterwards; see `migrate`."""
+    """Bring the tables up to this version on a new connection; see `migrate`."""
     with closing(connect(path, synchronous=synchronous)) as connection, translated(path), writers_lock(path):
         migrate(connection, path)
 
 
 def file_command(words: str, path: Path) -> str | None:
-    """Return the line for a shell that runs this command on the file, from any folder; None if none can name it."""
+    """Return the shell line that runs this command on the file, from any folder; None if no URL can name the file."""
     absolute = str(path.absolute())
-    if "?" in absolute or not absolute.isprintable():  # a URL cannot name it, or it would take several lines
+    if "?" in absolute or not absolute.isprintable():  # a URL cannot name it, or the line would break
         return None
     return command(*words.split(), "--url", f"sqlite:///{absolute}")
 
@@ -250,7 +255,7 @@ def _version(connection: sqlite3.Connection, path: Path, steps: list[tuple[int, 
 
 
 def _commands(script: str) -> Iterator[str]:
-    """Split a script at the semicolons that end a statement: `executescript` would commit first."""
+    """Split a script into its statements: `executescript` would commit first."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

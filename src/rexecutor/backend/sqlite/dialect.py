@@ -1,4 +1,4 @@
-"""What of a condition SQLite writes in its own way."""
+"""SQLite's own forms of the conditions of `Where`."""
 
 import sqlite3
 from datetime import datetime, timedelta
@@ -11,23 +11,23 @@ from rexecutor.model.status import OPEN, JobStatus
 
 
 class SqliteDialect(Dialect):
-    """JSON arrays through `json_each`; JSON values compared by a function of ours, `rexecutor_canonical`."""
+    """Reads JSON arrays with `json_each` and compares JSON values with our SQL function `rexecutor_canonical`."""
 
     def is_member(self, column: str, name: str) -> str:
-        """Whether the value is among those of the array."""
+        """Return the condition that the value is in the array."""
         return f"{column} IN (SELECT value FROM json_each(:{name}))"  # noqa: S608 - names of ours, not input
 
     def equals(self, column: str, name: str) -> str:
-        """Whether they are the same text."""
+        """Return the condition that both are equal."""
         return f"{column} = :{name}"
 
     def is_json(self, column: str, name: str) -> str:
-        """Whether they are the same value; the parameter is in canonical form already."""
-        # As a BLOB: text that somebody has spoilt must not fail the call, and with it the page.
+        """Return the condition that both are the same JSON value; the parameter is already canonical."""
+        # As a BLOB: invalid text must not fail the call, and with it the whole page.
         return f"rexecutor_canonical(CAST({column} AS BLOB)) = :{name}"
 
     def is_tagged(self, name: str, *, by_all: bool) -> str:
-        """Whether the sets of tags meet, or the one lacks none of the other."""
+        """Return the condition that the job's tags overlap the array (`by_all`: contain all of it)."""
         wanted = f"SELECT value FROM json_each(:{name})"  # noqa: S608 - a name of ours, not input
         given = "SELECT value FROM json_each(CASE WHEN json_valid(tags) THEN tags ELSE '[]' END)"
         if by_all:
@@ -35,17 +35,17 @@ class SqliteDialect(Dialect):
         return f"EXISTS ({given} INTERSECT {wanted})"
 
     def statuses(self, statuses: frozenset[JobStatus]) -> str:
-        """Whether it is one of them."""
+        """Return the condition that the status is one of these."""
         # Literals and `ended_at`, so that the planner sees that a partial index holds all of them.
         listed = ", ".join(f"'{status}'" for status in sorted(statuses))
         return f"status IN ({listed})" + (" AND ended_at IS NULL" if statuses <= OPEN else "")
 
     def scheduled(self, comparison: str, name: str, *, ago: bool) -> str:
-        """Compare microseconds."""
+        """Return the comparison of `scheduled_at`, in microseconds."""
         return f"scheduled_at {comparison} (:now - :{name})" if ago else f"scheduled_at {comparison} :{name}"
 
     def moment(self, value: datetime | timedelta) -> Any:
-        """Answer microseconds."""
+        """Return a span in microseconds, or a moment in microseconds since 1970."""
         return value // timedelta(microseconds=1) if isinstance(value, timedelta) else stored(value)
 
 
@@ -53,13 +53,13 @@ DIALECT: Final = SqliteDialect()
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Give the connection what the conditions call."""
+    """Register the SQL function that `SqliteDialect.is_json` calls on the connection."""
     (encoding,) = connection.execute("PRAGMA encoding").fetchone()  # of the file, which may be the application's
 
     def of_blob(stored_json: bytes | None) -> str:
         try:
             return "null" if stored_json is None else canonical(stored_json.decode(encoding))
-        except (ValueError, ArithmeticError):  # no text, or a number that is none: equal to nothing
+        except (ValueError, ArithmeticError):  # not text, or an invalid number: equal to nothing
             return ""
 
     connection.create_function("rexecutor_canonical", 1, of_blob, deterministic=True)

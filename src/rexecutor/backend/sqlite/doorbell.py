@@ -1,4 +1,4 @@
-"""A datagram that wakes another process at once. Only a hint: whoever misses it looks again within `LOOK` anyway."""
+"""A datagram that wakes another process at once. Only a hint: a process that misses it looks again within `LOOK`."""
 
 import asyncio
 import contextlib
@@ -18,21 +18,25 @@ _CANCEL = b"rexecutor: cancel"
 
 
 class Doorbell:
-    """A Unix datagram socket. Its address stands in the store beside the node's lease.
+    """A Unix datagram socket, whose address is stored with the node's lease.
 
     On Linux the address is an abstract one, which ends with the process and needs no file; elsewhere it is a file in
-    a temporary folder. Where there are no Unix sockets, or the loop cannot watch one, there is no address.
+    a temporary folder. If there are no Unix sockets, or the loop cannot watch one, the address is None.
     """
 
     def __init__(self) -> None:
-        """Do nothing yet."""
         self.address: str | None = None
         self._socket: socket.socket | None = None
         self._folder: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self, heard: Callable[[], object], heard_cancel: Callable[[], object]) -> None:
-        """Call back in the running loop whenever somebody rings, or asks for the cancel of a job that runs."""
+        """Listen in the running loop. Does nothing if there can be no socket.
+
+        Args:
+            heard: Called in the loop for each ring.
+            heard_cancel: Called in the loop for each request to cancel a running job.
+        """
         if not hasattr(socket, "AF_UNIX"):
             return
         bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -53,7 +57,7 @@ class Doorbell:
         self._socket, self.address = bell, address
 
     def close(self) -> None:
-        """Take it down. Harmless when there is none."""
+        """Close the socket. Does nothing if there is none."""
         bell, self._socket, self.address = self._socket, None, None
         if bell is not None:
             if self._loop is not None and not self._loop.is_closed():
@@ -62,7 +66,7 @@ class Doorbell:
         self._remove_folder()
 
     def ring(self, addresses: Iterable[str], *, is_cancel: bool = False) -> None:
-        """Wake those who listen there, but for this process's own loop. Who is not there any more is passed over."""
+        """Wake the doorbells at these addresses, except this one. Addresses where nobody listens are skipped."""
         if self._socket is not None:
             for address in addresses:
                 if address != self.address:
@@ -83,6 +87,6 @@ class Doorbell:
 
 
 def _socket_address(address: str) -> bytes:
-    """Answer the kernel's form: an abstract address begins with NUL, which no text column may hold."""
+    """Return the address as the kernel expects it. An abstract one begins with NUL, which is stored as `@`."""
     encoded = os.fsencode(address)
     return b"\0" + encoded[1:] if encoded.startswith(b"@") else encoded

@@ -1,9 +1,10 @@
-"""What a fork brings along of SQLite: connections, and locks that the child believes it holds.
+"""Refuses SQLite in a child process that was forked while its parent had a store open.
 
-A child may neither use nor close its parent's connections. New ones of its own share with them what SQLite keeps in
-memory: those to the same file wait for a writer that is not in the child, or take no lock where they should
-(https://sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork"); those to any file hang
-where another thread was within SQLite at the fork. So a child of a process that had a store open is refused SQLite.
+The child inherits connections, and locks that it believes it holds. It may neither use nor close its parent's
+connections, and new connections share SQLite's state in memory with them. New connections to the same file wait for a
+writer that does not exist in the child, or fail to take a lock that they need (https://sqlite.org/howtocorrupt.html,
+"Carrying an open database connection across a fork"). New connections to any file hang if another thread was inside
+SQLite at the fork.
 """
 
 import ctypes
@@ -20,10 +21,10 @@ _inherited: Final[set[Path]] = set()
 
 
 class TrackedConnection(sqlite3.Connection):
-    """Known to be open, from before it opens the file until it is closed or let go."""
+    """A connection that is listed as open, from before it opens the file until it is closed or collected."""
 
     def __init__(self, database: str | os.PathLike[str], *arguments: Any, **settings: Any) -> None:
-        """Open it."""
+        """Open the file; the arguments are those of `sqlite3.Connection`."""
         self.path: Final = Path(database)
         _open.add(self)
         try:
@@ -33,13 +34,16 @@ class TrackedConnection(sqlite3.Connection):
             raise
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         super().close()
         _open.discard(self)
 
 
 def refuse_after_fork(path: Path) -> None:
-    """Refuse to open a file where SQLite may not be used.
+    """Raise if SQLite may not be used in this process.
+
+    Args:
+        path: The file that was to be opened, for the error message.
 
     Raises:
         ConfigurationError: This process's parent had a store open when it forked.
@@ -52,11 +56,14 @@ def refuse_after_fork(path: Path) -> None:
 
 
 def _after_fork() -> None:
-    """Note what was open, and keep it from being let go: its end may change the index of a commit under way."""
+    """Remember the inherited files and leak their connections on purpose. Runs in the child after a fork.
+
+    Closing one, even from the garbage collector, may corrupt the index of the log while the parent commits.
+    """
     connections = list(_open)
     _inherited.update(connection.path for connection in connections)
     for connection in connections:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # not even when the interpreter ends
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # keeps it alive even when the interpreter ends
 
 
 os.register_at_fork(after_in_child=_after_fork)

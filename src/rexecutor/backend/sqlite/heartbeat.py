@@ -1,4 +1,4 @@
-"""Heartbeats on a connection of their own, from the lease's thread."""
+"""Heartbeats on a separate connection, from the lease's thread."""
 
 import contextlib
 import sqlite3
@@ -19,10 +19,9 @@ from rexecutor.model.outcomes import Lost
 
 
 class SqliteHeart(Heart):
-    """Beats on a connection of its own, opened at the first beat, in the thread that beats."""
+    """Heartbeats on a separate connection, which the lease's thread opens at the first beat."""
 
     def __init__(self, path: Path, clock: Clock, limits: Limits, doorbell: Doorbell) -> None:
-        """Keep them."""
         self._path = path
         self._clock = clock
         self._limits = limits
@@ -31,7 +30,11 @@ class SqliteHeart(Heart):
         self._begun: Reading | None = None
 
     def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew, rescue and tell, in one transaction; rescue nobody where the wall clock has leapt since the last."""
+        """Renew, rescue and return cancels, in one transaction; see `Heart.beat`.
+
+        Rescue nothing if the wall clock has leapt by a sixth of the lease or more since the last beat: the leases of
+        other nodes may then only seem to have run out.
+        """
         before = self._begun or reading(self._clock)
         with self._transaction() as connection:
             self._begun = begun = reading(self._clock)
@@ -53,7 +56,7 @@ class SqliteHeart(Heart):
     def _transaction(self) -> Generator[sqlite3.Connection]:
         if self._connection is None:
             self._connection = connect(self._path)
-            self._connection.text_factory = lenient_text  # a row of no use must not cost the lease
+            self._connection.text_factory = lenient_text  # an unreadable row must not cost the lease
         with translated(self._path), writers_lock(self._path), transaction(self._connection):
             yield self._connection
 
@@ -67,7 +70,7 @@ def _beat(
     *,
     rescues: bool,
 ) -> Heartbeat:
-    """Renew the lease, rescue, and tell of cancels; see `Heart.beat`."""
+    """Renew the lease, rescue jobs, and return cancel requests; see `Heart.beat`."""
     lease = {"id": node.id, "doorbell": doorbell, "lease_until": stored(now + node.lease), "epoch": node.epoch}
     began = not store.execute(connection, "renew_lease", **lease).rowcount
     if began:

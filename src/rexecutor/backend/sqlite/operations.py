@@ -1,4 +1,4 @@
-"""What the backend does within a transaction: synchronous functions of a connection, in the words of the port.
+"""The operations of the port within a transaction: synchronous functions that take a connection.
 
 A claim and a success are single statements, because they are what a worker does all day. Every other change is made
 by `rules.transition` itself, on a row that is read and written back under the file's one write lock.
@@ -36,19 +36,19 @@ from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.model.where import IdIn, Not, StatusIn, Where
 
 _UNWRITABLE: Final = (OverflowError, UnicodeEncodeError, sqlite3.IntegrityError)
-"""What is raised where a row holds what only somebody else can have put there."""
+"""Errors raised when a row with values that rexecutor never writes is written back."""
 
 PROMOTED: Final = 1_000
-"""How many jobs one claim marks as due at the most, so that it stays short."""
+"""How many jobs one claim marks as due at most, so that it stays short."""
 
 
 def execute(connection: sqlite3.Connection, name: str, /, **parameters: Any) -> sqlite3.Cursor:
-    """Execute the statement of that name."""
+    """Execute the statement in `sql/<name>.sql`."""
     return connection.execute(statement("rexecutor.backend.sqlite", name), parameters)
 
 
 def enqueue(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetime) -> list[Enqueued]:
-    """Store the jobs in their order; those between two with criteria at one go."""
+    """Store the jobs in the order given. Runs of jobs without criteria are inserted at once."""
     answers: list[Enqueued] = []
     for is_unique, group in groupby(jobs, lambda job: job.unique is not None):
         if is_unique:
@@ -67,7 +67,10 @@ def _insert(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetim
 def _enqueue_unique(
     connection: sqlite3.Connection, job: NewJob, now: datetime, spoilt: frozenset[JobId] = frozenset()
 ) -> Enqueued:
-    """Add the job, or find the existing one and replace what is to be replaced: under the file's one write lock."""
+    """Add the job, or find the existing one and replace its fields as its criteria say. Needs the file's write lock.
+
+    `spoilt` are the jobs found so far whose rows could not be written; they were discarded and no longer count.
+    """
     unique = job.unique
     assert unique is not None  # noqa: S101 - the caller has looked
     where = rules.conflicting(job, unique, now)
@@ -90,10 +93,10 @@ def _enqueue_unique(
 
 
 def index_for(unique: UniquenessCriteria, statuses: frozenset[JobStatus]) -> LiteralString:
-    """Answer how the jobs that stand in the way are to be looked for.
+    """Return the `INDEXED BY` clause for the search of conflicting jobs; empty to let the planner choose.
 
-    Told nothing, and without statistics, the planner takes whichever index has the executor in it, and walks past all
-    of its jobs that have ended, under the write lock.
+    Without the clause and without statistics, the planner takes any index that has the executor in it, and walks past
+    all of its ended jobs, under the write lock.
     """
     if unique.key is not None:
         return "INDEXED BY rexecutor_jobs_open_key" if statuses <= OPEN else "INDEXED BY rexecutor_jobs_unique_key"
@@ -110,7 +113,7 @@ def _first(connection: sqlite3.Connection, where: Where, index: LiteralString, n
 def execute_where(
     connection: sqlite3.Connection, name: str, where: Where, now: datetime, *, index: str = "", **parameters: Any
 ) -> sqlite3.Cursor:
-    """Execute the statement of that name with the expression as its condition."""
+    """Execute the statement in `sql/<name>.sql` with the expression as its condition."""
     compiled = compile_where(where, DIALECT)
     text = statement("rexecutor.backend.sqlite", name).replace("/* where */", compiled.text)
     return connection.execute(
@@ -119,7 +122,7 @@ def execute_where(
 
 
 def doorbells(connection: sqlite3.Connection, now: datetime) -> list[str]:
-    """Answer where the live nodes can be woken."""
+    """Return the doorbell addresses of the live nodes."""
     return [row[0] for row in execute(connection, "select_doorbells", now=stored(now))]
 
 
@@ -150,17 +153,17 @@ def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: 
 def settle(
     connection: sqlite3.Connection, settlements: Sequence[Settlement], now: datetime, limits: Limits
 ) -> list[JobId]:
-    """Record outcomes; answer the jobs that were no longer ours."""
+    """Record outcomes. Return the jobs whose claim was lost."""
     complete = {one.job_id: one.claims for one in settlements if isinstance(one.outcome, Complete)}
     rest = [one for one in settlements if not isinstance(one.outcome, Complete)]
-    has_twins = len({one.job_id for one in settlements}) < len(settlements)  # of which what comes first counts
+    has_twins = len({one.job_id for one in settlements}) < len(settlements)  # the first of them counts
     if has_twins or (complete and not _complete_all(connection, complete, now)):
         rest = settlements
     return [one.job_id for one in rest if not _settle_one(connection, one, now, limits)]
 
 
 def _complete_all(connection: sqlite3.Connection, claims: dict[JobId, int], now: datetime) -> bool:
-    """Record successes in one statement, all or none; answer whether all of them were ours."""
+    """Record successes in one statement, all or none. Return False, with none recorded, if any claim was lost."""
     connection.execute("SAVEPOINT complete")
     pairs = msgspec.json.encode(list(claims.items())).decode()
     are_ours = execute(connection, "complete_jobs", settled=pairs, now=stored(now)).rowcount == len(claims)
@@ -171,7 +174,7 @@ def _complete_all(connection: sqlite3.Connection, claims: dict[JobId, int], now:
 
 
 def _settle_one(connection: sqlite3.Connection, settlement: Settlement, now: datetime, limits: Limits) -> bool:
-    """Record one outcome; answer whether the job was ours."""
+    """Record one outcome. Return False if the claim was lost."""
     record = _fetch(connection, settlement.job_id)
     if record is None or not rules.is_ours(record, settlement.claims):
         return False
@@ -187,7 +190,7 @@ def give_back(
     now: datetime,
     limits: Limits,
 ) -> int:
-    """Undo the node's claims of jobs that it does not hold, once for each epoch; answer how many."""
+    """Undo the node's claims that are not among `held`, once per epoch. Return how many; see `Backend.give_back`."""
     if epoch:
         known = execute(connection, "select_epoch", node=node_id).fetchone()
         if known is not None and known[0] >= epoch:
@@ -203,7 +206,7 @@ def give_back(
 def query(
     connection: sqlite3.Connection, where: Where, limit: int, after: JobId | None, now: datetime
 ) -> list[JobRecord]:
-    """Answer a page of jobs."""
+    """Return at most `limit` jobs in order of id, from the first id above `after`."""
     if after is not None and after > LARGEST_ID:
         return []
     first = SMALLEST_ID if after is None else max(after, SMALLEST_ID)
@@ -214,7 +217,7 @@ def query(
 
 
 def count(connection: sqlite3.Connection) -> list[Count]:
-    """Count the jobs by executor and status; those of an unknown status are passed over."""
+    """Count the jobs by executor and status; jobs of an unknown status are skipped."""
     rows = execute(connection, "count_jobs").fetchall()
     return [Count(row[0], STATUSES[row[1]], row[2]) for row in rows if row[1] in STATUSES]
 
@@ -227,7 +230,7 @@ def change(
     now: datetime,
     limits: Limits,
 ) -> JobStatus:
-    """Change one job; answer its status after that."""
+    """Change one job and return its new status; see `Backend.change`."""
     record = _fetch(connection, job_id)
     if record is None or executor not in (None, record.executor):
         raise JobNotFoundError.of(job_id, executor)
@@ -235,7 +238,7 @@ def change(
 
 
 def update(connection: sqlite3.Connection, job_id: JobId, new: NewJob, version: int, now: datetime) -> JobRecord:
-    """Change one job's fields; answer it after that."""
+    """Change one job's fields and return the changed job; see `Backend.update`."""
     record = _fetch(connection, job_id)
     if record is None or record.executor != new.executor:
         raise JobNotFoundError.of(job_id, new.executor)
@@ -254,7 +257,7 @@ def _fetch(connection: sqlite3.Connection, job_id: JobId) -> JobRecord | None:
 def transit(
     connection: sqlite3.Connection, record: JobRecord, change: Change, now: datetime, limits: Limits
 ) -> JobRecord:
-    """Change the job as the rules say; answer it after that."""
+    """Change the job as `rules.transition` says and return it changed."""
     changed = rules.transition(record, change, now, limits)
     if changed is not record:
         _write_or_discard(connection, record.id, now, lambda: execute(connection, "update_job", **changed_row(changed)))
@@ -264,7 +267,7 @@ def transit(
 def _write_or_discard(
     connection: sqlite3.Connection, job_id: JobId, now: datetime, write: Callable[[], object]
 ) -> bool:
-    """Write a row back; discard the job where that cannot be done, and answer False."""
+    """Write a row back. If that fails, discard the job and return False."""
     connection.execute("SAVEPOINT change")
     try:
         write()

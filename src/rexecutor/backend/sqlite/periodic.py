@@ -1,4 +1,4 @@
-"""Schedules, pruning and duties within a transaction: synchronous functions of a connection, in the port's words."""
+"""Schedules, pruning and duties: synchronous functions on a connection, which run in its transaction."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +58,7 @@ def _write(connection: sqlite3.Connection, schedule: StoredSchedule) -> None:
 
 
 def schedules(connection: sqlite3.Connection) -> list[StoredSchedule]:
-    """Answer the schedules that the store knows."""
+    """Return the schedules that the store knows, in order of id."""
     return [_read(row) for row in execute(connection, "select_schedules")]
 
 
@@ -68,21 +68,22 @@ def _read(row: Sequence[Any]) -> StoredSchedule:
 
 
 def find_prunable(connection: sqlite3.Connection, spec: PruneSpec, most: int, now: datetime) -> list[tuple[int, JobId]]:
-    """Answer when the jobs ended that a pruning is to delete, and their ids: the first `most`, the longest ended first.
+    """Return the first `most` jobs to prune, the longest ended first, as pairs of when they ended and their id.
 
-    For a connection that reads, beside the writer: with many executors it takes longer than to delete them.
+    Runs on the reading connection, beside the writer: with many executors, finding jobs takes longer than deleting
+    them.
     """
     executors = execute(connection, "select_ended_executors", status=spec.status).fetchall()
     groups = [
         _prunable(connection, spec, executor, now)
         for (executor,) in executors
-        if spec.concerns(executor) and is_storable(executor)  # else somebody has spoilt it: it stays, and fails nothing
+        if spec.concerns(executor) and is_storable(executor)  # jobs with an invalid name stay, and fail nothing
     ]
     return list(islice(merge(*groups), most))
 
 
 def prune(connection: sqlite3.Connection, spec: PruneSpec, found: Sequence[tuple[int, JobId]]) -> int:
-    """Delete those of the jobs that are still as they were found; answer how many."""
+    """Delete the found jobs that have not been rerun meanwhile. Return how many were deleted."""
     doomed = msgspec.json.encode(found).decode()
     return execute(connection, "delete_ended", status=spec.status, doomed=doomed).rowcount
 
@@ -90,7 +91,7 @@ def prune(connection: sqlite3.Connection, spec: PruneSpec, found: Sequence[tuple
 def _prunable(
     connection: sqlite3.Connection, spec: PruneSpec, executor: str, now: datetime
 ) -> Iterator[tuple[int, JobId]]:
-    """Walk an executor's jobs that are to be deleted, the longest ended first; only as far as somebody asks."""
+    """Yield an executor's jobs to delete, the longest ended first. Reads pages only as they are consumed."""
     group = {"status": spec.status, "executor": executor}
     match spec.what:
         case OlderThan(age):
@@ -103,7 +104,7 @@ def _prunable(
 
 
 def _walk(connection: sqlite3.Connection, group: Mapping[str, Any]) -> Iterator[tuple[int, JobId]]:
-    """Walk by pages, the first of one row: with thousands of executors most are asked for no other."""
+    """Yield page by page. The first page has one row: of thousands of executors, most are not asked for a second."""
     last: tuple[int, JobId] = (-_EVER, 0)
     size = 1
     while page := execute(connection, "select_ended", **group, ended_at=last[0], id=last[1], most=size).fetchall():
@@ -113,10 +114,10 @@ def _walk(connection: sqlite3.Connection, group: Mapping[str, Any]) -> Iterator[
 
 
 def hold(connection: sqlite3.Connection, duty: str, node_id: NodeId, now: datetime) -> bool:
-    """Make the node the one that does the duty; answer whether it is."""
+    """Make the node the holder of the duty. Return whether it is."""
     return bool(execute(connection, "hold_duty", duty=duty, node=node_id, now=stored(now)).rowcount)
 
 
 def release(connection: sqlite3.Connection, duty: str, node_id: NodeId) -> None:
-    """Let others do the duty."""
+    """Let other nodes take the duty."""
     execute(connection, "release_duty", duty=duty, node=node_id)

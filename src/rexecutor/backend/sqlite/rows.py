@@ -1,4 +1,4 @@
-"""Rows of `rexecutor_jobs` to records and back."""
+"""Converts rows of `rexecutor_jobs` to records and back."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,27 +16,27 @@ _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
 
 
 def stored(moment: datetime) -> int:
-    """Answer the moment as the store holds it: microseconds since 1970."""
+    """Return the moment as the store holds it: microseconds since 1970."""
     return (moment - EPOCH) // _MICROSECOND
 
 
 def stored_or_none(moment: datetime | None) -> int | None:
-    """Answer the moment as the store holds it, where there is one."""
+    """Return the moment as the store holds it; None if there is none."""
     return None if moment is None else stored(moment)
 
 
 def moment(micros: int) -> datetime:
-    """Answer what `stored` was given."""
+    """Return the moment of a stored number of microseconds; the inverse of `stored`."""
     return EPOCH + timedelta(0, 0, micros)
 
 
 def moment_or_none(micros: int | None) -> datetime | None:
-    """Answer what `stored_or_none` was given."""
+    """Return the moment of a stored number of microseconds; None if there is none."""
     return None if micros is None else EPOCH + timedelta(0, 0, micros)
 
 
 def read_row(row: Sequence[Any]) -> JobRecord:
-    """Answer the record of a row with all columns; with a `defect` where it cannot be read."""
+    """Return the record of a row with all columns; with a `defect` if it cannot be read."""
     try:
         return JobRecord(
             row[0],
@@ -68,13 +68,13 @@ def read_row(row: Sequence[Any]) -> JobRecord:
 
 
 Head: TypeAlias = tuple[int, int, JobId, str]
-"""What stands in the claim's index for a due job: priority, scheduled_at, id; and its executor."""
+"""A due job's entry in the claim's index: priority, scheduled_at and id, then its executor."""
 
 
 def read_claimed(head: Head, row: Sequence[Any], node: NodeId, attempted_at: datetime) -> JobRecord:
-    """Answer the record of a row that `claim_jobs` returned: only the columns that are not known already.
+    """Return the record of a row of `claim_jobs`, which has only the columns that are not known already.
 
-    The hot path: half of the columns take half of the time.
+    The hot path: reading half of the columns takes half of the time.
     """
     priority, scheduled_at, job_id, executor = head
     try:
@@ -124,7 +124,7 @@ def new_rows(jobs: Iterable[NewJob], now: datetime) -> Iterator[tuple[Any, ...]]
 
 
 def changed_row(record: JobRecord) -> Mapping[str, Any]:
-    """Answer the parameters of `update_job`."""
+    """Return the parameters of `update_job`."""
     return {
         "id": record.id,
         "status": str(record.status),
@@ -144,7 +144,7 @@ def changed_row(record: JobRecord) -> Mapping[str, Any]:
 
 
 def fields_row(record: JobRecord) -> Mapping[str, Any]:
-    """Answer the parameters of `rewrite_job`."""
+    """Return the parameters of `rewrite_job`."""
     return {
         "id": record.id,
         "data": record.data,

@@ -1,4 +1,4 @@
-"""A thread with a connection of its own, through which coroutines reach the database in batches."""
+"""A thread with its own connection, which runs the database work of coroutines in batches."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Request:
-    """Work for the thread, and where its answer goes."""
+    """Work for the thread, and the future that gets its result."""
 
     work: Callable[[sqlite3.Connection], Any]
     answer: asyncio.Future[Any]
@@ -34,14 +34,23 @@ _Queue: TypeAlias = SimpleQueue[_Request | asyncio.Future[None]]
 
 
 class SqlThread:
-    """Runs work on one connection, in the order in which it was asked for.
+    """Runs work on one connection, in the order in which it was queued.
 
-    All that waits when the thread is free runs in one transaction: a settle and a claim of the same moment, or many
-    enqueues, cost one hop and one commit. Each piece of work succeeds or fails for itself, behind a savepoint.
+    Everything queued when the thread becomes free runs in one transaction: a settle and a claim of the same moment, or
+    many enqueues, cost one thread switch and one commit. Each piece of work succeeds or fails alone, behind a
+    savepoint.
     """
 
     def __init__(self, path: Path, *, synchronous: str, begin: str, checkpoints: Checkpoints) -> None:
-        """Prepare; `start` opens. `begin` is the statement that begins its transactions."""
+        """Store the settings; `start` opens the connection.
+
+        Args:
+            path: The database file.
+            synchronous: SQLite's `synchronous` pragma.
+            begin: The statement that begins each transaction. With `BEGIN IMMEDIATE` the thread also takes this
+                process's write lock.
+            checkpoints: Makes a checkpoint after a transaction, if one is needed.
+        """
         self._path = path
         self._synchronous = synchronous
         self._begin = begin
@@ -54,7 +63,7 @@ class SqlThread:
         self._checkpoints = checkpoints
 
     async def start(self, prepare: Callable[[sqlite3.Connection], object]) -> None:
-        """Open the connection and prepare it, in the thread."""
+        """Start the thread, and in it open the connection and call `prepare` with it."""
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
         queue: _Queue = SimpleQueue()
@@ -68,26 +77,29 @@ class SqlThread:
         try:
             await opened
         except BaseException:
-            queue.put(loop.create_future())  # when the caller was cancelled, it may be open all the same
+            queue.put(loop.create_future())  # if the caller was cancelled, the connection may be open all the same
             raise
         self._thread = thread
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Answer what the work does within a transaction, once that is committed.
+        """Run the work in a transaction. Return its result once the transaction is committed.
 
-        When the caller is cancelled before the work has begun, it is not done.
+        If the caller is cancelled before the work has begun, it is not done.
+
+        Raises:
+            BackendClosedError: The thread is not started, or was started before a fork.
         """
         if self._thread is not None and self._process != os.getpid():
             raise BackendClosedError(f"{self._path}: opened before a fork; start the child by `spawn`, or fork first")
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        with self._guard:  # what came after the request to stop, from another loop's thread, would have no answer
+        with self._guard:  # work queued after the stop future, from another loop's thread, would never finish
             if self._thread is None:
                 raise BackendClosedError(f"{self._path}: not open; use `async with`, or start a Rexecutor with it")
             self._queue.put(_Request(work, answer))
         return await answer
 
     async def stop(self) -> None:
-        """Do what was asked for, then close the connection. Harmless when stopped."""
+        """Finish the queued work, then close the connection. Does nothing if stopped."""
         if self._thread is not None and self._process == os.getpid():
             ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             with self._guard:
@@ -96,7 +108,7 @@ class SqlThread:
             await ended
 
     def stop_sync(self) -> None:
-        """Stop the thread as `stop` does, when the loop that started it has ended. Harmless when stopped."""
+        """Stop the thread as `stop` does, once the loop that started it has ended. Does nothing if stopped."""
         with self._guard:
             thread, self._thread = self._thread, None
             if thread is None or self._process != os.getpid() or self._loop is None:
@@ -146,7 +158,7 @@ class SqlThread:
 
 
 def _next_batch(queue: _Queue) -> list[_Request] | asyncio.Future[None]:
-    """Wait for work; answer all there is, or, when it is time to stop, who waits for that."""
+    """Wait for requests and return all that are queued; return the stop future once no requests are left before it."""
     batch: list[_Request] = []
     request = queue.get()
     while isinstance(request, _Request):
@@ -162,20 +174,20 @@ def _next_batch(queue: _Queue) -> list[_Request] | asyncio.Future[None]:
 
 
 def _run_one(connection: sqlite3.Connection, request: _Request) -> None:
-    """Do one piece of work behind a savepoint; raise only where the whole transaction is gone."""
+    """Run one request behind a savepoint. Raise only if the whole transaction was rolled back."""
     connection.execute("SAVEPOINT request")
     try:
         request.result = _attempt(connection, request.work)
     except BaseException as error:
         request.error = error
-        if not connection.in_transaction:  # such as a full disk
+        if not connection.in_transaction:  # after an error such as a full disk
             raise
         connection.execute("ROLLBACK TO request")
     connection.execute("RELEASE request")
 
 
 def _attempt(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Do the work; once more, reading leniently, where a row holds text that is not UTF-8."""
+    """Run the work. If a row holds text that is not UTF-8, undo it and run it again with lenient decoding."""
     try:
         return work(connection)
     except sqlite3.OperationalError as error:
@@ -190,7 +202,7 @@ def _attempt(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection]
 
 
 def lenient_text(raw: bytes) -> str:
-    """Answer the text, whatever bytes somebody has put there."""
+    """Return the bytes as text; invalid UTF-8 becomes surrogates instead of an error."""
     return raw.decode("utf-8", "surrogateescape")
 
 

@@ -1,5 +1,5 @@
--- Hands the jobs to a node, as the change `Claimed` does. The caller chose them in the same transaction.
--- min() and max() keep a counter that somebody wrote by hand within its bounds: beyond them it would fail the batch.
+-- Claims the jobs for a node, as the change `Claimed` does. The caller chose them in the same transaction.
+-- min() and max() keep a counter that was written by hand within its bounds; beyond them it would fail the batch.
 UPDATE rexecutor_jobs SET
     status = 'executing',
     due = 0,
@@ -9,5 +9,5 @@ UPDATE rexecutor_jobs SET
     attempted_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids))
 RETURNING
-    -- The rest of a claimed row is known: see `read_claimed`.
+    -- The caller knows the other columns: see `read_claimed`.
     id, data, metadata, attempt, max_attempts, tags, errors, claims, snoozes, losses, unique_key, revision, inserted_at

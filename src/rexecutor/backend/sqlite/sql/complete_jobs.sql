@@ -1,5 +1,5 @@
--- Records successes, as the change `Complete` does, fenced by status and claims; the count of rows
--- tells whether all of them were ours.
+-- Records successes, as the change `Complete` does, fenced by status and claims. Fewer rows than settlements mean
+-- that a claim was lost.
 UPDATE rexecutor_jobs SET
     status = 'complete',
     node = NULL,

@@ -1,4 +1,4 @@
--- Deletes the jobs of these moments and ids, where they still are as they were found: nobody has rerun them.
+-- Deletes the jobs of these ids that still ended at the moment they were found with: a rerun job stays.
 DELETE FROM rexecutor_jobs WHERE id IN (
     SELECT job.id FROM json_each(:doomed) AS doomed CROSS JOIN rexecutor_jobs AS job
     WHERE job.id = json_extract(doomed.value, '$[1]')

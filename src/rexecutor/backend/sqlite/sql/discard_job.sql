@@ -1,4 +1,4 @@
--- Ends a job whose row cannot be written back, because of what somebody else has put into it.
+-- Discards a job whose row cannot be written back, because it holds values that rexecutor never writes.
 UPDATE rexecutor_jobs SET
     due = 0,
     status = 'discarded',

@@ -1,4 +1,4 @@
--- Makes a node the one that does a duty, unless another node with a live lease does it.
+-- Makes a node the holder of a duty, unless another node with a live lease holds it.
 INSERT INTO rexecutor_duties (duty, node) VALUES (:duty, :node)
 ON CONFLICT (duty) DO UPDATE SET node = :node
 WHERE rexecutor_duties.node = :node OR NOT EXISTS (

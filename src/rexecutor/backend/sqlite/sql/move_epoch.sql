@@ -1,2 +1,2 @@
--- Lets no claim of an earlier epoch of the node take anything any more.
+-- Begins an epoch of a node: claims of earlier epochs take nothing from now on.
 UPDATE rexecutor_nodes SET epoch = :epoch WHERE id = :node

@@ -1,2 +1,2 @@
--- Renews a node's lease, whether or not it has run out: as long as the row is there, nobody has rescued its jobs.
+-- Renews a node's lease, even if it has run out: as long as the row exists, nobody has rescued the node's jobs.
 UPDATE rexecutor_nodes SET lease_until = :lease_until, doorbell = :doorbell, epoch = max(epoch, :epoch) WHERE id = :id

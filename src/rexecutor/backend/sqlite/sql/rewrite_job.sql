@@ -1,5 +1,5 @@
--- Writes back the fields that an update or a replacing enqueue has changed, of a row read in the same transaction.
--- The promoter marks it as due again where it waits.
+-- Writes back the fields that an update or a replacing enqueue has changed. The row was read in the same transaction.
+-- Promotion marks the job as due again if its time has come.
 UPDATE rexecutor_jobs SET
     due = 0,
     data = :data,

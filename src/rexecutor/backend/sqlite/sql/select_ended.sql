@@ -1,5 +1,5 @@
--- Answers a page of an executor's jobs that ended in a status before a moment, the longest ended first.
--- Index: rexecutor_jobs_ended, which holds all that is asked for; no sort.
+-- Returns a page of an executor's jobs that ended in a status before a moment, the longest ended first.
+-- Index: rexecutor_jobs_ended, which covers the query; no sort.
 SELECT ended_at, id FROM rexecutor_jobs INDEXED BY rexecutor_jobs_ended
 WHERE status = :status AND executor = :executor AND ended_at IS NOT NULL AND ended_at < :before
     AND (ended_at, id) > (:ended_at, :id)

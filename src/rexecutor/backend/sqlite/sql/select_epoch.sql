@@ -1,2 +1,2 @@
--- Answers a node's epoch.
+-- Returns a node's epoch.
 SELECT epoch FROM rexecutor_nodes WHERE id = :node

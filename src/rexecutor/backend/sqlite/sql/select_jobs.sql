@@ -1,5 +1,5 @@
--- Answers a page of jobs in the order of their ids; the condition comes from `compile_where`.
--- Expressions, not columns: an application's connection may convert columns by their declared types.
+-- Returns a page of jobs in order of id; the condition comes from `compile_where`.
+-- Expressions instead of columns: an application's connection may convert columns by their declared types.
 SELECT
     +id, +executor, +status, +data, +metadata, +attempt, +max_attempts, +priority, +tags, +errors, +claims,
     +snoozes, +losses, +node, +cancel_reason, +unique_key, +revision, +inserted_at, +scheduled_at, +attempted_at,

@@ -1,2 +1,2 @@
--- Answers the schedules that the store knows.
+-- Returns the schedules that the store knows.
 SELECT id, executor, expression, timezone, last_tick, next_tick, left_out FROM rexecutor_schedules ORDER BY id

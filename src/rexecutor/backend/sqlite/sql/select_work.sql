@@ -1,4 +1,4 @@
--- Answers whether jobs are marked as due, and when the next of the others falls due.
+-- Returns whether any job is marked as due, and when the next of the others is due.
 -- Indexes: rexecutor_jobs_due, rexecutor_jobs_later.
 SELECT
     EXISTS (SELECT 1 FROM rexecutor_jobs WHERE due = 1),

@@ -1,5 +1,5 @@
 -- Writes back what `rules.transition` made of a row that was read in the same transaction.
--- The promoter marks it as due again where it waits.
+-- Promotion marks the job as due again if its time has come.
 UPDATE rexecutor_jobs SET
     due = 0,
     status = :status,

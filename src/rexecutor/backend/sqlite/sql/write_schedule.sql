@@ -1,4 +1,4 @@
--- Keeps how far a schedule has come.
+-- Stores how far a schedule has come.
 INSERT INTO rexecutor_schedules (id, executor, expression, timezone, last_tick, next_tick, left_out)
 VALUES (:id, :executor, :expression, :timezone, :last_tick, :next_tick, :left_out)
 ON CONFLICT (id) DO UPDATE SET
