@@ -15,7 +15,7 @@ class SqliteDialect(Dialect):
 
     def is_member(self, column: str, name: str) -> str:
         """Return the condition that the value is in the array."""
-        return f"{column} IN (SELECT value FROM json_each(:{name}))"  # noqa: S608 - names of ours, not input
+        return f"{column} IN (SELECT value FROM json_each(:{name}))"  # noqa: S608 - our own names, not input
 
     def equals(self, column: str, name: str) -> str:
         """Return the condition that both are equal."""
@@ -28,7 +28,7 @@ class SqliteDialect(Dialect):
 
     def is_tagged(self, name: str, *, by_all: bool) -> str:
         """Return the condition that the job's tags overlap the array (`by_all`: contain all of it)."""
-        wanted = f"SELECT value FROM json_each(:{name})"  # noqa: S608 - a name of ours, not input
+        wanted = f"SELECT value FROM json_each(:{name})"  # noqa: S608 - our own name, not input
         given = "SELECT value FROM json_each(CASE WHEN json_valid(tags) THEN tags ELSE '[]' END)"
         if by_all:
             return f"NOT EXISTS ({wanted} EXCEPT {given})"

@@ -76,6 +76,7 @@ def _enqueue_unique(
     where = rules.conflicting(job, unique, now)
     if spoilt:
         where &= Not(IdIn(spoilt))
+    # A job that may be replaced goes before one that may not, as in `rules.existing`.
     found: JobRecord | None = None
     if unique.replacement is not None and (statuses := unique.statuses & unique.replacement.statuses):
         found = _first(connection, where & StatusIn(statuses), index_for(unique, statuses), now)
@@ -132,6 +133,7 @@ def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: 
     if execute(connection, "select_lease", node=node_id, now=now_stored, epoch=demand.epoch).fetchone() is None:
         return Claim((), None)
     execute(connection, "promote_jobs", now=now_stored, most=PROMOTED)
+    # The first due jobs of each executor with free slots; then the first `most` of these, in claim order.
     heads: list[Head] = []
     for (executor,) in execute(connection, "select_due_executors").fetchall():
         if slots := min(demand.slots.get(executor, 0), demand.most):
@@ -156,6 +158,8 @@ def settle(
     """Record outcomes. Return the jobs whose claim was lost."""
     complete = {one.job_id: one.claims for one in settlements if isinstance(one.outcome, Complete)}
     rest = [one for one in settlements if not isinstance(one.outcome, Complete)]
+    # Successes are recorded in one statement. If a claim was lost, or a job stands in the batch twice, that statement
+    # cannot tell which; then all outcomes are recorded one by one, in order.
     has_twins = len({one.job_id for one in settlements}) < len(settlements)  # the first of them counts
     if has_twins or (complete and not _complete_all(connection, complete, now)):
         rest = settlements

@@ -55,7 +55,10 @@ class FileWatch:
                 connection.close()
 
     async def wait_ready(self, until: datetime, since: int) -> None:
-        """Wait until there may be work that was not there at version `since`, but not past `until`."""
+        """Wait until there may be work that was not there at version `since`, but not past `until`.
+
+        Only one waiter polls the file, every `LOOK`; the others wait for the hint that it gives.
+        """
         # From here on by the monotonic clock: a step of the wall clock must not make the wait longer.
         ends = self._clock.monotonic() + (until - self._clock.now()).total_seconds()
         # Whole microseconds: a rounding error of floats is no time to wait, and this loop would never yield.
