@@ -25,7 +25,7 @@ from rexecutor.model.where import Where
 
 
 class Backend(ABC):
-    """A job store. An async context manager: `async with` opens and closes it."""
+    """Access to one job store. An async context manager: `async with` opens and closes it."""
 
     def __init__(self, *, clock: Clock | None = None, limits: Limits | None = None) -> None:
         """Store the settings that every backend has.
@@ -110,7 +110,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        """Store the jobs, all or none, and wake those who wait for them. Return one result a job, in the order given.
+        """Store the jobs, all or none, and wake those who wait for them. Return one result per job, in order.
 
         A job with criteria is added only if no job, in the store or earlier in the batch, matches
         `rules.conflicting`. Otherwise `rules.existing` chooses one of the matching jobs, and `rules.replaced` says
@@ -159,7 +159,7 @@ class Backend(ABC):
         They change by `Interrupted`. Return how many there were.
 
         An abandoned claim, or an earlier attempt of this call, may still reach the store later. Each call therefore
-        starts a new epoch for the node: claims with a lower `Demand.epoch` take nothing from then on, and the jobs are
+        moves the node to a new `epoch`: claims with a lower `Demand.epoch` take nothing from then on, and the jobs are
         given back once per epoch (always, for epoch 0). Heartbeats repeat the epoch, because the store may have
         forgotten the node and its epoch meanwhile.
 
@@ -293,6 +293,7 @@ class Backend(ABC):
         characters and lone surrogates are replaced.
 
         Raises:
+            ConfigurationError: The id is no int, or the reason is no str.
             JobNotFoundError: There is no such job (of that executor, if one is given).
             BackendError: The store failed; call again.
         """
@@ -309,6 +310,7 @@ class Backend(ABC):
         """Make the ended job due again, at once.
 
         Raises:
+            ConfigurationError: The id is no int.
             JobNotFoundError: There is no such job (of that executor, if one is given).
             JobStateError: The job has not ended.
             BackendError: The store failed; whether it was done is not known.
