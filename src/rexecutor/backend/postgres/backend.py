@@ -38,20 +38,20 @@ from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 
 CANCEL: Final = "!"
-"""What tells of the cancel of a job that runs, in place of an executor's name."""
+"""Payload of a notification that the cancel of a running job was requested, in place of an executor's name."""
 GIVEN_BACK: Final = "-"
-"""What tells of jobs that a node gives back when it shuts down, in place of the names of their executors."""
+"""Payload of a notification that a node gave back jobs at its shutdown, in place of their executors' names."""
 NOTIFY_SECONDS: Final = 3.0
-"""Seconds that a notification may take: it is a hint, and the next waits for it."""
+"""Seconds that sending a notification may take. It is short because notifications are hints and the next one waits."""
 MIGRATION_SECONDS: Final = 3_600.0
 """Seconds that a migration may take."""
 
 
 class PostgresBackend(Backend):
-    """Jobs in a PostgreSQL schema, for any number of nodes; version 14 or later.
+    """Stores jobs in a schema of PostgreSQL 14 or later, for any number of nodes.
 
-    Times are the database's own. The schema is made and changed by `migrate()` or `rexecutor migrate` alone: a start
-    against another version of it is a `SchemaError`.
+    Times are the database's own. Only `migrate()` and `rexecutor migrate` create or change the schema: starting
+    against a schema that this version cannot work with raises a `SchemaError`.
     """
 
     def __init__(
@@ -64,18 +64,19 @@ class PostgresBackend(Backend):
         max_connections: int = 10,
         listens: bool = True,
     ) -> None:
-        """Keep the settings; the server is reached when the backend is opened.
+        """Check the settings. The first connection to the server is made when the backend is opened.
 
         Args:
             url: `postgresql://…`, or a connection string of libpq; or the application's own
-                `psycopg_pool.AsyncConnectionPool`, which is opened and closed here only where it is not open yet.
-            schema: Where its tables are; a letter or `_`, then letters, digits and `_`.
-            clock: For tests: takes the place of the database's time.
+                `psycopg_pool.AsyncConnectionPool`, which the backend opens and closes only if it is not open yet.
+            schema: Name of the schema of the tables: a letter or `_`, then up to 62 letters, digits or `_`.
+            clock: For tests: used instead of the database's time.
             limits: How large jobs may be.
-            max_connections: How many connections its pool may have, 1 or more; not for a pool that is given. A node
-                that runs uses two more, one to listen and one for its lease. Code without an event loop has
-                connections of its own, as many at most: one for each thread that enqueues at the same moment.
-            listens: Whether to be woken by LISTEN and NOTIFY; polling alone is right, and slower to start a job.
+            max_connections: Maximum size of the backend's own pool, 1 or more; a given pool keeps its own maximum. A
+                running node uses two more connections, one to listen and one for its lease. Code without an event
+                loop uses separate connections, one for each thread that enqueues at the same moment, and also at
+                most this many.
+            listens: Whether to be woken by LISTEN and NOTIFY. If False, polling alone finds jobs, and they start later.
 
         Raises:
             ConfigurationError: A setting cannot work.
@@ -94,11 +95,11 @@ class PostgresBackend(Backend):
 
     @property
     def is_open(self) -> bool:
-        """Whether it may be used."""
+        """Whether the backend is open and its event loop has not ended."""
         return self._connections.is_open
 
     async def open(self) -> None:
-        """Connect. Needs no schema: that is looked for at the first use."""
+        """Connect to the server. The schema need not exist yet: it is checked at the first use."""
         async with self._opening.turn():
             if not self._connections.is_open:
                 await self._connections.open()
@@ -107,7 +108,11 @@ class PostgresBackend(Backend):
                     self._listener.start()
 
     async def close(self) -> None:
-        """Let go of the server. Harmless when closed, or its loop is, and after a fork; refused in another loop."""
+        """Close the connections. Does no harm if the backend or its event loop is closed already, or after a fork.
+
+        Raises:
+            BackendClosedError: Another event loop has the backend open.
+        """
         async with self._opening.turn():
             if self._connections.must_close():
                 if self._listener is not None:
@@ -124,9 +129,9 @@ class PostgresBackend(Backend):
             self._sync.close()
 
     async def migrate(self) -> None:
-        """Bring the schema up to this version; atomic, and one after the other when several nodes do it.
+        """Bring the schema up to this version. Atomic; concurrent migrations run one after the other.
 
-        A backend that is not open connects for this alone.
+        A backend that is not open connects just for this.
         """
         if self.is_open:
             await self._connections.run(
@@ -139,7 +144,7 @@ class PostgresBackend(Backend):
         self._connections.forget_check()
 
     async def ready(self) -> None:
-        """Raise a `SchemaError` unless the schema has this version."""
+        """Raise a `SchemaError` unless this version can work with the schema."""
         await self._connections.run(_do_nothing)
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
@@ -153,7 +158,7 @@ class PostgresBackend(Backend):
             )
             self._wake({job.executor for job in jobs})
             return answers
-        self._connections.check_place()  # before it joins an enqueue of another loop, whose answer would not reach it
+        self._connections.check_place()  # before it joins an enqueue of another loop, whose result would not reach it
         answers = await (self._joining.enqueue(jobs) if fit_one_statement(jobs) else self._enqueue_plain(jobs))
         self._hints.heard()
         return answers
@@ -188,30 +193,29 @@ class PostgresBackend(Backend):
     @overload
     def bound_to(self, connection: SyncConnection) -> SyncTransaction: ...
     def bound_to(self, connection: object) -> Transaction | SyncTransaction:
-        """Answer what enqueues in your transaction: `enqueue(backend=postgres.bound_to(connection))`.
+        """Return an object that enqueues in your transaction: `enqueue(backend=postgres.bound_to(connection))`.
 
-        The jobs, and what wakes the nodes, are committed or rolled back with your own statements. A connection that
-        commits each statement by itself commits the enqueue as one. The backend need not be open. What is due at
-        once, or in a while, counts from the beginning of your transaction. As any error in PostgreSQL does, a
-        `BackendError` leaves the transaction with nothing to do but a rollback.
+        The jobs, and the notifications that wake the nodes, are committed or rolled back with your own statements. On
+        a connection in autocommit, the enqueue is one transaction. The backend need not be open. Jobs that are due at
+        once or after a delay count from the beginning of your transaction. As with any error in PostgreSQL, after a
+        `BackendError` the transaction can only be rolled back.
 
         Args:
-            connection: To the database of this backend, with a role that may write to its schema. Of psycopg
-                (async or not), asyncpg, or SQLAlchemy on these: `AsyncSession`, `AsyncConnection`, and on psycopg
-                `Session`, `Connection`. One that is async is awaited with `enqueue`; the others are for
-                `enqueue_sync`.
+            connection: A connection to the database of this backend, with a role that may write to its schema: of
+                psycopg (async or not), asyncpg, or SQLAlchemy on these (`AsyncSession`, `AsyncConnection`, and on
+                psycopg `Session`, `Connection`). Use `enqueue` with the async ones, `enqueue_sync` with the others.
 
         Raises:
-            ConfigurationError: It is another kind of object.
+            ConfigurationError: The connection is none of these.
         """
         return bind(self, self._statements, self._now, connection)
 
     def command(self, words: str) -> str:
-        """Return the line that runs the command on this schema; a password must be put in."""
+        """Return the shell command that runs `words` on this schema. It shows no password; the reader puts it in."""
         return server_command(words, conninfo_to_dict(self._connections.conninfo), self.schema)
 
     def completion(self) -> Completion:
-        """Answer what completes jobs on any connection that `bound_to` takes."""
+        """Return an object that completes jobs on any connection that `bound_to` takes."""
         return PostgresCompletion(self.schema, self.limits.errors, self._fake_clock)
 
     def _notifying_steps(self, jobs: Sequence[NewJob]) -> Steps:
@@ -234,7 +238,7 @@ class PostgresBackend(Backend):
         return refused
 
     async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
-        """Undo claims whose answer was lost."""
+        """Undo claims whose result was lost."""
         freed = await self._connections.transaction(
             lambda connection: self._operations.give_back(connection, node_id, held, epoch, self._now())
         )
@@ -243,19 +247,19 @@ class PostgresBackend(Backend):
 
     @property
     def version(self) -> int:
-        """How many changes this handle has heard of."""
+        """Number of changes that this backend has heard of."""
         return self._hints.version
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
-        """Wait for a notification or a change of this handle's own."""
+        """Wait for a notification, a change made by this backend, or the moment `until`."""
         await self._hints.wait(until, since=since)
 
     async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
-        """Wait for a change of this handle's own, or until the moment."""
+        """Wait as `wait_ready` does. Other nodes send no notification when a job ends."""
         await self._hints.wait(until, since=since)
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Answer jobs in the order of their ids."""
+        """Return jobs in the order of their ids."""
         if after is not None and after > LARGEST_ID:
             return ()
         first = SMALLEST_ID if after is None else max(after, SMALLEST_ID)
@@ -263,7 +267,7 @@ class PostgresBackend(Backend):
         return [read_row(row) for row in await self._run(statement)]
 
     async def count(self) -> Sequence[Count]:
-        """Count the jobs, but for those of an unknown status; reads the whole table."""
+        """Count the jobs, except those of an unknown status. Reads the whole table."""
         rows = await self._run(self._statements.of("count_jobs"))
         return [Count(executor, STATUSES[status], jobs) for executor, status, jobs in rows if status in STATUSES]
 
@@ -299,7 +303,7 @@ class PostgresBackend(Backend):
         return ticked
 
     async def schedules(self) -> Sequence[StoredSchedule]:
-        """Answer the known schedules."""
+        """Return the schedules that the store knows."""
         return await self._connections.run(self._operations.schedules)
 
     async def prune(self, spec: PruneSpec, most: int) -> int:
@@ -309,17 +313,17 @@ class PostgresBackend(Backend):
         )
 
     async def hold(self, duty: str, node_id: NodeId) -> bool:
-        """Make the node the one that does the duty."""
+        """Make the node hold the duty unless another node with a live lease does; return whether it holds it."""
         statement = self._statements.of("hold_duty", duty=duty, node=node_id, now=self._now())
         cursor = await self._connections.run(lambda connection: execute(connection, statement))
         return bool(cursor.rowcount)
 
     async def release(self, duty: str, node_id: NodeId) -> None:
-        """Let others do the duty."""
+        """Let other nodes hold the duty."""
         await self._run(self._statements.of("release_duty", duty=duty, node=node_id))
 
     def heart(self) -> Heart:
-        """Answer a heart with a connection of its own."""
+        """Return a heart with a connection of its own."""
         self._connections.check_open()
         return PostgresHeart(self._connections.conninfo, self._statements, self._fake_clock, self.limits)
 
@@ -327,14 +331,14 @@ class PostgresBackend(Backend):
         return None if self._fake_clock is None else self._fake_clock.now()
 
     def _hear(self, payload: str | None) -> None:
-        """Take note of a notification; None when some may have been missed."""
+        """Wake those who wait. The payload is None if notifications may have been missed."""
         if payload in {None, CANCEL, EVERYTHING}:
             self.heard_cancel()
         if payload != CANCEL:
             self._hints.heard()
 
     def _wake(self, executors: Collection[str]) -> None:
-        """Tell all who wait for jobs, on other nodes too."""
+        """Wake all who wait for jobs, here and on other nodes."""
         self._hints.heard()
         self._notifier.ring(executors)
 

@@ -1,4 +1,4 @@
-"""Concurrent enqueues of one process as one statement: five times as many a second, each answered for itself."""
+"""Combines concurrent enqueues into one statement, for about five times the throughput."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,9 +11,9 @@ from rexecutor.errors import BackendError
 from rexecutor.model.job import Enqueued, NewJob
 
 MOST_JOBS: Final = 1_000
-"""A statement takes waiting enqueues up to this many jobs."""
+"""Maximum number of jobs in a statement that combines several enqueues."""
 LATE_SECONDS: Final = 1.0
-"""Seconds after which enqueues do not wait any longer for the statement under way: it may never be answered."""
+"""Seconds that enqueues wait for the statement under way, whose reply may never come."""
 
 
 class _Waiting(NamedTuple):
@@ -22,24 +22,24 @@ class _Waiting(NamedTuple):
 
 
 class Joining:
-    """An enqueue goes at once if none is under way; those that come meanwhile go together when it has ended.
+    """Runs an enqueue at once if none is under way, and combines those that arrive until it has ended.
 
-    They wait `LATE_SECONDS` at most, and then go beside it, on another connection: one lost answer holds up nobody
-    but those whose jobs went with it.
+    They wait at most `LATE_SECONDS`. Then they run beside it, on another connection: a lost reply delays only the
+    enqueues whose jobs were in that statement.
     """
 
     def __init__(self, store: Callable[[Sequence[NewJob]], Awaitable[Sequence[Enqueued]]]) -> None:
-        """Keep what stores jobs, all or none, within a limited time."""
+        """Prepare to combine enqueues; `store` stores jobs, all or none, within a limited time."""
         self._store = store
         self._under_way: object | None = None
-        """Stands for the statement that enqueues wait for; None if there is none, or if it is late."""
+        """Identifies the statement that new enqueues wait for; None if there is none, or if it is late."""
         self._late_timer: asyncio.TimerHandle | None = None
-        """What ends the wait for it; None as long as nobody waits."""
+        """Timer that ends this wait; None while no enqueue waits."""
         self._waiting: list[_Waiting] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        """Store the jobs, all or none, perhaps with those of others."""
+        """Store the jobs, all or none, perhaps in one statement with those of other callers."""
         if self._under_way is not None:
             waiting = _Waiting(jobs, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
@@ -60,7 +60,7 @@ class Joining:
             self._let_go()
 
     def _let_go(self) -> None:
-        """Let those go that wait, as one statement."""
+        """Store the jobs of the waiting enqueues in one statement, as many as fit; the rest wait for it."""
         self._under_way = None
         if self._late_timer is not None:
             self._late_timer.cancel()
@@ -100,7 +100,8 @@ class Joining:
             answers = iter(await self._store([job for waiting in some for job in waiting.jobs]))
         except BackendError as error:
             if len(some) > 1 and isinstance(error.__cause__, psycopg.DataError | psycopg.IntegrityError | UnicodeError):
-                for waiting in some:  # one of them cannot be stored, and nothing was: each for itself
+                # One of the jobs cannot be stored, so none was. Repeated one by one, only that enqueue fails.
+                for waiting in some:
                     await self._store_some([waiting])
                 return
             for waiting in some:

@@ -1,4 +1,4 @@
-"""LISTEN on a connection of its own, for ever: hints that shorten the wait for jobs."""
+"""Keeps a connection that LISTENs: notifications are hints that shorten the wait for jobs."""
 
 import asyncio
 import contextlib
@@ -19,28 +19,34 @@ from rexecutor.telemetry.log import log_event
 
 DUTY: Final = "listening for notifications"
 CHECKED_EVERY: Final = 10.0
-"""Seconds between two trials of the connection."""
+"""Seconds between two checks that notifications still arrive."""
 ANSWER: Final = 5.0
-"""Seconds that anything may take: an answer of the server, or a notification of our own to come back."""
+"""Timeout, in seconds, for each reply of the server and for the listener's own notification to come back."""
 CHECK: Final = "~"
-"""What the payload of a listener's own notification begins with: no name of an executor does, and no other hears."""
+"""Prefix of the payload of a listener's own notification. No executor's name has it, and other listeners ignore it."""
 NOTIFY: Final = "SELECT pg_notify(%s, %s), current_setting('transaction_read_only')"
 LONGEST_WAIT: Final = 2.0
-"""Seconds between two attempts to connect: the node is slower to hear of work until one succeeds."""
+"""Maximum wait, in seconds, before reconnecting. Until an attempt succeeds, the node is slower to hear of work."""
 USELESS_WAIT: Final = 60.0
-"""Seconds between two where it connects and notifications do not come."""
+"""Maximum wait, in seconds, before reconnecting while the server accepts connections but notifications do not come."""
 
 
 class Listener:
-    """Calls `heard` at each notification, and after each reconnection, when some may have been missed.
+    """Calls `heard` for each notification, and after each reconnection, when some may have been missed.
 
-    It trusts nothing: a notification of its own must come back, at the start and each 10 s. A connection
-    that is half open is found out by that, and polling goes on beneath. Behind a pooler one of another
-    connection must come first: our own comes back by luck where one session of the server's serves both statements.
+    It sends itself a notification at the start and every 10 s, and reconnects if that does not come back. This finds
+    half-open connections. Polling continues meanwhile. Behind a pooler, its own notification proves nothing: LISTEN
+    and NOTIFY may share a session of the server by chance. So there a second connection sends the first one.
     """
 
     def __init__(self, conninfo: str, schema: str, heard: Callable[[str | None], None]) -> None:
-        """Keep them; `start` connects. `heard` is told what was said, or None when something may have been missed."""
+        """Prepare a listener, which `start` connects.
+
+        Args:
+            conninfo: Connection string of the server.
+            schema: The schema whose notifications it listens for.
+            heard: Called with the payload of each notification; with None when some may have been missed.
+        """
         self._conninfo = conninfo
         self._schema = schema
         self._heard = heard
@@ -52,11 +58,11 @@ class Listener:
         self.channel: Final = channel_of(schema)
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start the task that listens."""
         self._task = start_task(self._keep_listening())
 
     async def stop(self) -> None:
-        """Stop; harmless when stopped."""
+        """Stop listening. Does nothing if it has stopped already."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -64,7 +70,7 @@ class Listener:
                 await task
 
     def forget(self) -> None:
-        """Let go of what was left when its event loop ended."""
+        """Drop what is left of a listener whose event loop has ended."""
         if self._task is not None:
             self._task = None
             gc.collect()  # psycopg leaves a connection to the collector if it was cancelled while connecting
@@ -77,7 +83,7 @@ class Listener:
                 with translated(self._schema):
                     async with await ImpatientConnection.connect(self._conninfo, autocommit=True) as connection:
                         await self._listen(connection)
-            except Exception as error:  # noqa: BLE001 - hints come again, whatever ended them
+            except Exception as error:  # noqa: BLE001 - whatever the failure, the listener connects again
                 self._failures += 1
                 if self._failures == 1:
                     log_event(DutyFailed(DUTY, error))
@@ -87,7 +93,11 @@ class Listener:
             wait = min(wait * 2, USELESS_WAIT if self._is_useless else LONGEST_WAIT)
 
     async def _listen(self, connection: Connection) -> None:
-        """Listen until notifications do not come any more."""
+        """Listen until notifications no longer come.
+
+        Raises:
+            BackendError: They came at first and then stopped, or the server is read-only.
+        """
         keeps = await self._keeps_session(connection)
         if keeps:
             await self._begin(connection, self.channel)
@@ -105,10 +115,11 @@ class Listener:
             log_event(ListeningUseless())
 
     async def _keeps_session(self, connection: Connection) -> bool:
-        """Whether the connection is the server's, or the pooler hands on what another connection says while we wait.
+        """Return whether the connection keeps its server session, which LISTEN needs.
 
-        That is said on a channel of its own: LISTEN may stay behind in a session that others use, where notifications
-        of jobs would pile up.
+        It does without a pooler. Behind one, the notification of a second connection must arrive here. This trial uses
+        a separate channel: LISTEN may stay behind in a session that others use, where notifications of jobs would
+        pile up.
         """
         if not await is_behind_pooler(connection):
             return True
@@ -121,10 +132,10 @@ class Listener:
             await connection.execute(cast("LiteralString", f"LISTEN {channel}"))
 
     async def _hears(self, connection: Connection, channel: str, speaker: Connection) -> bool:
-        """Whether a notification of our own comes back. Others that come meanwhile are heard of.
+        """Return whether a notification that `speaker` sends arrives on the connection. Passes on others meanwhile.
 
         Raises:
-            BackendError: The server has become read-only: after a failover it hears of no jobs.
+            BackendError: The server is read-only: a replica, or after a failover the old primary, hears of no jobs.
         """
         with Cutter().cut_after(ANSWER, speaker):
             cursor = await speaker.execute(NOTIFY, (channel, self._token))

@@ -1,4 +1,4 @@
-"""NOTIFY, coalesced: at once when it is quiet, a statement each few milliseconds when it is not."""
+"""Coalesces NOTIFY: sends at once when it is quiet, and one statement every few milliseconds when it is not."""
 
 import asyncio
 import contextlib
@@ -9,37 +9,43 @@ from rexecutor.background import start_task
 from rexecutor.errors import BackendError
 
 PAUSE: Final = 0.015
-"""Seconds between two notifications: some 60 a second at the most, since commits that notify wait for each other."""
+"""Seconds between two notifications, so about 60 a second at most: commits that notify wait for each other."""
 GRACE: Final = 0.005
-"""Seconds after a pause in which an enqueue's own statement may notify, before one is sent for that alone."""
+"""Seconds after a pause in which an enqueue's own statement may notify, before a separate one is sent."""
 FLUSH_SECONDS: Final = 1.0
-"""Seconds that a closing backend waits for a notification: polling is right without it."""
+"""Seconds that a closing backend waits for a notification to be sent. If it is lost, polling finds the jobs."""
 MOST_NAMES: Final = 100
-"""Of more executors than this at a time one notification tells, for all."""
+"""Maximum number of executors named at a time; for more, one notification with the payload `EVERYTHING` is sent."""
 EVERYTHING: Final = "*"
-"""What that one says."""
+"""Payload of a notification about all executors."""
 
 
 class Notifier:
-    """Tells other handles that executors may have due jobs. A hint: a failure does no harm, and nobody waits for it."""
+    """Notifies other backends that executors may have due jobs.
+
+    Notifications are hints: a failure does no harm, and callers do not wait for them.
+    """
 
     def __init__(self, send: Callable[[list[str]], Awaitable[object]]) -> None:
-        """Keep what sends notifications, one a name."""
+        """Prepare a notifier; `send` sends one notification for each name."""
         self._send = send
         self._names: set[str] = set()
         self._sending: asyncio.Task[None] | None = None
         self._pause: asyncio.TimerHandle | None = None
         self.resumes = 0.0
-        """The loop's time from when on the next may go."""
+        """Earliest time, on the loop's clock, at which an enqueue's own statement may notify."""
 
     def ring(self, executors: Collection[str]) -> None:
-        """Tell of the executors, soon; in the event loop."""
+        """Notify about the executors soon. Call it in the event loop."""
         self._names.update(executors)
         if self._names and self._pause is None and not self._is_sending:
             self._sending = start_task(self._send_names())
 
     def begin(self, executor: str) -> bool:
-        """Answer whether the caller's own statement is to tell of the executor; it tells for those who rang before."""
+        """Return whether the caller's own statement must notify about the executor.
+
+        If so, that notification also stands for earlier calls of `ring` for this executor, and the pause begins.
+        """
         if self._is_sending or self._names - {executor} or asyncio.get_running_loop().time() < self.resumes:
             return False
         self._names.clear()
@@ -47,7 +53,7 @@ class Notifier:
         return True
 
     async def flush(self) -> None:
-        """Wait until all that was rung for is sent, for `FLUSH_SECONDS` at most each time."""
+        """Send all pending notifications; wait at most `FLUSH_SECONDS` for each of the two statements it may take."""
         await self._sent()
         if self._pause is not None:
             self._pause.cancel()
