@@ -1,4 +1,4 @@
-"""Enqueues and completions on a connection of the application's own."""
+"""Enqueues and completes jobs on the application's own connection."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -25,10 +25,10 @@ Now: TypeAlias = Callable[[], datetime | None]
 
 
 def bind(backend: Backend, statements: Statements, now: Now, connection: object) -> Transaction | SyncTransaction:
-    """Return what enqueues on the connection; without I/O.
+    """Return an object that enqueues and queries on the connection. No I/O.
 
     Raises:
-        ConfigurationError: It is no connection that can be used.
+        ConfigurationError: The connection is of an unsupported kind.
     """
     connection = unwrapped(connection)
     if is_awaited("bound_to", connection):
@@ -37,7 +37,7 @@ def bind(backend: Backend, statements: Statements, now: Now, connection: object)
 
 
 def notifying(statements: Statements, steps: Steps, jobs: Sequence[NewJob]) -> Steps:
-    """Answer the steps of an enqueue with the one that wakes the nodes when it is committed."""
+    """Return the steps of an enqueue, followed by one that notifies the nodes at its commit."""
     answers = yield from steps
     executors = sorted({job.executor for job in jobs})
     yield statements.of("notify", channel=channel_of(statements.schema), executors=executors)
@@ -45,7 +45,7 @@ def notifying(statements: Statements, steps: Steps, jobs: Sequence[NewJob]) -> S
 
 
 class _Scripts(Bound):
-    """What both kinds of transactions execute. `now` is None for the database's own time."""
+    """Base of both kinds of transactions: the scripts that they execute. `now()` is None for the database's time."""
 
     def __init__(self, backend: Backend, statements: Statements, now: Now, connection: Any) -> None:
         super().__init__(backend)
@@ -87,24 +87,24 @@ class _PostgresSyncTransaction(_Scripts, SyncTransaction):
 class PostgresCompletion(Completion):
     """Completes a job of the schema as a settlement does, fenced by its claim and its node.
 
-    By its node too, because the connection may be to another database, which has a job of that number.
+    The node is part of the fence because the connection may be to another database that has a job with the same id.
     """
 
     def __init__(self, schema: str, most_errors: int, clock: Clock | None) -> None:
-        """Keep them; a clock takes the place of the database's time."""
+        """Prepare completions; `clock` replaces the database's time, in tests."""
         self._schema: Final = schema
         self._most_errors = most_errors
         self._clock = clock
 
     async def complete(self, record: JobRecord, connection: object) -> bool:
-        """Complete it in the connection's transaction."""
+        """Complete the job in the transaction of a connection that is awaited; see `Completion`."""
         connection = unwrapped(connection)
         if not is_awaited("complete_in", connection):
             raise ConfigurationError("complete_in: the connection is synchronous; call complete_in_sync")
         return await run_awaited("complete_in", connection, self._schema, self._script(record))
 
     def complete_sync(self, record: JobRecord, connection: object) -> bool:
-        """Complete it in the connection's transaction."""
+        """Complete the job in the transaction of a connection that blocks; see `Completion`."""
         connection = unwrapped(connection)
         if is_awaited("complete_in_sync", connection):
             raise ConfigurationError("complete_in_sync: the connection must be awaited; call `await complete_in`")
@@ -116,6 +116,8 @@ class PostgresCompletion(Completion):
         statements = Statements(self._schema)
         if (yield statements.settle([settlement], self._most_errors, now, node=record.node)):
             return True
+        # Nothing was recorded. In a stricter isolation level, the snapshot may be older than the claim: then the job
+        # may still be this node's, and the transaction just cannot see that.
         [[claims, level]] = yield statements.of("select_claims", id=record.id)
         if level != "read committed" and (claims is None or claims < record.claims):
             raise BackendError(

@@ -1,7 +1,7 @@
-"""What the backend does within a transaction: functions of a connection, in the words of the port.
+"""The port's operations on a given connection.
 
-Claim, settle and rescue are single statements, the twins of `rules`. Every rarer change is made by `rules` itself, on
-rows that are read, locked and written back in one transaction.
+Claim, settle and rescue are single statements that do in SQL what `rules` does in Python. `rules` itself makes every
+rarer change, on rows that are read, locked and written back in one transaction.
 """
 
 from collections.abc import Collection, Sequence
@@ -33,34 +33,34 @@ from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 
 PROMOTED: Final = 1_000
-"""How many jobs one claim marks as due at the most, so that it stays short."""
+"""Maximum number of jobs that one claim marks as due, so that it stays short."""
 
 
 async def run(connection: Connection, statement: Statement) -> Rows:
-    """Execute the statement; answer its rows, if it has any."""
+    """Execute the statement and return its rows; none if it returns no result set."""
     cursor = await execute(connection, statement)
     try:
         return await cursor.fetchall() if cursor.description else ()
     except DataError:
-        assert cursor.pgresult is not None  # noqa: S101 - there is what could not be loaded
+        assert cursor.pgresult is not None  # noqa: S101 - it is what could not be loaded
         return load_anyway(cursor.pgresult, cursor)
 
 
 async def execute(connection: Connection, statement: Statement) -> AsyncCursor[TupleRow]:
-    """Execute the statement; answer a cursor of tuples, whatever the application's connections answer."""
+    """Execute the statement and return a cursor of tuples, whatever row factory the application's pool sets."""
     return await connection.cursor(row_factory=tuple_row).execute(statement.text, statement.parameters)
 
 
 async def run_steps(connection: Connection, steps: Steps) -> list[Enqueued]:
-    """Execute the steps of an enqueue."""
+    """Execute the steps of an enqueue and return its results."""
     return await run_script(steps, partial(run, connection))
 
 
 class Operations:
-    """The port's operations on a connection that is within a transaction, or, for one statement, in autocommit."""
+    """Performs the port's operations on a connection, within a transaction; single statements also in autocommit."""
 
     def __init__(self, statements: Statements, limits: Limits, clock: Clock) -> None:
-        """Keep them; the clock is that of the handle, which need not be the database's."""
+        """Prepare the operations; `clock` is the backend's and may differ from the database's."""
         self._clock = clock
         self._statements = statements
         self._limits = limits
@@ -81,7 +81,8 @@ class Operations:
             await run(connection, self._statements.of("promote_jobs", most=PROMOTED, now=now))
             asked = now or self._clock.now()
             rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=True))
-        # Counted from the request, for the next claim takes as long to get there; from the answer it would come late.
+        # Counted from the request: the next claim takes as long to reach the server. Counted from the reply, it would
+        # come late.
         due_in: timedelta | None = rows[0][0]
         next_due = None if due_in is None else asked + due_in
         jobs = [read_claimed(row[2:], node_id) for row in rows if row[2] is not None]
@@ -90,13 +91,13 @@ class Operations:
     async def settle(
         self, connection: Connection, settlements: Sequence[Settlement], now: datetime | None
     ) -> list[JobId]:
-        """Record outcomes; answer the jobs that were no longer ours."""
+        """Record outcomes; return the jobs whose claim no longer holds."""
         rows = await run(connection, self._statements.settle(settlements, self._limits.errors, now))
         recorded: set[ClaimId] = {(row[0], row[1]) for row in rows}
         refused: list[JobId] = []
         for one in settlements:
             if (claim := (one.job_id, one.claims)) in recorded:
-                recorded.discard(claim)  # of twins what comes first counts
+                recorded.discard(claim)  # of two settlements of one claim, the first counts
             else:
                 refused.append(one.job_id)
         return refused
@@ -104,7 +105,7 @@ class Operations:
     async def give_back(
         self, connection: Connection, node_id: NodeId, held: Collection[ClaimId], epoch: int, now: datetime | None
     ) -> list[JobRecord]:
-        """Undo the node's claims of jobs that it does not hold, once for each epoch; answer these."""
+        """Undo the node's claims that are not in `held`, once for each epoch; return the jobs as they were before."""
         if epoch:
             known = await run(connection, self._statements.of("lock_node", node=node_id))
             if known and known[0][0] >= epoch:
@@ -126,14 +127,14 @@ class Operations:
         executor: str | None,
         now: datetime | None,
     ) -> JobRecord:
-        """Change one job; answer it after that."""
+        """Change one job and return the changed record."""
         record = await self._fetch(connection, job_id, executor)
         return await self._transit(connection, record, change, await self._now(connection, now))
 
     async def update(
         self, connection: Connection, job_id: JobId, new: NewJob, version: int, now: datetime | None
     ) -> JobRecord:
-        """Change one job's fields; answer it after that."""
+        """Change one job's fields and return the changed record."""
         record = await self._fetch(connection, job_id, new.executor)
         changed = rules.updated(record, new, version, await self._now(connection, now))
         await run(connection, self._statements.of("update_job", **changed_row(changed)))
@@ -142,12 +143,12 @@ class Operations:
     async def tick(
         self, connection: Connection, schedules: Sequence[Schedule], up_since: datetime | None, now: datetime | None
     ) -> tuple[Ticked, list[NewJob]]:
-        """Take due ticks; answer the jobs to be enqueued for them in the same transaction."""
+        """Take due ticks; return the jobs that the caller must enqueue for them in the same transaction."""
         moment = await self._now(connection, now)
         rows = await run(connection, self._statements.of("select_known_schedules", ids=[one.id for one in schedules]))
         known = {row[0]: _read_schedule(row) for row in rows}
         seen: dict[str, rules.Ticks] = {}
-        for schedule in sorted(schedules, key=lambda one: one.id):  # locks are taken in one order
+        for schedule in sorted(schedules, key=lambda one: one.id):  # all nodes lock in the same order: no deadlocks
             stored = known.get(schedule.id)
             if stored is not None and rules.looked_at(schedule, stored, moment, up_since)[1] != stored:
                 [row] = await run(connection, self._statements.of("lock_schedule", id=schedule.id))
@@ -162,12 +163,12 @@ class Operations:
         return Ticked(moment, taken, min(to_come, default=None)), jobs
 
     async def schedules(self, connection: Connection) -> list[StoredSchedule]:
-        """Answer the schedules that the store knows."""
+        """Return the schedules that the store knows."""
         rows = await run(connection, self._statements.of("select_schedules"))
         return [_read_schedule(row) for row in rows]
 
     async def prune(self, connection: Connection, spec: PruneSpec, most: int, now: datetime | None) -> int:
-        """Delete ended jobs; answer how many."""
+        """Delete ended jobs and return their number."""
         named = {"status": str(spec.status), "executors": sorted(spec.executors), "is_except": spec.is_except}
         match spec.what:
             case OlderThan(age):

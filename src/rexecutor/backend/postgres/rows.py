@@ -1,4 +1,4 @@
-"""Rows of `jobs` to records and back."""
+"""Converts rows of `jobs` to records and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,20 +19,20 @@ _ENCODER: Final = msgspec.json.Encoder()
 _INTEGER: Final = 2**31 - 1
 _BIGINT: Final = 2**63 - 1
 MOST_JOBS: Final = 5_000
-"""How many new jobs one statement stores."""
+"""Maximum number of new jobs in one statement."""
 MOST_TEXT: Final = 4 * 1024 * 1024
-"""How many characters of data and metadata these have together; a single job may have more.
+"""Maximum number of characters of data and metadata in one statement; a single job may have more.
 
-A statement's text is copied four times on its way to the server, which takes at most 1 GB of it.
+A statement's parameters are copied four times on their way to the server, which accepts at most 1 GB.
 """
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Answer the moment in UTC, whatever the session's time zone is.
+    """Return the moment in UTC, for any time zone of the session.
 
     Raises:
-        ValueError: It is none: NULL, or one that Python cannot hold; see `load_anyway`.
-        OverflowError: In UTC, Python cannot hold it.
+        ValueError: It is not a `datetime`: NULL, or the text of a moment beyond Python's calendar (`load_anyway`).
+        OverflowError: Converted to UTC, it is beyond Python's calendar.
     """
     try:
         return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
@@ -41,12 +41,12 @@ def in_utc(moment: datetime) -> datetime:
 
 
 def in_utc_or_none(moment: datetime | None) -> datetime | None:
-    """Answer the moment in UTC, where there is one."""
+    """Return the moment in UTC, or None for None."""
     return None if moment is None else in_utc(moment)
 
 
 def read_row(row: Sequence[Any]) -> JobRecord:
-    """Answer the record of a row with all columns; with a `defect` where it cannot be read."""
+    """Return the record of a row with all columns; if the row cannot be read, the record has a `defect`."""
     try:
         return JobRecord(
             row[0],
@@ -78,7 +78,7 @@ def read_row(row: Sequence[Any]) -> JobRecord:
 
 
 def _read_tags(tags: list[str]) -> tuple[str, ...]:
-    "".join(tags)  # raises where one of them is NULL or a list
+    "".join(tags)  # raises if one of them is NULL or a list
     return tuple(tags)
 
 
@@ -87,15 +87,15 @@ def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
 
 
 def load_anyway(result: PGresult, context: AdaptContext) -> list[tuple[Any, ...]]:
-    """Answer the rows of a result that the driver refuses to load as a whole, because of a single value in it.
+    """Return the rows of a result that the driver refuses to load because of a single value.
 
-    Such a value, a moment beyond Python's calendar, is answered as its text: a defect of its row, and of no other.
+    Such a value, a moment beyond Python's calendar, is returned as text. So only its own row has a defect.
     """
     loaders: list[Loader] = []
     for column in range(result.nfields):
         kind, form = result.ftype(column), Format(result.fformat(column))
         made = context.adapters.get_loader(kind, form) or context.adapters.get_loader(0, form)
-        assert made is not None  # noqa: S101 - psycopg has one for whatever it does not know
+        assert made is not None  # noqa: S101 - psycopg has a fallback for unknown types, under 0
         loaders.append(made(kind, context))
     return [
         tuple(_load(loader, result.get_value(row, column)) for column, loader in enumerate(loaders))
@@ -111,7 +111,7 @@ def _load(loader: Loader, value: bytes | None) -> Any:
 
 
 def read_claimed(row: Sequence[Any], node_id: NodeId) -> JobRecord:
-    """Answer the record of a row that `claim_jobs` returned."""
+    """Return the record of a row of `claim_jobs`."""
     known = (row[0], row[1], "executing", *row[2:12], node_id, None, *row[12:17], None, None, None)
     return read_row(known)
 
@@ -129,17 +129,17 @@ class _NewRow(msgspec.Struct, omit_defaults=True):
 
 
 def fit_one_statement(jobs: Sequence[NewJob]) -> bool:
-    """Whether one statement may store them all."""
+    """Return whether one statement may store all of the jobs."""
     return len(jobs) == 1 or (len(jobs) <= MOST_JOBS and text_length(jobs) <= MOST_TEXT)
 
 
 def text_length(jobs: Sequence[NewJob]) -> int:
-    """Return how many characters of data and metadata the jobs have."""
+    """Return the number of characters in the data and metadata of the jobs."""
     return sum(_lengths(jobs))
 
 
 def in_statements(jobs: Sequence[NewJob]) -> Sequence[Sequence[NewJob]]:
-    """Cut the jobs into those of one statement each, in the order given."""
+    """Split the jobs, in the order given, into parts that one statement each may store."""
     if fit_one_statement(jobs):
         return [jobs]
     starts = [0]
@@ -157,10 +157,11 @@ def _lengths(jobs: Sequence[NewJob]) -> list[int]:
 
 
 def new_rows(jobs: Iterable[NewJob]) -> str:
-    """Answer the parameter `jobs` of `insert_jobs`.
+    """Return the parameter `jobs` of `insert_jobs`, a JSON array.
 
-    Data stand in it as they are, which PostgreSQL answers to the letter; but a string as the text of its JSON, since of
-    a string in JSON it answers the value. What is not given is left out: reading it costs the server more than storing.
+    Data are embedded as they are, because PostgreSQL extracts nested JSON to the letter. From a JSON string it would
+    extract the value, so a string is embedded as the text of its JSON. Defaults are left out: reading costs the server
+    more than storing.
     """
     return _ENCODER.encode(
         [
@@ -181,7 +182,7 @@ def new_rows(jobs: Iterable[NewJob]) -> str:
 
 
 def new_row(job: NewJob) -> Mapping[str, Any]:
-    """Answer the parameters of `insert_job`."""
+    """Return the parameters of `insert_job`."""
     return {
         "executor": job.executor,
         "data": job.data,
@@ -196,7 +197,7 @@ def new_row(job: NewJob) -> Mapping[str, Any]:
 
 
 def changed_row(record: JobRecord) -> Mapping[str, Any]:
-    """Answer the parameters of `update_job`; numbers that somebody has spoilt are brought to what it can hold."""
+    """Return the parameters of `update_job`. Numbers that someone has corrupted by hand are clamped to valid ones."""
     return {
         "id": record.id,
         "status": str(record.status),
@@ -220,4 +221,4 @@ def changed_row(record: JobRecord) -> Mapping[str, Any]:
 
 
 def _within(number: int | None, most: int) -> int:
-    return max(0, min(number or 0, most))  # None for NULL, where somebody has dropped the constraint
+    return max(0, min(number or 0, most))  # None for NULL, if someone has dropped the constraint

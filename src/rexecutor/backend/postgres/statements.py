@@ -1,4 +1,4 @@
-"""Statements with the schema's name in them; and, without I/O, those of an enqueue and of a settlement."""
+"""Statements for one schema, and the sequences of them that an enqueue and a settlement need. No I/O."""
 
 import hashlib
 from collections.abc import Generator, Mapping, Sequence
@@ -21,12 +21,12 @@ from rexecutor.model.where import StatusIn, Where
 PACKAGE: Final = "rexecutor.backend.postgres"
 _PLACEHOLDER: Final = '"rexecutor".'
 PATIENCE: Final = "1s"
-"""How long a settlement waits for a job that a transaction holds."""
+"""How long a settlement waits for a job that another transaction has locked, in PostgreSQL's notation."""
 _NOTHING: Final = timedelta(0)
 
 
 class Statement(NamedTuple):
-    """What is to be executed."""
+    """An SQL text and its parameters by name."""
 
     text: LiteralString
     parameters: Mapping[str, Any]
@@ -35,47 +35,46 @@ class Statement(NamedTuple):
 Rows: TypeAlias = Sequence[Sequence[Any]]
 T = TypeVar("T")
 Script: TypeAlias = Generator[Statement, Rows, T]
-"""Statements to be executed one after the other in one transaction; the rows of each are sent back."""
+"""Yields statements to execute one after the other in one transaction; is sent the rows of each; returns a result."""
 Steps: TypeAlias = Script[list[Enqueued]]
-"""Those of an enqueue."""
+"""The script of an enqueue."""
 
 
 @cache
 def in_schema(text: str, schema: str) -> LiteralString:
-    """Answer the text for tables in that schema."""
+    """Return the text with the schema's name in place of `"rexecutor"`."""
     quoted = '"' + schema.replace('"', '""') + '".'
     return cast("LiteralString", text.replace(_PLACEHOLDER, quoted))
 
 
 @cache
 def channel_of(schema: str) -> str:
-    """Answer the channel of NOTIFY: a name that any schema's makes, and that no other application has."""
+    """Return the schema's channel for NOTIFY: valid for any schema's name, and unlike other applications' channels."""
     return f"rexecutor_{hashlib.blake2b(schema.encode(), digest_size=8).hexdigest()}"
 
 
 class Statements:
-    """The statements of one schema. `now` stands in all of them for the database's own time; None in production."""
+    """The statements of one schema. `now` replaces the database's time in all of them; it is None in production."""
 
     def __init__(self, schema: str) -> None:
-        """Keep the schema's name."""
         self.schema: Final = schema
 
     def text(self, name: str) -> LiteralString:
-        """Answer the statement of that name."""
+        """Return the text of `sql/<name>.sql` for this schema."""
         return in_schema(statement(PACKAGE, name), self.schema)
 
     def of(self, name: str, /, **parameters: Any) -> Statement:
-        """Answer the statement of that name with its parameters."""
+        """Return the statement `sql/<name>.sql` with its parameters."""
         return Statement(self.text(name), parameters)
 
     def where(self, name: str, where: Where, now: datetime | None, **parameters: Any) -> Statement:
-        """Answer the statement of that name with the expression as its condition."""
+        """Return the statement `sql/<name>.sql` with the expression as its condition."""
         compiled = compile_where(where, DIALECT)
         text = self.text(name).replace("/* where */", compiled.text)
         return Statement(cast("LiteralString", text), {**compiled.parameters, **parameters, "now": now})
 
     def enqueue(self, jobs: Sequence[NewJob], now: datetime | None) -> Steps:
-        """Answer the steps of an enqueue, for a transaction where there are criteria or more than one statement."""
+        """Return the steps of an enqueue. With unique jobs or several statements, they need a transaction."""
         scopes = sorted({scope_of(job) for job in jobs if job.unique is not None})
         if not scopes:
             return (yield from self._insert(jobs, now))
@@ -96,7 +95,7 @@ class Statements:
         return answers
 
     def enqueue_one(self, job: NewJob, now: datetime | None, *, rings: bool) -> Statement:
-        """Answer the enqueue of a job without criteria, in one statement; `rings` when it wakes the nodes as well."""
+        """Return the one statement that enqueues a job without criteria; if `rings`, it also notifies the nodes."""
         channel = channel_of(self.schema) if rings else None
         return self.of("insert_job", **new_row(job), channel=channel, now=now)
 
@@ -108,9 +107,10 @@ class Statements:
         *,
         node: NodeId | None = None,
     ) -> Statement:
-        """Answer the settlement of these; its rows are the ids and claims of those that were recorded.
+        """Return the statement that settles these; its rows are the ids and claims that it recorded.
 
-        Where a node is given, only of jobs that it runs, and in a transaction of the application's.
+        If a node is given, the statement is for a transaction of the application: it settles only jobs that this node
+        runs, and waits for locks as long as that transaction does.
         """
         known = [one for one in settlements if is_bigint(one.job_id) and is_bigint(one.claims)]
         parts = [_parts(one.outcome) for one in known]
@@ -161,19 +161,19 @@ class Statements:
 
 
 def scope_of(job: NewJob) -> str:
-    """Answer the scope in which the job is unique: enqueues of one scope come one after the other."""
+    """Return the scope in which the job is unique. Enqueues in one scope run one after the other."""
     unique = job.unique
     parts = unique and [job.executor if unique.is_by_executor else None, unique.key]
     return hashlib.blake2b(msgspec.json.encode(parts), digest_size=32).hexdigest()
 
 
 def is_bigint(number: int) -> bool:
-    """Whether a column of PostgreSQL's can hold the number."""
+    """Return whether a column of type `bigint` can hold the number."""
     return -(2**63) <= number < 2**63
 
 
 def _parts(outcome: Outcome) -> tuple[str, timedelta, str | None]:
-    """Answer an outcome as `settle_jobs` takes it: its kind, its delay, and its error in a list."""
+    """Return an outcome as `settle_jobs` takes it: kind, delay, and a JSON list of its error (None if it has none)."""
     match outcome:
         case Complete():
             return "complete", _NOTHING, None

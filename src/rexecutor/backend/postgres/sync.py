@@ -1,4 +1,4 @@
-"""Synchronous connections of the backend's own, for enqueues without an event loop."""
+"""The backend's synchronous connections, for enqueues without an event loop."""
 
 import os
 import threading
@@ -18,14 +18,14 @@ from rexecutor.errors import BackendError
 from rexecutor.model.job import Enqueued
 
 WAIT_SECONDS: Final = 30.0
-"""How long a thread waits for a connection while others use all of them."""
+"""Seconds that a thread waits for a connection while others use all of them."""
 
 
 class SyncStore:
-    """Connections that are made when a thread needs one and none is idle, up to `most`, and kept for the next.
+    """A pool of synchronous connections, without a thread or an event loop of its own.
 
-    There is no thread and no loop beneath. The connection that was used last is used first, so that threads which
-    enqueue one after the other share one.
+    It connects when a thread needs a connection and none is idle, up to `most`, and keeps them. The connection that
+    was used last is used first, so that threads that enqueue one after the other share one.
     """
 
     def __init__(self, conninfo: str, schema: str, most: int) -> None:
@@ -37,21 +37,21 @@ class SyncStore:
     def run(self, steps: Steps) -> list[Enqueued]:
         """Execute the steps in a transaction of their own.
 
-        A kept connection that its server has ended is replaced before anything is sent. What fails later is never
-        repeated.
+        An idle connection that the server has ended is replaced before anything is sent. Later failures are never
+        retried.
 
         Raises:
             SchemaError: The schema belongs to another version of rexecutor.
-            BackendError: There was no connection within 30 s, or the store failed or did not answer; whether the
+            BackendError: There was no connection within 30 s, or the store failed or did not reply; whether the
                 jobs were stored is not known.
         """
-        if self._process != os.getpid():  # the parent's connections are not the child's, nor is its semaphore
+        if self._process != os.getpid():  # after a fork: leave the parent its connections and its semaphore
             self._start()
         with translated(self._schema), self._lent() as connection, connection.transaction():
             return run_psycopg(connection, steps)
 
     def close(self) -> None:
-        """Close the connections; the next use makes others. One that is in use is closed after it."""
+        """Close the connections; the next use makes new ones. A connection in use is closed when its use ends."""
         if self._process == os.getpid():
             idle = self._idle
             self._finalizer.detach()
@@ -100,12 +100,12 @@ class SyncStore:
 
     def _reset_idle(self) -> None:
         self._idle: deque[BoundedConnection] = deque()
-        # A program without a loop never closes the backend.
+        # A program without an event loop may never close the backend.
         self._finalizer = weakref.finalize(self, _close_all, self._idle, self._process)
 
 
 def _newest(idle: deque[BoundedConnection]) -> BoundedConnection | None:
-    """Return the connection that was used last and still stands, if there is one; close those that do not."""
+    """Return the live connection that was used last, or None; close the dead ones found on the way."""
     while True:
         try:
             connection = idle.pop()
@@ -125,7 +125,7 @@ def _close_all(connections: deque[BoundedConnection], process: int) -> None:
 
 
 def _check_version(connection: BoundedConnection, schema: str) -> None:
-    """Raise a `SchemaError` unless this rexecutor can work with the schema."""
+    """Raise a `SchemaError` unless this version of rexecutor can work with the schema."""
     name = in_schema('"rexecutor".migrations', schema)
     found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
     row = connection.execute(versions_query(schema)).fetchone() if found is not None and found[0] else None
