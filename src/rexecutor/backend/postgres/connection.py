@@ -1,4 +1,4 @@
-"""Connections, the schema, and what PostgreSQL's errors mean."""
+"""Connection settings, the schema's migrations and version, and the translation of PostgreSQL's errors."""
 
 import re
 from collections.abc import AsyncGenerator, Generator, Mapping
@@ -19,8 +19,8 @@ Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 _DEFAULTS: Final = {
     "connect_timeout": 3,
     "application_name": "rexecutor",
-    "client_encoding": "utf8",  # else that of the database, of which SQL_ASCII is none
-    # A server that is gone without a word is found out within half a minute.
+    "client_encoding": "utf8",  # the default is the database's, and SQL_ASCII is not an encoding
+    # With these, a server that vanished silently is noticed within half a minute.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -44,16 +44,16 @@ _ADVICE_TO_CONNECT: Final = {
     "refused": "is the server running there?",
     "No such file": "is the server running there?",
 }
-"""By a word of the message: of an attempt to connect the driver tells no error code."""
+"""Advice by words of the error message: for a failed attempt to connect, the driver has no error code."""
 _LAST_PORT: Final = 65_535
 _ESCAPES: Final = "in a user or password, % is written %25, @ %40, / %2F and a space %20"
 
 
 def checked_conninfo(url: str, settings: Mapping[str, Any] | None = None) -> str:
-    """Answer the URL, and settings of libpq, with what every connection needs.
+    """Return a connection string of the URL, the given libpq settings, and the defaults that it does not set.
 
     Raises:
-        ConfigurationError: It is none. What may be a part of a password is never repeated.
+        ConfigurationError: The URL is not valid. The message never repeats what may be part of a password.
     """
     given = settings or {}
     if not url.strip() and not given:
@@ -63,7 +63,7 @@ def checked_conninfo(url: str, settings: Mapping[str, Any] | None = None) -> str
     except (psycopg.ProgrammingError, UnicodeError) as error:
         why = _reason(error) if isinstance(error, psycopg.ProgrammingError) else "it has characters that are no text"
         raise _no_url(url, why) from None
-    if "\0" in url:  # libpq would read no further
+    if "\0" in url:  # libpq would ignore the rest
         raise _no_url(url, "it has a NUL")
     if _has_stray_at(url):
         raise _no_url(url, f"an @ too many, or a / before it; {_ESCAPES}")
@@ -82,7 +82,10 @@ def _no_url(url: str, why: str) -> ConfigurationError:
 
 
 def _reason(error: psycopg.ProgrammingError) -> str:
-    """Answer what libpq has against a URL, up to what it repeats of it; the name of an unknown option is no secret."""
+    """Return libpq's objection to a URL, cut before the part of the URL that it quotes.
+
+    The name of an unknown option is not a secret, so it is kept.
+    """
     said = _first_line(error)
     if re.fullmatch(r'invalid (URI query parameter:|connection option) "schema"', said):
         return f"{said}; give the schema beside the URL, as `schema=` or `--schema`"
@@ -93,12 +96,15 @@ def _reason(error: psycopg.ProgrammingError) -> str:
 
 
 def _has_stray_at(url: str) -> bool:
-    """Whether there is an @ beyond the one that ends user and password: libpq would take a password for a host."""
+    """Return whether there is an @ after the one that ends user and password.
+
+    libpq would take part of the password for the host, and show it in errors.
+    """
     return "://" in url and "@" in re.sub(r"^[^/]*//([^/@]*@)?", "", url).split("?", maxsplit=1)[0]
 
 
 def checked_schema(schema: str) -> str:
-    """Answer the schema's name; raise a `ConfigurationError` where it is none."""
+    """Return the schema's name; raise a `ConfigurationError` if it is not valid."""
     if not isinstance(schema, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", schema):  # pyright: ignore[reportUnnecessaryIsInstance] - settings may be untyped
         raise ConfigurationError(
             f"PostgresBackend: schema={schema!r}; a letter or _, then up to 62 letters, digits or _ expected"
@@ -108,7 +114,7 @@ def checked_schema(schema: str) -> str:
 
 @contextmanager
 def translated(schema: str) -> Generator[None]:
-    """Turn the driver's exceptions into ours, with what to do."""
+    """Turn the driver's exceptions into rexecutor's, with advice."""
     try:
         yield
     except RexecutorError:
@@ -138,19 +144,19 @@ def _without_secrets(error: Exception) -> str:
 
 @asynccontextmanager
 async def connected(url: str, schema: str) -> AsyncGenerator[Connection]:
-    """Answer a connection in autocommit, for what is not a backend's work."""
+    """Connect in autocommit, for work outside a backend's pool; close the connection afterwards."""
     with translated(schema):
         async with await psycopg.AsyncConnection.connect(checked_conninfo(url), autocommit=True) as connection:
             yield connection
 
 
 async def migrate(connection: Connection, schema: str) -> tuple[int, int]:
-    """Bring the schema up to this version; several nodes may do it at the same time.
+    """Bring the schema up to this version. Several nodes may call it at the same time; a newer schema stays as it is.
 
-    Returns the version before and after; a newer one stays as it is.
+    Returns the version before and after.
     """
     async with connection.transaction():
-        # Otherwise a server with a stricter default would not show what others did before the lock was taken.
+        # In a stricter level, the snapshot would predate the lock and hide the migrations that others just did.
         await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         await connection.execute("SET LOCAL lock_timeout = 0")
         await connection.execute(_lock(schema))
@@ -160,19 +166,19 @@ async def migrate(connection: Connection, schema: str) -> tuple[int, int]:
 
 
 def newest() -> int:
-    """Return the version of the schema that this rexecutor makes."""
+    """Return the schema's version that this rexecutor creates: the number of its migrations."""
     return len(migrations(PACKAGE))
 
 
 def migration_script(schema: str, last: int | None = None) -> LiteralString:
-    """Return one statement that brings the schema up to a version, the newest by default.
+    """Return one statement that brings the schema up to version `last`, by default the newest.
 
-    It runs alone or within any transaction, starts from any version, and does nothing when there is nothing to do.
+    It runs alone or within any transaction, from any version. It does nothing if the schema has that version already.
     """
     quoted = in_schema('"rexecutor".', schema)[:-1]
     to = newest() if last is None else last
     steps = "".join(_guarded(number, text, quoted) for number, text in migrations(PACKAGE)[:last])
-    # What exists is looked up first: IF NOT EXISTS asks for the right to create even when there is nothing to create.
+    # The catalogue is checked first: IF NOT EXISTS needs the right to create even if there is nothing to create.
     script = f"""\
 -- Brings schema {quoted} up to version {to} of rexecutor's tables, from any version before.
 -- It is one statement, all or nothing, and may run in a transaction of your own:
@@ -198,7 +204,7 @@ $rexecutor$;
 
 
 def _guarded(number: int, migration: str, quoted: str) -> str:
-    """Return the commands for a step that run it only if the schema has an earlier version."""
+    """Return the commands that run a migration only if the schema has an earlier version."""
     row = f"({number}, {str(is_breaking(migration)).lower()})"
     return f"""
 IF NOT EXISTS (SELECT FROM {quoted}.migrations WHERE version >= {number}) THEN
@@ -211,7 +217,7 @@ END IF;
 
 
 def is_breaking(migration: str) -> bool:
-    """Whether workers of the versions before cannot work with what it makes: its first line says so."""
+    """Return whether workers of earlier versions cannot work after the migration, as its first line declares."""
     return migration.startswith("-- Breaking:")
 
 
@@ -221,7 +227,7 @@ def _lock(schema: str) -> LiteralString:
 
 
 async def version(connection: Connection, schema: str) -> int:
-    """Answer the version of the schema; 0 where there is none."""
+    """Return the version of the schema; 0 if it has no tables of rexecutor."""
     return (await _versions(connection, schema))[0]
 
 
@@ -243,7 +249,7 @@ async def _versions(connection: Connection, schema: str) -> tuple[int, int]:
 
 
 def versions_query(schema: str) -> LiteralString:
-    """Answer the query for the version of a schema that has one, and for its last breaking version."""
+    """Return the query for a schema's version and its last breaking version; it needs the table `migrations`."""
     name = in_schema('"rexecutor".migrations', schema)
     return f"SELECT coalesce(max(version), 0), coalesce(max(version) FILTER (WHERE is_breaking), 0) FROM {name}"  # noqa: S608 - ours
 
@@ -257,7 +263,7 @@ def check_migrated(
 ) -> None:
     """Raise a `SchemaError` unless this rexecutor can work with a schema of that version.
 
-    A newer one is fine as long as its last breaking step is known here; where that is not given, none newer is fine.
+    A newer version is fine if its last breaking migration is known here. If `breaking` is None, none newer is fine.
     """
     known = newest()
     breaking = current if breaking is None else breaking
@@ -272,5 +278,5 @@ def check_migrated(
 
 
 def advice_to_migrate(schema: str, connection: psycopg.Connection[Any] | Connection | None = None) -> str:
-    """Return what to do when the schema is not of this version; the server is named if there is a connection to it."""
+    """Return the advice to migrate, for messages; it names the server if a connection is given."""
     return f"run `{migrate_command(schema, connection)}`, or await backend.migrate()"

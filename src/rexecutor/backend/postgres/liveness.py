@@ -1,4 +1,4 @@
-"""Whether a connection still answers, and what ends one that does not."""
+"""Detects connections that no longer respond, and ends them. Limits the time that each operation may take."""
 
 import asyncio
 import contextlib
@@ -19,13 +19,13 @@ AnyConnection: TypeAlias = psycopg.AsyncConnection[Any] | psycopg.Connection[Any
 T = TypeVar("T")
 
 OPERATION_SECONDS = 30.0
-"""Seconds that an operation on a connection may take. After that its answer is taken never to come."""
+"""Seconds that an operation on a connection may take. After that, its reply is assumed never to come."""
 MIN_BYTES_PER_SECOND: Final = 1_000_000
-"""The slowest upload that is assumed: large batches get more time."""
+"""The slowest upload that is assumed, so that large batches get more time."""
 LOOK_SECONDS: Final = 0.5
-"""Seconds between two looks at what is under way. An operation may overrun its limit by this much."""
+"""Interval, in seconds, at which operations under way are checked. An operation may overrun its limit by this much."""
 GREETING_SECONDS: Final = 5.0
-"""Seconds that a new connection's first statement may take."""
+"""Seconds that each statement may take that sets up a new connection."""
 
 CONFIGURED: Final = (
     "SELECT set_config('default_transaction_isolation', 'read committed', false),"
@@ -33,10 +33,10 @@ CONFIGURED: Final = (
     " set_config('idle_in_transaction_session_timeout', '10s', false),"
     " set_config('lock_timeout', '25s', false)"
 )
-"""Sets up a session: statements see what others have committed, and the driver can read times.
+"""Sets up a session: each statement sees what others have committed, and the driver can parse times.
 
-The server ends a session that stands still within a transaction, which locks what others need, and a wait for a lock
-before the client gives up. Not for a pooler's session, which the application uses as well.
+The server ends a session that is idle within a transaction, because its locks block others. It ends a wait for a lock
+before the client gives up. Not for the session of a pooler, which the application uses too.
 """
 _SERVER_PROCESS: Final = "SELECT pg_backend_pid()"
 _LOST: Final = {
@@ -52,21 +52,21 @@ _LOST: Final = {
 
 
 def seconds_for(size: int = 0) -> float:
-    """Return how many seconds an operation may take that sends `size` bytes."""
+    """Return the seconds that an operation may take that sends `size` bytes."""
     return OPERATION_SECONDS + size / MIN_BYTES_PER_SECOND
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """Whether the connection that raised the error can do no work any more, so that another one is needed."""
+    """Return whether the error means that its connection can do no more work and must be replaced."""
     state = error.sqlstate or ""
     return state in _LOST or state.startswith("08")  # connection_exception
 
 
 def is_stale(connection: AnyConnection) -> bool:
-    """Whether an idle connection has something to read: most likely its server has ended it. Does not wait."""
+    """Return whether an idle connection has data to read: most likely, the server has ended it. Does not block."""
     try:
         return bool(_readable(connection.fileno()))
-    except (OSError, ValueError, psycopg.Error):  # it is closed
+    except (OSError, ValueError, psycopg.Error):  # the connection is closed
         return True
 
 
@@ -79,13 +79,13 @@ def _readable(descriptor: int) -> object:
 
 
 def cut(connection: AnyConnection) -> None:
-    """Shut the connection's socket, from any thread. Whoever waits for an answer gets an error at once."""
+    """Shut down the connection's socket, from any thread. A pending wait for its reply fails at once."""
     with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)
 
 
 class Cutter:
-    """Cuts connections whose work takes too long. One timer looks at all that is under way in its event loop."""
+    """Cuts connections whose work takes too long. One timer checks all work in an event loop."""
 
     def __init__(self) -> None:
         self._under_way: set[_Work] = set()
@@ -94,22 +94,22 @@ class Cutter:
     def cut_after(self, seconds: float, connection: psycopg.AsyncConnection[Any]) -> "_Work":
         """Return a context that cuts the connection if its block takes longer, or is cancelled and does not end.
 
-        So an answer that will never come becomes an error, and a caller's own timeout holds. On a cancel, psycopg
-        cancels the statement at the server and waits for its reply; that wait lasts about a second at most here.
+        So a reply that never comes becomes an error, and the caller's own timeout holds. When the task is cancelled,
+        psycopg cancels the statement at the server and waits for the reply; here this takes about a second at most.
 
         Raises:
-            OperationalError: The block took longer, and an operation on the connection has failed.
+            OperationalError: The block took longer, and an operation on the connection failed.
         """
         return _Work(self, seconds, connection)
 
     def begin(self, work: "_Work") -> None:
-        """Look at the work from now on."""
+        """Check the work from now on."""
         self._under_way.add(work)
         if self._timer is None:
             self._timer = apart(asyncio.get_running_loop().call_later, LOOK_SECONDS, self._look)
 
     def end(self, work: "_Work") -> None:
-        """Look at the work no more."""
+        """Stop checking the work."""
         self._under_way.discard(work)
 
     def _look(self) -> None:
@@ -119,7 +119,7 @@ class Cutter:
 
 
 class _Work:
-    """A block of the current task that uses a connection."""
+    """A context in which the current task uses a connection for a limited time."""
 
     __slots__ = ("_cancels", "_connection", "_cutter", "_ends", "_is_cancelled", "_is_late", "_seconds", "_task")
 
@@ -141,7 +141,7 @@ class _Work:
             raise _no_answer(self._seconds) from error
 
     def look(self) -> None:
-        """Cut the connection if the time is up, or if the task was cancelled at the last look already."""
+        """Cut the connection if the time is up, or if the task was cancelled before the previous check."""
         self._is_late = asyncio.get_running_loop().time() >= self._ends
         if self._is_late or self._is_cancelled:
             cut(self._connection)
@@ -149,15 +149,15 @@ class _Work:
 
 
 def cancels(task: asyncio.Task[Any] | None) -> int:
-    """Return how often the task was cancelled."""
+    """Return the number of pending cancellation requests of the task; 0 for None."""
     return 0 if task is None else task.cancelling()
 
 
 class ImpatientConnection(psycopg.AsyncConnection[Any]):
     """A connection that waits only half a second for a statement to be cancelled at the server.
 
-    psycopg cancels it when the task is cancelled that waits for the answer, on a connection made for that; its 5 s for
-    that would be added to the caller's own timeout when no connection of the server answers.
+    When the task that waits for a reply is cancelled, psycopg opens a new connection to cancel the statement. It allows
+    5 s for that. If the server does not respond, these would be added to the caller's own timeout.
     """
 
     @override
@@ -167,21 +167,21 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
 
 
 class BoundedConnection(psycopg.Connection[TupleRow]):
-    """A synchronous connection that waits at most `patience` seconds for each answer."""
+    """A synchronous connection that waits at most `patience` seconds for each reply."""
 
     patience: float | None = None
-    """Seconds that an answer may take, after which the connection is closed. None for `OPERATION_SECONDS`."""
+    """Seconds that a reply may take before the connection is closed. None for `OPERATION_SECONDS`."""
 
     @override
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
-        """Wait for the answer as psycopg does, but not for ever."""
+        """Wait for the reply as psycopg does, but for a limited time."""
         seconds = timeout or self.patience or seconds_for()
         try:
             return super().wait(gen, interval, seconds)
         except psycopg.OperationalError as error:
             if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
                 raise
-            self.pgconn.finish()  # the answer may still come, as if to the next question
+            self.pgconn.finish()  # a late reply would be taken for that of the next statement
             raise _no_answer(seconds) from error
 
 
@@ -192,7 +192,10 @@ def _no_answer(seconds: float) -> psycopg.OperationalError:
 
 
 async def is_behind_pooler(connection: psycopg.AsyncConnection[Any]) -> bool:
-    """Return whether a pooler such as PgBouncer is in between: the server's process is not the one that greeted."""
+    """Return whether there is a pooler such as PgBouncer.
+
+    Behind one, the process that executes statements is not the one that was announced at the connection's start.
+    """
     with Cutter().cut_after(GREETING_SECONDS, connection):
         cursor = await connection.execute(_SERVER_PROCESS)
         row = await cursor.fetchone()
@@ -200,17 +203,17 @@ async def is_behind_pooler(connection: psycopg.AsyncConnection[Any]) -> bool:
 
 
 async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Set up a new session of the server."""
+    """Set up a new session with `CONFIGURED`; not behind a pooler."""
     with Cutter().cut_after(GREETING_SECONDS, connection):
         await connection.execute(CONFIGURED)
 
 
 def connect_blocking(conninfo: str, *, patience: float = GREETING_SECONDS) -> BoundedConnection:
-    """Connect, and set the session up unless it is a pooler's. Prepares no statements, which poolers lose.
+    """Connect, and set up the session unless it belongs to a pooler. Prepares no statements: poolers lose them.
 
     Args:
-        conninfo: Where to.
-        patience: Seconds that each answer may take meanwhile.
+        conninfo: Connection string of the server.
+        patience: Seconds that each reply may take until the session is set up.
     """
     connection = BoundedConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
     try:

@@ -1,4 +1,4 @@
-"""The backend's connection pool: its own, or the application's."""
+"""The backend's connection pool, which is its own or the application's."""
 
 import asyncio
 import contextlib
@@ -39,38 +39,39 @@ Pool: TypeAlias = AsyncConnectionPool[Any]
 T = TypeVar("T")
 
 POOL_SECONDS: Final = 30.0
-"""How long an operation waits for a connection of the pool."""
+"""Seconds that an operation waits for a connection of the pool."""
 RECONNECT_SECONDS: Final = 2.0
-"""How long the pool tries to reach the server, with growing pauses, before it begins anew."""
+"""Seconds that the pool tries to reach the server, with growing pauses, before it starts over."""
 NAME: Final = "rexecutor"
 RENEW_SECONDS: Final = 1.0
-"""How long the pool's connections are kept, though the server refuses to work on them, before they are made anew."""
+"""Minimum interval, in seconds, between replacing all connections while the server refuses to work on them."""
 IDLE_SECONDS: Final = 60.0
-"""How long a connection beyond the first may be idle."""
+"""Seconds that a connection beyond the first may be idle before the pool closes it."""
 _OWN: Final = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")
-"""Settings of a pool's connections that are psycopg's, not the server's."""
+"""Settings of a pool's connections that belong to psycopg, not to libpq."""
 
 
 class PooledConnection(ImpatientConnection):
-    """Marks connections of the backend's own pool."""
+    """A connection of the backend's own pool, as opposed to the application's."""
 
 
 class _Pool(AsyncConnectionPool[PooledConnection]):
-    """A pool whose workers end when its event loop does."""
+    """A pool whose worker tasks end when its event loop does."""
 
     @classmethod
     @override
     async def worker(cls, q: Any) -> None:
-        """Run what is in the queue.
+        """Run the pool's background tasks until cancelled.
 
-        psycopg's worker takes a cancel for a failure of what it runs just then, and goes on: its loop would never end.
+        psycopg's worker treats its cancellation as a failure of the task it is running, and goes on. It would never
+        end.
         """
         ending: Any = _EndingQueue(q)
         await super().worker(ending)
 
 
 class _EndingQueue:
-    """A queue that gives nothing to a task that was cancelled."""
+    """Wraps a queue, and gives no more items to a task that was cancelled."""
 
     def __init__(self, queue: asyncio.Queue[Any]) -> None:
         self._queue = queue
@@ -83,15 +84,15 @@ class _EndingQueue:
 
 
 class Connections:
-    """A pool in autocommit; or the application's, whose connections are used as they are."""
+    """Runs work on pooled connections: its own, in autocommit, or the application's, with the settings they have."""
 
     def __init__(self, source: str | Pool, schema: str, most: int) -> None:
-        """Keep the settings; see `PostgresBackend`."""
+        """Check the settings, which `PostgresBackend` describes; `most` is its `max_connections`."""
         if type(most) is not int or most < 1:
             raise ConfigurationError(f"PostgresBackend: max_connections={most!r}; a whole number, 1 or more, expected")
         self._given = source if isinstance(source, AsyncConnectionPool) else None
         self.conninfo: Final = checked_conninfo(source) if isinstance(source, str) else _conninfo_of(source)
-        """What connections of one's own are made with."""
+        """Connection string for connections outside the pool."""
         self._schema = schema
         self._most = self._given.max_size if self._given is not None else most
         self._pool: Pool | None = None
@@ -102,15 +103,15 @@ class Connections:
         self._knocks: set[asyncio.Task[None]] = set()
         self._cutter = Cutter()
         self._renewed = -RENEW_SECONDS
-        """When, by the loop's time, all connections were last made anew."""
+        """Time, on the loop's clock, at which all connections were last replaced."""
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a pool, whose loop is not closed."""
+        """Whether there is a pool and its event loop has not ended."""
         return self._pool is not None and self._home is not None and not self._home.has_ended
 
     async def open(self) -> None:
-        """Connect once, for what the pool's own attempts do not say: why they fail. Then open the pool."""
+        """Connect once, because the pool does not say why its attempts fail. Then open the pool."""
         with translated(self._schema):
             connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
             async with connection:
@@ -120,7 +121,7 @@ class Connections:
                 connection_class=PooledConnection,
                 kwargs={"autocommit": True, **({"prepare_threshold": None} if is_pooled else {})},
                 configure=partial(self._begin, is_pooled=is_pooled),
-                min_size=1,  # they are used in turn: fewer stay warm
+                min_size=1,  # connections are used in turn, so with fewer of them more stay warm
                 max_size=self._most,
                 max_idle=IDLE_SECONDS,
                 reconnect_timeout=RECONNECT_SECONDS,
@@ -132,7 +133,7 @@ class Connections:
             self._is_ours = pool.closed
             if self._is_ours:
                 try:
-                    # Otherwise the first request makes a second connection.
+                    # Without waiting, the first operation would make a second connection.
                     await start_task(pool.open(wait=True))
                 except BaseException:
                     await pool.close()
@@ -143,22 +144,22 @@ class Connections:
         self._pool = pool
 
     async def close(self) -> None:
-        """Let go of the pool, and close it where it was opened here."""
+        """Drop the pool, and close it if it was opened here."""
         if self._is_inherited:
-            return  # even to forget it here might tell the server of the end of what the parent uses
+            return  # dropping it might close connections that the parent process uses
         is_running = self.is_open
         pool, self._pool, self._home = self._pool, None, None
-        if pool is not None and is_running:  # else its tasks have ended with its loop
+        if pool is not None and is_running:  # otherwise its tasks have ended with its loop
             for knock in self._knocks:
                 knock.cancel()
             if self._is_ours:
                 await pool.close()
 
     def close_sync(self) -> bool:
-        """Close the connections of a pool whose event loop has ended; return whether there was one.
+        """Close the connections of a pool whose event loop has ended; return whether there was such a pool.
 
         Raises:
-            BackendClosedError: Its event loop goes on.
+            BackendClosedError: The event loop has not ended.
         """
         if self._is_inherited or self._pool is None:
             return False
@@ -166,17 +167,20 @@ class Connections:
             raise BackendClosedError("PostgreSQL: it is open in an event loop; `await backend.close()` there")
         self._pool, self._home = None, None
         for connection in self._made:
-            connection.pgconn.finish()  # all that is left of closing it without its loop
+            connection.pgconn.finish()  # without its loop, no more of closing it can be done
         return True
 
     async def _begin(self, connection: Connection, *, is_pooled: bool) -> None:
-        """Take note of a new connection of our pool, and set what its statements rely on."""
+        """Remember a new connection of the backend's own pool, and set up its session unless a pooler owns it."""
         self._made.add(connection)
         if not is_pooled:
             await configure(connection)
 
     async def _knock_later(self, pool: Pool) -> None:
-        """Ask for a connection soon. After a failure the pool stops trying until someone asks, even if others wait."""
+        """Request a connection soon.
+
+        After a failure, the pool stops connecting until someone requests a connection, even if others are waiting.
+        """
         knock = start_task(self._knock(pool))
         self._knocks.add(knock)
         knock.add_done_callback(self._knocks.discard)
@@ -216,21 +220,21 @@ class Connections:
             raise in_another_loop("PostgreSQL")
 
     def forget_check(self) -> None:
-        """Look at the schema's version again before the next use."""
+        """Have the next use check the schema's version again."""
         self._is_checked = False
 
     async def run(
         self, work: Callable[[Connection], Awaitable[T]], *, is_checked: bool = True, seconds: float | None = None
     ) -> T:
-        """Do the work on a connection of the pool; each statement commits, unless the work begins a transaction.
+        """Do the work on a connection of the pool. Each statement commits, unless the work begins a transaction.
 
-        All that the backend asks of its pool is bounded here: when the work takes longer than `seconds`, or the caller
-        is cancelled and the statement does not end, the connection is cut.
+        All use of the pool is bounded here. The connection is cut if the work takes longer than `seconds`, or if the
+        caller is cancelled and the statement does not end.
 
         Args:
-            work: What to do with the connection; statements and transactions only.
-            is_checked: Whether the schema's version is checked, at the first use.
-            seconds: How long the work may take once it has a connection; None for `OPERATION_SECONDS`.
+            work: Uses the connection, for statements and transactions only.
+            is_checked: Whether to check the schema's version at the first use.
+            seconds: Maximum time for the work once it has a connection; None for `OPERATION_SECONDS`.
 
         Raises:
             BackendClosedError: The pool is not open, or belongs to another process or event loop.
@@ -244,11 +248,12 @@ class Connections:
             try:
                 while True:
                     async with self._lent(pool) as connection:
-                        if cancels(task) > cancelled:  # the pool hides it when a connection comes at the same moment
+                        # The pool swallows a cancellation that comes at the same moment as a connection.
+                        if cancels(task) > cancelled:
                             raise asyncio.CancelledError
                         if asked > self._renewed and is_stale(connection):
                             await self._renew(pool, connection)
-                            continue  # nothing was asked of it yet
+                            continue  # safe to try again: nothing was sent yet
                         try:
                             with self._cutter.cut_after(seconds or seconds_for(), connection):
                                 async with nullcontext() if connection.autocommit else connection:  # its commit too
@@ -278,22 +283,22 @@ class Connections:
         return await self.run(transact, seconds=seconds)
 
     def _lent(self, pool: Pool) -> AbstractAsyncContextManager[Connection]:
-        """Return a context for a connection of the pool, which is waited for `POOL_SECONDS` or as long as it says."""
-        # A pool of the application's may check its connections first, and wait for each answer for ever.
+        """Return a context that lends a connection of the pool; the wait for it is limited."""
+        # The application's pool may check connections before it lends them, and wait for each reply without limit.
         return pool.connection() if self._given is None else _lent_within(pool.timeout + GREETING_SECONDS, pool)
 
     async def _renew_once(self, pool: Pool, connection: Connection, asked: float) -> None:
-        """Renew the pool, unless it was renewed since the operation began, or a moment before.
+        """Renew the pool, unless it was renewed since the operation began or a moment before.
 
-        As long as the server refuses to write, say, each operation fails, and one a second makes connections anew.
+        While the server refuses to write, for example, every operation fails, but only one a second renews the pool.
         """
         if asked > self._renewed + (0.0 if connection.closed else RENEW_SECONDS):
             await self._renew(pool, connection)
 
     async def _renew(self, pool: Pool, connection: Connection) -> None:
-        """Close the connection, and have the pool replace all others that were made before, in use or not.
+        """Close the connection, and have the pool replace all others, in use or not.
 
-        What has ended one has most likely ended them all, and each would cost another failure.
+        What ended one connection has most likely ended them all, and each would cost another failure.
         """
         self._renewed = asyncio.get_running_loop().time()
         await connection.close()
@@ -310,7 +315,7 @@ async def _lent_within(seconds: float, pool: Pool) -> AsyncGenerator[Connection]
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Whether psycopg's pool logs of something else than our own pool's lost connections: these our duties tell of."""
+    """Drop the warnings of psycopg's pool about connections that the backend's own pool lost: duties report those."""
     about = record.args if isinstance(record.args, tuple) else ()
     is_ours = NAME in about or any(isinstance(one, PooledConnection) for one in about)
     return record.levelno != logging.WARNING or not is_ours
@@ -320,7 +325,7 @@ logging.getLogger("psycopg.pool").addFilter(_is_worth_a_line)
 
 
 def _conninfo_of(pool: object) -> str:
-    """Answer what the application's pool connects with."""
+    """Return the connection string of the application's pool."""
     if not isinstance(pool, AsyncConnectionPool):
         raise ConfigurationError(
             f"PostgresBackend: {type(pool).__name__} given; a URL or a psycopg_pool.AsyncConnectionPool expected"
