@@ -1,4 +1,4 @@
-"""PostgreSQL: jobs in a schema of its own, for any number of nodes."""
+"""The PostgreSQL backend: stores jobs in a schema of its own, for any number of nodes."""
 
 try:
     import psycopg as _psycopg

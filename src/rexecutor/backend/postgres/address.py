@@ -1,4 +1,4 @@
-"""The commands of ours that work on a server's schema, for messages."""
+"""Shell commands of rexecutor for a server's schema, for error messages."""
 
 import os
 import re
@@ -13,16 +13,16 @@ from rexecutor.backend.command import command
 _SAYS_WHERE: Final = re.compile(
     "host|hostaddr|port|user|dbname|service|passfile|target_session_attrs|channel_binding|(ssl|gss|krb)(?!password)[a-z]+"
 )
-"""The parameters of libpq that a command needs to reach the server; secrets are not among them."""
+"""The libpq parameters that a command needs to reach the server; none of them is a secret."""
 _DEFAULT_SCHEMA: Final = "rexecutor"
 UNKNOWN: Final = "--url postgresql://…"
-"""What a command is shown with if nobody knows the server; the reader fills it in."""
+"""The option shown if the server is not known; the reader completes it."""
 
 
 def server_command(words: str, parameters: Mapping[str, Any], schema: str) -> str:
-    """Return the command for the server that libpq reaches by these parameters.
+    """Return the command for the server that libpq reaches with these parameters.
 
-    A password is never shown: what is to be put in its place stands before the command.
+    A password is never shown. If one is needed, the command begins with `PGPASSWORD=…`, which the reader completes.
     """
     prefix = "PGPASSWORD=… " if parameters.get("password") and "PGPASSWORD" not in os.environ else ""
     return prefix + command(*words.split(), "--url", url_of(parameters), *_schema_option(schema))
@@ -31,7 +31,7 @@ def server_command(words: str, parameters: Mapping[str, Any], schema: str) -> st
 def migrate_command(
     schema: str, connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any] | None = None
 ) -> str:
-    """Return the command that migrates the schema on the connection's server."""
+    """Return the command that migrates the schema on the connection's server, or on an unknown one for None."""
     if connection is None:
         return " ".join((command("migrate"), UNKNOWN, *_schema_option(schema)))
     known = {**_given(connection.info.get_parameters()), "password": connection.info.password}
@@ -39,13 +39,13 @@ def migrate_command(
 
 
 def _given(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Leave out what psycopg and libpq add: the address that a host's name stands for, and one of the defaults."""
+    """Return the parameters without those that psycopg and libpq add: a host's resolved address, and one default."""
     added = {"hostaddr": "host" in parameters, "sslcertmode": parameters.get("sslcertmode") == "allow"}
     return {name: value for name, value in parameters.items() if not added.get(name)}
 
 
 def url_of(parameters: Mapping[str, Any]) -> str:
-    """Return a URL of the server, without secrets and without what does not say where it is."""
+    """Return a URL of the server with only the parameters needed to reach it; no secrets."""
     known = {
         name: str(value) for name, value in parameters.items() if value is not None and _SAYS_WHERE.fullmatch(name)
     }
@@ -54,7 +54,7 @@ def url_of(parameters: Mapping[str, Any]) -> str:
         user, host, port = (known.pop(name, "") for name in ("user", "host", "port"))
         place = (quote(user, safe="") + "@" if user else "") + host + (f":{port}" if port else "")
     database = quote(known.pop("dbname", ""), safe="")
-    options = urlencode(known, quote_via=quote, safe="/,")  # a folder of sockets, several hosts, or none
+    options = urlencode(known, quote_via=quote, safe="/,")  # also a socket folder or several hosts
     return f"postgresql://{place}/{database}" + (f"?{options}" if options else "")
 
 

@@ -1,4 +1,4 @@
-"""Heartbeats on a connection of their own, from the lease's thread."""
+"""Heartbeats on a separate connection, used by the lease's thread only."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,14 +17,14 @@ from rexecutor.model import rules
 from rexecutor.model.job import Limits, NodeId
 
 RETIRING: Final = timedelta(seconds=5)
-"""How long the end of a lease may take; without it, the lease ends by itself."""
+"""Maximum time for ending a lease. If that fails, the lease runs out by itself."""
 
 
 class PostgresHeart(Heart):
-    """Connects at the first beat, in the thread that beats, and again after an error."""
+    """Beats on its own connection. Connects at the first beat, in the thread that beats, and again after an error."""
 
     def __init__(self, conninfo: str, statements: Statements, clock: Clock | None, limits: Limits) -> None:
-        """Keep them. `clock` takes the place of the database's time."""
+        """Prepare a heart; `clock` replaces the database's time, in tests."""
         self._conninfo = conninfo
         self._statements = statements
         self._clock = clock
@@ -32,9 +32,9 @@ class PostgresHeart(Heart):
         self._connection: BoundedConnection | None = None
 
     def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew, rescue and tell, in one statement.
+        """Renew the lease, rescue jobs and return requests to cancel, in one statement.
 
-        After half the lease the connection is cut, so that there is time for another attempt.
+        The connection is closed if no reply comes within half the lease, so that there is time for another attempt.
         """
         wanted = {
             "node": node.id,
@@ -53,7 +53,7 @@ class PostgresHeart(Heart):
         return Heartbeat(cancels, rows[0][1], rows[0][0])
 
     def retire(self, node_id: NodeId) -> None:
-        """End the lease."""
+        """End the node's lease now."""
         with self._connected(RETIRING) as connection:
             connection.execute(self._statements.text("delete_node"), {"id": node_id})
 

@@ -1,6 +1,7 @@
-"""Executes statements on a connection of the application's own, whichever library it comes from.
+"""Executes statements on the application's own connection, for each supported library.
 
-Libraries are recognised by the names of their classes, so that none is imported that the application does not use.
+Libraries are recognised by the names of their classes, so that those that the application does not use are not
+imported.
 """
 
 from collections.abc import Generator
@@ -40,16 +41,16 @@ _WANTED: Final = (
 AsyncConnection: TypeAlias = (
     "psycopg.AsyncConnection[Any] | AsyncpgConnection | SqlAlchemyAsyncConnection | SqlAlchemyAsyncSession"
 )
-"""Connections that are awaited."""
+"""Connections whose methods are awaited."""
 SyncConnection: TypeAlias = "psycopg.Connection[Any] | SqlAlchemyConnection | SqlAlchemySession"
 """Connections that block."""
 
 
 def is_awaited(what: str, connection: object) -> bool:
-    """Return whether the connection, which is not in a proxy, is awaited; otherwise it blocks.
+    """Return whether the connection is awaited; otherwise it blocks. Unwrap a proxy first.
 
     Raises:
-        ConfigurationError: It is no connection that can be used, for `what` of ours.
+        ConfigurationError: The connection is of an unsupported kind. The message names `what`, the method called.
     """
     if is_async_sqlalchemy(connection) or class_names(connection) & (_ASYNC_PSYCOPG | _ASYNCPG):
         return True
@@ -59,7 +60,12 @@ def is_awaited(what: str, connection: object) -> bool:
 
 
 async def run_awaited(what: str, connection: Any, schema: str, script: Script[T]) -> T:
-    """Execute the statements in the transaction of a connection that is awaited."""
+    """Execute the script in the transaction of a connection that is awaited; return its result.
+
+    Raises:
+        ConfigurationError: SQLAlchemy uses an unsupported driver. The message names `what`, the method called.
+        BackendError: The store failed.
+    """
     with _all_translated(schema):
         if is_async_sqlalchemy(connection):
             connection = await async_driver_connection(what, connection)
@@ -71,7 +77,12 @@ async def run_awaited(what: str, connection: Any, schema: str, script: Script[T]
 
 
 def run_blocking(what: str, connection: Any, schema: str, script: Script[T]) -> T:
-    """Execute the statements in the transaction of a connection that blocks."""
+    """Execute the script in the transaction of a connection that blocks; return its result.
+
+    Raises:
+        ConfigurationError: SQLAlchemy uses an unsupported driver. The message names `what`, the method called.
+        BackendError: The store failed.
+    """
     with _all_translated(schema):
         if is_sqlalchemy(connection):
             connection = driver_connection(what, connection)
@@ -84,7 +95,7 @@ def run_blocking(what: str, connection: Any, schema: str, script: Script[T]) -> 
 
 @contextmanager
 def _all_translated(schema: str) -> Generator[None]:
-    """Turn the exceptions of any of the libraries into ours."""
+    """Turn the exceptions of any of the libraries into rexecutor's."""
     with translated(schema):
         try:
             yield

@@ -121,7 +121,7 @@ class Connections:
                 connection_class=PooledConnection,
                 kwargs={"autocommit": True, **({"prepare_threshold": None} if is_pooled else {})},
                 configure=partial(self._begin, is_pooled=is_pooled),
-                min_size=1,  # connections are used in turn, so with fewer of them more stay warm
+                min_size=1,  # the pool uses its connections in turn: the fewer, the warmer each stays
                 max_size=self._most,
                 max_idle=IDLE_SECONDS,
                 reconnect_timeout=RECONNECT_SECONDS,
@@ -315,7 +315,10 @@ async def _lent_within(seconds: float, pool: Pool) -> AsyncGenerator[Connection]
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Drop the warnings of psycopg's pool about connections that the backend's own pool lost: duties report those."""
+    """Drop psycopg's warnings about connections that the backend's own pool lost: the node's duties report these.
+
+    A logging filter. Records of other levels, and of the application's pools, are kept.
+    """
     about = record.args if isinstance(record.args, tuple) else ()
     is_ours = NAME in about or any(isinstance(one, PooledConnection) for one in about)
     return record.levelno != logging.WARNING or not is_ours

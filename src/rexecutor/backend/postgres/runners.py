@@ -1,7 +1,7 @@
-"""Who executes a script: psycopg, with or without a loop, or asyncpg.
+"""Executes scripts of statements with psycopg, sync or async, and with asyncpg.
 
-A connection that commits each statement by itself gets a transaction around them, for they are one change; on any
-other they become part of the transaction that it is in, or begins.
+A script is one change. On a connection in autocommit outside a transaction, it gets a transaction of its own. On any
+other, it becomes part of the current transaction, or begins one that the application commits.
 """
 
 import re
@@ -24,27 +24,27 @@ PsycopgConnection: TypeAlias = "psycopg.Connection[Any] | psycopg.AsyncConnectio
 
 
 class AsyncpgConnection(Protocol):
-    """What is used of a connection of asyncpg, or of its pool's."""
+    """The methods used of an asyncpg connection, or of the proxy that asyncpg's pool lends."""
 
     async def fetch(self, query: str, /, *args: Any) -> Any:
-        """Execute; answer the rows."""
+        """Execute the query and return its rows."""
 
     def is_in_transaction(self) -> bool:
-        """Whether a transaction has begun."""
+        """Return whether the connection is in a transaction."""
         ...
 
     def transaction(self) -> Any:
-        """Answer a transaction, to be entered."""
+        """Return a new transaction, to be entered with `async with`."""
 
 
 def run_psycopg(connection: "psycopg.Connection[Any]", script: Script[T]) -> T:
-    """Execute the statements, and block."""
+    """Execute the script on a synchronous psycopg connection; return its result."""
 
     def run() -> T:
         try:
             statement = next(script)
             while True:
-                # Not connection.execute: the application may have chosen other cursors and rows.
+                # Not connection.execute: the application may have set other cursor and row factories.
                 cursor = psycopg.Cursor(connection, row_factory=tuple_row)
                 cursor.execute(statement.text, statement.parameters)
                 statement = script.send(cursor.fetchall() if cursor.description else ())
@@ -58,7 +58,7 @@ def run_psycopg(connection: "psycopg.Connection[Any]", script: Script[T]) -> T:
 
 
 async def run_async_psycopg(connection: "psycopg.AsyncConnection[Any]", script: Script[T]) -> T:
-    """Execute the statements."""
+    """Execute the script on an async psycopg connection; return its result."""
 
     async def execute(statement: Statement) -> Rows:
         cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
@@ -72,7 +72,7 @@ async def run_async_psycopg(connection: "psycopg.AsyncConnection[Any]", script: 
 
 
 async def run_asyncpg(connection: AsyncpgConnection, script: Script[T]) -> T:
-    """Execute the statements."""
+    """Execute the script on an asyncpg connection; return its result."""
 
     async def execute(statement: Statement) -> Rows:
         text, names = numbered(statement.text)
@@ -86,7 +86,7 @@ async def run_asyncpg(connection: AsyncpgConnection, script: Script[T]) -> T:
 
 
 async def run_script(script: Script[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
-    """Execute the statements of the script, each by `execute`; answer what the script does."""
+    """Execute each statement of the script with `execute`; return the script's result."""
     try:
         statement = next(script)
         while True:
@@ -97,9 +97,9 @@ async def run_script(script: Script[T], execute: Callable[[Statement], Awaitable
 
 @cache
 def numbered(text: str) -> tuple[str, tuple[str, ...]]:
-    """Answer the text with `$1` for the first named parameter and so on, and their names in that order.
+    """Return the text with named parameters replaced by `$1`, `$2` and so on, and the names in that order.
 
-    JSON goes as text: the application, or SQLAlchemy, may have told asyncpg to encode JSON in a way of its own.
+    JSON is passed as text, because the application or SQLAlchemy may have set its own JSON codec in asyncpg.
     """
     names: list[str] = []
 
