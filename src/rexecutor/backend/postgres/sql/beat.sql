@@ -1,11 +1,13 @@
 -- A heartbeat, in one statement, so that a process that stops in the middle of it holds no lock.
--- Begins or renews a node's lease, whether or not it has run out: as long as its row is there, nobody has rescued all
--- of its jobs. Gives on, or discards, the jobs of other nodes without a live lease, and forgets those nodes: the twin of
--- the change `Lost`. Forgets scopes that nobody has taken for a day: so long, a transaction that looks at an older
--- snapshot must find its scope changed. Answers whether the lease began, how many jobs were rescued, and in a row each
--- the cancels asked for jobs that the node runs.
--- Rows are locked in the order of ids, and those that somebody else has locked are left to the next beat; a node is
--- forgotten only when none of its jobs is left. Indexes: jobs_running, scopes_taken.
+-- 1. Begins or renews a node's lease, even if it has run out: while the node's row exists, not all of its jobs have
+--    been rescued.
+-- 2. Reschedules, cancels or discards the jobs of other nodes without a live lease, as `rules.transition` does for
+--    `Lost`, and deletes those nodes when none of their jobs is left.
+-- 3. Deletes scopes that have not been taken for a day. Until then, a transaction with an older snapshot must find that
+--    its scope has changed.
+-- Returns whether the lease began, how many jobs were rescued, and one row for each requested cancel of a job that the
+-- node runs. Rows are locked in the order of ids; those that others have locked are left to the next beat.
+-- Indexes: jobs_running, scopes_taken.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
@@ -24,8 +26,8 @@ lost AS (
     )
     ORDER BY job.id
 ),
--- What others have committed since the beat began counts: a cancel, other fields. A row that has been claimed since is
--- left alone; only the claim tells, because the nodes are those of the beat's beginning.
+-- The lock reads what others have committed since the beat began, such as a cancel or other fields. A job that has been
+-- claimed since is left alone. Only `claims` shows that, because the nodes are those of the beat's beginning.
 orphans AS MATERIALIZED (
     SELECT job.* FROM lost CROSS JOIN LATERAL (
         SELECT held.id, held.attempt, held.max_attempts, held.losses, held.cancel_reason
@@ -71,7 +73,7 @@ rescued AS (
     WHERE job.id = ANY(ARRAY[decided.id])  -- as in `settle_jobs`
     RETURNING job.id
 ),
--- By ctid: a row that has been renewed since the beat began has another one, and stays.
+-- By ctid: a node that has been renewed since the beat began has another ctid, and stays.
 forgotten AS (
     DELETE FROM "rexecutor".nodes WHERE ctid = ANY(ARRAY(
         SELECT node.ctid FROM "rexecutor".nodes AS node, clock

@@ -1,14 +1,15 @@
 -- Takes due jobs for a node with a live lease, in claim order, for all executors in one statement. Never early, never
--- more than asked. Index: jobs_due, one short scan an executor. A row that changed between this statement's snapshot and
--- its lock has another ctid, which finds nothing: like a row that is locked, it is left to the next claim.
--- Where jobs whose time has come are not marked as due yet, it takes none and says so, unless they were `promoted` just
--- now. Answers a row at least: in how long the next job falls due, and whether that is past; the job in those after it.
+-- more than asked. Index: jobs_due, one short scan for each executor. A row that changed between this statement's
+-- snapshot and its lock has another ctid, so it is not found: like a locked row, it is left to the next claim.
+-- If jobs whose time has come are not marked as due yet, it takes none and returns `is_past`, unless jobs were
+-- `promoted` just before. Returns at least one row. The first two columns say in how long the next job falls due and
+-- whether that is past; the other columns hold a claimed job, or NULL if there is none.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
 later AS MATERIALIZED (
     SELECT
-        -- Somebody may have put a moment there that nobody can count to.
+        -- Clamped: a moment that someone has written by hand may be too far away to subtract from.
         CASE WHEN next.due_at IS NOT NULL THEN least(next.due_at, '9999-01-01') END - clock.now AS due_in,
         NOT %(promoted)s::boolean AND coalesce(next.due_at <= clock.now, false) AS is_past
     FROM clock, (
@@ -20,13 +21,13 @@ alive AS MATERIALIZED (
     SELECT nodes.id FROM "rexecutor".nodes, clock, later
     WHERE nodes.id = %(node)s AND nodes.lease_until > clock.now AND NOT later.is_past
         AND nodes.epoch <= %(epoch)s
-    FOR KEY SHARE OF nodes  -- so that a claim is given up before it or after it, never meanwhile
+    FOR KEY SHARE OF nodes  -- so that `give_back` runs before or after this claim, never during it
 ),
 claimed AS (
     UPDATE "rexecutor".jobs SET
         status = 'executing',
         due = false,
-        -- No number that somebody has spoilt stops the claim of all others.
+        -- Clamped, so that a number that someone has corrupted by hand does not stop the claim of all others.
         attempt = greatest(least(attempt, 2147483646), 0) + 1,
         claims = greatest(least(claims, 9223372036854775806), 0) + 1,
         node = %(node)s,

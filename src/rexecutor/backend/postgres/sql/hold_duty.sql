@@ -1,4 +1,4 @@
--- Makes a node the one that does a duty, unless another node with a live lease does it.
+-- Makes a node hold a duty, unless another node with a live lease holds it; then no row is affected.
 INSERT INTO "rexecutor".duties AS held (duty, node) VALUES (%(duty)s, %(node)s)
 ON CONFLICT (duty) DO UPDATE SET node = excluded.node
 WHERE held.node = excluded.node OR NOT EXISTS (

@@ -1,4 +1,4 @@
--- Stores one new job, as `insert_jobs` does, and tells all who listen when it is committed; unless `channel` is NULL.
+-- Stores one new job, as `insert_jobs` does, and returns its id. Unless `channel` is NULL, notifies it at the commit.
 WITH clock AS MATERIALIZED (
     SELECT
         coalesce(%(now)s::timestamptz, now()) AS now,

@@ -1,5 +1,5 @@
 -- Marks jobs whose time has come as due, the earliest first. Index: jobs_later. A row that changed between this
--- statement's snapshot and its lock has another ctid, which finds nothing: it is left to the next claim.
+-- statement's snapshot and its lock has another ctid, so it is not found: it is left to the next claim.
 UPDATE "rexecutor".jobs SET due = true
 WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM "rexecutor".jobs

@@ -1,6 +1,6 @@
--- Deletes, for each executor, all jobs but those that ended last, the longest ended first, and none that somebody has
--- locked. Index: jobs_ended, one step for each executor with such jobs, and for each that is meant a scan of as many
--- entries as are kept.
+-- Deletes, for each executor, all jobs that ended with `status` except the `kept` that ended last. Oldest end first, at
+-- most `most` in all, and none that is locked. Index: jobs_ended, one step for each executor with such jobs, and for
+-- each executor to prune a scan of as many entries as are kept.
 WITH RECURSIVE names AS (
     (
         SELECT executor FROM "rexecutor".jobs
@@ -17,8 +17,8 @@ WITH RECURSIVE names AS (
     )
     FROM names WHERE names.executor IS NOT NULL
 )
--- By ctid: a job that was rerun between this statement's snapshot and its lock has another one, which finds nothing, and
--- so it stays. Its id would find it.
+-- By ctid: a job that was rerun between this statement's snapshot and its lock has another ctid. So it is not found,
+-- and stays. By its id it would be found and deleted.
 DELETE FROM "rexecutor".jobs WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM "rexecutor".jobs WHERE id = ANY(ARRAY(
         SELECT old.id FROM names CROSS JOIN LATERAL (

@@ -1,5 +1,5 @@
--- Deletes jobs that ended before a moment, the longest ended first, and none that somebody has locked.
--- Index: jobs_ended, one step for each executor with such jobs, and a short scan for each that is meant.
+-- Deletes jobs that ended with `status` more than `age` ago. Oldest end first, at most `most` in all, and none that is
+-- locked. Index: jobs_ended, one step for each executor with such jobs, and a short scan for each executor to prune.
 WITH RECURSIVE names AS (
     (
         SELECT executor FROM "rexecutor".jobs
@@ -16,8 +16,8 @@ WITH RECURSIVE names AS (
     )
     FROM names WHERE names.executor IS NOT NULL
 )
--- By ctid: a job that was rerun between this statement's snapshot and its lock has another one, which finds nothing, and
--- so it stays. Its id would find it.
+-- By ctid: a job that was rerun between this statement's snapshot and its lock has another ctid. So it is not found,
+-- and stays. By its id it would be found and deleted.
 DELETE FROM "rexecutor".jobs WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM "rexecutor".jobs WHERE id = ANY(ARRAY(
         SELECT old.id FROM names CROSS JOIN LATERAL (

@@ -1,4 +1,4 @@
--- Answers the first job that stands in the way of a new one; the condition comes from `rules.conflicting`.
+-- Returns the first job that conflicts with a new unique one, locked; the condition comes from `rules.conflicting`.
 -- Index: jobs_unique_key, jobs_open or jobs_scheduled.
 SELECT
     id, executor, status, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims,

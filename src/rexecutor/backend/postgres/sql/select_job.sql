@@ -1,4 +1,4 @@
--- Answers one job, locked.
+-- Returns one job, locked until the transaction ends.
 SELECT
     id, executor, status, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims,
     snoozes, losses, node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at,

@@ -1,4 +1,4 @@
--- Answers a page of jobs in the order of their ids; the condition comes from `compile_where`.
+-- Returns a page of jobs in the order of their ids; the condition comes from `compile_where`.
 SELECT
     id, executor, status, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims,
     snoozes, losses, node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at,

@@ -1,2 +1,2 @@
--- Answers what the store knows of these schedules, without a lock: whether there is anything to do.
+-- Returns those of these schedules that are stored, without a lock: a first look whether there is anything to do.
 SELECT id, executor, expression, timezone, last_tick, next_tick, left_out FROM "rexecutor".schedules WHERE id = ANY(%(ids)s)

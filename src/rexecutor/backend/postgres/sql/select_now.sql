@@ -1,2 +1,2 @@
--- Answers the database's time.
+-- Returns the database's time, or `now` if it is given.
 SELECT coalesce(%(now)s::timestamptz, now())

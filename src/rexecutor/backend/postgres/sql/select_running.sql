@@ -1,5 +1,5 @@
--- Answers the jobs that a node runs, locked, except those that it holds: an application's transaction may have locked
--- these until its commit. Index: jobs_running.
+-- Returns the executing jobs of a node, locked, except those that it knows to hold: an application's transaction may
+-- keep these locked until its commit. Index: jobs_running.
 SELECT
     id, executor, status, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims,
     snoozes, losses, node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at,

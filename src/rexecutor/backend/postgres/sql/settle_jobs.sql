@@ -1,12 +1,13 @@
--- Records how attempts ended, in one statement for any mix of outcomes: the twin of `rules.transition`. Fenced by
--- claims, rows locked in the order of ids. Answers what it recorded; the rest is no longer ours. What others commit
--- while it waits for a row counts: a cancel, other fields. Index: the primary key, two lookups a job whatever the
--- statistics say: a job has a node while it is executing, which no index holds.
+-- Records how attempts ended, in one statement for any mix of outcomes, as `rules.transition` does. Fenced by `claims`.
+-- Rows are locked in the order of ids. Returns what it recorded; the other claims no longer hold. It sees what others
+-- commit while it waits for a row, such as a cancel or other fields.
+-- Index: the primary key, two lookups for each job, whatever the statistics. It asks for a node instead of the status:
+-- a job has one exactly while it is executing, and no index fits that condition, so the planner has no other choice.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
--- How long it waits for a row that somebody has locked. What a job wrote may be in a transaction that is still open,
--- and the other outcomes are not to wait for it. Asked for in `ours`, so that it is set by then.
+-- Limits the wait for a locked row. A job may have been completed in an application's transaction that is still open,
+-- and the other outcomes must not wait for that. `ours` refers to it, so that it is set before rows are locked.
 patience AS MATERIALIZED (
     SELECT set_config('lock_timeout', coalesce(%(patience)s::text, current_setting('lock_timeout')), true) AS is_set
 ),
@@ -45,16 +46,15 @@ decided AS (
         kind NOT IN ('complete', 'cancelled') AND cancel_reason IS NOT NULL AS is_asked
     FROM ours, clock
 )
--- By the key, not by ctid: a row that was changed while it was waited for is a new version, which this statement's
--- snapshot does not show. By the key the UPDATE finds the version that the snapshot shows, sees that it has been changed,
--- and goes on to the new one, which is the one that is locked. A join by `=` could be planned as a hash of the
--- whole table; one by `ANY` cannot.
+-- By the key, not by ctid. A row that changed while `ours` waited for it has a new version, which this statement's
+-- snapshot does not show. By the key, the UPDATE finds the old version, sees that it has changed, and goes on to the
+-- new one, which is the locked one. With `=`, the join could be planned as a hash of the whole table; with `ANY` not.
 UPDATE "rexecutor".jobs AS job SET
     status = decided.status,
     attempt = decided.attempt,
     node = NULL,
     cancel_reason = NULL,
-    -- No number that somebody has spoilt stops the settlement of all others.
+    -- Clamped, so that a number that someone has corrupted by hand does not stop the settlement of all others.
     snoozes = least(job.snoozes, 2147483646) + (decided.kind = 'snooze')::integer,
     revision = least(job.revision, 9223372036854775806) + (decided.kind <> 'complete')::integer,
     scheduled_at = CASE

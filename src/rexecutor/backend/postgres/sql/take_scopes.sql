@@ -1,5 +1,5 @@
--- Locks the scopes of unique jobs, in sorted order, until the transaction ends. Whoever comes second waits here, and
--- then sees what the first has done: in READ COMMITTED by the next statement's snapshot; in the stricter levels by a
+-- Locks the scopes of unique jobs, in sorted order, until the transaction ends. A second enqueue in a scope waits here.
+-- Then, in READ COMMITTED, its next statement sees what the first has done; in stricter levels, it fails with a
 -- serialization error.
 INSERT INTO "rexecutor".scopes (scope, taken_at)
 SELECT scope, clock_timestamp() FROM unnest(%(scopes)s::text[]) AS scope

@@ -1,4 +1,4 @@
--- Writes back what `rules` made of a row that was read and locked in the same transaction.
+-- Writes back a record that `rules` changed; its row was read and locked in the same transaction.
 UPDATE "rexecutor".jobs SET
     due = false,
     status = %(status)s,

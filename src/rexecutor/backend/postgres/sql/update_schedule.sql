@@ -1,4 +1,4 @@
--- Keeps how far a schedule has come; its row is locked.
+-- Stores how far a schedule has come. `lock_schedule` has locked its row.
 UPDATE "rexecutor".schedules SET
     executor = %(executor)s,
     expression = %(expression)s,
