@@ -213,7 +213,7 @@ EXECUTE $step$
 $step$;
 INSERT INTO {quoted}.migrations (version, is_breaking) VALUES {row};
 END IF;
-"""  # noqa: S608 - of our own files alone
+"""  # noqa: S608 - only from this package's files
 
 
 def is_breaking(migration: str) -> bool:
@@ -222,7 +222,7 @@ def is_breaking(migration: str) -> bool:
 
 
 def _lock(schema: str) -> LiteralString:
-    name = cast("LiteralString", schema)  # letters, digits and _ alone
+    name = cast("LiteralString", schema)  # only letters, digits and _
     return f"SELECT pg_advisory_xact_lock(hashtextextended('rexecutor {name}', 0))"
 
 
@@ -251,7 +251,7 @@ async def _versions(connection: Connection, schema: str) -> tuple[int, int]:
 def versions_query(schema: str) -> LiteralString:
     """Return the query for a schema's version and its last breaking version; it needs the table `migrations`."""
     name = in_schema('"rexecutor".migrations', schema)
-    return f"SELECT coalesce(max(version), 0), coalesce(max(version) FILTER (WHERE is_breaking), 0) FROM {name}"  # noqa: S608 - ours
+    return f"SELECT coalesce(max(version), 0), coalesce(max(version) FILTER (WHERE is_breaking), 0) FROM {name}"  # noqa: S608 - checked
 
 
 def check_migrated(

@@ -13,7 +13,7 @@ class PostgresDialect(Dialect):
     def is_member(self, column: str, name: str) -> str:
         """Return the condition that the column's value is in the JSON array."""
         kind = "bigint" if column == "id" else "text"
-        values = f"SELECT value::{kind} FROM json_array_elements_text(%({name})s::json)"  # noqa: S608 - names of ours
+        values = f"SELECT value::{kind} FROM json_array_elements_text(%({name})s::json)"  # noqa: S608 - only names from this package
         return f"{column} = ANY(ARRAY({values}))"
 
     def equals(self, column: str, name: str) -> str:

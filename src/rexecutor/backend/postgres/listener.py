@@ -89,7 +89,7 @@ class Listener:
                     log_event(DutyFailed(DUTY, error))
             if self._has_heard:
                 wait = 0.1
-            await asyncio.sleep(wait * random_between(0.75, 1.25))  # noqa: TID251 - of the network's time
+            await asyncio.sleep(wait * random_between(0.75, 1.25))  # noqa: TID251 - network time, not a Clock's
             wait = min(wait * 2, USELESS_WAIT if self._is_useless else LONGEST_WAIT)
 
     async def _listen(self, connection: Connection) -> None:

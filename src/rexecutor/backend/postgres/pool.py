@@ -186,7 +186,7 @@ class Connections:
         knock.add_done_callback(self._knocks.discard)
 
     async def _knock(self, pool: Pool) -> None:
-        await asyncio.sleep(random_between(0.5, 1.0))  # noqa: TID251 - of the network's time
+        await asyncio.sleep(random_between(0.5, 1.0))  # noqa: TID251 - network time, not a Clock's
         with contextlib.suppress(PoolTimeout, PoolClosed):
             async with pool.connection(timeout=RECONNECT_SECONDS):
                 pass
@@ -243,7 +243,7 @@ class Connections:
         self.check_place()
         pool, asked, task = self._pool, asyncio.get_running_loop().time(), asyncio.current_task()
         cancelled = cancels(task)
-        assert pool is not None  # noqa: S101 - that was just checked
+        assert pool is not None  # noqa: S101 - `check_place` has checked that
         with translated(self._schema):
             try:
                 while True:
@@ -309,7 +309,7 @@ class Connections:
 @asynccontextmanager
 async def _lent_within(seconds: float, pool: Pool) -> AsyncGenerator[Connection]:
     async with AsyncExitStack() as lent:
-        async with asyncio.timeout(seconds):  # noqa: TID251 - of the network's time
+        async with asyncio.timeout(seconds):  # noqa: TID251 - network time, not a Clock's
             connection = await lent.enter_async_context(pool.connection())
         yield connection
 
