@@ -55,12 +55,18 @@ app.command()(prune)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command; answer its exit status. An error is said in three lines at most, on stderr."""
+    """Run a command and return its exit status; without arguments, print the help, which is a misuse."""
+    status = run_app(app, arguments or ["--help"], program())
+    return status if status or arguments else MISUSED
+
+
+def run_app(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
+    """Run an application under this name and return its exit status. An error is at most three lines on stderr."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # else an ASCII terminal would end a command by a UnicodeEncodeError
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = _invoke(arguments or ["--help"])
+        status = _invoke(app, arguments, name)
         sys.stdout.flush()
     except typer.TyperException as error:
         report(error.format_message().replace("Value error, ", ""), hint=_hint(error))
@@ -76,12 +82,12 @@ def run(arguments: Sequence[str]) -> int:
         if not isinstance(error, BrokenPipeError):  # else the reader, such as `head`, has what it wanted
             report(str(error))
         return FAILED
-    return status if arguments else MISUSED
+    return status
 
 
-def _invoke(arguments: Sequence[str]) -> int:
+def _invoke(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
     command = typer.main.get_command(app)
-    answer: object = command.main(list(arguments), prog_name=program(), standalone_mode=False)
+    answer: object = command.main(list(arguments), prog_name=name, standalone_mode=False)
     return answer if isinstance(answer, int) else 0
 
 
