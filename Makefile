@@ -27,7 +27,7 @@ $(MUTANTS_READY): $(READY)
 	@touch $(MUTANTS_READY)
 
 demo: $(READY)  ## run the main job: 1,000 and more real files through two workers, one of them killed
-	$(BIN)/rexecutor demo
+	$(BIN)/python -m demo
 
 test: $(READY)  ## run the tests (5 to 10 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

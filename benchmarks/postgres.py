@@ -8,8 +8,8 @@ import psycopg
 
 from benchmarks import ours, postgres_bare
 from benchmarks.report import Report
+from demo.postgres_server import NEWEST, PostgresServer, binaries
 from rexecutor import PostgresBackend
-from rexecutor.cli.demo.postgres_server import NEWEST, PostgresServer, binaries
 
 SETTINGS = ("fsync=on", "synchronous_commit=on", "shared_buffers=512MB", "max_wal_size=4GB")
 SLOTS = 100

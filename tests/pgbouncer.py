@@ -18,7 +18,7 @@ from typing import Final, Literal, NoReturn, Self
 
 from psycopg.conninfo import conninfo_to_dict
 
-from rexecutor.cli.demo.postgres_server import PostgresServer
+from demo.postgres_server import PostgresServer
 from tests import postgres
 
 PORT: Final = 6432

@@ -13,8 +13,8 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 
+from demo.postgres_server import PostgresServer
 from rexecutor import PostgresBackend
-from rexecutor.cli.demo.postgres_server import PostgresServer
 from rexecutor.clock import Clock
 
 GIVEN = "REXECUTOR_TEST_PG_URL"

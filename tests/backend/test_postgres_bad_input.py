@@ -16,8 +16,8 @@ from psycopg_pool import AsyncConnectionPool
 from tests.postgres import SETTINGS, Migrated, postgres_backend, run_postgres, schema_of, server_url
 from tests.support import soon, until
 
+from demo.postgres_server import PostgresServer
 from rexecutor import ConfigurationError, Executor, Job, JobStatus, PostgresBackend, Rexecutor
-from rexecutor.cli.demo.postgres_server import PostgresServer
 from rexecutor.errors import BackendError
 from rexecutor.testing.suite.store import new_job
 

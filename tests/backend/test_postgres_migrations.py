@@ -16,11 +16,11 @@ from psycopg.sql import SQL, Identifier
 from tests.postgres import Migrated, run_postgres, schema_of, server_url
 from tests.support import soon
 
+from demo.postgres_server import binaries
 from rexecutor import JobStatus, PostgresBackend, SchemaError, UniquenessCriteria
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.postgres import connection as postgres
 from rexecutor.backend.sql import migrations
-from rexecutor.cli.demo.postgres_server import binaries
 from rexecutor.errors import BackendError
 from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec

@@ -15,7 +15,7 @@ from tests.cli.command_line import Run
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
 COMMON = {"--url", "--schema", "--json"}
-NOT_RUN = ("worker", "demo", "migrate --url", "migrate --sql")
+NOT_RUN = ("worker", "migrate --url", "migrate --sql")
 """Examples that are only read: they run for long, or need a server."""
 
 

@@ -26,13 +26,13 @@ def test_help_names_every_command(rexecutor: Run) -> None:
     answer = rexecutor("--help")
 
     assert answer.status == 0
-    assert [name for name in ("demo", "worker", "jobs", "stats", "cron", "prune") if name not in answer.out] == []
+    assert [name for name in ("worker", "jobs", "stats", "cron", "prune") if name not in answer.out] == []
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        *(["demo"], ["worker"], ["stats"], ["prune"], ["cron"], ["cron", "list"], ["cron", "preview"]),
+        *(["worker"], ["stats"], ["prune"], ["cron"], ["cron", "list"], ["cron", "preview"]),
         *(["jobs"], ["jobs", "list"], ["jobs", "cancel"], ["jobs", "update"]),
     ],
 )

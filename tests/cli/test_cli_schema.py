@@ -52,7 +52,7 @@ def options_of(command: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
 
 def test_no_command_that_opens_a_store_lacks_the_option() -> None:
     known = dict(options_of(get_command(app)))
-    with_store = {path for path, options in known.items() if "--url" in options and path != "demo"}
+    with_store = {path for path, options in known.items() if "--url" in options}
 
     assert with_store == {path for path, options in known.items() if "--schema" in options}
     assert all(any(" ".join(command).startswith(path) for command in COMMANDS) for path in with_store)

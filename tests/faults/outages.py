@@ -9,7 +9,7 @@ from typing import Final
 
 import psycopg
 
-from rexecutor.cli.demo.postgres_server import PostgresServer
+from demo.postgres_server import PostgresServer
 
 SECONDS: Final = 30.0
 """How long anything may take here."""

@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from rexecutor.cli.demo.postgres_server import PostgresServer
+from demo.postgres_server import PostgresServer
 from tests.faults.outages import _wait
 from tests.faults.stores import SETTINGS
 

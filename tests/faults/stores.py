@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from demo.postgres_server import PostgresServer
 from rexecutor import Backend, Limits, PostgresBackend, SQLiteBackend
-from rexecutor.cli.demo.postgres_server import PostgresServer
 
 KINDS: Final = ("sqlite", "postgres")
 SETTINGS: Final = ("max_connections=300", "shared_buffers=256MB")

@@ -10,7 +10,6 @@ import typer
 
 from rexecutor.backend.command import program
 from rexecutor.cli.cron import cron
-from rexecutor.cli.demo.command import demo
 from rexecutor.cli.failure import FailedError, MisusedError, report
 from rexecutor.cli.jobs import jobs
 from rexecutor.cli.migrate import migrate
@@ -44,7 +43,6 @@ def main(
         raise typer.Exit
 
 
-app.command()(demo)
 app.command()(worker)
 app.command()(migrate)
 jobs.command("update")(update_job)

@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
+from demo.postgres_server import PostgresServer
 from rexecutor import Backend
-from rexecutor.cli.demo.postgres_server import PostgresServer
 from rexecutor.model.status import OPEN
 from rexecutor.model.where import StatusIn
 from tests.faults.children import Child, children

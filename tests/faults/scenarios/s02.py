@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from demo.postgres_server import PostgresServer
 from rexecutor import BackendError, JobStatus, enqueue_many
 from rexecutor.backend.base import Backend
-from rexecutor.cli.demo.postgres_server import PostgresServer
 from rexecutor.model.job import JobId
 from tests.faults.crew import Crew, as_runs, crew, started
 from tests.faults.history import Line

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from demo.postgres_server import NEWEST, PostgresServer, binaries
 from rexecutor import (
     Backend,
     ConfigurationError,
@@ -24,7 +25,6 @@ from rexecutor import (
     enqueue_many,
 )
 from rexecutor.backend.messages import Demand, Node
-from rexecutor.cli.demo.postgres_server import NEWEST, PostgresServer, binaries
 from rexecutor.jobs.schedules import cron_schedule
 from rexecutor.model.job import ErrorKind, JobError, storable
 from rexecutor.model.outcomes import Failed, Settlement

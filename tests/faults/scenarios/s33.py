@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
+from demo.postgres_server import PostgresServer
 from rexecutor import Backend, Rexecutor, RexecutorError, connect, enqueue_many
-from rexecutor.cli.demo.postgres_server import PostgresServer
 from tests.faults.by_hand import Hand
 from tests.faults.programs.secretive import KINDS, MARK, Secretive
 from tests.faults.proxy import Proxy

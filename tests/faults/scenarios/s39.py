@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import median
 from time import monotonic
 
+from demo.postgres_server import PostgresServer
 from rexecutor import RexecutorError, UniquenessCriteria
 from rexecutor.backend.base import Backend
-from rexecutor.cli.demo.postgres_server import PostgresServer
 from tests.faults.crew import FENCED, crew, started, until
 from tests.faults.loads import PROGRAM, Pace, counted, judge_ticks, options, rest
 from tests.faults.log_lines import kept_lines

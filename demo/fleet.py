@@ -1,5 +1,6 @@
 """The demo's worker processes: started, stopped for a look, killed, and never left behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from typing import Final, Self
 
 from rexecutor.cli.failure import FailedError
 
+ROOT: Final = Path(__file__).parents[1]
+"""The folder that `import demo` finds the demo in."""
 PATIENCE: Final = 15.0
 """How many seconds a worker may take to end by itself."""
 
@@ -30,7 +33,10 @@ class Fleet:
             are_hosts: Whether each has a folder and a name as if on a machine of its own. They then share nothing but
                 the URL, and that file, which is the demo's account and not theirs.
         """
-        self._command = [sys.executable, "-m", "rexecutor.cli.demo.worker", url, str(history)]
+        # -P, since `-m` would look into the working directory first; PYTHONPATH, since no one has installed the demo.
+        self._command = [sys.executable, "-P", "-m", "demo.worker", url, str(history)]
+        path = os.environ.get("PYTHONPATH")
+        self._environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{path}" if path else str(ROOT)}
         self._folder = folder
         self._are_hosts = are_hosts
         self._started = 0
@@ -49,7 +55,13 @@ class Fleet:
         with log.open("wb") as output:
             # A group of its own: Ctrl-C reaches the demo alone, which then ends its workers in good order.
             worker = subprocess.Popen(  # noqa: S603 - this Python, and our own module
-                self._command, stdin=subprocess.PIPE, stdout=output, stderr=output, process_group=0, cwd=place
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                process_group=0,
+                cwd=place,
+                env=self._environment,
             )
         self._logs[worker.pid] = log
         self._hosts[worker.pid] = "" if place is None else f" on {place.name}"

@@ -1,4 +1,4 @@
-"""`rexecutor demo`: the command."""
+"""The demo's command: its options, and where its store, its history and its logs stand."""
 
 import shutil
 import sys
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from rexecutor.cli.demo.corpus import Corpus
-    from rexecutor.cli.demo.figures import Account
-    from rexecutor.cli.demo.run import Plan
+    from demo.corpus import Corpus
+    from demo.figures import Account
+    from demo.run import Plan
 
 
 def demo(
@@ -71,7 +71,7 @@ def demo(
 
 
 def _corpus(folder: Path | None) -> "Corpus":
-    from rexecutor.cli.demo.corpus import files_below, installed_files  # not needed for --help
+    from demo.corpus import files_below, installed_files  # not needed for --help
 
     corpus = installed_files() if folder is None else files_below(folder)
     if corpus.left_out:
@@ -97,8 +97,8 @@ def _check_store(url: str | None, *, postgres: bool) -> None:
 
 
 def _planner(corpus: "Corpus", workers: int, place: Path) -> "Callable[[str], Plan]":
-    from rexecutor.cli.demo.corpus import planned  # not needed for --help
-    from rexecutor.cli.demo.run import Plan
+    from demo.corpus import planned  # not needed for --help
+    from demo.run import Plan
 
     jobs = planned(corpus.files)
     return lambda url: Plan(jobs, workers, url, place)
@@ -107,8 +107,8 @@ def _planner(corpus: "Corpus", workers: int, place: Path) -> "Callable[[str], Pl
 @asynccontextmanager
 async def _own_server() -> "AsyncGenerator[str]":
     """Answer the URL of a PostgreSQL server with our tables; it is gone when the block has ended."""
+    from demo.postgres_server import PostgresServer
     from rexecutor.backend.postgres import PostgresBackend  # not needed for --help, and an extra
-    from rexecutor.cli.demo.postgres_server import PostgresServer
 
     with PostgresServer(settings=["max_connections=500"]) as server:
         note(f"started a PostgreSQL server, process {server.pid}")
@@ -121,8 +121,8 @@ def _run(plan_for: "Callable[[str], Plan]", store: "AbstractAsyncContextManager[
     import asyncio  # not needed for --help
     import signal
 
-    from rexecutor.cli.demo.display import LiveBar, PlainLines
-    from rexecutor.cli.demo.run import run_demo
+    from demo.display import LiveBar, PlainLines
+    from demo.run import run_demo
 
     async def run() -> "Account":
         task = asyncio.current_task()

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from rexecutor.cli.demo.figures import Account, computed
-from rexecutor.cli.demo.findings import Findings
-from rexecutor.cli.demo.history import Ended, Entry, Started
-from rexecutor.cli.demo.work import SourceFile
+from demo.figures import Account, computed
+from demo.findings import Findings
+from demo.history import Ended, Entry, Started
+from demo.work import SourceFile
 from rexecutor.model import rules
 from rexecutor.model.job import ErrorKind, JobError, JobRecord, NewJob
 from rexecutor.model.status import JobStatus

@@ -7,8 +7,8 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from typing_extensions import override
 
-from rexecutor.cli.demo.findings import examined
-from rexecutor.cli.demo.history import Ended, History, Started
+from demo.findings import examined
+from demo.history import Ended, History, Started
 from rexecutor.jobs.executor import Executor
 from rexecutor.model.backoff import BackoffStrategy
 from rexecutor.model.job import ErrorKind, Job

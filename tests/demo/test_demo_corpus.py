@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rexecutor.cli.demo import corpus
-from rexecutor.cli.demo.corpus import files_below, installed_files, planned
-from rexecutor.cli.demo.findings import Findings, examined
+from demo import corpus
+from demo.corpus import files_below, installed_files, planned
+from demo.findings import Findings, examined
 
 
 def _files(folder: Path, count: int, *, suffix: str = ".py") -> Path:

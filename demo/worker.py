@@ -1,4 +1,4 @@
-"""A worker process of the demo: `python -m rexecutor.cli.demo.worker URL HISTORY`.
+"""A worker process of the demo: `python -m demo.worker URL HISTORY`.
 
 It also ends, at once, when its standard input does: then the demo has died, however it did. No worker stays behind.
 """
@@ -12,10 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from demo.history import History
+from demo.work import ExamineFile
 from rexecutor.app.connect import connect
 from rexecutor.app.rexecutor import Rexecutor
-from rexecutor.cli.demo.history import History
-from rexecutor.cli.demo.work import ExamineFile
 
 LEASE: Final = timedelta(seconds=3)
 """Short, so that the rescue is seen."""

@@ -10,9 +10,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from rexecutor.cli.demo.findings import Findings, examined
-from rexecutor.cli.demo.history import Ended, Entry, Started
-from rexecutor.cli.demo.work import SourceFile
+from demo.findings import Findings, examined
+from demo.history import Ended, Entry, Started
+from demo.work import SourceFile
 from rexecutor.model.job import ErrorKind, JobId, JobRecord
 from rexecutor.model.status import JobStatus
 

