@@ -1,25 +1,27 @@
 """The demo's command: its options, and where its store, its history and its logs stand."""
 
+import asyncio
 import shutil
+import signal
 import sys
 import tempfile
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from demo.corpus import Corpus, files_below, installed_files, planned
+from demo.display import LiveBar, PlainLines
+from demo.figures import Account
+from demo.postgres_server import PostgresServer
+from demo.run import Plan, run_demo
+from rexecutor.app.connect import connect
 from rexecutor.cli.failure import FailedError, MisusedError, note
 from rexecutor.cli.output import write_json, write_line
 from rexecutor.cli.store import AsJson
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-    from contextlib import AbstractAsyncContextManager
-
-    from demo.corpus import Corpus
-    from demo.figures import Account
-    from demo.run import Plan
+from rexecutor.errors import ConfigurationError
 
 
 def demo(
@@ -70,9 +72,7 @@ def demo(
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _corpus(folder: Path | None) -> "Corpus":
-    from demo.corpus import files_below, installed_files  # not needed for --help
-
+def _corpus(folder: Path | None) -> Corpus:
     corpus = installed_files() if folder is None else files_below(folder)
     if corpus.left_out:
         note(f"{corpus.left_out} files are left out: their names are no UTF-8")
@@ -83,9 +83,6 @@ def _corpus(folder: Path | None) -> "Corpus":
 
 
 def _check_store(url: str | None, *, postgres: bool) -> None:
-    from rexecutor.app.connect import connect
-    from rexecutor.errors import ConfigurationError  # not needed for --help
-
     if postgres and url:
         raise MisusedError("--postgres starts a server of the demo's own; leave out --url")
     try:
@@ -96,19 +93,15 @@ def _check_store(url: str | None, *, postgres: bool) -> None:
         raise MisusedError(str(error)) from error
 
 
-def _planner(corpus: "Corpus", workers: int, place: Path) -> "Callable[[str], Plan]":
-    from demo.corpus import planned  # not needed for --help
-    from demo.run import Plan
-
+def _planner(corpus: Corpus, workers: int, place: Path) -> Callable[[str], Plan]:
     jobs = planned(corpus.files)
     return lambda url: Plan(jobs, workers, url, place)
 
 
 @asynccontextmanager
-async def _own_server() -> "AsyncGenerator[str]":
+async def _own_server() -> AsyncGenerator[str]:
     """Answer the URL of a PostgreSQL server with our tables; it is gone when the block has ended."""
-    from demo.postgres_server import PostgresServer
-    from rexecutor.backend.postgres import PostgresBackend  # not needed for --help, and an extra
+    from rexecutor.backend.postgres import PostgresBackend  # an extra
 
     with PostgresServer(settings=["max_connections=500"]) as server:
         note(f"started a PostgreSQL server, process {server.pid}")
@@ -117,14 +110,8 @@ async def _own_server() -> "AsyncGenerator[str]":
         yield server.url
 
 
-def _run(plan_for: "Callable[[str], Plan]", store: "AbstractAsyncContextManager[str]", *, json: bool) -> "Account":
-    import asyncio  # not needed for --help
-    import signal
-
-    from demo.display import LiveBar, PlainLines
-    from demo.run import run_demo
-
-    async def run() -> "Account":
+def _run(plan_for: Callable[[str], Plan], store: AbstractAsyncContextManager[str], *, json: bool) -> Account:
+    async def run() -> Account:
         task = asyncio.current_task()
         if task is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -137,7 +124,7 @@ def _run(plan_for: "Callable[[str], Plan]", store: "AbstractAsyncContextManager[
         raise FailedError("the demo was told to stop") from None
 
 
-def _report(account: "Account", *, json: bool) -> None:
+def _report(account: Account, *, json: bool) -> None:
     figures = account.figures()
     if json:
         write_json(figures)
