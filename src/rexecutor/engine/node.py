@@ -30,35 +30,42 @@ from rexecutor.telemetry.events import DutyFailed, JobsRescued, LeaseLost, NodeS
 from rexecutor.telemetry.log import log_event
 
 THREADS: Final = 10
-"""How many jobs run in threads at a time, unless told otherwise: each may hold a connection to the database."""
+"""Default number of jobs that run in threads at a time. Each may hold a connection to the database."""
 
 DELIVERY: Final = timedelta(seconds=10)
-"""How long a shutdown tries to deliver the last outcomes."""
+"""Time limit of each wait for the store during a shutdown: for the last claim, the last outcomes and the lease."""
 
 
 def concurrency(executor: Executor[Any, Any]) -> int | None:
-    """Answer how many of its jobs may run at a time; of those in child processes as many as there are processors."""
+    """Return how many of the executor's jobs may run at a time; None if it sets no limit.
+
+    For jobs in child processes the default limit is the number of processors.
+    """
     if executor.max_concurrency is None and executor.blocking == "process":
         return os.cpu_count() or 1
     return executor.max_concurrency
 
 
 def thread_limit(executors: Mapping[str, Executor[Any, Any]], asked: int | None, most: int) -> int:
-    """Return how many jobs may run in threads at a time, of `most` in all; when nobody has asked for a number, 10.
+    """Return how many jobs may run in threads at a time.
 
-    And more when one of the executors asks for more of its own jobs.
+    Args:
+        executors: The node's executors, by name.
+        asked: The setting `max_threads`. None for 10, or for the largest `max_concurrency` of an executor whose jobs
+            run in threads, if that is more.
+        most: How many jobs may run in all; the result is never more.
     """
     own = [one.max_concurrency or 0 for one in executors.values() if runs_in_thread(one)]
     return min(max([THREADS, *own]) if asked is None else asked, most)
 
 
 def runs_in_thread(executor: Executor[Any, Any]) -> bool:
-    """Whether its jobs run in threads."""
+    """Return whether the executor's jobs run in threads."""
     return executor.blocking in (True, "thread")
 
 
 class RunningNode:
-    """Claims, runs and settles, and keeps its lease until the last outcome is settled."""
+    """Claims, runs and settles jobs, and keeps its lease until the last outcome is settled."""
 
     def __init__(
         self,
@@ -73,7 +80,6 @@ class RunningNode:
         schedules: Sequence[Schedule] = (),
         prunings: Sequence[Pruning] = (),
     ) -> None:
-        """Put the parts together; nothing runs yet."""
         clock = backend.clock
         self._backend = backend
         self._emit = partial(log_event, command=backend.command)
@@ -132,10 +138,10 @@ class RunningNode:
             self._periodic[f"prune {number}"] = pruner.step
         self._duties: asyncio.Task[None] | None = None
         self.hurry: Final = asyncio.Event()
-        """Set to cancel what runs without waiting any longer."""
+        """Set it to have `stop` cancel the running jobs at once, without waiting for the rest of the grace."""
 
     def start(self) -> None:
-        """Begin, apart from the context of the caller: duties and jobs are no part of what it does."""
+        """Start the duties, in an empty context: neither they nor the jobs inherit the caller's context variables."""
         apart(self._begin)
 
     def _begin(self) -> None:
@@ -146,32 +152,40 @@ class RunningNode:
         self._duties.add_done_callback(self._duties_ended)
 
     async def ended(self) -> None:
-        """Wait until its duties have ended, which they do only when told to, or by a fault of ours."""
+        """Wait until the duties have ended, which they do only in `stop` or by an unexpected error."""
         if self._duties is not None:
             await asyncio.wait((self._duties,))
 
     def raise_failure(self) -> None:
-        """Raise what ended the duties, where that was a fault."""
+        """Raise a `RexecutorError` if an unexpected error has ended the duties."""
         if self._duties is not None and self._duties.done() and not self._duties.cancelled():
             error = self._duties.exception()
             if error is not None:
                 raise RexecutorError("a duty of the node ended unexpectedly") from error
 
     async def stop(self, grace: timedelta) -> None:
-        """Claim no more; wait for jobs; cancel what is left; deliver outcomes; give the lease up.
+        """Stop claiming, wait for jobs, cancel those that are left, deliver outcomes, and give up the lease.
 
-        Whatever fails of it, the lease, the threads and the duties have ended when this has.
+        If one of these fails, the duties, the threads and the lease still end before this raises. A thread that hangs
+        is left behind.
+
+        Args:
+            grace: How long running jobs may go on before they are told to stop.
         """
         self._emit(NodeStopping(self._node.id, len(self._runner.held), len(self._runner.stuck)))
         self._stop_claims.set()
         self._dispatcher.wake()
         try:
-            async with asyncio.TaskGroup() as ends:  # a store that does not answer is no reason to run on
+            # Claims and jobs end side by side: a store that does not answer must not keep the jobs running. The claim
+            # under way is waited for and not cancelled, because the jobs that it takes have to be given back.
+            async with asyncio.TaskGroup() as ends:
                 ends.create_task(first_of(self._end_claims(), self._backend.clock.sleep(DELIVERY)))
                 ends.create_task(self._end_jobs(grace))
             if self._duties is not None and not self._duties.done():
                 await self._settler.emptied(DELIVERY)
         finally:
+            # The duties settle and lease go on until here: without a lease, other nodes rescue this node's jobs and the
+            # store refuses their outcomes. For the same reason the lease ends last, after the jobs and the duties.
             self._stop_duties.set()
             self._settler.close()
             await self._runner.close()
@@ -184,13 +198,14 @@ class RunningNode:
             self._emit(NodeStopped(self._node.id, self._settler.backlog, self._runner.stuck))
 
     async def _end_jobs(self, grace: timedelta) -> None:
+        """Wait for the jobs, tell the rest to stop, and after `GRACE` seconds record their outcomes without them."""
         await first_of(self._runner.idled(grace), self.hurry.wait())
         self._runner.stop_all(Stop.SHUTDOWN)
         await self._runner.idled(timedelta(seconds=GRACE))
         self._runner.abandon_all()
 
     async def _end_claims(self) -> None:
-        """Wait for the claim under way, which may bring jobs that are then given back."""
+        """Wait for the claim under way, whose jobs are given back; then give back claims whose answer was lost."""
         await self._claims_ended.wait()
         try:
             await self._dispatcher.give_back_unsure()
@@ -217,7 +232,10 @@ class RunningNode:
         self._dispatcher.ended(executor)
 
     def _duties_ended(self, _: asyncio.Task[None]) -> None:
-        """Where the duties end before they are told to, as by a cancel from outside, nobody may think that jobs run."""
+        """Give up the lease and stop all jobs if the duties have ended before `stop`, as by a cancel from outside.
+
+        Without the duties no outcome is delivered, so the jobs must not appear to be running here.
+        """
         self._claims_ended.set()
         if not self._stop_duties.is_set():
             self._watch.thread.end()

@@ -1,4 +1,4 @@
-"""Runs jobs: one task each, whatever they raise, and an outcome for each."""
+"""Runs each job in a task of its own, and hands over one outcome for each, whatever the job raises."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -27,7 +27,7 @@ from rexecutor.telemetry.log import wants_ends, wants_starts
 
 
 class Runner:
-    """The jobs of one node."""
+    """Runs the jobs of one node."""
 
     def __init__(
         self,
@@ -43,19 +43,20 @@ class Runner:
         outcomes: Outcomes | None = None,
         recycling: Recycling | None = None,
     ) -> None:
-        """Begin with nothing running.
+        """Make a runner without jobs.
 
         Args:
-            executors: What runs, by name.
-            clock: Whose time it is.
-            limits: How long the text of an error may be.
-            completion: What completes jobs in transactions of the application's own.
-            emit: Is told what happens.
-            settle: Is given each outcome, and what is to be told of one in doubt, when it has been recorded.
-            ended: Is called with the executor's name when a job's code has ended.
-            context: What each job's own is a copy of.
-            outcomes: What makes the outcomes; for `perform`.
-            recycling: When child processes are replaced; None to run in threads what is meant for processes.
+            executors: The executors whose jobs it runs, by name.
+            clock: The clock of timeouts and of the times in errors.
+            limits: The store's limits, among them the length of an error's text.
+            completion: Completes jobs in the application's own transactions.
+            emit: Called with each event.
+            settle: Called with each outcome. For an outcome in doubt, the second argument is the event to emit once it
+                is recorded; otherwise None.
+            ended: Called with the executor's name when a job's code has ended.
+            context: Each job runs in a copy of this context.
+            outcomes: Makes the outcomes; None for the default. `perform` gives its own.
+            recycling: When child processes are replaced. None to run jobs that are meant for processes in threads.
         """
         self._executors = {name: (one, codecs_of(type(one), limits)) for name, one in executors.items()}
         self._clock = clock
@@ -81,20 +82,20 @@ class Runner:
 
     @property
     def held(self) -> Collection[ClaimId]:
-        """The claims whose code runs; without those whose outcome has been handed over already."""
+        """Claims whose code runs and whose outcome is not yet handed over."""
         return [claim_id for claim_id, running in self._running.items() if not running.is_settled]
 
     @property
     def stuck(self) -> tuple[tuple[JobId, str], ...]:
-        """The jobs whose code runs although they have their outcome, with their executors."""
+        """Jobs whose code still runs although their outcome was handed over, each with its executor's name."""
         return tuple((one.record.id, one.record.executor) for one in self._running.values() if one.is_settled)
 
     def running_of(self, task: asyncio.Task[object]) -> Running | None:
-        """Answer the job that the task runs. Callable from any thread."""
+        """Return the job that the task runs, or None. May be called from any thread."""
         return next((one for one in list(self._running.values()) if one.task is task), None)
 
     def start(self, records: Iterable[JobRecord]) -> None:
-        """Run each job in a task of its own, and so in a copy of the context."""
+        """Run each job in a task of its own, which has its own copy of the context."""
         create_task = asyncio.get_running_loop().create_task
         self._tells_starts, self._tells_ends = wants_starts(), wants_ends()
         for record in records:
@@ -106,7 +107,7 @@ class Runner:
             self._idle.clear()
 
     def cancel(self, requests: Iterable[CancelRequest]) -> None:
-        """Tell jobs that somebody asked to cancel them."""
+        """Tell the jobs to stop that these requests name, unless they were told before."""
         for request in requests:
             running = self._running.get((request.job_id, request.claims))
             if running is not None and running.stop is None:
@@ -114,29 +115,35 @@ class Runner:
                 self._tell_to_stop(running, Stop.CANCEL)
 
     def stop_all(self, why: Stop) -> int:
-        """Tell all jobs to stop; answer how many there were. A shutdown tells those again that were told before."""
+        """Tell all jobs to stop, and return how many were told.
+
+        Only a shutdown repeats it for jobs that were told before, for example because of their timeout.
+        """
         told = [one for one in self._running.values() if one.stop is None or why is Stop.SHUTDOWN]
         for running in told:
             self._tell_to_stop(running, why)
         return len(told)
 
     def abandon_all(self) -> None:
-        """Give up waiting for code that does not stop: record what it was told to stop for."""
+        """Hand over the outcomes of all jobs that were told to stop, without waiting for their code any longer."""
         for running in list(self._running.values()):
             self._abandon(running)
 
     async def idled(self, timeout: timedelta) -> bool:  # noqa: ASYNC109 - passed on to the clock
-        """Wait until each job has its outcome, for `timeout` at most; answer whether it is so.
+        """Wait until each job has its outcome, at most `timeout`. Return whether each has.
 
-        Code that goes on after that, because it does not stop, is not waited for.
+        Code that goes on after its outcome was handed over, because it does not stop, is not waited for.
         """
         return await self._clock.wait(self._idle, timeout)
 
     async def close(self) -> None:
-        """Cancel what still runs, without an outcome, and see it end; threads that hang are left behind."""
+        """Cancel what still runs, and wait briefly for it to end.
+
+        No outcome of it is waited for, and threads that hang are left behind.
+        """
         self._deadlines.stop()
         tasks = [running.task for running in self._running.values() if running.task is not None]
-        patience = 1.0 if self.held else 0.1  # code that was given up has had its time
+        patience = 1.0 if self.held else 0.1  # abandoned code has had its time already
         for task in tasks:
             task.cancel()
         if self._children is not None:
@@ -146,7 +153,13 @@ class Runner:
         self._threads.stop()
 
     async def _run(self, running: Running) -> None:
-        """Run the job to its outcome: the job boundary, which lets nothing through."""
+        """Run one job and hand over its outcome. This is the job boundary: nothing that a job raises gets past it.
+
+        It catches `BaseException`, because a `SystemExit` that left the task would end the event loop and all other
+        jobs with it. A cancellation ends here as well: `Outcomes.of_error` takes it for a stop if the job was told to
+        stop, and otherwise for a failure. Whatever happens, the job's slot is freed at the end; otherwise the node
+        would have one slot less for the rest of its life.
+        """
         record, executor = running.record, running.executor
         raised: BaseException | None = None
         try:
@@ -158,20 +171,20 @@ class Runner:
                 result = not_to_await(executor, await self._threads.run(executor.execute, self._begin(running)))
             outcome = COMPLETE if result is None else self._outcomes.of_result(running, result)
         except BaseException as error:  # noqa: BLE001 - a job may raise anything
-            # One that was given up has its outcome; its `backoff` is not asked again.
+            # An abandoned job has its outcome already. COMPLETE is not used then; it saves a second call of `backoff`.
             outcome = COMPLETE if running.is_settled else self._outcomes.of_error(running, error)
             raised = error
         try:
             if not running.is_settled:
                 self._finish(running, outcome, raised)
         finally:
-            raised = None  # its traceback holds this frame, which would hold it in turn until the next collection
+            raised = None  # its traceback refers to this frame: a cycle, which only the garbage collector would end
             del self._running[record.claim_id]
             self._ended(record.executor)
 
     async def _run_in_child(self, running: Running, children: Children) -> object:
         def attach(child: Child) -> None:
-            """Begin, now that there is a process: its start does not count."""
+            """Begin the attempt now that a process is ready: the timeout does not include the start of the process."""
             if not running.has_begun:
                 self._begin(running)
             elif running.stop is not None:
@@ -185,6 +198,7 @@ class Runner:
         return reply.result
 
     def _begin(self, running: Running) -> Job[Any, Any]:
+        """Decode the job and start its timeout; raise `CancelledError` if it was told to stop before it began."""
         record = running.record
         running.has_begun = True
         if running.stop is not None:
@@ -205,6 +219,10 @@ class Runner:
         self._unsettled -= 1
         if not self._unsettled:
             self._idle.set()
+        # After `complete_in` the outcome is in doubt: the user's transaction may be committed or rolled back. If it was
+        # committed, the job is complete, and the store refuses any outcome that comes now. If not, the job still
+        # executes, and COMPLETE would record a success whose work was rolled back: so a failure is delivered instead.
+        # For the same reason the event is not emitted here, but by the settler if the store records the outcome.
         in_doubt = running.may_be_complete
         if in_doubt and outcome is COMPLETE:
             outcome = self._outcomes.of_rollback(running)
@@ -218,16 +236,18 @@ class Runner:
             self._emit(event)
 
     def _tell_to_stop(self, running: Running, why: Stop) -> None:
-        """Cancel the task, or end the process; a thread cannot be told, so its outcome is recorded without it.
+        """Tell one job to stop: cancel its task, or terminate its child process. The first reason counts.
 
-        A task that has not begun sees it at its first step: one that is cancelled before that never enters its code.
+        A task that has not begun is not cancelled, because it would never enter `_run` and the job would have no
+        outcome. It sees `stop` in `_begin`. A thread cannot be told to stop, so the outcome is handed over without it.
+        All other code has `GRACE` seconds to end, and then it is abandoned.
         """
         if running.stop is None:
             running.stop = why
         if not running.has_begun:
             return
         if running.executor.blocking and running.child is None:
-            if why is not Stop.SHUTDOWN:  # a shutdown waits a little longer: see `abandon_all`
+            if why is not Stop.SHUTDOWN:  # a shutdown waits for threads too, until `abandon_all`
                 self._abandon(running)
             return
         if running.child is not None:
@@ -238,6 +258,7 @@ class Runner:
         self._deadlines.add(running.deadline)
 
     def _abandon(self, running: Running) -> None:
+        """Hand over the outcome of a job that was told to stop, without waiting for its code. Kill its process."""
         running.deadline = None
         if running.is_settled or running.stop is None:
             return
@@ -249,6 +270,7 @@ class Runner:
             self._emit(JobStuck(record.id, record.executor, record.attempt, len(self.stuck)))
 
     def _expire(self, now: float) -> list[float]:
+        """Stop jobs whose timeout is over, abandon those whose grace is over; return the deadlines that are left."""
         for running in list(self._running.values()):
             if running.deadline is not None and running.deadline <= now:
                 running.deadline = None

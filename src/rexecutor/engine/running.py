@@ -1,4 +1,4 @@
-"""A job whose code runs, and why it may be told to stop."""
+"""A running job, and why it may be told to stop."""
 
 import asyncio
 from collections.abc import Callable, Generator
@@ -30,21 +30,21 @@ class Child(Protocol):
     """A process that runs a job."""
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask the process to end."""
 
     def kill(self) -> None:
-        """End it."""
+        """Kill the process."""
 
 
 class Completing(Protocol):
-    """A run that a job may complete by itself."""
+    """A run of a job, which the job itself may complete by `complete_in`."""
 
     may_be_complete: bool
 
 
 @contextmanager
 def completing(run: Completing) -> Generator[None]:
-    """Have the run be in doubt from here on, unless the connection is refused before anything is asked of the store."""
+    """Mark the run's outcome as in doubt, unless the connection is refused before anything is sent to the store."""
     before, run.may_be_complete = run.may_be_complete, True
     try:
         yield
@@ -62,16 +62,18 @@ class Running(msgspec.Struct, eq=False):
     completion: Completion
     task: asyncio.Task[None] | None = None
     child: Child | None = None
-    """The process that runs it, where it runs in one."""
+    """The child process that runs the job; None if it runs in this process."""
     job: Job[Any, Any] | None = None
     timeout: timedelta | None = None
     deadline: float | None = None
+    """When its timeout, or the grace after a stop, is over: in the clock's monotonic seconds."""
     stop: Stop | None = None
     reason: str = ""
     has_begun: bool = False
     is_settled: bool = False
+    """Whether its outcome was handed over; code that does not stop may still run."""
     may_be_complete: bool = False
-    """Whether `complete_in` was called: the outcome is in a transaction of the user's, committed or not."""
+    """Whether `complete_in` was called. The outcome is then in doubt: only the user's transaction decides it."""
 
     async def complete(self, connection: object) -> None:
         """Complete the job in the connection's transaction; see `Job.complete_in`."""
@@ -79,17 +81,17 @@ class Running(msgspec.Struct, eq=False):
             require_ours(self.record, is_ours=await self.completion.complete(self.record, connection))
 
     def complete_sync(self, connection: object) -> None:
-        """Do the same on a connection that blocks."""
+        """Complete the job in a blocking connection's transaction; see `Job.complete_in_sync`."""
         with completing(self):
             require_ours(self.record, is_ours=self.completion.complete_sync(self.record, connection))
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
-        """Leave it behind where the job is copied or sent elsewhere: there it does not run."""
+        """Pickle and copy the run as None: a copy of the job, or the job in another process, is not running."""
         return _no_run, ()
 
 
 def require_ours(record: JobRecord, *, is_ours: bool) -> None:
-    """Raise a `LeaseLostError` where the job is another's."""
+    """Raise a `LeaseLostError` if the job is no longer this worker's."""
     if not is_ours:
         raise LeaseLostError(
             f"job {record.id} ({record.executor}): no longer this worker's, another may run it, or complete_in was"
@@ -98,4 +100,4 @@ def require_ours(record: JobRecord, *, is_ours: bool) -> None:
 
 
 def _no_run() -> None:
-    """Answer what a job has in the place of its run where it does not run."""
+    """Return None: the run of a copied or unpickled job."""

@@ -16,14 +16,13 @@ from rexecutor.model.where import IdIn
 from rexecutor.telemetry.events import JobEnded, OutcomeRefused
 
 MOST: Final = 1_000
-"""How many outcomes go into one statement."""
+"""Largest number of outcomes in one statement."""
 
 
 class Settler:
-    """Settles at once when there is something; what ends meanwhile goes into the next batch. There is no timer."""
+    """Delivers outcomes as soon as there are any, without a timer. What arrives meanwhile forms the next batch."""
 
     def __init__(self, backend: Backend, emit: Emit, stop: asyncio.Event) -> None:
-        """Begin with nothing to deliver."""
         self._backend = backend
         self._emit = emit
         self._stop = stop
@@ -37,7 +36,13 @@ class Settler:
         self._unsure: dict[JobId, JobEnded | None] = {}
 
     def put(self, settlement: Settlement, if_recorded: JobEnded | None = None) -> None:
-        """Take over an outcome, and what is to be told if it is recorded; only for one that may be recorded already."""
+        """Queue an outcome for delivery.
+
+        Args:
+            settlement: The outcome and the claim that it belongs to.
+            if_recorded: Event to emit once the store has recorded the outcome; only for an outcome in doubt, with
+                `may_be_recorded`.
+        """
         if not self._waiting:
             self._given.set()
             self._empty.clear()
@@ -47,32 +52,33 @@ class Settler:
 
     @property
     def backlog(self) -> int:
-        """How many outcomes are not yet recorded or refused."""
+        """Number of outcomes that are not yet recorded or refused."""
         return len(self._waiting) + len(self._under_way)
 
     @property
     def held(self) -> Collection[ClaimId]:
-        """The claims whose outcome is not yet recorded or refused."""
+        """Claims whose outcome is not yet recorded or refused."""
         return [(one.job_id, one.claims) for one in (*self._waiting, *self._under_way)]
 
     async def relieved(self, most: int) -> None:
-        """Wait until at most so many outcomes are to be delivered."""
+        """Wait until at most `most` outcomes are left to deliver."""
         while self.backlog > most:
             self._delivered.clear()
             await self._delivered.wait()
 
     def close(self) -> None:
-        """Wake the step, so that it sees that it is time to stop."""
+        """Wake the step, so that it notices the stop event."""
         self._given.set()
 
     async def emptied(self, timeout: timedelta) -> bool:  # noqa: ASYNC109 - passed on to the clock
-        """Wait until nothing is left to deliver, for `timeout` at most; answer whether it is so."""
+        """Wait until nothing is left to deliver, at most `timeout`. Return whether nothing is left."""
         return await self._backend.clock.wait(self._empty, timeout)
 
     async def step(self) -> None:
-        """Deliver one batch. After a failure the next is half as large and others come first.
+        """Wait for outcomes, and deliver one batch.
 
-        So an outcome that the store cannot take, whatever the reason, does not hold up the rest.
+        After a failure the batch goes to the end of the queue, and the next one is half as large. In the end an
+        outcome that the store cannot take, whatever the reason, is alone in its batch and does not hold up the rest.
 
         Raises:
             BackendError: The store failed, or refused outcomes of jobs that are still this node's. They are kept.
@@ -85,6 +91,8 @@ class Settler:
                 refused = set(await self._backend.settle(batch))
                 doubtful = await self._doubtful(batch, refused)
             except BaseException:
+                # Even a cancel must lose no outcome. The store may have recorded the batch before it failed: these jobs
+                # are unsure from now on, and a refusal of the next try is not reported for them.
                 self._waiting.extend(batch)
                 for settlement in batch:
                     self._unsure.setdefault(settlement.job_id, None)
@@ -93,6 +101,7 @@ class Settler:
             finally:
                 self._under_way = ()
             self._most = min(MOST, self._most * 2)
+            # Outcomes that were refused by mistake are delivered again; the error below makes the duty wait first.
             kept = {one.job_id for one in doubtful}
             self._waiting.extend(doubtful)
             self._report([one for one in batch if one.job_id not in kept] if kept else batch, refused - kept)
@@ -107,8 +116,9 @@ class Settler:
     async def _doubtful(self, batch: Sequence[Settlement], refused: Collection[JobId]) -> Sequence[Settlement]:
         """Return the outcomes that were refused although their jobs still execute under their claims.
 
-        A claim that has ended never comes back, so such a refusal is a fault of the store. Believed, it would leave the
-        job executing for as long as this node lives. Jobs that used `complete_in` are left out: most are complete.
+        A claim that has ended never comes back, so such a refusal is a fault of the store. If it were believed, the job
+        would stay executing for as long as this node lives. Jobs that called `complete_in` are left out: most are
+        complete.
         """
         asked = {one.job_id for one in batch if one.job_id in refused and not one.may_be_recorded} if refused else ()
         if not asked:
@@ -119,7 +129,7 @@ class Settler:
 
     def _report(self, batch: Sequence[Settlement], refused: Collection[JobId]) -> None:
         for job_id in refused:
-            if job_id not in self._unsure:  # else an earlier try, or the job itself, may have recorded it
+            if job_id not in self._unsure:  # otherwise an earlier try, or the job itself, may have recorded it
                 self._emit(OutcomeRefused(job_id))
         if self._unsure:
             for settlement in batch:
