@@ -1,4 +1,4 @@
-"""What an exception is to a store: a short, storable text, whatever the exception does when it is asked."""
+"""Turns exceptions into short, storable texts, whatever the exceptions' own methods do."""
 
 import traceback
 from datetime import datetime
@@ -12,12 +12,12 @@ from rexecutor.telemetry.log import traceback_of
 
 _ENGINE: Final = str(Path(__file__).parent)
 _RAISED_VALUE: Final = "exceptions must derive from BaseException"
-"""What Python says of `raise Cancel(…)`, and of anything else that is no exception."""
+"""Python's message for `raise Cancel(…)`, and for raising any other value that is not an exception."""
 _RETURN_IT: Final = "If that was a Cancel or a Snooze: return it, do not raise it.\n"
 
 
 class Failure(NamedTuple):
-    """What a job raised, as text: an exception may be of a kind that cannot be sent."""
+    """What a job raised, as text, because not every exception can be pickled."""
 
     kind: ErrorKind
     type_name: str
@@ -28,36 +28,35 @@ class ChildFailedError(Exception):
     """The job failed in its child process, or the child itself did."""
 
     def __init__(self, failure: Failure) -> None:
-        """Keep what is known of it."""
         super().__init__(failure.details)
         self.failure = failure
 
 
 def job_error(kind: ErrorKind, type_name: str, details: str, *, attempt: int, now: datetime, most: int) -> JobError:
-    """Answer an error that every store takes: no NUL, no lone surrogate, at most `most` characters of details."""
+    """Return an error that every store accepts: no NUL, no lone surrogate, at most `most` characters of details."""
     return JobError(attempt, kind, storable(type_name, 256), storable(details, most), now)
 
 
 def error_of(error: BaseException, kind: ErrorKind, *, attempt: int, now: datetime, most: int) -> JobError:
-    """Answer the error of an exception: its class, and its message and traceback from the user's code on."""
+    """Return the error of an exception: its class, and its message and traceback from the user's code on."""
     type_name, details = shown(error)
     return job_error(kind, type_name, details, attempt=attempt, now=now, most=most)
 
 
 def told_exception(error: JobError, raised: BaseException | None) -> BaseException | None:
-    """Return the exception to tell of together with a failed attempt's error.
+    """Return the exception that the event of a failed attempt carries, if any.
 
-    That is what the attempt raised, except where it raised only because its time was over, and where the data could not
-    be decoded: the decoder's messages show the data.
+    That is what the attempt raised, with two exceptions. After a timeout it is a `TimeoutError`, caused by what the
+    attempt raised. If the data could not be decoded, it is a new `DecodeError`: the decoder's messages show the data.
     """
     if error.kind is ErrorKind.TIMEOUT:
         timeout = TimeoutError(error.details)
-        if type(raised) is ChildFailedError:  # `isinstance` would ask the exception
-            if raised.failure.kind is ErrorKind.LOST:  # the timeout has ended the child, and there is no more to tell
+        if type(raised) is ChildFailedError:  # `isinstance` would read the exception's `__class__`
+            if raised.failure.kind is ErrorKind.LOST:  # the timeout ended the child: no more to say
                 return timeout
-            raised.__traceback__ = None  # its message has the traceback of the child
+            raised.__traceback__ = None  # its message holds the child's traceback
         elif raised is not None:
-            BaseException.with_traceback(raised, _without_ours(traceback_of(raised)))  # not a method of its own
+            BaseException.with_traceback(raised, _without_ours(traceback_of(raised)))  # not its own method
         timeout.__cause__ = raised
         return timeout
     if error.kind is ErrorKind.DECODE:
@@ -66,7 +65,7 @@ def told_exception(error: JobError, raised: BaseException | None) -> BaseExcepti
 
 
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:
-    """Return the traceback from the first frame on that is not the engine's."""
+    """Return the traceback from the first frame outside the engine; all of it if there is no such frame."""
     theirs = trace
     while theirs is not None and theirs.tb_frame.f_code.co_filename.startswith(_ENGINE):
         theirs = theirs.tb_next
@@ -74,7 +73,7 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
 
 
 def shown(error: BaseException) -> tuple[str, str]:
-    """Return the name of its class, and its message and traceback, however long. Raises nothing."""
+    """Return the name of the exception's class, and its message and traceback in full. Never raises."""
     try:  # an exception's own methods, and its class's, may raise anything
         lines = traceback.format_exception(type(error), error, _without_ours(traceback_of(error)))
         if type(error) is TypeError and str(error) == _RAISED_VALUE:
@@ -85,5 +84,5 @@ def shown(error: BaseException) -> tuple[str, str]:
 
 
 def _name_of(kind: type[object]) -> str:
-    """Return the name of a class, without asking its metaclass."""
+    """Return the name of a class without calling its metaclass."""
     return type.__dict__["__name__"].__get__(kind)

@@ -1,7 +1,7 @@
 """The node's lease.
 
-It is renewed from a thread and a connection of their own, so that a job which blocks the event loop does not lose it;
-and watched from the loop, which stops the node's work when the lease can no longer be trusted.
+It is renewed by its own thread over its own connection, so that a job which blocks the event loop does not lose it. The
+event loop watches it, and stops the node's work when the lease can no longer be trusted.
 """
 
 import asyncio
@@ -19,17 +19,16 @@ from rexecutor.engine.loop import Emit, first_of
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered, LeaseLost, LeaseRegained
 
 BEATS: Final = 6
-"""Beats a lease: every 5 s for 30 s. One may be missed, and one more, before the lease is in doubt."""
+"""Heartbeats per lease: every 5 s for 30 s. Three in a row may be missed before the lease is in doubt."""
 
 CANCELS_APART: Final = timedelta(milliseconds=100)
-"""Between two heartbeats that are made because a cancel was asked for."""
+"""Shortest time between two heartbeats that are made because a cancel was requested."""
 
 
 class Lease:
-    """Whether the node may work. `step` renews; a thread calls it, and a simulation can."""
+    """The lease: whether the node may work. `step` renews it; the lease thread calls it, and so can a simulation."""
 
     def __init__(self, node: Node, heart: Heart, clock: Clock) -> None:
-        """Begin without a lease."""
         self._node = node
         self._heart = heart
         self._clock = clock
@@ -42,15 +41,15 @@ class Lease:
         self._rescues_from = 0.0
         self._is_hurried = False
         self.asking: float | None = None
-        """Since when a beat is under way; None when none is."""
+        """When the heartbeat under way began, in the clock's monotonic seconds; None if none is under way."""
 
     def step(self) -> Heartbeat | None:
-        """Renew the lease, unless the last try was only just made and nobody hurries.
+        """Renew the lease; return None if the last try is recent and `hurry` was not called.
 
-        Trust in it counts from before the request: the store's own count begins later.
+        Trust in the lease counts from before the request. The store counts from later, so trust ends first.
 
         Raises:
-            BackendError: It is not known whether it was renewed.
+            BackendError: It is not known whether the lease was renewed.
         """
         now = self._clock.monotonic()
         is_recent = self._begun is not None and now - self._begun < 0.9 * self.interval.total_seconds()
@@ -69,22 +68,22 @@ class Lease:
         return heartbeat
 
     def tell(self, epoch: int) -> None:
-        """Have the beats from now on tell the node's epoch."""
+        """Send this epoch of the node with all heartbeats from now on."""
         self._node = replace(self._node, epoch=epoch)
 
     def hurry(self) -> None:
-        """Have the next step renew, however recent the last: it may have something to tell."""
+        """Have the next step renew the lease, however recent the last try: its answer may name jobs to cancel."""
         self._is_hurried = True
 
     def _may_rescue(self, now: float) -> bool:
-        """Whether leases that look as if they had run out have: not while the wall clock has just leapt ahead."""
+        """Return whether leases that look expired may be rescued: not just after the wall clock has leapt ahead."""
         before, self._looked = self._looked, (self._clock.now(), now)
         if before is not None and leap(before, self._looked) > self.interval.total_seconds():
-            self._rescues_from = now + self._length  # until all who live have beaten by the new time
+            self._rescues_from = now + self._length  # until all live nodes have renewed by the new time
         return now >= self._rescues_from
 
     def end(self) -> None:
-        """Give the lease up and close the heart's connection."""
+        """Give up the lease and close the heartbeat connection."""
         self._renewed = None
         try:
             self._heart.retire(self._node.id)
@@ -98,15 +97,20 @@ class Lease:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether no other node may have taken this node's jobs."""
+        """Whether the lease is certain: no other node can have taken this node's jobs."""
         return self._renewed is not None and self._clock.monotonic() - self._renewed < self._trust
 
 
 class LeaseThread:
-    """Beats until it is stopped; whatever a beat raises, the next comes."""
+    """Sends heartbeats until it is stopped, whatever a heartbeat raises."""
 
     def __init__(self, lease: Lease, deliver: Callable[[Heartbeat | BaseException], None]) -> None:
-        """Prepare; `deliver` is called in the event loop that calls `start`."""
+        """Make the thread, not yet started.
+
+        Args:
+            lease: The lease that it renews.
+            deliver: Called with each heartbeat or error, in the event loop that calls `start`.
+        """
         self._lease = lease
         self._deliver = deliver
         self._wake = threading.Event()
@@ -116,26 +120,26 @@ class LeaseThread:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Begin to beat, at once."""
+        """Start the thread, which sends the first heartbeat at once."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     def kick(self) -> None:
-        """Let it look at the clock now: a fake clock does not wake a thread."""
+        """Wake the thread to look at the clock: a fake clock does not wake threads."""
         self._wake.set()
 
     def hurry(self) -> None:
-        """Have it beat at once."""
+        """Have the thread send a heartbeat at once."""
         self._lease.hurry()
         self._wake.set()
 
     def end(self) -> None:
-        """Have the thread give the lease up and end."""
+        """Tell the thread to give up the lease and end."""
         self._stopping = True
         self._wake.set()
 
     async def stop(self, clock: Clock, timeout: timedelta) -> None:  # noqa: ASYNC109 - passed on to the clock
-        """Have it end, and wait for that; a thread whose beat hangs is left behind."""
+        """End the thread, and wait at most `timeout` for that; a thread whose heartbeat hangs is left behind."""
         self.end()
         await clock.wait(self._ended, timeout)
 
@@ -148,7 +152,7 @@ class LeaseThread:
                 if heartbeat is not None:
                     self._tell(self._deliver, heartbeat)
                 waits = self._lease.interval.total_seconds()
-            except BaseException as error:  # noqa: BLE001 - told in the loop; the lease outlives what a store raises
+            except BaseException as error:  # noqa: BLE001 - delivered to the loop; the lease outlives a store's errors
                 self._tell(self._deliver, error)
                 waits = min(waits, 1.0)
             if not self._stopping:
@@ -163,12 +167,12 @@ class LeaseThread:
         try:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:  # the loop is closed: nobody is left to be told
+        except RuntimeError:  # the loop is closed: nobody is left to inform
             self._stopping = True
 
 
 class LeaseWatch:
-    """The loop's side: passes heartbeats on, and fences the node itself when the lease cannot be trusted."""
+    """The event loop's side: passes heartbeats on, and stops the jobs when the lease cannot be trusted."""
 
     def __init__(
         self,
@@ -180,7 +184,7 @@ class LeaseWatch:
         on_heartbeat: Callable[[Heartbeat], None],
         on_lost: Callable[[], int],
     ) -> None:
-        """Begin without a lease. `on_lost` cancels what runs and answers how much that was."""
+        """Make the watch. `on_lost` is called to stop the running jobs, and returns how many there were."""
         self._node = node
         self._lease = lease
         self._backend = backend
@@ -195,20 +199,21 @@ class LeaseWatch:
         self._cancels = backend.cancels
         self.thread: Final = LeaseThread(lease, self._deliver)
         self.changed: Final = asyncio.Event()
-        """Set at each heartbeat; whoever waits for a lease clears it."""
+        """Set at each heartbeat. Anyone who waits for a lease clears it first."""
 
     async def step(self, stop: asyncio.Event) -> None:
-        """Wait for a while, or until a cancel is asked for; then see whether the lease can be trusted."""
+        """Wait at most 1 s, or until a cancel is requested; then stop the jobs if the lease cannot be trusted."""
         await first_of(self._clock.wait(stop, min(self._lease.interval, timedelta(seconds=1))), self._hear_cancel(stop))
         asking, self._asking = self._asking, self._lease.asking
         hangs = asking is not None and asking == self._asking
         self.thread.kick()
+        # Time alone does not decide: if the whole process stood still, the next heartbeat shows if the lease ended.
         if self._lease.was_held and not self._lease.is_trusted and not self._fenced and (self._failures or hangs):
             self._fenced = True
             self._emit(LeaseLost(self._node.id, self._on_lost()))
 
     async def _hear_cancel(self, stop: asyncio.Event) -> None:
-        """Have a heartbeat tell which jobs are to be cancelled, when some may be; not again at once."""
+        """Hurry the heartbeat when a cancel may have been requested: it names the jobs. Do so every 0.1 s at most."""
         await self._backend.wait_cancel(self._clock.now() + timedelta(minutes=1), since=self._cancels)
         if self._cancels != self._backend.cancels:
             self._cancels = self._backend.cancels
@@ -224,7 +229,7 @@ class LeaseWatch:
         if self._failures:
             self._emit(DutyRecovered("heartbeat", self._failures))
             self._failures = 0
-        if heartbeat.began and self._has_begun and not self._fenced:  # the process stood still, and was given up
+        if heartbeat.began and self._has_begun and not self._fenced:  # the process stood still, and its lease ran out
             self._fenced = True
             self._emit(LeaseLost(self._node.id, self._on_lost()))
         if self._fenced:

@@ -1,4 +1,4 @@
-"""What the end of an attempt means: an outcome, whatever the job answered or raised."""
+"""Turns the end of an attempt (a result, an exception or a stop) into its outcome."""
 
 import asyncio
 from dataclasses import replace
@@ -28,25 +28,24 @@ from rexecutor.model.outcomes import (
 from rexecutor.telemetry.events import BackoffFailed, ResultIgnored
 
 _TOLD: Final[WeakSet[type]] = WeakSet()
-"""The executors of which this process has told that what they return is ignored."""
+"""Executors whose ignored return value has already been logged in this process."""
 
 
 class Outcomes:
-    """Makes outcomes; asks executors for their `backoff`."""
+    """Makes outcomes; calls the executors' `backoff` for the delay after a failure."""
 
     def __init__(self, clock: Clock, limits: Limits, emit: Emit) -> None:
-        """Keep them."""
         self._clock = clock
         self._limits = limits
         self._emit = emit
 
     def of_result(self, running: Running, result: object) -> Outcome:
-        """Return the outcome of a job that returned this.
+        """Return the outcome of a job whose `execute` returned this result.
 
         Raises:
-            TypeError: Its work has not been done.
+            TypeError: The result stands for work that has not been done, such as a coroutine.
         """
-        if running.may_be_complete:
+        if running.may_be_complete:  # after `complete_in` the result does not count: the transaction decides
             return COMPLETE
         match self.meaning(running, result):
             case None:
@@ -57,10 +56,10 @@ class Outcomes:
                 return Cancelled(self._error(running, ErrorKind.CANCELLED, "Cancel", reason))
 
     def meaning(self, running: Running, result: object) -> ExecutionResult:
-        """Return what the job returned; None, and a warning once for each executor, where it is nothing declared.
+        """Return the result if it is a declared one; otherwise None, with one warning for each executor.
 
         Raises:
-            TypeError: The job's work has not been done.
+            TypeError: The result stands for work that has not been done, such as a coroutine.
         """
         known = known_result(result)
         if not isinstance(known, Undeclared):
@@ -72,9 +71,9 @@ class Outcomes:
         return None
 
     def of_error(self, running: Running, error: BaseException) -> Outcome:
-        """Return what an exception means that came out of the job, or out of the child process that ran it.
+        """Return the outcome of a job that raised this, here or in a child process.
 
-        It raises nothing: `isinstance` would ask the exception for its `__class__`, which may raise anything.
+        Never raises. It avoids `isinstance`, which reads the exception's `__class__`, and that may raise anything.
         """
         is_stopped = issubclass(type(error), asyncio.CancelledError)
         if type(error) is ChildFailedError:
@@ -94,7 +93,7 @@ class Outcomes:
         return self._failed(running, told)
 
     def of_stop(self, running: Running, stop: Stop) -> Outcome:
-        """Answer what it means that the job was told to stop."""
+        """Return the outcome of a job that was told to stop."""
         match stop:
             case Stop.TIMEOUT:
                 details = f"the attempt took longer than {running.timeout}"
@@ -107,7 +106,7 @@ class Outcomes:
                 assert_never(stop)
 
     def of_rollback(self, running: Running) -> Outcome:
-        """Answer what a store is to record where it finds the job not complete, though the job has said that it is."""
+        """Return the failure to record if the job called `complete_in` but the transaction was not committed."""
         details = "execute returned after `complete_in`, but its transaction was not committed"
         error = self._error(running, ErrorKind.EXCEPTION, "NotCommitted", details)
         return Failed(error, DEFAULT_BACKOFF(max(running.record.attempt, 1)))
@@ -122,7 +121,7 @@ class Outcomes:
         try:
             job = replace(running.job, errors=(*running.job.errors, error))
             return clamp(checked_delay("backoff", running.executor.backoff(job), least=timedelta.min))
-        except BaseException as failure:  # noqa: BLE001 - the job boundary too: it is the user's code
+        except BaseException as failure:  # noqa: BLE001 - part of the job boundary: the user's code
             record = running.record
             self._emit(BackoffFailed(record.id, record.executor, record.attempt, failure))
             return default

@@ -1,4 +1,7 @@
-"""Notices when the event loop stands still, and says which job's code holds it: a thread, which that cannot stop."""
+"""Detects a blocked event loop and reports which job blocks it.
+
+It runs in a thread of its own, which a blocked loop cannot stop.
+"""
 
 import asyncio
 import sys
@@ -14,20 +17,20 @@ from rexecutor.model.job import storable
 from rexecutor.telemetry.events import LoopBlocked, LoopFreed
 
 INTERVAL: Final = 0.25
-"""Seconds between two looks."""
+"""Seconds between two checks of the loop."""
 
 PATIENCE: Final = 1.0
 """Seconds without an answer after which the loop counts as blocked."""
 
 MOST: Final = 4_000
-"""Characters of a stack that are told; of a longer one the middle is left out."""
+"""Longest stack that is reported, in characters; the middle of a longer one is left out."""
 
 
 class Watchdog:
-    """Asks the loop for a sign of life. `look` does so once; a thread calls it."""
+    """Checks that the event loop still responds. `look` checks once; the watchdog's thread repeats it."""
 
     def __init__(self, clock: Clock, emit: Emit, running_of: Callable[[asyncio.Task[object]], Running | None]) -> None:
-        """Prepare; `running_of` answers the job that a task runs, and is called in the watchdog's thread."""
+        """Make a watchdog; `running_of` returns the job that a task runs, and is called in the watchdog's thread."""
         self._clock = clock
         self._emit = emit
         self._running_of = running_of
@@ -38,22 +41,22 @@ class Watchdog:
         self._is_told = False
 
     def start(self) -> None:
-        """Watch the running loop, on a clock that goes by itself: on any other nobody can be late."""
+        """Watch the running loop. The thread is started for the system clock only: on a fake clock nothing is late."""
         self.watch()
         if isinstance(self._clock, SystemClock):
             threading.Thread(target=self._run, name="rexecutor watchdog", daemon=True).start()
 
     def watch(self) -> None:
-        """Take the running loop, in its own thread, for the one to look at."""
+        """Make the running loop the one to check. Call it in the loop's own thread."""
         self._loop = asyncio.get_running_loop()
         self._loops_thread = threading.get_ident()
 
     def stop(self) -> None:
-        """Have the thread end."""
+        """Tell the thread to end."""
         self._stop.set()
 
     def look(self) -> None:
-        """Ask for a sign of life where none is awaited; tell where the last has been awaited for too long."""
+        """Ask the loop for a sign of life; report it as blocked if it has not given the last one for too long."""
         now, asked = self._clock.monotonic(), self._asked
         if asked is None:
             self._asked = now
