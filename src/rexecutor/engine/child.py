@@ -1,4 +1,4 @@
-"""What runs in a child process: jobs that come through a pipe, one after the other, in the main thread."""
+"""The child's side of a child process: runs the jobs that arrive through a pipe, one by one, in the main thread."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ class Ready(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """The child has taken a job over: from now on its end is the end of an attempt."""
+    """The child has taken a job over: if it dies from now on, the attempt has failed."""
 
 
 class Reply(NamedTuple):
@@ -47,15 +47,15 @@ class Reply(NamedTuple):
     may_be_complete: bool
     """Whether the job has called `complete_in_sync`."""
     memory: int
-    """Bytes that the process holds after that."""
+    """Memory that the process holds after the job, in bytes."""
 
 
 class _Terminated(SystemExit):
-    """The parent wants the process to end: `finally` blocks of the job run."""
+    """Raised in the job when the parent ends the process, so that the job's `finally` blocks run."""
 
 
 class _ChildRun:
-    """The run of a job in a child, as far as the job itself may end it."""
+    """The run of a job in a child process, for the job's `complete_in_sync`."""
 
     def __init__(self, record: JobRecord, completion: Completion) -> None:
         self._record = record
@@ -71,16 +71,16 @@ class _ChildRun:
 
 
 NAME: Final = "rexecutor child"
-"""Of each such process."""
+"""Process name of every child."""
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-"""What goes to all processes of a terminal or of a service at once. The parent decides what becomes of its children."""
+"""Signals that go to all processes of a terminal or a service at once. The parent decides when its children end."""
 
 
 def serve(pipe: "Connection[Any, Any]", told: "Connection[Any, Any]", equipment: Equipment) -> None:
-    """Run what comes through the pipe until it is closed, or the parent is gone, or wants this process to end.
+    """Run the jobs that arrive through `pipe` until it is closed, the parent is gone, or the parent ends this process.
 
-    A SIGTERM counts where the parent has said so through `told`. Both signals are blocked when this begins.
+    A SIGTERM counts only if the parent has announced it through `told`. Both signals are blocked when this begins.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, partial(_terminate, told))
@@ -97,7 +97,7 @@ def serve(pipe: "Connection[Any, Any]", told: "Connection[Any, Any]", equipment:
 
 
 def _run(record: JobRecord, equipment: Equipment) -> Reply:
-    """Run the job to its end, whatever it raises."""
+    """Run the job and return how it ended, whatever it raises."""
     executor = equipment.executors[record.executor]
     run = _ChildRun(record, equipment.completion)
     result: ExecutionResult | Undeclared = None
@@ -114,19 +114,19 @@ def _run(record: JobRecord, equipment: Equipment) -> Reply:
 
 
 def _part(pipe: "Connection[Any, Any]") -> None:
-    """Have a process that the job has forked answer for nobody, and end as others do."""
+    """Runs in a process that a job has forked: close the pipe to the parent, and let SIGTERM end the process."""
     pipe.close()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _terminate(told: "Connection[Any, Any]", *_: object) -> None:
     if told.poll():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: another would cut `finally` blocks off
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: another would cut `finally` blocks short
         raise _Terminated(128 + signal.SIGTERM)
 
 
 def _end_with_parent() -> None:
-    """End the process when its parent is gone: others will have its jobs."""
+    """End the process when its parent is gone: other nodes will rescue its job."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -134,10 +134,10 @@ def _end_with_parent() -> None:
 
 
 def _memory() -> int:
-    """Answer the bytes of memory that the process holds now; where that cannot be known, the most it ever held."""
+    """Return the memory that the process holds, in bytes; if that is unknown, the most that it ever held."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    import resource  # where there is no /proc, as on macOS
+    import resource  # for systems without /proc, such as macOS
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

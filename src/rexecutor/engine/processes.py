@@ -1,4 +1,4 @@
-"""Child processes for jobs that are to be stopped for sure: each runs one job at a time and can be killed."""
+"""Child processes, for jobs that must be stoppable: each runs one job at a time and can be killed."""
 
 import asyncio
 import contextlib
@@ -21,16 +21,16 @@ START: Final = 60.0
 """Seconds that a child may take to start: it imports what the executors need."""
 
 TRIES: Final = 3
-"""How many new children may die before they begin a job, until it counts as failed."""
+"""Number of new children that may die before they begin a job; then the job has failed."""
 
 LOOK: Final = 0.2
-"""Seconds between two looks whether a process has ended: a process that it has forked may hold all that would tell."""
+"""Poll interval, in seconds, for child liveness. EOF is not enough: a grandchild may hold the pipe's other end open."""
 
 PAUSE: Final = 0.01
-"""The same where it is about to end."""
+"""Poll interval, in seconds, while a child is about to end."""
 
 KILLED: Final = 5.0
-"""Seconds until a process that was killed is no longer waited for."""
+"""Longest wait, in seconds, for the end of a killed process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +38,20 @@ class Recycling:
     """When a child process is replaced by a new one."""
 
     jobs: int = 1_000
-    """After so many jobs."""
+    """Replace it after this many jobs."""
     memory: int | None = None
-    """When it holds more than so many bytes at the end of a job; None for no bound."""
+    """Replace it if it holds more than this many bytes at the end of a job; None for no bound."""
 
 
 class NotBegunError(Exception):
-    """The child was dead before it took the job over: another may."""
+    """The child died before it took the job over, so another child may run it."""
 
 
 class Child:
-    """One process. Its methods block, but for `terminate` and `kill`."""
+    """One child process. Its methods block, except `terminate` and `kill`."""
 
     def __init__(self, equipment: Equipment) -> None:
-        """Start it; it is ready when `wait_ready` has returned."""
+        """Start the process; it is ready when `wait_ready` has returned."""
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
         told, self._tell = context.Pipe(duplex=False)
@@ -60,20 +60,20 @@ class Child:
         )
         with _deaf():
             self._process.start()
-        theirs.close()  # else its end would go unnoticed
+        theirs.close()  # otherwise the child's end would go unnoticed
         told.close()
         self.jobs = 0
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process has not ended."""
+        """Whether the process is alive."""
         return self._process.is_alive()
 
     def wait_ready(self) -> None:
-        """Wait until it has started.
+        """Wait until the process has started.
 
         Raises:
-            ChildFailedError: It has not.
+            ChildFailedError: It has ended, or has not started within `START` seconds.
         """
         try:
             if self._pipe.poll(START):
@@ -87,11 +87,11 @@ class Child:
         raise ChildFailedError(Failure(ErrorKind.LOST, "ProcessDied", f"the child process {what}"))
 
     def run(self, record: JobRecord) -> Reply:
-        """Run the job, and answer how it ended.
+        """Run the job and return how it ended.
 
         Raises:
-            NotBegunError: The process was dead before.
-            ChildFailedError: It died of the job.
+            NotBegunError: The process died before it took the job over.
+            ChildFailedError: The process died while it ran the job.
         """
         self.jobs += 1
         has_begun = False
@@ -109,18 +109,18 @@ class Child:
             raise ChildFailedError(failure) from None
 
     def terminate(self) -> None:
-        """Ask it to end (SIGTERM): `finally` blocks of its job run. Harmless when it has ended."""
+        """Ask the process to end (SIGTERM), so that `finally` blocks of its job run. Does nothing if it has ended."""
         with contextlib.suppress(ValueError, OSError):  # closed, or the other end is
             self._tell.send_bytes(b"end")
             self._process.terminate()
 
     def kill(self) -> None:
-        """End it (SIGKILL). Harmless when it has ended."""
+        """Kill the process (SIGKILL). Does nothing if it has ended."""
         with contextlib.suppress(ValueError):
             self._process.kill()
 
     def close(self) -> None:
-        """End it and wait for that: by a SIGTERM, and after a second by a SIGKILL."""
+        """End the process and wait for that: by SIGTERM, and by SIGKILL after a second."""
         self.terminate()
         if not self._has_ended_in(1.0):
             self._process.kill()
@@ -139,7 +139,7 @@ class Child:
         return self._pipe.recv()
 
     def _has_ended_in(self, seconds: float) -> bool:
-        """Wait for the end of the process; not by `join`, which waits for those that it has forked too."""
+        """Return whether the process ends in time. `join` will not do: it also waits for what the process forked."""
         for _ in range(math.ceil(seconds / PAUSE)):
             if not self._process.is_alive():
                 return True
@@ -159,11 +159,11 @@ class Child:
 
 @contextlib.contextmanager
 def _deaf() -> Generator[None]:
-    """Start processes with the signals blocked that are not for them; else one that starts would end by them."""
+    """Block `SIGNALS` while a child is started: otherwise one could end it before it has installed its handlers."""
     if sys.platform == "win32":
         yield
         return
-    resource_tracker.ensure_running()  # which else is started within the block, and unblocks them
+    resource_tracker.ensure_running()  # otherwise it is started in this block, and unblocks them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -172,10 +172,9 @@ def _deaf() -> Generator[None]:
 
 
 class Children:
-    """As many children as there are jobs at one time, kept for later jobs."""
+    """A pool of child processes: one for each job that runs, kept for later jobs."""
 
     def __init__(self, equipment: Equipment, recycling: Recycling, threads: Threads) -> None:
-        """Begin with none."""
         self._equipment = equipment
         self._recycling = recycling
         self._threads = threads
@@ -184,11 +183,11 @@ class Children:
         self._starting = asyncio.Lock()
 
     async def run(self, record: JobRecord, attach: Callable[[Child], None]) -> Reply:
-        """Run the job in a child; `attach` is called with it before the job is handed over.
+        """Run the job in a child. `attach` is called with the child before the job is handed over.
 
         Raises:
             ChildFailedError: The child could not be started, or died of the job.
-            BaseException: Whatever `attach` raises; the job was not handed over.
+            BaseException: Any error of `attach`; the job was not handed over.
         """
         started = 0
         while started < TRIES:
@@ -214,7 +213,7 @@ class Children:
         raise ChildFailedError(Failure(ErrorKind.LOST, "ProcessDied", "child processes die before they begin the job"))
 
     async def close(self) -> None:
-        """End all of them."""
+        """End all children."""
         for child in self._all:
             child.terminate()
         while self._all:
@@ -222,7 +221,7 @@ class Children:
         self._idle.clear()
 
     async def _idle_one(self) -> Child | None:
-        """Answer a child that waits for a job; None where none lives."""
+        """Return a live child that waits for a job; None if there is none."""
         while self._idle:
             child = self._idle.pop()
             if child.is_alive:
@@ -231,7 +230,7 @@ class Children:
         return None
 
     async def _start(self) -> Child:
-        async with self._starting:  # multiprocessing keeps lists of its own
+        async with self._starting:  # one at a time: multiprocessing keeps global lists
             child = await self._threads.run(Child, self._equipment)
         self._all.add(child)
         try:
@@ -242,7 +241,7 @@ class Children:
         return child
 
     async def _retire(self, child: Child) -> None:
-        if child in self._all:  # else somebody else is about it
+        if child in self._all:  # otherwise another task is closing it
             self._all.discard(child)
             await self._threads.run(Child.close, child)
 

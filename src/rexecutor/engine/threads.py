@@ -1,4 +1,4 @@
-"""Threads for jobs that block: daemons, so that a job which never ends cannot keep the process from ending."""
+"""Threads for jobs that block. They are daemons: a job that never ends cannot keep the process from ending."""
 
 import asyncio
 import contextvars
@@ -22,16 +22,15 @@ class _Call:
 
 
 class Threads:
-    """As many threads as there are calls at one time; kept for later calls until `stop`."""
+    """A pool of threads: one for each call under way, kept for later calls until `stop`."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._threads = 0
         self._busy = 0
 
     async def run(self, function: Callable[[Any], Any], argument: Any) -> Any:
-        """Answer what the function answers, or raise what it raises, in a thread with this task's context."""
+        """Call the function in a thread, with a copy of this task's context. Return its result or raise its error."""
         loop = asyncio.get_running_loop()
         call = _Call(function, argument, contextvars.copy_context(), loop.create_future())
         self._busy += 1
@@ -46,7 +45,7 @@ class Threads:
         return call.result
 
     def stop(self) -> None:
-        """Let the threads end as soon as they have nothing to do."""
+        """Let the threads end as soon as no calls are left."""
         for _ in range(self._threads):
             self._calls.put(None)
         self._threads = 0
