@@ -1,1 +1,1 @@
-"""The running half: claim when slots are free, run one job, deliver outcomes, keep the lease."""
+"""One running node: it claims jobs when slots are free, runs them, delivers outcomes and keeps its lease."""

@@ -1,4 +1,4 @@
-"""Timeouts of many jobs with one timer: cheaper than a timer for each, and there are never many jobs."""
+"""One timer for the timeouts of all jobs: cheaper than a timer for each, and there are never many jobs."""
 
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -7,18 +7,18 @@ from rexecutor.background import apart
 from rexecutor.clock import Clock, Timer
 
 GRACE: Final = 5.0
-"""Seconds that code has, once it was told to stop, before its outcome is recorded without it."""
+"""Seconds that code has to end once it was told to stop; then its outcome is recorded without it."""
 
 
 class Deadlines:
-    """One timer, set to the earliest deadline there is."""
+    """One timer, set to the earliest deadline."""
 
     def __init__(self, clock: Clock, expire: Callable[[float], Iterable[float]]) -> None:
-        """Begin with no deadline.
+        """Make the timer, without a deadline.
 
         Args:
-            clock: Whose monotonic seconds deadlines are.
-            expire: Is called with the time when a deadline has passed; answers the deadlines that are left.
+            clock: Deadlines are in its monotonic seconds.
+            expire: Called with the time when a deadline has passed; returns the deadlines that are left.
         """
         self._clock = clock
         self._expire = expire
@@ -26,11 +26,11 @@ class Deadlines:
         self._earliest = 0.0
 
     def add(self, deadline: float) -> None:
-        """Take one more deadline into account."""
+        """Add a deadline, in monotonic seconds."""
         if self._timer is None or deadline < self._earliest:
             self.stop()
             self._earliest = deadline
-            # Apart: it is set within one job, and comes for all.
+            # In an empty context: the timer is set within one job, and serves all of them.
             self._timer = apart(self._clock.call_later, max(deadline - self._clock.monotonic(), 0.0), self._fire)
 
     def stop(self) -> None:
@@ -41,7 +41,7 @@ class Deadlines:
 
     def _fire(self) -> None:
         self._timer = None
-        # A timer may come a hair early: a sum of floats is no whole number of the clock's ticks.
+        # A timer may fire a hair early: a sum of floats is not a whole number of the clock's ticks.
         left = list(self._expire(max(self._clock.monotonic(), self._earliest)))
         if left:
             self.add(min(left))

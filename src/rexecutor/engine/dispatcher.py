@@ -18,14 +18,14 @@ from rexecutor.model.job import JobRecord, NodeId
 from rexecutor.model.outcomes import Interrupted, Settlement
 
 POLL: Final = 1.0
-"""Seconds after which the store is asked again though nothing was heard of; jittered by a tenth."""
+"""Poll interval, in seconds, when no hint comes; jittered by a tenth."""
 
 MOST_UNSETTLED: Final = 10_000
-"""No job is claimed while more outcomes than this wait for the store."""
+"""Nothing is claimed while more outcomes than this wait for the store."""
 
 
 class Dispatcher:
-    """One claim at a time for all executors; never cancelled, so that no claim's answer is lost."""
+    """Makes one claim at a time, for all executors. It never cancels a claim, so that no answer is lost."""
 
     def __init__(
         self,
@@ -40,7 +40,6 @@ class Dispatcher:
         lease_changed: asyncio.Event,
         stop: asyncio.Event,
     ) -> None:
-        """Begin with nothing claimed."""
         self._backend = backend
         self._node_id = node_id
         self._executors = executors
@@ -56,18 +55,18 @@ class Dispatcher:
         self._epoch = 0
 
     def ended(self, executor: str) -> None:
-        """Take note that a job's code has ended: its slot is free."""
+        """Free the slot of a job whose code has ended."""
         self._slots.free(executor)
         if executor not in self._sated:
             self._freed.set()
 
     def wake(self) -> None:
-        """End a wait of the step, so that it sees that it is time to stop."""
+        """End any wait of the step, so that it notices the stop event."""
         self._freed.set()
         self._lease_changed.set()
 
     async def step(self) -> None:
-        """Claim what there are free slots for; wait when there is no reason to claim again at once."""
+        """Claim jobs for the free slots, and wait unless there is a reason to claim again at once."""
         if not self._lease.is_trusted:
             self._lease_changed.clear()
             await self._lease_changed.wait()
@@ -86,10 +85,10 @@ class Dispatcher:
         claim, given = await self._take(demand)
         if len(claim.jobs) == demand.most:
             others = self._slots.demand(self._epoch, threaded=False)
-            if others is not None and not self._stop.is_set():  # as many as there are slots for, not threads
+            if others is not None and not self._stop.is_set():  # slots are left, for jobs that need no thread
                 await self._take(others)
         elif not self._stop.is_set():
-            # Those that were given fewer jobs than they had slots for have no more that are due.
+            # An executor that got fewer jobs than it had slots for has no more due jobs: its next free slot can wait.
             self._sated = {executor for executor, slots in demand.slots.items() if given[executor] < slots}
             await first_of(self._freed.wait(), self._hint(claim, since))
 
@@ -106,7 +105,7 @@ class Dispatcher:
         return claim
 
     async def give_back_unsure(self) -> None:
-        """Give back what a claim took whose answer was lost; does nothing when all were answered.
+        """Give back the jobs of a claim whose answer was lost. Does nothing if no answer was lost.
 
         Raises:
             BackendError: The store failed; repeat it.
@@ -119,7 +118,7 @@ class Dispatcher:
             self._is_sure = True
 
     def _hand_over(self, jobs: Collection[JobRecord], given: Mapping[str, int]) -> None:
-        if self._stop.is_set() or not self._lease.is_trusted:  # it may have been lost while the answer was on its way
+        if self._stop.is_set() or not self._lease.is_trusted:  # a lease may be lost while an answer is on its way
             for record in jobs:
                 self._settler.put(Settlement(record.id, record.claims, Interrupted()))
         elif jobs:

@@ -1,4 +1,4 @@
-"""The one shape of every duty: a step, again and again, that no error ends."""
+"""The loop of every duty: a step that is repeated until the node stops, and that no error ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -10,7 +10,7 @@ from rexecutor.model.backoff import BackoffStrategy, Jitter
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered, Event
 
 Emit = Callable[[Event], None]
-"""Takes what the engine tells."""
+"""Receives the engine's events."""
 
 _RETRY = (
     BackoffStrategy.exponential(timedelta(milliseconds=100))
@@ -24,8 +24,9 @@ async def keep_going(
 ) -> None:
     """Repeat the step until `stop` is set.
 
-    A step that raises is repeated after a growing wait (0.1 s to 4 s, jittered). Its first failure is told, and its
-    recovery: two lines for an outage, however long. The step itself waits for work, and must end soon after `stop`.
+    A step that raises is repeated after a growing wait (0.1 s to 4 s, jittered). Only the first failure and the
+    recovery emit an event: two for an outage, however long. The step itself waits for work, and must end soon after
+    `stop` is set.
     """
     failures = 0
     while not stop.is_set():
@@ -43,7 +44,7 @@ async def keep_going(
 
 
 async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
-    """Wait until one of them has ended; cancel the others and see them end. Raises what the ended one raised."""
+    """Wait until one of them has ended; cancel the others and wait for them. An error of any of them is raised."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The duties that a clock calls for: enqueueing the jobs of schedules, and pruning."""
+"""The duties that follow schedules: enqueueing the jobs of schedules, and pruning."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from rexecutor.model.schedules import Schedule
 from rexecutor.telemetry.events import JobsPruned
 
 LONGEST_WAIT: Final = timedelta(seconds=30)
-"""After this the store is asked again, so that a step of its clock is noticed."""
+"""Longest time between two questions to the store, so that a jump of its clock is noticed."""
 
 PRUNE: Final = "prune"
-"""The duty that one node does at a time."""
+"""Name of the duty of pruning, which one node has at a time."""
 
 
 class Ticker:
-    """Looks after schedules: takes the ticks that are due, then waits for the next."""
+    """Takes the ticks of schedules that are due, and waits for the next."""
 
     def __init__(self, backend: Backend, schedules: Sequence[Schedule], stop: asyncio.Event) -> None:
-        """Begin; ticks that fell before count as missed."""
+        """Make a ticker; ticks before its first step count as missed."""
         self._backend = backend
         self._schedules = schedules
         self._stop = stop
@@ -32,7 +32,7 @@ class Ticker:
         self._wakes_at = 0.0
 
     async def step(self) -> bool:
-        """Take the ticks that are due; answer whether there were any."""
+        """Take the ticks that are due. Return whether there were any."""
         asked = self._backend.clock.monotonic()
         ticked = await self._backend.tick(self._schedules, up_since=self._up_since)
         self._up_since = self._up_since or ticked.now
@@ -43,7 +43,7 @@ class Ticker:
         return bool(ticked.taken)
 
     async def wait(self) -> None:
-        """Wait for the next tick; rather a moment too early, for then the step finds nothing and waits for the rest."""
+        """Wait for the next tick. If this ends a moment early, the next step finds nothing and waits for the rest."""
         clock = self._backend.clock
         await clock.wait(self._stop, timedelta(seconds=self._wakes_at - clock.monotonic()))
 
@@ -52,11 +52,10 @@ class Cron:
     """Enqueues the jobs of schedules."""
 
     def __init__(self, backend: Backend, schedules: Sequence[Schedule], stop: asyncio.Event) -> None:
-        """Begin; ticks that fell before count as missed."""
         self._ticker = Ticker(backend, schedules, stop)
 
     async def step(self) -> None:
-        """Enqueue what is due, then wait for the next tick."""
+        """Enqueue the jobs that are due, then wait for the next tick."""
         await self._ticker.step()
         await self._ticker.wait()
 
@@ -66,14 +65,14 @@ class Pruning:
     """When to prune, and what."""
 
     schedule: Schedule
-    """One that enqueues nothing: whoever takes its tick prunes."""
+    """A schedule that enqueues nothing: the node that takes its tick prunes."""
     specs: Sequence[PruneSpec]
     max_concurrency: int | None
-    """How many specs are worked on at a time; None for all."""
+    """How many specs are pruned at a time; None for all."""
 
 
 class Pruner:
-    """Deletes ended jobs when its schedule says so, while no other node does."""
+    """Deletes ended jobs at the ticks of its schedule, while no other node does."""
 
     def __init__(
         self,
@@ -85,7 +84,7 @@ class Pruner:
         emit: Emit,
         stop: asyncio.Event,
     ) -> None:
-        """Begin; ticks that fell before count as missed. All pruners of the node share `turn`."""
+        """Make a pruner. All pruners of the node share `turn`, so that one prunes at a time."""
         self._turn = turn
         self._backend = backend
         self._node_id = node_id
@@ -96,7 +95,7 @@ class Pruner:
         self._is_due = False
 
     async def step(self) -> None:
-        """Prune where a tick is due, then wait for the next. A tick whose pruning failed is made up for."""
+        """Prune if a tick is due, then wait for the next. Pruning that failed is tried again."""
         self._is_due = await self._ticker.step() or self._is_due
         if self._is_due:
             async with self._turn:
@@ -104,7 +103,7 @@ class Pruner:
         await self._ticker.wait()
 
     async def _prune(self) -> bool:
-        """Prune all; answer whether that is done, for the duty may be lost on the way."""
+        """Prune by all specs. Return False if the duty was lost to another node before the end."""
         while not await self._backend.hold(PRUNE, self._node_id):
             if await self._backend.clock.wait(self._stop, timedelta(seconds=1)):
                 return True

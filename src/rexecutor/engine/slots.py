@@ -6,17 +6,17 @@ from rexecutor.backend.messages import Demand
 
 
 class Slots:
-    """Free slots. One is taken when a job is handed over and freed when its code has ended.
+    """Free slots. One is taken when a job is handed over, and freed when its code has ended.
 
-    A job of an executor that blocks takes a thread as well. What there is no thread for is not asked for: others may
-    have it, and it holds up no job that needs none.
+    A job that runs in a thread takes a thread as well. While no thread is free such jobs are not claimed: other nodes
+    may take them, and they do not hold up jobs that need no thread.
     """
 
     def __init__(self, limits: Mapping[str, int | None], most: int, *, threaded: Collection[str], threads: int) -> None:
-        """Begin with all of them free.
+        """Make the slots, all of them free.
 
         Args:
-            limits: How many jobs of each executor may run; None for as many as in all.
+            limits: How many jobs of each executor may run; None for no limit but `most`.
             most: How many may run in all.
             threaded: The executors whose jobs run in threads.
             threads: How many jobs may run in threads.
@@ -28,22 +28,22 @@ class Slots:
         self._threads = threads
 
     def take(self, jobs: Mapping[str, int]) -> None:
-        """Count so many jobs more of each executor."""
+        """Take a slot for each of these jobs, given as executor name → number of jobs."""
         for executor, number in jobs.items():
             self._change(executor, -number)
 
     def free(self, executor: str) -> None:
-        """Count one job less."""
+        """Free one slot of the executor."""
         self._change(executor, 1)
 
     def demand(self, epoch: int, *, threaded: bool = True) -> Demand | None:
-        """Return what there are free slots for, to be asked for in the node's epoch; None when there are none.
+        """Return a demand for what there are free slots for; None if there are none.
 
-        A store counts each executor and all of them, but not those with threads alone. So while threads are free it
-        is asked for no more jobs in all than these: whichever come, there is a thread for each.
+        A store limits jobs by executor and in all, but not by thread. So while threads are free, the demand in all is
+        at most the number of free threads: whichever jobs come, there is a thread for each.
 
         Args:
-            epoch: The node's.
+            epoch: The node's current epoch.
             threaded: False to leave out the jobs that need a thread, and so to ask for more of the others.
         """
         has_threads = threaded and self._threads > 0
