@@ -1,4 +1,4 @@
-"""What a `Rexecutor` is to run, put together before its start."""
+"""What a `Rexecutor` will run, collected and checked before its start."""
 
 from collections.abc import Mapping
 from datetime import UTC, timedelta
@@ -20,7 +20,7 @@ _SHORTEST_LEASE: Final = timedelta(milliseconds=600)
 
 
 def _given_twice(known: Schedule, schedule: Schedule, executor: str) -> str:
-    """Return the message for a schedule whose id another one has."""
+    """Return the error message for a schedule whose id another one has."""
     other = executor if known.job is None else known.job.executor
     if (other, known.cron) == (executor, schedule.cron):
         return f"{executor}: the schedule {schedule.cron.text!r} is given twice; give one an `id=` of its own"
@@ -31,10 +31,10 @@ def _given_twice(known: Schedule, schedule: Schedule, executor: str) -> str:
 
 
 class Plan:
-    """The executors, schedules, prunings and settings; checked when they are given, as `Rexecutor` documents."""
+    """Executors, schedules, pruners and settings. Each is checked when it is given, as `Rexecutor` documents."""
 
     def __init__(self, backend: Backend, max_concurrency: int, max_threads: int | None, lease: timedelta) -> None:
-        """Check the settings; begin with nothing to run."""
+        """Check the settings; `Rexecutor` documents their bounds."""
         if type(max_concurrency) is not int or max_concurrency < 1:
             raise ConfigurationError(f"Rexecutor: max_concurrency is {max_concurrency!r}, 1 or more expected")
         if max_threads is not None and (type(max_threads) is not int or max_threads < 1):
@@ -50,7 +50,7 @@ class Plan:
         self._lease = lease
         self._registry = Registry(backend.limits)
         self.schedules: Final[dict[str, Schedule]] = {}
-        """What enqueues jobs, by id."""
+        """Schedules that enqueue jobs, by id."""
         self._prunings: list[Pruning] = []
         self._recycling = Recycling()
 
@@ -62,32 +62,32 @@ class Plan:
     def add_executor(
         self, executor: type[Executor[Any, Any]] | Executor[Any, Any], *, is_implied: bool = False
     ) -> type[Executor[Any, Any]]:
-        """Run its jobs; answer its class. One that a schedule implies may be there already."""
+        """Add an executor and return its class. One that a schedule implies may be there already."""
         return self._registry.add(executor, is_implied=is_implied)
 
     def add_schedule(self, schedule: Schedule, executor: str) -> None:
-        """Enqueue a job of the executor at each of its ticks."""
+        """Add a schedule that enqueues a job of the executor at each tick."""
         known = self.schedules.get(schedule.id)
         if known is not None:
             raise DefinitionError(_given_twice(known, schedule, executor))
         self.schedules[schedule.id] = schedule
 
     def add_pruner(self, config: PrunerConfig) -> None:
-        """Prune as the configuration says."""
+        """Add the pruners of a configuration."""
         if not isinstance(config, PrunerConfig):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise ConfigurationError(f"with_job_pruner({config!r}): give a PrunerConfig")
         specs = [pruner.spec for pruner in config.pruners]
         self._prunings.append(Pruning(prune_schedule(config.cron, UTC, specs), specs, config.max_concurrency))
 
     def recycle(self, max_jobs: int, max_memory: int | None) -> None:
-        """Replace child processes after so many jobs, or at so many bytes."""
+        """Set when child processes are replaced; see `Rexecutor.with_child_processes`."""
         for name, value in (("max_jobs", max_jobs), ("max_memory", 1 if max_memory is None else max_memory)):
             if type(value) is not int or value < 1:
                 raise ConfigurationError(f"with_child_processes: {name} is {value!r}, 1 or more expected")
         self._recycling = Recycling(max_jobs, max_memory)
 
     def node(self, name: str) -> RunningNode:
-        """Make a node that does all that, under this name."""
+        """Return a new node of this name that runs all of it."""
         return RunningNode(
             self._backend,
             self.executors,

@@ -1,4 +1,4 @@
-"""A store by its URL: what settings files and the command line give."""
+"""Makes a backend from its URL, as settings files and the command line give it."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,11 @@ from rexecutor.errors import ConfigurationError
 
 _ACCEPTED: Final = "give memory:, sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/database"
 _SHOWN: Final = 80
-"""Of a URL that is refused, a message shows this many characters."""
+"""How many characters of a refused URL an error message shows."""
 
 
 def connect(url: str, *, schema: str | None = None) -> Backend:
-    """Answer the backend that the URL names, not opened yet.
+    """Return the backend that the URL names, not yet opened.
 
     `memory:` is an `InMemoryBackend`. `sqlite:///jobs.db` is an `SQLiteBackend` on a file relative to the working
     directory, `sqlite:////var/lib/jobs.db` on an absolute one; the path is taken as it is written (`%20` stays
@@ -22,11 +22,11 @@ def connect(url: str, *, schema: str | None = None) -> Backend:
 
     Args:
         url: Where the store is.
-        schema: Where its tables are, on PostgreSQL; `"rexecutor"` by default. Other stores have no schemas.
+        schema: Schema of the tables on PostgreSQL; `"rexecutor"` by default. Other stores have no schemas.
 
     Raises:
-        ConfigurationError: It names none, or one that this version does not have; or a schema is given for a store
-            that has none.
+        ConfigurationError: The URL names no store that this version supports, or a schema is given for a store that
+            has none.
     """
     path = sqlite_path(url)
     if schema is not None and postgres_url(url) is None and (path is not None or url == "memory:"):
@@ -53,16 +53,16 @@ def connect(url: str, *, schema: str | None = None) -> Backend:
 
 
 def postgres_url(url: str) -> str | None:
-    """Answer the URL as libpq has it, where it names a PostgreSQL server; None for another URL."""
+    """Return the URL as libpq reads it if it names a PostgreSQL server; None for any other URL."""
     server = re.match(r"postgres(ql)?(\+psycopg)?:", url, re.IGNORECASE)
     return None if server is None else "postgresql:" + url[server.end() :]
 
 
 def sqlite_path(url: str) -> Path | None:
-    """Answer the file that an SQLite URL names; None for another URL.
+    """Return the file that an SQLite URL names; None for any other URL.
 
     Raises:
-        ConfigurationError: It is an SQLite URL that names no file.
+        ConfigurationError: It is not a str, or it is an SQLite URL that names no file or has options.
     """
     if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - settings may be untyped
         raise ConfigurationError(f"{type(url).__name__} given, a URL as text expected; {_ACCEPTED}")
@@ -82,7 +82,7 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def _shown(url: str) -> str:
-    """Answer the URL for a message: without user, password and options, on one line."""
+    """Return the URL for an error message: without user, password and options, on one line."""
     scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
     start = scheme.group() if scheme else ""
     rest = url[len(start) :].rpartition("@")[2]

@@ -20,10 +20,9 @@ _USERS: Final = Users()
 
 
 class Run:
-    """A node that runs on a backend which is open for it, in the process and the event loop of its start alone."""
+    """A started node and its open backend. It belongs to the process and the event loop of its start."""
 
     def __init__(self, backend: Backend, node: RunningNode, ended: Callable[[], object]) -> None:
-        """Keep what `begin` has started."""
         self.node: Final = node
         self._backend = backend
         self._ended = ended
@@ -35,12 +34,17 @@ class Run:
     async def begin(
         cls, backend: Backend, make_node: Callable[[str], RunningNode], *, ended: Callable[[], object]
     ) -> Self:
-        """Open the backend where that is needed, and start the node.
+        """Open the backend if necessary, and start the node.
 
         Args:
             backend: Where the jobs are.
-            make_node: Makes the node that has this name.
-            ended: Is called when the node has ended, before the backend is closed.
+            make_node: Makes a node of the given name.
+            ended: Called when the node has ended, before the backend is closed.
+
+        Raises:
+            ConfigurationError: This is a child process that runs jobs for another `Rexecutor`.
+            SchemaError: The store's tables are missing, or belong to another version of rexecutor.
+            BackendError: The store cannot be opened.
         """
         if current_process().name == NAME:
             raise ConfigurationError(
@@ -59,22 +63,22 @@ class Run:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs in this process."""
+        """Whether the node runs, and in this process."""
         return not (self._is_over or self._home.is_inherited or self._home.has_ended)
 
     def check_process(self, what: str) -> None:
-        """Raise a `RexecutorError` in a process that a fork has made of the one where it runs."""
+        """Raise a `RexecutorError` if this process is a fork of the one where the node runs."""
         if self._home.is_inherited and not self._is_over:
             raise RexecutorError(f"{what}: this Rexecutor was started in another process; make one in the child")
 
     def check_place(self, what: str) -> None:
-        """Raise a `RexecutorError` where it runs in another process or event loop."""
+        """Raise a `RexecutorError` if the node runs in another process or event loop."""
         self.check_process(what)
         if self.is_alive and self._home.is_elsewhere:
             raise RexecutorError(f"{what}: this Rexecutor was started in another event loop; call it there")
 
     async def end(self, grace: timedelta) -> None:
-        """Stop the node, then close the backend. A second call waits for the first; harmless when it has ended."""
+        """Stop the node, then close the backend. A second call waits for the first; once it has ended, does nothing."""
         self.check_place("graceful_shutdown")
         if self.is_alive:
             if self._ending is None:

@@ -13,19 +13,18 @@ AnyExecutor = Executor[Any, Any]
 
 
 class Registry:
-    """Executors by name. A schedule names its executor too, which may be named again on its own."""
+    """Executors by name. An executor that is given with a schedule may also be given on its own."""
 
     def __init__(self, limits: Limits) -> None:
-        """Begin with none."""
         self.executors: dict[str, AnyExecutor] = {}
         self._limits = limits
-        self._implied: dict[str, bool] = {}  # those that schedules named: whether the instance was made here
+        self._implied: dict[str, bool] = {}  # given with a schedule: whether the instance was made here
 
     def add(self, executor: type[AnyExecutor] | AnyExecutor, *, is_implied: bool) -> type[AnyExecutor]:
-        """Keep the executor; a class is instantiated. Answers its class.
+        """Add the executor and return its class. A class is instantiated.
 
         Raises:
-            DefinitionError: It cannot run, or another one has its name.
+            DefinitionError: The executor cannot run, is given twice, or another one has its name.
         """
         name: object = getattr(executor, "name", None)
         known = self.executors.get(name) if isinstance(name, str) else None
@@ -75,7 +74,7 @@ def _check_importable(executor: AnyExecutor) -> None:
 
 
 def _check_sendable(executor: AnyExecutor) -> None:
-    """Raise a `DefinitionError` where no child process can have a copy of the executor."""
+    """Raise a `DefinitionError` if the executor cannot be pickled, and so not be sent to a child process."""
     from multiprocessing.reduction import ForkingPickler  # only executors that need it load it
 
     try:

@@ -22,11 +22,11 @@ from rexecutor.model.job import Data, Metadata
 from rexecutor.model.schedules import CatchUp
 
 GRACE: Final = timedelta(seconds=25)
-"""How long a shutdown waits for running jobs, unless told otherwise."""
+"""How long a shutdown waits for running jobs by default."""
 
 
 class Rexecutor:
-    """Runs the jobs of its executors. `async with` starts it, and at the end waits for what runs.
+    """Runs the jobs of its executors. `async with` starts it, and at the end waits for running jobs.
 
     ```python
     async with Rexecutor(SQLiteBackend("jobs.db")).with_executor(EmailJob).set_global_backend() as rexecutor:
@@ -34,7 +34,7 @@ class Rexecutor:
         await rexecutor.run_until_signal()
     ```
 
-    Two in one process are two nodes.
+    Each instance is a node of its own, also within one process.
     """
 
     def __init__(
@@ -45,15 +45,16 @@ class Rexecutor:
         max_threads: int | None = None,
         lease: timedelta = timedelta(seconds=30),
     ) -> None:
-        """Prepare; nothing runs until the start.
+        """Check the settings; nothing runs before the start.
 
         Args:
-            backend: Where the jobs are. Opened at the start and closed at the end, unless it is open already.
-            max_concurrency: How many jobs run at a time, of all executors together; 1 or more.
-            max_threads: How many of these may be jobs of executors with `blocking = True`, each of which has a thread;
-                1 or more. None for 10, or for an executor's own `max_concurrency` where that is more.
-            lease: How long after its last sign of life this node's jobs are given to others; 0.6 s or more. It
-                renews the lease six times in that time, and stops its own work when five sixths of it have passed.
+            backend: Where the jobs are stored. Opened at the start and closed at the end, unless it is open already.
+            max_concurrency: How many jobs may run at a time, of all executors together; 1 or more.
+            max_threads: How many of these may run in threads, as jobs of executors with `blocking = True` do; 1 or
+                more. None for 10, or for the largest `max_concurrency` of such an executor if that is more.
+            lease: How long after this node's last heartbeat its jobs are given to other nodes; 0.6 s or more. The node
+                renews the lease six times in that time, and stops its own work if five sixths of it pass without a
+                renewal.
 
         Raises:
             ConfigurationError: A setting is out of range.
@@ -78,10 +79,13 @@ class Rexecutor:
         return self._run is not None and self._run.is_alive
 
     def with_executor(self, executor: type[Executor[Any, Any]] | Executor[Any, Any]) -> Self:
-        """Run this executor's jobs. A class is instantiated; give an instance when it needs something. Answers itself.
+        """Run this executor's jobs. Returns this `Rexecutor`.
+
+        Args:
+            executor: A class, which is instantiated; or an instance, if it needs arguments.
 
         Raises:
-            DefinitionError: It cannot run, or another one has its name.
+            DefinitionError: The executor cannot run, or another one has its name.
             RexecutorError: It has been started already.
         """
         self._require_not_running("with_executor")
@@ -131,30 +135,31 @@ class Rexecutor:
         catch_up: CatchUp | Literal["skip", "latest", "all"] = CatchUp.LATEST,
         catch_up_within: timedelta = timedelta(seconds=60),
     ) -> Self:
-        """Run this executor's jobs, and enqueue one at each tick of the schedule. Answers itself.
+        """Run this executor's jobs, and enqueue one at each tick of the schedule. Returns this `Rexecutor`.
 
-        Exactly one job a tick, on however many nodes: the store keeps how far each schedule has come. Its
-        `scheduled_at` is the tick; the executor's uniqueness criteria are not asked. Several schedules may share an
-        executor, and its `max_concurrency`.
+        Each tick enqueues exactly one job, however many nodes there are: the store records how far each schedule has
+        come. The job's `scheduled_at` is the tick; the executor's uniqueness criteria do not apply. Several schedules
+        may share an executor, and its `max_concurrency`.
 
         Args:
-            executor: A class, or an instance when it needs something.
+            executor: A class, which is instantiated; or an instance, if it needs arguments.
             schedule: Five cron fields, or six with seconds first; see `Cron`.
-            data: What each job is given; may be left out where the executor's data are None.
-            timezone: Whose wall clock the schedule means.
-            metadata: Of each job.
-            priority: Of each job; 0 is the most urgent.
-            tags: Of each job.
-            id: What the store knows the schedule by. By default a digest of executor, expression, zone and data: a
-                schedule of which one of these changes is a new one.
-            catch_up: What becomes of ticks that fell while no node was up: `"skip"`, `"latest"` or `"all"` of them.
+            data: Data of each job; may be left out if the executor's data type is None.
+            timezone: Time zone of the schedule's fields.
+            metadata: Metadata of each job.
+            priority: Priority of each job; 0 is the most urgent.
+            tags: Tags of each job.
+            id: Id of the schedule in the store. By default a digest of executor, expression, zone and data; if one of
+                these changes, it is a new schedule.
+            catch_up: Which ticks are made up for that fell while no node was up: none (`"skip"`), the newest
+                (`"latest"`) or `"all"`.
             catch_up_within: Ticks older than this are not made up for; at most 31 days. Of the ticks that fell while
-                a node was up, but not the store, the newest is made up for however old it is.
+                a node was up but the store was not, the newest is made up for, however old it is.
 
         Raises:
             ConfigurationError: The expression or another argument cannot work.
             DefinitionError: The executor cannot run, another one has its name, or the schedule is there already.
-            InvalidJobError: No store may hold such a job; an `EncodeError` where it is the data or the metadata.
+            InvalidJobError: The store cannot hold such a job; an `EncodeError` if that is due to its data or metadata.
             RexecutorError: It has been started already.
         """
         self._require_not_running("with_cron_executor")
@@ -175,10 +180,10 @@ class Rexecutor:
         return self
 
     def with_job_pruner(self, config: PrunerConfig) -> Self:
-        """Delete ended jobs as the configuration says, on one node at a time. Answers itself.
+        """Delete ended jobs as configured, on one node at a time. Returns this `Rexecutor`.
 
         Raises:
-            ConfigurationError: It is no `PrunerConfig`.
+            ConfigurationError: The configuration is not a `PrunerConfig`.
             RexecutorError: It has been started already.
         """
         self._require_not_running("with_job_pruner")
@@ -186,11 +191,11 @@ class Rexecutor:
         return self
 
     def with_child_processes(self, *, max_jobs: int = 1_000, max_memory: int | None = None) -> Self:
-        """Say when child processes are replaced, where executors have `blocking = "process"`. Answers itself.
+        """Set when the child processes of `blocking = "process"` are replaced. Returns this `Rexecutor`.
 
         Args:
-            max_jobs: After how many jobs; 1 or more.
-            max_memory: At how many bytes that a process still holds after a job; None for no bound.
+            max_jobs: Replace a process after this many jobs; 1 or more.
+            max_memory: Replace a process that still holds more than this many bytes after a job; None for no bound.
 
         Raises:
             ConfigurationError: An argument is out of range.
@@ -207,17 +212,17 @@ class Rexecutor:
             raise RexecutorError(f"{what}: this Rexecutor runs already{advice}")
 
     def set_global_backend(self) -> Self:
-        """Make its backend the one that an enqueue uses by default, from now until it has ended. Answers itself.
+        """Make its backend the default of every enqueue, from now until it has ended. Returns this `Rexecutor`.
 
         Raises:
-            GlobalBackendError: There is one already.
+            GlobalBackendError: There is a global backend already.
         """
         set_global_backend(self.backend)
         self._is_global = True
         return self
 
     async def start(self) -> None:
-        """Open the backend where that is needed, and begin to run jobs.
+        """Open the backend if necessary, and begin to run jobs.
 
         Raises:
             RexecutorError: It runs already.
@@ -227,7 +232,7 @@ class Rexecutor:
         self._require_not_running("start", advice="")
         self._is_starting = True
         try:
-            if self._run is not None:  # it may have been left behind in a loop that is closed
+            if self._run is not None:  # its last run may be left behind in a closed loop
                 await self._run.end(GRACE)
             self._run = await Run.begin(self.backend, self._plan.node, ended=self._unset_global_backend)
         except BaseException:
@@ -237,13 +242,17 @@ class Rexecutor:
             self._is_starting = False
 
     async def graceful_shutdown(self, timeout: timedelta = GRACE) -> None:  # noqa: ASYNC109 - a promise of the API
-        """Claim no more jobs, wait for those that run, and end.
+        """Stop claiming jobs, wait for those that run, and end.
 
-        What still runs after the timeout is cancelled, and after 5 s more given back with its attempt refunded.
-        Harmless when it does not run; a second call waits for the first. When the caller is cancelled it goes on.
+        Does nothing if it does not run. A second call waits for the first. If the caller is cancelled, the shutdown
+        goes on.
+
+        Args:
+            timeout: How long running jobs may go on. After that they are cancelled; those that still run 5 s later are
+                given back, with their attempt refunded.
 
         Raises:
-            ConfigurationError: The timeout is no timedelta, or negative; nothing has been done.
+            ConfigurationError: The timeout is not a timedelta, or is negative; nothing has been done.
             RexecutorError: It runs in another event loop, or in the process of which this one is a fork; nothing has
                 been done.
         """
@@ -253,19 +262,19 @@ class Rexecutor:
         self._unset_global_backend()
 
     async def run_until_signal(self, *, grace: timedelta = GRACE) -> None:
-        """Run until SIGTERM or SIGINT, then shut down; starts it when it does not run yet.
+        """Run until SIGTERM or SIGINT, then shut down gracefully. Starts it if it does not run yet.
 
-        When the caller is cancelled, what was started here is shut down gracefully as well.
+        The first signal begins a graceful shutdown, the second cancels running jobs, the third ends the process at once
+        (other nodes rescue its jobs). After a signal the handlers stay when this has returned: a second signal does no
+        harm while the program ends, and a third ends a program that hangs.
 
-        The first signal begins a graceful shutdown, the second cancels what runs, the third ends the process at once
-        (its jobs are rescued by others). Only in the main thread. After a signal it goes on to listen to them when this
-        has returned: a second one does no harm while the program ends, and a third ends one that hangs.
+        Call it in the main thread. If the caller is cancelled, what was started here is shut down gracefully as well.
 
         Args:
             grace: How long running jobs may go on after the first signal.
 
         Raises:
-            ConfigurationError: Signals cannot be caught here, or the grace is no timedelta, or negative.
+            ConfigurationError: Signals cannot be caught here, or the grace is not a timedelta, or is negative.
             RexecutorError: A duty of the node has ended unexpectedly; or it runs in another event loop or process.
         """
         checked_delay("run_until_signal: grace", grace)

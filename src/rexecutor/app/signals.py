@@ -16,26 +16,30 @@ WATCHED: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """Catches the signals while it is entered, in the main thread's running loop.
+    """Catches both signals within a `with` block, in the main thread's running loop.
 
-    By Python's own handlers and not the loop's: the third signal ends the process even while a job blocks the loop.
-    Once one has come they stay, for the program is about to end: another does no harm, the third ends what hangs.
+    It uses Python's own handlers and not the loop's, so that the third signal ends the process even while a job blocks
+    the loop. After a signal the handlers stay when the block has ended, because the program is about to end: a second
+    signal then does no harm, and a third ends a program that hangs.
     """
 
     def __init__(self) -> None:
-        """Begin with none caught."""
         self._caught = 0
         self._process = os.getpid()
         self._loop = asyncio.get_running_loop()
         self._first = asyncio.Event()
         self._second: Callable[[], object] = lambda: None
         self.before: Final[dict[int, Any]] = {}
-        """Who had the signals before."""
+        """The previous handlers, by signal number."""
         self.stays = False
-        """Whether it has the signals only until the program ends."""
+        """Whether the block has ended: handlers that are still installed then only guard the end of the program."""
 
     def __enter__(self) -> Self:
-        """Begin to catch."""
+        """Install the handlers.
+
+        Raises:
+            ConfigurationError: This is not the main thread.
+        """
         try:
             for number in WATCHED:
                 before = signal.signal(number, self._catch)
@@ -48,24 +52,28 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give them back to who had them before; unless one has come, and that was nobody who still waits for it."""
+        """Restore the previous handlers.
+
+        After a signal only those of an outer `Signals` are restored, which may still wait for one. Otherwise these
+        handlers stay until the process ends.
+        """
         for number, handler in self.before.items():
             if not self._caught or _owner(handler) is not None:
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self.stays = True
 
     async def first_or(self, other: Coroutine[Any, Any, object]) -> None:
-        """Wait for the first signal, or for the other thing."""
+        """Wait for the first signal, or until `other` has ended."""
         await first_of(self._first.wait(), other)
 
     def on_second(self, call: Callable[[], object]) -> None:
-        """Call this at the second signal; at once when it has come."""
+        """Call this at the second signal; at once if it has come already."""
         self._second = call
         if self._caught > 1:
             call()
 
     def _catch(self, number: int, _: FrameType | None) -> None:
-        if self._process != os.getpid():  # a fork has brought the handler along, where nothing of ours runs
+        if self._process != os.getpid():  # a forked process inherits the handler, but runs no jobs
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
@@ -80,14 +88,17 @@ class Signals:
 
 
 def _owner(handler: object) -> Signals | None:
-    """Answer whose handler it is, where it is one of ours."""
+    """Return the `Signals` that the handler belongs to, or None."""
     owner = getattr(handler, "__self__", None)
     return owner if isinstance(owner, Signals) else None
 
 
 @atexit.register
 def _ignore_late_signals() -> None:
-    """Let none kill a program that has come to its end: of the handlers that stay, Python's last steps take leave."""
+    """Ignore the signals during interpreter shutdown, if handlers of a `Signals` are still installed.
+
+    Python removes them late, and the default action would then kill a process that is ending normally.
+    """
     for number in WATCHED:
         if _owner(signal.getsignal(number)) is not None:
             signal.signal(number, signal.SIG_IGN)

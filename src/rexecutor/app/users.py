@@ -1,4 +1,4 @@
-"""Who has opened a backend, where several `Rexecutor`s share one."""
+"""Counts who uses a backend, so that several `Rexecutor`s can share one."""
 
 from weakref import WeakKeyDictionary
 
@@ -7,14 +7,14 @@ from rexecutor.backend.base import Backend
 
 
 class Users:
-    """Which backends were opened by a `Rexecutor`, and how many use them: the last to end closes."""
+    """The backends that a `Rexecutor` has opened, and how many use each. The last to end closes the backend."""
 
     def __init__(self) -> None:
         self._users: WeakKeyDictionary[Backend, int] = WeakKeyDictionary()
 
     async def begin(self, backend: Backend) -> None:
-        """Open the backend where nobody has; where one of us has, use it too."""
-        with GUARD:  # event loops of several threads may come at the same moment
+        """Open the backend and count one more user. Does nothing if the application has opened it itself."""
+        with GUARD:  # event loops in several threads may call it at the same moment
             if backend not in self._users and backend.is_open:
                 return
             self._users[backend] = self._users.get(backend, 0) + 1
@@ -25,7 +25,7 @@ class Users:
             raise
 
     async def end(self, backend: Backend) -> None:
-        """Close the backend when this was the last user of what one of us has opened."""
+        """Count one user less, and close the backend after the last. Does nothing if the application has opened it."""
         with GUARD:
             if backend not in self._users:
                 return
