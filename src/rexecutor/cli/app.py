@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
 def run_app(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
     """Run an application under this name and return its exit status. An error is at most three lines on stderr."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # else an ASCII terminal would end a command by a UnicodeEncodeError
+        if isinstance(stream, TextIOWrapper):  # otherwise an ASCII terminal ends a command by a UnicodeEncodeError
             stream.reconfigure(errors="backslashreplace")
     try:
         status = _invoke(app, arguments, name)
@@ -77,7 +77,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
         return FAILED
     except OSError as error:
         _drop_output()
-        if not isinstance(error, BrokenPipeError):  # else the reader, such as `head`, has what it wanted
+        if not isinstance(error, BrokenPipeError):  # then the reader, such as `head`, has what it wanted
             report(str(error))
         return FAILED
     return status
@@ -98,6 +98,6 @@ def _drop_output() -> None:
 
 
 def _hint(error: typer.TyperException) -> str | None:
-    """Answer where to read on; a usage error of Typer's knows the command that it is about."""
+    """Return the command to run for help; None if the error is about no command."""
     path: object = getattr(getattr(error, "ctx", None), "command_path", None)
     return f"try: {path} --help" if isinstance(path, str) else None
