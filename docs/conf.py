@@ -37,9 +37,10 @@ nitpick_ignore_regex = [
     ("py:.*", r"(asyncio|collections|contextlib|datetime|enum|hypothesis|msgspec|pathlib|types|unittest|zoneinfo)\..*"),
     ("py:.*", r"(psycopg_pool|sqlite3)\..*"),
     ("py:class", r"(Async|Sync)Connection"),  # unions of protocols; the table in enqueuing.md says which there are
+    ("py:class", r"rexecutor\.backend\.unwrapping\.SqlAlchemy\w+"),  # likewise
     ("py:class", r"rexecutor\.testing\.suite\.case\.Cases"),  # what `BackendSuite` and a part of it have in common
     ("py:class", r"rexecutor\.clock\.T"),  # a type variable as well
-    ("py:.*", r"(typing_extensions\.|rexecutor\.job\.)?(Data|Metadata)"),  # type variables, explained on the pages
+    ("py:.*", r"(typing_extensions\.|rexecutor\.model\.job\.)?(Data|Metadata)"),  # type variables
 ]
 
 _MADE_BY_OTHERS = {  # nobody calls these: their fields are no signature
