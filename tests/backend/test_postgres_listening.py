@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.faults.proxy import Proxy
-from tests.postgres import Migrated, postgres_backend, run_postgres, schema_of, server_url
+from tests.postgres import Migrated, run_postgres, schema_of, server_url
 from tests.support import soon, until
 
 from rexecutor import Executor, Job, Rexecutor
@@ -28,19 +28,6 @@ class Quick(Executor[None]):
     name = "quick"
 
     async def execute(self, job: Job[None]) -> None: ...
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy(server_url()) as made:
-        yield made
-
-
-@pytest.fixture
-async def near(tmp_path: Path) -> AsyncIterator[Migrated]:
-    """A handle that enqueues."""
-    async with postgres_backend(tmp_path) as backend:
-        yield backend
 
 
 @pytest.fixture(autouse=True)

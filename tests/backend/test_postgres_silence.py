@@ -2,15 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
 from tests.faults.proxy import Loss, Proxy
-from tests.postgres import Migrated, postgres_backend, run_postgres, server_url
+from tests.postgres import Migrated, run_postgres, server_url
 from tests.support import soon, until
 
 from rexecutor import Backend, Executor, Job, PostgresBackend, UniquenessCriteria, Where
@@ -34,18 +33,6 @@ class Letter(Executor[str]):
     name = "letter"
 
     async def execute(self, job: Job[str]) -> None: ...
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy(server_url()) as made:
-        yield made
-
-
-@pytest.fixture
-async def near(tmp_path: Path) -> AsyncIterator[Migrated]:
-    async with postgres_backend(tmp_path) as backend:
-        yield backend
 
 
 @pytest.fixture
