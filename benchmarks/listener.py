@@ -12,7 +12,7 @@ from benchmarks.postgres_bare import CHANNEL, NODE, text_of
 
 async def main(url: str) -> None:
     claim = text_of("claim_jobs").encode()
-    wanted = {"node": NODE, "executors": ["stamp"], "slots": [100], "most": 100}
+    wanted = {"node": NODE, "executors": ["stamp"], "slots": [100], "limit": 100}
     wanted |= {"promoted": False, "epoch": 0, "now": None}
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(f"LISTEN {CHANNEL}".encode())

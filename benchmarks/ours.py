@@ -71,7 +71,7 @@ async def fill_and_drain(backend: Backend, jobs: int, max_concurrency: int) -> f
 async def drain(backend: Backend, jobs: int, max_concurrency: int) -> float:
     """Run all jobs by one worker, from its start until all are recorded; answer the seconds."""
     async with backend:
-        await backend.ready()
+        await backend.check_schema()
         noop = Noop(jobs)
         began = perf_counter()
         async with Rexecutor(backend, max_concurrency=max_concurrency).with_executor(noop):
@@ -85,7 +85,7 @@ async def drain(backend: Backend, jobs: int, max_concurrency: int) -> float:
 async def run_some(backend: Backend, jobs: int, max_concurrency: int) -> float:
     """Run jobs by one worker, from its start until so many have run, of perhaps more; answer the seconds."""
     async with backend:
-        await backend.ready()
+        await backend.check_schema()
         noop = Noop(jobs)
         began = perf_counter()
         async with Rexecutor(backend, max_concurrency=max_concurrency).with_executor(noop):

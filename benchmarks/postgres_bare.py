@@ -82,7 +82,7 @@ def drain(pgbench: Path, url: str, jobs: int, batch: int) -> float:
 
 def _script(batch: int) -> str:
     """Answer the claim, its ids kept in variables, and the settle of these."""
-    wanted = {"node": f"'{NODE}'", "executors": "'{noop}'", "slots": f"'{{{batch}}}'", "most": batch, "now": "NULL"}
+    wanted = {"node": f"'{NODE}'", "executors": "'{noop}'", "slots": f"'{{{batch}}}'", "limit": batch, "now": "NULL"}
     wanted |= {"promoted": "false", "epoch": "0"}
     head, found, rows = (text_of("claim_jobs") % wanted).rpartition("\n)\nSELECT")
     assert found

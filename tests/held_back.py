@@ -28,7 +28,7 @@ class Held(ABC):
         self.now: Final = now
 
     @abstractmethod
-    async def change(self, job_id: JobId, change: CancelAsked | Rerun) -> None:
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun) -> None:
         """Change a job."""
 
     @abstractmethod
@@ -40,7 +40,7 @@ class Held(ABC):
         """Enqueue jobs, and so perhaps replace fields of others."""
 
     @abstractmethod
-    async def give_back(self, node_id: NodeId) -> None:
+    async def release_claims(self, node_id: NodeId) -> None:
         """Undo all claims of the node."""
 
     @abstractmethod
@@ -58,8 +58,8 @@ class PostgresHeld(Held):
         self._backend: Final = backend
         self._connection: Final = connection
 
-    async def change(self, job_id: JobId, change: CancelAsked | Rerun) -> None:
-        await self._backend._operations.change(self._connection, job_id, change, None, self.now)
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun) -> None:
+        await self._backend._operations.apply(self._connection, job_id, change, None, self.now)
 
     async def update(self, job_id: JobId, new: NewJob, version: int) -> None:
         await self._backend._operations.update(self._connection, job_id, new, version, self.now)
@@ -67,8 +67,8 @@ class PostgresHeld(Held):
     async def enqueue(self, jobs: Sequence[NewJob]) -> None:
         await run_steps(self._connection, self._backend._statements.enqueue(jobs, self.now))
 
-    async def give_back(self, node_id: NodeId) -> None:
-        await self._backend._operations.give_back(self._connection, node_id, (), 0, self.now)
+    async def release_claims(self, node_id: NodeId) -> None:
+        await self._backend._operations.release_claims(self._connection, node_id, (), 0, self.now)
 
     async def lock_node(self, node_id: NodeId) -> None:
         await run(self._connection, self._backend._statements.of("lock_node", node=node_id))
@@ -89,8 +89,8 @@ class SqliteHeld(Held):
         self._connection: Final = connection
         self._limits: Final = backend.limits
 
-    async def change(self, job_id: JobId, change: CancelAsked | Rerun) -> None:
-        sqlite_store.change(self._connection, job_id, change, None, self.now, self._limits)
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun) -> None:
+        sqlite_store.apply(self._connection, job_id, change, None, self.now, self._limits)
 
     async def update(self, job_id: JobId, new: NewJob, version: int) -> None:
         sqlite_store.update(self._connection, job_id, new, version, self.now)
@@ -98,8 +98,8 @@ class SqliteHeld(Held):
     async def enqueue(self, jobs: Sequence[NewJob]) -> None:
         sqlite_store.enqueue(self._connection, jobs, self.now)
 
-    async def give_back(self, node_id: NodeId) -> None:
-        sqlite_store.give_back(self._connection, node_id, (), 0, self.now, self._limits)
+    async def release_claims(self, node_id: NodeId) -> None:
+        sqlite_store.release_claims(self._connection, node_id, (), 0, self.now, self._limits)
 
     async def lock_node(self, node_id: NodeId) -> None:
         """Do nothing: all wait for the one write lock."""

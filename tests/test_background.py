@@ -4,7 +4,7 @@ import asyncio
 import threading
 from contextvars import ContextVar
 
-from rexecutor.background import apart, start_task
+from rexecutor.background import in_fresh_context, start_task
 from tests.support import soon
 
 variable: ContextVar[str] = ContextVar("variable", default="clean")
@@ -42,8 +42,8 @@ async def test_timers_threads_and_callbacks_that_are_started_apart_see_nothing_e
             loop.call_soon_threadsafe(ended.set)
 
     variable.set("request")
-    apart(loop.call_later, 0, look)
-    apart(threading.Thread(target=look).start)
+    in_fresh_context(loop.call_later, 0, look)
+    in_fresh_context(threading.Thread(target=look).start)
     await soon(ended.wait())
 
     assert seen == ["clean", "clean"]

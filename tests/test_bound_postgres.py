@@ -296,8 +296,8 @@ class TestEachKindOfConnection:
         await done(application.commit())
 
         assert (await handle.fetch()).data == "ä % %s"
-        with_a_lease = backend.heart()
-        await asyncio.to_thread(with_a_lease.beat, Node("n", "n", timedelta(seconds=30)))
+        with_a_lease = backend.heartbeat_connection()
+        await asyncio.to_thread(with_a_lease.send, Node("n", "n", timedelta(seconds=30)))
         claim = await backend.claim(Demand({"letter": 5}, 5), "n")
         assert [(record.id, record.tags) for record in claim.jobs] == [(handle.id, ("a", "b"))]
         with_a_lease.close()

@@ -68,8 +68,8 @@ async def run_once(backend: Backend, executor: Executor[None]) -> int:
 
 async def claimed(backend: Backend, jobs: int = 1) -> Sequence[JobRecord]:
     """Answer jobs that a node runs."""
-    with closing(backend.heart()) as heart:
-        heart.beat(Node("node", "here", timedelta(minutes=1)))
+    with closing(backend.heartbeat_connection()) as heartbeats:
+        heartbeats.send(Node("node", "here", timedelta(minutes=1)))
     await enqueue_many([Counting.builder()] * jobs, backend=backend)
     return (await backend.claim(Demand({Counting.name: jobs}, jobs), "node")).jobs
 
@@ -133,7 +133,7 @@ async def test_a_worker_that_is_no_longer_the_jobs_own_cannot_commit(backend: Ba
             return
         record = await record_of(backend, job.id)
         assert record.node is not None
-        taken.append(await backend.give_back(record.node, ()))
+        taken.append(await backend.release_claims(record.node, ()))
 
     executor = Counting(ledger, before=take_it_away)
     job_id = await run_once(backend, executor)
@@ -155,7 +155,7 @@ async def test_nor_where_it_was_lost_before_the_transaction_began(backend: Backe
             record = await record_of(backend, job.id)
             assert record.node is not None
             if Losing.runs == 1:
-                await backend.give_back(record.node, ())
+                await backend.release_claims(record.node, ())
             async with ledger.transaction() as connection:
                 await job.complete_in(connection)
 

@@ -47,8 +47,8 @@ async def job(backend: Backend) -> JobRecord:
 
 
 async def executing(backend: Backend) -> JobRecord:
-    with closing(backend.heart()) as heart:
-        heart.beat(Node(NODE, "here", LEASE))
+    with closing(backend.heartbeat_connection()) as heartbeats:
+        heartbeats.send(Node(NODE, "here", LEASE))
     await backend.enqueue([new_job()])
     [job] = (await backend.claim(Demand({ALPHA: 1}, 1), NODE)).jobs
     return job
@@ -57,7 +57,7 @@ async def executing(backend: Backend) -> JobRecord:
 async def complete(backend: Backend, ledger: Ledger, job: JobRecord) -> None:
     """Count and complete the job in one transaction, as `Job.complete_in` does."""
     async with ledger.transaction() as connection:
-        require_ours(job, is_ours=await backend.completion().complete(job, connection))
+        require_ours(job, holds_claim=await backend.completion().complete(job, connection))
 
 
 async def test_a_completion_that_waits_for_a_cancel_or_an_update_counts(
@@ -65,7 +65,7 @@ async def test_a_completion_that_waits_for_a_cancel_or_an_update_counts(
 ) -> None:
     async with held_back(backend) as held:
         await held.update(job.id, new_job(priority=7), job.version)
-        await held.change(job.id, CancelAsked("not wanted"))
+        await held.apply(job.id, CancelAsked("not wanted"))
         completing = asyncio.ensure_future(complete(backend, ledger, job))
         await held.waited_for()
     await soon(completing)
@@ -79,7 +79,7 @@ async def test_a_completion_that_waits_while_the_job_is_taken_away_is_refused(
     backend: Backend, ledger: Ledger, job: JobRecord
 ) -> None:
     async with held_back(backend) as held:
-        await held.give_back(NODE)
+        await held.release_claims(NODE)
         completing = asyncio.ensure_future(complete(backend, ledger, job))
         await held.waited_for()
     with pytest.raises(LeaseLostError):
@@ -96,7 +96,7 @@ async def test_a_transaction_that_stays_open_does_not_hold_up_a_node_that_gives_
 
     async with ledger.transaction() as connection:
         assert await backend.completion().complete(job, connection)
-        given_back = await soon(backend.give_back(NODE, [job.claim_id]))
+        given_back = await soon(backend.release_claims(NODE, [job.claim_id]))
 
     assert given_back == 1
     assert (await record_of(backend, lost.id)).status is JobStatus.SCHEDULED
@@ -110,7 +110,7 @@ async def test_in_a_transaction_with_an_older_snapshot_it_is_a_serialization_fai
     monkeypatch.setattr(ledgers, "server_url", lambda: with_isolation(level))
 
     async with held_back(backend) as held:
-        await held.change(job.id, CancelAsked("not wanted"))
+        await held.apply(job.id, CancelAsked("not wanted"))
         completing = asyncio.ensure_future(complete(backend, ledger, job))
         await held.waited_for()
     with pytest.raises(BackendError, match="could not serialize access due to concurrent update"):
@@ -158,7 +158,7 @@ async def test_on_sqlite_a_completion_waits_for_the_change_and_counts(tmp_path: 
                 return completion.complete_sync(job, connection)
 
         async with held_back(backend) as held:
-            await held.change(job.id, CancelAsked("not wanted"))
+            await held.apply(job.id, CancelAsked("not wanted"))
             completing = asyncio.ensure_future(asyncio.to_thread(complete_alone))
             await held.waited_for()
             assert not completing.done()

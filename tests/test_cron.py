@@ -371,7 +371,7 @@ class TestMisuse:
 
     @pytest.mark.parametrize("most", [0, -1, None, 1.0])
     def test_at_most_no_ticks_is_refused(self, most: Any) -> None:
-        with pytest.raises(ConfigurationError, match="most is"):
+        with pytest.raises(ConfigurationError, match="limit is"):
             Cron("@daily").between(at("2026-01-01"), at("2026-01-02"), UTC, most)
 
 

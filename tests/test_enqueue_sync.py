@@ -231,7 +231,7 @@ class TestPostgresConnection:
         async def leave_open() -> None:
             await backend.migrate()
             await backend.open()
-            await backend.ready()
+            await backend.check_schema()
 
         asyncio.run(leave_open())
         backend.close_sync()

@@ -34,7 +34,7 @@ async def enqueued(backend: InMemoryBackend) -> JobHandle[int, list[str]]:
 
 
 async def started(backend: InMemoryBackend) -> JobRecord:
-    backend.beat(Node("node", "host", timedelta(days=1)))
+    backend.heartbeat(Node("node", "host", timedelta(days=1)))
     claim = await backend.claim(Demand({"tick": 1}, 1), "node")
     return claim.jobs[0]
 

@@ -4,20 +4,20 @@ import asyncio
 import threading
 from datetime import timedelta
 
-from rexecutor.backend.wakeups import Hints
+from rexecutor.backend.wakeups import Wakeups
 from rexecutor.testing import FakeClock
 
 HOUR = timedelta(hours=1)
 
 
 async def test_changes_heard_in_several_threads_are_all_counted() -> None:
-    hints = Hints(FakeClock())
+    hints = Wakeups(FakeClock())
     begin = threading.Barrier(8)
 
     def hear() -> None:
         begin.wait()
         for _ in range(2_000):
-            hints.heard()
+            hints.notify()
 
     threads = [threading.Thread(target=hear) for _ in range(8)]
     for thread in threads:
@@ -29,10 +29,10 @@ async def test_changes_heard_in_several_threads_are_all_counted() -> None:
 
 
 async def test_a_change_heard_in_another_thread_ends_a_wait() -> None:
-    hints = Hints(FakeClock())
+    hints = Wakeups(FakeClock())
     waiting = asyncio.ensure_future(hints.wait_for(HOUR, since=hints.version))
 
-    thread = threading.Thread(target=hints.heard)
+    thread = threading.Thread(target=hints.notify)
     thread.start()
 
     assert await waiting is True
@@ -41,30 +41,30 @@ async def test_a_change_heard_in_another_thread_ends_a_wait() -> None:
 
 async def test_a_wait_that_hears_nothing_says_so() -> None:
     clock = FakeClock()
-    hints = Hints(clock)
+    hints = Wakeups(clock)
 
     assert await hints.wait(clock.now(), since=hints.version) is False
 
 
 async def test_a_change_before_the_wait_is_not_missed() -> None:
-    hints = Hints(FakeClock())
+    hints = Wakeups(FakeClock())
     since = hints.version
-    hints.heard()
+    hints.notify()
 
     assert await hints.wait_for(HOUR, since=since) is True
 
 
 def test_a_loop_that_was_closed_while_somebody_waited_is_forgotten() -> None:
-    hints = Hints(FakeClock())
+    hints = Wakeups(FakeClock())
     loop = asyncio.new_event_loop()
     waiting = loop.create_task(hints.wait_for(HOUR, since=hints.version))
     loop.call_soon(loop.stop)
     loop.run_forever()
     loop.call_soon(waiting.cancel)
 
-    hints.heard()
+    hints.notify()
     loop.run_until_complete(asyncio.wait((waiting,)))
     loop.close()
-    hints.heard()
+    hints.notify()
 
     assert hints.version == 2

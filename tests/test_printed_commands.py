@@ -70,7 +70,7 @@ async def enqueue_in_thread(backend: Backend) -> None:
     await asyncio.to_thread(Fails.builder().enqueue_sync, backend=backend)
 
 
-@pytest.mark.parametrize("use", [PostgresBackend.ready, enqueue_in_thread])
+@pytest.mark.parametrize("use", [PostgresBackend.check_schema, enqueue_in_thread])
 async def test_a_missing_schema_is_made_by_the_command_that_the_error_names(
     use: Callable[[PostgresBackend], Awaitable[None]], tmp_path: Path
 ) -> None:
@@ -82,7 +82,7 @@ async def test_a_missing_schema_is_made_by_the_command_that_the_error_names(
         [line] = re.findall("run `(.*?)`", str(refused.value))
         await run_in_shell(line, tmp_path)
 
-        await backend.ready()
+        await backend.check_schema()
     run_postgres(f"DROP SCHEMA {backend.schema} CASCADE")
 
 

@@ -126,7 +126,7 @@ CASES: list[tuple[str, JobRecord, Change, dict[str, Any]]] = [
         Lost(),
         {
             "status": JobStatus.RETRYABLE,
-            "scheduled_at": NOW + rules.apart(EXECUTING.id),
+            "scheduled_at": NOW + rules.rescue_delay(EXECUTING.id),
             "losses": 2,
             "errors": (OLD, LOST),
             **FREE,

@@ -103,7 +103,7 @@ class TestTransition:
         again = changed(executing(losses=1), Lost())
 
         assert again.scheduled_at - START == timedelta(seconds=again.id % 100 / 10) > timedelta(0)
-        assert {rules.apart(job_id) for job_id in range(200)} == {
+        assert {rules.rescue_delay(job_id) for job_id in range(200)} == {
             timedelta(seconds=tenths / 10) for tenths in range(100)
         }
 

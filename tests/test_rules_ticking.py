@@ -31,7 +31,7 @@ def at(seconds: float) -> datetime:
 
 
 def due(one: Schedule, expected: float, now: datetime, up_since: datetime | None) -> list[float]:
-    return [(tick - START) / SECOND for tick in rules.ticks_due(one, at(expected), now, up_since).due]
+    return [(tick - START) / SECOND for tick in rules.due_ticks(one, at(expected), now, up_since).due]
 
 
 def test_the_defaults_of_a_schedule() -> None:
@@ -41,13 +41,13 @@ def test_the_defaults_of_a_schedule() -> None:
 
 
 def test_a_schedule_that_is_new_takes_nothing() -> None:
-    assert rules.ticks_due(schedule(), None, at(10), at(0)) == rules.Ticks([], at(20))
-    assert rules.ticks_due(schedule(), None, at(10) - MICROSECOND, None) == rules.Ticks([], at(10))
+    assert rules.due_ticks(schedule(), None, at(10), at(0)) == rules.Ticks([], at(20))
+    assert rules.due_ticks(schedule(), None, at(10) - MICROSECOND, None) == rules.Ticks([], at(10))
 
 
 def test_before_its_time_a_tick_stays_expected() -> None:
-    assert rules.ticks_due(schedule(), at(30), at(30) - MICROSECOND, None) == rules.Ticks([], at(30))
-    assert rules.ticks_due(schedule(), at(30), at(30), None) == rules.Ticks([at(30)], at(40))
+    assert rules.due_ticks(schedule(), at(30), at(30) - MICROSECOND, None) == rules.Ticks([], at(30))
+    assert rules.due_ticks(schedule(), at(30), at(30), None) == rules.Ticks([at(30)], at(40))
 
 
 def test_ticks_before_the_expected_one_are_not_taken_again() -> None:
@@ -102,20 +102,20 @@ def test_a_window_beyond_the_calendar_is_a_window() -> None:
 def test_no_more_than_one_transaction_takes_are_due_and_the_rest_is_next() -> None:
     one = schedule("* * * * * *", CatchUp.ALL, HOUR)
 
-    full = rules.ticks_due(one, at(1), at(1_000), None)
-    more = rules.ticks_due(one, at(1), at(1_001), None)
+    full = rules.due_ticks(one, at(1), at(1_000), None)
+    more = rules.due_ticks(one, at(1), at(1_001), None)
 
     assert (len(full.due), full.due[0], full.next) == (rules.MOST_TICKS, at(1), at(1_001))
     assert (more.due, more.next) == (full.due, at(1_001))
-    assert rules.ticks_due(one, at(1_001), at(1_001), None) == rules.Ticks([at(1_001)], at(1_002))
+    assert rules.due_ticks(one, at(1_001), at(1_001), None) == rules.Ticks([at(1_001)], at(1_002))
 
 
 def test_after_the_last_tick_there_is_none() -> None:
     end = datetime(9999, 1, 1, tzinfo=UTC)
     one = schedule("0 0 0 1 1 *")
 
-    assert rules.ticks_due(one, end, end + SECOND, None) == rules.Ticks([end], None)
-    assert rules.ticks_due(one, None, end, None) == rules.Ticks([], None)
+    assert rules.due_ticks(one, end, end + SECOND, None) == rules.Ticks([end], None)
+    assert rules.due_ticks(one, None, end, None) == rules.Ticks([], None)
 
 
 def test_the_jobs_of_ticks_are_due_at_them_and_are_not_unique() -> None:
@@ -152,7 +152,7 @@ def test_what_is_due_is_what_the_docstring_says(
     if up_since is None and while_up and while_up[-1] not in within:
         wanted.clear()
 
-    found = rules.ticks_due(schedule(catch_up=catch_up, window=window), at(expected), now, up_since)
+    found = rules.due_ticks(schedule(catch_up=catch_up, window=window), at(expected), now, up_since)
 
     assert found.due == sorted(wanted)
     assert found.next is not None
@@ -162,8 +162,8 @@ def test_what_is_due_is_what_the_docstring_says(
 def test_a_look_keeps_what_was_taken_and_what_is_to_come() -> None:
     one = schedule(job=new_job("alpha"))
 
-    first, known = rules.looked_at(one, None, at(5), None)
-    second, kept = rules.looked_at(one, known, at(20), at(5))
+    first, known = rules.advance(one, None, at(5), None)
+    second, kept = rules.advance(one, known, at(20), at(5))
 
     assert (first.due, known) == ([], StoredSchedule("s", "alpha", "*/10 * * * * *", "UTC", None, at(10)))
     assert (second.due, kept) == ([at(10), at(20)], replace(known, last_tick=at(20), next_tick=at(30)))
@@ -172,12 +172,12 @@ def test_a_look_keeps_what_was_taken_and_what_is_to_come() -> None:
 def test_a_schedule_without_a_tick_to_come_rests() -> None:
     known = StoredSchedule("s", None, "*/10 * * * * *", "UTC", at(0), None)
 
-    assert rules.looked_at(schedule(), known, at(50), at(0)) == (rules.Ticks([], None), known)
+    assert rules.advance(schedule(), known, at(50), at(0)) == (rules.Ticks([], None), known)
 
 
 def test_a_schedule_whose_zone_has_changed_goes_on_with_its_next_tick_and_repeats_none() -> None:
     known = StoredSchedule("s", None, "*/10 * * * * *", "Europe/Berlin", at(40), at(50))
 
-    ticks, kept = rules.looked_at(schedule(), known, at(25), at(0))
+    ticks, kept = rules.advance(schedule(), known, at(25), at(0))
 
     assert (ticks.due, kept.timezone, kept.last_tick, kept.next_tick) == ([], "UTC", at(40), at(50))

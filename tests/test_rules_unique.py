@@ -59,7 +59,7 @@ class TestConflicting:
 
 class TestExisting:
     def test_among_none_there_is_none(self) -> None:
-        assert rules.existing(BY_EXECUTOR, []) is None
+        assert rules.pick_existing(BY_EXECUTOR, []) is None
 
     def test_the_first_due_is_chosen_then_the_first_enqueued(self) -> None:
         jobs = [
@@ -68,17 +68,17 @@ class TestExisting:
             scheduled(id=2, scheduled_at=START),
         ]
 
-        assert rules.existing(BY_EXECUTOR, jobs) is jobs[2]
-        assert rules.existing(BY_EXECUTOR, jobs[:2]) is jobs[1]
+        assert rules.pick_existing(BY_EXECUTOR, jobs) is jobs[2]
+        assert rules.pick_existing(BY_EXECUTOR, jobs[:2]) is jobs[1]
 
     def test_the_first_that_may_be_replaced_is_chosen_before_others(self) -> None:
         unique = BY_EXECUTOR.on_conflict(Replace.priority())
         running = record_in(JobStatus.EXECUTING, id=1)
         later = [scheduled(id=number, scheduled_at=START + HOUR) for number in (3, 2)]
 
-        assert rules.existing(unique, [running, *later]) is later[1]
-        assert rules.existing(BY_EXECUTOR, [running, *later]) is running
-        assert rules.existing(unique, [running]) is running
+        assert rules.pick_existing(unique, [running, *later]) is later[1]
+        assert rules.pick_existing(BY_EXECUTOR, [running, *later]) is running
+        assert rules.pick_existing(unique, [running]) is running
 
 
 class TestReplaced:

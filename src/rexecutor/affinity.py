@@ -14,7 +14,7 @@ GUARD: Final = threading.RLock()
 os.register_at_fork(before=GUARD.acquire, after_in_parent=GUARD.release, after_in_child=GUARD.release)
 
 
-class Home:
+class Affinity:
     """The process and the running event loop in which this object was made."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Home:
         self._loop = asyncio.get_running_loop()
 
     @property
-    def is_inherited(self) -> bool:
+    def is_other_process(self) -> bool:
         """Whether it was made in a parent process and got here by a fork."""
         return self._process != os.getpid()
 
@@ -32,7 +32,7 @@ class Home:
         return self._loop.is_closed()
 
     @property
-    def is_elsewhere(self) -> bool:
+    def is_other_loop(self) -> bool:
         """Whether the running event loop is another one. Only valid in the process where it was made."""
         return asyncio.get_running_loop() is not self._loop
 
@@ -94,8 +94,8 @@ class Opening:
         with GUARD:
             owner = self._owner
             if owner is None or not owner.is_alive:
-                owner = self._owner = _Owner(Home())
-            elif owner.home is None or owner.home.is_elsewhere:
+                owner = self._owner = _Owner(Affinity())
+            elif owner.home is None or owner.home.is_other_loop:
                 raise in_another_loop(self._what)
             owner.tasks += 1
             return owner
@@ -110,7 +110,7 @@ class Opening:
 class _Owner:
     """The owner of an `Opening`: an event loop with its tasks that open or close, or a thread that closes."""
 
-    def __init__(self, home: Home | None) -> None:
+    def __init__(self, home: Affinity | None) -> None:
         self.home: Final = home
         """The event loop that owns it; None for a thread without one."""
         self.turn: Final = asyncio.Lock()

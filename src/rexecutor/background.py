@@ -13,11 +13,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def in_fresh_context(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call the function in an empty context, which everything that it starts inherits."""
     return Context().run(function, *args, **kwargs)
 
 
 def start_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Run the coroutine as a task of the running loop, in an empty context."""
-    return apart(asyncio.get_running_loop().create_task, work)
+    return in_fresh_context(asyncio.get_running_loop().create_task, work)

@@ -124,15 +124,15 @@ def unique_id() -> str:
 
 
 def checked_delay(
-    what: str, delay: object, *, least: timedelta = timedelta(0), most: timedelta | None = None
+    what: str, delay: object, *, least: timedelta = timedelta(0), limit: timedelta | None = None
 ) -> timedelta:
-    """Return the delay, or raise a `ConfigurationError` unless it is a timedelta from `least` to `most`.
+    """Return the delay, or raise a `ConfigurationError` unless it is a timedelta from `least` to `limit`.
 
     A bare number is refused, because its unit would be a guess. `what` names the setting in the message.
     """
     if not isinstance(delay, timedelta):
         raise ConfigurationError(f"{what}: {delay!r} is no timedelta; write timedelta(seconds=…) or the like")
-    if delay < least or (most is not None and delay > most):
-        bounds = f"{least} or more" if most is None else f"from {least} to {most}"
+    if delay < least or (limit is not None and delay > limit):
+        bounds = f"{least} or more" if limit is None else f"from {least} to {limit}"
         raise ConfigurationError(f"{what}: {delay!r} is out of range; {bounds} expected")
     return delay

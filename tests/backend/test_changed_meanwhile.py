@@ -49,7 +49,7 @@ def changed(record: JobRecord) -> NewJob:
 
 
 async def cancel(held: Held, record: JobRecord) -> JobRecord:
-    await held.change(record.id, CancelAsked("not wanted"))
+    await held.apply(record.id, CancelAsked("not wanted"))
     return rules.transition(record, CancelAsked("not wanted"), held.now, LIMITS)
 
 
@@ -69,7 +69,7 @@ async def update_and_cancel(held: Held, record: JobRecord) -> JobRecord:
 
 async def rerun_in_vain(held: Held, record: JobRecord) -> JobRecord:
     with pytest.raises(JobStateError):
-        await held.change(record.id, Rerun())
+        await held.apply(record.id, Rerun())
     return record
 
 
@@ -84,7 +84,7 @@ async def backend(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Pa
 
 async def executing(backend: Backend, *jobs: NewJob, node: str = NODE) -> list[JobRecord]:
     """Enqueue jobs and have the node claim them."""
-    beat(backend, node)
+    heartbeat(backend, node)
     await backend.enqueue(jobs)
     return await claim(backend, node)
 
@@ -93,10 +93,10 @@ async def claim(backend: Backend, node: str) -> list[JobRecord]:
     return list((await backend.claim(Demand({ALPHA: 10}, 10), node)).jobs)
 
 
-def beat(backend: Backend, node: str) -> int:
+def heartbeat(backend: Backend, node: str) -> int:
     """Renew the node's lease; answer how many jobs that rescued."""
-    with closing(backend.heart()) as heart:
-        return heart.beat(Node(node, "here", LEASE)).rescued
+    with closing(backend.heartbeat_connection()) as heartbeats:
+        return heartbeats.send(Node(node, "here", LEASE)).rescued
 
 
 @pytest.mark.parametrize(("max_attempts", "outcome"), OUTCOMES.values(), ids=OUTCOMES)
@@ -124,7 +124,7 @@ async def test_an_outcome_that_waits_while_its_job_is_taken_away_is_refused(back
     [job] = await executing(backend, JOB)
 
     async with held_back(backend) as held:
-        await held.give_back(NODE)
+        await held.release_claims(NODE)
         settling = asyncio.ensure_future(backend.settle([Settlement(*job.claim_id, outcome)]))
         await held.waited_for()
     refused = await soon(settling)
@@ -137,13 +137,13 @@ async def test_an_outcome_that_waits_while_its_job_is_taken_away_is_refused(back
 async def test_a_rescue_heeds_what_was_changed_since_its_beat_began(
     backend: Backend, clock: FakeClock, change: Change
 ) -> None:
-    beat(backend, OTHER_NODE)
+    heartbeat(backend, OTHER_NODE)
     [job] = await executing(backend, JOB)
     clock.advance(LEASE)
 
     async with held_back(backend) as held:
         await held.lock_node(OTHER_NODE)
-        beating = asyncio.ensure_future(asyncio.to_thread(beat, backend, OTHER_NODE))
+        beating = asyncio.ensure_future(asyncio.to_thread(heartbeat, backend, OTHER_NODE))
         await held.waited_for()
         after = await change(held, job)
     rescued = await soon(beating)
@@ -156,15 +156,15 @@ async def test_a_rescue_heeds_what_was_changed_since_its_beat_began(
 async def test_a_rescue_leaves_a_job_alone_that_a_live_node_has_claimed_since_its_beat_began(
     backend: Backend, clock: FakeClock
 ) -> None:
-    beat(backend, OTHER_NODE)
+    heartbeat(backend, OTHER_NODE)
     [lost] = await executing(backend, JOB)
     clock.advance(LEASE)
 
     async with held_back(backend) as held:
         await held.lock_node(OTHER_NODE)
-        beating = asyncio.ensure_future(asyncio.to_thread(beat, backend, OTHER_NODE))
+        beating = asyncio.ensure_future(asyncio.to_thread(heartbeat, backend, OTHER_NODE))
         await held.waited_for()
-        assert beat(backend, "third") == 1
+        assert heartbeat(backend, "third") == 1
         [job] = await claim(backend, "third")
     rescued = await soon(beating)
 

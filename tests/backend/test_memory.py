@@ -41,7 +41,7 @@ async def test_jobs_stay_when_it_is_closed_and_opened_again() -> None:
 
 async def test_while_paused_it_hands_out_nothing_and_keeps_everything() -> None:
     backend = InMemoryBackend().paused()
-    backend.beat(Node(NODE, "host", LEASE))
+    backend.heartbeat(Node(NODE, "host", LEASE))
     await backend.enqueue([new_job(), new_job()])
 
     claim = await backend.claim(Demand({ALPHA: 5}, 5), NODE)
@@ -59,13 +59,13 @@ async def test_paused_answers_the_backend_itself() -> None:
 async def test_r13_beats_in_another_thread_leave_the_work_alone() -> None:
     backend = InMemoryBackend()
     ended = threading.Event()
-    backend.beat(Node(NODE, "host", LEASE))
+    backend.heartbeat(Node(NODE, "host", LEASE))
     await backend.enqueue([new_job()] * 500)
 
     def live() -> None:
-        heart = backend.heart()
+        heartbeats = backend.heartbeat_connection()
         while not ended.is_set():
-            heart.beat(Node(NODE, "host", LEASE))
+            heartbeats.send(Node(NODE, "host", LEASE))
 
     beating = asyncio.ensure_future(asyncio.to_thread(live))
     claimed: list[int] = []

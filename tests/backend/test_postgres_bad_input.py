@@ -155,7 +155,7 @@ async def test_a_pool_without_a_free_connection_is_told(tmp_path: Path) -> None:
         AsyncConnectionPool(server_url(), min_size=1, max_size=1, timeout=0.2, open=False) as users_pool,
         PostgresBackend(users_pool, schema=schema_of(tmp_path)) as backend,
     ):
-        await backend.ready()
+        await backend.check_schema()
         async with users_pool.connection():
             with pytest.raises(BackendError, match="all 1 connections are in use"):
                 await soon(backend.count())

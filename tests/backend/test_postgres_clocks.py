@@ -30,9 +30,9 @@ async def test_when_to_look_again_is_told_by_the_nodes_own_clock(tmp_path: Path,
     clock = WrongClock(off)
     async with postgres_backend(tmp_path) as backend:
         backend._operations._clock = clock
-        heart = backend.heart()
-        heart.beat(Node("node", "node", HOUR))
-        heart.close()
+        heartbeats = backend.heartbeat_connection()
+        heartbeats.send(Node("node", "node", HOUR))
+        heartbeats.close()
         await backend.enqueue([new_job(delay=HOUR / 6)])
         claim = await backend.claim(Demand({ALPHA: 1}, 1), "node")
 
@@ -51,9 +51,9 @@ class HurryingClock(FakeClock):
 async def test_the_time_that_a_claim_takes_is_not_added_to_when_to_look_again(tmp_path: Path) -> None:
     clock = HurryingClock()
     async with postgres_backend(tmp_path, clock) as backend:
-        heart = backend.heart()
-        heart.beat(Node("node", "node", HOUR))
-        heart.close()
+        heartbeats = backend.heartbeat_connection()
+        heartbeats.send(Node("node", "node", HOUR))
+        heartbeats.close()
         [enqueued] = await backend.enqueue([new_job(delay=HOUR / 6)])
         [record] = await backend.query(Where.id_equals(enqueued.id))
         claim = await backend.claim(Demand({ALPHA: 1}, 1), "node")

@@ -11,7 +11,7 @@ import pytest
 from tests.postgres import postgres_backend
 from tests.support import soon, until
 
-from rexecutor.backend.postgres.batching import Joining
+from rexecutor.backend.postgres.batching import EnqueueBatcher
 from rexecutor.errors import BackendError
 from rexecutor.model.job import Enqueued, NewJob
 from rexecutor.model.where import Where
@@ -42,7 +42,7 @@ class Store:
 
 async def test_what_comes_meanwhile_goes_together() -> None:
     store = Store()
-    joining = Joining(store.store)
+    joining = EnqueueBatcher(store.store)
 
     asked = [asyncio.ensure_future(joining.enqueue([job()] * count)) for count in (1, 2, 3, 1)]
     await until(lambda: len(store.batches) == 1)
@@ -66,7 +66,7 @@ async def test_what_goes_together_carries_the_context_of_none_of_those_who_asked
         trace.set(f"request {number}")
         await joining.enqueue([job()])
 
-    joining = Joining(stores)
+    joining = EnqueueBatcher(stores)
     asked = [asyncio.ensure_future(request(number)) for number in range(20)]
     await until(lambda: len(store.batches) == 1)
     store.may.set()
@@ -78,7 +78,7 @@ async def test_what_goes_together_carries_the_context_of_none_of_those_who_asked
 
 async def test_one_that_cannot_be_stored_fails_alone() -> None:
     store = Store()
-    joining = Joining(store.store)
+    joining = EnqueueBatcher(store.store)
 
     asked = [asyncio.ensure_future(joining.enqueue([job(name)])) for name in ("a", "b", "bad", "c")]
     await until(lambda: len(store.batches) == 1)
@@ -92,7 +92,7 @@ async def test_one_that_cannot_be_stored_fails_alone() -> None:
 async def test_what_may_have_been_stored_is_never_stored_again() -> None:
     store = Store()
     store.cause = psycopg.OperationalError("the server closed the connection")
-    joining = Joining(store.store)
+    joining = EnqueueBatcher(store.store)
 
     asked = [asyncio.ensure_future(joining.enqueue([job(name)])) for name in ("a", "b", "bad", "c")]
     await until(lambda: len(store.batches) == 1)
@@ -106,7 +106,7 @@ async def test_what_may_have_been_stored_is_never_stored_again() -> None:
 
 async def test_who_is_cancelled_before_it_began_stores_nothing() -> None:
     store = Store()
-    joining = Joining(store.store)
+    joining = EnqueueBatcher(store.store)
     asked = [asyncio.ensure_future(joining.enqueue([job()] * count)) for count in (1, 10, 100)]
     await until(lambda: len(store.batches) == 1)
 
@@ -120,7 +120,7 @@ async def test_who_is_cancelled_before_it_began_stores_nothing() -> None:
 
 async def test_a_cancelled_first_lets_the_others_through() -> None:
     store = Store()
-    joining = Joining(store.store)
+    joining = EnqueueBatcher(store.store)
     asked = [asyncio.ensure_future(joining.enqueue([job()])) for _ in range(3)]
     await until(lambda: len(store.batches) == 1)
 
@@ -135,7 +135,7 @@ async def test_a_cancelled_first_lets_the_others_through() -> None:
 
 async def test_a_statement_takes_a_thousand_jobs_and_never_half_an_enqueue() -> None:
     store = Store()
-    joining = Joining(store.store)
+    joining = EnqueueBatcher(store.store)
     asked = [asyncio.ensure_future(joining.enqueue([job()] * count)) for count in (1, 600, 600, 400, 2_000)]
     await until(lambda: len(store.batches) == 1)
     store.may.set()

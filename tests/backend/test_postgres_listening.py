@@ -19,7 +19,7 @@ from rexecutor.backend.messages import Node
 from rexecutor.backend.postgres import PostgresBackend, listener
 from rexecutor.backend.postgres import notifier as notifier_module
 from rexecutor.backend.postgres.connection import Connection
-from rexecutor.backend.postgres.heartbeat import PostgresHeart
+from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
 from rexecutor.backend.postgres.notifier import Notifier
 from rexecutor.errors import BackendError
 
@@ -153,12 +153,12 @@ async def test_behind_a_pooler_no_session_is_set_up(
 
     far = PostgresBackend(proxy.url, schema=near.schema, listens=False)
     async with far:
-        heart = far.heart()
-        assert isinstance(heart, PostgresHeart)
-        await asyncio.to_thread(heart.beat, Node("node", "here", timedelta(minutes=1)))
-        assert heart._connection is not None
-        found = [await asyncio.to_thread(patience_for_locks, heart._connection)]
-        heart.close()
+        heartbeats = far.heartbeat_connection()
+        assert isinstance(heartbeats, PostgresHeartbeats)
+        await asyncio.to_thread(heartbeats.send, Node("node", "here", timedelta(minutes=1)))
+        assert heartbeats._connection is not None
+        found = [await asyncio.to_thread(patience_for_locks, heartbeats._connection)]
+        heartbeats.close()
         with far._sync._lent() as connection:
             found.append(patience_for_locks(connection))
 
@@ -201,16 +201,16 @@ async def test_a_heartbeat_whose_answer_never_comes_is_cut_off_before_the_lease_
 ) -> None:
     node = Node("node-1", "here", timedelta(seconds=1))
     async with far_handle(proxy, near) as far:
-        heart = far.heart()
-        await asyncio.to_thread(heart.beat, node)
+        heartbeats = far.heartbeat_connection()
+        await asyncio.to_thread(heartbeats.send, node)
         proxy.is_silent = True
 
         with pytest.raises(BackendError):
-            await soon(asyncio.to_thread(heart.beat, node), 10)
+            await soon(asyncio.to_thread(heartbeats.send, node), 10)
 
         proxy.is_silent = False
-        assert not (await soon(asyncio.to_thread(heart.beat, node))).cancels
-        heart.close()
+        assert not (await soon(asyncio.to_thread(heartbeats.send, node))).cancels
+        heartbeats.close()
 
 
 async def test_notifications_are_sent_at_once_when_quiet_and_together_when_not() -> None:

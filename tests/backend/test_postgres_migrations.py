@@ -95,9 +95,9 @@ def migrate_to(schema: str, version: int) -> None:
 
 async def work(backend: PostgresBackend) -> None:
     """Do all that a node does."""
-    heart = backend.heart()
-    beat = heart.beat(NODE)
-    assert beat.began
+    heartbeats = backend.heartbeat_connection()
+    heartbeat = heartbeats.send(NODE)
+    assert heartbeat.began
     first, second, _ = await backend.enqueue([new_job(), new_job(), new_job(unique=UniquenessCriteria.by_key("one"))])
     claim = await backend.claim(Demand({"alpha": 2}, 2), NODE.id)
     assert [one.id for one in claim.jobs] == [first.id, second.id]
@@ -106,13 +106,13 @@ async def work(backend: PostgresBackend) -> None:
     assert list(await backend.settle(settlements)) == []
     await backend.cancel(second.id, "not wanted")
     await backend.rerun(second.id)
-    assert await backend.hold("prune", NODE.id)
-    await backend.release("prune", NODE.id)
+    assert await backend.acquire_lock("prune", NODE.id)
+    await backend.release_lock("prune", NODE.id)
     assert await backend.prune(PruneSpec(JobStatus.COMPLETE, BeyondNewest(0)), 10) == 1
     assert await backend.prune(PruneSpec(JobStatus.COMPLETE, OlderThan(HOUR)), 10) == 0
-    assert await backend.give_back(NODE.id, []) == 0
-    await asyncio.to_thread(heart.retire, NODE.id)
-    heart.close()
+    assert await backend.release_claims(NODE.id, []) == 0
+    await asyncio.to_thread(heartbeats.deregister, NODE.id)
+    heartbeats.close()
 
 
 def test_the_numbers_of_the_migrations_leave_no_gap() -> None:
@@ -163,7 +163,7 @@ async def test_a_schema_that_is_newer_by_steps_that_do_no_harm_is_worked_with(sc
     run_postgres(f"INSERT INTO {schema}.migrations (version) VALUES ({len(STEPS) + 1})")
 
     async with PostgresBackend(server_url(), schema=schema) as backend:
-        await backend.ready()
+        await backend.check_schema()
         await work(backend)
         await backend.migrate()
 
@@ -177,12 +177,12 @@ async def test_a_schema_that_is_newer_by_a_breaking_step_is_refused(schema: str)
 
     async with PostgresBackend(server_url(), schema=schema) as backend:
         with pytest.raises(SchemaError, match=rf"version {newer + 1}, .* up to {len(STEPS)}.*update rexecutor"):
-            await backend.ready()
+            await backend.check_schema()
 
 
 async def test_a_missing_schema_is_refused_with_what_to_do(schema: str) -> None:
     async with PostgresBackend(server_url(), schema=schema) as backend:
-        for use in (backend.ready(), backend.count()):
+        for use in (backend.check_schema(), backend.count()):
             with pytest.raises(SchemaError, match=r"run `.*rexecutor migrate --url .*`"):
                 await use
 
@@ -227,7 +227,7 @@ async def test_a_role_without_rights_is_told_so(schema: str, role: str) -> None:
 
     async with PostgresBackend(url_of(role=role), schema=schema) as backend:
         with pytest.raises(BackendError, match=r"permission denied.*: grant the role"):
-            await backend.ready()
+            await backend.check_schema()
 
 
 @pytest.mark.parametrize(
@@ -268,13 +268,13 @@ async def test_the_settings_of_a_session_change_nothing(schema: str, options: st
 async def test_a_lost_jobs_error_is_recorded_in_utc_whatever_the_sessions_zone_is(schema: str) -> None:
     url = url_of(options="-c timezone=Asia/Kathmandu")
     async with Migrated(url, schema=schema) as backend:
-        heart = backend.heart()
-        heart.beat(NODE)
+        heartbeats = backend.heartbeat_connection()
+        heartbeats.send(NODE)
         await backend.enqueue([new_job()])
         await backend.claim(Demand({"alpha": 1}, 1), NODE.id)
-        heart.retire(NODE.id)
-        assert heart.beat(Node("node-2", "there", HOUR)).rescued == 1
-        heart.close()
+        heartbeats.deregister(NODE.id)
+        assert heartbeats.send(Node("node-2", "there", HOUR)).rescued == 1
+        heartbeats.close()
         [record] = await backend.query(Everything())
 
         assert abs(record.errors[0].recorded_at - backend.clock.now()) < HOUR / 60

@@ -179,7 +179,7 @@ def described(scan: Mapping[str, Any]) -> str:
 
 def claim(executors: int, *, promoted: bool = True) -> Statement:
     names = [f"executor {number}" for number in range(executors)]
-    wanted = {"executors": names, "slots": [100] * executors, "most": 100}
+    wanted = {"executors": names, "slots": [100] * executors, "limit": 100}
     return STATEMENTS.of("claim_jobs", node="alive", epoch=0, **wanted, promoted=promoted, now=NOW)
 
 
@@ -212,13 +212,15 @@ def page(where: Where) -> Statement:
 def prune(name: str, *names: str, **parameters: Any) -> Statement:
     is_except = not names
     return STATEMENTS.of(
-        name, status="complete", executors=list(names), is_except=is_except, most=100, now=NOW, **parameters
+        name, status="complete", executors=list(names), is_except=is_except, limit=100, now=NOW, **parameters
     )
 
 
-def beat(*, rescues: bool) -> Statement:
+def heartbeat(*, rescues: bool) -> Statement:
     limits = {"most_losses": 3, "most_errors": 20, "lost": "lost"}
-    return STATEMENTS.of("beat", node="alive", name="alive", lease=HOUR, epoch=0, rescues=rescues, **limits, now=NOW)
+    return STATEMENTS.of(
+        "heartbeat", node="alive", name="alive", lease=HOUR, epoch=0, rescues=rescues, **limits, now=NOW
+    )
 
 
 KEY = UniquenessCriteria.by_key("order 7")
@@ -229,9 +231,9 @@ CASES: Mapping[str, tuple[Statement, int]] = {
     "claim for one executor": (claim(1), 300),
     "claim for ten executors": (claim(10), 1_300),
     "claim before a promotion": (claim(10, promoted=False), 1_300),
-    "promote": (STATEMENTS.of("promote_jobs", most=1_000, now=NOW), 3_000),
-    "a heartbeat that rescues": (beat(rescues=True), 8_000),
-    "a heartbeat": (beat(rescues=False), 3_000),
+    "promote": (STATEMENTS.of("promote_jobs", limit=1_000, now=NOW), 3_000),
+    "a heartbeat that rescues": (heartbeat(rescues=True), 8_000),
+    "a heartbeat": (heartbeat(rescues=False), 3_000),
     "running": (STATEMENTS.of("select_running", node="alive", ids=[1, 2], claims=[1, 1]), 3_000),
     "unique by key": (conflicting(KEY), 10),
     "unique by key, to be replaced": (conflicting(KEY, Replace.priority().statuses), 10),

@@ -17,7 +17,7 @@ from rexecutor import BackendError, UniquenessCriteria
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.postgres import PostgresBackend
 from rexecutor.backend.postgres.connection import Connection
-from rexecutor.backend.postgres.heartbeat import PostgresHeart
+from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
 from rexecutor.backend.postgres.liveness import Cutter
 from rexecutor.backend.postgres.pool import PooledConnection
 from rexecutor.testing.suite.store import new_job
@@ -105,8 +105,8 @@ async def test_a_database_without_an_encoding_holds_any_text(tmp_path: Path) -> 
     run_postgres(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
     try:
         async with Migrated(make_conninfo(server_url(), dbname=name), listens=False) as backend:
-            with closing(backend.heart()) as heart:
-                heart.beat(Node("node", "here", timedelta(minutes=1)))
+            with closing(backend.heartbeat_connection()) as heartbeats:
+                heartbeats.send(Node("node", "here", timedelta(minutes=1)))
             await backend.enqueue([new_job(data='"Zürich, 日本"')])
 
             (job,) = (await backend.claim(Demand({"alpha": 1}, 1), "node")).jobs
@@ -238,16 +238,16 @@ def test_threads_leave_a_server_that_has_become_read_only(tmp_path: Path) -> Non
 async def test_a_heartbeat_leaves_a_server_that_has_become_read_only(tmp_path: Path) -> None:
     node = Node("node", "here", timedelta(minutes=1))
     async with postgres_backend(tmp_path, listens=False) as backend:
-        with closing(backend.heart()) as heart:
-            heart.beat(node)
-            assert isinstance(heart, PostgresHeart)
-            assert heart._connection is not None
-            heart._connection.execute("SET default_transaction_read_only = on")
+        with closing(backend.heartbeat_connection()) as heartbeats:
+            heartbeats.send(node)
+            assert isinstance(heartbeats, PostgresHeartbeats)
+            assert heartbeats._connection is not None
+            heartbeats._connection.execute("SET default_transaction_read_only = on")
 
             with pytest.raises(BackendError, match="read-only"):
-                heart.beat(node)
+                heartbeats.send(node)
 
-            assert heart.beat(node).cancels == []
+            assert heartbeats.send(node).cancels == []
 
 
 async def test_the_listener_leaves_a_server_that_has_become_read_only(

@@ -34,9 +34,9 @@ async def test_a_heartbeat_forgets_scopes_that_are_old_and_that_nobody_holds(bac
 
     with psycopg.connect(server_url()) as other:
         other.execute(f"SELECT FROM {table} WHERE scope = '{held}' FOR UPDATE".encode())
-        heart = backend.heart()
-        await asyncio.to_thread(heart.beat, NODE)
-        heart.close()
+        heartbeats = backend.heartbeat_connection()
+        await asyncio.to_thread(heartbeats.send, NODE)
+        heartbeats.close()
 
         assert {row[0] for row in run_postgres(f"SELECT scope FROM {table}")} == {held, new}
     [answer] = await backend.enqueue([new_job(unique=KEYS[0])])

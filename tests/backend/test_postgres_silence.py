@@ -15,7 +15,7 @@ from tests.support import soon, until
 from rexecutor import Backend, Executor, Job, PostgresBackend, UniquenessCriteria, Where
 from rexecutor.backend.messages import Demand
 from rexecutor.backend.postgres import batching as joining
-from rexecutor.backend.postgres.batching import Joining
+from rexecutor.backend.postgres.batching import EnqueueBatcher
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.liveness import CONFIGURED, ImpatientConnection
 from rexecutor.errors import BackendError
@@ -71,16 +71,16 @@ OPERATIONS: dict[str, Callable[[Backend], Awaitable[object]]] = {
     "many": lambda backend: backend.enqueue([new_job(), new_job()]),
     "query": lambda backend: backend.query(Where.everything()),
     "count": lambda backend: backend.count(),
-    "cancel": lambda backend: backend.change(1, CancelAsked("why"), executor=None),
+    "cancel": lambda backend: backend.apply(1, CancelAsked("why"), executor=None),
     "update": lambda backend: backend.update(1, new_job(), version=0),
     "claim": lambda backend: backend.claim(Demand({"alpha": 1}, 1), "node"),
     "settle": lambda backend: backend.settle([]),
-    "give back": lambda backend: backend.give_back("node", ()),
+    "give back": lambda backend: backend.release_claims("node", ()),
     "tick": lambda backend: backend.tick([], up_since=None),
     "schedules": lambda backend: backend.schedules(),
     "prune": lambda backend: backend.prune(PruneSpec(JobStatus.COMPLETE, OlderThan(timedelta(1))), 1),
-    "hold": lambda backend: backend.hold("prune", "node"),
-    "release": lambda backend: backend.release("prune", "node"),
+    "acquire_lock": lambda backend: backend.acquire_lock("prune", "node"),
+    "release_lock": lambda backend: backend.release_lock("prune", "node"),
     "migrate": lambda backend: backend.migrate(),
 }
 
@@ -175,7 +175,7 @@ class Silent:
 async def test_each_lost_answer_is_that_of_its_own_enqueues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "LATE_SECONDS", 0.01)
     server = Silent(3)
-    together = Joining(server.store)
+    together = EnqueueBatcher(server.store)
     asked = [asyncio.ensure_future(together.enqueue([new_job()] * count)) for count in (1, 2)]
     await until(lambda: len(server.stored) == 2)  # the second goes beside the first, which is late
     asked.append(asyncio.ensure_future(together.enqueue([new_job()] * 3)))
@@ -191,7 +191,7 @@ async def test_each_lost_answer_is_that_of_its_own_enqueues(monkeypatch: pytest.
 async def test_enqueues_that_found_no_room_in_a_lost_statement_go_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "LATE_SECONDS", 0.01)
     server = Silent(3)
-    together = Joining(server.store)
+    together = EnqueueBatcher(server.store)
     asked = [asyncio.ensure_future(together.enqueue([new_job()] * count)) for count in (1, 600, 700)]
 
     await until(lambda: server.stored == [1, 600, 700])

@@ -77,14 +77,14 @@ def drop_constraints(backend: PostgresBackend) -> None:
     )
 
 
-def beat(backend: PostgresBackend, node_id: NodeId = NODE) -> None:
-    heart = backend.heart()
-    heart.beat(Node(node_id, node_id, timedelta(seconds=30)))
-    heart.close()
+def heartbeat(backend: PostgresBackend, node_id: NodeId = NODE) -> None:
+    heartbeats = backend.heartbeat_connection()
+    heartbeats.send(Node(node_id, node_id, timedelta(seconds=30)))
+    heartbeats.close()
 
 
 async def claim(backend: PostgresBackend) -> Claim:
-    beat(backend)
+    heartbeat(backend)
     return await backend.claim(Demand({ALPHA: 10}, 10), NODE)
 
 
@@ -173,7 +173,7 @@ async def test_a_spoilt_row_is_given_back_and_so_are_the_others(backend: Postgre
     await claim(backend)
     spoil(backend, ids[0], change)
 
-    assert await backend.give_back(NODE, ()) == 3
+    assert await backend.release_claims(NODE, ()) == 3
     assert {await status_of(backend, job_id) for job_id in ids} == {JobStatus.SCHEDULED}
 
 

@@ -23,14 +23,14 @@ async def test_a_beat_after_a_leap_of_the_wall_clock_rescues_nobody(tmp_path: Pa
     clock = FakeClock()
     async with SQLiteBackend(tmp_path / "jobs.db", clock=clock) as backend:
         await backend.enqueue([new_job()])
-        heart, other = backend.heart(), backend.heart()
-        other.beat(Node("other", "other", SECOND))
+        heartbeats, other = backend.heartbeat_connection(), backend.heartbeat_connection()
+        other.send(Node("other", "other", SECOND))
         assert len((await backend.claim(Demand({ALPHA: 1}, 1), "other")).jobs) == 1
-        heart.beat(Node("node", "node", SECOND))
+        heartbeats.send(Node("node", "node", SECOND))
         clock.jump(HOUR)
 
-        heartbeat = heart.beat(Node("node", "node", SECOND), rescues=True)
+        heartbeat = heartbeats.send(Node("node", "node", SECOND), rescues=True)
 
-        heart.close()
+        heartbeats.close()
         other.close()
     assert heartbeat.rescued == 0

@@ -179,7 +179,7 @@ async def test_use_before_opening_and_after_closing_is_a_clear_error(path: Path)
         with pytest.raises(BackendClosedError, match="not open; use `async with`"):
             await Echo.builder().with_data("x").enqueue(backend=backend)
         with pytest.raises(BackendClosedError, match="not open; use `async with`"):
-            backend.heart()
+            backend.heartbeat_connection()
         async with backend:
             pass
 
@@ -313,7 +313,7 @@ async def test_the_statements_of_every_day_use_their_indexes_and_sort_nothing(
         return {
             "select_due_jobs": plan(connection, "select_due_jobs", executor="echo", now=1, slots=10),
             "select_due_executors": plan(connection, "select_due_executors"),
-            "promote_jobs": plan(connection, "promote_jobs", now=1, most=10),
+            "promote_jobs": plan(connection, "promote_jobs", now=1, limit=10),
             "select_next_due": plan(connection, "select_next_due"),
             "claim_jobs": plan(connection, "claim_jobs", ids="[1]", node="n", now=1),
             "complete_jobs": plan(connection, "complete_jobs", settled="[[1,1]]", now=1),
@@ -344,8 +344,8 @@ async def test_the_statements_of_every_day_use_their_indexes_and_sort_nothing(
 
 
 async def test_a_claim_costs_the_same_beside_many_jobs_of_a_more_urgent_future(backend: SQLiteBackend) -> None:
-    heart = backend.heart()
-    heart.beat(Node("n", "n", timedelta(hours=1)))
+    heartbeats = backend.heartbeat_connection()
+    heartbeats.send(Node("n", "n", timedelta(hours=1)))
     await backend.enqueue([new_job(priority=5)] * 200)
 
     async def steps_of_a_claim() -> int:
@@ -365,7 +365,7 @@ async def test_a_claim_costs_the_same_beside_many_jobs_of_a_more_urgent_future(b
     alone = await steps_of_a_claim()
     await backend.enqueue([new_job(priority=0, delay=timedelta(days=1))] * 20_000)
     beside = await steps_of_a_claim()
-    heart.close()
+    heartbeats.close()
 
     assert beside <= alone * 1.2 + 5
 
@@ -392,8 +392,8 @@ async def test_a_waiting_handle_hears_of_another_ones_enqueue(
     else:
         monkeypatch.setattr(Doorbell, "ring", ring_nobody)
     async with SQLiteBackend(path) as waiting, SQLiteBackend(path) as other:
-        heart = waiting.heart()
-        heart.beat(Node("n", "n", timedelta(hours=1)))
+        heartbeats = waiting.heartbeat_connection()
+        heartbeats.send(Node("n", "n", timedelta(hours=1)))
         await waiting.wait_ready(
             {"echo"}, waiting.clock.now() + SECOND, since=waiting.version
         )  # takes note of the beat
@@ -405,17 +405,17 @@ async def test_a_waiting_handle_hears_of_another_ones_enqueue(
         await other.enqueue([new_job()])
 
         await soon(wait, 5)
-        heart.close()
+        heartbeats.close()
     assert waiting.version > since
 
 
 async def test_a_heartbeat_of_another_makes_no_work_but_may_be_an_end(path: Path) -> None:
     async with SQLiteBackend(path) as waiting, SQLiteBackend(path) as other:
-        heart = other.heart()
-        heart.beat(Node("n", "n", timedelta(hours=1)))
+        heartbeats = other.heartbeat_connection()
+        heartbeats.send(Node("n", "n", timedelta(hours=1)))
         await waiting.wait_ready({"echo"}, waiting.clock.now() + SECOND / 10, since=waiting.version)
         since = waiting.version
-        heart.beat(Node("n", "n", timedelta(hours=1)))
+        heartbeats.send(Node("n", "n", timedelta(hours=1)))
         await waiting.wait_ready({"echo"}, waiting.clock.now() + SECOND / 10, since=since)
         assert waiting.version == since
 
@@ -424,16 +424,16 @@ async def test_a_heartbeat_of_another_makes_no_work_but_may_be_an_end(path: Path
 
         end = asyncio.ensure_future(waiting.wait_ended(1, waiting.clock.now() + timedelta(hours=1), since=since + 1))
         await asyncio.to_thread(lambda: None)
-        heart.beat(Node("n", "n", timedelta(hours=1)))
+        heartbeats.send(Node("n", "n", timedelta(hours=1)))
         await soon(end, 5)
-        heart.close()
+        heartbeats.close()
 
 
 async def test_a_ring_for_a_process_that_is_gone_does_no_harm(path: Path) -> None:
     async with SQLiteBackend(path) as gone:
-        heart = gone.heart()
-        heart.beat(Node("n", "n", timedelta(hours=1)))
-        heart.close()
+        heartbeats = gone.heartbeat_connection()
+        heartbeats.send(Node("n", "n", timedelta(hours=1)))
+        heartbeats.close()
 
     async with SQLiteBackend(path) as backend:
         (stored,) = await backend.enqueue([new_job()])
@@ -484,8 +484,12 @@ def test_elsewhere_than_on_linux_the_doorbell_is_a_file_that_is_taken_away(monke
     ],
 )
 async def test_a_spoilt_row_of_a_dead_node_costs_no_lease(backend: SQLiteBackend, change: str) -> None:
-    heart, dead, live = backend.heart(), Node("dead", "dead", SECOND / 1000), Node("live", "live", timedelta(hours=1))
-    heart.beat(dead)
+    heartbeats, dead, live = (
+        backend.heartbeat_connection(),
+        Node("dead", "dead", SECOND / 1000),
+        Node("live", "live", timedelta(hours=1)),
+    )
+    heartbeats.send(dead)
     await backend.enqueue([new_job()] * 2)
     await backend.claim(Demand({"echo": 2}, 2), "dead")
 
@@ -497,17 +501,17 @@ async def test_a_spoilt_row_of_a_dead_node_costs_no_lease(backend: SQLiteBackend
 
     await backend._writer.run(spoil)
 
-    assert heart.beat(live).rescued == 2
-    assert heart.beat(live).rescued == 0
-    heart.close()
+    assert heartbeats.send(live).rescued == 2
+    assert heartbeats.send(live).rescued == 0
+    heartbeats.close()
     counts = await backend.count()
     assert JobStatus.EXECUTING not in {count.status for count in counts}
     assert sum(count.jobs for count in counts) == 2
 
 
 async def test_an_outcome_that_a_spoilt_row_cannot_take_ends_the_job(backend: SQLiteBackend) -> None:
-    heart = backend.heart()
-    heart.beat(Node("n", "n", timedelta(hours=1)))
+    heartbeats = backend.heartbeat_connection()
+    heartbeats.send(Node("n", "n", timedelta(hours=1)))
     await backend.enqueue([new_job()])
     (record,) = (await backend.claim(Demand({"echo": 1}, 1), "n")).jobs
     await backend._writer.run(
@@ -517,7 +521,7 @@ async def test_an_outcome_that_a_spoilt_row_cannot_take_ends_the_job(backend: SQ
     assert await backend.settle([Settlement(record.id, record.claims, Snooze(SECOND))]) == []
 
     after = await record_of(backend, record.id)
-    heart.close()
+    heartbeats.close()
     assert (after.status, after.errors[-1].type_name) == (JobStatus.DISCARDED, "UnwritableRow")
 
 

@@ -130,15 +130,15 @@ async def test_an_old_job_goes_on_with_its_life(path: Path) -> None:
     slots = {str(status): 10 for status in JobStatus}
 
     async with open_file(path) as backend:
-        heart = backend.heart()
-        heart.beat(Node("node-1", "host", LEASE))
+        heartbeats = backend.heartbeat_connection()
+        heartbeats.send(Node("node-1", "host", LEASE))
         running = next(iter(await backend.query(Everything(), limit=1, after=1)))
         assert running.status is JobStatus.EXECUTING
         assert list(await backend.settle([Settlement(running.id, running.claims, failed(delay=HOUR))])) == []
         claimed = (await backend.claim(Demand(slots, 10), "node-1")).jobs
         assert {one.executor for one in claimed} == set(WAITING)
         assert list(await backend.settle([Settlement(one.id, one.claims, Complete()) for one in claimed])) == []
-        heart.close()
+        heartbeats.close()
         for status in ENDED:
             [ended] = [one for one in await backend.query(Everything()) if one.executor == status]
             await backend.rerun(ended.id)

@@ -57,12 +57,12 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 async def finish(backend: SQLiteBackend, ids: list[int]) -> None:
-    heart = backend.heart()
-    heart.beat(Node("n", "n", HOUR))
+    heartbeats = backend.heartbeat_connection()
+    heartbeats.send(Node("n", "n", HOUR))
     claim = await backend.claim(Demand({"alpha": len(ids) + 1}, len(ids) + 1), "n")
     assert len(claim.jobs) == min(len(ids), 1_000) or len(claim.jobs) == len(ids)
     await backend.settle([Settlement(one.id, one.claims, Complete()) for one in claim.jobs])
-    heart.close()
+    heartbeats.close()
 
 
 async def explain(backend: SQLiteBackend, text: str, parameters: Mapping[str, object]) -> str:
@@ -122,7 +122,7 @@ async def test_a_prune_walks_the_index_of_ended_jobs_and_sorts_nothing(
     if is_analyzed:
         await analyze(backend)
     for found in (
-        await plan(backend, "select_ended", status="complete", executor="alpha", before=1, ended_at=0, id=0, most=9),
+        await plan(backend, "select_ended", status="complete", executor="alpha", before=1, ended_at=0, id=0, limit=9),
         await plan(backend, "count_ended", status="complete", executor="alpha"),
         await plan(backend, "select_ended_executors", status="complete"),
     ):
@@ -144,7 +144,7 @@ async def test_the_claim_still_walks_its_own_index(backend: SQLiteBackend, *, is
     ):
         assert walks(found, "due"), found
         assert "TEMP B-TREE" not in found, found
-    promotes = await plan(backend, "promote_jobs", now=1, most=10)
+    promotes = await plan(backend, "promote_jobs", now=1, limit=10)
     assert walks(promotes, "later"), promotes
 
 

@@ -126,9 +126,9 @@ async def test_a_row_that_cannot_be_written_back_hides_no_other_that_stands_in_t
 async def test_a_counter_out_of_its_bounds_fails_no_claim(backend: SQLiteBackend, column: str, number: int) -> None:
     answers = await backend.enqueue([new_job()] * 3)
     await spoil(backend, answers[1].id, f"{column} = {number}")
-    heart = backend.heart()
-    heart.beat(Node(NODE, NODE, timedelta(seconds=30)))
-    heart.close()
+    heartbeats = backend.heartbeat_connection()
+    heartbeats.send(Node(NODE, NODE, timedelta(seconds=30)))
+    heartbeats.close()
 
     claimed = await backend.claim(Demand({ALPHA: 10}, 10), NODE)
 

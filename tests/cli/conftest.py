@@ -45,9 +45,9 @@ def url(tmp_path: Path) -> str:
 async def _fill(backend: Backend) -> None:
     async with backend:
         await backend.enqueue([_job("later", delay=timedelta(days=1)), *[_job(name) for name in "bcdef"], _report()])
-        heart = backend.heart()
-        heart.beat(NODE)
-        heart.close()
+        heartbeats = backend.heartbeat_connection()
+        heartbeats.send(NODE)
+        heartbeats.close()
         claim = await backend.claim(Demand({"email": 4}, 4), NODE.id)
         assert [record.id for record in claim.jobs] == [2, 3, 4, 5]
         await backend.cancel(5, "not wanted")

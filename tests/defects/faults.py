@@ -10,7 +10,7 @@ from rexecutor import Backend, BackendError
 Moment = Literal["before", "after"]
 """Whether a call fails before the store has done the work, or after, so that only the answer is lost."""
 
-_VERBS = ("enqueue", "claim", "settle", "give_back", "wait_ready")
+_VERBS = ("enqueue", "claim", "settle", "release_claims", "wait_ready")
 
 
 class Faults:

@@ -75,9 +75,9 @@ async def enqueued(backend: Backend, data: str = "x", **settings: Any) -> JobHan
 
 async def claimed(backend: Backend, node_id: str) -> JobRecord:
     """Answer the one due job, in the hands of a node that has just begun its lease."""
-    heart = backend.heart()
-    heart.beat(Node(node_id, node_id, LEASE))
-    heart.close()
+    heartbeats = backend.heartbeat_connection()
+    heartbeats.send(Node(node_id, node_id, LEASE))
+    heartbeats.close()
     [record] = (await backend.claim(Demand({"task": 1}, 1), node_id)).jobs
     return record
 
@@ -133,9 +133,9 @@ async def test_r3_a_late_success_does_not_make_a_cancelled_job_complete(backend:
     handle = await enqueued(backend)
     old = await claimed(backend, "paused")
     clock.advance(LEASE)
-    heart = backend.heart()
-    assert heart.beat(Node("other", "other", LEASE)).rescued == 1
-    heart.close()
+    heartbeats = backend.heartbeat_connection()
+    assert heartbeats.send(Node("other", "other", LEASE)).rescued == 1
+    heartbeats.close()
     await handle.cancel("not wanted")
 
     refused = await backend.settle([Settlement(old.id, old.claims, Complete())])

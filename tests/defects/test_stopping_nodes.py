@@ -85,7 +85,7 @@ async def pass_time(
         for _ in range(3):
             await asyncio.to_thread(lambda: None)
         if faults is not None:
-            await until(lambda: not (faults.under_way["give_back"] or faults.under_way["claim"]))
+            await until(lambda: not (faults.under_way["release_claims"] or faults.under_way["claim"]))
 
 
 async def has_ended_by_and_by(backend: Backend, clock: FakeClock, job_id: int) -> bool:
@@ -194,12 +194,12 @@ async def test_r10_who_waits_no_more_is_forgotten(backend: Backend) -> None:
     handle = await Quick.builder().schedule_in(SECOND).enqueue(backend=backend)
 
     waits = [asyncio.ensure_future(handle.wait()) for _ in range(50)]
-    await until(lambda: len(vars(backend)["_hints"]._waiting) > 0)
+    await until(lambda: len(vars(backend)["_wakeups"]._waiting) > 0)
     for wait in waits:
         wait.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
 
-    assert not vars(backend)["_hints"]._waiting
+    assert not vars(backend)["_wakeups"]._waiting
 
 
 async def test_r21_no_more_jobs_are_claimed_than_can_run(backend: Backend) -> None:

@@ -51,8 +51,8 @@ class Mail(Executor[str]):
 
 async def claimed(backend: Backend) -> list[JobRecord]:
     """Answer what a node with a lease gets of the jobs that are due now."""
-    with closing(backend.heart()) as heart:
-        heart.beat(NODE)
+    with closing(backend.heartbeat_connection()) as heartbeats:
+        heartbeats.send(NODE)
     return list((await backend.claim(Demand({"mail": 100}, 100), NODE.id)).jobs)
 
 
@@ -107,9 +107,9 @@ async def main() -> None:
         at = await builder.schedule_at(datetime.fromisoformat(sys.argv[3])).enqueue(backend=backend)
         due = await builder.enqueue(backend=backend)
         early = await builder.schedule_in(timedelta(microseconds=1)).enqueue(backend=backend)
-        heart = backend.heart()
-        heart.beat(Node("node", "node", timedelta(hours=1)))
-        heart.close()
+        heartbeats = backend.heartbeat_connection()
+        heartbeats.send(Node("node", "node", timedelta(hours=1)))
+        heartbeats.close()
         claim = await backend.claim(Demand({"mail": 10}, 10), "node")
         jobs = [await handle.fetch() for handle in (at, due, early)]
         print(json.dumps({
@@ -266,7 +266,7 @@ CALLS: dict[str, Callable[[SQLiteBackend, JobHandle[str, None]], Awaitable[objec
     "rerun": lambda _, handle: handle.rerun(),
     "claim": lambda backend, _: claimed(backend),
     "settle": lambda backend, handle: backend.settle([Settlement(handle.id, 1, Complete())]),
-    "give back": lambda backend, _: backend.give_back(NODE.id, ()),
+    "give back": lambda backend, _: backend.release_claims(NODE.id, ()),
     "count": lambda backend, _: backend.count(),
 }
 

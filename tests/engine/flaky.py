@@ -19,7 +19,7 @@ class Flaky(InMemoryBackend):
 
     def __init__(self, clock: FakeClock | None = None) -> None:
         super().__init__(clock=clock)
-        self.failing: dict[str, list[Moment]] = {"claim": [], "settle": [], "beat": []}
+        self.failing: dict[str, list[Moment]] = {"claim": [], "settle": [], "heartbeat": []}
         self.poison: set[JobId] = set()
         self.beaten = threading.Event()
         self.hung = threading.Event()
@@ -54,12 +54,12 @@ class Flaky(InMemoryBackend):
             raise BackendError("connection cut before the answer")
         return refused
 
-    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        if self._next("beat"):
+    def heartbeat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+        if self._next("heartbeat"):
             self.beaten.set()
             raise BackendError("no connection")
         self.hung.wait(20)
-        return super().beat(node, rescues=rescues)
+        return super().heartbeat(node, rescues=rescues)
 
 
 class Recorder(Executor[int]):

@@ -39,7 +39,7 @@ async def test_a_node_that_cannot_renew_its_lease_cancels_its_jobs_and_claims_no
     async with Rexecutor(backend).with_executor(Hung):
         handle = await Hung.builder().enqueue(backend=backend)
         await soon(hung.wait())
-        backend.failing["beat"] = ["before"] * 1_000
+        backend.failing["heartbeat"] = ["before"] * 1_000
         for _ in range(26):
             backend.beaten.clear()
             clock.advance(SECOND)
@@ -50,7 +50,7 @@ async def test_a_node_that_cannot_renew_its_lease_cancels_its_jobs_and_claims_no
         await asyncio.to_thread(backend.beaten.wait, 0.2)
         assert (await second.fetch()).status is JobStatus.SCHEDULED
 
-        backend.failing["beat"] = []
+        backend.failing["heartbeat"] = []
         for _ in range(3):
             clock.advance(2 * SECOND)
             await asyncio.to_thread(lambda: None)
@@ -66,7 +66,7 @@ async def test_jobs_of_a_node_that_died_are_rescued_and_its_late_outcome_is_refu
     clock = FakeClock()
     backend, recorder = InMemoryBackend(clock=clock), Recorder()
     dead = Node("dead", "a node that died", 30 * SECOND)
-    backend.beat(dead)
+    backend.heartbeat(dead)
     handle = await Recorder.builder().with_data(1).with_max_attempts(2).enqueue(backend=backend)
     claim = await backend.claim(Demand({"recorder": 1}, 1), "dead")
     clock.advance(31 * SECOND)
@@ -187,13 +187,16 @@ async def test_a_leap_of_the_wall_clock_rescues_nobody_who_lives() -> None:
         node = other._run.node if other._run else None
         assert node is not None
         await until(lambda: node._lease.is_trusted)
-        lease, heart = Lease(Node("third", "third", 30 * SECOND), backend.heart(), clock), backend.heart()
+        lease, heartbeats = (
+            Lease(Node("third", "third", 30 * SECOND), backend.heartbeat_connection(), clock),
+            backend.heartbeat_connection(),
+        )
         lease.step()
 
         clock.jump(timedelta(hours=1))
         clock.advance(5 * SECOND)
         heartbeat = lease.step()
-        heart.close()
+        heartbeats.close()
 
         assert heartbeat is not None
         assert heartbeat.rescued == 0
@@ -227,7 +230,7 @@ async def test_a_node_that_was_given_up_for_lost_cancels_what_it_ran_and_works_o
         handle = await Hung.builder().with_data(1).enqueue(backend=backend)
         await soon(hung.wait())
         backend._leases.clear()  # as if the process had stood still for longer than its lease
-        assert backend.beat(Node("other", "other", timedelta(hours=1))).rescued == 1
+        assert backend.heartbeat(Node("other", "other", timedelta(hours=1))).rescued == 1
 
         clock.advance(6 * SECOND)
         await soon(cancelled.wait())

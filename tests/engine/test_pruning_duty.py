@@ -148,7 +148,7 @@ class TestPruning:
         backend.go.set()
 
         await until(stopping.done)
-        assert await backend.hold(periodic.PRUNE, "another")
+        assert await backend.acquire_lock(periodic.PRUNE, "another")
 
     async def test_a_pruner_without_executors_is_all_that_a_node_needs(self, backend: Backend) -> None:
         async with Rexecutor(backend).with_job_pruner(PrunerConfig("0 0 * * * *")):
@@ -180,13 +180,13 @@ class Slow(InMemoryBackend):
         self.go = asyncio.Event()
         self.pruning = self.most = 0
 
-    async def prune(self, spec: PruneSpec, most: int) -> int:
+    async def prune(self, spec: PruneSpec, limit: int) -> int:
         self.pruning += 1
         self.most = max(self.most, self.pruning)
         try:
             await self.go.wait()
             await asyncio.to_thread(lambda: None)
-            return await super().prune(spec, most)
+            return await super().prune(spec, limit)
         finally:
             self.pruning -= 1
 
@@ -196,11 +196,11 @@ class FailingOnce(InMemoryBackend):
 
     failed = False
 
-    async def prune(self, spec: PruneSpec, most: int) -> int:
+    async def prune(self, spec: PruneSpec, limit: int) -> int:
         if not self.failed:
             self.failed = True
             raise BackendError("out of order")
-        return await super().prune(spec, most)
+        return await super().prune(spec, limit)
 
 
 async def knows(backend: Backend, schedules: int) -> bool:

@@ -140,7 +140,7 @@ def blocking(limit: int | None, kind: Any = True) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("executors", "asked", "most", "threads"),
+    ("executors", "asked", "limit", "threads"),
     [
         ([], None, 100, 10),
         ([blocking(None)], None, 100, 10),
@@ -154,9 +154,9 @@ def blocking(limit: int | None, kind: Any = True) -> Any:
     ],
 )
 def test_there_are_ten_threads_unless_somebody_asks_for_others(
-    executors: list[Any], asked: int | None, most: int, threads: int
+    executors: list[Any], asked: int | None, limit: int, threads: int
 ) -> None:
-    assert thread_limit({str(place): one for place, one in enumerate(executors)}, asked, most) == threads
+    assert thread_limit({str(place): one for place, one in enumerate(executors)}, asked, limit) == threads
 
 
 async def test_jobs_in_child_processes_take_no_thread_of_these(tmp_path: Any) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, timedelta
 from typing import Any, Final, TypeVar
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.errors import BackendError, JobStateError, StaleJobError
 from rexecutor.model.cron import Cron
@@ -52,7 +52,9 @@ class Life:
         """Begin on an empty store."""
         self._backend = backend
         self._clock = clock
-        self._hearts: dict[NodeId, Heart] = {node: backend.heart() for node in (NODE, OTHER)}
+        self._heartbeat_connections: dict[NodeId, HeartbeatConnection] = {
+            node: backend.heartbeat_connection() for node in (NODE, OTHER)
+        }
         self._held: dict[NodeId, dict[JobId, JobRecord]] = {NODE: {}, OTHER: {}}
         self._handed_out: set[ClaimId] = set()
         self.wrong: list[str] = []
@@ -67,8 +69,8 @@ class Life:
         await self._lose_a_node()
         await self._finish()
         await self._forget()
-        for heart in self._hearts.values():
-            heart.close()
+        for heartbeats in self._heartbeat_connections.values():
+            heartbeats.close()
 
     async def jobs(self) -> list[Kept]:
         """Answer what is in the store, in an order of its own."""
@@ -93,16 +95,16 @@ class Life:
 
     async def _work(self) -> None:
         """Claim, and end in each way."""
-        await self._beat(NODE)
+        await self._heartbeat(NODE)
         claimed = await self._claim(NODE, ("plain", "sync"), 5)
         outcomes = (Complete(), failed(delay=10 * SECOND), Snooze(20 * SECOND), Interrupted())
         await self._settle(NODE, {claimed[n].id: outcome for n, outcome in enumerate(outcomes)})
         asked = claimed[4].id
         await self._again(lambda: self._backend.cancel(asked, "no longer wanted"))
-        heard = await self._beat(NODE)
+        heard = await self._heartbeat(NODE)
         self._expect("a cancel was not told", asked in heard)
         await self._settle(NODE, {asked: cancelled()})
-        await self._again(lambda: self._backend.give_back(NODE, ()))
+        await self._again(lambda: self._backend.release_claims(NODE, ()))
 
     async def _change(self) -> None:
         """Rerun, update and cancel jobs, and let a schedule tick."""
@@ -114,41 +116,41 @@ class Life:
         started = self._clock.now()
         for _ in range(2):
             self._clock.advance(10 * SECOND)
-            await self._beat(NODE)
+            await self._heartbeat(NODE)
             await self._again(lambda: self._backend.tick([SCHEDULE], up_since=started))
 
     async def _lose_a_node(self) -> None:
         """Let a node die with a job, and another rescue it."""
-        await self._beat(OTHER)
+        await self._heartbeat(OTHER)
         await self._claim(OTHER, ("unique",), 1)
         for _ in range(2):
             self._clock.advance(LEASE / 2 + SECOND)
-            await self._beat(NODE)
+            await self._heartbeat(NODE)
         self._held[OTHER].clear()
 
     async def _finish(self) -> None:
         """Run what is left; the last of an executor's fails for good."""
-        await self._beat(NODE)
+        await self._heartbeat(NODE)
         claimed = await self._claim(NODE, EXECUTORS, 100)
         self._expect(f"{len(claimed)} jobs were left to run, 7 expected", len(claimed) == 7)
         await self._settle(NODE, {one.id: failed() if one.executor == "unique" else Complete() for one in claimed})
 
     async def _forget(self) -> None:
         """Prune, and let go of everything."""
-        held = await self._again(lambda: self._backend.hold("prune", NODE))
+        held = await self._again(lambda: self._backend.acquire_lock("prune", NODE))
         self._expect("the duty was not to be had", held)
         self._clock.advance(SECOND)
-        await self._beat(NODE)
+        await self._heartbeat(NODE)
         for spec in (
             PruneSpec(JobStatus.COMPLETE, BeyondNewest(1)),
             PruneSpec(JobStatus.CANCELLED, OlderThan(SECOND), frozenset({"sync"}), is_except=False),
         ):
             await self._again(lambda spec=spec: self._backend.prune(spec, 100))
-        await self._again(lambda: self._backend.release("prune", NODE))
+        await self._again(lambda: self._backend.release_lock("prune", NODE))
         await self._again(self._backend.count)
         known = await self._again(self._backend.schedules)
         self._expect("the schedule has not ticked twice", [one.last_tick for one in known] == [_tick(2)])
-        await self._again(lambda: _soon(self._hearts[NODE].retire, NODE))
+        await self._again(lambda: _soon(self._heartbeat_connections[NODE].deregister, NODE))
 
     async def _again(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do it until it succeeds."""
@@ -178,9 +180,9 @@ class Life:
             self.failures += 1
             await self._again(store_unless_there)
 
-    async def _beat(self, node_id: NodeId) -> Collection[JobId]:
+    async def _heartbeat(self, node_id: NodeId) -> Collection[JobId]:
         node = Node(node_id, f"host:{node_id}", LEASE)
-        heartbeat = await self._again(lambda: _soon(self._hearts[node_id].beat, node))
+        heartbeat = await self._again(lambda: _soon(self._heartbeat_connections[node_id].send, node))
         return {request.job_id for request in heartbeat.cancels}
 
     async def _claim(self, node: NodeId, executors: Sequence[str], most: int) -> list[JobRecord]:
@@ -193,7 +195,7 @@ class Life:
             except BackendError:
                 self.failures += 1
                 held = {one.claim_id for one in self._held[node].values()}
-                await self._again(lambda held=held: self._backend.give_back(node, held))
+                await self._again(lambda held=held: self._backend.release_claims(node, held))
         for record in claim.jobs:
             self._expect(f"claim {record.claim_id} was answered twice", record.claim_id not in self._handed_out)
             self._expect("a held job was claimed", all(record.id not in held for held in self._held.values()))

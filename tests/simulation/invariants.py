@@ -205,7 +205,7 @@ class Checker:
         lease = self.leases[node.id]
         lease.until, lease.length = now + node.lease, node.lease
 
-    def retired(self, node: NodeId) -> None:
+    def deregistered(self, node: NodeId) -> None:
         """Take note that there is none any more."""
         self._tell(f"retire {node}")
         self.leases[node].until = None

@@ -7,9 +7,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from rexecutor import BackendError
 from rexecutor.backend.base import Backend
-from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
-from rexecutor.backend.wakeups import Hints
+from rexecutor.backend.wakeups import Wakeups
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
@@ -106,7 +106,7 @@ class LinkedBackend(Backend):
         self._store = store
         self._loop = loop
         self._domain = domain
-        self._hints = Hints(clock)
+        self._wakeups = Wakeups(clock)
         self._rung: set[bool] = set()
         store.bells.append(self._ring)
 
@@ -141,18 +141,18 @@ class LinkedBackend(Backend):
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
         return await self._call("settle", lambda: self._store.settle(settlements))
 
-    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
-        return await self._call("give_back", lambda: self._store.give_back(node_id, held, epoch=epoch))
+    async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
+        return await self._call("release_claims", lambda: self._store.release_claims(node_id, held, epoch=epoch))
 
     @property
     def version(self) -> int:
-        return self._hints.version
+        return self._wakeups.version
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
-        await self._hints.wait(until, since=since)
+        await self._wakeups.wait(until, since=since)
 
     async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
-        await self._hints.wait(until, since=since)
+        await self._wakeups.wait(until, since=since)
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         return await self._call("query", lambda: self._store.query(where, limit=limit, after=after))
@@ -160,8 +160,8 @@ class LinkedBackend(Backend):
     async def count(self) -> Sequence[Count]:
         return await self._call("count", self._store.count)
 
-    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
-        return await self._call("change", lambda: self._store.change(job_id, change, executor=executor))
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        return await self._call("change", lambda: self._store.apply(job_id, change, executor=executor))
 
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         return await self._call("update", lambda: self._store.update(job_id, new, version=version))
@@ -172,17 +172,17 @@ class LinkedBackend(Backend):
     async def schedules(self) -> Sequence[StoredSchedule]:
         return await self._call("schedules", self._store.schedules)
 
-    async def prune(self, spec: PruneSpec, most: int) -> int:
-        return await self._call("prune", lambda: self._store.prune(spec, most))
+    async def prune(self, spec: PruneSpec, limit: int) -> int:
+        return await self._call("prune", lambda: self._store.prune(spec, limit))
 
-    async def hold(self, duty: str, node_id: NodeId) -> bool:
-        return await self._call("hold", lambda: self._store.hold(duty, node_id))
+    async def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
+        return await self._call("acquire_lock", lambda: self._store.acquire_lock(duty, node_id))
 
-    async def release(self, duty: str, node_id: NodeId) -> None:
-        return await self._call("release", lambda: self._store.release(duty, node_id))
+    async def release_lock(self, duty: str, node_id: NodeId) -> None:
+        return await self._call("release_lock", lambda: self._store.release_lock(duty, node_id))
 
-    def heart(self) -> Heart:
-        return LinkedHeart(self._store, self.line)
+    def heartbeat_connection(self) -> HeartbeatConnection:
+        return LinkedHeartbeats(self._store, self.line)
 
     async def _call(self, verb: str, effect: Callable[[], Coroutine[Any, Any, T]]) -> T:
         self.calls[verb] += 1
@@ -209,23 +209,23 @@ class LinkedBackend(Backend):
     def _hear(self, is_cancel: bool) -> None:
         self._rung.discard(is_cancel)
         if is_cancel:
-            self.heard_cancel()
+            self.notify_cancel()
         else:
-            self._hints.heard()
+            self._wakeups.notify()
 
 
-class LinkedHeart(Heart):
+class LinkedHeartbeats(HeartbeatConnection):
     """Beats over a line of the same quality, from the simulated thread."""
 
     def __init__(self, store: Store, line: Line) -> None:
         self._store = store
         self._line = line
 
-    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        return self._call("beat", lambda: self._store.beat(node, rescues=rescues))
+    def send(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+        return self._call("heartbeat", lambda: self._store.heartbeat(node, rescues=rescues))
 
-    def retire(self, node_id: NodeId) -> None:
-        self._call("retire", lambda: self._store.retire(node_id))
+    def deregister(self, node_id: NodeId) -> None:
+        self._call("deregister", lambda: self._store.deregister(node_id))
 
     def close(self) -> None:
         """Do nothing."""

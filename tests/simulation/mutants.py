@@ -28,19 +28,19 @@ Mutant = AbstractContextManager[object]
 def any_outcome_counts() -> Mutant:
     """The fence is gone: an outcome is recorded while the job executes, whoever runs it."""
 
-    def is_ours(record: JobRecord, claims: int) -> bool:
+    def holds_claim(record: JobRecord, claims: int) -> bool:
         return record.status is JobStatus.EXECUTING and claims > 0
 
-    return patch.object(rules, "is_ours", is_ours)
+    return patch.object(rules, "holds_claim", holds_claim)
 
 
 def lost_claims_are_kept() -> Mutant:
     """What a claim took whose answer was lost is not given back."""
 
     async def forget(dispatcher: Dispatcher) -> None:
-        dispatcher._is_sure = True
+        dispatcher._claims_confirmed = True
 
-    return patch.object(Dispatcher, "give_back_unsure", forget)
+    return patch.object(Dispatcher, "release_unconfirmed_claims", forget)
 
 
 def outcomes_under_way_are_given_back() -> Mutant:
@@ -96,13 +96,13 @@ def jobs_start_early() -> Mutant:
 
 def all_other_nodes_count_as_dead() -> Mutant:
     """A beat rescues the jobs of nodes that live."""
-    beat = InMemoryBackend.beat
+    heartbeat = InMemoryBackend.heartbeat
 
     def hasty(store: InMemoryBackend, node: Node, *, rescues: bool = True) -> Heartbeat:
         store._leases.clear()
-        return beat(store, node, rescues=rescues)
+        return heartbeat(store, node, rescues=rescues)
 
-    return patch.object(InMemoryBackend, "beat", hasty)
+    return patch.object(InMemoryBackend, "heartbeat", hasty)
 
 
 def nothing_is_unique() -> Mutant:
@@ -111,12 +111,12 @@ def nothing_is_unique() -> Mutant:
     def existing(_: UniquenessCriteria, found: Iterable[JobRecord]) -> None:
         list(found)
 
-    return patch.object(rules, "existing", existing)
+    return patch.object(rules, "pick_existing", existing)
 
 
 def ticks_are_taken_again() -> Mutant:
     """A look at a schedule does not keep how far it has come."""
-    look = rules.looked_at
+    look = rules.advance
 
     def forgetful(
         schedule: Schedule, known: StoredSchedule | None, now: datetime, up_since: datetime | None
@@ -124,12 +124,12 @@ def ticks_are_taken_again() -> Mutant:
         ticks, kept = look(schedule, known, now, up_since)
         return ticks, kept if known is None else known
 
-    return patch.object(rules, "looked_at", forgetful)
+    return patch.object(rules, "advance", forgetful)
 
 
 def ticks_are_left_out() -> Mutant:
     """Of several ticks that are due only the newest is taken."""
-    look = rules.looked_at
+    look = rules.advance
 
     def idle(
         schedule: Schedule, known: StoredSchedule | None, now: datetime, up_since: datetime | None
@@ -137,7 +137,7 @@ def ticks_are_left_out() -> Mutant:
         ticks, kept = look(schedule, known, now, up_since)
         return Ticks(ticks.due[-1:], ticks.next), kept
 
-    return patch.object(rules, "looked_at", idle)
+    return patch.object(rules, "advance", idle)
 
 
 def running_jobs_are_pruned() -> Mutant:

@@ -17,17 +17,17 @@ from tests.simulation.store import Store
 ALL_VERBS: Final = frozenset(
     {
         "claim",
-        "give_back",
+        "release_claims",
         "settle",
         "enqueue",
         "change",
         "update",
         "tick",
         "prune",
-        "hold",
-        "release",
-        "beat",
-        "retire",
+        "acquire_lock",
+        "release_lock",
+        "heartbeat",
+        "deregister",
     }
 )
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from rexecutor import InMemoryBackend
 from rexecutor.backend.messages import Heartbeat, Node, Ticked
-from rexecutor.backend.wakeups import Hints
+from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock
 from rexecutor.errors import RexecutorError
 from rexecutor.model.job import Enqueued, JobId, JobRecord, NewJob, NodeId
@@ -36,7 +36,7 @@ class Witness(Protocol):
     def renewed(self, node: Node, now: datetime) -> None:
         """A lease was begun or renewed."""
 
-    def retired(self, node: NodeId) -> None:
+    def deregistered(self, node: NodeId) -> None:
         """A lease was given up."""
 
     def ticked(self, schedules: Sequence[Schedule], up_since: datetime | None, now: datetime) -> None:
@@ -51,17 +51,17 @@ class Store(InMemoryBackend):
         self.bells: list[Callable[[bool], None]] = []
         """Who wants to hear of changes; True for the cancel of a running job."""
         self._witness = witness
-        self._hints = _Bells(clock, self.bells)
+        self._wakeups = _Bells(clock, self.bells)
 
-    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+    def heartbeat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
         """Renew the lease, and show that."""
         self._witness.renewed(node, self.clock.now())  # before the rescue, which spares this node
-        return super().beat(node, rescues=rescues)
+        return super().heartbeat(node, rescues=rescues)
 
-    def retire(self, node_id: NodeId) -> None:
+    def deregister(self, node_id: NodeId) -> None:
         """End the lease, and show that."""
-        super().retire(node_id)
-        self._witness.retired(node_id)
+        super().deregister(node_id)
+        self._witness.deregistered(node_id)
 
     def later(self, seconds: float, effect: Callable[[], object]) -> None:
         """Do what nobody waits for any more: a statement that was on its way, or stood still in the database."""
@@ -73,9 +73,9 @@ class Store(InMemoryBackend):
             if inspect.iscoroutine(work):
                 work.send(None)  # nothing in here waits
 
-    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change the job, and tell of the cancel of a running one."""
-        status = await super().change(job_id, change, executor=executor)
+        status = await super().apply(job_id, change, executor=executor)
         if isinstance(change, CancelAsked) and status is JobStatus.EXECUTING:
             for bell in self.bells:
                 bell(True)
@@ -87,10 +87,10 @@ class Store(InMemoryBackend):
         self._witness.ticked(schedules, up_since, ticked.now)
         return ticked
 
-    async def prune(self, spec: PruneSpec, most: int) -> int:
+    async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete, and show what."""
         before = dict(self._records)
-        deleted = await super().prune(spec, most)
+        deleted = await super().prune(spec, limit)
         if deleted:
             for job_id in before.keys() - self._records.keys():
                 self._witness.deleted(before[job_id])
@@ -119,14 +119,14 @@ class Store(InMemoryBackend):
     _changing_by: Change | None = None
 
 
-class _Bells(Hints):
+class _Bells(Wakeups):
     """Rings for all nodes, which are processes of their own."""
 
     def __init__(self, clock: Clock, bells: Sequence[Callable[[bool], None]]) -> None:
         super().__init__(clock)
         self._bells = bells
 
-    def heard(self) -> None:
-        super().heard()
+    def notify(self) -> None:
+        super().notify()
         for bell in self._bells:
             bell(False)

@@ -22,7 +22,7 @@ FOUND = (81, 103279)
 simulation: a node that is killed in the step in which its shutdown ends."""
 
 LATE_CLAIM = Options(late=frozenset({"claim"}))
-LATE_GIVE_BACK = Options(late=frozenset({"give_back"}))
+LATE_GIVE_BACK = Options(late=frozenset({"release_claims"}))
 
 
 pytestmark = [

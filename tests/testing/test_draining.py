@@ -213,7 +213,7 @@ async def test_a_job_that_enqueues_itself_is_stopped_by_a_bound(backend: Backend
     await enqueue(backend, "data")
 
     with pytest.raises(RexecutorError, match=r"drain: 20 runs, and more is due, next job 21 of scripted"):
-        await soon(drain(Scripted(again), backend=backend, most=20))
+        await soon(drain(Scripted(again), backend=backend, limit=20))
 
     assert (await record_of(backend, 21)).status is JobStatus.SCHEDULED
     assert (await record_of(backend, 21)).attempt == 0
@@ -223,14 +223,14 @@ async def test_a_job_that_snoozes_for_no_time_is_stopped_too(backend: Backend) -
     await enqueue(backend, "data")
 
     with pytest.raises(RexecutorError, match="snooze, again and again"):
-        await soon(drain(Scripted(lambda _: Snooze(timedelta(0))), backend=backend, most=5))
+        await soon(drain(Scripted(lambda _: Snooze(timedelta(0))), backend=backend, limit=5))
 
 
 async def test_the_bound_itself_may_be_reached(backend: Backend) -> None:
     for _ in range(3):
         await enqueue_email(backend, "bob")
 
-    assert await soon(drain(EmailJob, backend=backend, most=3)) == Drained(complete=3)
+    assert await soon(drain(EmailJob, backend=backend, limit=3)) == Drained(complete=3)
 
 
 async def test_a_timeout_comes_when_the_job_moves_the_clock(backend: Backend, clock: FakeClock) -> None:
@@ -382,8 +382,8 @@ async def test_on_the_machines_clock_what_is_due_now_runs() -> None:
     [
         ({"executors": []}, "no executor given"),
         ({"executors": [42]}, "drain: executor=42"),
-        ({"most": 0}, "most is 0"),
-        ({"most": True}, "most is True"),
+        ({"limit": 0}, "limit is 0"),
+        ({"limit": True}, "limit is True"),
         ({"until": datetime(2026, 1, 1)}, "until=.*aware datetime"),  # noqa: DTZ001
         ({"until": HOUR}, "until=.*aware datetime"),
         ({"until": FakeClock().now() - SECOND}, "is past: the clock stands at"),

@@ -8,7 +8,7 @@ from datetime import timedelta
 from multiprocessing import current_process
 from typing import Final, Self
 
-from rexecutor.affinity import Home
+from rexecutor.affinity import Affinity
 from rexecutor.app.users import Users
 from rexecutor.backend.base import Backend
 from rexecutor.background import start_task
@@ -26,7 +26,7 @@ class Run:
         self.node: Final = node
         self._backend = backend
         self._ended = ended
-        self._home = Home()
+        self._affinity = Affinity()
         self._ending: asyncio.Task[None] | None = None
         self._is_over = False
 
@@ -53,7 +53,7 @@ class Run:
             )
         await _USERS.begin(backend)
         try:
-            await backend.ready()
+            await backend.check_schema()
             node = make_node(f"{socket.gethostname()}:{os.getpid()}")
             node.start()
         except BaseException:
@@ -64,17 +64,17 @@ class Run:
     @property
     def is_alive(self) -> bool:
         """Whether the node runs, and in this process."""
-        return not (self._is_over or self._home.is_inherited or self._home.has_ended)
+        return not (self._is_over or self._affinity.is_other_process or self._affinity.has_ended)
 
     def check_process(self, what: str) -> None:
         """Raise a `RexecutorError` if this process is a fork of the one where the node runs."""
-        if self._home.is_inherited and not self._is_over:
+        if self._affinity.is_other_process and not self._is_over:
             raise RexecutorError(f"{what}: this Rexecutor was started in another process; make one in the child")
 
     def check_place(self, what: str) -> None:
         """Raise a `RexecutorError` if the node runs in another process or event loop."""
         self.check_process(what)
-        if self.is_alive and self._home.is_elsewhere:
+        if self.is_alive and self._affinity.is_other_loop:
             raise RexecutorError(f"{what}: this Rexecutor was started in another event loop; call it there")
 
     async def end(self, grace: timedelta) -> None:

@@ -281,15 +281,15 @@ class Rexecutor:
         if self._run is not None:
             self._run.check_place("run_until_signal")
         with Signals() as signals:  # before the start, so that no signal finds claimed jobs and nobody to catch it
-            is_ours = not self.is_running
-            if is_ours:
+            holds_claim = not self.is_running
+            if holds_claim:
                 await self.start()
             assert self._run is not None  # noqa: S101 - start has set it
             node = self._run.node
             try:
                 await signals.first_or(node.ended())
             except asyncio.CancelledError:
-                if is_ours:  # nobody else will end it
+                if holds_claim:  # nobody else will end it
                     await self.graceful_shutdown(grace)
                 raise
             signals.on_second(node.hurry.set)

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from rexecutor.backend.completion import Completion, NoCompletion
-from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
-from rexecutor.backend.wakeups import Hints
+from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.errors import ConfigurationError
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
@@ -36,7 +36,7 @@ class Backend(ABC):
         """
         self.clock: Final = clock or SystemClock()
         self.limits: Final = limits or Limits()
-        self._cancel_hints: Final = Hints(self.clock)
+        self._cancel_wakeups: Final = Wakeups(self.clock)
 
     def __reduce__(self) -> NoReturn:
         """Raise `ConfigurationError`: a pickle cannot hold connections."""
@@ -100,7 +100,7 @@ class Backend(ABC):
             BackendError: The store failed; nothing was changed.
         """
 
-    async def ready(self) -> None:  # noqa: B027 - most stores are ready once open
+    async def check_schema(self) -> None:  # noqa: B027 - most stores are ready once open
         """Raise unless the open backend's store has all that a node needs. A `Rexecutor` calls this when it starts.
 
         Raises:
@@ -113,7 +113,7 @@ class Backend(ABC):
         """Store the jobs, all or none, and wake those who wait for them. Return one result per job, in order.
 
         A job with criteria is added only if no job, in the store or earlier in the batch, matches
-        `rules.conflicting`. Otherwise `rules.existing` chooses one of the matching jobs, and `rules.replaced` says
+        `rules.conflicting`. Otherwise `rules.pick_existing` chooses one of the matching jobs, and `rules.replaced` says
         what becomes of it. Two enqueues with criteria of one scope (executor, key) never add two conflicting jobs,
         however they race.
 
@@ -138,7 +138,7 @@ class Backend(ABC):
         same claim.
 
         Raises:
-            BackendError: The store failed. What was claimed is not known: call `give_back` with the claims held.
+            BackendError: The store failed. What was claimed is not known: call `release_claims` with the claims held.
         """
 
     @abstractmethod
@@ -153,7 +153,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
+    async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose result was lost: the node's executing jobs whose claim is not among `held`.
 
         They change by `Interrupted`. Return how many there were.
@@ -189,15 +189,15 @@ class Backend(ABC):
     @property
     def cancels(self) -> int:
         """How many requests to cancel a running job this backend has heard of."""
-        return self._cancel_hints.version
+        return self._cancel_wakeups.version
 
     async def wait_cancel(self, until: datetime, *, since: int) -> None:
         """Wait until `cancels` differs from `since`, but not past `until`. A hint: heartbeats return every request."""
-        await self._cancel_hints.wait(until, since=since)
+        await self._cancel_wakeups.wait(until, since=since)
 
-    def heard_cancel(self) -> None:
+    def notify_cancel(self) -> None:
         """Count a request to cancel a running job. For the backend's own notifications from other processes."""
-        self._cancel_hints.heard()
+        self._cancel_wakeups.notify()
 
     @abstractmethod
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
@@ -218,7 +218,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job as `rules.transition` says and return its new status. A rerun wakes waiting nodes.
 
         Raises:
@@ -240,7 +240,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
-        """Take the ticks that are due, as `rules.looked_at` says, and enqueue their jobs.
+        """Take the ticks that are due, as `rules.advance` says, and enqueue their jobs.
 
         Each tick is taken at most once in the life of the store, in the transaction that enqueues its job. Uniqueness
         criteria of the job are ignored. A schedule that the store does not know begins with its next tick.
@@ -262,15 +262,15 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def prune(self, spec: PruneSpec, most: int) -> int:
-        """Delete the first `most` of the jobs in `rules.prunable`. Return how many were deleted. Atomic.
+    async def prune(self, spec: PruneSpec, limit: int) -> int:
+        """Delete the first `limit` of the jobs in `rules.prunable`. Return how many were deleted. Atomic.
 
         Raises:
             BackendError: The store failed; call again.
         """
 
     @abstractmethod
-    async def hold(self, duty: str, node_id: NodeId) -> bool:
+    async def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
         """Make the node the holder of the duty. Return False if another node with a live lease holds it.
 
         Raises:
@@ -278,7 +278,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def release(self, duty: str, node_id: NodeId) -> None:
+    async def release_lock(self, duty: str, node_id: NodeId) -> None:
         """Let other nodes take the duty. Does nothing if this node does not hold it.
 
         Raises:
@@ -301,9 +301,9 @@ class Backend(ABC):
         if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
             raise ConfigurationError(f"cancel: the reason is {reason!r}, str expected")
         asked = CancelAsked(storable(reason, self.limits.error_text))
-        status = await self.change(job_id, asked, executor=executor)
+        status = await self.apply(job_id, asked, executor=executor)
         if status is JobStatus.EXECUTING:
-            self.heard_cancel()
+            self.notify_cancel()
         return status
 
     async def rerun(self, job_id: JobId, *, executor: str | None = None) -> None:
@@ -316,7 +316,7 @@ class Backend(ABC):
             BackendError: The store failed; whether it was done is not known.
         """
         _check_id("rerun", job_id)
-        await self.change(job_id, Rerun(), executor=executor)
+        await self.apply(job_id, Rerun(), executor=executor)
 
     def command(self, words: str) -> str | None:
         """Return the shell line that runs this command of `rexecutor`, such as `jobs show 7`, on this store.
@@ -330,7 +330,7 @@ class Backend(ABC):
         return NoCompletion(type(self).__name__)
 
     @abstractmethod
-    def heart(self) -> Heart:
+    def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a new heartbeat connection for one thread. It must outlive neither the backend nor that thread."""
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 
 from rexecutor.backend.base import Backend
-from rexecutor.background import apart
+from rexecutor.background import in_fresh_context
 from rexecutor.errors import ConfigurationError, GlobalBackendError
 
 _override: ContextVar[Backend | None] = ContextVar("rexecutor_backend", default=None)
@@ -43,7 +43,7 @@ def override_global_backend(backend: Backend) -> Generator[Backend]:
 
 def context_of_jobs() -> Context:
     """Return the context that jobs start from: empty, except for the overriding backend if there is one."""
-    context, overriding = apart(copy_context), _override.get()
+    context, overriding = in_fresh_context(copy_context), _override.get()
     if overriding is not None:
         context.run(_override.set, overriding)
     return context

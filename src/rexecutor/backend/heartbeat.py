@@ -6,16 +6,16 @@ from rexecutor.backend.messages import Heartbeat, Node
 from rexecutor.model.job import NodeId
 
 
-class Heart(ABC):
+class HeartbeatConnection(ABC):
     """A separate connection for heartbeats. Synchronous, and called only from the lease's thread."""
 
     @abstractmethod
-    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+    def send(self, node: Node, *, rescues: bool = True) -> Heartbeat:
         """Renew or begin the node's lease, rescue the jobs of dead nodes, and return requested cancels. Atomic.
 
         Jobs of a node whose lease has run out change by `Lost`, and the store forgets the node; neither happens if
-        `rescues` is False. The node's own lease is renewed even if it has run out, as long as no other beat has
-        noticed. A row that cannot be changed does not fail the beat: its job is discarded, without the values that
+        `rescues` is False. The node's own lease is renewed even if it has run out, as long as no other heartbeat has
+        noticed. A row that cannot be changed does not fail the heartbeat: its job is discarded, without the values that
         cannot be read.
 
         Raises:
@@ -23,8 +23,8 @@ class Heart(ABC):
         """
 
     @abstractmethod
-    def retire(self, node_id: NodeId) -> None:
-        """End the node's lease now. The next beat of any node rescues the jobs that it still runs.
+    def deregister(self, node_id: NodeId) -> None:
+        """End the node's lease now. The next heartbeat of any node rescues the jobs that it still runs.
 
         Raises:
             BackendError: The store failed; the lease runs out by itself.

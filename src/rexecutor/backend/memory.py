@@ -9,10 +9,10 @@ from operator import attrgetter
 from typing import Self
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.memory_index import MemoryIndex
 from rexecutor.backend.messages import PAGE, CancelRequest, Claim, Count, Demand, Heartbeat, Node, Ticked
-from rexecutor.backend.wakeups import Hints
+from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError
 from rexecutor.model import rules
@@ -39,7 +39,7 @@ class InMemoryBackend(Backend):
         self._duties: dict[str, NodeId] = {}
         self._last_id: JobId = 0
         self._paused = False
-        self._hints = Hints(self.clock)
+        self._wakeups = Wakeups(self.clock)
 
     def paused(self) -> Self:
         """Stop handing out jobs, so that tests can look at what was enqueued. Return the backend itself."""
@@ -80,9 +80,9 @@ class InMemoryBackend(Backend):
                 for executor, slots in demand.slots.items()
                 for record in self._index.claimable(executor, now, slots)
             ]
-            heads = sorted(heads, key=rules.claim_order)[: demand.most]
+            heads = sorted(heads, key=rules.claim_order)[: demand.limit]
             jobs = [self._change(record, Claimed(node_id), now) for record in heads]
-            return Claim(jobs, self._index.next_due(now) if len(jobs) < demand.most else None)
+            return Claim(jobs, self._index.next_due(now) if len(jobs) < demand.limit else None)
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
         """Record outcomes; atomic."""
@@ -90,13 +90,13 @@ class InMemoryBackend(Backend):
         with self._changing() as now:
             for settlement in settlements:
                 record = self._records.get(settlement.job_id)
-                if record is None or not rules.is_ours(record, settlement.claims):
+                if record is None or not rules.holds_claim(record, settlement.claims):
                     refused.append(settlement.job_id)
                 else:
                     self._change(record, settlement.outcome, now)
         return refused
 
-    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
+    async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose result was lost; atomic."""
         with self._changing() as now:
             known = self._epochs.get(node_id, 0)
@@ -111,15 +111,15 @@ class InMemoryBackend(Backend):
     @property
     def version(self) -> int:
         """How many changes the store has had."""
-        return self._hints.version
+        return self._wakeups.version
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
         """Wait for any change."""
-        await self._hints.wait(until, since=since)
+        await self._wakeups.wait(until, since=since)
 
     async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
         """Wait for any change."""
-        await self._hints.wait(until, since=since)
+        await self._wakeups.wait(until, since=since)
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in order of id."""
@@ -133,7 +133,7 @@ class InMemoryBackend(Backend):
             counts = Counter((record.executor, record.status) for record in self._records.values())
         return [Count(executor, status, counts[executor, status]) for executor, status in sorted(counts)]
 
-    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job; atomic."""
         with self._changing() as now:
             record = self._records.get(job_id)
@@ -155,7 +155,7 @@ class InMemoryBackend(Backend):
         to_come: list[datetime] = []
         with self._changing() as now:
             looks = [
-                (schedule, *rules.looked_at(schedule, self._schedules.get(schedule.id), now, up_since))
+                (schedule, *rules.advance(schedule, self._schedules.get(schedule.id), now, up_since))
                 for schedule in schedules
             ]
             for schedule, ticks, kept in looks:
@@ -171,16 +171,16 @@ class InMemoryBackend(Backend):
         with self._lock:
             return [self._schedules[key] for key in sorted(self._schedules)]
 
-    async def prune(self, spec: PruneSpec, most: int) -> int:
+    async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs; atomic."""
         with self._changing() as now:
-            doomed = rules.prunable(spec, self._records.values(), now)[:most]
+            doomed = rules.prunable(spec, self._records.values(), now)[:limit]
             for record in doomed:
                 del self._records[record.id]
                 self._index.remove(record)
         return len(doomed)
 
-    async def hold(self, duty: str, node_id: NodeId) -> bool:
+    async def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
         """Make the node the holder of the duty; atomic."""
         with self._lock:
             holder = self._duties.get(duty, node_id)
@@ -189,18 +189,18 @@ class InMemoryBackend(Backend):
             self._duties[duty] = node_id
             return True
 
-    async def release(self, duty: str, node_id: NodeId) -> None:
+    async def release_lock(self, duty: str, node_id: NodeId) -> None:
         """Let other nodes take the duty."""
         with self._lock:
             if self._duties.get(duty) == node_id:
                 del self._duties[duty]
 
-    def heart(self) -> Heart:
-        """Return a heart that shares this store."""
-        return _MemoryHeart(self)
+    def heartbeat_connection(self) -> HeartbeatConnection:
+        """Return a heartbeat connection that shares this store."""
+        return _MemoryHeartbeats(self)
 
-    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew the lease, rescue jobs, return cancel requests; see `Heart.beat`. Callable from any thread."""
+    def heartbeat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+        """Renew the lease, rescue jobs, return cancel requests. Callable from any thread; see `HeartbeatConnection`."""
         with self._changing() as now:
             began = node.id not in self._leases
             self._leases[node.id] = now + node.lease
@@ -218,8 +218,8 @@ class InMemoryBackend(Backend):
             ]
         return Heartbeat(cancels, len(lost), began)
 
-    def retire(self, node_id: NodeId) -> None:
-        """End the node's lease; see `Heart.retire`. Callable from any thread."""
+    def deregister(self, node_id: NodeId) -> None:
+        """End the node's lease; see `HeartbeatConnection.deregister`. Callable from any thread."""
         with self._lock:
             self._leases.pop(node_id, None)
 
@@ -227,7 +227,7 @@ class InMemoryBackend(Backend):
     def _changing(self) -> Generator[datetime]:
         with self._lock:
             yield self.clock.now()
-        self._hints.heard()
+        self._wakeups.notify()
 
     def _lives(self, node_id: NodeId) -> bool:
         now = self.clock.now()
@@ -235,7 +235,7 @@ class InMemoryBackend(Backend):
 
     def _enqueue_one(self, job: NewJob, now: datetime) -> Enqueued:
         if job.unique is not None:
-            found = rules.existing(job.unique, self._found(rules.conflicting(job, job.unique, now)))
+            found = rules.pick_existing(job.unique, self._found(rules.conflicting(job, job.unique, now)))
             if found is not None:
                 record = rules.replaced(found, job, job.unique, now)
                 self._replace(found, record)
@@ -262,17 +262,17 @@ class InMemoryBackend(Backend):
         return [record for record in self._records.values() if record.status is JobStatus.EXECUTING]
 
 
-class _MemoryHeart(Heart):
+class _MemoryHeartbeats(HeartbeatConnection):
     """Heartbeats on the backend that made it."""
 
     def __init__(self, backend: InMemoryBackend) -> None:
         self._backend = backend
 
-    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        return self._backend.beat(node, rescues=rescues)
+    def send(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+        return self._backend.heartbeat(node, rescues=rescues)
 
-    def retire(self, node_id: NodeId) -> None:
-        self._backend.retire(node_id)
+    def deregister(self, node_id: NodeId) -> None:
+        self._backend.deregister(node_id)
 
     def close(self) -> None:
         pass

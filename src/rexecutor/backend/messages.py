@@ -18,10 +18,10 @@ class Demand:
 
     slots: Mapping[str, int]
     """Executor name → free slots for its jobs, each at least 1."""
-    most: int
+    limit: int
     """Maximum number of jobs in all, at least 1."""
     epoch: int = 0
-    """The node's epoch when it asked: how often it had given up claims; see `Backend.give_back`."""
+    """The node's epoch when it asked: how often it had given up claims; see `Backend.release_claims`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Node:
     """For people: host and process."""
     lease: timedelta
     epoch: int = 0
-    """How often the node has given up claims; see `Backend.give_back`."""
+    """How often the node has given up claims; see `Backend.release_claims`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Heartbeat:
     rescued: int
     """Number of jobs of dead nodes that were rescued: made due again or discarded."""
     began: bool
-    """Whether this beat began the lease: it is the node's first, or the lease had run out and its jobs are lost."""
+    """Whether this heartbeat began the lease: the node's first, or the lease had run out and its jobs are lost."""
 
 
 @dataclass(frozen=True, slots=True)

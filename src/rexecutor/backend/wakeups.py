@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from rexecutor.clock import Clock
 
 
-class Hints:
-    """Counts changes and wakes those who wait for the next one. `heard` may be called from any thread."""
+class Wakeups:
+    """Counts changes and wakes those who wait for the next one. `notify` may be called from any thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -17,7 +17,7 @@ class Hints:
         self.version = 0
         """Grows with each change. Read it, look into the store, then wait since that version: no change is missed."""
 
-    def heard(self) -> None:
+    def notify(self) -> None:
         """Count a change and wake all who wait."""
         with self._lock:  # otherwise two threads may count one change, and the version may even go back
             self.version += 1

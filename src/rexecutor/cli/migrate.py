@@ -50,7 +50,7 @@ def migrate(
 def _see_to_file(url: str | None, schema: str | None, *, check: bool) -> None:
     """Migrate or check a store that makes its tables itself."""
     if check:
-        use_store(url, lambda backend: backend.ready(), schema=schema)
+        use_store(url, lambda backend: backend.check_schema(), schema=schema)
         write_line("nothing to do: this store makes its tables itself")
         return
     import asyncio  # a third of the time that `--help` may take

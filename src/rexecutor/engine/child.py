@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from rexecutor.backend.completion import Completion
-from rexecutor.background import apart
+from rexecutor.background import in_fresh_context
 from rexecutor.engine.failure import Failure, shown
 from rexecutor.engine.running import AnyExecutor, completing, require_ours
 from rexecutor.errors import JobStateError
@@ -23,7 +23,7 @@ from rexecutor.model.job import ErrorKind, JobRecord, Limits, storable
 from rexecutor.model.outcomes import ExecutionResult, Undeclared, known_result
 
 
-class Equipment(NamedTuple):
+class ChildSetup(NamedTuple):
     """What a child is started with."""
 
     executors: Mapping[str, AnyExecutor]
@@ -67,7 +67,7 @@ class _ChildRun:
 
     def complete_sync(self, connection: object) -> None:
         with completing(self):
-            require_ours(self._record, is_ours=self._completion.complete_sync(self._record, connection))
+            require_ours(self._record, holds_claim=self._completion.complete_sync(self._record, connection))
 
 
 NAME: Final = "rexecutor child"
@@ -77,7 +77,7 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 """Signals that go to all processes of a terminal or a service at once. The parent decides when its children end."""
 
 
-def serve(pipe: "Connection[Any, Any]", told: "Connection[Any, Any]", equipment: Equipment) -> None:
+def serve(pipe: "Connection[Any, Any]", told: "Connection[Any, Any]", equipment: ChildSetup) -> None:
     """Run the jobs that arrive through `pipe` until it is closed, the parent is gone, or the parent ends this process.
 
     A SIGTERM counts only if the parent has announced it through `told`. Both signals are blocked when this begins.
@@ -93,10 +93,10 @@ def serve(pipe: "Connection[Any, Any]", told: "Connection[Any, Any]", equipment:
         while True:
             record: JobRecord = pipe.recv()
             pipe.send(Begun())
-            pipe.send(apart(_run, record, equipment))
+            pipe.send(in_fresh_context(_run, record, equipment))
 
 
-def _run(record: JobRecord, equipment: Equipment) -> Reply:
+def _run(record: JobRecord, equipment: ChildSetup) -> Reply:
     """Run the job and return how it ended, whatever it raises."""
     executor = equipment.executors[record.executor]
     run = _ChildRun(record, equipment.completion)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from rexecutor.background import apart
+from rexecutor.background import in_fresh_context
 from rexecutor.clock import Clock, Timer
 
 GRACE: Final = 5.0
@@ -31,7 +31,9 @@ class Deadlines:
             self.stop()
             self._earliest = deadline
             # In an empty context: the timer is set within one job, and serves all of them.
-            self._timer = apart(self._clock.call_later, max(deadline - self._clock.monotonic(), 0.0), self._fire)
+            self._timer = in_fresh_context(
+                self._clock.call_later, max(deadline - self._clock.monotonic(), 0.0), self._fire
+            )
 
     def stop(self) -> None:
         """Forget all deadlines."""

@@ -49,20 +49,20 @@ class Dispatcher:
         self._lease = lease
         self._lease_changed = lease_changed
         self._stop = stop
-        self._freed = asyncio.Event()
-        self._sated: Collection[str] = frozenset()
-        self._is_sure = True
+        self._slot_freed = asyncio.Event()
+        self._drained_executors: Collection[str] = frozenset()
+        self._claims_confirmed = True
         self._epoch = 0
 
     def ended(self, executor: str) -> None:
         """Free the slot of a job whose code has ended."""
         self._slots.free(executor)
-        if executor not in self._sated:
-            self._freed.set()
+        if executor not in self._drained_executors:
+            self._slot_freed.set()
 
     def wake(self) -> None:
         """End any wait of the step, so that it notices the stop event."""
-        self._freed.set()
+        self._slot_freed.set()
         self._lease_changed.set()
 
     async def step(self) -> None:
@@ -74,23 +74,23 @@ class Dispatcher:
         await self._settler.relieved(MOST_UNSETTLED)
         if self._stop.is_set():
             return
-        await self.give_back_unsure()
-        self._freed.clear()
-        self._sated = frozenset()
+        await self.release_unconfirmed_claims()
+        self._slot_freed.clear()
+        self._drained_executors = frozenset()
         demand = self._slots.demand(self._epoch)
         if demand is None:
-            await self._freed.wait()
+            await self._slot_freed.wait()
             return
         since = self._backend.version
         claim, given = await self._take(demand)
-        if len(claim.jobs) == demand.most:
+        if len(claim.jobs) == demand.limit:
             others = self._slots.demand(self._epoch, threaded=False)
             if others is not None and not self._stop.is_set():  # slots are left, for jobs that need no thread
                 await self._take(others)
         elif not self._stop.is_set():
             # An executor that got fewer jobs than it had slots for has no more due jobs: its next free slot can wait.
-            self._sated = {executor for executor, slots in demand.slots.items() if given[executor] < slots}
-            await first_of(self._freed.wait(), self._hint(claim, since))
+            self._drained_executors = {executor for executor, slots in demand.slots.items() if given[executor] < slots}
+            await first_of(self._slot_freed.wait(), self._hint(claim, since))
 
     async def _take(self, demand: Demand) -> tuple[Claim, Mapping[str, int]]:
         claim = await self._claim(demand)
@@ -99,23 +99,23 @@ class Dispatcher:
         return claim, given
 
     async def _claim(self, demand: Demand) -> Claim:
-        self._is_sure = False
+        self._claims_confirmed = False
         claim = await self._backend.claim(demand, self._node_id)
-        self._is_sure = True
+        self._claims_confirmed = True
         return claim
 
-    async def give_back_unsure(self) -> None:
+    async def release_unconfirmed_claims(self) -> None:
         """Give back the jobs of a claim whose answer was lost. Does nothing if no answer was lost.
 
         Raises:
             BackendError: The store failed; repeat it.
         """
-        if not self._is_sure:
+        if not self._claims_confirmed:
             held = {*self._runner.held, *self._settler.held}
-            await self._backend.give_back(self._node_id, held, epoch=self._epoch + 1)
+            await self._backend.release_claims(self._node_id, held, epoch=self._epoch + 1)
             self._epoch += 1
             self._lease.tell(self._epoch)
-            self._is_sure = True
+            self._claims_confirmed = True
 
     def _hand_over(self, jobs: Collection[JobRecord], given: Mapping[str, int]) -> None:
         if self._stop.is_set() or not self._lease.is_trusted:  # a lease may be lost while an answer is on its way

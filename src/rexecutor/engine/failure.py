@@ -32,15 +32,15 @@ class ChildFailedError(Exception):
         self.failure = failure
 
 
-def job_error(kind: ErrorKind, type_name: str, details: str, *, attempt: int, now: datetime, most: int) -> JobError:
-    """Return an error that every store accepts: no NUL, no lone surrogate, at most `most` characters of details."""
-    return JobError(attempt, kind, storable(type_name, 256), storable(details, most), now)
+def job_error(kind: ErrorKind, type_name: str, details: str, *, attempt: int, now: datetime, limit: int) -> JobError:
+    """Return an error that every store accepts: no NUL, no lone surrogate, at most `limit` characters of details."""
+    return JobError(attempt, kind, storable(type_name, 256), storable(details, limit), now)
 
 
-def error_of(error: BaseException, kind: ErrorKind, *, attempt: int, now: datetime, most: int) -> JobError:
+def error_of(error: BaseException, kind: ErrorKind, *, attempt: int, now: datetime, limit: int) -> JobError:
     """Return the error of an exception: its class, and its message and traceback from the user's code on."""
     type_name, details = shown(error)
-    return job_error(kind, type_name, details, attempt=attempt, now=now, most=most)
+    return job_error(kind, type_name, details, attempt=attempt, now=now, limit=limit)
 
 
 def told_exception(error: JobError, raised: BaseException | None) -> BaseException | None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import Heartbeat, Node
 from rexecutor.clock import Clock, Reading, leap
 from rexecutor.engine.loop import Emit, first_of
@@ -28,9 +28,9 @@ CANCELS_APART: Final = timedelta(milliseconds=100)
 class Lease:
     """The lease: whether the node may work. `step` renews it; the lease thread calls it, and so can a simulation."""
 
-    def __init__(self, node: Node, heart: Heart, clock: Clock) -> None:
+    def __init__(self, node: Node, heartbeats: HeartbeatConnection, clock: Clock) -> None:
         self._node = node
-        self._heart = heart
+        self._heartbeats = heartbeats
         self._clock = clock
         self.interval: Final = node.lease / BEATS
         self._trust = (node.lease - self.interval).total_seconds()
@@ -58,7 +58,7 @@ class Lease:
         self._is_hurried = False
         self._begun = self.asking = now
         try:
-            heartbeat = self._heart.beat(self._node, rescues=self._may_rescue(now))
+            heartbeat = self._heartbeats.send(self._node, rescues=self._may_rescue(now))
         except BaseException:
             self._begun = None  # so that the next step tries again
             raise
@@ -86,9 +86,9 @@ class Lease:
         """Give up the lease and close the heartbeat connection."""
         self._renewed = None
         try:
-            self._heart.retire(self._node.id)
+            self._heartbeats.deregister(self._node.id)
         finally:
-            self._heart.close()
+            self._heartbeats.close()
 
     @property
     def was_held(self) -> bool:

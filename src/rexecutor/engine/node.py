@@ -10,7 +10,7 @@ from typing import Any, Final
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import context_of_jobs
 from rexecutor.backend.messages import Heartbeat, Node
-from rexecutor.background import apart
+from rexecutor.background import in_fresh_context
 from rexecutor.clock import unique_id
 from rexecutor.engine.deadlines import GRACE
 from rexecutor.engine.dispatcher import Dispatcher
@@ -46,17 +46,17 @@ def concurrency(executor: Executor[Any, Any]) -> int | None:
     return executor.max_concurrency
 
 
-def thread_limit(executors: Mapping[str, Executor[Any, Any]], asked: int | None, most: int) -> int:
+def thread_limit(executors: Mapping[str, Executor[Any, Any]], asked: int | None, limit: int) -> int:
     """Return how many jobs may run in threads at a time.
 
     Args:
         executors: The node's executors, by name.
         asked: The setting `max_threads`. None for 10, or for the largest `max_concurrency` of an executor whose jobs
             run in threads, if that is more.
-        most: How many jobs may run in all; the result is never more.
+        limit: How many jobs may run in all; the result is never more.
     """
     own = [one.max_concurrency or 0 for one in executors.values() if runs_in_thread(one)]
-    return min(max([THREADS, *own]) if asked is None else asked, most)
+    return min(max([THREADS, *own]) if asked is None else asked, limit)
 
 
 def runs_in_thread(executor: Executor[Any, Any]) -> bool:
@@ -104,7 +104,7 @@ class RunningNode:
             recycling=recycling,
         )
         self._watchdog = Watchdog(clock, self._emit, self._runner.running_of)
-        self._lease = Lease(self._node, backend.heart(), clock)
+        self._lease = Lease(self._node, backend.heartbeat_connection(), clock)
         self._watch = LeaseWatch(
             self._lease,
             self._node,
@@ -142,7 +142,7 @@ class RunningNode:
 
     def start(self) -> None:
         """Start the duties, in an empty context: neither they nor the jobs inherit the caller's context variables."""
-        apart(self._begin)
+        in_fresh_context(self._begin)
 
     def _begin(self) -> None:
         self._emit(self._started)
@@ -208,7 +208,7 @@ class RunningNode:
         """Wait for the claim under way, whose jobs are given back; then give back claims whose answer was lost."""
         await self._claims_ended.wait()
         try:
-            await self._dispatcher.give_back_unsure()
+            await self._dispatcher.release_unconfirmed_claims()
         except BackendError as error:
             self._emit(DutyFailed("give back", error))
 

@@ -87,7 +87,7 @@ class Outcomes:
                 else ErrorKind.EXCEPTION
             )
             attempt, now = running.record.attempt, self._clock.now()
-            told = error_of(error, kind, attempt=attempt, now=now, most=self._limits.error_text)
+            told = error_of(error, kind, attempt=attempt, now=now, limit=self._limits.error_text)
         if is_stopped and running.stop is not None:
             return self.of_stop(running, running.stop)
         return self._failed(running, told)
@@ -133,5 +133,5 @@ class Outcomes:
             details,
             attempt=running.record.attempt,
             now=self._clock.now(),
-            most=self._limits.error_text,
+            limit=self._limits.error_text,
         )

@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Final
 
-from rexecutor.engine.child import NAME, SIGNALS, Begun, Equipment, Reply, serve
+from rexecutor.engine.child import NAME, SIGNALS, Begun, ChildSetup, Reply, serve
 from rexecutor.engine.failure import ChildFailedError, Failure
 from rexecutor.engine.threads import Threads
 from rexecutor.model.job import ErrorKind, JobRecord
@@ -50,7 +50,7 @@ class NotBegunError(Exception):
 class Child:
     """One child process. Its methods block, except `terminate` and `kill`."""
 
-    def __init__(self, equipment: Equipment) -> None:
+    def __init__(self, equipment: ChildSetup) -> None:
         """Start the process; it is ready when `wait_ready` has returned."""
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -174,7 +174,7 @@ def _deaf() -> Generator[None]:
 class Children:
     """A pool of child processes: one for each job that runs, kept for later jobs."""
 
-    def __init__(self, equipment: Equipment, recycling: Recycling, threads: Threads) -> None:
+    def __init__(self, equipment: ChildSetup, recycling: Recycling, threads: Threads) -> None:
         self._equipment = equipment
         self._recycling = recycling
         self._threads = threads
@@ -246,5 +246,5 @@ class Children:
             await self._threads.run(Child.close, child)
 
     def _is_worn(self, child: Child, reply: Reply) -> bool:
-        most = self._recycling.memory
-        return child.jobs >= self._recycling.jobs or (most is not None and reply.memory > most)
+        limit = self._recycling.memory
+        return child.jobs >= self._recycling.jobs or (limit is not None and reply.memory > limit)

@@ -9,7 +9,7 @@ from typing import Any
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.messages import CancelRequest
 from rexecutor.clock import Clock, checked_delay
-from rexecutor.engine.child import Equipment
+from rexecutor.engine.child import ChildSetup
 from rexecutor.engine.deadlines import GRACE, Deadlines
 from rexecutor.engine.failure import ChildFailedError, told_exception
 from rexecutor.engine.loop import Emit
@@ -75,7 +75,7 @@ class Runner:
         self._children: Children | None = None
         in_children = {name: one for name, one in executors.items() if one.blocking == "process"}
         if in_children and recycling is not None:
-            self._children = Children(Equipment(in_children, completion, limits), recycling, self._threads)
+            self._children = Children(ChildSetup(in_children, completion, limits), recycling, self._threads)
         self._deadlines = Deadlines(clock, self._expire)
         self._idle = asyncio.Event()
         self._idle.set()

@@ -78,21 +78,21 @@ class Running(msgspec.Struct, eq=False):
     async def complete(self, connection: object) -> None:
         """Complete the job in the connection's transaction; see `Job.complete_in`."""
         with completing(self):
-            require_ours(self.record, is_ours=await self.completion.complete(self.record, connection))
+            require_ours(self.record, holds_claim=await self.completion.complete(self.record, connection))
 
     def complete_sync(self, connection: object) -> None:
         """Complete the job in a blocking connection's transaction; see `Job.complete_in_sync`."""
         with completing(self):
-            require_ours(self.record, is_ours=self.completion.complete_sync(self.record, connection))
+            require_ours(self.record, holds_claim=self.completion.complete_sync(self.record, connection))
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Pickle and copy the run as None: a copy of the job, or the job in another process, is not running."""
         return _no_run, ()
 
 
-def require_ours(record: JobRecord, *, is_ours: bool) -> None:
+def require_ours(record: JobRecord, *, holds_claim: bool) -> None:
     """Raise a `LeaseLostError` if the job is no longer this worker's."""
-    if not is_ours:
+    if not holds_claim:
         raise LeaseLostError(
             f"job {record.id} ({record.executor}): no longer this worker's, another may run it, or complete_in was"
             " called before; roll the transaction back"

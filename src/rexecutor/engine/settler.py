@@ -32,7 +32,7 @@ class Settler:
         self._delivered = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._most = MOST
+        self._limit = MOST
         self._unsure: dict[JobId, JobEnded | None] = {}
 
     def put(self, settlement: Settlement, if_recorded: JobEnded | None = None) -> None:
@@ -60,9 +60,9 @@ class Settler:
         """Claims whose outcome is not yet recorded or refused."""
         return [(one.job_id, one.claims) for one in (*self._waiting, *self._under_way)]
 
-    async def relieved(self, most: int) -> None:
-        """Wait until at most `most` outcomes are left to deliver."""
-        while self.backlog > most:
+    async def relieved(self, limit: int) -> None:
+        """Wait until at most `limit` outcomes are left to deliver."""
+        while self.backlog > limit:
             self._delivered.clear()
             await self._delivered.wait()
 
@@ -84,7 +84,7 @@ class Settler:
             BackendError: The store failed, or refused outcomes of jobs that are still this node's. They are kept.
         """
         await self._given.wait()
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))]
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._limit))]
         if batch:
             self._under_way = batch
             try:
@@ -96,11 +96,11 @@ class Settler:
                 self._waiting.extend(batch)
                 for settlement in batch:
                     self._unsure.setdefault(settlement.job_id, None)
-                self._most = max(1, len(batch) // 2)
+                self._limit = max(1, len(batch) // 2)
                 raise
             finally:
                 self._under_way = ()
-            self._most = min(MOST, self._most * 2)
+            self._limit = min(MOST, self._limit * 2)
             # Outcomes that were refused by mistake are delivered again; the error below makes the duty wait first.
             kept = {one.job_id for one in doubtful}
             self._waiting.extend(doubtful)

@@ -12,18 +12,20 @@ class Slots:
     may take them, and they do not hold up jobs that need no thread.
     """
 
-    def __init__(self, limits: Mapping[str, int | None], most: int, *, threaded: Collection[str], threads: int) -> None:
+    def __init__(
+        self, limits: Mapping[str, int | None], total: int, *, threaded: Collection[str], threads: int
+    ) -> None:
         """Make the slots, all of them free.
 
         Args:
-            limits: How many jobs of each executor may run; None for no limit but `most`.
-            most: How many may run in all.
+            limits: How many jobs of each executor may run; None for no limit but `total`.
+            total: How many may run in all.
             threaded: The executors whose jobs run in threads.
             threads: How many jobs may run in threads.
         """
         self._limits = limits
-        self._free = {name: most if limit is None else min(limit, most) for name, limit in limits.items()}
-        self._left = most
+        self._free = {name: total if limit is None else min(limit, total) for name, limit in limits.items()}
+        self._left = total
         self._threaded = frozenset(threaded)
         self._threads = threads
 
@@ -47,13 +49,13 @@ class Slots:
             threaded: False to leave out the jobs that need a thread, and so to ask for more of the others.
         """
         has_threads = threaded and self._threads > 0
-        most = min(self._left, self._threads) if self._threaded and has_threads else self._left
+        limit = min(self._left, self._threads) if self._threaded and has_threads else self._left
         slots = {
-            name: min(free, most)
+            name: min(free, limit)
             for name, free in self._free.items()
             if free > 0 and (has_threads or name not in self._threaded)
         }
-        return Demand(slots, most, epoch) if most > 0 and slots else None
+        return Demand(slots, limit, epoch) if limit > 0 and slots else None
 
     def _change(self, executor: str, number: int) -> None:
         self._left += number

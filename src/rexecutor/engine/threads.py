@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
-from rexecutor.background import apart
+from rexecutor.background import in_fresh_context
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Threads:
         if self._busy > self._threads:
             self._threads += 1
             thread = threading.Thread(target=self._serve, name=f"rexecutor job {self._threads}", daemon=True)
-            apart(thread.start)
+            in_fresh_context(thread.start)
         self._calls.put(call)
         await call.ended
         if call.error is not None:

@@ -35,7 +35,7 @@ class Pruner:
             ConfigurationError: The age is no timedelta or not from zero to 1,000 years, or jobs in that status have
                 not ended: only ended jobs are deleted.
         """
-        checked_delay("Pruner.max_age", age, most=_LONGEST)
+        checked_delay("Pruner.max_age", age, limit=_LONGEST)
         return cls(PruneSpec(_ended("Pruner.max_age", status), OlderThan(age)))
 
     @classmethod

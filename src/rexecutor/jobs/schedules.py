@@ -42,7 +42,7 @@ def cron_schedule(
         raise ConfigurationError(f"{what}: id={schedule_id!r}; 1 to 128 characters of A-Z a-z 0-9 _ . : - expected")
     if catch_up not in set(CatchUp):
         raise ConfigurationError(f"{what}: catch_up={catch_up!r}; {', '.join(map(repr, map(str, CatchUp)))} expected")
-    checked_delay(f"{what}: catch_up_within", window, most=_LONGEST_WINDOW)
+    checked_delay(f"{what}: catch_up_within", window, limit=_LONGEST_WINDOW)
     try:
         zone = zone_name(timezone)
     except ConfigurationError as error:

@@ -319,8 +319,8 @@ def _reader(name: str) -> Callable[[str], Any]:
     return json.JSONDecoder(object_pairs_hook=distinct).decode
 
 
-def _check_depth(encoded: bytes, most: int) -> None:
-    if is_too_deep(encoded, most):
+def _check_depth(encoded: bytes, limit: int) -> None:
+    if is_too_deep(encoded, limit):
         raise _TooDeepError
 
 

@@ -81,12 +81,12 @@ class Cron:
         tick = self._next(_instant("Cron.after", moment), _checked_zone("Cron.after", timezone))
         return None if tick is None else _EPOCH + timedelta(seconds=tick)
 
-    def between(self, start: datetime, end: datetime, timezone: tzinfo, most: int) -> list[datetime]:
-        """Return the ticks after `start`, up to and including `end`, in UTC: the first `most` of them (1 or more)."""
+    def between(self, start: datetime, end: datetime, timezone: tzinfo, limit: int) -> list[datetime]:
+        """Return the ticks after `start`, up to and including `end`, in UTC: the first `limit` of them (1 or more)."""
         what = "Cron.between"
-        if type(most) is not int or most < 1:
-            raise ConfigurationError(f"{what}: most is {most!r}, a whole number from 1 expected")
-        return self._ticks(_instant(what, start), _instant(what, end), _checked_zone(what, timezone), most)
+        if type(limit) is not int or limit < 1:
+            raise ConfigurationError(f"{what}: limit is {limit!r}, a whole number from 1 expected")
+        return self._ticks(_instant(what, start), _instant(what, end), _checked_zone(what, timezone), limit)
 
     def latest(self, start: datetime, end: datetime, timezone: tzinfo) -> datetime | None:
         """Return the latest tick after `start`, up to and including `end`, in UTC; None if there is none.
@@ -113,10 +113,10 @@ class Cron:
         since = _instant(what, SystemClock().now() if start is None else start)
         return [tick.astimezone(zone) for tick in self._ticks(since, _LAST, zone, n)]
 
-    def _ticks(self, start: int, end: int, zone: tzinfo, most: int) -> list[datetime]:
+    def _ticks(self, start: int, end: int, zone: tzinfo, limit: int) -> list[datetime]:
         ticks: list[datetime] = []
         tick = self._next(start, zone)
-        while tick is not None and tick <= end and len(ticks) < most:
+        while tick is not None and tick <= end and len(ticks) < limit:
             ticks.append(_EPOCH + timedelta(seconds=tick))
             tick = self._next(tick, zone)
         return ticks

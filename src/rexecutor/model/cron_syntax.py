@@ -176,9 +176,9 @@ def _is_read(field: Field, term: str) -> bool:
 
 def _no_such_day(days: str, months: str) -> str:
     numbers = CronSim(f"0 0 1 {months} *", _ANY_MOMENT).months
-    most = max(_DAYS[month - 1] for month in numbers)
+    limit = max(_DAYS[month - 1] for month in numbers)
     have = "the month given has" if len(numbers) == 1 else "the months given have"
-    return f"{DAY.name} {days!r}: {have} at most {most} days; write L for the last day of the month, or another month"
+    return f"{DAY.name} {days!r}: {have} at most {limit} days; write L for the last day of the month, or another month"
 
 
 def normal_form(fields: list[str], parsed: CronSim) -> str:

@@ -285,13 +285,13 @@ def _in_range(executor: str, what: str, value: object, low: int, high: int) -> i
     return value
 
 
-def storable(text: str, most: int) -> str:
-    """Return the text in a form that every store accepts: no NUL, no lone surrogate, at most `most` characters.
+def storable(text: str, limit: int) -> str:
+    """Return the text in a form that every store accepts: no NUL, no lone surrogate, at most `limit` characters.
 
     The middle of a longer text is cut out; NUL and lone surrogates are replaced.
     """
-    if len(text) > most:
-        gap = f"\n… {len(text) - most:,} characters left out …\n"
-        kept = max(most - len(gap), 0)
-        text = (text[: kept - kept // 2] + gap + text[len(text) - kept // 2 :])[:most]
+    if len(text) > limit:
+        gap = f"\n… {len(text) - limit:,} characters left out …\n"
+        kept = max(limit - len(gap), 0)
+        text = (text[: kept - kept // 2] + gap + text[len(text) - kept // 2 :])[:limit]
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -72,13 +72,13 @@ SORTING: Final = msgspec.json.Encoder(enc_hook=to_builtins, order="deterministic
 _EXACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-def is_too_deep(text: bytes, most: int) -> bool:
-    """Whether arrays and objects are nested more than `most` deep in the JSON text. Does not recurse."""
-    if text.count(b"[") + text.count(b"{") <= most:
+def is_too_deep(text: bytes, limit: int) -> bool:
+    """Whether arrays and objects are nested more than `limit` deep in the JSON text. Does not recurse."""
+    if text.count(b"[") + text.count(b"{") <= limit:
         return False
     without_escapes = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     left = b"".join(without_escapes.split(b'"')[::2]).translate(_SQUARE, _NO_BRACKETS)
-    for _ in range(most):
+    for _ in range(limit):
         inmost, left = left, left.replace(b"[]", b"")  # removes the innermost level everywhere
         if left == inmost:  # nothing is left, or the text is not JSON
             return False

@@ -31,7 +31,7 @@ class Snooze:
     delay: timedelta
 
     def __post_init__(self) -> None:
-        checked_delay("Snooze", self.delay, most=LONGEST)
+        checked_delay("Snooze", self.delay, limit=LONGEST)
 
 
 ExecutionResult: TypeAlias = Cancel | Snooze | None

@@ -189,7 +189,7 @@ def _digest(key: Any) -> str:
 
 
 def _window(window: timedelta) -> timedelta:
-    return checked_delay("UniquenessCriteria: within", window, most=_LONGEST)
+    return checked_delay("UniquenessCriteria: within", window, limit=_LONGEST)
 
 
 def _statuses(what: str, statuses: tuple[JobStatus, ...]) -> frozenset[JobStatus]:

@@ -23,7 +23,7 @@ def given_tags(what: str, tags: Iterable[str]) -> frozenset[str]:
 
 def given_age(what: str, age: timedelta) -> timedelta:
     """Return the age, or raise a `ConfigurationError` unless it is a timedelta from zero to 1,000 years."""
-    return checked_delay(what, age, most=timedelta(days=365_000))
+    return checked_delay(what, age, limit=timedelta(days=365_000))
 
 
 def given_moment(what: str, moment: datetime) -> datetime:

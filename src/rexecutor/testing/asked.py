@@ -26,7 +26,7 @@ _AT_BOUND: Final = "exactly the bound, which does not count"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Expectation:
     """The checked criteria. A criterion that was not given is None, or an empty tuple for tags."""
 
     what: str
@@ -115,7 +115,7 @@ def asked(
     at: datetime | None,
     after: datetime | None,
     before: datetime | None,
-) -> Asked:
+) -> Expectation:
     """Check the arguments of `assert_enqueued` or `refute_enqueued` and return them as criteria.
 
     Raises:
@@ -131,7 +131,7 @@ def asked(
         kind = executor_class(f"{what}: for_executor", for_executor)
         name, codecs = kind.name, codecs_of(kind, limits)
         as_data, as_metadata = codecs.data.encode, codecs.metadata.encode
-    return Asked(
+    return Expectation(
         what=what,
         executor=name,
         codecs=codecs,

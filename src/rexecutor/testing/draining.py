@@ -64,7 +64,7 @@ class Drained:
 
 
 async def drain(
-    *executors: AnyExecutor, backend: Backend | None = None, until: datetime | None = None, most: int = MOST
+    *executors: AnyExecutor, backend: Backend | None = None, until: datetime | None = None, limit: int = MOST
 ) -> Drained:
     """Run these executors' due jobs, and the jobs those enqueue, until none is due. Return how the runs ended.
 
@@ -87,10 +87,10 @@ async def drain(
         until: Also run the jobs that become due up to this aware moment, each at its time, retries and snoozed jobs
             included. Needs a backend on a `FakeClock`, which stands at this moment in the end. None to run only what
             is due now.
-        most: Maximum number of runs, 1 or more, so that a job that enqueues itself does not hang the test.
+        limit: Maximum number of runs, 1 or more, so that a job that enqueues itself does not hang the test.
 
     Raises:
-        RexecutorError: `most` runs were made and another job is due.
+        RexecutorError: `limit` runs were made and another job is due.
         ConfigurationError: An argument cannot work.
         DefinitionError: An executor cannot run, or two have the same name.
         GlobalBackendError: No backend was given and there is no global one.
@@ -103,14 +103,14 @@ async def drain(
         registry.add(executor, is_implied=False)
     if not registry.executors:
         raise ConfigurationError("drain: no executor given; name those whose jobs are to run: drain(EmailJob)")
-    if type(most) is not int or most < 1:
-        raise ConfigurationError(f"drain: most is {most!r}, 1 or more expected")
+    if type(limit) is not int or limit < 1:
+        raise ConfigurationError(f"drain: limit is {limit!r}, 1 or more expected")
     alarm = None if until is None else _Alarm(store, until)
     with _global_if_none(store):
         if store.is_open:
-            return await _drained(store, registry.executors, alarm, most)
+            return await _drained(store, registry.executors, alarm, limit)
         async with store:
-            return await _drained(store, registry.executors, alarm, most)
+            return await _drained(store, registry.executors, alarm, limit)
 
 
 class _Alarm:
@@ -139,17 +139,17 @@ class _Alarm:
 
 
 async def _drained(
-    store: Backend, executors: Mapping[str, Executor[Any, Any]], alarm: _Alarm | None, most: int
+    store: Backend, executors: Mapping[str, Executor[Any, Any]], alarm: _Alarm | None, limit: int
 ) -> Drained:
     node = _OneAtATime(store, executors)
     try:
         while True:
             claim = await node.claim()
             for record in claim.jobs:
-                if node.runs == most:
+                if node.runs == limit:
                     raise RexecutorError(
-                        f"drain: {most:,} runs, and more is due, next job {record.id} of {record.executor}: does a job"
-                        " enqueue itself, or snooze, again and again? Give `most` where so many are right"
+                        f"drain: {limit:,} runs, and more is due, next job {record.id} of {record.executor}: does a job"
+                        " enqueue itself, or snooze, again and again? Give `limit` where so many are right"
                     )
                 await node.run(record)
             if claim.jobs or (claim.next_due is not None and claim.next_due <= store.clock.now()):
@@ -167,8 +167,8 @@ class _OneAtATime:
         self._store = store
         self._demand = Demand(dict.fromkeys(executors, 1), 1)
         self._node = Node(unique_id(), "drain", _LEASE)
-        self._heart = store.heart()
-        self._beats_at = store.clock.now()
+        self._heartbeats = store.heartbeat_connection()
+        self._heartbeat_at = store.clock.now()
         self._ended = asyncio.Event()
         self._settlement: Settlement | None = None
         self._drained = {"complete": 0, "failed": 0, "snoozed": 0, "cancelled": 0, "discarded": 0}
@@ -188,12 +188,12 @@ class _OneAtATime:
     async def claim(self) -> Claim:
         """Claim the next due job, if there is one.
 
-        The beat rescues no jobs: the test has moved the clock, so a lease that has run out is no sign of a dead node.
+        The heartbeat rescues no jobs: the test has moved the clock, so an expired lease is no sign of a dead node.
         """
         now = self._store.clock.now()
-        if now >= self._beats_at:
-            self._heart.beat(self._node, rescues=False)
-            self._beats_at = now + _LEASE / 2
+        if now >= self._heartbeat_at:
+            self._heartbeats.send(self._node, rescues=False)
+            self._heartbeat_at = now + _LEASE / 2
         with _unpaused(self._store):
             return await self._store.claim(self._demand, self._node.id)
 
@@ -219,12 +219,12 @@ class _OneAtATime:
         """Stop the running job, give its claim back, and end the lease."""
         try:
             await self._runner.close()
-            await self._store.give_back(self._node.id, ())
+            await self._store.release_claims(self._node.id, ())
         finally:
             try:
-                self._heart.retire(self._node.id)
+                self._heartbeats.deregister(self._node.id)
             finally:
-                self._heart.close()
+                self._heartbeats.close()
 
     def drained(self) -> Drained:
         """Return how the runs ended."""

@@ -15,7 +15,7 @@ from rexecutor.errors import ConfigurationError, DecodeError
 from rexecutor.jobs.executor import decode
 from rexecutor.model.job import Job, JobId, JobRecord
 from rexecutor.model.where import Everything, Where
-from rexecutor.testing.asked import Asked, moment_text, quoted
+from rexecutor.testing.asked import Expectation, moment_text, quoted
 from rexecutor.testing.differences import shortened
 
 PAGE: Final = 5_000
@@ -84,7 +84,7 @@ def look_sync(what: str, store: Backend | SyncTransaction, steps: Look[T]) -> T:
         return done.value
 
 
-def expect_enqueued(wanted: Asked, count: int | None) -> Look[list[Job[Any, Any]]]:
+def expect_enqueued(wanted: Expectation, count: int | None) -> Look[list[Job[Any, Any]]]:
     """Return the jobs asked for, in order of id. Fail unless there are exactly `count`, or at least one if None."""
     __tracebackhide__ = True
     jobs: list[Job[Any, Any]] = []
@@ -117,7 +117,7 @@ def expect_enqueued(wanted: Asked, count: int | None) -> Look[list[Job[Any, Any]
     return jobs
 
 
-def expect_none(unwanted: Asked) -> Look[None]:
+def expect_none(unwanted: Expectation) -> Look[None]:
     """Fail if there is a job as asked for."""
     __tracebackhide__ = True
     first: list[JobRecord] = []
@@ -145,7 +145,7 @@ def _each(where: Where, take: Callable[[JobRecord], object]) -> Look[None]:
         after = page[-1].id
 
 
-def _nearest(wanted: Asked) -> Look[list[str]]:
+def _nearest(wanted: Expectation) -> Look[list[str]]:
     """Return lines about the jobs that miss the fewest criteria, the newest first among equals."""
     candidates: deque[JobRecord] = deque(maxlen=CANDIDATES)
     total = 0
@@ -173,7 +173,7 @@ def _nearest(wanted: Asked) -> Look[list[str]]:
     return lines
 
 
-def _others(wanted: Asked) -> Look[list[str]]:
+def _others(wanted: Expectation) -> Look[list[str]]:
     """Return a line about the jobs of other executors, for a store without a job of the executor asked for."""
     jobs: Counter[str] = Counter()
     yield from _each(Everything(), lambda record: jobs.update([record.executor]))

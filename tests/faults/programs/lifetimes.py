@@ -92,8 +92,8 @@ def _start(application: Rexecutor) -> None:
     asyncio.run(application.start())
 
 
-def _heart(backend: Backend) -> None:
-    backend.heart()
+def _heartbeats(backend: Backend) -> None:
+    backend.heartbeat_connection()
 
 
 def _use_own(store: str) -> None:
@@ -117,7 +117,7 @@ def fork(store: str) -> None:
                 "fork, enqueue": (_enqueue_in_loop, backend),
                 "fork, enqueue globally": (_enqueue_globally, backend),
                 "fork, close": (_close, backend),
-                "fork, a heart": (_heart, backend),
+                "fork, a heartbeat connection": (_heartbeats, backend),
                 "fork, shut down": (_shut_down, application),
                 "fork, start": (_start, application),
                 "fork, enqueue_sync": (enqueue_sync, backend),
@@ -204,7 +204,7 @@ def closed(store: str) -> None:
         answers["closed, wait"] = await awaited(handle.wait(SHORTLY))
         answers["closed, count"] = await awaited(backend.count())
         answers["closed, cancel"] = await awaited(handle.cancel("late"))
-        answers["closed, a heart"] = answer_of(backend.heart)
+        answers["closed, a heartbeat connection"] = answer_of(backend.heartbeat_connection)
         answers["closed, enqueue_sync"] = answer_of(lambda: enqueue_sync(backend))
         answers["closed, close"] = await awaited(backend.close())
         answers["closed, open again"] = await awaited(use(backend))

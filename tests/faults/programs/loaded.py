@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from rexecutor import Executor, Job, JobHandle, Rexecutor, UniquenessCriteria, Where
 from rexecutor.backend.base import Backend
-from rexecutor.backend.postgres import heartbeat as heart
+from rexecutor.backend.postgres import heartbeat as heartbeats
 from rexecutor.backend.postgres import listener, liveness, pool, sync
 from rexecutor.model.job import JobId
 from tests.faults.history import History
@@ -179,7 +179,7 @@ def hasten(pace: float, bound: float) -> None:
         "CHECKED_EVERY": listener.CHECKED_EVERY / pace,
         "ANSWER": listener.ANSWER / pace,
     }
-    for module in (heart, listener, liveness, pool, sync):
+    for module in (heartbeats, listener, liveness, pool, sync):
         for name in changed.keys() & vars(module).keys():
             setattr(module, name, changed[name])
 

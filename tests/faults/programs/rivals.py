@@ -71,20 +71,29 @@ class Client:
     async def work(self, seconds: float) -> None:
         """Do one thing after the other."""
         acts: tuple[Callable[[], Awaitable[None]], ...] = (
-            *(self.enqueue, self.claim, self.claim, self.claim, self.settle, self.settle, self.beat, self.beat),
-            *(self.cancel, self.rerun, self.update, self.prune, self.look, self.give_back, self.die, self.contend),
+            *(
+                self.enqueue,
+                self.claim,
+                self.claim,
+                self.claim,
+                self.settle,
+                self.settle,
+                self.heartbeat,
+                self.heartbeat,
+            ),
+            *(self.cancel, self.rerun, self.update, self.prune, self.look, self.release_claims, self.die, self.contend),
         )
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
         async with self.backend:
-            self._heart = self.backend.heart()
+            self._heartbeats = self.backend.heartbeat_connection()
             await self.enqueue()
             waiting = self._chance.sample(acts, len(acts))  # so that each is done, however slow the machine is
             while waiting or loop.time() < ends:
                 act = waiting.pop() if waiting else self._chance.choice(acts)
                 await self.tried(act())
                 self.done[act.__name__] += 1
-            await loop.run_in_executor(self._thread, self._heart.close)
+            await loop.run_in_executor(self._thread, self._heartbeats.close)
         self._thread.shutdown()
 
     async def tried(self, act: Awaitable[object]) -> None:
@@ -159,18 +168,18 @@ class Client:
         )
         return self._chance.choice(outcomes)
 
-    async def beat(self) -> None:
+    async def heartbeat(self) -> None:
         """Renew the lease and rescue what others have let go."""
-        found = await asyncio.get_running_loop().run_in_executor(self._thread, self._heart.beat, self._node)
+        found = await asyncio.get_running_loop().run_in_executor(self._thread, self._heartbeats.send, self._node)
         self.done["rescued"] += found.rescued
 
     async def die(self) -> None:
         """Be another node from now on, with jobs of the one before still in hand."""
         self._node = Node(unique_id(), "rival", LEASE)
 
-    async def give_back(self) -> None:
+    async def release_claims(self) -> None:
         held = {one.claim_id for one in self._held}
-        self.done["given back"] += await self.backend.give_back(self._node.id, held)
+        self.done["given back"] += await self.backend.release_claims(self._node.id, held)
 
     async def cancel(self) -> None:
         await self._all(self.backend.cancel(one.id, "enough") for one in await self._some(Everything()))

@@ -35,8 +35,8 @@ async def run(ground: Ground) -> Report:
     second = replace(ground, folder=folder, store=f"{ground.store}_beat")
     await prepare(second.store)
     with Proxy(url) as proxy:
-        in_beat = pause_one(second, partial(stop_in_beat, proxy), f"{proxy.url}#{schema}_beat")
-        report, other = await asyncio.gather(pause_one(ground, stop), in_beat)
+        in_heartbeat = pause_one(second, partial(stop_in_heartbeat, proxy), f"{proxy.url}#{schema}_beat")
+        report, other = await asyncio.gather(pause_one(ground, stop), in_heartbeat)
     report.figures |= {f"{name}_in_a_beat": other.figures[name] for name in ("rescued", "cancelled_by_the_fence")}
     report.wrong += [f"stopped in a beat: {text}" for text in other.wrong]
     return report
@@ -123,7 +123,7 @@ async def stop(paused: Member, store: str) -> int:
         await asyncio.sleep(0.01)
 
 
-async def stop_in_beat(proxy: Proxy, paused: Member, _: str) -> int:
+async def stop_in_heartbeat(proxy: Proxy, paused: Member, _: str) -> int:
     """Stop the worker when it has sent the first part of a heartbeat: the server has that, and waits for the rest."""
     stopped = threading.Event()
     name = f":{paused.pid}".encode()  # the end of the node's name, which nothing but a heartbeat tells

@@ -32,7 +32,7 @@ async def run(ground: Ground) -> Report:
     jobs = ground.size(2_000, 60)
     pause = ground.size(100, 7) / 10
     async with children() as nursery, backend_at(ground.store) as backend:
-        clocks, workers = await started(ground, nursery, apart=is_postgres)
+        clocks, workers = await started(ground, nursery, in_fresh_context=is_postgres)
         offset = time.time() - time.monotonic()
         due, ids = await enqueue(ground, backend, jobs, pause * len(STEPS) / 2)
         for step in STEPS:
@@ -66,9 +66,9 @@ async def run(ground: Ground) -> Report:
     return report
 
 
-async def started(ground: Ground, nursery: Children, *, apart: bool) -> tuple[list[WrongClock], list[Child]]:
+async def started(ground: Ground, nursery: Children, *, in_fresh_context: bool) -> tuple[list[WrongClock], list[Child]]:
     """Start three workers that enqueue too: with a clock each, or with one, the last, for all."""
-    offsets = (HOUR, -HOUR, NONE) if apart else (NONE,)
+    offsets = (HOUR, -HOUR, NONE) if in_fresh_context else (NONE,)
     clocks = [WrongClock(ground.folder / f"clock-{place}", offset) for place, offset in enumerate(offsets)]
     workers = [
         await nursery.start("busy", ground.store, ground.history, LEASE, 1, env=clocks[place % len(clocks)].environment)

@@ -95,7 +95,7 @@ async def neighbour(report: Report, backend: Backend, hand: Hand, what: str, del
         delays.append(loop.time() - begun)
     await look(report, f"{what}: query", lambda: backend.query(Everything()))
     await look(report, f"{what}: count", backend.count)
-    await look(report, f"{what}: heartbeat", lambda: beat(backend))
+    await look(report, f"{what}: heartbeat", lambda: heartbeat(backend))
     return is_well
 
 
@@ -108,16 +108,16 @@ async def look(report: Report, what: str, act: Callable[[], Awaitable[object]]) 
         report.expect(f"{what}: {type(error).__name__}: {str(error)[:100]}", is_refusal)
 
 
-async def beat(backend: Backend) -> None:
+async def heartbeat(backend: Backend) -> None:
     """Beat once, as a node that comes and goes; so jobs of nodes that are lost are rescued now."""
 
     def step() -> None:
-        heart = backend.heart()
+        heartbeats = backend.heartbeat_connection()
         try:
-            heart.beat(Node("passing", "passing", timedelta(seconds=30)))
-            heart.retire("passing")
+            heartbeats.send(Node("passing", "passing", timedelta(seconds=30)))
+            heartbeats.deregister("passing")
         finally:
-            heart.close()
+            heartbeats.close()
 
     await asyncio.to_thread(step)
 

@@ -93,7 +93,7 @@ def note(report: Report, ground: Ground, done: Counter[str]) -> None:
     report.wrong += [f"{number} times {what}" for what, number in errors.items()]
     report.expect("no claim has two outcomes", report.figures["claims_with_two_outcomes"] == 0)
     report.expect("outcomes are those of claims", settled.keys() <= claims.keys())
-    for what in ("claim", "settle", "cancel", "rerun", "update", "give_back", "rescued", "pruned", "contend"):
+    for what in ("claim", "settle", "cancel", "rerun", "update", "release_claims", "rescued", "pruned", "contend"):
         report.expect(f"none of it was ever done: {what}", done[what] > 0)
     report.expect_no("duplicate_starts")
 

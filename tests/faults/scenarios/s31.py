@@ -122,9 +122,9 @@ async def attack_jobs(report: Report, backend: Backend, text: str) -> None:
 async def attack_port(report: Report, backend: Backend, text: str) -> None:
     """Give the text to the store itself, as the name of an executor, a duty, a node and a schedule, and as an error."""
     report.expect(f"{text[:50]!r} runs nothing", await backend.query(ExecutorIn(frozenset({text}))) == [])
-    heart = backend.heart()
+    heartbeats = backend.heartbeat_connection()
     for name in (NODE, text):
-        heart.beat(Node(name, text, timedelta(seconds=30)))
+        heartbeats.send(Node(name, text, timedelta(seconds=30)))
     report.expect(f"{text[:50]!r} claims nothing", not (await backend.claim(Demand({text: 9}, 9), text)).jobs)
     claim = await backend.claim(Demand({Attacked.name: 9}, 9), NODE)
     error = JobError(1, ErrorKind.EXCEPTION, storable(text, 256), storable(text, 8_192), datetime.now(UTC))
@@ -132,8 +132,8 @@ async def attack_port(report: Report, backend: Backend, text: str) -> None:
     await backend.settle([Settlement(one.id, one.claims, outcome) for one in claim.jobs])
     for one in claim.jobs:
         await backend.cancel(one.id, "to be pruned")
-    await backend.hold(text, NODE)
-    await backend.release(text, NODE)
+    await backend.acquire_lock(text, NODE)
+    await backend.release_lock(text, NODE)
     for what in (OlderThan(timedelta(0)), BeyondNewest(0)):
         for is_except in (False, True):
             spec = PruneSpec(JobStatus.CANCELLED, what, frozenset({text}), is_except=is_except)
@@ -141,8 +141,8 @@ async def attack_port(report: Report, backend: Backend, text: str) -> None:
             report.expect(f"{text[:50]!r} prunes {number}", number == is_except * (what == OlderThan(timedelta(0))))
     await backend.tick([replace(schedule("id"), id=text)], up_since=None)
     report.expect(f"{text[:50]!r} is a schedule", text in {one.id for one in await backend.schedules()})
-    heart.retire(text)
-    heart.close()
+    heartbeats.deregister(text)
+    heartbeats.close()
 
 
 def schedule(schedule_id: str) -> Schedule:

@@ -42,7 +42,7 @@ class Secrets:
 
     seed: int
     found: Counter[str] = field(default_factory=Counter[str])
-    looked_at: int = 0
+    advance: int = 0
 
     def __post_init__(self) -> None:
         self.dsn, self.payload = f"dsncanary{self.seed}", f"payloadcanary{self.seed}"
@@ -51,7 +51,7 @@ class Secrets:
 
     def look(self, where: str, text: str, *secrets: str) -> None:
         """Look for these; where none are given, for those that may stand nowhere at all."""
-        self.looked_at += len(text)
+        self.advance += len(text)
         for secret in secrets or (self.dsn, self.environment):
             if secret in text:
                 self.found[f"{secret.rstrip('0123456789')} in {where}"] += text.count(secret)
@@ -162,7 +162,7 @@ def look_at_words(secrets: Secrets, backend: Backend) -> None:
     """Look at what things are when they are printed."""
     builder = Secretive.builder().with_data("x")
     app = Rexecutor(backend).with_executor(Secretive)
-    for thing in (backend, app, builder, backend.heart(), backend.limits, app.executors):
+    for thing in (backend, app, builder, backend.heartbeat_connection(), backend.limits, app.executors):
         secrets.look(f"repr of {type(thing).__name__}", f"{thing!r} {thing!s} {thing}")
 
 

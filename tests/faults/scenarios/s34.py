@@ -22,13 +22,13 @@ REFUSED = (
     "closed, wait",
     "closed, count",
     "closed, cancel",
-    "closed, a heart",
+    "closed, a heartbeat connection",
     "app, start twice",
 )
 """What must be an error of ours, with a word of what is wrong."""
 REFUSED_ON_SQLITE = ("fork, enqueue_sync", "fork, a backend of its own", "fork, an application of its own")
 """What must be such an error on SQLite, which works in no such child, and work on PostgreSQL."""
-EITHER = ("fork, a heart", "fork, close", "second loop, ", "dead loop, ")
+EITHER = ("fork, a heartbeat connection", "fork, close", "second loop, ", "dead loop, ")
 """What must be such an error or work: a store without a loop of its own may well serve a second one."""
 
 

@@ -10,13 +10,13 @@ from rexecutor.affinity import Opening
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
-from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.postgres.address import server_command
 from rexecutor.backend.postgres.app_transaction import PostgresCompletion, bind, notifying
-from rexecutor.backend.postgres.batching import Joining
+from rexecutor.backend.postgres.batching import EnqueueBatcher
 from rexecutor.backend.postgres.connection import Connection, checked_schema, connected, migrate
-from rexecutor.backend.postgres.heartbeat import PostgresHeart
+from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
 from rexecutor.backend.postgres.libraries import AsyncConnection, SyncConnection
 from rexecutor.backend.postgres.listener import Listener
 from rexecutor.backend.postgres.liveness import Cutter, seconds_for
@@ -28,7 +28,7 @@ from rexecutor.backend.postgres.statements import Rows, Statement, Statements, S
 from rexecutor.backend.postgres.sync import SyncStore
 from rexecutor.backend.sql.rows import STATUSES
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
-from rexecutor.backend.wakeups import Hints
+from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement
@@ -87,10 +87,10 @@ class PostgresBackend(Backend):
         self._statements = Statements(self.schema)
         self._operations = Operations(self._statements, self.limits, self.clock)
         self._fake_clock = clock
-        self._hints = Hints(self.clock)
+        self._wakeups = Wakeups(self.clock)
         self._opening = Opening("PostgreSQL", lambda: self._connections.is_open)
         self._listener = Listener(self._connections.conninfo, self.schema, self._hear) if listens else None
-        self._notifier, self._joining = Notifier(self._notify), Joining(self._enqueue_plain)
+        self._notifier, self._joining = Notifier(self._notify), EnqueueBatcher(self._enqueue_plain)
         self._sync = SyncStore(self._connections.conninfo, self.schema, max_connections)
 
     @property
@@ -103,7 +103,10 @@ class PostgresBackend(Backend):
         async with self._opening.turn():
             if not self._connections.is_open:
                 await self._connections.open()
-                self._notifier, self._joining = Notifier(self._notify), Joining(self._enqueue_plain)  # of this loop
+                self._notifier, self._joining = (
+                    Notifier(self._notify),
+                    EnqueueBatcher(self._enqueue_plain),
+                )  # of this loop
                 if self._listener is not None:
                     self._listener.start()
 
@@ -143,7 +146,7 @@ class PostgresBackend(Backend):
                     await migrate(connection, self.schema)
         self._connections.forget_check()
 
-    async def ready(self) -> None:
+    async def check_schema(self) -> None:
         """Raise a `SchemaError` unless this version can work with the schema."""
         await self._connections.run(_do_nothing)
 
@@ -160,7 +163,7 @@ class PostgresBackend(Backend):
             return answers
         self._connections.check_place()  # before it joins an enqueue of another loop, whose result would not reach it
         answers = await (self._joining.enqueue(jobs) if fit_one_statement(jobs) else self._enqueue_plain(jobs))
-        self._hints.heard()
+        self._wakeups.notify()
         return answers
 
     async def _enqueue_plain(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
@@ -185,7 +188,7 @@ class PostgresBackend(Backend):
         if not jobs:
             return ()
         answers = self._sync.run(self._notifying_steps(jobs))
-        self._hints.heard()
+        self._wakeups.notify()
         return answers
 
     @overload
@@ -232,15 +235,15 @@ class PostgresBackend(Backend):
         refused = await self._connections.run(
             lambda connection: self._operations.settle(connection, settlements, self._now())
         )
-        self._hints.heard()
+        self._wakeups.notify()
         if any(isinstance(one.outcome, Interrupted) for one in settlements):
             self._notifier.ring({GIVEN_BACK})
         return refused
 
-    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
+    async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose result was lost."""
         freed = await self._connections.transaction(
-            lambda connection: self._operations.give_back(connection, node_id, held, epoch, self._now())
+            lambda connection: self._operations.release_claims(connection, node_id, held, epoch, self._now())
         )
         self._wake({record.executor for record in freed})
         return len(freed)
@@ -248,15 +251,15 @@ class PostgresBackend(Backend):
     @property
     def version(self) -> int:
         """Number of changes that this backend has heard of."""
-        return self._hints.version
+        return self._wakeups.version
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
         """Wait for a notification, a change made by this backend, or the moment `until`."""
-        await self._hints.wait(until, since=since)
+        await self._wakeups.wait(until, since=since)
 
     async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
         """Wait as `wait_ready` does. Other nodes send no notification when a job ends."""
-        await self._hints.wait(until, since=since)
+        await self._wakeups.wait(until, since=since)
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in the order of their ids."""
@@ -271,10 +274,10 @@ class PostgresBackend(Backend):
         rows = await self._run(self._statements.of("count_jobs"))
         return [Count(executor, STATUSES[status], jobs) for executor, status, jobs in rows if status in STATUSES]
 
-    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job."""
         record = await self._connections.transaction(
-            lambda connection: self._operations.change(connection, job_id, change, executor, self._now())
+            lambda connection: self._operations.apply(connection, job_id, change, executor, self._now())
         )
         is_told = isinstance(change, CancelAsked) and record.status is JobStatus.EXECUTING
         self._wake({CANCEL} if is_told else {record.executor} if isinstance(change, Rerun) else ())
@@ -306,26 +309,26 @@ class PostgresBackend(Backend):
         """Return the schedules that the store knows."""
         return await self._connections.run(self._operations.schedules)
 
-    async def prune(self, spec: PruneSpec, most: int) -> int:
+    async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs."""
         return await self._connections.run(
-            lambda connection: self._operations.prune(connection, spec, most, self._now())
+            lambda connection: self._operations.prune(connection, spec, limit, self._now())
         )
 
-    async def hold(self, duty: str, node_id: NodeId) -> bool:
+    async def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
         """Make the node hold the duty unless another node with a live lease does; return whether it holds it."""
-        statement = self._statements.of("hold_duty", duty=duty, node=node_id, now=self._now())
+        statement = self._statements.of("acquire_lock", duty=duty, node=node_id, now=self._now())
         cursor = await self._connections.run(lambda connection: execute(connection, statement))
         return bool(cursor.rowcount)
 
-    async def release(self, duty: str, node_id: NodeId) -> None:
+    async def release_lock(self, duty: str, node_id: NodeId) -> None:
         """Let other nodes hold the duty."""
-        await self._run(self._statements.of("release_duty", duty=duty, node=node_id))
+        await self._run(self._statements.of("release_lock", duty=duty, node=node_id))
 
-    def heart(self) -> Heart:
-        """Return a heart with a connection of its own."""
+    def heartbeat_connection(self) -> HeartbeatConnection:
+        """Return a heartbeat connection with a connection of its own."""
         self._connections.check_open()
-        return PostgresHeart(self._connections.conninfo, self._statements, self._fake_clock, self.limits)
+        return PostgresHeartbeats(self._connections.conninfo, self._statements, self._fake_clock, self.limits)
 
     def _now(self) -> datetime | None:
         return None if self._fake_clock is None else self._fake_clock.now()
@@ -333,13 +336,13 @@ class PostgresBackend(Backend):
     def _hear(self, payload: str | None) -> None:
         """Wake those who wait. The payload is None if notifications may have been missed."""
         if payload in {None, CANCEL, EVERYTHING}:
-            self.heard_cancel()
+            self.notify_cancel()
         if payload != CANCEL:
-            self._hints.heard()
+            self._wakeups.notify()
 
     def _wake(self, executors: Collection[str]) -> None:
         """Wake all who wait for jobs, here and on other nodes."""
-        self._hints.heard()
+        self._wakeups.notify()
         self._notifier.ring(executors)
 
     async def _notify(self, executors: list[str]) -> None:

@@ -21,7 +21,7 @@ class _Waiting(NamedTuple):
     answer: asyncio.Future[Sequence[Enqueued]]
 
 
-class Joining:
+class EnqueueBatcher:
     """Runs an enqueue at once if none is under way, and combines those that arrive until it has ended.
 
     They wait at most `LATE_SECONDS`. Then they run beside it, on another connection: a lost reply delays only the

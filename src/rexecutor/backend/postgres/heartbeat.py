@@ -7,7 +7,7 @@ from typing import Final
 
 import psycopg
 
-from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import CancelRequest, Heartbeat, Node
 from rexecutor.backend.postgres.connection import translated
 from rexecutor.backend.postgres.liveness import GREETING_SECONDS, BoundedConnection, connect_blocking, is_lost
@@ -20,18 +20,18 @@ RETIRING: Final = timedelta(seconds=5)
 """Maximum time for ending a lease. If that fails, the lease runs out by itself."""
 
 
-class PostgresHeart(Heart):
-    """Beats on its own connection. Connects at the first beat, in the thread that beats, and again after an error."""
+class PostgresHeartbeats(HeartbeatConnection):
+    """Heartbeats on their own connection: opened by the first one, in its thread, and again after an error."""
 
     def __init__(self, conninfo: str, statements: Statements, clock: Clock | None, limits: Limits) -> None:
-        """Prepare a heart; `clock` replaces the database's time, in tests."""
+        """Prepare a heartbeat connection; `clock` replaces the database's time, in tests."""
         self._conninfo = conninfo
         self._statements = statements
         self._clock = clock
         self._limits = limits
         self._connection: BoundedConnection | None = None
 
-    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+    def send(self, node: Node, *, rescues: bool = True) -> Heartbeat:
         """Renew the lease, rescue jobs and return requests to cancel, in one statement.
 
         The connection is closed if no reply comes within half the lease, so that there is time for another attempt.
@@ -48,11 +48,11 @@ class PostgresHeart(Heart):
             "now": None if self._clock is None else self._clock.now(),
         }
         with self._connected(node.lease / 2) as connection:
-            rows = connection.execute(self._statements.text("beat"), wanted).fetchall()
+            rows = connection.execute(self._statements.text("heartbeat"), wanted).fetchall()
         cancels = [CancelRequest(*row[2:]) for row in rows if row[2] is not None]
         return Heartbeat(cancels, rows[0][1], rows[0][0])
 
-    def retire(self, node_id: NodeId) -> None:
+    def deregister(self, node_id: NodeId) -> None:
         """End the node's lease now."""
         with self._connected(RETIRING) as connection:
             connection.execute(self._statements.text("delete_node"), {"id": node_id})

@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from typing_extensions import override
 
-from rexecutor.background import apart
+from rexecutor.background import in_fresh_context
 
 AnyConnection: TypeAlias = psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
 T = TypeVar("T")
@@ -106,7 +106,7 @@ class Cutter:
         """Check the work from now on."""
         self._under_way.add(work)
         if self._timer is None:
-            self._timer = apart(asyncio.get_running_loop().call_later, LOOK_SECONDS, self._look)
+            self._timer = in_fresh_context(asyncio.get_running_loop().call_later, LOOK_SECONDS, self._look)
 
     def end(self, work: "_Work") -> None:
         """Stop checking the work."""

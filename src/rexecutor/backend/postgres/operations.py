@@ -70,15 +70,15 @@ class Operations:
         wanted: dict[str, Any] = {
             "node": node_id,
             "executors": list(demand.slots),
-            "slots": [min(slots, demand.most) for slots in demand.slots.values()],
-            "most": demand.most,
+            "slots": [min(slots, demand.limit) for slots in demand.slots.values()],
+            "limit": demand.limit,
             "epoch": demand.epoch,
             "now": now,
         }
         asked = now or self._clock.now()
         rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=False))
         if rows[0][1]:
-            await run(connection, self._statements.of("promote_jobs", most=PROMOTED, now=now))
+            await run(connection, self._statements.of("promote_jobs", limit=PROMOTED, now=now))
             asked = now or self._clock.now()
             rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=True))
         # Counted from the request: the next claim takes as long to reach the server. Counted from the reply, it would
@@ -86,7 +86,7 @@ class Operations:
         due_in: timedelta | None = rows[0][0]
         next_due = None if due_in is None else asked + due_in
         jobs = [read_claimed(row[2:], node_id) for row in rows if row[2] is not None]
-        return Claim(jobs, next_due if len(jobs) < demand.most else None)
+        return Claim(jobs, next_due if len(jobs) < demand.limit else None)
 
     async def settle(
         self, connection: Connection, settlements: Sequence[Settlement], now: datetime | None
@@ -102,7 +102,7 @@ class Operations:
                 refused.append(one.job_id)
         return refused
 
-    async def give_back(
+    async def release_claims(
         self, connection: Connection, node_id: NodeId, held: Collection[ClaimId], epoch: int, now: datetime | None
     ) -> list[JobRecord]:
         """Undo the node's claims that are not in `held`, once for each epoch; return the jobs as they were before."""
@@ -119,7 +119,7 @@ class Operations:
             await self._transit(connection, record, Interrupted(), moment)
         return orphans
 
-    async def change(
+    async def apply(
         self,
         connection: Connection,
         job_id: JobId,
@@ -150,10 +150,10 @@ class Operations:
         seen: dict[str, rules.Ticks] = {}
         for schedule in sorted(schedules, key=lambda one: one.id):  # all nodes lock in the same order: no deadlocks
             stored = known.get(schedule.id)
-            if stored is not None and rules.looked_at(schedule, stored, moment, up_since)[1] != stored:
+            if stored is not None and rules.advance(schedule, stored, moment, up_since)[1] != stored:
                 [row] = await run(connection, self._statements.of("lock_schedule", id=schedule.id))
                 stored = _read_schedule(row)
-            seen[schedule.id], kept = rules.looked_at(schedule, stored, moment, up_since)
+            seen[schedule.id], kept = rules.advance(schedule, stored, moment, up_since)
             if kept != stored:
                 verb = "insert_schedule" if stored is None else "update_schedule"
                 await run(connection, self._statements.of(verb, **_schedule_row(kept)))
@@ -167,14 +167,14 @@ class Operations:
         rows = await run(connection, self._statements.of("select_schedules"))
         return [_read_schedule(row) for row in rows]
 
-    async def prune(self, connection: Connection, spec: PruneSpec, most: int, now: datetime | None) -> int:
+    async def prune(self, connection: Connection, spec: PruneSpec, limit: int, now: datetime | None) -> int:
         """Delete ended jobs and return their number."""
         named = {"status": str(spec.status), "executors": sorted(spec.executors), "is_except": spec.is_except}
         match spec.what:
             case OlderThan(age):
-                statement = self._statements.of("prune_older", **named, age=age, most=most, now=now)
+                statement = self._statements.of("prune_older", **named, age=age, limit=limit, now=now)
             case BeyondNewest(kept):
-                statement = self._statements.of("prune_beyond", **named, kept=kept, most=most)
+                statement = self._statements.of("prune_beyond", **named, kept=kept, limit=limit)
         return (await execute(connection, statement)).rowcount
 
     async def _now(self, connection: Connection, now: datetime | None) -> datetime:

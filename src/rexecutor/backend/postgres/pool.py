@@ -13,7 +13,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from typing_extensions import override
 
-from rexecutor.affinity import Home, in_another_loop
+from rexecutor.affinity import Affinity, in_another_loop
 from rexecutor.backend.postgres.connection import (
     Connection,
     check_version,
@@ -86,18 +86,18 @@ class _EndingQueue:
 class Connections:
     """Runs work on pooled connections: its own, in autocommit, or the application's, with the settings they have."""
 
-    def __init__(self, source: str | Pool, schema: str, most: int) -> None:
-        """Check the settings, which `PostgresBackend` describes; `most` is its `max_connections`."""
-        if type(most) is not int or most < 1:
-            raise ConfigurationError(f"PostgresBackend: max_connections={most!r}; a whole number, 1 or more, expected")
+    def __init__(self, source: str | Pool, schema: str, limit: int) -> None:
+        """Check the settings, which `PostgresBackend` describes; `limit` is its `max_connections`."""
+        if type(limit) is not int or limit < 1:
+            raise ConfigurationError(f"PostgresBackend: max_connections={limit!r}; a whole number, 1 or more, expected")
         self._given = source if isinstance(source, AsyncConnectionPool) else None
         self.conninfo: Final = checked_conninfo(source) if isinstance(source, str) else _conninfo_of(source)
         """Connection string for connections outside the pool."""
         self._schema = schema
-        self._most = self._given.max_size if self._given is not None else most
+        self._limit = self._given.max_size if self._given is not None else limit
         self._pool: Pool | None = None
         self._is_ours = True
-        self._home: Home | None = None
+        self._affinity: Affinity | None = None
         self._is_checked = False
         self._made: WeakSet[Connection] = WeakSet()
         self._knocks: set[asyncio.Task[None]] = set()
@@ -108,7 +108,7 @@ class Connections:
     @property
     def is_open(self) -> bool:
         """Whether there is a pool and its event loop has not ended."""
-        return self._pool is not None and self._home is not None and not self._home.has_ended
+        return self._pool is not None and self._affinity is not None and not self._affinity.has_ended
 
     async def open(self) -> None:
         """Connect once, because the pool does not say why its attempts fail. Then open the pool."""
@@ -122,7 +122,7 @@ class Connections:
                 kwargs={"autocommit": True, **({"prepare_threshold": None} if is_pooled else {})},
                 configure=partial(self._begin, is_pooled=is_pooled),
                 min_size=1,  # the pool uses its connections in turn: the fewer, the warmer each stays
-                max_size=self._most,
+                max_size=self._limit,
                 max_idle=IDLE_SECONDS,
                 reconnect_timeout=RECONNECT_SECONDS,
                 reconnect_failed=self._knock_later,
@@ -138,17 +138,17 @@ class Connections:
                 except BaseException:
                     await pool.close()
                     raise
-        self._home = Home()
+        self._affinity = Affinity()
         self._cutter = Cutter()
         self._is_checked = False
         self._pool = pool
 
     async def close(self) -> None:
         """Drop the pool, and close it if it was opened here."""
-        if self._is_inherited:
+        if self._is_other_process:
             return  # dropping it might close connections that the parent process uses
         is_running = self.is_open
-        pool, self._pool, self._home = self._pool, None, None
+        pool, self._pool, self._affinity = self._pool, None, None
         if pool is not None and is_running:  # otherwise its tasks have ended with its loop
             for knock in self._knocks:
                 knock.cancel()
@@ -161,11 +161,11 @@ class Connections:
         Raises:
             BackendClosedError: The event loop has not ended.
         """
-        if self._is_inherited or self._pool is None:
+        if self._is_other_process or self._pool is None:
             return False
         if self.is_open:
             raise BackendClosedError("PostgreSQL: it is open in an event loop; `await backend.close()` there")
-        self._pool, self._home = None, None
+        self._pool, self._affinity = None, None
         for connection in self._made:
             connection.pgconn.finish()  # without its loop, no more of closing it can be done
         return True
@@ -193,7 +193,7 @@ class Connections:
 
     def check_open(self) -> None:
         """Raise a `BackendClosedError` unless this process may use the pool."""
-        if self._is_inherited:
+        if self._is_other_process:
             raise BackendClosedError("PostgreSQL: opened before a fork; open a backend of the child's own")
         if not self.is_open:
             raise BackendClosedError("PostgreSQL: not open; use `async with`, or start a Rexecutor with it")
@@ -204,19 +204,19 @@ class Connections:
         Raises:
             BackendClosedError: Another event loop has it open.
         """
-        if not self.is_open or self._is_inherited:
+        if not self.is_open or self._is_other_process:
             return False
         self.check_place()
         return True
 
     @property
-    def _is_inherited(self) -> bool:
-        return self._home is not None and self._home.is_inherited
+    def _is_other_process(self) -> bool:
+        return self._affinity is not None and self._affinity.is_other_process
 
     def check_place(self) -> None:
         """Raise a `BackendClosedError` unless this process and this event loop may use the pool."""
         self.check_open()
-        if self._home is not None and self._home.is_elsewhere:
+        if self._affinity is not None and self._affinity.is_other_loop:
             raise in_another_loop("PostgreSQL")
 
     def forget_check(self) -> None:
@@ -268,7 +268,7 @@ class Connections:
             except (PoolTimeout, TimeoutError) as error:
                 raise BackendError(
                     f"PostgreSQL: no connection within {pool.timeout:.0f} s: the server cannot be reached, or"
-                    f" all {self._most} connections are in use (`max_connections=`)"
+                    f" all {self._limit} connections are in use (`max_connections=`)"
                 ) from error
             except PoolClosed as error:
                 raise BackendClosedError("PostgreSQL: its pool is closed; open it before, close it after") from error
@@ -320,8 +320,8 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
     A logging filter. Records of other levels, and of the application's pools, are kept.
     """
     about = record.args if isinstance(record.args, tuple) else ()
-    is_ours = NAME in about or any(isinstance(one, PooledConnection) for one in about)
-    return record.levelno != logging.WARNING or not is_ours
+    holds_claim = NAME in about or any(isinstance(one, PooledConnection) for one in about)
+    return record.levelno != logging.WARNING or not holds_claim
 
 
 logging.getLogger("psycopg.pool").addFilter(_is_worth_a_line)

@@ -220,5 +220,5 @@ def changed_row(record: JobRecord) -> Mapping[str, Any]:
     }
 
 
-def _within(number: int | None, most: int) -> int:
-    return max(0, min(number or 0, most))  # None for NULL, if someone has dropped the constraint
+def _within(number: int | None, limit: int) -> int:
+    return max(0, min(number or 0, limit))  # None for NULL, if someone has dropped the constraint

@@ -24,14 +24,14 @@ WAIT_SECONDS: Final = 30.0
 class SyncStore:
     """A pool of synchronous connections, without a thread or an event loop of its own.
 
-    It connects when a thread needs a connection and none is idle, up to `most`, and keeps them. The connection that
+    It connects when a thread needs a connection and none is idle, up to `limit`, and keeps them. The connection that
     was used last is used first, so that threads that enqueue one after the other share one.
     """
 
-    def __init__(self, conninfo: str, schema: str, most: int) -> None:
+    def __init__(self, conninfo: str, schema: str, limit: int) -> None:
         self._conninfo: Final = conninfo
         self._schema: Final = schema
-        self._most: Final = most
+        self._limit: Final = limit
         self._start()
 
     def run(self, steps: Steps) -> list[Enqueued]:
@@ -63,7 +63,7 @@ class SyncStore:
         idle, free = self._idle, self._free
         if not free.acquire(timeout=WAIT_SECONDS):
             raise BackendError(
-                f"PostgreSQL: no connection within {WAIT_SECONDS:.0f} s: all {self._most} are in use"
+                f"PostgreSQL: no connection within {WAIT_SECONDS:.0f} s: all {self._limit} are in use"
                 " (`max_connections=`)"
             )
         try:
@@ -95,7 +95,7 @@ class SyncStore:
 
     def _start(self) -> None:
         self._process = os.getpid()
-        self._free = threading.BoundedSemaphore(self._most)
+        self._free = threading.BoundedSemaphore(self._limit)
         self._reset_idle()
 
     def _reset_idle(self) -> None:

@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from rexecutor.affinity import Home, Opening
+from rexecutor.affinity import Affinity, Opening
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
-from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.sqlite import operations as store
 from rexecutor.backend.sqlite import periodic
@@ -18,11 +18,11 @@ from rexecutor.backend.sqlite.app_transaction import SqliteCompletion, SqliteTra
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
 from rexecutor.backend.sqlite.connection import file_command, migrate, migrate_alone
 from rexecutor.backend.sqlite.doorbell import Doorbell
-from rexecutor.backend.sqlite.heartbeat import SqliteHeart
+from rexecutor.backend.sqlite.heartbeat import SQLiteHeartbeats
 from rexecutor.backend.sqlite.watch import FileWatch
 from rexecutor.backend.sqlite.writer import SqlThread
 from rexecutor.backend.unwrapping import SqlAlchemyConnection, SqlAlchemySession
-from rexecutor.backend.wakeups import Hints
+from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -74,16 +74,16 @@ class SQLiteBackend(Backend):
         self._writer = SqlThread(self.path, synchronous=synchronous, begin="BEGIN IMMEDIATE", checkpoints=checkpoints)
         self._reader = SqlThread(self.path, synchronous=synchronous, begin="BEGIN", checkpoints=checkpoints)
         self._synchronous = synchronous
-        self._hints = Hints(self.clock)
+        self._wakeups = Wakeups(self.clock)
         self._doorbell = Doorbell()
-        self._watch = FileWatch(self.path, self._hints, self.clock)
+        self._watch = FileWatch(self.path, self._wakeups, self.clock)
         self._opening = Opening(str(self.path), lambda: self._watch.is_open)
-        self._home: Home | None = None
+        self._affinity: Affinity | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether the backend is open and its event loop has not ended."""
-        return self._watch.is_open and self._home is not None and not self._home.has_ended
+        return self._watch.is_open and self._affinity is not None and not self._affinity.has_ended
 
     async def open(self) -> None:
         """Open the file, create it if missing, and migrate it; see `Backend.open`."""
@@ -91,7 +91,7 @@ class SQLiteBackend(Backend):
             if self.is_open:
                 return
             await self._let_go()  # of connections left open in a loop that is closed
-            self._home = Home()
+            self._affinity = Affinity()
             await self._writer.start(lambda connection: migrate(connection, self.path))
             try:
                 await self._reader.start(lambda _: None)
@@ -100,7 +100,7 @@ class SQLiteBackend(Backend):
                 await self._reader.stop()
                 await self._writer.stop()
                 raise
-            self._doorbell.open(self._hints.heard, self.heard_cancel)
+            self._doorbell.open(self._wakeups.notify, self.notify_cancel)
 
     async def close(self) -> None:
         """Finish pending work, then close the file. Does nothing if closed, or in a forked child.
@@ -108,7 +108,7 @@ class SQLiteBackend(Backend):
         Raises:
             BackendClosedError: Another event loop has it open.
         """
-        if self._home is not None and self._home.is_inherited:
+        if self._affinity is not None and self._affinity.is_other_process:
             return  # SQLite allows no child to close what the parent has opened, and the doorbell is the parent's
         async with self._opening.turn():
             await self._let_go()
@@ -124,7 +124,7 @@ class SQLiteBackend(Backend):
 
     def close_sync(self) -> None:
         """Close what was left open in an event loop that has ended; `enqueue_sync` keeps nothing open."""
-        if self._home is None or self._home.is_inherited:
+        if self._affinity is None or self._affinity.is_other_process:
             return
         with self._opening.closing():
             if self._watch.is_open:
@@ -149,7 +149,7 @@ class SQLiteBackend(Backend):
         if not jobs:
             return ()
         answers, doorbells = enqueue_alone(self.path, self._synchronous, jobs, self.clock, self._checkpoints)
-        self._hints.heard()
+        self._wakeups.notify()
         self._doorbell.ring(doorbells)
         return answers
 
@@ -187,19 +187,19 @@ class SQLiteBackend(Backend):
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
         """Record outcomes; see `Backend.settle`. Shares a commit with a claim of the same moment."""
         refused = await self._change(lambda connection, now: store.settle(connection, settlements, now, self.limits))
-        self._hints.heard()
+        self._wakeups.notify()
         return refused
 
-    async def give_back(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
-        """Undo claims whose result was lost; see `Backend.give_back`."""
+    async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
+        """Undo claims whose result was lost; see `Backend.release_claims`."""
         return await self._change(
-            lambda connection, now: store.give_back(connection, node_id, held, epoch, now, self.limits)
+            lambda connection, now: store.release_claims(connection, node_id, held, epoch, now, self.limits)
         )
 
     @property
     def version(self) -> int:
         """How many changes this backend has heard of: its own, doorbell rings, and commits of other connections."""
-        return self._hints.version
+        return self._wakeups.version
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
         """Wait for a doorbell ring, or for a commit to the file that may have made work."""
@@ -218,15 +218,15 @@ class SQLiteBackend(Backend):
         """Count the jobs by executor and status. Reads the whole table, beside the writer."""
         return await self._reader.run(store.count)
 
-    async def change(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job; see `Backend.change`."""
         status, doorbells = await self._change(
             lambda connection, now: (
-                store.change(connection, job_id, change, executor, now, self.limits),
+                store.apply(connection, job_id, change, executor, now, self.limits),
                 store.doorbells(connection, now),
             )
         )
-        self._hints.heard()
+        self._wakeups.notify()
         self._doorbell.ring(doorbells, is_cancel=isinstance(change, CancelAsked))
         return status
 
@@ -242,29 +242,29 @@ class SQLiteBackend(Backend):
         """Return the known schedules, in order of id."""
         return await self._reader.run(periodic.schedules)
 
-    async def prune(self, spec: PruneSpec, most: int) -> int:
+    async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs; see `Backend.prune`. Finds them beside the writer, without blocking it."""
         now = self.clock.now()
-        found = await self._reader.run(lambda connection: periodic.find_prunable(connection, spec, most, now))
+        found = await self._reader.run(lambda connection: periodic.find_prunable(connection, spec, limit, now))
         return await self._change(lambda connection, _: periodic.prune(connection, spec, found)) if found else 0
 
-    async def hold(self, duty: str, node_id: NodeId) -> bool:
+    async def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
         """Make the node the holder of the duty; see `Backend.hold`."""
-        return await self._change(lambda connection, now: periodic.hold(connection, duty, node_id, now))
+        return await self._change(lambda connection, now: periodic.acquire_lock(connection, duty, node_id, now))
 
-    async def release(self, duty: str, node_id: NodeId) -> None:
+    async def release_lock(self, duty: str, node_id: NodeId) -> None:
         """Let other nodes take the duty."""
-        await self._change(lambda connection, _: periodic.release(connection, duty, node_id))
+        await self._change(lambda connection, _: periodic.release_lock(connection, duty, node_id))
 
-    def heart(self) -> Heart:
-        """Return a heart with its own connection.
+    def heartbeat_connection(self) -> HeartbeatConnection:
+        """Return a heartbeat connection with its own connection.
 
         Raises:
             BackendClosedError: The backend is not open.
         """
         if not self._watch.is_open:
             raise BackendClosedError(f"{self.path}: not open; use `async with`, or start a Rexecutor with it")
-        return SqliteHeart(self.path, self.clock, self.limits, self._doorbell)
+        return SQLiteHeartbeats(self.path, self.clock, self.limits, self._doorbell)
 
     async def _change(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
         # The clock is read under the write lock, so that times grow in the order of commits.
@@ -275,6 +275,6 @@ class SQLiteBackend(Backend):
         result, doorbells = await self._change(
             lambda connection, now: (work(connection, now), store.doorbells(connection, now))
         )
-        self._hints.heard()
+        self._wakeups.notify()
         self._doorbell.ring(doorbells)
         return result

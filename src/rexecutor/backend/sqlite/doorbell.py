@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from rexecutor.background import apart
+from rexecutor.background import in_fresh_context
 from rexecutor.clock import unique_id
 
 _RING = b"rexecutor"
@@ -30,12 +30,12 @@ class Doorbell:
         self._folder: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def open(self, heard: Callable[[], object], heard_cancel: Callable[[], object]) -> None:
+    def open(self, notify: Callable[[], object], notify_cancel: Callable[[], object]) -> None:
         """Listen in the running loop. Does nothing if there can be no socket.
 
         Args:
-            heard: Called in the loop for each ring.
-            heard_cancel: Called in the loop for each request to cancel a running job.
+            notify: Called in the loop for each ring.
+            notify_cancel: Called in the loop for each request to cancel a running job.
         """
         if not hasattr(socket, "AF_UNIX"):
             return
@@ -49,7 +49,7 @@ class Doorbell:
                 address = str(Path(self._folder) / "bell")
             bell.bind(_socket_address(address))
             self._loop = asyncio.get_running_loop()
-            apart(self._loop.add_reader, bell, self._drain, bell, heard, heard_cancel)
+            in_fresh_context(self._loop.add_reader, bell, self._drain, bell, notify, notify_cancel)
         except (OSError, NotImplementedError):
             bell.close()
             self._remove_folder()
@@ -74,11 +74,11 @@ class Doorbell:
                         self._socket.sendto(_CANCEL if is_cancel else _RING, _socket_address(address))
 
     @staticmethod
-    def _drain(bell: socket.socket, heard: Callable[[], object], heard_cancel: Callable[[], object]) -> None:
+    def _drain(bell: socket.socket, notify: Callable[[], object], notify_cancel: Callable[[], object]) -> None:
         with contextlib.suppress(BlockingIOError, InterruptedError):
             while True:
                 is_cancel = bell.recv(64) == _CANCEL
-                (heard_cancel if is_cancel else heard)()
+                (notify_cancel if is_cancel else notify)()
 
     def _remove_folder(self) -> None:
         if self._folder is not None:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from datetime import datetime
 from pathlib import Path
 
-from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import CancelRequest, Heartbeat, Node
 from rexecutor.backend.sqlite import operations as store
 from rexecutor.backend.sqlite.connection import connect, transaction, translated, writers_lock
@@ -18,8 +18,8 @@ from rexecutor.model.job import Limits, NodeId
 from rexecutor.model.outcomes import Lost
 
 
-class SqliteHeart(Heart):
-    """Heartbeats on a separate connection, which the lease's thread opens at the first beat."""
+class SQLiteHeartbeats(HeartbeatConnection):
+    """Heartbeats on a separate connection, which the lease's thread opens at the first heartbeat."""
 
     def __init__(self, path: Path, clock: Clock, limits: Limits, doorbell: Doorbell) -> None:
         self._path = path
@@ -29,22 +29,22 @@ class SqliteHeart(Heart):
         self._connection: sqlite3.Connection | None = None
         self._begun: Reading | None = None
 
-    def beat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew, rescue and return cancels, in one transaction; see `Heart.beat`.
+    def send(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+        """Renew, rescue and return cancels, in one transaction; see `HeartbeatConnection.send`.
 
-        Rescue nothing if the wall clock has leapt by a sixth of the lease or more since the last beat: the leases of
-        other nodes may then only seem to have run out.
+        Rescue nothing if the wall clock has leapt by a sixth of the lease or more since the last heartbeat: the leases
+        of other nodes may then only seem to have run out.
         """
         before = self._begun or reading(self._clock)
         with self._transaction() as connection:
             self._begun = begun = reading(self._clock)
             rescues = rescues and leap(before, begun) < node.lease.total_seconds() / 6
-            return _beat(connection, node, self._doorbell.address, begun[0], self._limits, rescues=rescues)
+            return _heartbeat(connection, node, self._doorbell.address, begun[0], self._limits, rescues=rescues)
 
-    def retire(self, node_id: NodeId) -> None:
+    def deregister(self, node_id: NodeId) -> None:
         """End the lease."""
         with self._transaction() as connection:
-            _retire(connection, node_id)
+            _deregister(connection, node_id)
 
     def close(self) -> None:
         """Close the connection."""
@@ -61,7 +61,7 @@ class SqliteHeart(Heart):
             yield self._connection
 
 
-def _beat(
+def _heartbeat(
     connection: sqlite3.Connection,
     node: Node,
     doorbell: str | None,
@@ -70,7 +70,7 @@ def _beat(
     *,
     rescues: bool,
 ) -> Heartbeat:
-    """Renew the lease, rescue jobs, and return cancel requests; see `Heart.beat`."""
+    """Renew the lease, rescue jobs, and return cancel requests; see `HeartbeatConnection.send`."""
     lease = {"id": node.id, "doorbell": doorbell, "lease_until": stored(now + node.lease), "epoch": node.epoch}
     began = not store.execute(connection, "renew_lease", **lease).rowcount
     if began:
@@ -88,6 +88,6 @@ def _rescue(connection: sqlite3.Connection, now: datetime, limits: Limits) -> in
     return len(orphans)
 
 
-def _retire(connection: sqlite3.Connection, node_id: NodeId) -> None:
+def _deregister(connection: sqlite3.Connection, node_id: NodeId) -> None:
     """End a lease."""
     store.execute(connection, "delete_node", id=node_id)

@@ -65,18 +65,18 @@ def _insert(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetim
 
 
 def _enqueue_unique(
-    connection: sqlite3.Connection, job: NewJob, now: datetime, spoilt: frozenset[JobId] = frozenset()
+    connection: sqlite3.Connection, job: NewJob, now: datetime, corrupt: frozenset[JobId] = frozenset()
 ) -> Enqueued:
     """Add the job, or find the existing one and replace its fields as its criteria say. Needs the file's write lock.
 
-    `spoilt` are the jobs found so far whose rows could not be written; they were discarded and no longer count.
+    `corrupt` are the jobs found so far whose rows could not be written; they were discarded and no longer count.
     """
     unique = job.unique
     assert unique is not None  # noqa: S101 - the caller has looked
     where = rules.conflicting(job, unique, now)
-    if spoilt:
-        where &= Not(IdIn(spoilt))
-    # A job that may be replaced goes before one that may not, as in `rules.existing`.
+    if corrupt:
+        where &= Not(IdIn(corrupt))
+    # A job that may be replaced goes before one that may not, as in `rules.pick_existing`.
     found: JobRecord | None = None
     if unique.replacement is not None and (statuses := unique.statuses & unique.replacement.statuses):
         found = _first(connection, where & StatusIn(statuses), index_for(unique, statuses), now)
@@ -89,7 +89,7 @@ def _enqueue_unique(
     if not _write_or_discard(
         connection, record.id, now, lambda: execute(connection, "rewrite_job", **fields_row(record))
     ):
-        return _enqueue_unique(connection, job, now, spoilt | {record.id})
+        return _enqueue_unique(connection, job, now, corrupt | {record.id})
     return Enqueued(found.id, "replaced")
 
 
@@ -132,14 +132,14 @@ def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: 
     now_stored = stored(now)
     if execute(connection, "select_lease", node=node_id, now=now_stored, epoch=demand.epoch).fetchone() is None:
         return Claim((), None)
-    execute(connection, "promote_jobs", now=now_stored, most=PROMOTED)
-    # The first due jobs of each executor with free slots; then the first `most` of these, in claim order.
+    execute(connection, "promote_jobs", now=now_stored, limit=PROMOTED)
+    # The first due jobs of each executor with free slots; then the first `limit` of these, in claim order.
     heads: list[Head] = []
     for (executor,) in execute(connection, "select_due_executors").fetchall():
-        if slots := min(demand.slots.get(executor, 0), demand.most):
+        if slots := min(demand.slots.get(executor, 0), demand.limit):
             heads += execute(connection, "select_due_jobs", executor=executor, now=now_stored, slots=slots)
     heads.sort()
-    del heads[demand.most :]
+    del heads[demand.limit :]
     records: list[JobRecord] = []
     if heads:
         ids = msgspec.json.encode([head[2] for head in heads]).decode()
@@ -147,7 +147,7 @@ def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: 
         claimed = {row[0]: row for row in rows}
         records = [read_claimed(head, claimed[head[2]], node_id, now) for head in heads]
     next_due: int | None = None
-    if len(records) < demand.most:
+    if len(records) < demand.limit:
         next_due = execute(connection, "select_next_due").fetchone()[0]
     return Claim(records, None if next_due is None else moment(next_due))
 
@@ -180,13 +180,13 @@ def _complete_all(connection: sqlite3.Connection, claims: dict[JobId, int], now:
 def _settle_one(connection: sqlite3.Connection, settlement: Settlement, now: datetime, limits: Limits) -> bool:
     """Record one outcome. Return False if the claim was lost."""
     record = _fetch(connection, settlement.job_id)
-    if record is None or not rules.is_ours(record, settlement.claims):
+    if record is None or not rules.holds_claim(record, settlement.claims):
         return False
     transit(connection, record, settlement.outcome, now, limits)
     return True
 
 
-def give_back(
+def release_claims(
     connection: sqlite3.Connection,
     node_id: NodeId,
     held: Collection[ClaimId],
@@ -194,7 +194,7 @@ def give_back(
     now: datetime,
     limits: Limits,
 ) -> int:
-    """Undo the node's claims that are not among `held`, once per epoch. Return how many; see `Backend.give_back`."""
+    """Undo the node's claims not among `held`, once per epoch. Return how many; see `Backend.release_claims`."""
     if epoch:
         known = execute(connection, "select_epoch", node=node_id).fetchone()
         if known is not None and known[0] >= epoch:
@@ -226,7 +226,7 @@ def count(connection: sqlite3.Connection) -> list[Count]:
     return [Count(row[0], STATUSES[row[1]], row[2]) for row in rows if row[1] in STATUSES]
 
 
-def change(
+def apply(
     connection: sqlite3.Connection,
     job_id: JobId,
     change: CancelAsked | Rerun,

@@ -32,7 +32,7 @@ def tick(
     for schedule in schedules:
         row = execute(connection, "select_schedule", id=schedule.id).fetchone()
         known = None if row is None else _read(row)
-        ticks, kept = rules.looked_at(schedule, known, now, up_since)
+        ticks, kept = rules.advance(schedule, known, now, up_since)
         if kept != known:
             _write(connection, kept)
         taken += [(schedule.id, tick) for tick in ticks.due]
@@ -67,8 +67,10 @@ def _read(row: Sequence[Any]) -> StoredSchedule:
     return StoredSchedule(row[0], row[1], row[2], row[3], *moments, spans_of(row[6]))
 
 
-def find_prunable(connection: sqlite3.Connection, spec: PruneSpec, most: int, now: datetime) -> list[tuple[int, JobId]]:
-    """Return the first `most` jobs to prune, the longest ended first, as pairs of when they ended and their id.
+def find_prunable(
+    connection: sqlite3.Connection, spec: PruneSpec, limit: int, now: datetime
+) -> list[tuple[int, JobId]]:
+    """Return the first `limit` jobs to prune, the longest ended first, as pairs of when they ended and their id.
 
     Runs on the reading connection, beside the writer: with many executors, finding jobs takes longer than deleting
     them.
@@ -79,7 +81,7 @@ def find_prunable(connection: sqlite3.Connection, spec: PruneSpec, most: int, no
         for (executor,) in executors
         if spec.concerns(executor) and is_storable(executor)  # jobs with an invalid name stay, and fail nothing
     ]
-    return list(islice(merge(*groups), most))
+    return list(islice(merge(*groups), limit))
 
 
 def prune(connection: sqlite3.Connection, spec: PruneSpec, found: Sequence[tuple[int, JobId]]) -> int:
@@ -107,17 +109,17 @@ def _walk(connection: sqlite3.Connection, group: Mapping[str, Any]) -> Iterator[
     """Yield page by page. The first page has one row: of thousands of executors, most are not asked for a second."""
     last: tuple[int, JobId] = (-_EVER, 0)
     size = 1
-    while page := execute(connection, "select_ended", **group, ended_at=last[0], id=last[1], most=size).fetchall():
+    while page := execute(connection, "select_ended", **group, ended_at=last[0], id=last[1], limit=size).fetchall():
         yield from page
         last = page[-1]
         size = _PAGE
 
 
-def hold(connection: sqlite3.Connection, duty: str, node_id: NodeId, now: datetime) -> bool:
+def acquire_lock(connection: sqlite3.Connection, duty: str, node_id: NodeId, now: datetime) -> bool:
     """Make the node the holder of the duty. Return whether it is."""
-    return bool(execute(connection, "hold_duty", duty=duty, node=node_id, now=stored(now)).rowcount)
+    return bool(execute(connection, "acquire_lock", duty=duty, node=node_id, now=stored(now)).rowcount)
 
 
-def release(connection: sqlite3.Connection, duty: str, node_id: NodeId) -> None:
+def release_lock(connection: sqlite3.Connection, duty: str, node_id: NodeId) -> None:
     """Let other nodes take the duty."""
-    execute(connection, "release_duty", duty=duty, node=node_id)
+    execute(connection, "release_lock", duty=duty, node=node_id)

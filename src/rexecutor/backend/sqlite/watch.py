@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rexecutor.backend.sqlite import operations as store
 from rexecutor.backend.sqlite.connection import connect
-from rexecutor.backend.wakeups import Hints
+from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock
 
 LOOK: Final = timedelta(milliseconds=50)
@@ -19,9 +19,9 @@ LOOK: Final = timedelta(milliseconds=50)
 class FileWatch:
     """A connection that only polls, and counts a hint when others have committed."""
 
-    def __init__(self, path: Path, hints: Hints, clock: Clock) -> None:
+    def __init__(self, path: Path, hints: Wakeups, clock: Clock) -> None:
         self._path = path
-        self._hints = hints
+        self._wakeups = hints
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._looking = threading.Lock()
@@ -65,11 +65,11 @@ class FileWatch:
         while (left := timedelta(seconds=ends - self._clock.monotonic())) > timedelta(0):
             looking = self._looking
             if not looking.acquire(blocking=False):  # one waiter looks at the file for all
-                if await self._hints.wait_for(left, since=since):
+                if await self._wakeups.wait_for(left, since=since):
                     return
                 continue
             try:
-                if self._has_changed() or await self._hints.wait_for(min(left, LOOK), since=since):
+                if self._has_changed() or await self._wakeups.wait_for(min(left, LOOK), since=since):
                     return
             finally:
                 looking.release()
@@ -78,7 +78,7 @@ class FileWatch:
         """Wait for any commit, but not past `until`."""
         if self._has_passed_over:  # such a commit may have come after the caller's look
             self._has_passed_over = False
-            self._hints.heard()
+            self._wakeups.notify()
             return
         with self._guard:
             self._ends_awaited += 1
@@ -102,7 +102,7 @@ class FileWatch:
                 has_work = self._has_work(self._connection)
                 self._seen = version
                 if has_work or self._ends_awaited:
-                    self._hints.heard()
+                    self._wakeups.notify()
                     return True
                 self._has_passed_over = True
         return False

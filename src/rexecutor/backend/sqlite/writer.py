@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
 from rexecutor.backend.sqlite.connection import connect, explained, transaction, writers_lock
-from rexecutor.background import apart
+from rexecutor.background import in_fresh_context
 from rexecutor.errors import BackendClosedError
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class SqlThread:
         thread = threading.Thread(
             target=self._serve, args=(queue, prepare, opened, loop), name=f"rexecutor {self._path.name}", daemon=True
         )
-        apart(thread.start)
+        in_fresh_context(thread.start)
         try:
             await opened
         except BaseException:

@@ -5,38 +5,38 @@
 
 from rexecutor.model.rules.life import (
     LOST_DETAILS,
-    apart,
     claim_order,
     claimable,
     due_at,
+    holds_claim,
     inserted,
-    is_ours,
+    rescue_delay,
     transition,
     updated,
 )
 from rexecutor.model.rules.matching import matches, moment_of
 from rexecutor.model.rules.pruning import prunable
-from rexecutor.model.rules.ticking import MOST_TICKS, Ticks, looked_at, ticks_due
-from rexecutor.model.rules.unique import conflicting, existing, replaced
+from rexecutor.model.rules.ticking import MOST_TICKS, Ticks, advance, due_ticks
+from rexecutor.model.rules.unique import conflicting, pick_existing, replaced
 
 __all__ = [
     "LOST_DETAILS",
     "MOST_TICKS",
     "Ticks",
-    "apart",
+    "advance",
     "claim_order",
     "claimable",
     "conflicting",
     "due_at",
-    "existing",
+    "due_ticks",
+    "holds_claim",
     "inserted",
-    "is_ours",
-    "looked_at",
     "matches",
     "moment_of",
+    "pick_existing",
     "prunable",
     "replaced",
-    "ticks_due",
+    "rescue_delay",
     "transition",
     "updated",
 ]

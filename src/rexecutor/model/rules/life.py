@@ -146,11 +146,11 @@ def _lost(record: JobRecord, now: datetime, limits: Limits) -> JobRecord:
         return _cancelled(free, asked, now, limits)
     if record.attempt >= record.max_attempts or losses >= limits.losses:
         return replace(free, status=JobStatus.DISCARDED, discarded_at=now)
-    again = now + apart(record.id) if losses > 1 else min(record.scheduled_at, now)
+    again = now + rescue_delay(record.id) if losses > 1 else min(record.scheduled_at, now)
     return replace(free, status=JobStatus.RETRYABLE, scheduled_at=again)
 
 
-def apart(job_id: JobId) -> timedelta:
+def rescue_delay(job_id: JobId) -> timedelta:
     """Return how long a job waits after it was lost more than once: 0 to 9.9 s, by its id.
 
     Without this wait, a job that kills its process would be claimed again together with the same neighbours, until all
@@ -202,11 +202,11 @@ def updated(record: JobRecord, new: NewJob, version: int, now: datetime) -> JobR
     )
 
 
-def is_ours(record: JobRecord, claims: int) -> bool:
+def holds_claim(record: JobRecord, claims: int) -> bool:
     """Whether an outcome of this claim may still be recorded. This is the fence."""
     return record.status is JobStatus.EXECUTING and record.claims == claims
 
 
-def claimable(waiting: Iterable[JobRecord], now: datetime, most: int) -> Sequence[JobRecord]:
-    """Return the jobs that are due, at most `most`, of an executor's waiting jobs, which must come in claim order."""
-    return list(islice((record for record in waiting if record.scheduled_at <= now), most))
+def claimable(waiting: Iterable[JobRecord], now: datetime, limit: int) -> Sequence[JobRecord]:
+    """Return the jobs that are due, at most `limit`, of an executor's waiting jobs, which must come in claim order."""
+    return list(islice((record for record in waiting if record.scheduled_at <= now), limit))

@@ -33,7 +33,7 @@ class Ticks:
         )
 
 
-def looked_at(
+def advance(
     schedule: Schedule, known: StoredSchedule | None, now: datetime, up_since: datetime | None
 ) -> tuple[Ticks, StoredSchedule]:
     """Return the ticks that are due, and the state to store once they are taken.
@@ -51,19 +51,19 @@ def looked_at(
     last = None if known is None else known.last_tick
     is_changed = known is not None and (known.expression, known.timezone) != (expression, zone)
     if known is None or is_changed:
-        ticks = ticks_due(schedule, None, max(now, last or now), up_since)
+        ticks = due_ticks(schedule, None, max(now, last or now), up_since)
     elif known.next_tick is None:
         ticks = Ticks([], None)
     else:
-        ticks = ticks_due(schedule, known.next_tick, now, up_since)
+        ticks = due_ticks(schedule, known.next_tick, now, up_since)
     executor = None if schedule.job is None else schedule.job.executor
     newest = ticks.due[-1] if ticks.due else last
-    late, left = _left_out(schedule, None if is_changed else known, ticks, now, up_since)
+    late, left = _skipped(schedule, None if is_changed else known, ticks, now, up_since)
     kept = StoredSchedule(schedule.id, executor, expression, zone, newest, ticks.next, left)
     return Ticks(late + ticks.due, ticks.next), kept
 
 
-def _left_out(
+def _skipped(
     schedule: Schedule, known: StoredSchedule | None, ticks: Ticks, now: datetime, up_since: datetime | None
 ) -> tuple[list[datetime], tuple[Span, ...]]:
     """Return the due ticks that other nodes have left out, and the spans of ticks left out after this look.
@@ -87,7 +87,7 @@ def _left_out(
     return due, tuple((max(start, oldest), until) for start, until in left if max(start, oldest) < until)
 
 
-def ticks_due(schedule: Schedule, expected: datetime | None, now: datetime, up_since: datetime | None) -> Ticks:
+def due_ticks(schedule: Schedule, expected: datetime | None, now: datetime, up_since: datetime | None) -> Ticks:
     """Return the ticks that are due, and the one that follows them.
 
     Of the ticks that fell while the node was up, all within the window are due, even if late; if there are none, the

@@ -27,7 +27,7 @@ def conflicting(new: NewJob, unique: UniquenessCriteria, now: datetime) -> Where
     return And(tuple(parts))
 
 
-def existing(unique: UniquenessCriteria, found: Iterable[JobRecord]) -> JobRecord | None:
+def pick_existing(unique: UniquenessCriteria, found: Iterable[JobRecord]) -> JobRecord | None:
     """Return the conflicting job that the enqueue returns or replaces; None if there is no conflict.
 
     This is the first one that may be replaced, otherwise the first of all; in order of due time, then id.

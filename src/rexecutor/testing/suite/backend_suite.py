@@ -8,13 +8,13 @@ from rexecutor.testing.suite.duties import DutyCases
 from rexecutor.testing.suite.enqueue import EnqueueCases
 from rexecutor.testing.suite.event_loops import EventLoopCases
 from rexecutor.testing.suite.fence import FenceCases
-from rexecutor.testing.suite.give_back import GiveBackCases
 from rexecutor.testing.suite.hints import HintCases
 from rexecutor.testing.suite.hostile import HostileInputCases
 from rexecutor.testing.suite.lease import LeaseCases
 from rexecutor.testing.suite.lifecycle import LifecycleCases
 from rexecutor.testing.suite.prune import PruneCases
 from rexecutor.testing.suite.query import QueryCases
+from rexecutor.testing.suite.release_claims import ReleaseClaimsCases
 from rexecutor.testing.suite.replace import ReplaceCases
 from rexecutor.testing.suite.rescue import RescueCases
 from rexecutor.testing.suite.schedules import ScheduleCases
@@ -36,7 +36,7 @@ class BackendSuite(
     FenceCases,
     LeaseCases,
     RescueCases,
-    GiveBackCases,
+    ReleaseClaimsCases,
     CancelAndRerunCases,
     QueryCases,
     WhereCases,

@@ -42,7 +42,7 @@ class CancelAndRerunCases(Cases):
     async def test_a_cancelled_job_is_not_claimed(self, store: Store) -> None:
         first, second = await store.enqueue(new_job(), new_job())
         await store.backend.cancel(first, "enough")
-        store.beat()
+        store.heartbeat()
 
         assert [job.id for job in await store.claim()] == [second]
 
@@ -118,7 +118,7 @@ class CancelAndRerunCases(Cases):
         again = await store.reclaim(job.id)
 
         assert again.cancel_reason is None
-        assert list(store.beat().cancels) == []
+        assert list(store.heartbeat().cancels) == []
 
     async def test_cancelling_what_is_not_there_is_an_error(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job())
@@ -147,7 +147,7 @@ class CancelAndRerunCases(Cases):
 
         assert await store.jobs() == [rules.transition(job, Rerun(), store.now, store.backend.limits) for job in ended]
         assert {job.status for job in await store.jobs()} == {JobStatus.SCHEDULED}
-        store.beat()
+        store.heartbeat()
         assert len(await store.claim()) == 3
 
     async def test_a_rerun_allows_one_attempt_more_and_keeps_the_errors(self, store: Store) -> None:
@@ -164,7 +164,7 @@ class CancelAndRerunCases(Cases):
     async def test_a_rerun_forgets_lost_nodes(self, store: Store) -> None:
         [job] = await store.executing(new_job(max_attempts=1))
         store.clock.advance(LEASE)
-        store.beat(OTHER_NODE)
+        store.heartbeat(OTHER_NODE)
         assert (await store.job(job.id)).losses == 1
 
         await store.backend.rerun(job.id)

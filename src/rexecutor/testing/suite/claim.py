@@ -30,7 +30,7 @@ class ClaimCases(Cases):
         [job_id] = await store.enqueue(new_job(data='{"n":1}', metadata="[]", tags=("t",)))
         before = await store.job(job_id)
         store.clock.advance(SECOND)
-        store.beat()
+        store.heartbeat()
 
         [job] = await store.claim()
 
@@ -44,7 +44,7 @@ class ClaimCases(Cases):
 
     async def test_a_claimed_job_is_not_claimed_by_another_node(self, store: Store) -> None:
         await store.executing()
-        store.beat(OTHER_NODE)
+        store.heartbeat(OTHER_NODE)
 
         assert await store.claim(node_id=OTHER_NODE) == []
 
@@ -59,8 +59,8 @@ class ClaimCases(Cases):
 
     async def test_claims_at_the_same_time_share_no_job(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job()] * 60)
-        store.beat()
-        store.beat(OTHER_NODE)
+        store.heartbeat()
+        store.heartbeat(OTHER_NODE)
 
         answers = await asyncio.gather(
             *(store.claim(7, node_id=node_id) for node_id in (NODE, OTHER_NODE) for _ in range(6))
@@ -71,7 +71,7 @@ class ClaimCases(Cases):
 
     async def test_only_jobs_of_the_executors_asked_for_are_claimed(self, store: Store) -> None:
         await store.enqueue(new_job(ALPHA), new_job(BETA))
-        store.beat()
+        store.heartbeat()
 
         [job] = await store.claim(executors=[BETA])
 
@@ -79,13 +79,13 @@ class ClaimCases(Cases):
 
     async def test_an_executor_without_jobs_gets_none(self, store: Store) -> None:
         await store.enqueue(new_job(ALPHA))
-        store.beat()
+        store.heartbeat()
 
         assert await store.claim(executors=["gamma"]) == []
 
     async def test_no_more_than_an_executors_slots_are_claimed(self, store: Store) -> None:
         await store.enqueue(*[new_job(ALPHA)] * 10, *[new_job(BETA)] * 10)
-        store.beat()
+        store.heartbeat()
 
         claim = await store.backend.claim(Demand({ALPHA: 2, BETA: 3}, 100), NODE)
 
@@ -93,7 +93,7 @@ class ClaimCases(Cases):
 
     async def test_no_more_than_asked_for_in_all_are_claimed(self, store: Store) -> None:
         await store.enqueue(*[new_job(ALPHA)] * 10, *[new_job(BETA)] * 10)
-        store.beat()
+        store.heartbeat()
 
         claim = await store.backend.claim(Demand({ALPHA: 10, BETA: 10}, 4), NODE)
 
@@ -103,7 +103,7 @@ class ClaimCases(Cases):
     async def test_a_demand_may_name_hundreds_of_executors(self, store: Store) -> None:
         names = [f"executor-{number}" for number in range(500)]
         ids = await store.enqueue(*(new_job(name) for name in names[::5]))
-        store.beat()
+        store.heartbeat()
 
         jobs = await store.claim(1_000, executors=names)
 
@@ -111,7 +111,7 @@ class ClaimCases(Cases):
 
     async def test_a_job_is_claimed_at_its_moment_and_not_a_microsecond_before(self, store: Store) -> None:
         await store.enqueue(new_job(delay=10 * SECOND))
-        store.beat()
+        store.heartbeat()
         store.clock.advance(10 * SECOND - MICROSECOND)
 
         early = await store.claim()
@@ -123,7 +123,7 @@ class ClaimCases(Cases):
 
     async def test_jobs_that_fall_due_together_are_all_claimed_at_once(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job(delay=SECOND)] * 20)
-        store.beat()
+        store.heartbeat()
         assert await store.claim() == []
         store.clock.advance(SECOND)
 
@@ -132,13 +132,13 @@ class ClaimCases(Cases):
     async def test_a_future_job_does_not_hide_a_due_one(self, store: Store) -> None:
         await store.enqueue(*[new_job(priority=0, delay=HOUR)] * 20)
         [due] = await store.enqueue(new_job(priority=9))
-        store.beat()
+        store.heartbeat()
 
         assert [job.id for job in await store.claim(1)] == [due]
 
     async def test_a_clock_that_goes_back_makes_no_claim_early(self, store: Store) -> None:
         await store.enqueue(new_job(), new_job(delay=10 * SECOND))
-        store.beat(lease=HOUR)
+        store.heartbeat(lease=HOUR)
         store.clock.advance(10 * SECOND)
         await store.claim(1)  # gives the store the chance to mark the other job as due, too
         store.clock.jump(-5 * SECOND)
@@ -152,19 +152,19 @@ class ClaimCases(Cases):
     async def test_a_job_enqueued_before_the_clock_went_back_is_not_early(self, store: Store) -> None:
         await store.enqueue(new_job())
         store.clock.jump(-SECOND)
-        store.beat()
+        store.heartbeat()
 
         assert await store.claim() == []
 
     async def test_a_node_without_a_lease_gets_nothing(self, store: Store) -> None:
         await store.enqueue(new_job())
-        store.beat(OTHER_NODE)
+        store.heartbeat(OTHER_NODE)
 
         assert await store.claim(node_id=NODE) == []
 
     async def test_a_lease_holds_until_its_end_and_no_longer(self, store: Store) -> None:
         await store.enqueue(new_job(), new_job())
-        store.beat(lease=LEASE)
+        store.heartbeat(lease=LEASE)
         store.clock.advance(LEASE - MICROSECOND)
 
         within = await store.claim(1)
@@ -176,14 +176,14 @@ class ClaimCases(Cases):
 
     async def test_a_retired_node_gets_nothing(self, store: Store) -> None:
         await store.enqueue(new_job())
-        store.beat()
-        store.retire()
+        store.heartbeat()
+        store.deregister()
 
         assert await store.claim() == []
 
     async def test_the_next_due_moment_is_the_earliest_of_whatever_executor(self, store: Store) -> None:
         await store.enqueue(new_job(ALPHA, delay=HOUR), new_job(BETA, delay=7 * SECOND), new_job(ALPHA), new_job(BETA))
-        store.beat()
+        store.heartbeat()
 
         claim = await store.ask(10, executors=[ALPHA])
 
@@ -200,7 +200,7 @@ class ClaimCases(Cases):
 
     async def test_there_is_no_next_due_moment_when_nothing_waits(self, store: Store) -> None:
         await store.enqueue(new_job())
-        store.beat()
+        store.heartbeat()
 
         claim = await store.ask(10)
 
@@ -209,7 +209,7 @@ class ClaimCases(Cases):
 
     async def test_many_jobs_are_claimed_at_once(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job()] * 3_000)
-        store.beat()
+        store.heartbeat()
 
         assert [job.id for job in await store.claim(2_500)] == ids[:2_500]
         assert [job.id for job in await store.claim(2_500)] == ids[2_500:]

@@ -22,7 +22,7 @@ class ClaimOrderCases(Cases):
 
     async def test_the_most_urgent_come_first(self, store: Store) -> None:
         low, high, middle = await store.enqueue(new_job(priority=32_767), new_job(), new_job(priority=5))
-        store.beat()
+        store.heartbeat()
 
         assert [job.id for job in await store.claim()] == [high, middle, low]
 
@@ -30,19 +30,19 @@ class ClaimOrderCases(Cases):
         now = store.now
         moments = [now - SECOND, now - HOUR, now, now - SECOND - MICROSECOND]
         ids = await store.enqueue(*(new_job(scheduled_at=moment) for moment in moments))
-        store.beat()
+        store.heartbeat()
 
         assert [job.id for job in await store.claim()] == [ids[1], ids[3], ids[0], ids[2]]
 
     async def test_of_one_moment_the_first_enqueued_come_first(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job()] * 30)
-        store.beat()
+        store.heartbeat()
 
         assert [job.id for job in await store.claim()] == ids
 
     async def test_priority_wins_over_due_time(self, store: Store) -> None:
         old, urgent = await store.enqueue(new_job(priority=1, scheduled_at=store.now - HOUR), new_job(priority=0))
-        store.beat()
+        store.heartbeat()
 
         assert [job.id for job in await store.claim()] == [urgent, old]
 
@@ -50,7 +50,7 @@ class ClaimOrderCases(Cases):
         ids = await store.enqueue(
             new_job(BETA, priority=2), new_job(ALPHA, priority=3), new_job(ALPHA, priority=1), new_job(BETA)
         )
-        store.beat()
+        store.heartbeat()
 
         jobs = await store.claim(executors=[ALPHA, BETA])
 
@@ -60,7 +60,7 @@ class ClaimOrderCases(Cases):
         ids = await store.enqueue(
             *(new_job(executor, priority=priority) for priority in (5, 4, 3) for executor in (ALPHA, BETA))
         )
-        store.beat()
+        store.heartbeat()
 
         claim = await store.backend.claim(Demand({ALPHA: 3, BETA: 1}, 3), NODE)
 
@@ -68,7 +68,7 @@ class ClaimOrderCases(Cases):
 
     async def test_claims_one_by_one_keep_the_order(self, store: Store) -> None:
         ids = await store.enqueue(*(new_job(priority=priority) for priority in (3, 1, 2)))
-        store.beat()
+        store.heartbeat()
 
         claimed = [(await store.claim(1))[0].id for _ in ids]
 
@@ -76,7 +76,7 @@ class ClaimOrderCases(Cases):
 
     async def test_a_job_that_fell_due_later_takes_its_place_by_its_moment(self, store: Store) -> None:
         later, sooner = await store.enqueue(new_job(delay=20 * SECOND), new_job(delay=10 * SECOND))
-        store.beat(lease=HOUR)
+        store.heartbeat(lease=HOUR)
         assert await store.claim() == []
         store.clock.advance(30 * SECOND)
         [now] = await store.enqueue(new_job())
@@ -86,7 +86,7 @@ class ClaimOrderCases(Cases):
     async def test_an_urgent_job_that_falls_due_overtakes_those_that_wait(self, store: Store) -> None:
         waiting = await store.enqueue(*[new_job(priority=5)] * 3)
         [urgent] = await store.enqueue(new_job(priority=1, delay=SECOND))
-        store.beat()
+        store.heartbeat()
         assert [job.id for job in await store.claim(1)] == waiting[:1]
         store.clock.advance(SECOND)
 

@@ -132,7 +132,7 @@ class FenceCases(Cases):
     async def test_a_rescued_jobs_first_node_is_fenced_out(self, store: Store) -> None:
         [lost] = await store.executing()
         store.clock.advance(LEASE)
-        store.beat(OTHER_NODE)
+        store.heartbeat(OTHER_NODE)
         current = await store.reclaim(lost.id, node_id=OTHER_NODE)
 
         await _assert_refused(store, lost.id, lost.claims)

@@ -22,7 +22,7 @@ class HintCases(Cases):
             await store.enqueue(new_job())
 
     async def test_an_enqueue_between_the_look_and_the_wait_is_not_missed(self, store: Store) -> None:
-        store.beat()
+        store.heartbeat()
         since = store.backend.version
         assert await store.claim() == []
         await store.enqueue(new_job())
@@ -62,7 +62,7 @@ class HintCases(Cases):
     async def test_a_job_given_back_wakes_who_waits_for_jobs(self, store: Store) -> None:
         await store.executing()
         since = store.backend.version
-        await store.backend.give_back(NODE, [])
+        await store.backend.release_claims(NODE, [])
 
         await store.backend.wait_ready([ALPHA], store.now + HOUR, since=since)
 

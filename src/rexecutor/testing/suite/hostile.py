@@ -105,7 +105,7 @@ class HostileInputCases(Cases):
         for job, reason in zip(jobs, reasons, strict=True):
             await store.backend.cancel(job.id, reason)
 
-        assert [request.reason for request in store.beat().cancels] == reasons
+        assert [request.reason for request in store.heartbeat().cancels] == reasons
         assert [job.cancel_reason for job in await store.jobs()] == reasons
 
     async def test_a_reason_that_no_store_takes_is_made_one_that_it_does(self, store: Store) -> None:
@@ -142,7 +142,7 @@ class HostileInputCases(Cases):
 
     async def test_names_in_a_claim_are_values_not_code(self, store: Store) -> None:
         ids = await store.enqueue(new_job(), new_job())
-        store.beat()
+        store.heartbeat()
 
         assert await store.claim(executors=TEXTS[:-2]) == []
         assert await store.ids(Everything()) == ids
@@ -150,7 +150,7 @@ class HostileInputCases(Cases):
     async def test_an_executor_name_may_be_as_long_and_strange_as_the_rule_allows(self, store: Store) -> None:
         names = ["a" * 128, "..", "-", "a:b", "A", "a", "0", "null"]
         await store.enqueue(*(new_job(name) for name in names))
-        store.beat()
+        store.heartbeat()
 
         jobs = await store.claim(executors=names)
 

@@ -9,12 +9,12 @@ from rexecutor.testing.suite.store import LEASE, NODE, OTHER_NODE, SECOND, Store
 
 
 class LeaseCases(Cases):
-    """A node lives as long as it beats, and no other node gets its jobs meanwhile."""
+    """A node lives as long as it heartbeats, and no other node gets its jobs meanwhile."""
 
     async def test_a_first_beat_begins_a_lease(self, store: Store) -> None:
         await store.enqueue(new_job())
 
-        heartbeat = store.beat()
+        heartbeat = store.heartbeat()
 
         assert heartbeat.rescued == 0
         assert list(heartbeat.cancels) == []
@@ -24,9 +24,9 @@ class LeaseCases(Cases):
         [job] = await store.executing()
         for _ in range(5):
             store.clock.advance(LEASE - SECOND)
-            store.beat()
+            store.heartbeat()
 
-        heartbeat = store.beat(OTHER_NODE)
+        heartbeat = store.heartbeat(OTHER_NODE)
 
         assert heartbeat.rescued == 0
         assert await store.job(job.id) == job
@@ -34,17 +34,17 @@ class LeaseCases(Cases):
     async def test_a_beat_of_one_node_renews_no_other_lease(self, store: Store) -> None:
         [job] = await store.executing()
         store.clock.advance(LEASE - SECOND)
-        assert store.beat(OTHER_NODE).rescued == 0
+        assert store.heartbeat(OTHER_NODE).rescued == 0
         store.clock.advance(SECOND)
 
-        heartbeat = store.beat(OTHER_NODE)
+        heartbeat = store.heartbeat(OTHER_NODE)
 
         assert heartbeat.rescued == 1
         assert (await store.job(job.id)).status is JobStatus.RETRYABLE
 
     async def test_each_node_has_a_lease_of_its_own_length(self, store: Store) -> None:
-        store.beat("short", lease=5 * SECOND)
-        store.beat("long", lease=50 * SECOND)
+        store.heartbeat("short", lease=5 * SECOND)
+        store.heartbeat("long", lease=50 * SECOND)
         await store.enqueue(new_job(), new_job())
         store.clock.advance(5 * SECOND)
 
@@ -53,8 +53,8 @@ class LeaseCases(Cases):
 
     async def test_a_beat_may_shorten_the_lease(self, store: Store) -> None:
         await store.enqueue(new_job())
-        store.beat(lease=LEASE)
-        store.beat(lease=SECOND)
+        store.heartbeat(lease=LEASE)
+        store.heartbeat(lease=SECOND)
         store.clock.advance(SECOND)
 
         assert await store.claim() == []
@@ -63,7 +63,7 @@ class LeaseCases(Cases):
         [job] = await store.executing()
         store.clock.advance(2 * LEASE)
 
-        heartbeat = store.beat()
+        heartbeat = store.heartbeat()
 
         assert heartbeat.rescued == 0
         assert await store.job(job.id) == job
@@ -71,9 +71,9 @@ class LeaseCases(Cases):
     async def test_a_node_whose_lease_ran_out_may_begin_a_new_one(self, store: Store) -> None:
         [job] = await store.executing()
         store.clock.advance(LEASE)
-        store.beat(OTHER_NODE)
+        store.heartbeat(OTHER_NODE)
 
-        store.beat()
+        store.heartbeat()
 
         [again] = await store.claim()
         assert (again.id, again.claims) == (job.id, 2)
@@ -81,23 +81,23 @@ class LeaseCases(Cases):
     async def test_retiring_a_node_that_never_was_is_harmless(self, store: Store) -> None:
         [job] = await store.executing()
 
-        store.retire("nobody")
+        store.deregister("nobody")
 
-        assert store.beat().rescued == 0
+        assert store.heartbeat().rescued == 0
         assert await store.job(job.id) == job
 
     async def test_retiring_changes_no_job_by_itself(self, store: Store) -> None:
         [job] = await store.executing()
 
-        store.retire()
+        store.deregister()
 
         assert await store.job(job.id) == job
 
     async def test_what_a_retired_node_still_runs_is_rescued_by_the_next_beat(self, store: Store) -> None:
         [job] = await store.executing()
-        store.retire()
+        store.deregister()
 
-        heartbeat = store.beat(OTHER_NODE)
+        heartbeat = store.heartbeat(OTHER_NODE)
 
         assert heartbeat.rescued == 1
         assert (await store.job(job.id)).status is JobStatus.RETRYABLE
@@ -106,7 +106,7 @@ class LeaseCases(Cases):
         _, asked = await store.executing(new_job(), new_job())
         await store.backend.cancel(asked.id, "enough")
 
-        heartbeats = [store.beat(), store.beat()]
+        heartbeats = [store.heartbeat(), store.heartbeat()]
 
         request = CancelRequest(asked.id, asked.claims, "enough")
         assert [list(heartbeat.cancels) for heartbeat in heartbeats] == [[request], [request]]
@@ -115,15 +115,15 @@ class LeaseCases(Cases):
         [asked] = await store.executing()
         await store.backend.cancel(asked.id, "enough")
 
-        assert list(store.beat(OTHER_NODE).cancels) == []
+        assert list(store.heartbeat(OTHER_NODE).cancels) == []
 
-    async def test_a_heart_beats_in_a_thread_of_its_own(self, store: Store) -> None:
+    async def test_heartbeats_go_in_a_thread_of_its_own(self, store: Store) -> None:
         heartbeats: list[Heartbeat] = []
 
         def live() -> None:
-            heart = store.backend.heart()
-            heartbeats.append(heart.beat(Node(NODE, "host:1", LEASE)))
-            heart.close()
+            connection = store.backend.heartbeat_connection()
+            heartbeats.append(connection.send(Node(NODE, "host:1", LEASE)))
+            connection.close()
 
         thread = threading.Thread(target=live)
         thread.start()
@@ -134,17 +134,17 @@ class LeaseCases(Cases):
         assert len(await store.claim()) == 1
 
     async def test_the_first_beat_begins_the_lease_and_the_next_renews_it(self, store: Store) -> None:
-        first = store.beat()
+        first = store.heartbeat()
         store.clock.advance(SECOND)
 
         assert first.began
-        assert not store.beat().began
+        assert not store.heartbeat().began
 
     async def test_a_lease_that_ran_out_unnoticed_is_renewed_with_its_jobs(self, store: Store) -> None:
         [job] = await store.executing()
         store.clock.advance(LEASE * 2)
 
-        heartbeat = store.beat()
+        heartbeat = store.heartbeat()
 
         assert (heartbeat.began, heartbeat.rescued) == (False, 0)
         assert await store.job(job.id) == job
@@ -152,9 +152,9 @@ class LeaseCases(Cases):
     async def test_a_lease_that_was_given_up_for_lost_begins_anew_without_its_jobs(self, store: Store) -> None:
         [job] = await store.executing()
         store.clock.advance(LEASE * 2)
-        store.beat(OTHER_NODE)
+        store.heartbeat(OTHER_NODE)
 
-        heartbeat = store.beat()
+        heartbeat = store.heartbeat()
 
         assert heartbeat.began
         assert (await store.job(job.id)).status is JobStatus.RETRYABLE
@@ -163,13 +163,13 @@ class LeaseCases(Cases):
         await store.executing()
         store.clock.advance(LEASE)
 
-        assert store.beat(OTHER_NODE).rescued == 1
-        assert store.beat().began
+        assert store.heartbeat(OTHER_NODE).rescued == 1
+        assert store.heartbeat().began
 
     async def test_a_beat_that_may_not_rescue_leaves_all_as_it_is(self, store: Store) -> None:
         [job] = await store.executing()
         store.clock.advance(LEASE * 2)
 
-        assert store.beat(OTHER_NODE, rescues=False).rescued == 0
+        assert store.heartbeat(OTHER_NODE, rescues=False).rescued == 0
         assert await store.job(job.id) == job
-        assert store.beat(OTHER_NODE).rescued == 1
+        assert store.heartbeat(OTHER_NODE).rescued == 1

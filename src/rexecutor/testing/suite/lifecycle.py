@@ -71,8 +71,8 @@ class LifecycleCases(Cases):
         ]
 
     async def test_closing_a_heart_twice_is_harmless(self, store: Store) -> None:
-        heart = store.backend.heart()
+        heartbeats = store.backend.heartbeat_connection()
 
-        heart.close()
+        heartbeats.close()
 
-        heart.close()
+        heartbeats.close()

@@ -38,7 +38,7 @@ class Mirror:
         if new.unique is not None:
             self.unique_jobs.append(new)
             where = rules.conflicting(new, new.unique, now)
-            found = rules.existing(new.unique, self.matching(where))
+            found = rules.pick_existing(new.unique, self.matching(where))
             if found is not None:
                 changed = rules.replaced(found, new, new.unique, now)
                 self.rewrite(found, changed)
@@ -83,7 +83,7 @@ class Mirror:
         jobs: list[NewJob] = []
         for schedule in schedules:
             known = self.schedules.get(schedule.id)
-            ticks, self.schedules[schedule.id] = rules.looked_at(schedule, known, self._clock.now(), up_since)
+            ticks, self.schedules[schedule.id] = rules.advance(schedule, known, self._clock.now(), up_since)
             taken += [(schedule.id, tick) for tick in ticks.due]
             to_come += [ticks.next] if ticks.next else []
             jobs += ticks.jobs(schedule)
@@ -91,7 +91,7 @@ class Mirror:
         self._ticks.update(taken)
         return taken, min(to_come, default=None), jobs
 
-    def hold(self, duty: str, node_id: NodeId) -> bool:
+    def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
         """Let a node ask for a duty. Return whether it holds the duty now."""
         if self.lives(self.duties.get(duty)) and self.duties[duty] != node_id:
             return False

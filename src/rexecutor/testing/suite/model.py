@@ -11,7 +11,7 @@ from rexecutor.backend.base import Backend
 from rexecutor.testing.clock import FakeClock
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.model_periodic import PeriodicModel
-from rexecutor.testing.suite.model_wishes import WishModel
+from rexecutor.testing.suite.model_wishes import ClientModel
 from rexecutor.testing.suite.model_work import WorkModel
 
 EXAMPLES: Final = "REXECUTOR_MODEL_EXAMPLES"
@@ -49,7 +49,7 @@ def model_of(suite: type[Cases]) -> type[unittest.TestCase]:
     return case
 
 
-class BackendModel(WishModel, WorkModel, PeriodicModel):
+class BackendModel(ClientModel, WorkModel, PeriodicModel):
     """Compares a backend with a dict of records that only `rules` change. `model_of` makes test cases of it.
 
     After every step each record of the backend equals the dict's in every field. Also checked: a claim starts at most

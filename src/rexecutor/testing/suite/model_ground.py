@@ -35,12 +35,12 @@ class ModelGround(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.backend = self.open_backend(self.clock, self._folder)
         self.run(self.backend.open())
-        self.heart = self.backend.heart()
+        self.heartbeats = self.backend.heartbeat_connection()
         self.mirror = Mirror(self.clock, self.backend.limits)
 
     def teardown(self) -> None:
         """Close the heart, the backend and the event loop, and delete the folder."""
-        self.heart.close()
+        self.heartbeats.close()
         self.run(self.backend.close())
         self._runner.close()
         shutil.rmtree(self._folder, ignore_errors=True)

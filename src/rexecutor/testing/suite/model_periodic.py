@@ -40,26 +40,26 @@ class PeriodicModel(ModelGround):
         self.mirror.note_time()
         self.tick(schedules, up_for)
 
-    @rule(spec=generate.prune_specs, most=st.integers(1, 5))
-    def prune(self, spec: PruneSpec, most: int) -> None:
-        """Prune at most `most` ended jobs."""
-        deleted = self.run(self.backend.prune(spec, most))
+    @rule(spec=generate.prune_specs, limit=st.integers(1, 5))
+    def prune(self, spec: PruneSpec, limit: int) -> None:
+        """Prune at most `limit` ended jobs."""
+        deleted = self.run(self.backend.prune(spec, limit))
 
-        doomed = rules.prunable(spec, self.mirror.records.values(), self.clock.now())[:most]
+        doomed = rules.prunable(spec, self.mirror.records.values(), self.clock.now())[:limit]
         assert deleted == len(doomed)
         self.mirror.forget(doomed)
 
     @rule(duty=st.sampled_from("ab"), node_id=generate.node_ids)
-    def hold(self, duty: str, node_id: NodeId) -> None:
+    def acquire_lock(self, duty: str, node_id: NodeId) -> None:
         """Ask for a duty, as a node with or without a lease."""
-        is_held = self.run(self.backend.hold(duty, node_id))
+        is_held = self.run(self.backend.acquire_lock(duty, node_id))
 
-        assert is_held == self.mirror.hold(duty, node_id)
+        assert is_held == self.mirror.acquire_lock(duty, node_id)
 
     @rule(duty=st.sampled_from("ab"), node_id=generate.node_ids)
-    def release(self, duty: str, node_id: NodeId) -> None:
+    def release_lock(self, duty: str, node_id: NodeId) -> None:
         """Release a duty, whether the node holds it or not."""
-        self.run(self.backend.release(duty, node_id))
+        self.run(self.backend.release_lock(duty, node_id))
 
         if self.mirror.duties.get(duty) == node_id:
             del self.mirror.duties[duty]

@@ -16,7 +16,7 @@ from rexecutor.testing.suite import generate
 from rexecutor.testing.suite.model_ground import ModelGround
 
 
-class WishModel(ModelGround):
+class ClientModel(ModelGround):
     """Steps that enqueue, change and query jobs."""
 
     @initialize(jobs=st.lists(generate.new_jobs, min_size=4, max_size=8))

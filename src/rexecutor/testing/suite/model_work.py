@@ -15,13 +15,13 @@ from rexecutor.testing.suite.model_ground import ModelGround
 
 
 class WorkModel(ModelGround):
-    """Steps that claim, settle, beat, retire and give back, and move the clock on or back."""
+    """Steps that claim, settle, send heartbeats, deregister and release claims, and move the clock on or back."""
 
     @rule(demand=generate.demands, node_id=generate.node_ids, beats=generate.mostly)
     def claim(self, demand: Demand, node_id: NodeId, *, beats: bool) -> None:
         """Claim as a node that has just renewed its lease, or as one that may have none."""
         if beats:
-            self.beat(node_id, generate.LONG_LEASE)
+            self.heartbeat(node_id, generate.LONG_LEASE)
         claim = self.run(self.backend.claim(demand, node_id))
 
         now = self.clock.now()
@@ -30,11 +30,11 @@ class WorkModel(ModelGround):
             for executor, slots in demand.slots.items():
                 queue = sorted(self.mirror.waiting(executor), key=rules.claim_order)
                 expected += rules.claimable(queue, now, slots)
-            expected = sorted(expected, key=rules.claim_order)[: demand.most]
+            expected = sorted(expected, key=rules.claim_order)[: demand.limit]
         assert list(claim.jobs) == [self.mirror.change(record, Claimed(node_id)) for record in expected]
         for job in claim.jobs:
             self.mirror.start(job)
-        if self.mirror.lives(node_id) and len(expected) < demand.most:
+        if self.mirror.lives(node_id) and len(expected) < demand.limit:
             self.mirror.check_next_due(claim.next_due)
 
     @precondition(lambda self: self.mirror.records)
@@ -52,7 +52,7 @@ class WorkModel(ModelGround):
         expected: list[JobId] = []
         for settlement in settlements:
             record = self.mirror.records.get(settlement.job_id)
-            if record is None or not rules.is_ours(record, settlement.claims):
+            if record is None or not rules.holds_claim(record, settlement.claims):
                 expected.append(settlement.job_id)
             else:
                 self.mirror.end(record, settlement.outcome)
@@ -82,9 +82,9 @@ class WorkModel(ModelGround):
         self.settle(parts)
 
     @rule(node_id=generate.node_ids, lease=generate.leases)
-    def beat(self, node_id: NodeId, lease: timedelta) -> None:
+    def heartbeat(self, node_id: NodeId, lease: timedelta) -> None:
         """Renew a lease, which rescues the jobs of nodes without one."""
-        heartbeat = self.heart.beat(Node(node_id, f"host:{node_id}", lease))
+        heartbeat = self.heartbeats.send(Node(node_id, f"host:{node_id}", lease))
 
         self.mirror.renew(node_id, lease)
         lost = [record for record in self.mirror.executing() if not self.mirror.lives(record.node)]
@@ -98,17 +98,17 @@ class WorkModel(ModelGround):
         ]
 
     @rule(node_id=generate.node_ids)
-    def retire(self, node_id: NodeId) -> None:
+    def deregister(self, node_id: NodeId) -> None:
         """End the node's lease."""
-        self.heart.retire(node_id)
+        self.heartbeats.deregister(node_id)
 
         self.mirror.leases.pop(node_id, None)
 
     @rule(node_id=generate.node_ids, held=st.lists(generate.picks, max_size=3))
-    def give_back(self, node_id: NodeId, held: list[int]) -> None:
+    def release_claims(self, node_id: NodeId, held: list[int]) -> None:
         """Give back the node's claims, except those it holds."""
         claims = {self.mirror.pick(pick, JobStatus.EXECUTING).claim_id for pick in held if self.mirror.records}
-        given_back = self.run(self.backend.give_back(node_id, claims))
+        given_back = self.run(self.backend.release_claims(node_id, claims))
 
         mine = [
             record for record in self.mirror.executing() if record.node == node_id and record.claim_id not in claims

@@ -113,7 +113,7 @@ class ReplaceCases(Cases):
 
         answer = await store.add(_newer(Replace.scheduled_at().for_statuses(*JobStatus), unique=unique))
         store.clock.advance(3 * HOUR)
-        store.beat()
+        store.heartbeat()
 
         assert answer.disposition == "replaced"
         assert await store.claim(executors=[ALPHA, *map(str, ENDED)]) == []
@@ -180,7 +180,7 @@ class ReplaceCases(Cases):
 
     async def test_a_more_urgent_priority_is_claimed_first(self, store: Store) -> None:
         first, last = await store.enqueue(new_job(priority=3), _old(delay=timedelta(0)))
-        store.beat()
+        store.heartbeat()
 
         await store.add(_newer(Replace.priority()))
 
@@ -189,11 +189,11 @@ class ReplaceCases(Cases):
     async def test_a_postponed_job_is_not_claimed_before_its_new_time(self, store: Store) -> None:
         [job_id] = await store.enqueue(_old(delay=timedelta(0)))
         await store.add(_newer(Replace.scheduled_at()))
-        store.beat()
+        store.heartbeat()
 
         early = await store.ask()
         store.clock.advance(2 * HOUR)
-        store.beat()
+        store.heartbeat()
 
         assert list(early.jobs) == []
         assert early.next_due == store.now
@@ -201,7 +201,7 @@ class ReplaceCases(Cases):
 
     async def test_a_job_brought_forward_is_claimed_at_once_and_wakes_who_waits(self, store: Store) -> None:
         [job_id] = await store.enqueue(_old())
-        store.beat()
+        store.heartbeat()
         since = store.backend.version
         assert await store.claim() == []
 

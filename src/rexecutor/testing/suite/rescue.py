@@ -20,13 +20,13 @@ from rexecutor.testing.suite.store import (
 
 
 class RescueCases(Cases):
-    """A beat of any node rescues the jobs of nodes without a lease."""
+    """A heartbeat of any node rescues the jobs of nodes without a lease."""
 
     async def test_a_lost_job_keeps_its_place_and_gets_an_error(self, store: Store) -> None:
         [job] = await store.executing(new_job(scheduled_at=store.now - HOUR))
         store.clock.advance(LEASE)
 
-        store.beat(OTHER_NODE)
+        store.heartbeat(OTHER_NODE)
 
         lost = await store.job(job.id)
         assert lost == rules.transition(job, Lost(), store.now, store.backend.limits)
@@ -37,16 +37,16 @@ class RescueCases(Cases):
     async def test_a_lost_job_is_due_at_once_though_the_clock_was_set_back(self, store: Store) -> None:
         [job] = await store.executing(new_job(scheduled_at=store.now))
         store.clock.jump(-HOUR)
-        store.retire()
+        store.deregister()
 
-        store.beat(OTHER_NODE)
+        store.heartbeat(OTHER_NODE)
 
         assert (await store.job(job.id)).scheduled_at == store.now
 
     async def test_another_node_runs_a_lost_job(self, store: Store) -> None:
         [job] = await store.executing()
         store.clock.advance(LEASE)
-        store.beat(OTHER_NODE)
+        store.heartbeat(OTHER_NODE)
 
         [again] = await store.claim(node_id=OTHER_NODE)
 
@@ -56,7 +56,7 @@ class RescueCases(Cases):
         [job] = await store.executing()
         store.clock.advance(LEASE - MICROSECOND)
 
-        heartbeat = store.beat(OTHER_NODE)
+        heartbeat = store.heartbeat(OTHER_NODE)
 
         assert heartbeat.rescued == 0
         assert await store.job(job.id) == job
@@ -65,18 +65,18 @@ class RescueCases(Cases):
         await store.executing()
         store.clock.advance(LEASE)
 
-        heartbeats = [store.beat(OTHER_NODE), store.beat(OTHER_NODE)]
+        heartbeats = [store.heartbeat(OTHER_NODE), store.heartbeat(OTHER_NODE)]
 
         assert [heartbeat.rescued for heartbeat in heartbeats] == [1, 0]
 
     async def test_all_jobs_of_all_lost_nodes_are_rescued_and_counted(self, store: Store) -> None:
         await store.enqueue(*[new_job()] * 20, *[new_job(BETA)] * 10)
         for number in range(3):
-            store.beat(f"lost-{number}")
+            store.heartbeat(f"lost-{number}")
             await store.claim(10, node_id=f"lost-{number}", executors=["alpha", BETA])
         store.clock.advance(LEASE)
 
-        heartbeat = store.beat(OTHER_NODE)
+        heartbeat = store.heartbeat(OTHER_NODE)
 
         assert heartbeat.rescued == 30
         assert {job.status for job in await store.jobs()} == {JobStatus.RETRYABLE}
@@ -88,7 +88,7 @@ class RescueCases(Cases):
         before = await store.jobs()
         store.clock.advance(LEASE)
 
-        heartbeat = store.beat(OTHER_NODE)
+        heartbeat = store.heartbeat(OTHER_NODE)
 
         assert heartbeat.rescued == 1
         assert (await store.jobs())[:2] == before[:2]
@@ -97,7 +97,7 @@ class RescueCases(Cases):
         [job] = await store.executing(new_job(max_attempts=1))
         store.clock.advance(LEASE)
 
-        store.beat(OTHER_NODE)
+        store.heartbeat(OTHER_NODE)
 
         lost = await store.job(job.id)
         assert lost == rules.transition(job, Lost(), store.now, store.backend.limits)
@@ -110,7 +110,7 @@ class RescueCases(Cases):
         for number in range(store.backend.limits.losses):
             await store.reclaim(job_id, node_id=f"lost-{number}")
             store.clock.advance(LEASE)
-            store.beat(OTHER_NODE)
+            store.heartbeat(OTHER_NODE)
             lost = await store.job(job_id)
             statuses.append(lost.status)
             store.clock.advance(max(lost.scheduled_at - store.now, timedelta(0)))
@@ -122,21 +122,21 @@ class RescueCases(Cases):
         ids = await store.enqueue(*[new_job(max_attempts=100) for _ in range(3)])
         moments: list[set[timedelta]] = []
         for number in range(2):
-            store.beat(f"lost-{number}")
+            store.heartbeat(f"lost-{number}")
             assert len(await store.claim(3, node_id=f"lost-{number}")) == len(ids)
             store.clock.advance(LEASE)
-            store.beat(OTHER_NODE)
+            store.heartbeat(OTHER_NODE)
             moments.append({(await store.job(job_id)).scheduled_at - store.now for job_id in ids})
 
         assert moments[0] == {-LEASE}
-        assert moments[1] == {rules.apart(job_id) for job_id in ids}
+        assert moments[1] == {rules.rescue_delay(job_id) for job_id in ids}
         assert len(moments[1]) == len(ids)
 
     async def test_losses_are_counted_over_the_whole_life_of_a_job(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job(max_attempts=100))
         await store.reclaim(job_id, node_id="lost")
         store.clock.advance(LEASE)
-        store.beat(OTHER_NODE)
+        store.heartbeat(OTHER_NODE)
         job = await store.reclaim(job_id, node_id=OTHER_NODE)
 
         job = await store.settle(job, failed())
@@ -150,7 +150,7 @@ class RescueCases(Cases):
         asked = await store.job(job.id)
         store.clock.advance(LEASE)
 
-        heartbeat = store.beat(OTHER_NODE)
+        heartbeat = store.heartbeat(OTHER_NODE)
 
         lost = await store.job(job.id)
         assert lost == rules.transition(asked, Lost(), store.now, store.backend.limits)
@@ -160,7 +160,7 @@ class RescueCases(Cases):
 
     async def test_a_claim_does_not_rescue(self, store: Store) -> None:
         [job] = await store.executing()
-        store.beat(OTHER_NODE, lease=HOUR)
+        store.heartbeat(OTHER_NODE, lease=HOUR)
         store.clock.advance(LEASE)
 
         assert await store.claim(node_id=OTHER_NODE) == []
@@ -170,4 +170,4 @@ class RescueCases(Cases):
         await store.executing(*[new_job()] * 1_500)
         store.clock.advance(LEASE)
 
-        assert store.beat(OTHER_NODE).rescued == 1_500
+        assert store.heartbeat(OTHER_NODE).rescued == 1_500

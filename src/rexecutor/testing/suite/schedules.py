@@ -69,7 +69,7 @@ class ScheduleCases(Cases):
     async def test_a_tick_wakes_who_waits_for_jobs(self, store: Store) -> None:
         await look(store)
         store.clock.advance(TEN_SECONDS)
-        store.beat()
+        store.heartbeat()
         since = store.backend.version
         await look(store)
 
@@ -135,7 +135,7 @@ class ScheduleCases(Cases):
         await look(store)
         store.clock.advance(TEN_SECONDS)
         await look(store)
-        store.beat()
+        store.heartbeat()
         [job] = await store.claim()
         await store.settle(job, Complete())
         assert await store.backend.prune(PruneSpec(JobStatus.COMPLETE, BeyondNewest(0)), 10) == 1

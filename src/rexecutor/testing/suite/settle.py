@@ -120,16 +120,16 @@ class SettleCases(Cases):
         ]
 
     async def test_a_job_keeps_the_last_of_its_errors(self, store: Store) -> None:
-        most = store.backend.limits.errors
-        [job] = await store.executing(new_job(max_attempts=most + 5))
+        limit = store.backend.limits.errors
+        [job] = await store.executing(new_job(max_attempts=limit + 5))
         await store.settle(job, failed("1"))
-        for number in range(2, most + 3):
+        for number in range(2, limit + 3):
             job = await store.reclaim(job.id)
             await store.settle(job, failed(str(number)))
 
         errors = (await store.job(job.id)).errors
 
-        assert [error.details for error in errors] == [str(number) for number in range(3, most + 3)]
+        assert [error.details for error in errors] == [str(number) for number in range(3, limit + 3)]
 
     async def test_an_error_is_kept_in_every_field(self, store: Store) -> None:
         moment = store.now + timedelta(microseconds=123_457)

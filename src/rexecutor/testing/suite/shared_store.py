@@ -48,8 +48,8 @@ class SharedStoreCases(Cases):
     async def test_claims_of_two_handles_share_no_job(self, store: Store) -> None:
         async with store.another_handle() as other:
             ids = await store.enqueue(*[new_job()] * 100)
-            store.beat(NODE)
-            store.beat(OTHER_NODE)
+            store.heartbeat(NODE)
+            store.heartbeat(OTHER_NODE)
             beside = store.beside(other)
 
             answers = await asyncio.gather(
@@ -89,7 +89,7 @@ class SharedStoreCases(Cases):
             beside.close()
             store.clock.advance(LEASE)
 
-            assert store.beat(OTHER_NODE).rescued == 1
+            assert store.heartbeat(OTHER_NODE).rescued == 1
             assert (await beside.job(job.id)).status is JobStatus.RETRYABLE
 
     async def test_a_cancel_at_one_handle_is_told_at_the_beat_of_the_other(self, store: Store) -> None:
@@ -98,7 +98,7 @@ class SharedStoreCases(Cases):
 
             await other.cancel(job.id, "enough")
 
-            assert [request.job_id for request in store.beat().cancels] == [job.id]
+            assert [request.job_id for request in store.heartbeat().cancels] == [job.id]
 
     async def test_everything_stays_when_the_store_is_opened_again(self, store: Store) -> None:
         again = store.another_handle()
@@ -130,9 +130,9 @@ class SharedStoreCases(Cases):
 
         async with again:
             beside = store.beside(again)
-            early = beside.beat(OTHER_NODE)
+            early = beside.heartbeat(OTHER_NODE)
             store.clock.advance(LEASE)
-            late = beside.beat(OTHER_NODE)
+            late = beside.heartbeat(OTHER_NODE)
             beside.close()
 
             assert (early.rescued, late.rescued) == (0, 1)
@@ -144,10 +144,10 @@ class SharedStoreCases(Cases):
             ended = threading.Event()
 
             def live(handle: Store, node_id: str) -> None:
-                heart = handle.backend.heart()
+                heartbeats = handle.backend.heartbeat_connection()
                 while not ended.wait(0.001):
-                    heart.beat(Node(node_id, node_id, LEASE))
-                heart.close()
+                    heartbeats.send(Node(node_id, node_id, LEASE))
+                heartbeats.close()
 
             async def work(handle: Store, node_id: str) -> None:
                 while jobs := await handle.claim(8, node_id=node_id):
@@ -155,7 +155,7 @@ class SharedStoreCases(Cases):
 
             nodes = ((store, NODE), (store.beside(other), OTHER_NODE))
             for _, node_id in nodes:
-                store.beat(node_id)
+                store.heartbeat(node_id)
             async with asyncio.TaskGroup() as tasks:
                 for handle, node_id in nodes:
                     tasks.create_task(asyncio.to_thread(live, handle, node_id))

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.heartbeat import Heart
+from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import Claim, Demand, Heartbeat, Node
 from rexecutor.model.job import Enqueued, ErrorKind, JobError, JobId, JobRecord, NewJob, NodeId
 from rexecutor.model.outcomes import Cancelled, Complete, Failed, Outcome, Settlement
@@ -80,7 +80,7 @@ class Store:
         self.clock: Final = clock
         self._open_backend = open_backend
         self._shares_store = shares_store
-        self._heart: Heart | None = None
+        self._heartbeats: HeartbeatConnection | None = None
 
     @property
     def now(self) -> datetime:
@@ -101,9 +101,9 @@ class Store:
 
     def close(self) -> None:
         """Close the heart. The backend stays open."""
-        if self._heart is not None:
-            self._heart.close()
-            self._heart = None
+        if self._heartbeats is not None:
+            self._heartbeats.close()
+            self._heartbeats = None
 
     async def enqueue(self, *jobs: NewJob) -> list[JobId]:
         """Enqueue the jobs in one batch. Return their ids."""
@@ -123,7 +123,7 @@ class Store:
         [job_id] = await self.enqueue(new)
         if status is JobStatus.SCHEDULED:
             return await self.job(job_id)
-        self.beat()
+        self.heartbeat()
         [job] = await self.claim(executors=[new.executor])
         assert job.id == job_id
         outcomes: dict[JobStatus, Outcome] = {
@@ -150,28 +150,28 @@ class Store:
         """Return the ids of the jobs that match the expression."""
         return [job.id for job in await self.jobs(where)]
 
-    def beat(self, node_id: NodeId = NODE, *, lease: timedelta = LEASE, rescues: bool = True) -> Heartbeat:
+    def heartbeat(self, node_id: NodeId = NODE, *, lease: timedelta = LEASE, rescues: bool = True) -> Heartbeat:
         """Renew the node's lease."""
-        return self._heart_of_case().beat(Node(node_id, f"host:{node_id}", lease), rescues=rescues)
+        return self._heartbeats_of_case().send(Node(node_id, f"host:{node_id}", lease), rescues=rescues)
 
-    def retire(self, node_id: NodeId = NODE) -> None:
+    def deregister(self, node_id: NodeId = NODE) -> None:
         """End the node's lease."""
-        self._heart_of_case().retire(node_id)
+        self._heartbeats_of_case().deregister(node_id)
 
-    async def ask(self, most: int = 100, *, node_id: NodeId = NODE, executors: Collection[str] = (ALPHA,)) -> Claim:
-        """Claim with `most` slots for each executor and in all. Return the whole answer."""
-        return await self.backend.claim(Demand(dict.fromkeys(executors, most), most), node_id)
+    async def ask(self, limit: int = 100, *, node_id: NodeId = NODE, executors: Collection[str] = (ALPHA,)) -> Claim:
+        """Claim with `limit` slots for each executor and in all. Return the whole answer."""
+        return await self.backend.claim(Demand(dict.fromkeys(executors, limit), limit), node_id)
 
     async def claim(
-        self, most: int = 100, *, node_id: NodeId = NODE, executors: Collection[str] = (ALPHA,)
+        self, limit: int = 100, *, node_id: NodeId = NODE, executors: Collection[str] = (ALPHA,)
     ) -> list[JobRecord]:
-        """Claim with `most` slots for each executor and in all. Return the jobs."""
-        return list((await self.ask(most, node_id=node_id, executors=executors)).jobs)
+        """Claim with `limit` slots for each executor and in all. Return the jobs."""
+        return list((await self.ask(limit, node_id=node_id, executors=executors)).jobs)
 
     async def executing(self, *jobs: NewJob, node_id: NodeId = NODE) -> list[JobRecord]:
         """Enqueue the jobs, or a default one, and claim them for the node. Return them in order of id."""
         ids = await self.enqueue(*(jobs or (new_job(),)))
-        self.beat(node_id)
+        self.heartbeat(node_id)
         executors = {job.executor for job in jobs} or {ALPHA}
         claimed = await self.claim(len(ids), node_id=node_id, executors=executors)
         assert sorted(job.id for job in claimed) == ids, "the store was not empty before"
@@ -179,7 +179,7 @@ class Store:
 
     async def reclaim(self, job_id: JobId, *, node_id: NodeId = NODE) -> JobRecord:
         """Claim one job for the node and check that it is this one."""
-        self.beat(node_id)
+        self.heartbeat(node_id)
         claimed = await self.claim(1, node_id=node_id)
         assert [job.id for job in claimed] == [job_id]
         return claimed[0]
@@ -194,7 +194,7 @@ class Store:
         """Record outcomes. Return the ids of the jobs whose outcome was refused."""
         return list(await self.backend.settle(settlements))
 
-    def _heart_of_case(self) -> Heart:
-        if self._heart is None:
-            self._heart = self.backend.heart()
-        return self._heart
+    def _heartbeats_of_case(self) -> HeartbeatConnection:
+        if self._heartbeats is None:
+            self._heartbeats = self.backend.heartbeat_connection()
+        return self._heartbeats

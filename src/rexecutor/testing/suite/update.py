@@ -122,7 +122,7 @@ class UpdateCases(Cases):
 
     async def test_r40_a_copy_from_before_a_claim_is_stale(self, store: Store) -> None:
         copy = await store.job((await store.enqueue(new_job()))[0])
-        store.beat()
+        store.heartbeat()
         await store.claim()
 
         await _is_stale(store, copy)
@@ -136,8 +136,8 @@ class UpdateCases(Cases):
 
     async def test_r40_a_copy_from_before_a_rescue_is_stale(self, store: Store) -> None:
         copy = await store.job_in(JobStatus.EXECUTING)
-        store.retire(NODE)
-        store.beat("another")
+        store.deregister(NODE)
+        store.heartbeat("another")
 
         await _is_stale(store, copy)
 
@@ -193,14 +193,14 @@ class UpdateCases(Cases):
         for job_id, priority in zip(ids, (6, 5, 4), strict=True):
             job = await store.job(job_id)
             await store.backend.update(job_id, _as_new(job, priority=priority), version=job.version)
-        store.beat()
+        store.heartbeat()
 
         assert [job.id for job in await store.claim()] == ids[::-1]
 
     async def test_a_job_whose_update_postpones_it_is_not_claimed_before_its_new_time(self, store: Store) -> None:
         job = await store.job((await store.enqueue(new_job()))[0])
         await store.backend.update(job.id, _as_new(job, scheduled_at=store.now + SECOND), version=job.version)
-        store.beat()
+        store.heartbeat()
 
         early = await store.ask()
         store.clock.advance(SECOND)
@@ -213,7 +213,7 @@ class UpdateCases(Cases):
         self, store: Store
     ) -> None:
         job = await store.job((await store.enqueue(new_job(delay=HOUR)))[0])
-        store.beat()
+        store.heartbeat()
         since = store.backend.version
         assert await store.claim() == []
 

@@ -21,7 +21,7 @@ alive AS MATERIALIZED (
     SELECT nodes.id FROM "rexecutor".nodes, clock, later
     WHERE nodes.id = %(node)s AND nodes.lease_until > clock.now AND NOT later.is_past
         AND nodes.epoch <= %(epoch)s
-    FOR KEY SHARE OF nodes  -- so that `give_back` runs before or after this claim, never during it
+    FOR KEY SHARE OF nodes  -- so that `release_claims` runs before or after this claim, never during it
 ),
 claimed AS (
     UPDATE "rexecutor".jobs SET
@@ -43,7 +43,7 @@ claimed AS (
         ) AS heads
         WHERE EXISTS (SELECT FROM alive)
         ORDER BY heads.priority, heads.scheduled_at, heads.id
-        LIMIT %(most)s
+        LIMIT %(limit)s
     ))
     RETURNING
         id, executor, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,

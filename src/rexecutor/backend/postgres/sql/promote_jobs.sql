@@ -6,6 +6,6 @@ WHERE ctid = ANY(ARRAY(
     WHERE NOT due AND status NOT IN ('executing', 'complete', 'cancelled', 'discarded')
         AND scheduled_at <= coalesce(%(now)s::timestamptz, now())
     ORDER BY scheduled_at
-    LIMIT %(most)s
+    LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ))

@@ -1,5 +1,5 @@
 -- Deletes, for each executor, all jobs that ended with `status` except the `kept` that ended last. Oldest end first, at
--- most `most` in all, and none that is locked. Index: jobs_ended, one step for each executor with such jobs, and for
+-- most `limit` in all, and none that is locked. Index: jobs_ended, one step for each executor with such jobs, and for
 -- each executor to prune a scan of as many entries as are kept.
 WITH RECURSIVE names AS (
     (
@@ -32,11 +32,11 @@ DELETE FROM "rexecutor".jobs WHERE ctid = ANY(ARRAY(
             WHERE job.status = %(status)s AND job.executor = names.executor AND job.ended_at IS NOT NULL
                 AND (job.ended_at, job.id) <= (first.ended_at, first.id)
             ORDER BY job.ended_at, job.id
-            LIMIT %(most)s
+            LIMIT %(limit)s
         ) AS old
         WHERE (names.executor = ANY(%(executors)s)) <> %(is_except)s
         ORDER BY old.ended_at, old.id
-        LIMIT %(most)s
+        LIMIT %(limit)s
     ))
     FOR UPDATE SKIP LOCKED
 ))

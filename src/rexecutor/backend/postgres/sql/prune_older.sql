@@ -1,4 +1,4 @@
--- Deletes jobs that ended with `status` more than `age` ago. Oldest end first, at most `most` in all, and none that is
+-- Deletes jobs that ended with `status` more than `age` ago. Oldest end first, at most `limit` in all, and none that is
 -- locked. Index: jobs_ended, one step for each executor with such jobs, and a short scan for each executor to prune.
 WITH RECURSIVE names AS (
     (
@@ -25,11 +25,11 @@ DELETE FROM "rexecutor".jobs WHERE ctid = ANY(ARRAY(
             WHERE job.status = %(status)s AND job.executor = names.executor AND job.ended_at IS NOT NULL
                 AND job.ended_at < coalesce(%(now)s::timestamptz, now()) - %(age)s::interval
             ORDER BY job.ended_at, job.id
-            LIMIT %(most)s
+            LIMIT %(limit)s
         ) AS old
         WHERE (names.executor = ANY(%(executors)s)) <> %(is_except)s
         ORDER BY old.ended_at, old.id
-        LIMIT %(most)s
+        LIMIT %(limit)s
     ))
     FOR UPDATE SKIP LOCKED
 ))

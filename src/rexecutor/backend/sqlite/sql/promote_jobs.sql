@@ -4,5 +4,5 @@ WHERE id IN (
     SELECT id FROM rexecutor_jobs
     WHERE due = 0 AND status IN ('scheduled', 'retryable') AND scheduled_at <= :now
     ORDER BY scheduled_at
-    LIMIT :most
+    LIMIT :limit
 )

@@ -4,4 +4,4 @@ SELECT ended_at, id FROM rexecutor_jobs INDEXED BY rexecutor_jobs_ended
 WHERE status = :status AND executor = :executor AND ended_at IS NOT NULL AND ended_at < :before
     AND (ended_at, id) > (:ended_at, :id)
 ORDER BY ended_at, id
-LIMIT :most
+LIMIT :limit

@@ -6,7 +6,7 @@
 -- 3. Deletes scopes that have not been taken for a day. Until then, a transaction with an older snapshot must find that
 --    its scope has changed.
 -- Returns whether the lease began, how many jobs were rescued, and one row for each requested cancel of a job that the
--- node runs. Rows are locked in the order of ids; those that others have locked are left to the next beat.
+-- node runs. Rows are locked in the order of ids; those that others have locked are left to the next heartbeat.
 -- Indexes: jobs_running, scopes_taken.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
@@ -26,8 +26,8 @@ lost AS (
     )
     ORDER BY job.id
 ),
--- The lock reads what others have committed since the beat began, such as a cancel or other fields. A job that has been
--- claimed since is left alone. Only `claims` shows that, because the nodes are those of the beat's beginning.
+-- The lock reads what others have committed since the heartbeat began, such as a cancel or other fields. A job that has been
+-- claimed since is left alone. Only `claims` shows that, because the nodes are those of the heartbeat's beginning.
 orphans AS MATERIALIZED (
     SELECT job.* FROM lost CROSS JOIN LATERAL (
         SELECT held.id, held.attempt, held.max_attempts, held.losses, held.cancel_reason
@@ -73,7 +73,7 @@ rescued AS (
     WHERE job.id = ANY(ARRAY[decided.id])  -- as in `settle_jobs`
     RETURNING job.id
 ),
--- By ctid: a node that has been renewed since the beat began has another ctid, and stays.
+-- By ctid: a node that has been renewed since the heartbeat began has another ctid, and stays.
 forgotten AS (
     DELETE FROM "rexecutor".nodes WHERE ctid = ANY(ARRAY(
         SELECT node.ctid FROM "rexecutor".nodes AS node, clock
