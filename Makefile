@@ -37,7 +37,7 @@ test-versions:  ## run the tests on every other CPython that pyenv or the path h
 
 test-pgbouncer: $(READY)  ## the suite, the engine and the faults through PgBouncer in transaction mode, where it is installed
 	$(BIN)/python -m tests.pgbouncer -n 2 --dist loadfile -k postgres \
-		tests/backend/test_postgres.py tests/backend/test_postgres_scopes.py tests/engine tests/faults
+		tests/backend/postgres/test_suite.py tests/backend/postgres/test_scopes.py tests/engine tests/faults
 
 lint: $(READY)  ## ruff, basedpyright (strict) and the layers
 	$(BIN)/ruff format --check .
@@ -66,7 +66,7 @@ simulate: $(READY)  ## the real engine on virtual time with faults, decided by a
 	$(BIN)/python -m tests.simulation --seeds 5000
 
 cron-oracle: $(READY)  ## compare cron with a brute force around every zone's changes from 2024 to 2030 (8 minutes)
-	$(BIN)/python -m tests.cron_oracle --processes 2
+	$(BIN)/python -m tests.project.cron_oracle --processes 2
 
 mutants: $(MUTANTS_READY)  ## change the rules, uniqueness and backoff word by word; what no test notices survives (10 minutes)
 	rm -rf mutants
@@ -74,10 +74,10 @@ mutants: $(MUTANTS_READY)  ## change the rules, uniqueness and backoff word by w
 	$(BIN)/python -m mutmut results
 
 sql-mutants: $(READY)  ## the same for SQLite's statements of claim, settle and rescue (20 minutes)
-	$(BIN)/python -m tests.sql_mutants
+	$(BIN)/python -m tests.project.sql_mutants
 
 plans: $(READY)  ## ask for PostgreSQL's plans at a million rows a kind, and show them (2 minutes)
-	REXECUTOR_PLAN_ROWS=1000000 $(BIN)/python -m pytest -s -p no:randomly tests/backend/test_postgres_plans.py
+	REXECUTOR_PLAN_ROWS=1000000 $(BIN)/python -m pytest -s -p no:randomly tests/backend/postgres/test_plans.py
 
 coverage: $(READY)  ## run the tests and show what they do not reach
 	$(BIN)/python -m coverage run -m pytest -p no:randomly

@@ -1,4 +1,4 @@
-"""Every example in the README and in `docs/` is a test; those in docstrings are read by `tests/test_docs.py`."""
+"""Every example in the README and in `docs/` is a test. `tests/project/test_docs.py` reads those in docstrings."""
 
 import os
 from collections.abc import Iterator

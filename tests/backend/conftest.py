@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.faults.proxy import Proxy
 from tests.postgres import Migrated, postgres_backend, server_url
 

@@ -8,10 +8,6 @@ from typing import LiteralString, TypeAlias
 
 import pytest
 from msgspec.structs import replace
-from tests.backends import made_backend
-from tests.held_back import Held, PostgresHeld, held_back, turn
-from tests.records import LIMITS
-from tests.support import record_of, soon
 
 from rexecutor import Backend, JobStateError, PostgresBackend, Replace, UniquenessCriteria
 from rexecutor.backend.messages import Demand, Node
@@ -25,6 +21,10 @@ from rexecutor.model.status import JobStatus
 from rexecutor.testing import FakeClock
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import ALPHA, HOUR, LEASE, NODE, OTHER_NODE, SECOND, cancelled, failed, new_job
+from tests.backend.held_back import Held, PostgresHeld, held_back, turn
+from tests.backends import made_backend
+from tests.model.records import LIMITS
+from tests.support import record_of, soon
 
 UNIQUE = UniquenessCriteria.by_key("k").on_conflict(
     Replace.priority().and_data().and_max_attempts().for_statuses(JobStatus.EXECUTING)

@@ -1,1 +1,1 @@
-"""One module for each scenario of the table of promises: `s06.py` has `SCENARIO`, which is S6."""
+"""One module for each scenario of the table of promises: `s06_paused_worker.py` has `SCENARIO`, which is S6."""

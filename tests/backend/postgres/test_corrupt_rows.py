@@ -1,0 +1,240 @@
+"""PostgreSQL's rows that somebody has spoilt: they fail no query, no claim and no settlement of the others."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from rexecutor import Executor, Job, JobStatus, PostgresBackend, Replace, Rexecutor, UniquenessCriteria
+from rexecutor.backend.messages import Claim, Demand, Node
+from rexecutor.backend.postgres.rows import changed_row
+from rexecutor.model.job import ErrorKind, JobError, JobId, NodeId
+from rexecutor.model.outcomes import Complete, Failed, Settlement, Snooze
+from rexecutor.model.where import Everything
+from rexecutor.testing.suite.store import ALPHA, NODE, new_job
+from tests.postgres import postgres_backend, run_postgres
+from tests.support import record_of, soon, status_of, until
+
+KEY = UniquenessCriteria.by_key("order 7")
+FAILED = Failed(JobError(1, ErrorKind.DECODE, "DecodeError", "spoilt", datetime(2026, 1, 1, tzinfo=UTC)), timedelta(0))
+MOST = 2**63 - 1
+
+MOMENTS = ("infinity", "-infinity", "4000-01-01 BC", "20000-01-01")
+"""What PostgreSQL holds and Python does not."""
+
+UNCLAIMABLE = {f"inserted at {moment}": f"inserted_at = '{moment}'" for moment in MOMENTS}
+"""What the schema's own constraints let in, and the claim of a job must answer."""
+
+UNREADABLE = {
+    **UNCLAIMABLE,
+    **{f"attempted at {moment}": f"attempted_at = '{moment}'" for moment in MOMENTS},
+    **{f"complete at {moment}": f"completed_at = '{moment}', status = 'complete', due = false" for moment in MOMENTS},
+}
+"""What the schema's own constraints let in."""
+
+UNCONSTRAINED = {
+    "no tags": "tags = NULL",
+    "no tag": "tags = '{NULL}'",
+    "lists of tags": "tags = '{{a},{b}}'",
+    "no moment of its insertion": "inserted_at = NULL",
+    "no moment to run at": "scheduled_at = NULL",
+    "a moment to run at that never comes": "scheduled_at = 'infinity'",
+    "an unknown status": "status = 'sleeping', due = false",
+    "errors of nonsense": "errors = '[1, null]'",
+}
+"""What only comes in where somebody has dropped them."""
+
+
+class Counting(Executor[int]):
+    name = "counting"
+
+    async def execute(self, job: Job[int]) -> None: ...
+
+
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[PostgresBackend]:
+    async with postgres_backend(tmp_path) as made:
+        yield made
+
+
+def spoil(backend: PostgresBackend, job_id: JobId, change: str) -> None:
+    run_postgres(f'UPDATE "{backend.schema}".jobs SET {change} WHERE id = {job_id}')
+
+
+def drop_constraints(backend: PostgresBackend) -> None:
+    table = f'"{backend.schema}".jobs'
+    run_postgres(
+        f"""DO $$ DECLARE name text; BEGIN
+            FOR name IN SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = '{table}'::regclass LOOP
+                EXECUTE format('ALTER TABLE {table} DROP CONSTRAINT %I', name);
+            END LOOP;
+        END $$""",
+        *(
+            f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL"
+            for column in ("tags", "inserted_at", "scheduled_at", "attempt")
+        ),
+    )
+
+
+def heartbeat(backend: PostgresBackend, node_id: NodeId = NODE) -> None:
+    heartbeats = backend.heartbeat_connection()
+    heartbeats.send(Node(node_id, node_id, timedelta(seconds=30)))
+    heartbeats.close()
+
+
+async def claim(backend: PostgresBackend) -> Claim:
+    heartbeat(backend)
+    return await backend.claim(Demand({ALPHA: 10}, 10), NODE)
+
+
+async def is_discarded(backend: PostgresBackend, job_id: JobId) -> bool:
+    return await status_of(backend, job_id) is JobStatus.DISCARDED
+
+
+async def enqueued(backend: PostgresBackend) -> list[JobId]:
+    return [answer.id for answer in await backend.enqueue([new_job(tags=("t",), unique=KEY), new_job(), new_job()])]
+
+
+def defective(claimed: Claim) -> dict[JobId, bool]:
+    return {job.id: job.defect is not None for job in claimed.jobs}
+
+
+@pytest.mark.parametrize("change", UNREADABLE.values(), ids=UNREADABLE)
+async def test_a_row_of_a_moment_beyond_python_s_is_answered_with_its_defect(
+    backend: PostgresBackend, change: str
+) -> None:
+    first, *others = await enqueued(backend)
+    spoil(backend, first, change)
+
+    records = {record.id: record for record in await backend.query(Everything())}
+
+    assert "no moment that Python can hold" in str(records[first].defect)
+    assert (records[first].executor, records[first].tags) == (ALPHA, ("t",))
+    assert [records[other].defect for other in others] == [None, None]
+
+
+@pytest.mark.parametrize("change", UNCONSTRAINED.values(), ids=UNCONSTRAINED)
+async def test_a_row_that_no_constraint_would_let_in_is_answered_with_its_defect(
+    backend: PostgresBackend, change: str
+) -> None:
+    first, *others = await enqueued(backend)
+    drop_constraints(backend)
+    spoil(backend, first, change)
+
+    records = {record.id: record for record in await backend.query(Everything())}
+    counted = sum(count.jobs for count in await backend.count())
+    await backend.cancel(first, "enough")
+    after = await status_of(backend, first)
+
+    assert "cannot be read" in str(records[first].defect)
+    assert [records[other].defect for other in others] == [None, None]
+    assert counted == (2 if "sleeping" in change else 3)
+    assert after is (JobStatus.DISCARDED if "sleeping" in change else JobStatus.CANCELLED)
+
+
+@pytest.mark.parametrize("change", UNCLAIMABLE.values(), ids=UNCLAIMABLE)
+async def test_a_row_that_cannot_be_read_is_claimed_and_settled_as_the_others_are(
+    backend: PostgresBackend, change: str
+) -> None:
+    first, *others = await enqueued(backend)
+    spoil(backend, first, f"max_attempts = 1, {change}")
+
+    claimed = await claim(backend)
+    refused = await backend.settle(
+        [Settlement(job.id, job.claims, FAILED if job.defect else Complete()) for job in claimed.jobs]
+    )
+
+    assert defective(claimed) == {first: True, others[0]: False, others[1]: False}
+    assert list(refused) == []
+    assert await status_of(backend, first) is JobStatus.DISCARDED
+    assert {await status_of(backend, other) for other in others} == {JobStatus.COMPLETE}
+
+
+@pytest.mark.parametrize("change", ["tags = NULL", "inserted_at = NULL", "tags = '{NULL}'"])
+async def test_a_row_without_what_every_row_has_fails_no_claim(backend: PostgresBackend, change: str) -> None:
+    first, *others = await enqueued(backend)
+    drop_constraints(backend)
+    spoil(backend, first, change)
+
+    assert defective(await claim(backend)) == {first: True, others[0]: False, others[1]: False}
+
+
+GIVEN_BACK = {
+    **UNCLAIMABLE,
+    "revision at its top": f"revision = {MOST}",
+    "an attempt that never began": "attempt = 0",
+}
+
+
+@pytest.mark.parametrize("change", GIVEN_BACK.values(), ids=GIVEN_BACK)
+async def test_a_spoilt_row_is_given_back_and_so_are_the_others(backend: PostgresBackend, change: str) -> None:
+    ids = await enqueued(backend)
+    await claim(backend)
+    spoil(backend, ids[0], change)
+
+    assert await backend.release_claims(NODE, ()) == 3
+    assert {await status_of(backend, job_id) for job_id in ids} == {JobStatus.SCHEDULED}
+
+
+@pytest.mark.parametrize("change", ["snoozes = 2147483647", f"revision = {MOST}", "attempt = 0"])
+async def test_a_number_at_its_end_fails_no_settlement(backend: PostgresBackend, change: str) -> None:
+    ids = await enqueued(backend)
+    claimed = await claim(backend)
+    spoil(backend, ids[0], change)
+
+    refused = await backend.settle([Settlement(*job.claim_id, Snooze(timedelta(hours=1))) for job in claimed.jobs])
+
+    assert list(refused) == []
+    assert {await status_of(backend, job_id) for job_id in ids} == {JobStatus.SCHEDULED}
+
+
+async def test_a_revision_at_its_top_fails_no_rerun(backend: PostgresBackend) -> None:
+    first, *_ = await enqueued(backend)
+    await backend.cancel(first, "enough")
+    spoil(backend, first, f"revision = {MOST}")
+
+    await backend.rerun(first)
+
+    assert await status_of(backend, first) is JobStatus.SCHEDULED
+    assert (await record_of(backend, first)).revision == MOST
+
+
+@pytest.mark.parametrize("action", [None, Replace.priority(), Replace.scheduled_at()], ids=repr)
+@pytest.mark.parametrize("change", UNCLAIMABLE.values(), ids=UNCLAIMABLE)
+async def test_a_spoilt_row_fails_no_enqueue_that_it_stands_in_the_way_of(
+    backend: PostgresBackend, change: str, action: Replace | None
+) -> None:
+    first, *_ = await enqueued(backend)
+    spoil(backend, first, change)
+
+    [answer] = await backend.enqueue([new_job(unique=KEY if action is None else KEY.on_conflict(action), priority=7)])
+
+    assert answer.id == first
+
+
+async def test_a_worker_discards_the_spoilt_job_after_its_attempts_and_runs_the_others(
+    backend: PostgresBackend,
+) -> None:
+    handles = [
+        await Counting.builder().with_data(number).with_max_attempts(1).enqueue(backend=backend) for number in range(3)
+    ]
+    spoil(backend, handles[0].id, "inserted_at = 'infinity'")
+
+    async with Rexecutor(backend).with_executor(Counting):
+        ended = [(await soon(handle.wait())).status for handle in handles[1:]]
+        await until(lambda: is_discarded(backend, handles[0].id))
+        spoilt = await record_of(backend, handles[0].id)
+
+    assert ended == [JobStatus.COMPLETE, JobStatus.COMPLETE]
+    assert (spoilt.attempt, spoilt.errors[-1].kind) == (1, ErrorKind.DECODE)
+
+
+async def test_what_is_written_back_of_a_spoilt_row_is_within_what_the_columns_hold(backend: PostgresBackend) -> None:
+    first, *_ = await enqueued(backend)
+    drop_constraints(backend)
+    spoil(backend, first, f"attempt = NULL, losses = -1, snoozes = 2147483647, revision = {MOST}")
+
+    row = changed_row(await record_of(backend, first))
+
+    assert (row["attempt"], row["losses"], row["snoozes"], row["revision"]) == (0, 0, 2**31 - 1, MOST)

@@ -1,0 +1,273 @@
+"""PostgreSQL's plans: a statement reads about as many rows as it is asked for, however many others there are.
+
+At 1,000 and 100,000 rows of each kind; `make plans` asks at 1,000,000.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString, TypeAlias, cast
+
+import psycopg
+import pytest
+
+from rexecutor import JobStatus, Replace, UniquenessCriteria
+from rexecutor.backend.postgres.statements import Statement, Statements
+from rexecutor.model import rules
+from rexecutor.model.where import Everything, StatusIn, Where
+from rexecutor.testing.suite.store import HOUR, new_job
+from tests.postgres import Migrated, run_postgres, server_url
+
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+ROWS = [int(os.environ["REXECUTOR_PLAN_ROWS"])] if "REXECUTOR_PLAN_ROWS" in os.environ else [1_000, 100_000]
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+AT = f"timestamptz '{NOW.isoformat()}'"
+EXECUTORS = 10
+SMALL, READ_WHOLE = 1_000, 12_000
+"""With as few rows a kind, as many reads cost nothing: the planner may read the table whole."""
+SCHEMA = cast("LiteralString", f"plans_{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}")
+STATEMENTS = Statements(SCHEMA)
+
+# All enqueued at the same moment, as a batch is; and of every kind the same executors.
+BACKLOG = """
+INSERT INTO {schema}.jobs (executor, data, max_attempts, inserted_at, scheduled_at, due, unique_key)
+SELECT 'executor ' || n % {executors}, '1', 5, {at}, {at}, true, CASE WHEN n % 10 = 0 THEN 'key ' || n END
+FROM generate_series(1, {rows}) AS n
+"""
+OVERDUE = """
+INSERT INTO {schema}.jobs (executor, data, max_attempts, inserted_at, scheduled_at)
+SELECT 'executor ' || n % {executors}, '1', 5, {at}, {at} - interval '1 min' FROM generate_series(1, {rows}) AS n
+"""
+RUNNING = """
+INSERT INTO {schema}.jobs (
+    executor, data, max_attempts, inserted_at, scheduled_at, status, node, claims, attempt, attempted_at, cancel_reason
+)
+SELECT
+    'executor ' || n % {executors}, '1', 5, {at}, {at} - interval '1 hour', 'executing',
+    CASE WHEN n % 10 = 0 THEN 'lost' ELSE 'alive' END, 1, 1, {at}, CASE WHEN n % 50 = 1 THEN 'not wanted' END
+FROM generate_series(1, 500) AS n
+"""
+FINISHED = """
+INSERT INTO {schema}.jobs (
+    executor, data, max_attempts, inserted_at, scheduled_at, status, claims, attempt, completed_at, unique_key
+)
+SELECT
+    'executor ' || n % {executors}, '1', 5, {at} - interval '9 days', {at} - n % 80000 * interval '10 s', 'complete',
+    1, 1, {at} - n % 80000 * interval '10 s', CASE WHEN n % 10 = 0 THEN 'key ' || n END
+FROM generate_series(1, {rows}) AS n
+"""
+URGENT_LATER = """
+INSERT INTO {schema}.jobs (executor, data, max_attempts, priority, inserted_at, scheduled_at)
+SELECT 'executor ' || n % {executors}, '1', 5, 0, {at}, {at} + interval '1 day' FROM generate_series(1, {rows}) AS n
+"""
+NODES = "INSERT INTO {schema}.nodes VALUES ('alive', 'here', {at}, {at} + interval '1 hour')"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is in the table."""
+
+    rows: int
+    is_beside_others: bool
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} {'beside as many finished and later ones' if self.is_beside_others else 'alone'}"
+
+    def commands(self) -> list[str]:
+        parts = [BACKLOG, RUNNING, NODES]
+        if self.is_beside_others:
+            parts[:0] = [FINISHED, OVERDUE, URGENT_LATER]
+        return [part.format(rows=self.rows, executors=EXECUTORS, at=AT, schema=SCHEMA) for part in parts]
+
+
+SHAPES = [Shape(rows, is_beside_others) for rows in ROWS for is_beside_others in (False, True)]
+
+
+@pytest.fixture(scope="module", params=SHAPES, ids=str)
+def shape(request: pytest.FixtureRequest) -> Iterator[Shape]:
+    made: Shape = request.param
+    run_postgres(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+    asyncio.run(make_schema())
+    run_postgres(
+        f"ALTER TABLE {SCHEMA}.jobs SET (autovacuum_enabled = false)",
+        f"ALTER TABLE {SCHEMA}.jobs ALTER COLUMN priority SET DEFAULT 1",
+        *made.commands(),
+    )
+    yield made
+    run_postgres(f"DROP SCHEMA {SCHEMA} CASCADE")
+
+
+async def make_schema() -> None:
+    async with Migrated(server_url(), schema=SCHEMA, listens=False):
+        pass
+
+
+@pytest.fixture(scope="module", params=["no statistics", "analyzed"])
+def connection(request: pytest.FixtureRequest, shape: Shape) -> Iterator[Connection]:
+    """A connection in a transaction that is rolled back, statistics with it."""
+    with psycopg.connect(server_url(), autocommit=True) as made, made.transaction(force_rollback=True):
+        if request.param == "analyzed":
+            made.execute(f"ANALYZE {SCHEMA}.jobs")
+        yield made
+
+
+@pytest.fixture(params=["force_custom_plan", "force_generic_plan"])
+def plans(request: pytest.FixtureRequest, connection: Connection) -> Iterator[Connection]:
+    with connection.transaction(force_rollback=True):
+        connection.execute(cast("LiteralString", f"SET LOCAL plan_cache_mode = {request.param}"))
+        yield connection
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a statement did."""
+
+    rows: float
+    """How many rows of jobs it has read."""
+    milliseconds: float
+    scans: str
+
+
+def plan_of(connection: Connection, statement: Statement) -> Plan:
+    """Execute it as a prepared statement."""
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        if found[1] not in names:
+            names.append(found[1])
+        return f"${names.index(found[1]) + 1}"
+
+    text = re.sub(r"%\((\w+)\)s", number, statement.text)
+    given = cast("LiteralString", f"({', '.join(['%s'] * len(names))})" if names else "")
+    values = psycopg.ClientCursor(connection).mogrify(given, [statement.parameters[name] for name in names])
+    connection.execute("DEALLOCATE ALL")
+    connection.execute(cast("LiteralString", f"PREPARE asked AS {text}"))
+    cursor = connection.execute(cast("LiteralString", f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked {values}"))
+    [[[explained]]] = cursor.fetchall()
+    scans = [node for node in nodes_of(explained["Plan"]) if reads_jobs(node)]
+    return Plan(sum(map(rows_read, scans)), explained["Execution Time"], " | ".join(map(str, map(described, scans))))
+
+
+def has_statistics(connection: Connection) -> bool:
+    found = connection.execute(f"SELECT FROM pg_stats WHERE schemaname = '{SCHEMA}' AND tablename = 'jobs' LIMIT 1")
+    return found.fetchone() is not None
+
+
+def nodes_of(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from nodes_of(child)
+
+
+def reads_jobs(node: Mapping[str, Any]) -> bool:
+    is_jobs = node.get("Relation Name") == "jobs" or node.get("Index Name", "").startswith("jobs")
+    return is_jobs and "Scan" in node["Node Type"]
+
+
+def rows_read(scan: Mapping[str, Any]) -> float:
+    removed = scan.get("Rows Removed by Filter", 0) + scan.get("Rows Removed by Index Recheck", 0)
+    return (scan["Actual Rows"] + removed) * scan["Actual Loops"]
+
+
+def described(scan: Mapping[str, Any]) -> str:
+    return f"{scan['Node Type']} {scan.get('Index Name', '')}: {rows_read(scan):,.0f}"
+
+
+def claim(executors: int, *, promoted: bool = True) -> Statement:
+    names = [f"executor {number}" for number in range(executors)]
+    wanted = {"executors": names, "slots": [100] * executors, "limit": 100}
+    return STATEMENTS.of("claim_jobs", node="alive", epoch=0, **wanted, promoted=promoted, now=NOW)
+
+
+def settle(connection: Connection) -> Statement:
+    rows = connection.execute(f"SELECT id FROM {SCHEMA}.jobs WHERE status = 'executing' LIMIT 400").fetchall()
+    failed = '[{"attempt": 1}]'
+    return STATEMENTS.of(
+        "settle_jobs",
+        ids=[row[0] for row in rows],
+        claims=[1] * 400,
+        kinds=["complete", "failed"] * 200,
+        delays=[timedelta(0)] * 400,
+        errors=[None, failed] * 200,
+        node=None,
+        patience="1s",
+        most_errors=20,
+        now=NOW,
+    )
+
+
+def conflicting(unique: UniquenessCriteria, statuses: frozenset[JobStatus] | None = None) -> Statement:
+    where = rules.conflicting(new_job("executor 3"), unique, NOW - 8 * HOUR)
+    return STATEMENTS.where("select_conflicting", where if statuses is None else where & StatusIn(statuses), NOW)
+
+
+def page(where: Where) -> Statement:
+    return STATEMENTS.where("select_jobs", where, NOW, after=0, limit=100)
+
+
+def prune(name: str, *names: str, **parameters: Any) -> Statement:
+    is_except = not names
+    return STATEMENTS.of(
+        name, status="complete", executors=list(names), is_except=is_except, limit=100, now=NOW, **parameters
+    )
+
+
+def heartbeat(*, rescues: bool) -> Statement:
+    limits = {"most_losses": 3, "most_errors": 20, "lost": "lost"}
+    return STATEMENTS.of(
+        "heartbeat", node="alive", name="alive", lease=HOUR, epoch=0, rescues=rescues, **limits, now=NOW
+    )
+
+
+KEY = UniquenessCriteria.by_key("order 7")
+BY_EXECUTOR = UniquenessCriteria.by_executor()
+EVERY_STATUS = tuple(JobStatus)
+
+CASES: Mapping[str, tuple[Statement, int]] = {
+    "claim for one executor": (claim(1), 300),
+    "claim for ten executors": (claim(10), 1_300),
+    "claim before a promotion": (claim(10, promoted=False), 1_300),
+    "promote": (STATEMENTS.of("promote_jobs", limit=1_000, now=NOW), 3_000),
+    "a heartbeat that rescues": (heartbeat(rescues=True), 8_000),
+    "a heartbeat": (heartbeat(rescues=False), 3_000),
+    "running": (STATEMENTS.of("select_running", node="alive", ids=[1, 2], claims=[1, 1]), 3_000),
+    "unique by key": (conflicting(KEY), 10),
+    "unique by key, to be replaced": (conflicting(KEY, Replace.priority().statuses), 10),
+    "unique by key and window": (conflicting(KEY.and_within(HOUR)), 10),
+    "unique by key, whatever the status": (conflicting(KEY.and_statuses(*EVERY_STATUS)), 10),
+    "unique by executor": (conflicting(BY_EXECUTOR), 10),
+    "unique by executor, to be replaced": (conflicting(BY_EXECUTOR, Replace.priority().statuses), 100),
+    "unique by executor and window": (conflicting(BY_EXECUTOR.and_within(HOUR)), 10),
+    "unique by executor, whatever the status": (conflicting(BY_EXECUTOR.and_statuses(*EVERY_STATUS)), 10),
+    "a page": (page(Everything()), 100),
+    "prune by age": (prune("prune_older", age=timedelta(days=1)), 100 * EXECUTORS + 300),
+    "prune by age, one executor": (prune("prune_older", "executor 3", age=timedelta(days=1)), 400),
+    "prune by age, nothing to do": (prune("prune_older", age=timedelta(days=365)), 50),
+    "prune by number": (prune("prune_beyond", kept=50), 151 * EXECUTORS + 300),
+    "prune by number, one executor": (prune("prune_beyond", "executor 3", kept=50), 500),
+    "prune by number, nothing to do": (prune("prune_beyond", kept=2_000_000), 0),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_read_does_not_grow_with_the_table(plans: Connection, shape: Shape, name: str) -> None:
+    statement, most = CASES[name]
+    if name.startswith("prune by number") and ("nothing" in name or not has_statistics(plans)):
+        most = 3 * shape.rows  # what is kept is counted; and without statistics all that ended may be read and sorted
+    if shape.rows <= SMALL:
+        most = max(most, READ_WHOLE)
+
+    plan = plan_of(plans, statement)
+
+    print(f"{shape} | {name}: {plan.rows:,.0f} rows, {plan.milliseconds:.1f} ms, {plan.scans}")  # noqa: T201 - for -s
+    assert plan.rows <= most, plan
+
+
+def test_a_settle_reads_the_jobs_that_it_settles(plans: Connection, shape: Shape) -> None:
+    plan = plan_of(plans, settle(plans))
+
+    assert plan.rows <= (READ_WHOLE if shape.rows <= SMALL else 2_000), plan

@@ -1,0 +1,165 @@
+"""SQLite's rows that somebody has spoilt: they fail no query, no enqueue and no prune of the others."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from rexecutor import JobStatus, Replace, SQLiteBackend, UniquenessCriteria, Where
+from rexecutor.backend.messages import Demand, Node
+from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.where import Everything, ExecutorIn, KeyIs
+from rexecutor.testing.suite.store import ALPHA, NODE, new_job
+from tests.support import record_of
+
+KEY = UniquenessCriteria.by_key("order 7")
+
+SPOILT = {
+    "data that is no JSON": "data = '{'",
+    "data that is no UTF-8": "data = CAST(x'22ff22' AS TEXT)",
+    "data with a number beyond all numbers": "data = '1e9999999999999999999'",
+    "data nested too deeply": f"data = '{'[' * 5_000}'",
+    "metadata that is no UTF-8": "metadata = CAST(x'ff' AS TEXT)",
+    "metadata that is no JSON": "metadata = 'nope'",
+    "tags that are no JSON": "tags = '{{{'",
+    "tags that are no list": "tags = '7'",
+    "tags that are no UTF-8": "tags = CAST(x'5b22ff225d' AS TEXT)",
+    "errors of nonsense": "errors = '[1, null]'",
+    "a moment beyond all calendars": "scheduled_at = 9000000000000000000",
+    "an executor that is no UTF-8": "executor = CAST(x'ff' AS TEXT)",
+    "a key that is no UTF-8": "unique_key = CAST(x'ff' AS TEXT)",
+    "a revision beyond all counting": "revision = 9223372036854775807",
+    "an unknown status": "status = 'sleeping', due = 0",
+}
+
+WHERES = (
+    Everything(),
+    Where.data_equals(1),
+    Where.data_equals(None),
+    Where.metadata_equals(None),
+    Where.tagged_by_one_of("t"),
+    Where.tagged_by_all_of("t"),
+    Where.scheduled_at_older_than(timedelta(0)),
+    Where.status_in(JobStatus.SCHEDULED),
+    ExecutorIn(frozenset({"alpha"})),
+    KeyIs(KEY.key or ""),
+)
+
+
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[SQLiteBackend]:
+    async with SQLiteBackend(tmp_path / "jobs.db") as made:
+        yield made
+
+
+async def spoil(backend: SQLiteBackend, job_id: int, change: str) -> None:
+    def change_row(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute(f"UPDATE rexecutor_jobs SET {change} WHERE id = ?", (job_id,))
+        connection.execute("PRAGMA ignore_check_constraints = OFF")
+
+    await backend._writer.run(change_row)
+
+
+@pytest.mark.parametrize("change", SPOILT.values(), ids=SPOILT)
+async def test_r28_a_spoilt_row_fails_no_query(backend: SQLiteBackend, change: str) -> None:
+    sound = new_job(data="1", tags=("t",), unique=KEY.and_statuses(JobStatus.COMPLETE))
+    ids = [answer.id for answer in await backend.enqueue([sound] * 3)]
+    await spoil(backend, ids[1], change)
+
+    for where in WHERES:
+        positive = {job.id for job in await backend.query(where)}
+        negative = {job.id for job in await backend.query(~where)}
+
+        assert positive | negative == set(ids), where
+        assert not positive & negative, where
+        assert (ids[0] in positive) is (ids[2] in positive), where
+
+
+@pytest.mark.parametrize("action", [None, Replace.priority(), Replace.data()], ids=repr)
+@pytest.mark.parametrize("change", SPOILT.values(), ids=SPOILT)
+async def test_a_spoilt_row_fails_no_enqueue_that_it_stands_in_the_way_of(
+    backend: SQLiteBackend, change: str, action: Replace | None
+) -> None:
+    unique = KEY if action is None else KEY.on_conflict(action)
+    [first] = await backend.enqueue([new_job(unique=KEY)])
+    await spoil(backend, first.id, change)
+
+    [plain, answer] = await backend.enqueue([new_job("other"), new_job(unique=unique)])
+    [again] = await backend.enqueue([new_job(unique=unique)])
+
+    assert plain.disposition == "inserted"
+    assert (answer.id == first.id) is (answer.disposition != "inserted")
+    assert again.id == answer.id
+    is_anothers = "executor" in change and action == Replace.data()  # whose data are left alone
+    assert again.disposition == ("existing" if action is None or is_anothers else "replaced")
+
+
+async def test_a_row_that_cannot_be_written_back_is_discarded_and_the_new_job_added(backend: SQLiteBackend) -> None:
+    unique = KEY.on_conflict(Replace.priority())
+    [first] = await backend.enqueue([new_job(unique=unique)])
+    await spoil(backend, first.id, "revision = 9223372036854775807")
+
+    [answer] = await backend.enqueue([new_job(unique=unique)])
+
+    spoilt = await record_of(backend, first.id)
+    assert answer.disposition == "inserted"
+    assert (spoilt.status, spoilt.errors[-1].type_name) == (JobStatus.DISCARDED, "UnwritableRow")
+
+
+async def test_a_row_that_cannot_be_written_back_hides_no_other_that_stands_in_the_way(backend: SQLiteBackend) -> None:
+    by_executor = UniquenessCriteria.by_executor()
+    spoilt, sound = await backend.enqueue([new_job(), new_job()])
+    await spoil(backend, spoilt.id, "revision = 9223372036854775807")
+
+    [answer] = await backend.enqueue([new_job(unique=by_executor.on_conflict(Replace.priority()))])
+
+    assert (answer.id, answer.disposition) == (sound.id, "replaced")
+
+
+@pytest.mark.parametrize("number", [-1, -2, -5, -(2**63), 2**63 - 1])
+@pytest.mark.parametrize("column", ["attempt", "claims"])
+async def test_a_counter_out_of_its_bounds_fails_no_claim(backend: SQLiteBackend, column: str, number: int) -> None:
+    answers = await backend.enqueue([new_job()] * 3)
+    await spoil(backend, answers[1].id, f"{column} = {number}")
+    heartbeats = backend.heartbeat_connection()
+    heartbeats.send(Node(NODE, NODE, timedelta(seconds=30)))
+    heartbeats.close()
+
+    claimed = await backend.claim(Demand({ALPHA: 10}, 10), NODE)
+
+    assert [job.id for job in claimed.jobs] == [answer.id for answer in answers]
+    assert all(job.attempt >= 1 and job.claims >= 1 for job in claimed.jobs)
+    assert list(await backend.settle([Settlement(*job.claim_id, Complete()) for job in claimed.jobs])) == []
+
+
+@pytest.mark.parametrize("change", SPOILT.values(), ids=SPOILT)
+async def test_a_spoilt_row_fails_no_prune(backend: SQLiteBackend, change: str) -> None:
+    answers = await backend.enqueue([new_job()] * 3)
+    for answer in answers:
+        await backend.cancel(answer.id, "enough")
+    await spoil(backend, answers[1].id, change)
+
+    deleted = await backend.prune(PruneSpec(JobStatus.CANCELLED, OlderThan(timedelta(0))), 10)
+    deleted += await backend.prune(PruneSpec(JobStatus.CANCELLED, BeyondNewest(0)), 10)
+
+    assert deleted == (2 if "sleeping" in change or "executor" in change else 3)
+
+
+async def test_data_are_compared_in_an_application_s_file_of_another_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "utf16.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA encoding = 'UTF-16le'")
+        connection.execute("CREATE TABLE mine (text TEXT)")
+        connection.commit()
+
+    async with SQLiteBackend(path) as backend:
+        ids = [answer.id for answer in await backend.enqueue([new_job(data='"ž"', metadata="1.0"), new_job()])]
+
+        assert [job.id for job in await backend.query(Where.data_equals("ž"))] == ids[:1]
+        assert [job.id for job in await backend.query(Where.metadata_equals(1))] == ids[:1]
+        assert [job.id for job in await backend.query(~Where.metadata_equals(1))] == ids[1:]

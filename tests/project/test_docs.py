@@ -1,0 +1,175 @@
+"""What of the documentation can be checked without building it; `make docs` checks the rest."""
+
+import ast
+import contextlib
+import inspect
+import re
+import sqlite3
+from collections.abc import Iterator
+from functools import reduce
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import rexecutor
+import rexecutor.testing
+from rexecutor import Backend, JobStatus, PostgresBackend, SQLiteBackend
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+TEXTS = [*PAGES, *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/README.md"))]
+BLOCK = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+WIDEST = 112
+"""Columns that a line of code may have."""
+NOT_FOR_USERS = {"JobBuilder.build"}
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def without_blocks(page: Path) -> str:
+    return BLOCK.sub("", page.read_text(encoding="utf-8"))
+
+
+def toctree_of(page: Path) -> Iterator[Path]:
+    for block in re.findall(r"^```\{toctree\}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        for entry in block.splitlines():
+            if entry and not entry.startswith(":"):
+                yield page.parent / f"{entry}.md"
+
+
+def links_of(page: Path) -> list[str]:
+    text = re.sub(r"`[^`\n]*`", "", without_blocks(page))
+    found: list[str] = re.findall(r"\]\(([^)\s]+)\)", text)
+    return [link for link in found if not re.match(r"https?:", link)]
+
+
+def anchors_of(page: Path) -> set[str]:
+    headings: list[str] = re.findall(r"^#+ (.+)$", without_blocks(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def documented() -> dict[str, str]:
+    """Every name on an API page, with the members that are listed for it: all of them where there is no list."""
+    found: dict[str, str] = {}
+    for page in sorted((DOCS / "api").glob("*.md")):
+        directive = re.compile(r"^\.\. auto\w+:: (\S+)$((?:\n   :.*)*)", re.MULTILINE)
+        for name, options in directive.findall(page.read_text(encoding="utf-8")):
+            members = re.search(r":members:(.*)", options)
+            found[name] = members[1].strip() if members else ""
+    return found
+
+
+def the(name: str) -> object:
+    """What a dotted name stands for."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            module: object = import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        return reduce(getattr, parts[length:], module)
+    raise AssertionError(name)
+
+
+def test_every_page_is_in_the_table_of_contents_once() -> None:
+    listed = [entry for page in PAGES for entry in toctree_of(page)]
+
+    assert sorted([DOCS / "index.md", *listed]) == PAGES
+
+
+@pytest.mark.parametrize("index", ["docs/index.md", "docs/api/index.md"])
+def test_an_index_links_all_that_it_lists(index: str) -> None:
+    page = ROOT / index
+
+    assert {page.parent / link for link in links_of(page)} >= set(toctree_of(page))
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links_of(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_code_fits_the_column_at_1280_pixels(page: Path) -> None:
+    """`docs/_static/wide-code.css` makes room for 120 columns of the usual fonts; others are a little wider."""
+    blocks = [block for block in BLOCK.findall(page.read_text(encoding="utf-8")) if not block.startswith("```{")]
+
+    assert [line for block in blocks for line in block.splitlines() if len(line) > WIDEST] == []
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_files_that_are_named_exist(page: Path) -> None:
+    for path in re.findall(r"`((?:src|tests|docs|benchmarks)/[\w./-]+)`", without_blocks(page)):
+        assert path.startswith("docs/_build/") or (ROOT / path).exists(), path  # that one is made by `make docs`
+
+
+@pytest.mark.parametrize("module", [rexecutor, rexecutor.testing], ids=lambda module: module.__name__)
+def test_every_public_name_is_on_an_api_page(module: ModuleType) -> None:
+    missing = {f"{module.__name__}.{name}" for name in module.__all__} - documented().keys()
+
+    assert not missing
+
+
+def test_what_the_api_pages_name_exists() -> None:
+    for name in documented():
+        assert the(name) is not None, name
+
+
+def test_no_list_of_members_leaves_a_public_method_out() -> None:
+    listed = {name: set(members.split(", ")) for name, members in documented().items() if members}
+    for name, members in listed.items():
+        kind = the(name)
+        if inspect.isclass(kind) and not issubclass(kind, Backend):  # what all backends do is on the port's page
+            public = {each for each in vars(kind) if not each.startswith("_") and callable(getattr(kind, each))}
+            assert {f"{kind.__name__}.{each}" for each in public - members} <= NOT_FOR_USERS
+
+
+def docstring_examples() -> Iterator[tuple[str, str]]:
+    for file in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                for example in re.findall(r"```python\n(.*?)```", ast.get_docstring(node) or "", re.DOTALL):
+                    yield f"{file.relative_to(ROOT)}:{getattr(node, 'name', '')}", example
+
+
+@pytest.mark.parametrize("example", [pytest.param(text, id=place) for place, text in docstring_examples()])
+def test_an_example_in_a_docstring_says_only_what_there_is(example: str) -> None:
+    """They have no imports and no loop to run in; so it is their syntax that is checked, and each name of ours."""
+    tree = compile(example, "docstring", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in rexecutor.__all__:
+            assert hasattr(getattr(rexecutor, node.value.id), node.attr), ast.unparse(node)
+
+
+def test_the_picture_of_a_jobs_life_has_every_status() -> None:
+    picture = (DOCS / "pictures" / "job-life.svg").read_text(encoding="utf-8")
+
+    assert {status for status in JobStatus if f">{status}<" in picture} == set(JobStatus)
+
+
+async def test_alembic_is_told_to_leave_our_tables_alone(tmp_path: Path) -> None:
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    example = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "include_name" in block)
+    found: dict[str, Any] = {}
+    exec(example, found)  # noqa: S102 - an example of ours
+    include_name = found["include_name"]
+    backend = SQLiteBackend(tmp_path / "app.db")
+    await backend.migrate()
+    with contextlib.closing(sqlite3.connect(backend.path)) as connection:
+        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+    assert [name for name in tables if include_name(name, "table", {})] == ["sqlite_sequence"]
+    assert include_name("orders", "table", {"schema_name": None})
+    schemas = [None, "public", PostgresBackend("postgresql://").schema]  # Alembic's name for the default one is None
+    assert [name for name in schemas if include_name(name, "schema", {})] == [None, "public"]
