@@ -39,10 +39,11 @@ test-pgbouncer: $(READY)  ## the suite, the engine and the faults through PgBoun
 	$(BIN)/python -m tests.pgbouncer -n 2 --dist loadfile -k postgres \
 		tests/backend/postgres/test_suite.py tests/backend/postgres/test_scopes.py tests/engine tests/faults
 
-lint: $(READY)  ## ruff, basedpyright (strict) and the layers
+lint: $(READY)  ## ruff, basedpyright and mypy (both strict) and the layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
+	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports
 
 check: lint test  ## all that must be green before a commit
@@ -85,4 +86,4 @@ coverage: $(READY)  ## run the tests and show what they do not reach
 	$(BIN)/python -m coverage report
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venvs .pytest_cache .ruff_cache .hypothesis .import_linter_cache htmlcov build dist docs/_build mutants
+	rm -rf .venv .venvs .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache htmlcov build dist docs/_build mutants

@@ -1,4 +1,8 @@
-"""What users see of jobs, builders and handles. Checked by basedpyright, never run."""
+"""What users see of jobs, builders and handles.
+
+basedpyright and mypy check this file; nobody runs it. A line with `ignore` must be an error for both: an `ignore`
+that is not needed is itself an error.
+"""
 
 import dataclasses
 import sqlite3
@@ -121,9 +125,9 @@ def a_builder_keeps_its_types() -> None:
 
 
 def data_of_another_type_is_an_error() -> None:
-    EmailJob.builder().with_data(1)  # pyright: ignore[reportArgumentType] - that it is reported is the point
-    ChargeOrder.builder().with_metadata("me")  # pyright: ignore[reportArgumentType] - the same
-    SendLetter.builder().with_data({"road": "a"})  # pyright: ignore[reportArgumentType] - the same
+    EmailJob.builder().with_data(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ChargeOrder.builder().with_metadata("me")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    SendLetter.builder().with_data({"road": "a"})  # type: ignore[typeddict-item, typeddict-unknown-key]  # pyright: ignore[reportArgumentType]
 
 
 async def an_enqueue_answers_a_typed_handle(backend: Backend) -> None:
@@ -162,7 +166,7 @@ async def connections_that_are_awaited(
     assert_type(backend.bound_to(connection), Transaction)
     await EmailJob.builder().enqueue(backend=backend.bound_to(given))
     await enqueue_many([EmailJob.builder()], backend=backend.bound_to(session))
-    EmailJob.builder().enqueue_sync(backend=backend.bound_to(given))  # pyright: ignore[reportArgumentType] - to be awaited
+    EmailJob.builder().enqueue_sync(backend=backend.bound_to(given))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def connections_that_block(
@@ -173,8 +177,8 @@ async def connections_that_block(
     assert_type(backend.bound_to(connection), SyncTransaction)
     EmailJob.builder().enqueue_sync(backend=backend.bound_to(given))
     enqueue_many_sync([EmailJob.builder()], backend=backend.bound_to(session))
-    await EmailJob.builder().enqueue(backend=backend.bound_to(given))  # pyright: ignore[reportArgumentType] - it blocks
-    backend.bound_to("postgresql://")  # pyright: ignore[reportCallIssue, reportArgumentType] - no connection
+    await EmailJob.builder().enqueue(backend=backend.bound_to(given))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    backend.bound_to("postgresql://")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 async def a_connection_to_sqlite(backend: SQLiteBackend, given: sqlite3.Connection) -> None:

@@ -1,4 +1,8 @@
-"""Bulk enqueues of several executors, and executors with bases in between. Checked by basedpyright, never run."""
+"""Bulk enqueues of several executors, and executors with bases in between.
+
+basedpyright and mypy check this file; nobody runs it. A line with `ignore` must be an error for both: an `ignore`
+that is not needed is itself an error.
+"""
 
 from abc import abstractmethod
 from typing import Any, Generic, assert_type
@@ -34,7 +38,7 @@ class Tick(Executor[None]):
 
 def types_pass_through_a_generic_base() -> None:
     assert_type(ImportNames.builder(), JobBuilder[list[str], int])
-    ImportNames.builder().with_data([1])  # pyright: ignore[reportArgumentType] - that it is reported is the point
+    ImportNames.builder().with_data([1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
 
 async def several_executors_may_be_mixed() -> None:

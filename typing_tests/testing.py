@@ -1,4 +1,8 @@
-"""The test tools as those see them who test an application or a backend. Checked by basedpyright, never run."""
+"""The test tools as those see them who test an application or a backend.
+
+basedpyright and mypy check this file; nobody runs it. A line with `ignore` must be an error for both: an `ignore`
+that is not needed is itself an error.
+"""
 
 import unittest
 from datetime import datetime, timedelta
@@ -61,18 +65,18 @@ async def the_answers_of_the_helpers_have_types(clock: FakeClock) -> None:
     )
     assert_type(assert_enqueued_sync(1, for_executor=EmailJob, with_data="bob"), list[Job[str, None]])
     assert_type(assert_enqueued_sync(2, with_data=42), list[Job[Any, Any]])
-    assert_enqueued_sync(for_executor=EmailJob, with_data=42)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    assert_enqueued_sync(for_executor=EmailJob, with_data=42)  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
     await assert_enqueued(for_executor=Report, with_data=None, with_metadata=None)
     await assert_enqueued(for_executor=EmailJob, with_metadata=None, scheduled_at=now, backend=InMemoryBackend())
     assert_type(await assert_enqueued(2, with_data=42), list[Job[Any, Any]])
     assert_type(await refute_enqueued(for_executor=EmailJob, with_data="bob", scheduled_after=now), None)
     assert_type(await refute_enqueued(tagged_with=("a", "b")), None)
 
-    await assert_enqueued(for_executor=EmailJob, with_data=42)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    await assert_enqueued(for_executor=Report, with_metadata=["a"])  # pyright: ignore[reportCallIssue, reportArgumentType]
-    await assert_enqueued(for_executor=int)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    await refute_enqueued(for_executor=EmailJob, with_data=b"bob")  # pyright: ignore[reportCallIssue, reportArgumentType]
-    await assert_enqueued(for_executor=EmailJob, scheduled_at=5)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await assert_enqueued(for_executor=EmailJob, with_data=42)  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await assert_enqueued(for_executor=Report, with_metadata=["a"])  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await assert_enqueued(for_executor=int)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await refute_enqueued(for_executor=EmailJob, with_data=b"bob")  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await assert_enqueued(for_executor=EmailJob, scheduled_at=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 async def a_run_takes_the_data_of_its_executor(clock: FakeClock) -> None:
@@ -82,9 +86,9 @@ async def a_run_takes_the_data_of_its_executor(clock: FakeClock) -> None:
     assert_type(await perform(Nightly), ExecutionResult)
     await perform(Report, None)
 
-    await perform(EmailJob)  # pyright: ignore[reportArgumentType]
-    await perform(EmailJob, 42)  # pyright: ignore[reportArgumentType]
-    await perform(Report, [1], metadata="a")  # pyright: ignore[reportArgumentType]
+    await perform(EmailJob)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await perform(EmailJob, 42)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    await perform(Report, [1], metadata="a")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
 
 
 async def a_drain_takes_any_executors(clock: FakeClock) -> None:
