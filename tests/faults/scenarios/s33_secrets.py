@@ -42,7 +42,7 @@ class Secrets:
 
     seed: int
     found: Counter[str] = field(default_factory=Counter[str])
-    advance: int = 0
+    looked_at: int = 0
 
     def __post_init__(self) -> None:
         self.dsn, self.payload = f"dsncanary{self.seed}", f"payloadcanary{self.seed}"
@@ -51,7 +51,7 @@ class Secrets:
 
     def look(self, where: str, text: str, *secrets: str) -> None:
         """Look for these; where none are given, for those that may stand nowhere at all."""
-        self.advance += len(text)
+        self.looked_at += len(text)
         for secret in secrets or (self.dsn, self.environment):
             if secret in text:
                 self.found[f"{secret.rstrip('0123456789')} in {where}"] += text.count(secret)
