@@ -6,7 +6,7 @@ DOCS_READY := .venv/.docs-ready
 MUTANTS_READY := .venv/.mutants-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions test-pgbouncer lint check format docs bench faults simulate cron-oracle mutants sql-mutants plans coverage clean
+.PHONY: help demo test test-versions quick-versions test-pgbouncer lint check format docs bench faults simulate cron-oracle mutants sql-mutants plans coverage clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -32,8 +32,11 @@ demo: $(READY)  ## run the main job: 1,000 and more real files through two worke
 test: $(READY)  ## run the tests (5 to 10 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-versions:  ## run the tests on every other CPython that pyenv or the path has (3.11 to 3.14), each in .venvs
-	$(PYTHON) -m tests.other_versions -n 2 --dist loadfile
+test-versions: $(READY)  ## run the tests on every other CPython that pyenv or the path has (3.11 to 3.14), each in .venvs
+	$(BIN)/python -m tests.other_versions -n 2 --dist loadfile
+
+quick-versions: $(READY)  ## on the same versions, mypy and the tests that need no PostgreSQL and little time (a minute or two each)
+	$(BIN)/python -m tests.other_versions --quick -n 2 --dist loadfile
 
 test-pgbouncer: $(READY)  ## the suite, the engine and the faults through PgBouncer in transaction mode, where it is installed
 	$(BIN)/python -m tests.pgbouncer -n 2 --dist loadfile -k postgres \

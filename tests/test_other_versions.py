@@ -52,7 +52,8 @@ def test_each_version_that_is_not_there_is_said(machine: Path, capsys: pytest.Ca
     assert main([]) == 0
 
     assert capsys.readouterr().out == "".join(
-        f"Python {version}: none found, neither in pyenv's versions nor on the path\n" for version in versions()
+        f"Python {version}: NOT TESTED: none found, neither in pyenv's versions nor on the path\n"
+        for version in versions()
     )
 
 
@@ -77,6 +78,42 @@ def test_a_failure_on_one_version_is_a_failure(
 
     assert main(["-x"]) == status
     assert f"Python {version}: {said}\n" in capsys.readouterr().out
+
+
+def test_the_quick_tier_is_mypy_and_some_of_the_tests(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    version = versions()[-1]
+    put(machine / f"versions/{version}.0/bin/python", f"cpython {version}")
+    echo = put(machine / "environment/python", "")
+    echo.write_text('#!/bin/sh\necho "ran: $*"\n[ "$2" = pytest ]\n')
+
+    def made(version: str, python: Path) -> Path:
+        return echo
+
+    monkeypatch.setattr(other_versions, "_environment", made)
+
+    assert main(["--quick", "-x"]) == 1
+
+    said = capfd.readouterr().out
+    assert f"ran: -m mypy --python-version {version}\nran: -m pytest tests -k not postgres " in said
+    assert " -x\n" in said
+    assert said.endswith(f"\nPython {version}: FAILED (1, 0)\n")
+
+
+def test_what_the_quick_tier_leaves_out_is_there() -> None:
+    assert [name for name in other_versions.LEFT_OUT if not (other_versions.ROOT / "tests" / name).exists()] == []
+
+
+def test_an_environment_that_cannot_be_made_is_a_failure(machine: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    version = versions()[-1]
+    broken = put(machine / f"versions/{version}.0/bin/python", "")
+    broken.write_text(f"#!/bin/sh\n[ $1 = -c ] && echo cpython {version}\n")
+
+    assert main([]) == 1
+
+    told = f"Python {version}: FAILED: no environment, since this failed: {broken} -m venv --clear "
+    assert told in capfd.readouterr().out
 
 
 def test_all_versions_but_our_own_are_looked_for() -> None:
