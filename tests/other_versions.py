@@ -23,9 +23,9 @@ LEFT_OUT: Final = (
     # A child's death while its job is sent can upset Python 3.12 and 3.13: `Connection.send` leaves an exported buffer.
     "engine/test_child_processes.py",
     "faults",
+    "project/test_benchmarks.py",
+    "project/test_cron_oracle.py",
     "simulation",
-    "test_benchmarks.py",
-    "test_cron_oracle.py",
 )
 QUICK: Final = ("tests", "-k", "not postgres", *(f"--ignore=tests/{name}" for name in LEFT_OUT))
 """What the quick tier adds to pytest's arguments. It leaves out what takes long."""
