@@ -40,7 +40,7 @@ class Plan:
         if max_threads is not None and (type(max_threads) is not int or max_threads < 1):
             raise ConfigurationError(f"Rexecutor: max_threads is {max_threads!r}, 1 or more expected, or None")
         checked_delay("Rexecutor: lease", lease, least=_SHORTEST_LEASE)
-        if not isinstance(backend, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(backend, Backend):
             raise ConfigurationError(
                 f"Rexecutor: {backend!r} is no backend; give SQLiteBackend(…), connect(url) or the like"
             )
@@ -74,7 +74,7 @@ class Plan:
 
     def add_pruner(self, config: PrunerConfig) -> None:
         """Add the pruners of a configuration."""
-        if not isinstance(config, PrunerConfig):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(config, PrunerConfig):
             raise ConfigurationError(f"with_job_pruner({config!r}): give a PrunerConfig")
         specs = [pruner.spec for pruner in config.pruners]
         self._prunings.append(Pruning(prune_schedule(config.cron, UTC, specs), specs, config.max_concurrency))

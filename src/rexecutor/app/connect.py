@@ -64,7 +64,7 @@ def sqlite_path(url: str) -> Path | None:
     Raises:
         ConfigurationError: It is not a str, or it is an SQLite URL that names no file or has options.
     """
-    if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - settings may be untyped
+    if not isinstance(url, str):
         raise ConfigurationError(f"{type(url).__name__} given, a URL as text expected; {_ACCEPTED}")
     if not re.match(r"sqlite:", url, re.IGNORECASE):
         return None

@@ -298,7 +298,7 @@ class Backend(ABC):
             BackendError: The store failed; call again.
         """
         _check_id("cancel", job_id)
-        if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(reason, str):
             raise ConfigurationError(f"cancel: the reason is {reason!r}, str expected")
         asked = CancelAsked(storable(reason, self.limits.error_text))
         status = await self.apply(job_id, asked, executor=executor)

@@ -56,7 +56,7 @@ def current_backend(backend: Backend | None = None) -> Backend:
         ConfigurationError: What is given is no backend.
         GlobalBackendError: There is none.
     """
-    if backend and not isinstance(backend, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+    if backend and not isinstance(backend, Backend):
         raise ConfigurationError(f"backend={backend!r} is no backend; give SQLiteBackend(…), connect(url) or the like")
     overriding = _override.get()
     if _stand_in is not None:

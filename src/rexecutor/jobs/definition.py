@@ -91,7 +91,7 @@ def _check_settings(kind: "type[Executor[Any, Any]]", where: str) -> None:
         raise DefinitionError(f'{where}: blocking is {blocking!r}; False, True, "thread" or "process" expected')
     check_setting_names(kind, where)
     criteria: object = kind.uniqueness_criteria
-    if criteria is not None and not isinstance(criteria, UniquenessCriteria):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+    if criteria is not None and not isinstance(criteria, UniquenessCriteria):
         raise DefinitionError(f"{where}: uniqueness_criteria is {criteria!r}; UniquenessCriteria.by_executor() or so")
     if criteria is not None and criteria.is_empty:
         raise DefinitionError(f"{where}: uniqueness_criteria say nothing; begin with by_executor(), by_key(…) or so")

@@ -77,7 +77,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
     def schedule_at(self, moment: datetime) -> "JobBuilder[Data, Metadata]":
         """Run the job at this moment, an aware datetime from 1970 to 9998; at once if it is in the past."""
         name = self.executor.name
-        if not isinstance(moment, datetime) or moment.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(moment, datetime) or moment.utcoffset() is None:
             raise InvalidJobError(
                 f"{name}: schedule_at({moment!r}): give an aware datetime, such as one with tzinfo=UTC"
             )
@@ -88,7 +88,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
     def schedule_in(self, delay: timedelta) -> "JobBuilder[Data, Metadata]":
         """Run the job this long after it is enqueued, on the store's clock; from zero to 1,000 years."""
         name = self.executor.name
-        if not isinstance(delay, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(delay, timedelta):
             raise InvalidJobError(f"{name}: schedule_in({delay!r}): give a timedelta")
         if not timedelta(0) <= delay <= timedelta(days=365_000):
             raise InvalidJobError(f"{name}: schedule_in({delay!r}): from zero to 1,000 years expected")
@@ -96,7 +96,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
 
     def unique(self, criteria: UniquenessCriteria | None) -> "JobBuilder[Data, Metadata]":
         """Set the uniqueness criteria, instead of the executor's. None enqueues the job whatever other jobs exist."""
-        if criteria is not None and not isinstance(criteria, UniquenessCriteria):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if criteria is not None and not isinstance(criteria, UniquenessCriteria):
             raise InvalidJobError(
                 f"{self.executor.name}: unique({criteria!r}): UniquenessCriteria.by_executor() or the like expected"
             )
@@ -226,7 +226,7 @@ def _built(
 ) -> tuple[list[JobBuilder[Any, Any]], list[NewJob]]:
     builders = list(builders)
     for builder in builders:
-        if not isinstance(builder, JobBuilder):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(builder, JobBuilder):
             raise InvalidJobError(f"{what}: {builder!r} is no builder; give what `MyExecutor.builder()` answers")
     jobs: list[NewJob] = []
     for place, builder in enumerate(builders, 1):

@@ -132,7 +132,7 @@ class PrunerConfig:
             ConfigurationError: One of them is no pruner.
         """
         for pruner in pruners:
-            if not isinstance(pruner, Pruner):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+            if not isinstance(pruner, Pruner):
                 raise ConfigurationError(f"PrunerConfig: {pruner!r} is no Pruner; give Pruner.max_age(…) or the like")
         return replace(self, pruners=(*self.pruners, *pruners))
 
@@ -143,7 +143,7 @@ def _checked_limit(limit: object) -> None:
 
 
 def _ended(what: str, status: JobStatus) -> JobStatus:
-    if not isinstance(status, JobStatus) or not status.has_ended:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+    if not isinstance(status, JobStatus) or not status.has_ended:
         raise ConfigurationError(
             f"{what}: {status!r}: only ended jobs are deleted; give JobStatus.COMPLETE, CANCELLED or DISCARDED"
         )
@@ -154,6 +154,6 @@ def _names(word: str, executors: tuple[type[Executor[Any, Any]], ...]) -> frozen
     if not executors:
         raise ConfigurationError(f"Pruner.{word}: name at least one executor class")
     for executor in executors:
-        if not (isinstance(executor, type) and issubclass(executor, Executor)):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not (isinstance(executor, type) and issubclass(executor, Executor)):
             raise ConfigurationError(f"Pruner.{word}: {executor!r} is no executor class")
     return frozenset(executor.name for executor in executors)

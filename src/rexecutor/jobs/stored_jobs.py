@@ -27,7 +27,7 @@ async def query_jobs(
         raise ConfigurationError(f"{kind.name}: query_jobs: limit is {limit!r}, 1 or more expected, or None for all")
     if after is not None and type(after) is not int:
         raise ConfigurationError(f"{kind.name}: query_jobs: after is {after!r}, the id of a job expected")
-    if not isinstance(where, Where):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+    if not isinstance(where, Where):
         raise ConfigurationError(f"{kind.name}: query_jobs: {where!r} is no Where; give Where.status_equals(…) or so")
     store = current_backend(backend)
     codecs = codecs_of(kind, store.limits)
@@ -51,7 +51,7 @@ async def update_job(
     kind: type[Executor[Data, Metadata]], job: Job[Data, Metadata], *, backend: Backend | None
 ) -> Job[Data, Metadata]:
     """Store the changed copy of a job; see `Executor.update_job`."""
-    if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+    if not isinstance(job, Job):
         raise InvalidJobError(f"{kind.name}: update_job({job!r}): give a job, changed by dataclasses.replace")
     if job.executor != kind.name:
         raise JobNotFoundError(

@@ -32,7 +32,7 @@ class Jitter:
     @staticmethod
     def relative(share: float) -> "Jitter":
         """Lengthen or shorten the wait by at most this share of it, from 0 to 1."""
-        if not isinstance(share, int | float) or not 0 <= share <= 1:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ConfigurationError(f"Jitter.relative: {share!r} given, a share from 0 to 1 expected")
         return Jitter(share=share)
 
@@ -95,7 +95,7 @@ class BackoffStrategy:
 
     def with_jitter(self, jitter: Jitter) -> "BackoffStrategy":
         """Lengthen or shorten each wait at random."""
-        if not isinstance(jitter, Jitter):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(jitter, Jitter):
             raise ConfigurationError(
                 f"with_jitter: {jitter!r} given, Jitter.relative(…) or Jitter.absolute(…) expected"
             )

@@ -53,7 +53,7 @@ _BOTH: Final = (
 def _from_builtins(kind: type, value: object) -> Any:
     if kind is object:  # as in `dict[str, object]`: any JSON value
         return value
-    if isinstance(kind, type) and issubclass(kind, PydanticModel):  # pyright: ignore[reportUnnecessaryIsInstance] - msgspec may pass a generic alias
+    if isinstance(kind, type) and issubclass(kind, PydanticModel):  # msgspec may pass a generic alias
         # As JSON text: a strict pydantic model parses a date from a text only if it comes from JSON.
         return kind.model_validate_json(msgspec.json.encode(value), by_alias=True, by_name=True)
     raise NotImplementedError(not_json(cast("type[object]", kind)))

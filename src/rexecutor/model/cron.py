@@ -227,13 +227,13 @@ def _furthest_shown(instant: int, zone: tzinfo) -> int:
 
 
 def _instant(what: str, moment: datetime) -> int:
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
         raise ConfigurationError(f"{what}: {moment!r} is no aware datetime; write datetime(…, tzinfo=UTC) or the like")
     return (moment - _EPOCH) // _SECOND
 
 
 def _checked_zone(what: str, zone: tzinfo) -> tzinfo:
-    if isinstance(zone, tzinfo):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+    if isinstance(zone, tzinfo):
         return zone
     hint = repr(zone) if isinstance(zone, str) else '"Europe/Berlin"'
     raise ConfigurationError(f"{what}: {zone!r} is no timezone; write ZoneInfo({hint}) or datetime.UTC")

@@ -20,7 +20,7 @@ class Cancel:
     reason: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.reason, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(self.reason, str):
             raise ConfigurationError(f"Cancel: the reason is {self.reason!r}, str expected")
 
 

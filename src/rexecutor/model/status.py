@@ -42,7 +42,7 @@ def checked_statuses(what: str, statuses: Iterable[JobStatus]) -> frozenset[JobS
     """Return the statuses, or raise a `ConfigurationError` if one is not a `JobStatus`."""
     statuses = tuple(statuses)
     for status in statuses:
-        if not isinstance(status, JobStatus):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(status, JobStatus):
             raise ConfigurationError(
                 f"{what}: {status!r} is no JobStatus; JobStatus.COMPLETE or the like expected, not in a list"
             )

@@ -162,7 +162,7 @@ class UniquenessCriteria:
 
     def on_conflict(self, action: Replace) -> "UniquenessCriteria":
         """Replace fields of the existing job."""
-        if not isinstance(action, Replace):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(action, Replace):
             raise ConfigurationError(f"on_conflict({action!r}): give Replace.priority() or the like")
         return replace(self, replacement=action)
 

@@ -118,13 +118,13 @@ class Where:
 
     def __and__(self, other: "Where") -> "Where":
         """Jobs that match both expressions."""
-        if not isinstance(other, Where):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(other, Where):
             return NotImplemented
         return And((*_parts_of(And, self), *_parts_of(And, other)))
 
     def __or__(self, other: "Where") -> "Where":
         """Jobs that match at least one of the two expressions."""
-        if not isinstance(other, Where):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(other, Where):
             return NotImplemented
         return Or((*_parts_of(Or, self), *_parts_of(Or, other)))
 

@@ -16,7 +16,7 @@ def given_canonical(owner: str, value: object) -> str:
 def given_tags(what: str, tags: Iterable[str]) -> frozenset[str]:
     """Return the tags, or raise a `ConfigurationError` if one is not a str."""
     for tag in tags:
-        if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(tag, str):
             raise ConfigurationError(f"{what}: {tag!r} is no tag; spread texts: {what}(*tags)")
     return frozenset(tags)
 
@@ -28,7 +28,7 @@ def given_age(what: str, age: timedelta) -> timedelta:
 
 def given_moment(what: str, moment: datetime) -> datetime:
     """Return the moment in UTC, or raise a `ConfigurationError` if it is not aware or out of range in UTC."""
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
         raise ConfigurationError(f"{what}: {moment!r}: give an aware datetime, such as one with tzinfo=UTC")
     try:
         return moment.astimezone(UTC)

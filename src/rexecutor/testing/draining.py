@@ -117,7 +117,7 @@ class _Alarm:
     """Moves a `FakeClock` from one due time to the next, up to a final moment."""
 
     def __init__(self, store: Backend, until: datetime) -> None:
-        if not isinstance(until, datetime) or until.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users' code may be untyped
+        if not isinstance(until, datetime) or until.utcoffset() is None:
             raise ConfigurationError(f"drain: until={until!r}: give an aware datetime, such as one with tzinfo=UTC")
         clock = store.clock
         if not isinstance(clock, FakeClock):

@@ -105,7 +105,7 @@ def _has_stray_at(url: str) -> bool:
 
 def checked_schema(schema: str) -> str:
     """Return the schema's name; raise a `ConfigurationError` if it is not valid."""
-    if not isinstance(schema, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", schema):  # pyright: ignore[reportUnnecessaryIsInstance] - settings may be untyped
+    if not isinstance(schema, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", schema):
         raise ConfigurationError(
             f"PostgresBackend: schema={schema!r}; a letter or _, then up to 62 letters, digits or _ expected"
         )
