@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rexecutor import (
+    Backend,
     BackendError,
     ConfigurationError,
     Executor,
@@ -17,8 +18,11 @@ from rexecutor import (
     Rexecutor,
     RexecutorError,
     SQLiteBackend,
+    enqueue_many,
 )
+from tests.engine.executors import GatedScript, Task, enqueued_task
 from tests.engine.gated import Gated
+from tests.fault_injector import FaultInjector
 from tests.support import record_of, soon, status_of, until, until_no_threads_of_ours
 
 SECOND = timedelta(seconds=1)
@@ -238,3 +242,43 @@ async def test_a_shutdown_whose_backend_cannot_be_closed_has_ended_all_the_same(
     assert not rexecutor.is_running
     await rexecutor.graceful_shutdown()
     await until_no_threads_of_ours()
+
+
+async def test_a_shutdown_has_ended_only_when_the_running_jobs_have(backend: Backend) -> None:
+    gated = GatedScript()
+    rexecutor = Rexecutor(backend).with_executor(Task(gated))
+    await rexecutor.start()
+    handle = await enqueued_task(backend)
+    await soon(gated.started.wait())
+
+    shutdown = asyncio.ensure_future(rexecutor.graceful_shutdown())
+    done, _ = await asyncio.wait((shutdown,), timeout=0.05)
+    gated.let_go.set()
+    await soon(shutdown)
+
+    assert not done
+    assert await status_of(backend, handle.id) is JobStatus.COMPLETE
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_what_a_claim_brings_during_a_shutdown_goes_back_unharmed(backend: Backend, *, is_answered: bool) -> None:
+    gated, faults = GatedScript(), FaultInjector(backend)
+    answer = faults.hold("claim")
+    handles = await enqueue_many([Task.builder().with_data("x") for _ in range(5)], backend=backend)
+    rexecutor = Rexecutor(backend).with_executor(Task(gated))
+    if not is_answered:
+        faults.fail("claim", "after")
+    await rexecutor.start()
+    await until(lambda: faults.answered["claim"] == 1)
+
+    shutdown = asyncio.ensure_future(rexecutor.graceful_shutdown())
+    done, _ = await asyncio.wait((shutdown,), timeout=0.05)
+    answer.set()
+    await soon(shutdown)
+
+    records = [await record_of(backend, handle.id) for handle in handles]
+    assert not done
+    assert gated.runs == 0
+    assert {(record.status, record.attempt, record.claims, record.errors) for record in records} == {
+        (JobStatus.SCHEDULED, 0, 1, ())
+    }

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from rexecutor import InMemoryBackend, Rexecutor
+from rexecutor import Executor, InMemoryBackend, Job, Rexecutor
 from rexecutor.app.signals import WATCHED, Signals
 from tests.support import soon, until
 
@@ -94,3 +94,21 @@ async def test_in_a_child_process_they_do_what_they_do_in_any_other(monkeypatch:
 
         assert sent == [(-1, signal.SIGTERM)]
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+class Mail(Executor[str]):
+    name = "mail"
+
+    async def execute(self, job: Job[str]) -> None: ...
+
+
+async def test_a_cancelled_run_until_signal_has_shut_down_what_it_started() -> None:
+    rexecutor = Rexecutor(InMemoryBackend()).with_executor(Mail)
+    running = asyncio.ensure_future(rexecutor.run_until_signal())
+    await until(lambda: rexecutor.is_running)
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await soon(running)
+
+    assert not rexecutor.is_running

@@ -5,11 +5,13 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+from rexecutor import Executor, Job, UniquenessCriteria, enqueue_many
 from rexecutor.backend.memory import InMemoryBackend
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.model.where import Everything
 from rexecutor.testing import BackendSuite, FakeClock, model_of
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job
+from tests.support import soon
 
 
 class TestInMemoryBackend(BackendSuite):
@@ -56,7 +58,7 @@ async def test_paused_answers_the_backend_itself() -> None:
     assert backend.paused() is backend
 
 
-async def test_r13_beats_in_another_thread_leave_the_work_alone() -> None:
+async def test_beats_in_another_thread_leave_the_work_alone() -> None:
     backend = InMemoryBackend()
     ended = threading.Event()
     backend.heartbeat(Node(NODE, "host", LEASE))
@@ -75,3 +77,18 @@ async def test_r13_beats_in_another_thread_leave_the_work_alone() -> None:
     await beating
 
     assert claimed == list(range(1, 501))
+
+
+class Mail(Executor[str]):
+    name = "mail"
+
+    async def execute(self, job: Job[str]) -> None: ...
+
+
+async def test_many_unique_jobs_in_memory_are_enqueued_in_no_time() -> None:
+    builder = Mail.builder().with_data("a")
+    builders = [builder.unique(UniquenessCriteria.by_key(number)) for number in range(5_000)]
+
+    handles = await soon(enqueue_many(builders, backend=InMemoryBackend()), 10)
+
+    assert {handle.disposition for handle in handles} == {"inserted"}

@@ -4,8 +4,11 @@ import asyncio
 import threading
 from datetime import timedelta
 
+from rexecutor import Backend
 from rexecutor.backend.wakeups import Wakeups
 from rexecutor.testing import FakeClock
+from tests.engine.executors import SECOND, Quick
+from tests.support import until
 
 HOUR = timedelta(hours=1)
 
@@ -68,3 +71,15 @@ def test_a_loop_that_was_closed_while_somebody_waited_is_forgotten() -> None:
     hints.notify()
 
     assert hints.version == 2
+
+
+async def test_who_waits_no_more_is_forgotten(backend: Backend) -> None:
+    handle = await Quick.builder().schedule_in(SECOND).enqueue(backend=backend)
+
+    waits = [asyncio.ensure_future(handle.wait()) for _ in range(50)]
+    await until(lambda: len(vars(backend)["_wakeups"]._waiting) > 0)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+    assert not vars(backend)["_wakeups"]._waiting

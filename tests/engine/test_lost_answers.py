@@ -6,13 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from rexecutor import InMemoryBackend, JobStatus, Rexecutor, enqueue_many
+from rexecutor import Backend, InMemoryBackend, JobStatus, Rexecutor, enqueue_many
 from rexecutor.backend.messages import CancelRequest, Claim, Demand
 from rexecutor.model.job import JobId, NodeId
 from rexecutor.model.outcomes import Settlement
-from tests.engine.flaky import Flaky, Moment, Recorder
+from rexecutor.testing import FakeClock
+from tests.engine.executors import HOUR, GatedScript, Quick, Task, enqueued_task, has_ended_by_and_by
+from tests.engine.flaky import Flaky, Recorder
 from tests.engine.gated import Gated
-from tests.support import record_of, soon, until
+from tests.fault_injector import FaultInjector, Moment
+from tests.support import record_of, soon, status_of, until
 
 SECOND = timedelta(seconds=1)
 
@@ -207,3 +210,36 @@ async def test_a_refusal_is_not_believed_while_the_job_still_runs_under_the_clai
     assert (job.status, recorder.ran) == (JobStatus.COMPLETE, [1])
     assert f"the store refused outcomes of jobs that it says run here: [{job.id}]" in caplog.text
     assert "no longer ours" not in caplog.text
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_an_outcome_that_is_not_recorded_is_delivered_again(
+    backend: Backend, clock: FakeClock, moment: Moment
+) -> None:
+    gated, faults = GatedScript(), FaultInjector(backend)
+    faults.fail("settle", moment, moment, moment)
+
+    async def is_recorded() -> bool:
+        clock.advance(SECOND)
+        return await status_of(backend, handle.id) is JobStatus.COMPLETE and faults.calls["settle"] == 4
+
+    async with Rexecutor(backend).with_executor(Task(gated)):
+        handle = await enqueued_task(backend, max_attempts=1)
+        await soon(gated.started.wait())
+        gated.let_go.set()
+        await until(lambda: faults.calls["settle"] == 1)
+        await until(is_recorded)
+
+    job = await handle.fetch()
+    assert (gated.runs, job.attempt, job.errors) == (1, 1, ())
+
+
+async def test_hints_that_fail_end_no_claims(backend: Backend, clock: FakeClock) -> None:
+    faults = FaultInjector(backend)
+    faults.break_down("wait_ready")
+
+    async with Rexecutor(backend, lease=HOUR).with_executor(Quick):
+        await until(lambda: faults.calls["wait_ready"] > 0)
+        for _ in range(3):
+            handle = await Quick.builder().enqueue(backend=backend)
+            await until(lambda handle=handle: has_ended_by_and_by(backend, clock, handle.id))

@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from rexecutor import ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor
+from rexecutor import Backend, ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.engine.lease import Lease
 from rexecutor.model.outcomes import Interrupted, Settlement
 from rexecutor.testing import FakeClock
+from tests.engine.executors import LEASE, Task, claimed_task, enqueued_task
 from tests.engine.flaky import Flaky, Recorder
 from tests.support import record_of, soon, until
 
@@ -238,3 +239,16 @@ async def test_a_node_that_was_given_up_for_lost_cancels_what_it_ran_and_works_o
 
     assert (job.status, job.attempt, [error.kind for error in job.errors]) == (JobStatus.COMPLETE, 2, [ErrorKind.LOST])
     assert re.search("cancelled [12] job", caplog.text)  # 2 where it had claimed the rescued job once more already
+
+
+async def test_a_job_whose_node_died_runs_on_another(backend: Backend, clock: FakeClock) -> None:
+    handle = await enqueued_task(backend)
+    lost = await claimed_task(backend, "a node that dies")
+    assert (lost.node, lost.attempted_at) == ("a node that dies", clock.now())
+    clock.advance(LEASE)
+
+    async with Rexecutor(backend).with_executor(Task):
+        job = await soon(handle.wait())
+
+    assert (job.status, job.attempt) == (JobStatus.COMPLETE, 2)
+    assert [error.kind for error in job.errors] == [ErrorKind.LOST]

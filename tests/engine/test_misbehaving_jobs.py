@@ -9,9 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from rexecutor import Backend, Cancel, ErrorKind, InMemoryBackend, Job, JobStatus, Rexecutor
+from rexecutor import Backend, Cancel, ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor, enqueue_many
 from rexecutor.model.job import NewJob
 from rexecutor.testing import FakeClock, perform
+from tests.backends import spoil
+from tests.engine.executors import Quick, Task, Waiting, has_ended, is_status, works
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
 from tests.support import record_of, soon, until
 
@@ -277,3 +279,74 @@ async def test_a_job_that_does_not_decode_is_a_failed_attempt_and_the_worker_goe
     assert record.errors[-1].kind is ErrorKind.DECODE
     assert "str expected" in record.errors[-1].details
     assert good.status is JobStatus.COMPLETE
+
+
+async def test_a_job_that_cannot_be_decoded_has_failed_and_does_not_run_for_ever(backend: Backend) -> None:
+    [stored] = await backend.enqueue([NewJob("task", '{"not": "a text"}', None, 1, 0, (), None, timedelta(0))])
+
+    async with Rexecutor(backend).with_executor(Task):
+        await until(lambda: is_status(backend, stored.id, JobStatus.DISCARDED))
+
+    [error] = (await record_of(backend, stored.id)).errors
+    assert error.kind is ErrorKind.DECODE
+
+
+async def test_numbers_that_no_enqueue_lets_through_stop_no_node(backend: Backend) -> None:
+    running = Waiting()
+    bad, *good = await enqueue_many([Quick.builder()] * 3, backend=backend)
+    await spoil(backend, bad.id)
+
+    async with Rexecutor(backend).with_executor(Quick).with_executor(running):
+        in_flight = await Waiting.builder().enqueue(backend=backend)
+        for handle in good:
+            assert (await soon(handle.wait())).status is JobStatus.COMPLETE
+        await until(lambda: has_ended(backend, bad.id))
+        assert await works(backend)
+        running.let_go.set()
+        assert (await soon(in_flight.wait())).status is JobStatus.COMPLETE
+
+
+@pytest.mark.parametrize("method", ["backoff", "timeout"])
+async def test_a_backoff_or_a_timeout_that_raises_costs_an_attempt_at_most(backend: Backend, method: str) -> None:
+    class Odd(Executor[None]):
+        name = "odd"
+        max_attempts = 1
+
+        async def execute(self, job: Job[None]) -> None:
+            raise ValueError
+
+    def overflow(*_: object) -> timedelta:
+        return timedelta.max * 2
+
+    setattr(Odd, method, overflow)
+
+    async with Rexecutor(backend).with_executor(Odd).with_executor(Quick):
+        job = await soon((await Odd.builder().enqueue(backend=backend)).wait())
+        assert await works(backend)
+
+    assert job.status is JobStatus.DISCARDED
+    assert [error.type_name for error in job.errors] == ["ValueError" if method == "backoff" else "OverflowError"]
+
+
+async def test_an_error_of_any_text_is_recorded_and_neither_texts_nor_errors_grow_for_ever(
+    backend: Backend,
+) -> None:
+    class Poisoned(Executor[None]):
+        name = "poisoned"
+        max_attempts = 25
+
+        async def execute(self, job: Job[None]) -> None:
+            raise ValueError("NUL \0, lone surrogate \ud800, " + "long " * 20_000)
+
+        def backoff(self, job: Job[None]) -> timedelta:
+            return timedelta(0)
+
+    async with Rexecutor(backend).with_executor(Poisoned):
+        job = await soon((await Poisoned.builder().enqueue(backend=backend)).wait())
+
+    assert (job.status, job.attempt) == (JobStatus.DISCARDED, 25)
+    assert [error.attempt for error in job.errors] == list(range(6, 26))
+    for error in job.errors:
+        assert "ValueError: NUL" in error.details
+        assert len(error.details) <= 8 * 1024
+        assert not {"\0", "\ud800"} & set(error.details)

@@ -105,7 +105,7 @@ class TestPruning:
             clock.advance(SECOND)
             await until(lambda: has_left(backend, {"alpha": 1}))
 
-    async def test_r31_one_node_prunes_at_a_time(self, clock: FakeClock) -> None:
+    async def test_one_node_prunes_at_a_time(self, clock: FakeClock) -> None:
         backend = Slow(clock=clock)
         await finish(backend, 3, 0)
         configs = [
@@ -237,7 +237,7 @@ class TestConfiguration:
         assert Pruner.max_length(200, JobStatus.DISCARDED).spec.what == BeyondNewest(200)
 
     @pytest.mark.parametrize("status", [JobStatus.SCHEDULED, JobStatus.EXECUTING, JobStatus.RETRYABLE, "complete"])
-    def test_r30_only_ended_jobs_can_be_meant(self, status: Any) -> None:
+    def test_only_ended_jobs_can_be_meant(self, status: Any) -> None:
         with pytest.raises(ConfigurationError, match="only ended jobs are deleted"):
             Pruner.max_length(1, status)
         with pytest.raises(ConfigurationError, match="only ended jobs are deleted"):
@@ -269,3 +269,8 @@ class TestConfiguration:
         async with Rexecutor(InMemoryBackend()) as node:
             with pytest.raises(RexecutorError, match="before the start"):
                 node.with_job_pruner(PrunerConfig("0 0 * * * *"))
+
+
+def test_the_concurrency_of_a_pruner_is_checked_however_it_is_given() -> None:
+    with pytest.raises(ConfigurationError, match="max_concurrency is -1"):
+        PrunerConfig("* * * * *", max_concurrency=-1)

@@ -3,14 +3,27 @@
 import asyncio
 import contextvars
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from rexecutor import Backend, Cancel, ErrorKind, ExecutionResult, Job, JobStatus, Rexecutor, Snooze, enqueue_many
+from rexecutor import (
+    Backend,
+    Cancel,
+    ErrorKind,
+    ExecutionResult,
+    Job,
+    JobStateError,
+    JobStatus,
+    Rexecutor,
+    Snooze,
+    enqueue_many,
+)
 from rexecutor.model.job import NewJob
 from rexecutor.testing import FakeClock
+from tests.engine.executors import GatedScript, Task, enqueued_task, has_failed
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
 from tests.support import record_of, soon, until
 
@@ -241,3 +254,53 @@ async def test_a_rerun_job_runs_again(backend: Backend) -> None:
             job = await soon(handle.wait())
 
     assert (job.status, job.attempt, job.max_attempts) == (JobStatus.COMPLETE, 2, 2)
+
+
+async def test_a_running_job_is_not_rerun(backend: Backend) -> None:
+    gated = GatedScript()
+
+    async with Rexecutor(backend).with_executor(Task(gated)):
+        handle = await enqueued_task(backend)
+        await soon(gated.started.wait())
+        [refusal] = await asyncio.gather(handle.rerun(), return_exceptions=True)
+        gated.let_go.set()
+        await soon(handle.wait())
+
+    assert isinstance(refusal, JobStateError)
+    assert gated.runs == 1
+
+
+async def test_a_job_whose_attempts_were_made_fewer_than_it_had_is_discarded(
+    backend: Backend, clock: FakeClock
+) -> None:
+    class Slow(Task):
+        name = "slow"
+
+        def backoff(self, job: Job[str]) -> timedelta:
+            return SECOND
+
+    def fail(_: Job[str]) -> None:
+        raise ValueError
+
+    async with Rexecutor(backend).with_executor(Slow(fail)):
+        handle = await Slow.builder().with_data("x").enqueue(backend=backend)
+        for attempt in (1, 2):
+            await until(lambda attempt=attempt: has_failed(backend, handle.id, attempt))
+            if attempt == 1:
+                clock.advance(SECOND)
+        await Slow.update_job(replace(await handle.fetch(), max_attempts=1), backend=backend)
+        clock.advance(SECOND)
+        job = await soon(handle.wait())
+
+    assert (job.status, job.attempt, job.max_attempts) == (JobStatus.DISCARDED, 3, 1)
+
+
+async def test_a_snooze_is_counted_and_keeps_the_history_unambiguous(backend: Backend) -> None:
+    answers: list[ExecutionResult] = [Snooze(timedelta(0)), Snooze(timedelta(0)), None]
+
+    async with Rexecutor(backend).with_executor(Task(lambda _: answers.pop(0))):
+        handle = await enqueued_task(backend, max_attempts=1)
+        await soon(handle.wait())
+
+    record = await record_of(backend, handle.id)
+    assert (record.attempt, record.snoozes, record.claims) == (1, 2, 3)

@@ -77,7 +77,7 @@ class TestTicks:
         assert [job.scheduled_at for job in runs] == [began + number * SECOND for number in range(1, 6)]
         assert {job.data for job in runs} == {"sales"}
 
-    async def test_r16_many_nodes_enqueue_one_job_a_tick(self, backend: Backend, clock: FakeClock) -> None:
+    async def test_many_nodes_enqueue_one_job_a_tick(self, backend: Backend, clock: FakeClock) -> None:
         nodes = [Rexecutor(backend).with_cron_executor(Report(), EACH_SECOND, "sales") for _ in range(3)]
         await running(backend, *nodes)
         for number in range(1, 11):
@@ -89,7 +89,7 @@ class TestTicks:
         moments = await ticks(backend)
         assert len(moments) == len(set(moments)) == 10
 
-    async def test_r17_a_node_that_starts_again_runs_the_latest_missed_tick(
+    async def test_a_node_that_starts_again_runs_the_latest_missed_tick(
         self, backend: Backend, clock: FakeClock
     ) -> None:
         def node() -> Rexecutor:
@@ -228,7 +228,7 @@ async def has_moved(backend: Backend, before: datetime | None) -> bool:
 
 
 class TestRegistration:
-    def test_r18_several_schedules_share_one_executor(self) -> None:
+    def test_several_schedules_share_one_executor(self) -> None:
         report = Report()
         node = (
             Rexecutor(InMemoryBackend())
@@ -259,13 +259,13 @@ class TestRegistration:
     def test_two_instances_are_refused(self) -> None:
         node = Rexecutor(InMemoryBackend()).with_cron_executor(Report(), EACH_SECOND, "a")
 
-        with pytest.raises(DefinitionError, match=r"report: tests\.engine\.test_cron_duty\.Report is given twice"):
+        with pytest.raises(DefinitionError, match=r"report: tests\.engine\.test_schedules\.Report is given twice"):
             node.with_executor(Report())
 
     def test_naming_an_executor_twice_without_a_schedule_stays_an_error(self) -> None:
         node = Rexecutor(InMemoryBackend()).with_executor(Report)
 
-        with pytest.raises(DefinitionError, match=r"report: tests\.engine\.test_cron_duty\.Report is given twice"):
+        with pytest.raises(DefinitionError, match=r"report: tests\.engine\.test_schedules\.Report is given twice"):
             node.with_executor(Report)
 
     def test_a_schedule_that_is_given_twice_is_refused(self) -> None:
@@ -288,7 +288,7 @@ class TestRegistration:
             " give one another `id=`"
         )
 
-    def test_r18_the_concurrency_of_an_executor_with_two_schedules_is_one_limit(self) -> None:
+    def test_the_concurrency_of_an_executor_with_two_schedules_is_one_limit(self) -> None:
         class Single(Report):
             max_concurrency = 1
 
@@ -344,3 +344,19 @@ class TestRegistration:
 
         schedules: list[Schedule] = list(node._plan.schedules.values())
         assert [schedule.timezone for schedule in schedules] == [UTC]
+
+
+class Mail(Executor[str]):
+    name = "mail"
+
+    async def execute(self, job: Job[str]) -> None: ...
+
+
+def test_a_zone_is_checked_beside_an_id() -> None:
+    with pytest.raises(ConfigurationError, match=r"with_cron_executor\(mail\): timezone"):
+        Rexecutor(InMemoryBackend()).with_cron_executor(Mail, "* * * * *", "a", id="x", timezone=7)  # pyright: ignore[reportArgumentType]
+
+
+def test_tags_of_a_schedule_are_several_texts() -> None:
+    with pytest.raises(ConfigurationError, match="tags='nightly'"):
+        Rexecutor(InMemoryBackend()).with_cron_executor(Mail, "* * * * *", "a", tags="nightly")

@@ -9,6 +9,7 @@ import pytest
 
 from rexecutor import Backend, ErrorKind, Job, JobStatus, Rexecutor
 from rexecutor.testing import FakeClock
+from tests.engine.executors import GatedScript, Task, enqueued_task
 from tests.engine.scripted import SECOND, Blocking, Scripted
 from tests.support import soon, until
 
@@ -132,3 +133,16 @@ async def test_a_running_job_is_cancelled_from_outside_and_its_reason_kept(backe
 
     assert job.status is JobStatus.CANCELLED
     assert job.errors[-1].details == "changed our mind"
+
+
+async def test_a_cancel_reaches_a_running_job_within_a_heartbeat(backend: Backend, clock: FakeClock) -> None:
+    gated = GatedScript()
+
+    async with Rexecutor(backend).with_executor(Task(gated)):
+        handle = await enqueued_task(backend)
+        await soon(gated.started.wait())
+        await handle.cancel("changed our mind")
+        clock.advance(5 * SECOND)
+        job = await soon(handle.wait())
+
+    assert (job.status, job.errors[-1].details) == (JobStatus.CANCELLED, "changed our mind")

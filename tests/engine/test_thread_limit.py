@@ -6,13 +6,24 @@ from typing import Any
 
 import pytest
 
-from rexecutor import Backend, ConfigurationError, InMemoryBackend, Job, JobStatus, Rexecutor, enqueue_many
+from rexecutor import (
+    Backend,
+    ConfigurationError,
+    ErrorKind,
+    Executor,
+    InMemoryBackend,
+    Job,
+    JobStatus,
+    Rexecutor,
+    enqueue_many,
+)
 from rexecutor.engine.node import thread_limit
 from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
+from tests.engine.executors import Quick, Waiting, pass_time, works
 from tests.engine.in_children import InChild
 from tests.engine.scripted import SECOND, Blocking, Scripted, until_status
-from tests.support import soon, status_of, until
+from tests.support import record_of, soon, status_of, until
 
 
 class Held:
@@ -176,3 +187,65 @@ async def test_jobs_in_child_processes_take_no_thread_of_these(tmp_path: Any) ->
 def test_a_number_of_threads_that_is_none_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"max_threads is .*, 1 or more expected, or None"):
         Rexecutor(InMemoryBackend(), max_threads=wrong)
+
+
+class Hanging(Executor[str]):
+    """Blocks a thread, in spite of its timeout, until it is let go."""
+
+    name = "hanging"
+    blocking = True
+    max_attempts = 1
+    max_concurrency = 1
+
+    def __init__(self) -> None:
+        self.started = threading.Event()
+        self.let_go = threading.Event()
+
+    def execute(self, job: Job[str]) -> None:
+        if job.data == "hangs":
+            self.started.set()
+            self.let_go.wait(20)
+
+    def timeout(self, job: Job[str]) -> timedelta:
+        return SECOND
+
+
+async def test_a_thread_that_does_not_end_holds_its_slot_and_is_told_of(
+    backend: Backend, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    hanging = Hanging()
+
+    async with Rexecutor(backend).with_executor(hanging).with_executor(Quick):
+        hung = await Hanging.builder().with_data("hangs").enqueue(backend=backend)
+        await until(hanging.started.is_set)
+        clock.advance(SECOND)
+        timed_out = await soon(hung.wait())
+        second = await Hanging.builder().with_data("x").enqueue(backend=backend)
+        assert await works(backend)  # the node claims, and does not claim this one
+        while_it_hangs = await record_of(backend, second.id)
+        hanging.let_go.set()
+        after = await soon(second.wait())
+
+    assert (timed_out.status, timed_out.errors[-1].kind) == (JobStatus.DISCARDED, ErrorKind.TIMEOUT)
+    assert f"job {hung.id} (hanging) does not stop and holds its slot" in caplog.text
+    assert (while_it_hangs.status, while_it_hangs.claims) == (JobStatus.SCHEDULED, 0)
+    assert after.status is JobStatus.COMPLETE
+
+
+async def test_a_thread_that_does_not_end_holds_a_slot_of_the_node(backend: Backend, clock: FakeClock) -> None:
+    hanging, waiting = Hanging(), Waiting()
+
+    async with Rexecutor(backend, max_concurrency=2).with_executor(hanging).with_executor(waiting):
+        hung = await Hanging.builder().with_data("hangs").enqueue(backend=backend)
+        await until(hanging.started.is_set)
+        clock.advance(SECOND)
+        await soon(hung.wait())
+        handles = await enqueue_many([Waiting.builder()] * 2, backend=backend)
+        await until(lambda: waiting.runs == 1)
+        await pass_time(clock, 2 * SECOND)
+        running = [await status_of(backend, handle.id) for handle in handles]
+        hanging.let_go.set()
+        await until(lambda: waiting.runs == 2)
+        waiting.let_go.set()
+
+    assert running == [JobStatus.EXECUTING, JobStatus.SCHEDULED]

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from rexecutor import DefinitionError, UniquenessCriteria
 from rexecutor.backend.current import override_global_backend
 from rexecutor.backend.memory import InMemoryBackend
 from rexecutor.errors import EncodeError, GlobalBackendError, InvalidJobError
@@ -81,7 +82,7 @@ class TestEnqueue:
         assert (job.max_attempts, job.priority, job.tags) == (7, 3, ("a", "b", "c"))
         assert job.scheduled_at == clock.now() + HOUR
 
-    async def test_r25_a_delay_counts_from_the_enqueue_on_the_stores_clock(
+    async def test_a_delay_counts_from_the_enqueue_on_the_stores_clock(
         self, backend: InMemoryBackend, clock: FakeClock
     ) -> None:
         builder = Tick.builder().schedule_in(HOUR)
@@ -171,12 +172,12 @@ def builder() -> JobBuilder[str, Trace]:
 
 class TestBadInput:
     @pytest.mark.parametrize("priority", [-1, 32_768, True, 1.0, "1", None])
-    def test_r6_a_priority_out_of_range_is_refused_at_once(self, priority: Any) -> None:
+    def test_a_priority_out_of_range_is_refused_at_once(self, priority: Any) -> None:
         with pytest.raises(InvalidJobError, match=r"email_job: priority is .* from 0 to 32,767"):
             builder().with_priority(priority)
 
     @pytest.mark.parametrize("max_attempts", [0, -1, 32_768, True, 1.0, "1", None])
-    def test_r6_attempts_out_of_range_are_refused_at_once(self, max_attempts: Any) -> None:
+    def test_attempts_out_of_range_are_refused_at_once(self, max_attempts: Any) -> None:
         with pytest.raises(InvalidJobError, match=r"email_job: max_attempts is .* from 1 to 32,767"):
             builder().with_max_attempts(max_attempts)
 
@@ -252,3 +253,10 @@ class TestBadInput:
 
         with pytest.raises(EncodeError, match=r"Expected `int`, got `str` - at `\$.id`"):
             await ChargeOrder.builder().with_data(Order("7")).enqueue(backend=backend)  # pyright: ignore[reportArgumentType] - the point
+
+
+def test_criteria_that_say_nothing_are_refused() -> None:
+    with pytest.raises(InvalidJobError, match="email_job: unique: these say nothing"):
+        EmailJob.builder().unique(UniquenessCriteria())
+    with pytest.raises(DefinitionError, match="uniqueness_criteria say nothing"):
+        type("Any", (EmailJob,), {"uniqueness_criteria": UniquenessCriteria()})

@@ -99,7 +99,7 @@ class TestDefinitionErrors:
         assert define(name=name).name == name
 
     @pytest.mark.parametrize("max_attempts", [0, -1, 32_768, 1.0, "1", None, True])
-    def test_r6_max_attempts_out_of_range_are_refused(self, max_attempts: object) -> None:
+    def test_max_attempts_out_of_range_are_refused(self, max_attempts: object) -> None:
         with pytest.raises(DefinitionError, match=r"Defined: defined: max_attempts is .* from 1 to 32,767"):
             define(max_attempts=max_attempts)
 
@@ -283,7 +283,7 @@ class TestDecode:
     def test_metadata_that_was_left_out_is_none(self) -> None:
         assert decode(TYPED, _record(data='{"id":7}')).metadata is None
 
-    def test_r5_data_of_another_type_is_an_error_that_names_executor_and_type(self) -> None:
+    def test_data_of_another_type_is_an_error_that_names_executor_and_type(self) -> None:
         with pytest.raises(DecodeError, match="typed: data: Order expected"):
             decode(TYPED, _record(data='"seven"'))
 
@@ -297,7 +297,7 @@ class TestDecode:
         with pytest.raises(DecodeError, match=r"typed: metadata: list\[str\] expected"):
             decode(TYPED, _record(data='{"id":7}', metadata="[1]"))
 
-    def test_r32_an_attempt_is_the_final_one_from_the_last_on(self) -> None:
+    def test_an_attempt_is_the_final_one_from_the_last_on(self) -> None:
         record = _record(data='{"id":7}', max_attempts=1)
 
         assert decode(TYPED, record).is_final_attempt

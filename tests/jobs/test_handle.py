@@ -148,7 +148,7 @@ class TestCancelAndRerun:
 
         assert await handle.cancel("enough") is JobStatus.EXECUTING
 
-    async def test_r38_another_executors_job_is_neither_cancelled_nor_rerun(self, backend: InMemoryBackend) -> None:
+    async def test_another_executors_job_is_neither_cancelled_nor_rerun(self, backend: InMemoryBackend) -> None:
         class Other(Executor[int]):
             name = "other"
 

@@ -15,6 +15,7 @@ from rexecutor import (
     EncodeError,
     Executor,
     GlobalBackendError,
+    InMemoryBackend,
     InvalidJobError,
     Job,
     JobNotFoundError,
@@ -30,6 +31,7 @@ from rexecutor import (
 )
 from rexecutor.model.job import NewJob
 from rexecutor.testing import FakeClock
+from tests.backends import bring_ids_to
 from tests.support import record_of, soon, until
 
 HOUR = timedelta(hours=1)
@@ -116,7 +118,7 @@ class TestQueryJobs:
 
         assert pages == [ids[:3], ids[3:6], ids[6:]]
 
-    async def test_r28_a_job_that_cannot_be_decoded_is_left_out_with_a_warning(
+    async def test_a_job_that_cannot_be_decoded_is_left_out_with_a_warning(
         self, backend: Backend, caplog: pytest.LogCaptureFixture
     ) -> None:
         bad = NewJob("mail", "[1]", None, 5, 0, (), None, timedelta(0))
@@ -171,7 +173,7 @@ class TestUpdateJob:
         assert answered == changed
         assert await Charge.query_jobs(Where.tagged_by_all_of("late"), backend=backend) == [changed]
 
-    async def test_r40_a_stale_copy_is_refused(self, backend: Backend) -> None:
+    async def test_a_stale_copy_is_refused(self, backend: Backend) -> None:
         [job_id] = await enqueued(backend, "a")
         job = await the_job(backend, job_id)
         newer = await Mail.update_job(replace(job, priority=1), backend=backend)
@@ -182,7 +184,7 @@ class TestUpdateJob:
         assert (await record_of(backend, job_id)).priority == 1
         assert (await Mail.update_job(replace(newer, priority=2), backend=backend)).priority == 2
 
-    async def test_r35_the_status_and_the_history_are_never_updated(self, backend: Backend) -> None:
+    async def test_the_status_and_the_history_are_never_updated(self, backend: Backend) -> None:
         [job_id] = await enqueued(backend, "a")
         job = await the_job(backend, job_id)
 
@@ -201,7 +203,7 @@ class TestUpdateJob:
         with pytest.raises(JobStateError, match="an update while complete is not possible"):
             await Mail.update_job(replace(await the_job(backend, job_id), priority=1), backend=backend)
 
-    async def test_r38_another_executors_job_is_not_found(self, backend: Backend) -> None:
+    async def test_another_executors_job_is_not_found(self, backend: Backend) -> None:
         [job_id] = await enqueued(backend, "a")
         job: Any = replace(await the_job(backend, job_id), data=Order(1))
 
@@ -270,13 +272,13 @@ class TestCancelAndRerun:
         assert (before.attempt, after.attempt) == (1, 2)
         assert after.status is before.status
 
-    async def test_r4_a_waiting_job_is_not_rerun(self, backend: Backend) -> None:
+    async def test_a_waiting_job_is_not_rerun(self, backend: Backend) -> None:
         [job_id] = await enqueued(backend, "a")
 
         with pytest.raises(JobStateError):
             await Mail.rerun_job(job_id, backend=backend)
 
-    async def test_r38_another_executors_job_is_neither_cancelled_nor_rerun(self, backend: Backend) -> None:
+    async def test_another_executors_job_is_neither_cancelled_nor_rerun(self, backend: Backend) -> None:
         [job_id] = await enqueued(backend, "a")
 
         with pytest.raises(JobNotFoundError):
@@ -339,3 +341,69 @@ class TestUnique:
         without = await builder.unique(UniquenessCriteria.by_executor()).enqueue(backend=backend)
 
         assert (in_window.disposition, without.disposition) == ("existing", "inserted")
+
+
+async def test_ids_go_on_beyond_two_thousand_million(backend: Backend) -> None:
+    builder = Mail.builder().with_data("x")
+    await builder.schedule_in(timedelta(days=1)).enqueue(backend=backend)
+    await bring_ids_to(backend, 2**31 + 5)
+
+    async with Rexecutor(backend).with_executor(Mail):
+        [first, second] = await enqueue_many([builder, builder.schedule_in(timedelta(days=1))], backend=backend)
+        assert (first.id, second.id) == (2**31 + 6, 2**31 + 7)
+        assert (await soon(first.wait())).status is JobStatus.COMPLETE
+        await first.rerun()
+        assert (await soon(first.wait())).status is JobStatus.COMPLETE
+    await Mail.update_job(replace(await second.fetch(), priority=7), backend=backend)
+    await second.cancel("not wanted")
+
+    jobs = await Mail.query_jobs(Where.id_in(first.id, second.id), after=2**31, backend=backend)
+    assert [(job.id, job.status, job.priority) for job in jobs] == [
+        (2**31 + 6, JobStatus.COMPLETE, 0),
+        (2**31 + 7, JobStatus.CANCELLED, 7),
+    ]
+
+
+class Count(Executor[int]):
+    name = "count"
+
+    async def execute(self, job: Job[int]) -> None: ...
+
+
+class Counting(InMemoryBackend):
+    """Counts the queries."""
+
+    queries = 0
+
+    async def query(self, *arguments: Any, **named: Any) -> Any:
+        self.queries += 1
+        return await super().query(*arguments, **named)
+
+
+async def test_jobs_that_cannot_be_decoded_cost_no_query_each() -> None:
+    backend = Counting()
+    await backend.enqueue([NewJob("mail", "7", None, 5, 0, (), None, timedelta(0))] * 5_000)
+    last = await Mail.builder().with_data("a").enqueue(backend=backend)
+
+    jobs = await Mail.query_jobs(Where.everything(), limit=1, backend=backend)
+
+    assert [job.id for job in jobs] == [last.id]
+    assert backend.queries <= 7
+
+
+@pytest.mark.parametrize("job_id", ["1", None, True, 1.0])
+async def test_an_id_is_a_whole_number_on_every_backend(backend: Backend, job_id: Any) -> None:
+    await Mail.builder().with_data("a").enqueue(backend=backend)
+
+    with pytest.raises(ConfigurationError, match="is no id of a job"):
+        await Mail.cancel_job(job_id, "enough", backend=backend)
+    with pytest.raises(ConfigurationError, match="is no id of a job"):
+        await Mail.rerun_job(job_id, backend=backend)
+
+
+async def test_another_executors_job_is_not_found_whatever_its_data_are(backend: Backend) -> None:
+    handle = await Mail.builder().with_data("a").enqueue(backend=backend)
+    job: Any = await handle.fetch()
+
+    with pytest.raises(JobNotFoundError, match=f"job {job.id}: is of mail, not of count"):
+        await Count.update_job(job, backend=backend)

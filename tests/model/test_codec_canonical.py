@@ -102,3 +102,12 @@ def test_a_long_text_is_taken_apart_in_no_time() -> None:
     rows = ",".join(f'{{"b":{number},"a":[{number}.0]}}' for number in range(20_000))
 
     assert canonical(f"[{rows}]").startswith('[{"a":[0],"b":0},{"a":[1e0],"b":1e0},')
+
+
+def test_large_texts_are_not_kept() -> None:
+    from rexecutor.model import codec
+
+    before = codec._short.cache_info().currsize
+    canonical('"' + "x" * 100_000 + '"')
+
+    assert codec._short.cache_info().currsize == before

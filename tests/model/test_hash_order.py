@@ -54,3 +54,20 @@ def test_equal_mappings_are_written_the_same() -> None:
 
     assert codec(Any).encode(one) == codec(Any).encode(other) == '{"a":3,"b":{"c":2,"d":1}}'
     assert codec(dict[int, str]).encode(numbered) == codec(dict[int, str]).encode(other_numbered)
+
+
+def test_a_key_of_a_model_with_a_set_is_the_same_in_every_process() -> None:
+    code = (
+        "import pydantic; from rexecutor import UniquenessCriteria\n"
+        "class P(pydantic.BaseModel):\n    tags: set[str]\n"
+        "print(UniquenessCriteria.by_key(P(tags=set('abcdefgh'))).key)"
+    )
+
+    keys = {
+        subprocess.run(
+            (sys.executable, "-c", code), env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+
+    assert len(keys) == 1

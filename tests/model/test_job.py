@@ -38,7 +38,7 @@ def test_a_changed_copy_of_a_job_is_a_job() -> None:
 
 
 @pytest.mark.parametrize(("attempt", "expected"), [(4, False), (5, True), (6, True)])
-def test_r32_the_final_attempt_is_one_at_or_beyond_the_maximum(attempt: int, *, expected: bool) -> None:
+def test_the_final_attempt_is_one_at_or_beyond_the_maximum(attempt: int, *, expected: bool) -> None:
     assert replace(job_of(*VALUES), attempt=attempt).is_final_attempt is expected
 
 

@@ -76,7 +76,7 @@ class TestCriteria:
 
         assert one.statuses == one.and_within(timedelta(1)).statuses == {status}
 
-    def test_r12_order_and_repetition_of_statuses_make_no_difference(self) -> None:
+    def test_order_and_repetition_of_statuses_make_no_difference(self) -> None:
         a, b = JobStatus.SCHEDULED, JobStatus.COMPLETE
 
         assert UniquenessCriteria.by_statuses(a, b) == UniquenessCriteria.by_statuses(b, a, b)
@@ -123,7 +123,7 @@ json_keys = st.recursive(
 
 
 class TestKey:
-    def test_r15_it_is_the_256_bit_digest_of_canonical_json(self) -> None:
+    def test_it_is_the_256_bit_digest_of_canonical_json(self) -> None:
         assert key_of("order") == hashlib.blake2b(b'"order"', digest_size=32).hexdigest()
         assert len(key_of([1, {"a": None}]) or "") == 64
 
@@ -170,7 +170,7 @@ class TestKey:
         with pytest.raises(EncodeError, match="UniquenessCriteria: key"):
             UniquenessCriteria.by_key(wrong)
 
-    def test_r15_it_is_the_same_in_another_process(self) -> None:
+    def test_it_is_the_same_in_another_process(self) -> None:
         program = "from rexecutor import UniquenessCriteria as U; print(U.by_key({'b': {'y', 'x', 'z'}, 'a': 1}).key)"
 
         keys = {

@@ -121,7 +121,7 @@ class TestOperators:
         assert (A & B & C & D) == (A & (B & (C & D))) == ((A & B) & (C & D)) == And((A, B, C, D))
         assert (A | B | C | D) == (A | (B | (C | D))) == ((A | B) | (C | D)) == Or((A, B, C, D))
 
-    def test_r26_groups_of_two_kinds_stay_apart(self) -> None:
+    def test_groups_of_two_kinds_stay_apart(self) -> None:
         assert And((A, Or((B, C)))) == A & (B | C)
         assert (A & B) | C == A & B | C == Or((And((A, B)), C))
         assert And((Or((A, B)), Or((C, D)))) == (A | B) & (C | D)

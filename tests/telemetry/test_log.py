@@ -5,7 +5,7 @@ import logging
 import logging.config
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from rexecutor.telemetry.events import (
 )
 from rexecutor.telemetry.log import log_event
 from rexecutor.testing import FakeClock
+from tests.engine.executors import Quick, works
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
 from tests.support import soon
 
@@ -388,3 +389,16 @@ async def test_the_start_says_how_many_jobs_run_in_threads(kept: Kept) -> None:
         "100 jobs at a time, executors: scripted",
         "100 jobs at a time (10 in threads), executors: blocking",
     ]
+
+
+async def test_jobs_that_others_run_are_not_worth_a_line(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "rexecutor")
+
+    async with Rexecutor(backend).with_executor(Quick):
+        assert await works(backend)
+        before = len(caplog.records)
+        for _ in range(20):
+            await backend.enqueue([NewJob("stranger", "null", None, 1, 0, (), None, timedelta(0))])
+            assert await works(backend)
+
+        assert [one for one in caplog.records[before:] if one.name != "rexecutor.jobs"] == []

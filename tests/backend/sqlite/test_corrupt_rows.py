@@ -66,7 +66,7 @@ async def spoil(backend: SQLiteBackend, job_id: int, change: str) -> None:
 
 
 @pytest.mark.parametrize("change", SPOILT.values(), ids=SPOILT)
-async def test_r28_a_spoilt_row_fails_no_query(backend: SQLiteBackend, change: str) -> None:
+async def test_a_spoilt_row_fails_no_query(backend: SQLiteBackend, change: str) -> None:
     sound = new_job(data="1", tags=("t",), unique=KEY.and_statuses(JobStatus.COMPLETE))
     ids = [answer.id for answer in await backend.enqueue([sound] * 3)]
     await spoil(backend, ids[1], change)

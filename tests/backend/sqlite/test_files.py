@@ -2,10 +2,9 @@
 
 import asyncio
 import os
-import socket
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from queue import SimpleQueue
@@ -29,11 +28,11 @@ from rexecutor import (
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.sql import migrations, statement
 from rexecutor.backend.sqlite import writer as thread
-from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.forks import TrackedConnection
 from rexecutor.model.job import NewJob
 from rexecutor.model.outcomes import Settlement, Snooze
 from rexecutor.model.where import Everything
+from rexecutor.testing import FakeClock
 from tests.faults.connections import connecting_as
 from tests.support import record_of, soon, until_no_threads_of_ours
 
@@ -379,98 +378,6 @@ async def test_the_log_is_written_back_and_does_not_grow_without_bound(path: Pat
         assert path.stat().st_size > 12 * 1024 * 1024
 
 
-def ring_nobody(self: Doorbell, addresses: Iterable[str]) -> None:
-    pass
-
-
-@pytest.mark.parametrize("means", ["a ring", "a look at the file"])
-async def test_a_waiting_handle_hears_of_another_ones_enqueue(
-    path: Path, monkeypatch: pytest.MonkeyPatch, means: str
-) -> None:
-    if means == "a ring":
-        monkeypatch.setattr("rexecutor.backend.sqlite.watch.LOOK", timedelta(hours=1))
-    else:
-        monkeypatch.setattr(Doorbell, "ring", ring_nobody)
-    async with SQLiteBackend(path) as waiting, SQLiteBackend(path) as other:
-        heartbeats = waiting.heartbeat_connection()
-        heartbeats.send(Node("n", "n", timedelta(hours=1)))
-        await waiting.wait_ready(
-            {"echo"}, waiting.clock.now() + SECOND, since=waiting.version
-        )  # takes note of the beat
-        since = waiting.version
-        wait = asyncio.ensure_future(
-            waiting.wait_ready({"echo"}, waiting.clock.now() + timedelta(hours=1), since=since)
-        )
-
-        await other.enqueue([new_job()])
-
-        await soon(wait, 5)
-        heartbeats.close()
-    assert waiting.version > since
-
-
-async def test_a_heartbeat_of_another_makes_no_work_but_may_be_an_end(path: Path) -> None:
-    async with SQLiteBackend(path) as waiting, SQLiteBackend(path) as other:
-        heartbeats = other.heartbeat_connection()
-        heartbeats.send(Node("n", "n", timedelta(hours=1)))
-        await waiting.wait_ready({"echo"}, waiting.clock.now() + SECOND / 10, since=waiting.version)
-        since = waiting.version
-        heartbeats.send(Node("n", "n", timedelta(hours=1)))
-        await waiting.wait_ready({"echo"}, waiting.clock.now() + SECOND / 10, since=since)
-        assert waiting.version == since
-
-        await soon(waiting.wait_ended(1, waiting.clock.now() + timedelta(hours=1), since=since), 5)
-        assert waiting.version > since  # it may have come after the look of who waits now
-
-        end = asyncio.ensure_future(waiting.wait_ended(1, waiting.clock.now() + timedelta(hours=1), since=since + 1))
-        await asyncio.to_thread(lambda: None)
-        heartbeats.send(Node("n", "n", timedelta(hours=1)))
-        await soon(end, 5)
-        heartbeats.close()
-
-
-async def test_a_ring_for_a_process_that_is_gone_does_no_harm(path: Path) -> None:
-    async with SQLiteBackend(path) as gone:
-        heartbeats = gone.heartbeat_connection()
-        heartbeats.send(Node("n", "n", timedelta(hours=1)))
-        heartbeats.close()
-
-    async with SQLiteBackend(path) as backend:
-        (stored,) = await backend.enqueue([new_job()])
-
-        assert (await record_of(backend, stored.id)).status is JobStatus.SCHEDULED
-
-
-async def test_where_there_are_no_unix_sockets_the_file_is_looked_at(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(socket, "AF_UNIX")
-
-    async with Rexecutor(SQLiteBackend(path)).with_executor(Echo), SQLiteBackend(path) as other:
-        handle = await Echo.builder().with_data("x").enqueue(backend=other)
-
-        assert (await soon(handle.wait(), 5)).status is JobStatus.COMPLETE
-
-
-def test_elsewhere_than_on_linux_the_doorbell_is_a_file_that_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.platform", "darwin")
-
-    async def ring() -> str:
-        bell, other, heard = Doorbell(), Doorbell(), asyncio.Event()
-        bell.open(heard.set, lambda: None)
-        other.open(lambda: None, lambda: None)
-        assert bell.address is not None
-        assert Path(bell.address).exists()
-        other.ring([bell.address, "/nowhere/bell", "@nobody", "x" * 1_000])
-        await soon(heard.wait(), 5)
-        address = bell.address
-        bell.close()
-        other.close()
-        return address
-
-    assert not Path(asyncio.run(ring())).parent.exists()
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -596,3 +503,33 @@ async def test_work_that_another_loop_asks_for_just_before_a_close_has_an_answer
     await soon(backend.close(), 5)
 
     assert await counting == []
+
+
+async def test_an_application_keeps_its_tables_and_its_migrations_in_the_same_file(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    path = tmp_path / "application.db"
+    application = sqlite3.connect(path, isolation_level=None)
+    for table in ("jobs", "nodes", "schema_version", "_sqlx_migrations", "alembic_version", "migrations"):
+        application.execute(f"CREATE TABLE {table} (version INTEGER)")
+        application.execute(f"INSERT INTO {table} VALUES (999)")
+    application.execute("PRAGMA user_version = 7")
+    application.execute("PRAGMA application_id = 77")
+    theirs = application.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+    async with SQLiteBackend(path, clock=clock) as backend, Rexecutor(backend).with_executor(Echo):
+        await soon((await Echo.builder().with_data("x").enqueue(backend=backend)).wait())
+        assert application.execute("PRAGMA user_version").fetchone() == (7,)
+        application.execute("ALTER TABLE jobs ADD COLUMN more TEXT")
+        application.execute("PRAGMA user_version = 8")
+        await soon((await Echo.builder().with_data("x").enqueue(backend=backend)).wait())
+    async with SQLiteBackend(path, clock=clock) as again:
+        assert len(await again.query(Everything())) == 2
+
+    assert application.execute("SELECT version FROM _sqlx_migrations").fetchall() == [(999,)]
+    assert application.execute("PRAGMA user_version").fetchone() == (8,)
+    assert application.execute("PRAGMA application_id").fetchone() == (77,)
+    names = {name for (name,) in application.execute("SELECT name FROM sqlite_master")}
+    ours = names - {name for name, _ in theirs}
+    application.close()
+    assert {name for name in ours if not name.startswith(("rexecutor_", "sqlite_"))} == set()

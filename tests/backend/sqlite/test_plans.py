@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from rexecutor.model.job import NewJob
 from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.where import ExecutorIn, StatusIn
+from rexecutor.testing import FakeClock
 from rexecutor.testing.suite.store import HOUR, new_job
 
 PACKAGE = "rexecutor.backend.sqlite"
@@ -210,3 +212,27 @@ async def test_a_page_of_an_executors_jobs_is_read_in_the_order_of_ids_without_a
     found = await backend._reader.run(explain)
 
     assert "TEMP B-TREE" not in found, found
+
+
+@pytest.mark.parametrize("jobs", [0, 2_000])
+async def test_what_a_worker_does_all_day_walks_an_index_and_sorts_nothing(tmp_path: Path, jobs: int) -> None:
+    statements: list[str] = []
+    due, later = [new_job(priority=n % 7) for n in range(jobs)], new_job(delay=timedelta(days=1))
+    async with SQLiteBackend(tmp_path / "jobs.db", clock=FakeClock()) as backend:
+        await backend.enqueue([*due, *[later] * jobs, new_job()])
+        await backend._writer.run(lambda connection: connection.set_trace_callback(statements.append))
+
+        with closing(backend.heartbeat_connection()) as heartbeats:
+            heartbeats.send(Node("n", "n", HOUR))
+        claim = await backend.claim(Demand({"alpha": 100}, 100), "n")
+        await backend.settle([Settlement(one.id, one.claims, Complete()) for one in claim.jobs])
+
+        await backend._writer.run(lambda connection: connection.set_trace_callback(None))
+        assert len(claim.jobs) == min(jobs + 1, 100)
+        texts = [text for text in statements if "rexecutor_jobs" in text]
+        assert len(texts) >= 5
+        for text in texts:
+            steps = (await explain(backend, text, {})).split(" | ")
+            for step in steps:
+                assert "TEMP B-TREE" not in step, (text, step)
+                assert "SCAN rexecutor_jobs" not in step or "INDEX" in step, (text, step)

@@ -36,12 +36,12 @@ class TestTransition:
             changed(scheduled(scheduled_at=START + SECOND), CLAIMED)
 
     @pytest.mark.parametrize("status", sorted(WAITING | {JobStatus.EXECUTING}))
-    def test_r4_only_an_ended_job_is_rerun(self, status: JobStatus) -> None:
+    def test_only_an_ended_job_is_rerun(self, status: JobStatus) -> None:
         with pytest.raises(JobStateError, match="rerun"):
             changed(record_in(status), Rerun())
 
     @pytest.mark.parametrize("status", sorted(ENDED))
-    def test_r3_a_cancel_leaves_an_ended_job_as_it_is(self, status: JobStatus) -> None:
+    def test_a_cancel_leaves_an_ended_job_as_it_is(self, status: JobStatus) -> None:
         record = record_in(status)
 
         assert changed(record, CancelAsked("too late")) == record
@@ -59,12 +59,12 @@ class TestTransition:
 
         assert record == before
 
-    def test_r32_a_job_beyond_its_last_attempt_is_discarded_too(self) -> None:
+    def test_a_job_beyond_its_last_attempt_is_discarded_too(self) -> None:
         record = executing(attempt=5, max_attempts=3)
 
         assert changed(record, failed()).status is JobStatus.DISCARDED
 
-    def test_r33_a_snooze_gives_the_attempt_back_and_is_counted(self) -> None:
+    def test_a_snooze_gives_the_attempt_back_and_is_counted(self) -> None:
         record = changed(executing(), Snooze(HOUR))
 
         assert (record.attempt, record.claims, record.snoozes) == (0, 1, 1)
@@ -76,7 +76,7 @@ class TestTransition:
         assert (used_up.attempt, used_up.max_attempts) == (1, 2)
         assert (with_some_left.attempt, with_some_left.max_attempts) == (1, 5)
 
-    def test_r36_a_job_keeps_the_last_errors_that_the_limits_allow(self) -> None:
+    def test_a_job_keeps_the_last_errors_that_the_limits_allow(self) -> None:
         limits = Limits(errors=2)
         record = executing(errors=(job_error("1"), job_error("2")))
 
@@ -117,7 +117,7 @@ class TestTransition:
 
 
 class TestClaimOrder:
-    def test_r35_priority_comes_before_due_time_and_due_time_before_id(self) -> None:
+    def test_priority_comes_before_due_time_and_due_time_before_id(self) -> None:
         jobs = [
             scheduled(id=1, priority=1, scheduled_at=START - HOUR),
             scheduled(id=2, priority=0, scheduled_at=START),
@@ -179,7 +179,7 @@ class TestUpdated:
                 rules.updated(record, wanted(), version, START)
 
     @pytest.mark.parametrize("by", [-1, 1])
-    def test_r40_another_version_is_stale(self, by: int) -> None:
+    def test_another_version_is_stale(self, by: int) -> None:
         with pytest.raises(StaleJobError, match="read it again"):
             rules.updated(scheduled(), wanted(), by, START)
 
@@ -197,7 +197,7 @@ class TestVersion:
     )
 
     @pytest.mark.parametrize(("status", "change"), CHANGES, ids=str)
-    def test_r40_each_change_that_leaves_a_job_open_makes_copies_stale(self, status: JobStatus, change: Change) -> None:
+    def test_each_change_that_leaves_a_job_open_makes_copies_stale(self, status: JobStatus, change: Change) -> None:
         record = record_in(status)
 
         assert changed(record, change).version == record.version + 1

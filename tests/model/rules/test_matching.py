@@ -36,10 +36,10 @@ class TestMatches:
     def test_no_parts_of_an_or_are_no_jobs(self) -> None:
         assert not rules.matches(Or(()), scheduled(), START)
 
-    def test_r27_one_of_several_ids_matches(self) -> None:
+    def test_one_of_several_ids_matches(self) -> None:
         assert rules.matches(IdIn(frozenset({7, 1})), scheduled(), START)
 
-    def test_r26_an_or_within_an_and_does_not_reach_beyond_it(self) -> None:
+    def test_an_or_within_an_and_does_not_reach_beyond_it(self) -> None:
         other = scheduled(executor="other")
         where = And(
             (

@@ -23,7 +23,7 @@ def doomed(spec: PruneSpec, *records: JobRecord) -> list[int]:
     return [record.id for record in rules.prunable(spec, records, START)]
 
 
-def test_r30_age_counts_from_the_end_and_the_age_itself_is_not_beyond_it() -> None:
+def test_age_counts_from_the_end_and_the_age_itself_is_not_beyond_it() -> None:
     jobs = [done(1, ago=3), done(2, ago=2), done(3, ago=1)]
 
     assert doomed(PruneSpec(COMPLETE, OlderThan(2 * SECOND)), *jobs) == [1]
@@ -39,7 +39,7 @@ def test_each_end_has_its_moment(status: JobStatus) -> None:
 
 
 @pytest.mark.parametrize("status", sorted(OPEN))
-def test_r30_an_open_job_is_never_prunable(status: JobStatus) -> None:
+def test_an_open_job_is_never_prunable(status: JobStatus) -> None:
     odd = record_in(status, completed_at=START - SECOND)  # as somebody may have written it by hand
 
     assert doomed(PruneSpec(status, OlderThan(timedelta(0))), odd) == []
@@ -53,7 +53,7 @@ def test_the_longest_ended_come_first_then_the_first_enqueued() -> None:
     assert doomed(PruneSpec(COMPLETE, BeyondNewest(0)), *jobs) == [1, 3, 2, 4]
 
 
-def test_r29_so_many_are_kept_of_each_executor() -> None:
+def test_so_many_are_kept_of_each_executor() -> None:
     jobs = [done(number, ago=10 - number) for number in range(5)] + [done(9, ago=99, executor="beta")]
 
     for kept, expected in ((0, [9, 0, 1, 2, 3, 4]), (1, [0, 1, 2, 3]), (4, [0]), (5, []), (6, [])):

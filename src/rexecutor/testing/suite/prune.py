@@ -40,7 +40,7 @@ async def _left(store: Store) -> list[JobId]:
 class PruneCases(Cases):
     """A prune deletes the jobs that `rules.prunable` returns: ended jobs, those that ended first coming first."""
 
-    async def test_r30_jobs_that_ended_longer_ago_are_deleted(self, store: Store) -> None:
+    async def test_jobs_that_ended_longer_ago_are_deleted(self, store: Store) -> None:
         ids = await _ended(store, 3)  # they ended 3, 2 and 1 seconds ago
 
         assert await store.backend.prune(_older(3 * SECOND), 100) == 0
@@ -49,7 +49,7 @@ class PruneCases(Cases):
         assert await store.backend.prune(_older(_NOTHING), 100) == 2
         assert await _left(store) == []
 
-    async def test_r30_the_due_time_does_not_matter(self, store: Store) -> None:
+    async def test_the_due_time_does_not_matter(self, store: Store) -> None:
         early = await store.job_in(JobStatus.COMPLETE, new_job(scheduled_at=store.now - 100 * HOUR))
         [later] = await store.enqueue(new_job(delay=100 * HOUR))
         store.clock.advance(HOUR)
@@ -59,7 +59,7 @@ class PruneCases(Cases):
         assert await store.backend.prune(_older(HOUR), 100) == 1
         assert await _left(store) == [later] != [early.id]
 
-    async def test_r30_a_job_that_has_not_ended_is_never_deleted(self, store: Store) -> None:
+    async def test_a_job_that_has_not_ended_is_never_deleted(self, store: Store) -> None:
         for status in OPEN:
             await store.job_in(status, new_job(str(status)))
         store.clock.advance(HOUR)
@@ -83,13 +83,13 @@ class PruneCases(Cases):
                 assert await store.backend.prune(PruneSpec(status, what), 100) == len(doomed) > 0
                 assert await store.jobs() == [job for job in before if job.status is not status]
 
-    async def test_r29_the_newest_of_each_executor_are_kept(self, store: Store) -> None:
+    async def test_the_newest_of_each_executor_are_kept(self, store: Store) -> None:
         noisy, quiet = await _ended(store, 5, ALPHA), await _ended(store, 2, BETA)
 
         assert await store.backend.prune(_beyond(2), 100) == 3
         assert await _left(store) == [*noisy[3:], *quiet]
 
-    async def test_r29_where_there_are_no_more_than_are_kept_nothing_is_deleted(self, store: Store) -> None:
+    async def test_where_there_are_no_more_than_are_kept_nothing_is_deleted(self, store: Store) -> None:
         ids = await _ended(store, 3)
 
         for jobs in (3, 4, 2**40):
@@ -151,7 +151,7 @@ class PruneCases(Cases):
         assert await store.backend.prune(none, 100) == 0
         assert await _left(store) == ids
 
-    async def test_r31_a_batch_deletes_no_more_than_asked_and_the_next_goes_on(self, store: Store) -> None:
+    async def test_a_batch_deletes_no_more_than_asked_and_the_next_goes_on(self, store: Store) -> None:
         ids = await _ended(store, 7)
 
         assert await store.backend.prune(_older(_NOTHING), 3) == 3
@@ -162,7 +162,7 @@ class PruneCases(Cases):
         assert await store.backend.prune(_beyond(1), 2) == 0
         assert await _left(store) == ids[6:]
 
-    async def test_r31_a_batch_takes_the_longest_ended_of_all_executors(self, store: Store) -> None:
+    async def test_a_batch_takes_the_longest_ended_of_all_executors(self, store: Store) -> None:
         order = [BETA, ALPHA, "gamma", ALPHA, BETA, "gamma", ALPHA]
         ids = [(await _ended(store, 1, executor))[0] for executor in order]
 

@@ -81,7 +81,7 @@ class ReplaceCases(Cases):
             assert (answer.id, answer.disposition) == (before.id, "replaced" if is_replaced else "existing")
             assert is_replaced or await store.job(before.id) == before
 
-    async def test_r13_a_job_is_replaced_in_the_chosen_statuses_and_keeps_its_status(self, store: Store) -> None:
+    async def test_a_job_is_replaced_in_the_chosen_statuses_and_keeps_its_status(self, store: Store) -> None:
         for status in JobStatus:
             unique = UniquenessCriteria.by_key(str(status)).and_statuses(*JobStatus)
             before = await store.job_in(status, _old(str(status), delay=timedelta(0), unique=unique))
@@ -223,7 +223,7 @@ class ReplaceCases(Cases):
         assert (again.data, again.attempt) == ('"new"', 2)
         assert (await store.settle(again, Complete())).data == '"new"'
 
-    async def test_r32_fewer_attempts_than_there_were_make_the_next_failure_the_last(self, store: Store) -> None:
+    async def test_fewer_attempts_than_there_were_make_the_next_failure_the_last(self, store: Store) -> None:
         job = await store.job_in(JobStatus.EXECUTING, _old(delay=timedelta(0)))
         await store.settle(job, failed())
         job = await store.reclaim(job.id)

@@ -77,7 +77,7 @@ class ScheduleCases(Cases):
 
         assert len(await store.claim()) == 1
 
-    async def test_r16_two_nodes_take_each_tick_once(self, store: Store) -> None:
+    async def test_two_nodes_take_each_tick_once(self, store: Store) -> None:
         async with store.another_handle() as other:
             handles = (store, store.beside(other))
             up_since = [(await look(handle)).now for handle in handles]
@@ -92,7 +92,7 @@ class ScheduleCases(Cases):
             assert len(taken) == len(set(taken)) == 20
             assert sorted(job.scheduled_at for job in await store.jobs()) == sorted(tick for _, tick in taken)
 
-    async def test_r16_looks_at_the_same_moment_take_a_tick_once(self, store: Store) -> None:
+    async def test_looks_at_the_same_moment_take_a_tick_once(self, store: Store) -> None:
         await look(store)
         store.clock.advance(TEN_SECONDS)
 
@@ -100,7 +100,7 @@ class ScheduleCases(Cases):
 
         assert sum(len(answer.taken) for answer in answers) == len(await store.jobs()) == 1
 
-    async def test_r16_a_tick_is_not_held_up_by_the_job_of_the_one_before(self, store: Store) -> None:
+    async def test_a_tick_is_not_held_up_by_the_job_of_the_one_before(self, store: Store) -> None:
         unique = UniquenessCriteria.by_executor()
         schedule = schedule_of(job=new_job(unique=unique))
         await look(store, schedule)
@@ -110,7 +110,7 @@ class ScheduleCases(Cases):
 
         assert len(await store.jobs()) == 2
 
-    async def test_r17_a_clock_that_is_set_back_repeats_no_tick(self, store: Store) -> None:
+    async def test_a_clock_that_is_set_back_repeats_no_tick(self, store: Store) -> None:
         up_since = (await look(store)).now
         store.clock.advance(TEN_SECONDS)
         first = await look(store, up_since=up_since)
@@ -125,7 +125,7 @@ class ScheduleCases(Cases):
         assert [tick for _, tick in again.taken] == [first.taken[0][1] + TEN_SECONDS]
         assert len(await store.jobs()) == 2
 
-    async def test_r17_a_clock_that_leaps_makes_up_for_the_newest_tick(self, store: Store) -> None:
+    async def test_a_clock_that_leaps_makes_up_for_the_newest_tick(self, store: Store) -> None:
         up_since = (await look(store, schedule_of(HOURLY))).now
         store.clock.jump(3 * HOUR + 20 * 60 * SECOND)
 
@@ -207,7 +207,7 @@ class ScheduleCases(Cases):
         assert list(second.taken) == [("one", store.now)]
         assert [known.expression for known in await store.backend.schedules()] == ["*/10 * * * * *"]
 
-    async def test_r17_a_schedule_that_has_changed_repeats_no_tick_though_the_clock_was_set_back(
+    async def test_a_schedule_that_has_changed_repeats_no_tick_though_the_clock_was_set_back(
         self, store: Store
     ) -> None:
         await look(store)

@@ -54,14 +54,14 @@ class UniqueCases(Cases):
 
         assert (answer.id, answer.disposition) == (other.id, "existing")
 
-    async def test_r14_without_a_key_jobs_with_and_without_one_stand_in_the_way(self, store: Store) -> None:
+    async def test_without_a_key_jobs_with_and_without_one_stand_in_the_way(self, store: Store) -> None:
         for unique in (None, _BY_KEY, _BY_EXECUTOR):
             executor = f"executor-{unique is None}-{unique is _BY_KEY}"
             first = await store.add(_new(unique and unique.and_executor(), executor))
 
             assert (await store.add(_new(_BY_EXECUTOR, executor))).id == first.id
 
-    async def test_r11_a_key_is_found_by_a_later_enqueue_with_it(self, store: Store) -> None:
+    async def test_a_key_is_found_by_a_later_enqueue_with_it(self, store: Store) -> None:
         first = await store.add(_new(_BY_KEY))
 
         same = await store.add(_new(UniquenessCriteria.by_key("order 7")))
@@ -70,7 +70,7 @@ class UniqueCases(Cases):
         assert (same.id, same.disposition) == (first.id, "existing")
         assert other.disposition == "inserted"
 
-    async def test_r11_a_key_is_found_whatever_the_other_criteria_were(self, store: Store) -> None:
+    async def test_a_key_is_found_whatever_the_other_criteria_were(self, store: Store) -> None:
         variants = [
             _BY_KEY,
             _BY_KEY.and_executor(),
@@ -106,7 +106,7 @@ class UniqueCases(Cases):
 
         assert [job.unique_key for job in await store.jobs()] == [None, _BY_KEY.key]
 
-    async def test_r15_keys_are_compared_as_json_values(self, store: Store) -> None:
+    async def test_keys_are_compared_as_json_values(self, store: Store) -> None:
         same = [{"a": 1, "b": [2, None]}, {"b": [2.0, None], "a": 1.0}]
         different = [1, "1", True, None, [1], {"a": 1}, {"a": True}, "", [], {}, "null", 2**70, 2**70 + 1]
 
@@ -161,7 +161,7 @@ class UniqueCases(Cases):
         assert (await store.add(_new(unique, ALPHA))).id == done.id
         assert (await store.add(_new(UniquenessCriteria.by_statuses(JobStatus.CANCELLED)))).disposition == "inserted"
 
-    async def test_r12_order_and_set_of_the_statuses_do_not_part_jobs(self, store: Store) -> None:
+    async def test_order_and_set_of_the_statuses_do_not_part_jobs(self, store: Store) -> None:
         scheduled, executing, retryable = JobStatus.SCHEDULED, JobStatus.EXECUTING, JobStatus.RETRYABLE
         orders = [(scheduled, executing), (executing, scheduled), (scheduled,), (retryable, scheduled, scheduled)]
         variants = [_BY_EXECUTOR.and_statuses(*order) for order in orders]
@@ -171,7 +171,7 @@ class UniqueCases(Cases):
         assert len({answer.id for answer in answers}) == 1
         assert sorted(answer.disposition for answer in answers) == ["existing"] * 19 + ["inserted"]
 
-    async def test_r14_the_window_is_around_the_new_jobs_due_time_and_both_ends_count(self, store: Store) -> None:
+    async def test_the_window_is_around_the_new_jobs_due_time_and_both_ends_count(self, store: Store) -> None:
         there = await store.add(_new(None, delay=10 * HOUR))
         unique = _BY_EXECUTOR.and_within(HOUR)
 
@@ -182,7 +182,7 @@ class UniqueCases(Cases):
         assert {answer.id for answer in ends} == {there.id}
         assert (before.disposition, after.disposition) == ("inserted", "inserted")
 
-    async def test_r14_a_job_due_far_from_now_is_not_in_the_window_of_one_that_is_due_now(self, store: Store) -> None:
+    async def test_a_job_due_far_from_now_is_not_in_the_window_of_one_that_is_due_now(self, store: Store) -> None:
         await store.add(_new(None, delay=2 * HOUR))
         unique = _BY_EXECUTOR.and_within(HOUR)
 

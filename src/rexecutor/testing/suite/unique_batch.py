@@ -51,7 +51,7 @@ class UniqueBatchCases(Cases):
 
         assert len({answer.id for answer in answers}) == len(await store.jobs()) == 1
 
-    async def test_r13_racing_enqueues_add_exactly_one(self, store: Store) -> None:
+    async def test_racing_enqueues_add_exactly_one(self, store: Store) -> None:
         for number, unique in enumerate((_BY_EXECUTOR, _BY_KEY, UniquenessCriteria.by_key(8).and_within(HOUR))):
             executor = f"executor-{number}"
 
@@ -60,7 +60,7 @@ class UniqueBatchCases(Cases):
             assert sorted(answer.disposition for answer in answers) == ["existing"] * 49 + ["inserted"]
             assert len({answer.id for answer in answers}) == 1
 
-    async def test_r13_racing_enqueues_of_two_handles_add_exactly_one(self, store: Store) -> None:
+    async def test_racing_enqueues_of_two_handles_add_exactly_one(self, store: Store) -> None:
         async with store.another_handle() as other:
             handles = (store, store.beside(other))
             for number in range(10):

@@ -74,7 +74,7 @@ class UpdateCases(Cases):
 
         assert after.scheduled_at == store.now + SECOND
 
-    async def test_r35_a_job_that_has_not_ended_is_changed_and_keeps_its_status(self, store: Store) -> None:
+    async def test_a_job_that_has_not_ended_is_changed_and_keeps_its_status(self, store: Store) -> None:
         for status in OPEN:
             before = await store.job_in(status, new_job(str(status)))
 
@@ -92,7 +92,7 @@ class UpdateCases(Cases):
 
             assert await store.job(before.id) == before
 
-    async def test_r38_a_job_of_another_executor_or_none_is_not_found(self, store: Store) -> None:
+    async def test_a_job_of_another_executor_or_none_is_not_found(self, store: Store) -> None:
         before = await store.job((await store.enqueue(new_job(BETA)))[0])
 
         for job_id, executor in ((before.id, ALPHA), (before.id + 1, BETA), (2**70, BETA), (-1, BETA)):
@@ -101,7 +101,7 @@ class UpdateCases(Cases):
 
         assert await store.jobs() == [before]
 
-    async def test_r40_another_version_is_refused_and_changes_nothing(self, store: Store) -> None:
+    async def test_another_version_is_refused_and_changes_nothing(self, store: Store) -> None:
         before = await store.job((await store.enqueue(new_job()))[0])
 
         for version in (before.version - 1, before.version + 1, 2**70):
@@ -110,7 +110,7 @@ class UpdateCases(Cases):
 
         assert await store.jobs() == [before]
 
-    async def test_r40_the_second_of_two_updates_of_one_copy_is_refused(self, store: Store) -> None:
+    async def test_the_second_of_two_updates_of_one_copy_is_refused(self, store: Store) -> None:
         copy = await store.job((await store.enqueue(new_job()))[0])
         first = await store.backend.update(copy.id, _as_new(copy, priority=1), version=copy.version)
 
@@ -120,34 +120,34 @@ class UpdateCases(Cases):
 
         assert (await store.job(copy.id)).priority == second.priority == 3
 
-    async def test_r40_a_copy_from_before_a_claim_is_stale(self, store: Store) -> None:
+    async def test_a_copy_from_before_a_claim_is_stale(self, store: Store) -> None:
         copy = await store.job((await store.enqueue(new_job()))[0])
         store.heartbeat()
         await store.claim()
 
         await _is_stale(store, copy)
 
-    async def test_r40_a_copy_from_before_an_outcome_is_stale(self, store: Store) -> None:
+    async def test_a_copy_from_before_an_outcome_is_stale(self, store: Store) -> None:
         for outcome in (failed(delay=HOUR), Snooze(HOUR), Interrupted()):
             copy = await store.job_in(JobStatus.EXECUTING, new_job(type(outcome).__name__))
             await store.settle(copy, outcome)
 
             await _is_stale(store, copy)
 
-    async def test_r40_a_copy_from_before_a_rescue_is_stale(self, store: Store) -> None:
+    async def test_a_copy_from_before_a_rescue_is_stale(self, store: Store) -> None:
         copy = await store.job_in(JobStatus.EXECUTING)
         store.deregister(NODE)
         store.heartbeat("another")
 
         await _is_stale(store, copy)
 
-    async def test_r40_a_copy_from_before_a_cancel_was_asked_is_stale(self, store: Store) -> None:
+    async def test_a_copy_from_before_a_cancel_was_asked_is_stale(self, store: Store) -> None:
         copy = await store.job_in(JobStatus.EXECUTING)
         await store.backend.cancel(copy.id, "enough")
 
         await _is_stale(store, copy)
 
-    async def test_r40_a_copy_from_before_a_rerun_is_stale(self, store: Store) -> None:
+    async def test_a_copy_from_before_a_rerun_is_stale(self, store: Store) -> None:
         for number, outcome in enumerate((Complete(), cancelled(), failed())):
             copy = await store.job_in(JobStatus.EXECUTING, new_job(f"executor-{number}", max_attempts=1))
             await store.settle(copy, outcome)
@@ -155,7 +155,7 @@ class UpdateCases(Cases):
 
             await _is_stale(store, copy)
 
-    async def test_r40_a_copy_from_before_a_replacing_enqueue_is_stale(self, store: Store) -> None:
+    async def test_a_copy_from_before_a_replacing_enqueue_is_stale(self, store: Store) -> None:
         unique = UniquenessCriteria.by_key(1).on_conflict(Replace.priority())
         copy = await store.job((await store.add(new_job(unique=unique))).id)
         await store.add(new_job(priority=3, unique=unique))

@@ -104,14 +104,14 @@ class WhereCases(Cases):
         assert await store.ids(Where.metadata_equals({"by": 1})) == [given]
         assert await store.ids(~Where.metadata_equals({"by": 1})) == [without, null]
 
-    async def test_r27_one_of_several_ids_is_found(self, store: Store) -> None:
+    async def test_one_of_several_ids_is_found(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job()] * 4)
 
         assert await store.ids(Where.id_equals(ids[1])) == [ids[1]]
         assert await store.ids(Where.id_in(ids[3], ids[0])) == [ids[0], ids[3]]
         assert await store.ids(~Where.id_in(ids[3], ids[0])) == ids[1:3]
 
-    async def test_r27_no_values_find_nothing_and_no_parts_what_is_neutral(self, store: Store) -> None:
+    async def test_no_values_find_nothing_and_no_parts_what_is_neutral(self, store: Store) -> None:
         ids = await store.enqueue(new_job(tags=("a",)), new_job())
         nothing = (Where.id_in(), Where.status_in(), Where.tagged_by_one_of(), Or(()), ExecutorIn(frozenset()))
         everything = (Where.tagged_by_all_of(), And(()), Everything())
@@ -222,7 +222,7 @@ class WhereCases(Cases):
         assert await store.ids(Not(where)) == [with_other, without]
         assert await store.ids(Not(Or((where, _executor(BETA))))) == [with_other, without]
 
-    async def test_r26_an_or_beside_an_and_reaches_no_further_than_its_parentheses(self, store: Store) -> None:
+    async def test_an_or_beside_an_and_reaches_no_further_than_its_parentheses(self, store: Store) -> None:
         mine, other = await store.enqueue(new_job(ALPHA, tags=("a",)), new_job(BETA, tags=("a",)))
         tagged, not_due = Where.tagged_by_one_of("a"), Where.scheduled_at_after(store.now)
 

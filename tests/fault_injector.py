@@ -13,7 +13,7 @@ Moment = Literal["before", "after"]
 _VERBS = ("enqueue", "claim", "settle", "release_claims", "wait_ready")
 
 
-class Faults:
+class FaultInjector:
     """Stands between a backend and those who call it: counts the calls, lets them fail, or holds their answers up."""
 
     def __init__(self, backend: Backend) -> None:

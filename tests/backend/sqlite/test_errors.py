@@ -1,0 +1,69 @@
+"""An error of the driver is told as ours, and is its cause."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from rexecutor import Backend, BackendError, Executor, Job, JobHandle, SQLiteBackend
+from rexecutor.backend.messages import Demand, Node
+from rexecutor.model.job import JobRecord
+from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.testing import FakeClock
+from tests.backends import run_sql
+
+NODE = Node("node", "node", timedelta(hours=1))
+
+
+class Mail(Executor[str]):
+    name = "mail"
+
+    async def execute(self, job: Job[str]) -> None: ...
+
+
+async def claimed(backend: Backend) -> list[JobRecord]:
+    """Answer what a node with a lease gets of the jobs that are due now."""
+    with closing(backend.heartbeat_connection()) as heartbeats:
+        heartbeats.send(NODE)
+    return list((await backend.claim(Demand({"mail": 100}, 100), NODE.id)).jobs)
+
+
+@pytest.fixture
+async def sqlite(tmp_path: Path, clock: FakeClock) -> AsyncIterator[SQLiteBackend]:
+    async with SQLiteBackend(tmp_path / "jobs.db", clock=clock) as made:
+        yield made
+
+
+CALLS: dict[str, Callable[[SQLiteBackend, JobHandle[str, None]], Awaitable[object]]] = {
+    "enqueue": lambda backend, _: Mail.builder().with_data("x").enqueue(backend=backend),
+    "fetch": lambda _, handle: handle.fetch(),
+    "cancel": lambda _, handle: handle.cancel("not wanted"),
+    "rerun": lambda _, handle: handle.rerun(),
+    "claim": lambda backend, _: claimed(backend),
+    "settle": lambda backend, handle: backend.settle([Settlement(handle.id, 1, Complete())]),
+    "give back": lambda backend, _: backend.release_claims(NODE.id, ()),
+    "count": lambda backend, _: backend.count(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+async def test_the_drivers_exception_is_the_cause_of_ours(
+    sqlite: SQLiteBackend, call: Callable[[SQLiteBackend, JobHandle[str, None]], Awaitable[object]]
+) -> None:
+    handle = await Mail.builder().with_data("x").enqueue(backend=sqlite)
+    await run_sql(sqlite, "ALTER TABLE rexecutor_jobs RENAME TO rexecutor_gone")
+
+    with pytest.raises(BackendError, match=r"jobs\.db: no such table: .*rexecutor_jobs") as caught:
+        await call(sqlite, handle)
+
+    assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+
+
+async def test_what_a_constraint_refuses_is_told_as_what_it_is(sqlite: SQLiteBackend) -> None:
+    with pytest.raises(BackendError, match="NOT NULL constraint failed") as caught:
+        await run_sql(sqlite, "INSERT INTO rexecutor_jobs (id) VALUES (1)")
+
+    assert isinstance(caught.value.__cause__, sqlite3.IntegrityError)

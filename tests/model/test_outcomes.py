@@ -1,0 +1,11 @@
+"""Outcomes as values."""
+
+import pytest
+
+from rexecutor import ConfigurationError, Snooze
+from tests.engine.executors import SECOND
+
+
+def test_a_snooze_into_the_past_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="out of range"):
+        Snooze(-SECOND)
