@@ -269,7 +269,7 @@ async def test_what_a_claim_brings_during_a_shutdown_goes_back_unharmed(backend:
     if not is_answered:
         faults.fail("claim", "after")
     await rexecutor.start()
-    await until(lambda: faults.answered["claim"] == 1)
+    await until(lambda: faults.returned["claim"] == 1)
 
     shutdown = asyncio.ensure_future(rexecutor.graceful_shutdown())
     done, _ = await asyncio.wait((shutdown,), timeout=0.05)

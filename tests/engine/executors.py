@@ -75,6 +75,19 @@ async def has_failed(backend: Backend, job_id: int, attempt: int) -> bool:
     return (record.status, record.attempt) == (JobStatus.RETRYABLE, attempt)
 
 
+class Recorder(Executor[int]):
+    """Notes the data of the jobs that ran."""
+
+    name = "recorder"
+    max_attempts = 1
+
+    def __init__(self) -> None:
+        self.ran: list[int] = []
+
+    async def execute(self, job: Job[int]) -> None:
+        self.ran.append(job.data)
+
+
 class Quick(Executor[None]):
     """Does nothing."""
 

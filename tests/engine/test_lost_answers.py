@@ -11,8 +11,7 @@ from rexecutor.backend.messages import CancelRequest, Claim, Demand
 from rexecutor.model.job import JobId, NodeId
 from rexecutor.model.outcomes import Settlement
 from rexecutor.testing import FakeClock
-from tests.engine.executors import HOUR, GatedScript, Quick, Task, enqueued_task, has_ended_by_and_by
-from tests.engine.flaky import Flaky, Recorder
+from tests.engine.executors import HOUR, GatedScript, Quick, Recorder, Task, enqueued_task, has_ended_by_and_by
 from tests.engine.gated import Gated
 from tests.fault_injector import FaultInjector, Moment
 from tests.support import record_of, soon, status_of, until
@@ -21,8 +20,9 @@ SECOND = timedelta(seconds=1)
 
 
 async def test_jobs_whose_claim_was_not_answered_are_given_back_and_run_once() -> None:
-    backend, recorder = Flaky(), Recorder()
-    backend.failing["claim"] = ["after"]
+    backend, recorder = InMemoryBackend(), Recorder()
+    faults = FaultInjector(backend)
+    faults.fail("claim", "after")
     handles = await enqueue_many([Recorder.builder().with_data(number) for number in range(5)], backend=backend)
 
     async with Rexecutor(backend).with_executor(recorder):
@@ -37,8 +37,9 @@ async def test_jobs_whose_claim_was_not_answered_are_given_back_and_run_once() -
 async def test_outcomes_are_delivered_again_until_they_are_recorded(
     moment: Moment, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend, recorder = Flaky(), Recorder()
-    backend.failing["settle"] = [moment, moment]
+    backend, recorder = InMemoryBackend(), Recorder()
+    faults = FaultInjector(backend)
+    faults.fail("settle", moment, moment)
     handles = await enqueue_many([Recorder.builder().with_data(number) for number in range(5)], backend=backend)
 
     async with Rexecutor(backend).with_executor(recorder):
@@ -51,8 +52,9 @@ async def test_outcomes_are_delivered_again_until_they_are_recorded(
 
 async def test_an_outage_is_two_log_lines_however_long_it_lasts(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "rexecutor")
-    backend, recorder = Flaky(), Recorder()
-    backend.failing["claim"] = ["before"] * 4
+    backend, recorder = InMemoryBackend(), Recorder()
+    faults = FaultInjector(backend)
+    faults.fail("claim", "before", "before", "before", "before")
 
     async with Rexecutor(backend).with_executor(recorder):
         await soon((await Recorder.builder().with_data(1).enqueue(backend=backend)).wait())
@@ -62,30 +64,32 @@ async def test_an_outage_is_two_log_lines_however_long_it_lasts(caplog: pytest.L
 
 
 async def test_an_outcome_that_the_store_never_takes_does_not_hold_up_the_others() -> None:
-    backend, recorder = Flaky(), Recorder()
+    backend, recorder = InMemoryBackend(), Recorder()
+    faults = FaultInjector(backend)
     handles = await enqueue_many([Recorder.builder().with_data(number) for number in range(20)], backend=backend)
-    backend.poison = {handles[7].id}
+    faults.poison = {handles[7].id}
 
     async with Rexecutor(backend).with_executor(recorder):
         for handle in handles[:7] + handles[8:]:
             assert (await soon(handle.wait())).status is JobStatus.COMPLETE
         assert (await handles[7].fetch()).status is JobStatus.EXECUTING
-        backend.poison = set()
+        faults.poison = set()
         await soon(handles[7].wait())
 
 
 async def test_a_job_that_has_ended_and_waits_to_be_recorded_is_not_given_back() -> None:
-    backend, recorder = Flaky(), Recorder()
+    backend, recorder = InMemoryBackend(), Recorder()
+    faults = FaultInjector(backend)
 
     async with Rexecutor(backend).with_executor(recorder):
         first = await Recorder.builder().with_data(1).enqueue(backend=backend)
-        backend.poison = {first.id}
+        faults.poison = {first.id}
         await until(lambda: recorder.ran == [1])
-        backend.failing["claim"] = ["after"]
+        faults.fail("claim", "after")
         second = await Recorder.builder().with_data(2).enqueue(backend=backend)
         await until(lambda: recorder.ran == [1, 2])
         assert (await first.fetch()).status is JobStatus.EXECUTING
-        backend.poison = set()
+        faults.poison = set()
         jobs = [await soon(handle.wait()) for handle in (first, second)]
 
     assert recorder.ran == [1, 2]
@@ -94,16 +98,17 @@ async def test_a_job_that_has_ended_and_waits_to_be_recorded_is_not_given_back()
 
 
 async def test_jobs_that_a_claim_brings_after_the_shutdown_began_are_given_back_unharmed() -> None:
-    backend, recorder = Flaky(), Recorder()
-    backend.may_claim.clear()
+    backend, recorder = InMemoryBackend(), Recorder()
+    faults = FaultInjector(backend)
+    may_claim = faults.hold("claim")
     rexecutor = Rexecutor(backend).with_executor(recorder)
     await rexecutor.start()
     handles = await enqueue_many([Recorder.builder().with_data(number) for number in range(5)], backend=backend)
-    await soon(backend.claiming.wait())
+    await until(lambda: faults.held["claim"] == 1)
 
     shutdown = asyncio.ensure_future(rexecutor.graceful_shutdown())
     await asyncio.wait((shutdown,), timeout=0.05)
-    backend.may_claim.set()
+    may_claim.set()
     await soon(shutdown)
 
     records = [await record_of(backend, handle.id) for handle in handles]
@@ -112,17 +117,18 @@ async def test_jobs_that_a_claim_brings_after_the_shutdown_began_are_given_back_
 
 
 async def test_a_claim_whose_answer_is_lost_at_the_shutdown_is_given_back() -> None:
-    backend = Flaky()
-    backend.failing["claim"] = ["after"]
-    backend.may_claim.clear()
+    backend = InMemoryBackend()
+    faults = FaultInjector(backend)
+    faults.fail("claim", "after")
+    may_claim = faults.hold("claim")
     rexecutor = Rexecutor(backend).with_executor(Recorder())
     await rexecutor.start()
     handle = await Recorder.builder().with_data(1).enqueue(backend=backend)
-    await soon(backend.claiming.wait())
+    await until(lambda: faults.held["claim"] == 1)
 
     shutdown = asyncio.ensure_future(rexecutor.graceful_shutdown())
     await asyncio.wait((shutdown,), timeout=0.05)
-    backend.may_claim.set()
+    may_claim.set()
     await soon(shutdown)
 
     record = await record_of(backend, handle.id)
@@ -130,19 +136,19 @@ async def test_a_claim_whose_answer_is_lost_at_the_shutdown_is_given_back() -> N
 
 
 async def test_a_claim_that_gets_no_answer_does_not_keep_a_shutdown_from_cancelling_jobs() -> None:
-    backend, gated = Flaky(), Gated()
+    backend, gated = InMemoryBackend(), Gated()
+    faults = FaultInjector(backend)
     rexecutor = Rexecutor(backend).with_executor(gated).with_executor(Recorder())
     await rexecutor.start()
     handle = await Gated.builder().with_data("x").enqueue(backend=backend)
     await soon(gated.started.wait())
-    backend.claiming.clear()
-    backend.may_claim.clear()
+    may_claim = faults.hold("claim")
     await Recorder.builder().with_data(1).enqueue(backend=backend)
-    await soon(backend.claiming.wait())
+    await until(lambda: faults.held["claim"] == 1)
 
     shutdown = asyncio.ensure_future(rexecutor.graceful_shutdown(timedelta(0)))
     await until(lambda: gated.cancelled == 1, 5)
-    backend.may_claim.set()
+    may_claim.set()
     await soon(shutdown)
 
     record = await record_of(backend, handle.id)
@@ -150,13 +156,13 @@ async def test_a_claim_that_gets_no_answer_does_not_keep_a_shutdown_from_cancell
 
 
 async def test_a_job_cancelled_before_its_first_step_ends_at_once_and_frees_its_slot() -> None:
-    backend, recorder = Flaky(), Recorder()
+    recorder = Recorder()
 
-    class Cancelling(Flaky):
+    class Cancelling(InMemoryBackend):
         """Tells of the cancel in the very moment in which it hands the job over."""
 
         async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
-            claim = await InMemoryBackend.claim(self, demand, node_id)
+            claim = await super().claim(demand, node_id)
             loop = asyncio.get_running_loop()
             for record in claim.jobs:
                 if record.data == "1":
@@ -179,15 +185,16 @@ async def test_a_job_cancelled_before_its_first_step_ends_at_once_and_frees_its_
 
 async def test_claims_go_on_after_more_outcomes_were_waiting_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rexecutor.engine.dispatcher.MOST_UNSETTLED", 5)
-    backend, recorder = Flaky(), Recorder()
-    backend.failing["settle"] = ["before", "before"]
+    backend, recorder = InMemoryBackend(), Recorder()
+    faults = FaultInjector(backend)
+    faults.fail("settle", "before", "before")
     await enqueue_many([Recorder.builder().with_data(number) for number in range(100)], backend=backend)
 
     async with Rexecutor(backend, max_concurrency=20).with_executor(recorder):
         await until(lambda: len(recorder.ran) == 100)
 
 
-class Denying(Flaky):
+class Denying(InMemoryBackend):
     """Refuses the next outcomes, although they are its jobs' own, and records nothing of them."""
 
     denials = 3

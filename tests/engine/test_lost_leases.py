@@ -12,8 +12,8 @@ from rexecutor.backend.messages import Demand, Node
 from rexecutor.engine.lease import Lease
 from rexecutor.model.outcomes import Interrupted, Settlement
 from rexecutor.testing import FakeClock
-from tests.engine.executors import LEASE, Task, claimed_task, enqueued_task
-from tests.engine.flaky import Flaky, Recorder
+from tests.engine.executors import LEASE, Recorder, Task, claimed_task, enqueued_task
+from tests.fault_injector import FaultInjector
 from tests.support import record_of, soon, until
 
 SECOND = timedelta(seconds=1)
@@ -23,7 +23,8 @@ async def test_a_node_that_cannot_renew_its_lease_cancels_its_jobs_and_claims_no
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock()
-    backend = Flaky(clock)
+    backend = InMemoryBackend(clock=clock)
+    faults = FaultInjector(backend)
     hung, ended = asyncio.Event(), asyncio.Event()
 
     class Hung(Executor[None]):
@@ -40,18 +41,18 @@ async def test_a_node_that_cannot_renew_its_lease_cancels_its_jobs_and_claims_no
     async with Rexecutor(backend).with_executor(Hung):
         handle = await Hung.builder().enqueue(backend=backend)
         await soon(hung.wait())
-        backend.failing["heartbeat"] = ["before"] * 1_000
+        faults.break_down("heartbeat")
         for _ in range(26):
-            backend.beaten.clear()
+            faults.heartbeat_failed.clear()
             clock.advance(SECOND)
-            await asyncio.to_thread(backend.beaten.wait, 0.2)
+            await asyncio.to_thread(faults.heartbeat_failed.wait, 0.2)
         await soon(ended.wait())
         await until(lambda: "claims nothing, cancelled 1 job" in caplog.text)
         second = await Hung.builder().enqueue(backend=backend)
-        await asyncio.to_thread(backend.beaten.wait, 0.2)
+        await asyncio.to_thread(faults.heartbeat_failed.wait, 0.2)
         assert (await second.fetch()).status is JobStatus.SCHEDULED
 
-        backend.failing["heartbeat"] = []
+        faults.repair()
         for _ in range(3):
             clock.advance(2 * SECOND)
             await asyncio.to_thread(lambda: None)
@@ -126,7 +127,8 @@ async def test_a_node_whose_beat_hangs_cancels_its_jobs_and_can_be_shut_down(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("rexecutor.engine.node.DELIVERY", timedelta(seconds=0.2))
-    backend, hung = Flaky(), asyncio.Event()
+    backend, hung = InMemoryBackend(), asyncio.Event()
+    faults = FaultInjector(backend)
 
     class Hung(Executor[None]):
         name = "hung"
@@ -140,11 +142,11 @@ async def test_a_node_whose_beat_hangs_cancels_its_jobs_and_can_be_shut_down(
     await Hung.builder().enqueue(backend=backend)
     await soon(hung.wait())
 
-    backend.hung.clear()
+    may_go_on = faults.hang_heartbeats()
     await until(lambda: "claims nothing, cancelled 1 job" in caplog.text)
     await soon(rexecutor.graceful_shutdown())
 
-    backend.hung.set()
+    may_go_on.set()
 
 
 async def test_where_the_duties_are_cancelled_from_outside_the_lease_is_given_up() -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from rexecutor import (
     Backend,
-    BackendError,
     ConfigurationError,
     Executor,
     InMemoryBackend,
@@ -25,6 +24,7 @@ from rexecutor.engine import periodic
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
+from tests.fault_injector import FaultInjector
 from tests.support import until
 
 SECOND = timedelta(seconds=1)
@@ -106,7 +106,9 @@ class TestPruning:
             await until(lambda: has_left(backend, {"alpha": 1}))
 
     async def test_one_node_prunes_at_a_time(self, clock: FakeClock) -> None:
-        backend = Slow(clock=clock)
+        backend = InMemoryBackend(clock=clock)
+        faults = FaultInjector(backend)
+        may_go_on = faults.hold("prune")
         await finish(backend, 3, 0)
         configs = [
             PrunerConfig(EACH_SECOND).with_pruner(Pruner.max_length(length, JobStatus.COMPLETE)) for length in (2, 1)
@@ -116,36 +118,40 @@ class TestPruning:
             await node.start()
         await until(lambda: knows(backend, 2))
         clock.advance(SECOND)
-        await until(lambda: backend.pruning == 1)
-        backend.go.set()
+        await until(lambda: faults.held["prune"] == 1)
+        may_go_on.set()
         await until(lambda: has_left_ticking(backend, clock, {"alpha": 1}))
         for node in nodes:
             await node.graceful_shutdown()
 
-        assert backend.most == 1
+        assert faults.most_under_way["prune"] == 1
 
     async def test_a_tick_whose_pruning_failed_is_made_up_for(self, clock: FakeClock) -> None:
-        backend = FailingOnce(clock=clock)
+        backend = InMemoryBackend(clock=clock)
+        faults = FaultInjector(backend)
+        faults.fail("prune", "before")
         await finish(backend, 3, 0)
         config = PrunerConfig("0 0 0 1 1 *").with_pruner(Pruner.max_length(0, JobStatus.COMPLETE))
 
         async with Rexecutor(backend).with_job_pruner(config):
             await until(lambda: is_known(backend))
             clock.advance(timedelta(days=366))
-            await until(lambda: backend.failed)
+            await until(lambda: faults.calls["prune"] > 0)
             await until(lambda: has_left_ticking(backend, clock, {}))
 
     async def test_a_node_that_is_told_to_stop_ends_between_two_batches(self, clock: FakeClock) -> None:
-        backend = Slow(clock=clock)
+        backend = InMemoryBackend(clock=clock)
+        faults = FaultInjector(backend)
+        may_go_on = faults.hold("prune")
         await finish(backend, 3, 0)
         config = PrunerConfig(EACH_SECOND).with_pruner(Pruner.max_length(0, JobStatus.COMPLETE))
         node = Rexecutor(backend).with_job_pruner(config)
         await node.start()
         await until(lambda: is_known(backend))
         clock.advance(SECOND)
-        await until(lambda: backend.pruning == 1)
+        await until(lambda: faults.held["prune"] == 1)
         stopping = asyncio.ensure_future(node.graceful_shutdown())
-        backend.go.set()
+        may_go_on.set()
 
         await until(stopping.done)
         assert await backend.acquire_lock(periodic.PRUNE, "another")
@@ -170,37 +176,6 @@ class TestPruning:
 
         [record] = await backend.query(Everything())
         assert record.status is JobStatus.SCHEDULED
-
-
-class Slow(InMemoryBackend):
-    """Waits in each pruning until it may go on, and counts how many there are at a time."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        super().__init__(clock=clock)
-        self.go = asyncio.Event()
-        self.pruning = self.most = 0
-
-    async def prune(self, spec: PruneSpec, limit: int) -> int:
-        self.pruning += 1
-        self.most = max(self.most, self.pruning)
-        try:
-            await self.go.wait()
-            await asyncio.to_thread(lambda: None)
-            return await super().prune(spec, limit)
-        finally:
-            self.pruning -= 1
-
-
-class FailingOnce(InMemoryBackend):
-    """Fails at its first pruning."""
-
-    failed = False
-
-    async def prune(self, spec: PruneSpec, limit: int) -> int:
-        if not self.failed:
-            self.failed = True
-            raise BackendError("out of order")
-        return await super().prune(spec, limit)
 
 
 async def knows(backend: Backend, schedules: int) -> bool:

@@ -8,7 +8,6 @@ import pytest
 
 from rexecutor import (
     Backend,
-    BackendError,
     CatchUp,
     ConfigurationError,
     Cron,
@@ -22,11 +21,11 @@ from rexecutor import (
     RexecutorError,
     UniquenessCriteria,
 )
-from rexecutor.backend.messages import Ticked
 from rexecutor.model.job import JobRecord
 from rexecutor.model.schedules import Schedule
 from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
+from tests.fault_injector import FaultInjector
 from tests.support import soon, until
 
 SECOND = timedelta(seconds=1)
@@ -122,13 +121,15 @@ class TestTicks:
         assert len(await records(backend)) == jobs
 
     async def test_ticks_during_an_outage_of_the_store_are_not_lost(self, clock: FakeClock) -> None:
-        backend = Failing(clock=clock)
+        backend = InMemoryBackend(clock=clock)
+        faults = FaultInjector(backend)
         async with Rexecutor(backend).with_cron_executor(Report(), EACH_SECOND, "sales"):
             await until(lambda: known(backend))
-            backend.fails = True
+            faults.break_down("tick")
+            before = faults.calls["tick"]
             clock.advance(5 * SECOND)
-            await until(lambda: backend.failures > 0)
-            backend.fails = False
+            await until(lambda: faults.calls["tick"] > before)
+            faults.repair()
             await until(lambda: has_jobs_after(backend, clock, 5))
 
         moments = await ticks(backend)
@@ -199,19 +200,6 @@ class TestTicks:
         await scheduler.graceful_shutdown()
 
         assert (await records(backend))[0].status in (JobStatus.COMPLETE, JobStatus.SCHEDULED)
-
-
-class Failing(InMemoryBackend):
-    """Fails to tick while it is told to."""
-
-    fails = False
-    failures = 0
-
-    async def tick(self, schedules: Any, *, up_since: datetime | None) -> Ticked:
-        if self.fails:
-            self.failures += 1
-            raise BackendError("out of order")
-        return await super().tick(schedules, up_since=up_since)
 
 
 async def has_jobs(backend: Backend, number: int) -> bool:

@@ -32,6 +32,7 @@ from rexecutor import (
 from rexecutor.model.job import NewJob
 from rexecutor.testing import FakeClock
 from tests.backends import bring_ids_to
+from tests.fault_injector import FaultInjector
 from tests.support import record_of, soon, until
 
 HOUR = timedelta(hours=1)
@@ -370,25 +371,16 @@ class Count(Executor[int]):
     async def execute(self, job: Job[int]) -> None: ...
 
 
-class Counting(InMemoryBackend):
-    """Counts the queries."""
-
-    queries = 0
-
-    async def query(self, *arguments: Any, **named: Any) -> Any:
-        self.queries += 1
-        return await super().query(*arguments, **named)
-
-
 async def test_jobs_that_cannot_be_decoded_cost_no_query_each() -> None:
-    backend = Counting()
+    backend = InMemoryBackend()
+    faults = FaultInjector(backend)
     await backend.enqueue([NewJob("mail", "7", None, 5, 0, (), None, timedelta(0))] * 5_000)
     last = await Mail.builder().with_data("a").enqueue(backend=backend)
 
     jobs = await Mail.query_jobs(Where.everything(), limit=1, backend=backend)
 
     assert [job.id for job in jobs] == [last.id]
-    assert backend.queries <= 7
+    assert faults.calls["query"] <= 7
 
 
 @pytest.mark.parametrize("job_id", ["1", None, True, 1.0])
