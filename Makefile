@@ -83,7 +83,7 @@ sql-mutants: $(READY)  ## the same for SQLite's statements of claim, settle and 
 plans: $(READY)  ## ask for PostgreSQL's plans at a million rows a kind, and show them (2 minutes)
 	REXECUTOR_PLAN_ROWS=1000000 $(BIN)/python -m pytest -s -p no:randomly tests/backend/postgres/test_plans.py
 
-coverage: $(READY)  ## run the tests and show what they do not reach
+coverage: $(READY)  ## run the tests in one process, show what they do not reach, and fail below 98 % (15 minutes)
 	$(BIN)/python -m coverage run -m pytest -p no:randomly
 	$(BIN)/python -m coverage combine --quiet || true
 	$(BIN)/python -m coverage report
