@@ -18,7 +18,6 @@ ROOT: Final = Path(__file__).parent.parent
 VENVS: Final = ROOT / ".venvs"
 PINS: Final = (ROOT / "pyproject.toml", ROOT / "constraints.txt")
 LEFT_OUT: Final = (
-    "defects",
     "demo",
     # A child's death while its job is sent can upset Python 3.12 and 3.13: `Connection.send` leaves an exported buffer.
     "engine/test_child_processes.py",
