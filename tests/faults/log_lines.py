@@ -26,4 +26,5 @@ def kept_lines(level: int = logging.INFO, name: str = "rexecutor") -> Generator[
         yield keeper.records
     finally:
         logger.removeHandler(keeper)
-        logger.level, logger.propagate = before
+        logger.setLevel(before[0])  # not by assignment: loggers cache which levels are enabled
+        logger.propagate = before[1]
