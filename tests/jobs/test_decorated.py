@@ -14,7 +14,7 @@ from rexecutor import Cancel, DefinitionError, ErrorKind, Executor, InMemoryBack
 from rexecutor.app.rexecutor import Rexecutor
 from rexecutor.cli.failure import MisusedError
 from rexecutor.cli.load import made_rexecutor
-from rexecutor.jobs.parameters import takes
+from rexecutor.jobs.definition import takes
 from rexecutor.testing import Drained, drain, perform
 from tests.jobs.test_executor import define
 

@@ -14,7 +14,8 @@ import pytest
 from typing_extensions import TypedDict
 
 from rexecutor.errors import DecodeError, DefinitionError, EncodeError
-from rexecutor.jobs.executor import Executor, codecs_of, decode
+from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.types import codecs_of, decode
 from rexecutor.model.backoff import LONGEST
 from rexecutor.model.job import Job, JobRecord, Limits
 from rexecutor.model.outcomes import Claimed, ExecutionResult

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from rexecutor import (
     Cancel,
@@ -19,9 +19,7 @@ from rexecutor import (
 )
 from tests.simulation.green import block_job
 from tests.simulation.invariants import Run
-
-if TYPE_CHECKING:
-    from tests.simulation.nodes import SimulatedNode
+from tests.simulation.settings import World
 
 SECOND: Final = timedelta(seconds=1)
 
@@ -30,12 +28,24 @@ class Failure(Exception):  # noqa: N818 - what a job raises
     """What a job is told to raise."""
 
 
+class Node(Protocol):
+    """What the jobs ask of the node that runs them."""
+
+    id: str
+    world: World
+
+    @property
+    def may_start(self) -> bool:
+        """Whether jobs may begin: the node's lease can be trusted."""
+        ...
+
+
 class Told(Executor[str]):
     """Does what its data say: `ok 1.5|fail 0` is to end after 1.5 s at its first run, and to fail at all others."""
 
     max_attempts = 4
 
-    def __init__(self, node: "SimulatedNode") -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
 
     def _begin(self, job: Job[str]) -> tuple[Run, str, float]:
@@ -142,7 +152,7 @@ class Ticking(Acting):
 KINDS: Final[tuple[type[Told], ...]] = (Acting, Once, Keyed, Windowed, Blocking)
 
 
-def crew(rexecutor: Rexecutor, node: "SimulatedNode") -> Rexecutor:
+def crew(rexecutor: Rexecutor, node: Node) -> Rexecutor:
     """Give a node what all nodes run."""
     for kind in KINDS:
         rexecutor.with_executor(kind(node))

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from rexecutor.errors import DefinitionError
 from rexecutor.jobs.definition import place_of
-from rexecutor.jobs.executor import Executor, codecs_of
+from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.types import codecs_of
 from rexecutor.model.job import Limits
 
 AnyExecutor = Executor[Any, Any]

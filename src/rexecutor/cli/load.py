@@ -9,7 +9,7 @@ from pathlib import Path
 from rexecutor.app.rexecutor import Rexecutor
 from rexecutor.cli.failure import FailedError, MisusedError
 from rexecutor.errors import RexecutorError
-from rexecutor.jobs.parameters import takes
+from rexecutor.jobs.definition import takes
 
 
 def find_target(target: str) -> object:

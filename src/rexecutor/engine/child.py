@@ -18,7 +18,7 @@ from rexecutor.engine.failure import Failure, shown
 from rexecutor.engine.running import AnyExecutor, completing, require_ours
 from rexecutor.errors import JobStateError
 from rexecutor.jobs.definition import not_to_await
-from rexecutor.jobs.executor import codecs_of, decode
+from rexecutor.jobs.types import codecs_of, decode
 from rexecutor.model.job import ErrorKind, JobRecord, Limits, storable
 from rexecutor.model.outcomes import ExecutionResult, Undeclared, known_result
 

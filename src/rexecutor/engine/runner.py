@@ -18,7 +18,7 @@ from rexecutor.engine.processes import Children, Recycling
 from rexecutor.engine.running import AnyExecutor, Child, Running, Stop
 from rexecutor.engine.threads import Threads
 from rexecutor.jobs.definition import not_to_await, to_await
-from rexecutor.jobs.executor import codecs_of, decode
+from rexecutor.jobs.types import codecs_of, decode
 from rexecutor.model.backoff import clamp
 from rexecutor.model.job import ClaimId, Job, JobId, JobRecord, Limits
 from rexecutor.model.outcomes import COMPLETE, Complete, Failed, Outcome, Settlement, Snooze

@@ -11,7 +11,8 @@ import msgspec
 
 from rexecutor.backend.completion import Completion
 from rexecutor.errors import ConfigurationError, LeaseLostError
-from rexecutor.jobs.executor import Codecs, Executor
+from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.types import Codecs
 from rexecutor.model.job import Job, JobRecord
 
 AnyExecutor = Executor[Any, Any]

@@ -1,23 +1,138 @@
-"""Checks an executor class when it is defined, so that a mistake does not wait for the first job."""
+"""What a subclass of `Executor` defines, and the checks of it when the class is made.
 
+A mistake in a class is found at its definition, and does not wait for the first job.
+"""
+
+import functools
 import inspect
 import re
+import sys
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable
-from types import CodeType, CoroutineType
-from typing import TYPE_CHECKING, Any, Final, cast
+from datetime import timedelta
+from difflib import get_close_matches
+from types import CodeType, CoroutineType, FunctionType, MethodType
+from typing import Any, ClassVar, Final, Generic, Literal, cast
 
 from rexecutor.errors import DefinitionError, InvalidJobError
-from rexecutor.jobs.parameters import takes
-from rexecutor.jobs.setting_names import check_setting_names
-from rexecutor.model.job import checked_max_attempts
+from rexecutor.model.backoff import DEFAULT_BACKOFF
+from rexecutor.model.job import Data, Job, Metadata, checked_max_attempts
+from rexecutor.model.outcomes import ExecutionResult
 from rexecutor.model.unique import UniquenessCriteria
 
-if TYPE_CHECKING:
-    from rexecutor.jobs.executor import Executor
+NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 _DECORATORS: Final = 9
 """How many nested decorators of `execute` an error message looks at."""
-NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_LONG_NAMES: Final = ("max_attempts", "max_concurrency", "uniqueness_criteria")
+_PLAIN: Final = (str, int, float, tuple, list, set, frozenset, dict, timedelta, type(None))
+"""Types of the values of settings. Methods, properties and clients are the executor's own, whatever their names."""
+_OF_OTHERS: Final[dict[str, str]] = {
+    **dict.fromkeys(
+        ("queue", "queue_name", "queues"),
+        "there are no queues; a Rexecutor runs the executors that it is given by with_executor",
+    ),
+    **dict.fromkeys(
+        ("retry", "retries", "max_retries", "max_tries", "tries", "attempts", "retry_limit"),
+        "set max_attempts, which counts the first attempt too",
+    ),
+    **dict.fromkeys(
+        ("retry_delay", "retry_backoff", "retry_backoff_max", "retry_jitter", "default_retry_delay"),
+        "define `def backoff(self, job)`",
+    ),
+    **dict.fromkeys(
+        ("autoretry_for", "retry_for", "retry_on", "throws", "discard_on"),
+        "any exception is a failed attempt; return Cancel(reason) to give a job up",
+    ),
+    **dict.fromkeys(
+        ("time_limit", "soft_time_limit", "job_timeout", "timeout_seconds", "timeout_ms"),
+        "define `def timeout(self, job)`",
+    ),
+    **dict.fromkeys(("acks_late", "reject_on_worker_lost"), "a job is always completed after it has run; leave it out"),
+    "rate_limit": "rates are not limited; max_concurrency limits how many jobs run at a time",
+    **dict.fromkeys(("concurrency", "concurrency_limit", "max_workers"), "set max_concurrency"),
+    **dict.fromkeys(
+        ("countdown", "eta", "run_at", "scheduled_at", "schedule_at", "schedule_in"),
+        "give it when a job is enqueued: builder().schedule_in(…) or schedule_at(…)",
+    ),
+    **dict.fromkeys(
+        ("expires", "expires_in", "expires_at"),
+        "jobs do not expire; return Cancel(reason) from execute when it is too late",
+    ),
+    **dict.fromkeys(
+        ("cron", "crontab", "schedule", "run_every"), "give the schedule to the Rexecutor: with_cron_executor(…)"
+    ),
+    **dict.fromkeys(
+        ("unique", "unique_for", "unique_by", "unique_key", "queueing_lock"),
+        "set uniqueness_criteria = UniquenessCriteria.by_executor() or so",
+    ),
+    "tags": "give them when a job is enqueued: builder().with_tags(…)",
+    "priority": "give it when a job is enqueued: builder().with_priority(…)",
+    **dict.fromkeys(
+        ("ignore_result", "store_result", "store_results", "result_ttl"), "results are not stored; leave it out"
+    ),
+    "serializer": "data are JSON of the type in the brackets of Executor[…]; leave it out",
+    **dict.fromkeys(("task_name", "job_name"), "set name"),
+}
+_SIGNATURE_OPTIONS: Final[dict[str, Any]] = {}
+if sys.version_info >= (3, 14):  # which evaluates annotations when `inspect.signature` asks for them
+    from annotationlib import Format
+
+    _SIGNATURE_OPTIONS["annotation_format"] = Format.STRING
+
+
+class ExecutorDefinition(ABC, Generic[Data, Metadata]):
+    """What a subclass of `Executor` defines: the name, the settings and the code of its jobs.
+
+    `Executor` adds what can be done with them, such as enqueueing. The modules that do that need only this class.
+    """
+
+    name: ClassVar[str]
+    """Name of the executor in stores: 1 to 128 characters of `A-Z a-z 0-9 _ . : -`. Never change it while jobs wait."""
+    max_attempts: ClassVar[int] = 5
+    """How many attempts a job may have before a failure discards it: 1 to 32,767."""
+    max_concurrency: ClassVar[int | None] = None
+    """How many jobs of this executor one `Rexecutor` runs at a time; None for no limit except the `Rexecutor`'s own.
+
+    For child processes None means as many as the machine has processors.
+    """
+    blocking: ClassVar[bool | Literal["thread", "process"]] = False
+    """Whether `execute` is a plain `def`, which runs in a thread (True or `"thread"`) or in a child process.
+
+    A `Rexecutor` has `max_threads` threads. With `"process"` each job runs in a child process instead, which a timeout
+    or a cancel really ends; see `execute`.
+    """
+    uniqueness_criteria: ClassVar[UniquenessCriteria | None] = None
+    """Which jobs must not be enqueued twice. `JobBuilder.unique` overrides it for one job."""
+
+    @abstractmethod
+    def execute(self, job: Job[Data, Metadata]) -> ExecutionResult | Awaitable[ExecutionResult]:
+        """Do the work: `async def`, or `def` with `blocking = True`.
+
+        Return None when the work is done, `Cancel(reason)` to give the job up, `Snooze(delay)` to run it again later.
+        Any other value is ignored, and logged as a warning once for each executor. Any exception is a failed attempt.
+        One job may run more than once: if the process dies, another process runs the job again.
+
+        An `async def` is cancelled by a timeout, a cancel and a shutdown. A thread cannot be stopped: the outcome is
+        recorded, and the thread holds its slot until it ends. A child process (`blocking = "process"`) gets a SIGTERM,
+        which runs `finally` blocks, and a SIGKILL after 5 s. If the job kills its process (by a segmentation fault, or
+        by using too much memory), only the attempt of this job fails, with an error of the kind `lost`.
+
+        A child process works on a copy of the executor, made when the process starts. The executor must therefore be
+        picklable, and there is no global backend in the child.
+        """
+
+    def backoff(self, job: Job[Data, Metadata]) -> timedelta:
+        """Return how long to wait before the next attempt. Called after a failure, which is `job.errors[-1]`.
+
+        The default is 4 s, 8 s, 16 s …, at most 7 days, with 10 % of jitter either way. The result is clamped to the
+        range from 0 to 365 days. If this method raises, the default is used.
+        """
+        return DEFAULT_BACKOFF(job.attempt)
+
+    def timeout(self, job: Job[Data, Metadata]) -> timedelta | None:  # noqa: ARG002 - for subclasses
+        """Return how long the attempt may take; None, the default, for no limit."""
+        return None
 
 
 def place_of(kind: type) -> str:
@@ -25,7 +140,7 @@ def place_of(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def check_definition(kind: "type[Executor[Any, Any]]") -> None:
+def check_definition(kind: type[ExecutorDefinition[Any, Any]]) -> None:
     """Raise a `DefinitionError` if the class cannot run."""
     where = place_of(kind)
     name: object = getattr(kind, "name", None)
@@ -51,7 +166,7 @@ def check_definition(kind: "type[Executor[Any, Any]]") -> None:
         raise DefinitionError(f"{where}: execute is a plain `def`; make it `async def`, or set `blocking = True`")
 
 
-def to_await(executor: "Executor[Any, Any]", result: object) -> Awaitable[object]:
+def to_await(executor: ExecutorDefinition[Any, Any], result: object) -> Awaitable[object]:
     """Return the result of calling a non-blocking `execute`, for the caller to await.
 
     Raises:
@@ -65,7 +180,7 @@ def to_await(executor: "Executor[Any, Any]", result: object) -> Awaitable[object
     )
 
 
-def not_to_await(executor: "Executor[Any, Any]", result: object) -> object:
+def not_to_await(executor: ExecutorDefinition[Any, Any], result: object) -> object:
     """Return the result of a blocking `execute`, which must not be awaitable.
 
     Raises:
@@ -82,19 +197,54 @@ def not_to_await(executor: "Executor[Any, Any]", result: object) -> object:
     )
 
 
-def _check_settings(kind: "type[Executor[Any, Any]]", where: str) -> None:
+def takes(function: object, count: int) -> bool:
+    """Return whether the function can be called with exactly `count` positional arguments.
+
+    For a decorated function, the decorator's wrapper counts and not the function it wraps. Annotations are not
+    evaluated: they may use names that are imported only under `TYPE_CHECKING`.
+    """
+    try:
+        signature = inspect.signature(
+            cast("Any", _without_annotations(function)), follow_wrapped=False, **_SIGNATURE_OPTIONS
+        )
+        signature.bind(*[None] * count)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _check_settings(kind: type[ExecutorDefinition[Any, Any]], where: str) -> None:
     concurrency: object = kind.max_concurrency
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise DefinitionError(f"{where}: max_concurrency is {concurrency!r}, 1 or more expected, or None")
     blocking: object = kind.blocking
     if blocking not in (False, True, "thread", "process"):
         raise DefinitionError(f'{where}: blocking is {blocking!r}; False, True, "thread" or "process" expected')
-    check_setting_names(kind, where)
+    _check_setting_names(kind, where)
     criteria: object = kind.uniqueness_criteria
     if criteria is not None and not isinstance(criteria, UniquenessCriteria):
         raise DefinitionError(f"{where}: uniqueness_criteria is {criteria!r}; UniquenessCriteria.by_executor() or so")
     if criteria is not None and criteria.is_empty:
         raise DefinitionError(f"{where}: uniqueness_criteria say nothing; begin with by_executor(), by_key(…) or so")
+
+
+def _check_setting_names(kind: type[ExecutorDefinition[Any, Any]], where: str) -> None:
+    """Raise a `DefinitionError` if the class, or a base that is an executor, has an attribute meant as a setting.
+
+    A misspelt setting, or one of another library, would be ignored silently and the job would run with the default. Any
+    other attribute is the executor's own, such as a template or a limit.
+    """
+    for ancestor in kind.__mro__:
+        if not issubclass(ancestor, ExecutorDefinition):
+            continue
+        for given, value in vars(cast("type[object]", ancestor)).items():
+            # Only the long names: something so close to one of these is a typo, and not a name of the user's own.
+            meant = get_close_matches(given, _LONG_NAMES, n=1, cutoff=0.85)
+            if meant and given not in _LONG_NAMES:
+                raise DefinitionError(f"{where}: {given} is no setting; {meant[0]} is meant")
+            if given in _OF_OTHERS and isinstance(value, _PLAIN):
+                own = f"if it is a value of your own, name it _{given}"
+                raise DefinitionError(f"{where}: {given} is no setting: {_OF_OTHERS[given]}; {own}")
 
 
 def _is_plain_def(execute: object) -> bool:
@@ -103,7 +253,7 @@ def _is_plain_def(execute: object) -> bool:
     return is_function and not (inspect.iscoroutinefunction(execute) or hasattr(execute, "__wrapped__"))
 
 
-def _advice(executor: "Executor[Any, Any]") -> str:
+def _advice(executor: ExecutorDefinition[Any, Any]) -> str:
     """Return the advice for a message, naming the decorators of `execute` that are not `async def`."""
     found: list[str] = []
     function: object = type(executor).execute
@@ -119,3 +269,20 @@ def _advice(executor: "Executor[Any, Any]") -> str:
     if not found:
         return " have it return what the `async def` returns,"
     return f" mend its decorator {', or '.join(found)}: it must return what the `async def` returns,"
+
+
+def _without_annotations(function: object) -> object:
+    if isinstance(function, FunctionType):
+        bare = FunctionType(function.__code__, {}, argdefs=function.__defaults__, closure=function.__closure__)
+        bare.__kwdefaults__ = function.__kwdefaults__
+        return bare
+    if isinstance(function, MethodType):
+        return MethodType(cast("Any", _without_annotations(function.__func__)), function.__self__)
+    if isinstance(function, functools.partial):
+        part = cast("functools.partial[Any]", function)
+        return functools.partial(cast("Any", _without_annotations(part.func)), *part.args, **part.keywords)
+    if callable(function) and not isinstance(function, type):
+        call: object = type(function).__call__
+        if isinstance(call, FunctionType):
+            return MethodType(cast("Any", _without_annotations(call)), function)
+    return function

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction, awaited, backend_of, blocking
 from rexecutor.backend.base import Backend
 from rexecutor.errors import InvalidJobError
-from rexecutor.jobs.executor import Executor, codecs_of
+from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.handle import JobHandle
+from rexecutor.jobs.types import codecs_of
 from rexecutor.model.job import (
     Data,
     Enqueued,
@@ -38,7 +39,7 @@ _MISSING: Final = _Missing()
 class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
     """A job before it is enqueued. Each method returns a changed copy; invalid input raises at once."""
 
-    executor: type[Executor[Data, Metadata]]
+    executor: type[ExecutorDefinition[Data, Metadata]]
     data: Data | _Missing = _MISSING
     metadata: Metadata | None = None
     max_attempts: int | None = None
@@ -248,7 +249,7 @@ def _handles(
     ]
 
 
-def _encode_nothing(kind: type[Executor[Any, Any]], limits: Limits) -> str:
+def _encode_nothing(kind: type[ExecutorDefinition[Any, Any]], limits: Limits) -> str:
     codec = codecs_of(kind, limits).data
     try:
         return codec.encode(None)

@@ -8,7 +8,8 @@ import msgspec
 from rexecutor.backend.base import Backend
 from rexecutor.clock import checked_delay
 from rexecutor.errors import JobNotFoundError
-from rexecutor.jobs.executor import Executor, codecs_of, decode
+from rexecutor.jobs.definition import ExecutorDefinition
+from rexecutor.jobs.types import codecs_of, decode
 from rexecutor.model.job import Data, Disposition, Job, JobId, Metadata
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
@@ -25,7 +26,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
     id: JobId
     disposition: Disposition
     """What the enqueue did: `"inserted"`, or, by uniqueness criteria, `"existing"` or `"replaced"`."""
-    executor: type[Executor[Data, Metadata]]
+    executor: type[ExecutorDefinition[Data, Metadata]]
     backend: Backend
 
     async def fetch(self) -> Job[Data, Metadata]:

@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from rexecutor.errors import ConfigurationError
-from rexecutor.jobs.executor import Codecs, Executor, codecs_of
+from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.types import Codecs, codecs_of
 from rexecutor.model.codec import Codec, canonical, compared
 from rexecutor.model.job import JobRecord, Limits
 from rexecutor.model.where import DataEquals, Everything, ExecutorIn, MetadataEquals, Where

@@ -12,7 +12,7 @@ from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
 from rexecutor.backend.memory import InMemoryBackend
 from rexecutor.errors import ConfigurationError, DecodeError
-from rexecutor.jobs.executor import decode
+from rexecutor.jobs.types import decode
 from rexecutor.model.job import Job, JobId, JobRecord
 from rexecutor.model.where import Everything, Where
 from rexecutor.testing.asked import Expectation, moment_text, quoted

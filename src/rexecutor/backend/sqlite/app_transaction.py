@@ -6,11 +6,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+import rexecutor.backend.sqlite.operations as store
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.messages import PAGE
-from rexecutor.backend.sqlite import operations as store
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
 from rexecutor.backend.sqlite.connection import (
     check_version,

@@ -7,13 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
+import rexecutor.backend.sqlite.operations as store
+import rexecutor.backend.sqlite.periodic as duties
 from rexecutor.affinity import Affinity, Opening
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
-from rexecutor.backend.sqlite import operations as store
-from rexecutor.backend.sqlite import periodic
 from rexecutor.backend.sqlite.app_transaction import SqliteCompletion, SqliteTransaction, enqueue_alone
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
 from rexecutor.backend.sqlite.connection import file_command, migrate, migrate_alone
@@ -236,25 +236,25 @@ class SQLiteBackend(Backend):
 
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
         """Take due ticks and enqueue their jobs."""
-        return await self._change_and_wake(lambda connection, now: periodic.tick(connection, schedules, up_since, now))
+        return await self._change_and_wake(lambda connection, now: duties.tick(connection, schedules, up_since, now))
 
     async def schedules(self) -> Sequence[StoredSchedule]:
         """Return the known schedules, in order of id."""
-        return await self._reader.run(periodic.schedules)
+        return await self._reader.run(duties.schedules)
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs; see `Backend.prune`. Finds them beside the writer, without blocking it."""
         now = self.clock.now()
-        found = await self._reader.run(lambda connection: periodic.find_prunable(connection, spec, limit, now))
-        return await self._change(lambda connection, _: periodic.prune(connection, spec, found)) if found else 0
+        found = await self._reader.run(lambda connection: duties.find_prunable(connection, spec, limit, now))
+        return await self._change(lambda connection, _: duties.prune(connection, spec, found)) if found else 0
 
     async def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
         """Make the node the holder of the duty; see `Backend.hold`."""
-        return await self._change(lambda connection, now: periodic.acquire_lock(connection, duty, node_id, now))
+        return await self._change(lambda connection, now: duties.acquire_lock(connection, duty, node_id, now))
 
     async def release_lock(self, duty: str, node_id: NodeId) -> None:
         """Let other nodes take the duty."""
-        await self._change(lambda connection, _: periodic.release_lock(connection, duty, node_id))
+        await self._change(lambda connection, _: duties.release_lock(connection, duty, node_id))
 
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection with its own connection.

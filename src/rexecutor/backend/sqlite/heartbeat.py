@@ -6,9 +6,9 @@ from collections.abc import Generator
 from datetime import datetime
 from pathlib import Path
 
+import rexecutor.backend.sqlite.operations as store
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import CancelRequest, Heartbeat, Node
-from rexecutor.backend.sqlite import operations as store
 from rexecutor.backend.sqlite.connection import connect, transaction, translated, writers_lock
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.rows import read_row, stored

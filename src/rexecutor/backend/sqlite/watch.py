@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from rexecutor.backend.sqlite import operations as store
+import rexecutor.backend.sqlite.operations as store
 from rexecutor.backend.sqlite.connection import connect
 from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock

@@ -1,0 +1,110 @@
+"""The data and metadata types of an executor: found in its definition, and applied to its stored jobs."""
+
+import inspect
+from functools import cache
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast, get_args, get_origin
+
+from rexecutor.errors import DecodeError, DefinitionError
+from rexecutor.jobs.definition import ExecutorDefinition, place_of
+from rexecutor.model.codec import Codec
+from rexecutor.model.job import Data, Job, JobRecord, Limits, Metadata, Run, job_of
+
+_LIMITS: Final = Limits()
+
+
+class Codecs(NamedTuple, Generic[Data, Metadata]):
+    """The codecs of an executor's data and metadata types."""
+
+    data: Codec[Data]
+    metadata: Codec[Metadata]
+
+
+def codecs_of(kind: type[ExecutorDefinition[Data, Metadata]], limits: Limits) -> Codecs[Data, Metadata]:
+    """Return the codecs of an executor's types. Made once, at first use, when forward references can be resolved.
+
+    Raises:
+        DefinitionError: JSON cannot hold one of the types, or none is given.
+    """
+    return _codecs_of(kind, limits.data, limits.metadata, limits.depth)
+
+
+def decode(codecs: Codecs[Data, Metadata], record: JobRecord, run: Run | None = None) -> Job[Data, Metadata]:
+    """Return the job that a stored record holds, with its `run` if this process runs it.
+
+    Raises:
+        DecodeError: Its data or metadata is not of the executor's type, or the row could not be read.
+    """
+    if record.defect is not None:
+        raise DecodeError(f"{record.executor}: {record.defect}")
+    return job_of(
+        record.id,
+        record.status,
+        record.executor,
+        codecs.data.decode(record.data),
+        None if record.metadata is None else codecs.metadata.decode(record.metadata),
+        record.attempt,
+        record.max_attempts,
+        record.priority,
+        record.tags,
+        record.errors,
+        record.inserted_at,
+        record.scheduled_at,
+        record.attempted_at,
+        record.completed_at,
+        record.cancelled_at,
+        record.discarded_at,
+        record.version,
+        run,
+    )
+
+
+def check_types(kind: type[ExecutorDefinition[Any, Any]]) -> None:
+    """Raise a `DefinitionError` if JSON cannot hold the types. A name that is not defined yet is no error here."""
+    try:
+        codecs_of(kind, _LIMITS)
+    except DefinitionError as error:
+        if error.__cause__ is None or isinstance(error.__cause__, TypeError):
+            raise
+
+
+@cache
+def _codecs_of(kind: type[ExecutorDefinition[Any, Any]], data: int, metadata: int, depth: int) -> Codecs[Any, Any]:
+    types = _type_arguments(kind)
+    return Codecs(
+        Codec(types[0], owner=kind.name, what="data", limit=data, depth=depth),
+        Codec(types[1], owner=kind.name, what="metadata", limit=metadata, depth=depth),
+    )
+
+
+def _type_arguments(kind: type[ExecutorDefinition[Any, Any]]) -> tuple[Any, Any]:
+    """Return the type arguments in the brackets of `Executor[…]`, resolved through any generic bases in between."""
+    known: dict[Any, Any] = {}
+    for ancestor in kind.__mro__:
+        for base in cast("tuple[Any, ...]", ancestor.__dict__.get("__orig_bases__", ())):
+            origin = get_origin(base)
+            arguments = tuple(_substituted(argument, known) for argument in get_args(base))
+            if ExecutorDefinition in getattr(origin, "__bases__", ()):  # it is `Executor`
+                return _resolved(kind, arguments[0]), _resolved(kind, arguments[1])
+            known |= dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
+    raise DefinitionError(f"{place_of(kind)}: says no data type; write `Executor[str]` or the like")
+
+
+def _substituted(argument: Any, known: dict[Any, Any]) -> Any:
+    """Replace known type variables in an argument, also inside a generic such as `list[T]`."""
+    if get_origin(argument) is None:
+        return known.get(argument, argument) if isinstance(argument, TypeVar) else argument
+    inner = tuple(known.get(parameter, parameter) for parameter in getattr(argument, "__parameters__", ()))
+    return argument[inner] if inner else argument
+
+
+def _resolved(kind: type, argument: Any) -> Any:
+    if isinstance(argument, TypeVar):
+        raise DefinitionError(f"{place_of(kind)}: {argument} is still open; subclass it with a data type")
+    names = vars(inspect.getmodule(kind)) if inspect.getmodule(kind) else {}
+    reference = getattr(argument, "__forward_arg__", argument)
+    if isinstance(reference, str):
+        try:
+            return eval(reference, dict(names))  # noqa: S307 - what the class's author wrote in its own brackets
+        except NameError as error:
+            raise DefinitionError(f"{place_of(kind)}: the type {reference!r} is not known: {error}") from error
+    return argument
