@@ -168,7 +168,7 @@ async def test_a_job_cancelled_before_its_first_step_ends_at_once_and_frees_its_
                 if record.data == "1":
                     await self.cancel(record.id, "at once")
                     request = CancelRequest(record.id, record.claims, "at once")
-                    node = rexecutor._run.node if rexecutor._run else None
+                    node = rexecutor._lifetime.node if rexecutor._lifetime else None
                     assert node is not None
                     loop.call_soon(node._runner.cancel, [request])
             return claim

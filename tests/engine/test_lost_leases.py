@@ -111,7 +111,7 @@ async def test_a_job_that_is_claimed_again_while_its_old_code_runs_ends_by_its_n
     async with Rexecutor(backend).with_executor(Slow) as rexecutor:
         handle = await Slow.builder().enqueue(backend=backend)
         await until(lambda: started._value >= 2)
-        node = rexecutor._run.node if rexecutor._run else None
+        node = rexecutor._lifetime.node if rexecutor._lifetime else None
         assert node is not None
         await until(lambda: len(node._runner._running) == 1)
         second_may_end.set()
@@ -163,7 +163,7 @@ async def test_where_the_duties_are_cancelled_from_outside_the_lease_is_given_up
     await rexecutor.start()
     await Stuck.builder().enqueue(backend=backend)
     await soon(stuck.wait())
-    node = rexecutor._run.node if rexecutor._run else None
+    node = rexecutor._lifetime.node if rexecutor._lifetime else None
     assert node is not None
     assert node._duties is not None
 
@@ -187,7 +187,7 @@ async def test_a_leap_of_the_wall_clock_rescues_nobody_who_lives() -> None:
     async with Rexecutor(backend).with_executor(Hung), Rexecutor(backend) as other:
         handle = await Hung.builder().enqueue(backend=backend)
         await soon(hung.wait())
-        node = other._run.node if other._run else None
+        node = other._lifetime.node if other._lifetime else None
         assert node is not None
         await until(lambda: node._lease.is_trusted)
         lease, heartbeats = (

@@ -330,7 +330,7 @@ class TestRegistration:
     def test_a_moment_is_utc_unless_told_otherwise(self) -> None:
         node = Rexecutor(InMemoryBackend()).with_cron_executor(Report, EACH_SECOND, "a")
 
-        schedules: list[Schedule] = list(node._plan.schedules.values())
+        schedules: list[Schedule] = list(node._config.schedules.values())
         assert [schedule.timezone for schedule in schedules] == [UTC]
 
 

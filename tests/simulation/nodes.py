@@ -46,8 +46,8 @@ class SimulatedNode:
     async def _start(self) -> None:
         self._rexecutor = crew(Rexecutor(self.backend, max_concurrency=self.world.slots, lease=self.world.lease), self)
         await self._rexecutor.start()
-        assert self._rexecutor._run is not None
-        node = self._rexecutor._run.node
+        assert self._rexecutor._lifetime is not None
+        node = self._rexecutor._lifetime.node
         self.id = node._node.id
         self.is_up = True
         self.world.tell(f"up {self.id} at place {self.place}")

@@ -1,48 +1,42 @@
 """What a `Rexecutor` will run, collected and checked before its start."""
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, timedelta
-from typing import Any, Final
+from inspect import isabstract
+from typing import Any, Final, TypeAlias, cast
 
-from rexecutor.app.registry import AnyExecutor, Registry
 from rexecutor.backend.base import Backend
 from rexecutor.clock import checked_delay
 from rexecutor.engine.node import RunningNode
 from rexecutor.engine.periodic import Pruning
 from rexecutor.engine.processes import Recycling
 from rexecutor.errors import ConfigurationError, DefinitionError
-from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.definition import place_of
+from rexecutor.jobs.executor import Executor, codecs_of
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import prune_schedule
+from rexecutor.model.job import Limits
 from rexecutor.model.schedules import Schedule
+
+AnyExecutor: TypeAlias = Executor[Any, Any]
 
 _SHORTEST_LEASE: Final = timedelta(milliseconds=600)
 
 
-def _given_twice(known: Schedule, schedule: Schedule, executor: str) -> str:
-    """Return the error message for a schedule whose id another one has."""
-    other = executor if known.job is None else known.job.executor
-    if (other, known.cron) == (executor, schedule.cron):
-        return f"{executor}: the schedule {schedule.cron.text!r} is given twice; give one an `id=` of its own"
-    return (
-        f"{executor}: its schedule {schedule.cron.text!r} and {known.cron.text!r} of {other} have the same id,"
-        f" {schedule.id!r}; give one another `id=`"
-    )
-
-
-class Plan:
-    """Executors, schedules, pruners and settings. Each is checked when it is given, as `Rexecutor` documents."""
+class Config:
+    """The executors, schedules, pruners and settings of a `Rexecutor`. Each is checked when it is given."""
 
     def __init__(self, backend: Backend, max_concurrency: int, max_threads: int | None, lease: timedelta) -> None:
         """Check the settings; `Rexecutor` documents their bounds."""
         if type(max_concurrency) is not int or max_concurrency < 1:
-            raise ConfigurationError(f"Rexecutor: max_concurrency is {max_concurrency!r}, 1 or more expected")
+            raise ConfigurationError(f"Rexecutor: max_concurrency must be an int of 1 or more, not {max_concurrency!r}")
         if max_threads is not None and (type(max_threads) is not int or max_threads < 1):
-            raise ConfigurationError(f"Rexecutor: max_threads is {max_threads!r}, 1 or more expected, or None")
+            raise ConfigurationError(f"Rexecutor: max_threads must be an int of 1 or more, or None, not {max_threads!r}")
         checked_delay("Rexecutor: lease", lease, least=_SHORTEST_LEASE)
         if not isinstance(backend, Backend):
             raise ConfigurationError(
-                f"Rexecutor: {backend!r} is no backend; give SQLiteBackend(…), connect(url) or the like"
+                f"Rexecutor: backend must be a Backend, such as SQLiteBackend(…) or connect(url), not {backend!r}"
             )
         self._backend = backend
         self._max_concurrency = max_concurrency
@@ -59,9 +53,7 @@ class Plan:
         """The executors, by name."""
         return self._registry.executors
 
-    def add_executor(
-        self, executor: type[Executor[Any, Any]] | Executor[Any, Any], *, is_implied: bool = False
-    ) -> type[Executor[Any, Any]]:
+    def add_executor(self, executor: type[AnyExecutor] | AnyExecutor, *, is_implied: bool = False) -> type[AnyExecutor]:
         """Add an executor and return its class. One that a schedule implies may be there already."""
         return self._registry.add(executor, is_implied=is_implied)
 
@@ -75,7 +67,7 @@ class Plan:
     def add_pruner(self, config: PrunerConfig) -> None:
         """Add the pruners of a configuration."""
         if not isinstance(config, PrunerConfig):
-            raise ConfigurationError(f"with_job_pruner({config!r}): give a PrunerConfig")
+            raise ConfigurationError(f"with_job_pruner: config must be a PrunerConfig, not {config!r}")
         specs = [pruner.spec for pruner in config.pruners]
         self._prunings.append(Pruning(prune_schedule(config.cron, UTC, specs), specs, config.max_concurrency))
 
@@ -83,7 +75,7 @@ class Plan:
         """Set when child processes are replaced; see `Rexecutor.with_child_processes`."""
         for name, value in (("max_jobs", max_jobs), ("max_memory", 1 if max_memory is None else max_memory)):
             if type(value) is not int or value < 1:
-                raise ConfigurationError(f"with_child_processes: {name} is {value!r}, 1 or more expected")
+                raise ConfigurationError(f"with_child_processes: {name} must be an int of 1 or more, not {value!r}")
         self._recycling = Recycling(max_jobs, max_memory)
 
     def node(self, name: str) -> RunningNode:
@@ -99,3 +91,105 @@ class Plan:
             schedules=list(self.schedules.values()),
             prunings=self._prunings,
         )
+
+
+class Registry:
+    """Executors by name. An executor that is given with a schedule may also be given on its own."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.executors: dict[str, AnyExecutor] = {}
+        self._limits = limits
+        self._implied: dict[str, bool] = {}  # given with a schedule: whether the instance was made here
+
+    def add(self, executor: type[AnyExecutor] | AnyExecutor, *, is_implied: bool) -> type[AnyExecutor]:
+        """Add the executor and return its class. A class is instantiated.
+
+        Raises:
+            DefinitionError: The executor cannot run, is given twice, or another one has its name.
+        """
+        name: object = getattr(executor, "name", None)
+        known = self.executors.get(name) if isinstance(name, str) else None
+        if known is not None:
+            if not is_implied and known.name not in self._implied:
+                raise _taken(known, executor)
+            if executor is known or executor is type(known):
+                return type(known)
+            if type(executor) is not type(known) or not self._implied.get(known.name):
+                raise _taken(known, executor)
+        instance = _instance(executor)
+        codecs_of(type(instance), self._limits)
+        if instance.blocking == "process":
+            _check_importable(instance)
+            _check_sendable(instance)
+        self.executors[instance.name] = instance
+        if is_implied:
+            self._implied[instance.name] = isinstance(executor, type)
+        return type(instance)
+
+
+def _given_twice(known: Schedule, schedule: Schedule, executor: str) -> str:
+    """Return the error message for a schedule whose id another one has."""
+    other = executor if known.job is None else known.job.executor
+    if (other, known.cron) == (executor, schedule.cron):
+        return f"{executor}: the schedule {schedule.cron.text!r} is given twice; give one of them an `id=` of its own"
+    return (
+        f"{executor}: its schedule {schedule.cron.text!r} and {known.cron.text!r} of {other} have the same id,"
+        f" {schedule.id!r}; give one of them another `id=`"
+    )
+
+
+def _taken(known: AnyExecutor, executor: type[AnyExecutor] | AnyExecutor) -> DefinitionError:
+    """Return the error for an executor whose name another one has, or which is given twice."""
+    executor_cls = type(executor) if isinstance(executor, Executor) else executor
+    if executor_cls is type(known):
+        return DefinitionError(
+            f"{known.name}: {place_of(executor_cls)} is given twice; give it once, or the same instance"
+        )
+    places = f"{place_of(type(known))} and {place_of(executor_cls)}"
+    return DefinitionError(f"{known.name}: two executors have this name, {places}; give one of them another name")
+
+
+def _check_importable(executor: AnyExecutor) -> None:
+    """Raise a `DefinitionError` unless a child process, which imports the program, can find the executor's class."""
+    main = sys.modules["__main__"]
+    file: str | None = getattr(main, "__file__", None)
+    if getattr(main, "__spec__", None) is not None or (file is not None and not file.startswith("<")):
+        return
+    if file is not None:  # multiprocessing would take the text for a file name
+        raise DefinitionError(
+            f"{executor.name}: runs in child processes, which import the program, but it was read from {file};"
+            " save it as a file and run that"
+        )
+    if type(executor).__module__ == "__main__":
+        raise DefinitionError(
+            f"{executor.name}: runs in child processes, which cannot import a class from `python -c`, a notebook or a"
+            " prompt; define it in a module and import that"
+        )
+
+
+def _check_sendable(executor: AnyExecutor) -> None:
+    """Raise a `DefinitionError` if the executor cannot be pickled, and so not be sent to a child process."""
+    from multiprocessing.reduction import ForkingPickler  # only executors that need it load it
+
+    try:
+        ForkingPickler.dumps(executor)
+    except Exception as error:
+        raise DefinitionError(
+            f"{executor.name}: runs in child processes, but cannot be pickled ({error}); define the class at the top of a"
+            " module, and make clients and connections within execute"
+        ) from error
+
+
+def _instance(executor: object) -> AnyExecutor:
+    if isinstance(executor, Executor):
+        return cast("AnyExecutor", executor)
+    if isinstance(executor, type) and issubclass(executor, Executor):
+        where = place_of(cast("type[object]", executor))
+        if isabstract(cast("type[object]", executor)):
+            missing = ", ".join(sorted(executor.__abstractmethods__))
+            raise DefinitionError(f"{where}: {missing} is missing; define it")
+        try:
+            return cast("AnyExecutor", executor())
+        except TypeError as error:
+            raise DefinitionError(f"{where}: cannot be instantiated without arguments ({error}); give an instance") from error
+    raise DefinitionError(f"with_executor: executor must be an Executor class or an instance of one, not {executor!r}")

@@ -25,12 +25,12 @@ def connect(url: str, *, schema: str | None = None) -> Backend:
         schema: Schema of the tables on PostgreSQL; `"rexecutor"` by default. Other stores have no schemas.
 
     Raises:
-        ConfigurationError: The URL names no store that this version supports, or a schema is given for a store that
-            has none.
+        ConfigurationError: The URL is not that of a store that this version supports, or a schema is given for a
+            store that has none.
     """
     path = sqlite_path(url)
     if schema is not None and postgres_url(url) is None and (path is not None or url == "memory:"):
-        raise ConfigurationError(f"schema {schema!r}: only PostgreSQL has schemas; leave it out for other stores")
+        raise ConfigurationError(f"schema {schema!r}: only PostgreSQL has schemas; leave the schema out for other stores")
     if path is not None:
         from rexecutor.backend.sqlite import SQLiteBackend  # loads sqlite3, which not every process needs
 
@@ -48,8 +48,8 @@ def connect(url: str, *, schema: str | None = None) -> Backend:
 
         return PostgresBackend(server) if schema is None else PostgresBackend(server, schema=schema)
     if re.match(r"postgres(ql)?\+", url, re.IGNORECASE):
-        raise ConfigurationError(f"{_shown(url)}: our driver is psycopg; write postgresql: without another's name")
-    raise ConfigurationError(f"{_shown(url)} is no URL of a store; {_ACCEPTED}")
+        raise ConfigurationError(f"{_shown(url)}: the driver is psycopg; give postgresql: without the name of another driver")
+    raise ConfigurationError(f"{_shown(url)} is not the URL of a store; {_ACCEPTED}")
 
 
 def postgres_url(url: str) -> str | None:
@@ -65,19 +65,19 @@ def sqlite_path(url: str) -> Path | None:
         ConfigurationError: It is not a str, or it is an SQLite URL that names no file or has options.
     """
     if not isinstance(url, str):
-        raise ConfigurationError(f"{type(url).__name__} given, a URL as text expected; {_ACCEPTED}")
+        raise ConfigurationError(f"url must be a str, not {type(url).__name__}; {_ACCEPTED}")
     if not re.match(r"sqlite:", url, re.IGNORECASE):
         return None
     path = url[len("sqlite:") :]
     if not path.startswith("///"):
-        raise ConfigurationError(f"{_shown(url)}: three slashes expected; {_ACCEPTED}")
+        raise ConfigurationError(f"{_shown(url)} must begin with sqlite:///; {_ACCEPTED}")
     path = path[len("///") :]
     if path == ":memory:":
-        raise ConfigurationError(f"{_shown(url)}: a store in memory is memory:, without a file")
+        raise ConfigurationError(f"{_shown(url)}: for a store in memory, give memory:")
     if path in ("", "/") or "\0" in path:
-        raise ConfigurationError(f"{_shown(url)} names no file; {_ACCEPTED}")
+        raise ConfigurationError(f"{_shown(url)} does not name a file; {_ACCEPTED}")
     if "?" in path:
-        raise ConfigurationError(f"{_shown(url)}: an SQLite URL has no options after a question mark")
+        raise ConfigurationError(f"{_shown(url)}: an SQLite URL must not have options after a question mark")
     return Path(path)
 
 

@@ -7,19 +7,53 @@ from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing import current_process
 from typing import Final, Self
+from weakref import WeakKeyDictionary
 
-from rexecutor.affinity import Affinity
-from rexecutor.app.users import Users
+from rexecutor.affinity import GUARD, Affinity
 from rexecutor.backend.base import Backend
 from rexecutor.background import start_task
 from rexecutor.engine.child import NAME
 from rexecutor.engine.node import RunningNode
 from rexecutor.errors import ConfigurationError, RexecutorError
 
-_USERS: Final = Users()
+
+class _OpenBackends:
+    """The backends that a `Rexecutor` has opened, with a count of the nodes that use each.
+
+    Several nodes may share a backend: the first opens it, and the last to end closes it.
+    """
+
+    def __init__(self) -> None:
+        self._references: WeakKeyDictionary[Backend, int] = WeakKeyDictionary()
+
+    async def acquire(self, backend: Backend) -> None:
+        """Open the backend and count one more reference. Does nothing if the application has opened it itself."""
+        with GUARD:  # event loops in several threads may call it at the same moment
+            if backend not in self._references and backend.is_open:
+                return
+            self._references[backend] = self._references.get(backend, 0) + 1
+        try:
+            await backend.open()
+        except BaseException:
+            await self.release(backend)
+            raise
+
+    async def release(self, backend: Backend) -> None:
+        """Count one reference less; the last closes the backend. Does nothing if the application has opened it."""
+        with GUARD:
+            if backend not in self._references:
+                return
+            self._references[backend] -= 1
+            if self._references[backend]:
+                return
+            del self._references[backend]
+        await backend.close()
 
 
-class Run:
+_OPEN_BACKENDS: Final = _OpenBackends()
+
+
+class NodeLifetime:
     """A started node and its open backend. It belongs to the process and the event loop of its start."""
 
     def __init__(self, backend: Backend, node: RunningNode, ended: Callable[[], object]) -> None:
@@ -51,13 +85,13 @@ class Run:
                 "this Rexecutor is started in a child process of another one, which imports the program; put the"
                 ' program\'s main part below `if __name__ == "__main__":`'
             )
-        await _USERS.begin(backend)
+        await _OPEN_BACKENDS.acquire(backend)
         try:
             await backend.check_schema()
             node = make_node(f"{socket.gethostname()}:{os.getpid()}")
             node.start()
         except BaseException:
-            await _USERS.end(backend)
+            await _OPEN_BACKENDS.release(backend)
             raise
         return cls(backend, node, ended)
 
@@ -85,17 +119,17 @@ class Run:
                 self._ending = start_task(self._end(grace))
             await asyncio.shield(self._ending)
         elif not self._is_over:  # its duties and its lease have ended with the loop
-            await self._let_go()
+            await self._release_backend()
 
     async def _end(self, grace: timedelta) -> None:
         try:
             await self.node.stop(grace)
         finally:
             self._ended()
-            await self._let_go()
+            await self._release_backend()
 
-    async def _let_go(self) -> None:
+    async def _release_backend(self) -> None:
         try:
-            await _USERS.end(self._backend)
+            await _OPEN_BACKENDS.release(self._backend)
         finally:
             self._is_over = True

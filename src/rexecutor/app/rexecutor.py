@@ -1,4 +1,4 @@
-"""`Rexecutor`: puts a backend and executors together, and owns their start and their end."""
+"""`Rexecutor`, the façade: puts a backend and executors together, starts and stops them."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -6,9 +6,8 @@ from datetime import UTC, timedelta, tzinfo
 from types import TracebackType
 from typing import Any, Final, Literal, Self, overload
 
-from rexecutor.app.config import Plan
-from rexecutor.app.lifetime import Run
-from rexecutor.app.registry import AnyExecutor
+from rexecutor.app.config import AnyExecutor, Config
+from rexecutor.app.lifetime import NodeLifetime
 from rexecutor.app.signals import Signals
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
@@ -59,24 +58,24 @@ class Rexecutor:
         Raises:
             ConfigurationError: A setting is out of range.
         """
-        self._plan = Plan(backend, max_concurrency, max_threads, lease)
+        self._config = Config(backend, max_concurrency, max_threads, lease)
         self.backend: Final = backend
         self.max_concurrency: Final = max_concurrency
         self.max_threads: Final = max_threads
         self.lease: Final = lease
-        self._run: Run | None = None
+        self._lifetime: NodeLifetime | None = None
         self._is_starting = False
         self._is_global = False
 
     @property
     def executors(self) -> Mapping[str, AnyExecutor]:
         """The executors whose jobs it runs, by name."""
-        return self._plan.executors
+        return self._config.executors
 
     @property
     def is_running(self) -> bool:
         """Whether it has been started and has not ended."""
-        return self._run is not None and self._run.is_alive
+        return self._lifetime is not None and self._lifetime.is_alive
 
     def with_executor(self, executor: type[Executor[Any, Any]] | Executor[Any, Any]) -> Self:
         """Run this executor's jobs. Returns this `Rexecutor`.
@@ -89,7 +88,7 @@ class Rexecutor:
             RexecutorError: It has been started already.
         """
         self._require_not_running("with_executor")
-        self._plan.add_executor(executor)
+        self._config.add_executor(executor)
         return self
 
     @overload
@@ -164,9 +163,9 @@ class Rexecutor:
         """
         self._require_not_running("with_cron_executor")
         if isinstance(tags, str):
-            raise ConfigurationError(f"with_cron_executor: tags={tags!r}; give several texts, such as a tuple of them")
-        kind = self._plan.add_executor(executor, is_implied=True)
-        builder = kind.builder().with_data(data).with_priority(priority).with_tags(*tags)
+            raise ConfigurationError(f"with_cron_executor: tags must be a collection of str, such as [{tags!r}], not a str")
+        executor_cls = self._config.add_executor(executor, is_implied=True)
+        builder = executor_cls.builder().with_data(data).with_priority(priority).with_tags(*tags)
         made = cron_schedule(
             builder if metadata is None else builder.with_metadata(metadata),
             schedule,
@@ -176,7 +175,7 @@ class Rexecutor:
             catch_up=catch_up,
             window=catch_up_within,
         )
-        self._plan.add_schedule(made, kind.name)
+        self._config.add_schedule(made, executor_cls.name)
         return self
 
     def with_job_pruner(self, config: PrunerConfig) -> Self:
@@ -187,7 +186,7 @@ class Rexecutor:
             RexecutorError: It has been started already.
         """
         self._require_not_running("with_job_pruner")
-        self._plan.add_pruner(config)
+        self._config.add_pruner(config)
         return self
 
     def with_child_processes(self, *, max_jobs: int = 1_000, max_memory: int | None = None) -> Self:
@@ -202,14 +201,14 @@ class Rexecutor:
             RexecutorError: It has been started already.
         """
         self._require_not_running("with_child_processes")
-        self._plan.recycle(max_jobs, max_memory)
+        self._config.recycle(max_jobs, max_memory)
         return self
 
-    def _require_not_running(self, what: str, advice: str = "; say this before the start") -> None:
-        if self._run is not None:
-            self._run.check_process(what)
+    def _require_not_running(self, method: str, advice: str = "; call this before the start") -> None:
+        if self._lifetime is not None:
+            self._lifetime.check_process(method)
         if self.is_running or self._is_starting:
-            raise RexecutorError(f"{what}: this Rexecutor runs already{advice}")
+            raise RexecutorError(f"{method}: this Rexecutor is already running{advice}")
 
     def set_global_backend(self) -> Self:
         """Make its backend the default of every enqueue, from now until it has ended. Returns this `Rexecutor`.
@@ -232,9 +231,9 @@ class Rexecutor:
         self._require_not_running("start", advice="")
         self._is_starting = True
         try:
-            if self._run is not None:  # its last run may be left behind in a closed loop
-                await self._run.end(GRACE)
-            self._run = await Run.begin(self.backend, self._plan.node, ended=self._unset_global_backend)
+            if self._lifetime is not None:  # its last run may be left behind in a closed loop
+                await self._lifetime.end(GRACE)
+            self._lifetime = await NodeLifetime.begin(self.backend, self._config.node, ended=self._unset_global_backend)
         except BaseException:
             self._unset_global_backend()
             raise
@@ -257,8 +256,8 @@ class Rexecutor:
                 been done.
         """
         checked_delay("graceful_shutdown", timeout)
-        if self._run is not None:
-            await self._run.end(timeout)
+        if self._lifetime is not None:
+            await self._lifetime.end(timeout)
         self._unset_global_backend()
 
     async def run_until_signal(self, *, grace: timedelta = GRACE) -> None:
@@ -278,18 +277,18 @@ class Rexecutor:
             RexecutorError: A duty of the node has ended unexpectedly; or it runs in another event loop or process.
         """
         checked_delay("run_until_signal: grace", grace)
-        if self._run is not None:
-            self._run.check_place("run_until_signal")
-        with Signals() as signals:  # before the start, so that no signal finds claimed jobs and nobody to catch it
-            holds_claim = not self.is_running
-            if holds_claim:
+        if self._lifetime is not None:
+            self._lifetime.check_place("run_until_signal")
+        with Signals() as signals:  # before the start, so that no signal arrives when jobs are claimed and nothing catches it
+            is_started_here = not self.is_running
+            if is_started_here:
                 await self.start()
-            assert self._run is not None  # noqa: S101 - start has set it
-            node = self._run.node
+            assert self._lifetime is not None  # noqa: S101 - start has set it
+            node = self._lifetime.node
             try:
                 await signals.first_or(node.ended())
             except asyncio.CancelledError:
-                if holds_claim:  # nobody else will end it
+                if is_started_here:  # otherwise nobody ends it
                     await self.graceful_shutdown(grace)
                 raise
             signals.on_second(node.hurry.set)

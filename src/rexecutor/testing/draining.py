@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from rexecutor.app.registry import Registry
+from rexecutor.app.config import Registry
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend, override_global_backend
 from rexecutor.backend.memory import InMemoryBackend

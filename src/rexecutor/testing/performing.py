@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from msgspec.structs import replace
 
-from rexecutor.app.registry import Registry
+from rexecutor.app.config import Registry
 from rexecutor.backend.completion import Completion
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.engine.outcomes import Outcomes
