@@ -193,7 +193,7 @@ async def test_what_a_closed_loop_has_left_open_hears_of_other_handles_when_it_i
     backend = made_backend("sqlite", tmp_path)
     await in_another_loop(backend.open)
     await backend.open()
-    since = backend.version
+    since = backend.change_count
 
     async with made_backend("sqlite", tmp_path) as other:
         await _enqueue(other)

@@ -28,12 +28,12 @@ async def test_changes_heard_in_several_threads_are_all_counted() -> None:
     for thread in threads:
         thread.join()
 
-    assert hints.version == 16_000
+    assert hints.count == 16_000
 
 
 async def test_a_change_heard_in_another_thread_ends_a_wait() -> None:
     hints = Wakeups(FakeClock())
-    waiting = asyncio.ensure_future(hints.wait_for(HOUR, since=hints.version))
+    waiting = asyncio.ensure_future(hints.wait_for(HOUR, since=hints.count))
 
     thread = threading.Thread(target=hints.notify)
     thread.start()
@@ -46,12 +46,12 @@ async def test_a_wait_that_hears_nothing_says_so() -> None:
     clock = FakeClock()
     hints = Wakeups(clock)
 
-    assert await hints.wait(clock.now(), since=hints.version) is False
+    assert await hints.wait(clock.now(), since=hints.count) is False
 
 
 async def test_a_change_before_the_wait_is_not_missed() -> None:
     hints = Wakeups(FakeClock())
-    since = hints.version
+    since = hints.count
     hints.notify()
 
     assert await hints.wait_for(HOUR, since=since) is True
@@ -60,7 +60,7 @@ async def test_a_change_before_the_wait_is_not_missed() -> None:
 def test_a_loop_that_was_closed_while_somebody_waited_is_forgotten() -> None:
     hints = Wakeups(FakeClock())
     loop = asyncio.new_event_loop()
-    waiting = loop.create_task(hints.wait_for(HOUR, since=hints.version))
+    waiting = loop.create_task(hints.wait_for(HOUR, since=hints.count))
     loop.call_soon(loop.stop)
     loop.run_forever()
     loop.call_soon(waiting.cancel)
@@ -70,7 +70,7 @@ def test_a_loop_that_was_closed_while_somebody_waited_is_forgotten() -> None:
     loop.close()
     hints.notify()
 
-    assert hints.version == 2
+    assert hints.count == 2
 
 
 async def test_who_waits_no_more_is_forgotten(backend: Backend) -> None:

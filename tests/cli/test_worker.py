@@ -113,7 +113,7 @@ async def _enqueue_and_wait_for_the_start(name: str) -> None:
         await backend.enqueue([NewJob(name, '""', None, 1, 0, (), None, timedelta(0))])
         until = backend.clock.now() + timedelta(seconds=20)
         while True:
-            since = backend.version
+            since = backend.change_count
             if (await backend.query(Everything()))[0].status is JobStatus.EXECUTING:
                 return
             assert backend.clock.now() < until

@@ -58,7 +58,7 @@ async def until_status(backend: Backend, job_id: int, status: JobStatus, claims:
 
     async def wait() -> None:
         while True:
-            since = backend.version
+            since = backend.change_count
             record = await record_of(backend, job_id)
             if record.status is status and record.claims >= claims:
                 return

@@ -9,7 +9,6 @@ from rexecutor import BackendError
 from rexecutor.backend.base import Backend
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
-from rexecutor.backend.wakeups import Wakeups
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
@@ -106,7 +105,6 @@ class LinkedBackend(Backend):
         self._store = store
         self._loop = loop
         self._domain = domain
-        self._wakeups = Wakeups(clock)
         self._rung: set[bool] = set()
         store.bells.append(self._ring)
 
@@ -143,16 +141,6 @@ class LinkedBackend(Backend):
 
     async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         return await self._call("release_claims", lambda: self._store.release_claims(node_id, held, epoch=epoch))
-
-    @property
-    def version(self) -> int:
-        return self._wakeups.version
-
-    async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
-        await self._wakeups.wait(until, since=since)
-
-    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
-        await self._wakeups.wait(until, since=since)
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         return await self._call("query", lambda: self._store.query(where, limit=limit, after=after))

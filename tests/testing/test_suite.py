@@ -36,7 +36,7 @@ class Suite(BackendSuite):
         assert await store.jobs() == ["a job"]
 
     async def test_that_hangs(self, store: Store) -> None:
-        await store.backend.wait_ready([], store.now + HOUR, since=store.backend.version)
+        await store.backend.wait_ready([], store.now + HOUR, since=store.backend.change_count)
 
 
 def run(name: str, folder: Path) -> None:

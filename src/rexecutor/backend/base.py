@@ -36,6 +36,8 @@ class Backend(ABC):
         """
         self.clock: Final = clock or SystemClock()
         self.limits: Final = limits or Limits()
+        self._wakeups = Wakeups(self.clock)
+        """For changes of the store: the backend calls `notify` when it makes one, or hears of one."""
         self._cancel_wakeups: Final = Wakeups(self.clock)
 
     def __reduce__(self) -> NoReturn:
@@ -168,28 +170,28 @@ class Backend(ABC):
         """
 
     @property
-    @abstractmethod
-    def version(self) -> int:
-        """How many changes of the store this backend has heard of.
+    def change_count(self) -> int:
+        """Number of changes of the store that this backend has made or heard of.
 
         Read it before a look into the store and pass it as `since` to wait afterwards; then no change is missed.
         """
+        return self._wakeups.count
 
-    @abstractmethod
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
         """Wait until one of the executors may have a due job, but not past `until`.
 
-        A hint: it may return early. A change heard of after version `since` ends the wait at once.
+        A hint: it may return early, and does so at any change. If `change_count` is not `since`, it returns at once.
         """
+        await self._wakeups.wait(until, since=since)
 
-    @abstractmethod
     async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
         """Wait until the job may have ended, but not past `until`. A hint, like `wait_ready`."""
+        await self._wakeups.wait(until, since=since)
 
     @property
     def cancels(self) -> int:
         """How many requests to cancel a running job this backend has heard of."""
-        return self._cancel_wakeups.version
+        return self._cancel_wakeups.count
 
     async def wait_cancel(self, until: datetime, *, since: int) -> None:
         """Wait until `cancels` differs from `since`, but not past `until`. A hint: heartbeats return every request."""

@@ -12,7 +12,6 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.memory_index import MemoryIndex
 from rexecutor.backend.messages import PAGE, CancelRequest, Claim, Count, Demand, Heartbeat, Node, Ticked
-from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError
 from rexecutor.model import rules
@@ -39,7 +38,6 @@ class InMemoryBackend(Backend):
         self._duties: dict[str, NodeId] = {}
         self._last_id: JobId = 0
         self._paused = False
-        self._wakeups = Wakeups(self.clock)
 
     def paused(self) -> Self:
         """Stop handing out jobs, so that tests can look at what was enqueued. Return the backend itself."""
@@ -107,19 +105,6 @@ class InMemoryBackend(Backend):
             for record in orphans:
                 self._change(record, Interrupted(), now)
         return len(orphans)
-
-    @property
-    def version(self) -> int:
-        """How many changes the store has had."""
-        return self._wakeups.version
-
-    async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
-        """Wait for any change."""
-        await self._wakeups.wait(until, since=since)
-
-    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
-        """Wait for any change."""
-        await self._wakeups.wait(until, since=since)
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in order of id."""

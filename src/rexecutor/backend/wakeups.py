@@ -14,13 +14,13 @@ class Wakeups:
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
-        self.version = 0
-        """Grows with each change. Read it, look into the store, then wait since that version: no change is missed."""
+        self.count = 0
+        """Number of changes. Read it, look into the store, then wait since that count: no change is missed."""
 
     def notify(self) -> None:
         """Count a change and wake all who wait."""
-        with self._lock:  # otherwise two threads may count one change, and the version may even go back
-            self.version += 1
+        with self._lock:  # otherwise two threads may count one change, and the count may even go back
+            self.count += 1
             waiting = list(self._waiting.items())
         for event, loop in waiting:
             try:
@@ -29,7 +29,7 @@ class Wakeups:
                 self._waiting.pop(event, None)
 
     async def wait(self, until: datetime, *, since: int) -> bool:
-        """Wait for a change after version `since`, but not past `until`. Return whether there was one."""
+        """Wait for a change after count `since`, but not past `until`. Return whether there was one."""
         return await self.wait_for(until - self._clock.now(), since=since)
 
     async def wait_for(self, delay: timedelta, *, since: int) -> bool:
@@ -37,8 +37,8 @@ class Wakeups:
         changed = asyncio.Event()
         self._waiting[changed] = asyncio.get_running_loop()
         try:
-            if self.version == since:
+            if self.count == since:
                 await self._clock.wait(changed, delay)
         finally:
             self._waiting.pop(changed, None)
-        return self.version != since
+        return self.count != since

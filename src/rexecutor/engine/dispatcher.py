@@ -81,7 +81,7 @@ class Dispatcher:
         if demand is None:
             await self._slot_freed.wait()
             return
-        since = self._backend.version
+        since = self._backend.change_count
         claim, given = await self._take(demand)
         if len(claim.jobs) == demand.limit:
             others = self._slots.demand(self._epoch, threaded=False)

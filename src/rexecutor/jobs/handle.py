@@ -58,8 +58,8 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         clock = self.backend.clock
         deadline = None if timeout is None else clock.monotonic() + checked_delay("wait", timeout).total_seconds()
         while True:
-            # The version is read before the job: if the job ends in between, `wait_ended` returns at once.
-            since = self.backend.version
+            # The count is read before the job: if the job ends in between, `wait_ended` returns at once.
+            since = self.backend.change_count
             if deadline is None:
                 job = await self.fetch()
             else:

@@ -203,7 +203,7 @@ class _OneAtATime:
         self._ended.clear()
         self._runner.start([record])
         while not self._ended.is_set():
-            since = self._store.version
+            since = self._store.change_count
             await self._pass_cancel_on(record)
             until = self._store.clock.now() + _LOOK
             await first_of(self._ended.wait(), self._store.wait_ended(record.id, until, since=since))

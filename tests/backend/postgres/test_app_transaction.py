@@ -502,12 +502,12 @@ async def waits_for_a_lock(connection: psycopg.AsyncConnection[Any]) -> None:
 class TestWakeUp:
     async def test_it_comes_with_the_commit_and_not_before(self, backend: Migrated, tmp_path: Path) -> None:
         async with postgres_backend(tmp_path) as other, await psycopg.AsyncConnection.connect(server_url()) as one:
-            await until(lambda: other.version > 0)  # its listener has connected
+            await until(lambda: other.change_count > 0)  # its listener has connected
             await one.execute("SELECT 1")
             await letter("a").enqueue(backend=backend.bound_to(one))
-            before = other.version
+            before = other.change_count
             assert await run("SELECT 1")  # whatever was sent has had its time
-            assert other.version == before
+            assert other.change_count == before
             waiting = asyncio.ensure_future(
                 other.wait_ready(["letter"], other.clock.now() + timedelta(hours=1), since=before)
             )

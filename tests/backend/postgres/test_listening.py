@@ -40,17 +40,17 @@ def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 async def far_handle(proxy: Proxy, near: Migrated) -> AsyncGenerator[PostgresBackend]:
     """Another handle on the same schema, whose connections go through the proxy, and that listens already."""
     async with PostgresBackend(f"{proxy.url} connect_timeout=2", schema=near.schema, max_connections=2) as far:
-        await until(lambda: far.version > 0)
+        await until(lambda: far.change_count > 0)
         yield far
 
 
 async def heard_at(far: PostgresBackend, near: Migrated) -> bool:
     """Enqueue at the one handle, and answer whether the other hears of it well before it would poll."""
-    since = far.version
+    since = far.change_count
     await Quick.builder().enqueue(backend=near)
     with contextlib.suppress(TimeoutError):
-        await until(lambda: far.version > since, 1)
-    return far.version > since
+        await until(lambda: far.change_count > since, 1)
+    return far.change_count > since
 
 
 async def test_an_enqueue_is_heard_of_at_the_other_handle(proxy: Proxy, near: Migrated) -> None:
@@ -60,24 +60,24 @@ async def test_an_enqueue_is_heard_of_at_the_other_handle(proxy: Proxy, near: Mi
 
 async def test_garbage_on_the_channel_wakes_and_does_no_harm(proxy: Proxy, near: Migrated) -> None:
     async with far_handle(proxy, near) as far:
-        since = far.version
+        since = far.change_count
         run_postgres(
             f"NOTIFY {listener.channel_of(near.schema)}, '\x01{{]}}'", f"NOTIFY {listener.channel_of(near.schema)}"
         )
 
-        await until(lambda: far.version > since)
+        await until(lambda: far.change_count > since)
         assert await heard_at(far, near)
 
 
 async def test_the_trials_of_one_listener_wake_no_other(proxy: Proxy, near: Migrated) -> None:
     async with far_handle(proxy, near) as far, PostgresBackend(server_url(), schema=near.schema) as third:
-        await until(lambda: third.version > 0)
-        since = third.version
+        await until(lambda: third.change_count > 0)
+        since = third.change_count
         run_postgres(f"NOTIFY {listener.channel_of(near.schema)}, '~{'0' * 32}'")
 
         assert await heard_at(far, near)
-        await until(lambda: third.version > since)
-        assert third.version == since + 1
+        await until(lambda: third.change_count > since)
+        assert third.change_count == since + 1
 
 
 @pytest.mark.parametrize("resets", [True, False])
@@ -85,10 +85,10 @@ async def test_a_cut_connection_is_made_again_and_wakes_who_waits(
     proxy: Proxy, near: Migrated, caplog: pytest.LogCaptureFixture, *, resets: bool
 ) -> None:
     async with far_handle(proxy, near) as far:
-        since = far.version
+        since = far.change_count
         proxy.cut(resets=resets)
 
-        await until(lambda: far.version > since, 10)
+        await until(lambda: far.change_count > since, 10)
         assert await heard_at(far, near)
         assert len([one for one in caplog.records if "listening for notifications fails" in one.getMessage()]) == 1
 
@@ -99,9 +99,9 @@ async def test_a_connection_that_has_gone_silent_is_found_out(proxy: Proxy, near
         before = proxy.connections
         await until(lambda: proxy.connections > before, 20)
         proxy.is_silent = False
-        since = far.version
+        since = far.change_count
 
-        await until(lambda: far.version > since, 20)
+        await until(lambda: far.change_count > since, 20)
         assert await heard_at(far, near)
 
 
@@ -175,8 +175,8 @@ async def test_a_server_that_was_away_is_listened_to_again_with_two_lines(
         before = proxy.connections
         await until(lambda: proxy.connections > before + 2)
         proxy.refuses = False
-        since = far.version
-        await until(lambda: far.version > since, 10)
+        since = far.change_count
+        await until(lambda: far.change_count > since, 10)
 
     lines = [one.getMessage() for one in caplog.records if "listening" in one.getMessage()]
     assert len(lines) == 2

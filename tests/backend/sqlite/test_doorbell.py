@@ -65,9 +65,9 @@ async def test_a_waiting_handle_hears_of_another_ones_enqueue(
         heartbeats = waiting.heartbeat_connection()
         heartbeats.send(Node("n", "n", timedelta(hours=1)))
         await waiting.wait_ready(
-            {"echo"}, waiting.clock.now() + SECOND, since=waiting.version
+            {"echo"}, waiting.clock.now() + SECOND, since=waiting.change_count
         )  # takes note of the beat
-        since = waiting.version
+        since = waiting.change_count
         wait = asyncio.ensure_future(
             waiting.wait_ready({"echo"}, waiting.clock.now() + timedelta(hours=1), since=since)
         )
@@ -76,21 +76,21 @@ async def test_a_waiting_handle_hears_of_another_ones_enqueue(
 
         await soon(wait, 5)
         heartbeats.close()
-    assert waiting.version > since
+    assert waiting.change_count > since
 
 
 async def test_a_heartbeat_of_another_makes_no_work_but_may_be_an_end(path: Path) -> None:
     async with SQLiteBackend(path) as waiting, SQLiteBackend(path) as other:
         heartbeats = other.heartbeat_connection()
         heartbeats.send(Node("n", "n", timedelta(hours=1)))
-        await waiting.wait_ready({"echo"}, waiting.clock.now() + SECOND / 10, since=waiting.version)
-        since = waiting.version
+        await waiting.wait_ready({"echo"}, waiting.clock.now() + SECOND / 10, since=waiting.change_count)
+        since = waiting.change_count
         heartbeats.send(Node("n", "n", timedelta(hours=1)))
         await waiting.wait_ready({"echo"}, waiting.clock.now() + SECOND / 10, since=since)
-        assert waiting.version == since
+        assert waiting.change_count == since
 
         await soon(waiting.wait_ended(1, waiting.clock.now() + timedelta(hours=1), since=since), 5)
-        assert waiting.version > since  # it may have come after the look of who waits now
+        assert waiting.change_count > since  # it may have come after the look of who waits now
 
         end = asyncio.ensure_future(waiting.wait_ended(1, waiting.clock.now() + timedelta(hours=1), since=since + 1))
         await asyncio.to_thread(lambda: None)

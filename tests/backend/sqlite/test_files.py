@@ -274,7 +274,7 @@ async def test_a_row_that_somebody_spoilt_ends_and_holds_nobody_up(backend: SQLi
         after = await Echo.builder().with_data("x").enqueue(backend=backend)
         assert (await soon(after.wait())).status is JobStatus.COMPLETE
         while not (record := await record_of(backend, spoilt)).status.has_ended:
-            await backend.wait_ended(spoilt, backend.clock.now() + SECOND, since=backend.version)
+            await backend.wait_ended(spoilt, backend.clock.now() + SECOND, since=backend.change_count)
 
     if record.status is JobStatus.DISCARDED:
         assert record.errors[-1].kind is ErrorKind.DECODE

@@ -28,7 +28,6 @@ from rexecutor.backend.postgres.statements import Rows, Statement, Statements, S
 from rexecutor.backend.postgres.sync import SyncStore
 from rexecutor.backend.sql.rows import STATUSES
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
-from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement
@@ -87,7 +86,6 @@ class PostgresBackend(Backend):
         self._statements = Statements(self.schema)
         self._operations = Operations(self._statements, self.limits, self.clock)
         self._fake_clock = clock
-        self._wakeups = Wakeups(self.clock)
         self._opening = Opening("PostgreSQL", lambda: self._connections.is_open)
         self._listener = Listener(self._connections.conninfo, self.schema, self._hear) if listens else None
         self._notifier, self._joining = Notifier(self._notify), EnqueueBatcher(self._enqueue_plain)
@@ -247,19 +245,6 @@ class PostgresBackend(Backend):
         )
         self._wake({record.executor for record in freed})
         return len(freed)
-
-    @property
-    def version(self) -> int:
-        """Number of changes that this backend has heard of."""
-        return self._wakeups.version
-
-    async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
-        """Wait for a notification, a change made by this backend, or the moment `until`."""
-        await self._wakeups.wait(until, since=since)
-
-    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
-        """Wait as `wait_ready` does. Other nodes send no notification when a job ends."""
-        await self._wakeups.wait(until, since=since)
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in the order of their ids."""

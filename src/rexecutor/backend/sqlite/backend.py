@@ -22,7 +22,6 @@ from rexecutor.backend.sqlite.heartbeat import SQLiteHeartbeats
 from rexecutor.backend.sqlite.watch import FileWatch
 from rexecutor.backend.sqlite.writer import SqlThread
 from rexecutor.backend.unwrapping import SqlAlchemyConnection, SqlAlchemySession
-from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -74,7 +73,6 @@ class SQLiteBackend(Backend):
         self._writer = SqlThread(self.path, synchronous=synchronous, begin="BEGIN IMMEDIATE", checkpoints=checkpoints)
         self._reader = SqlThread(self.path, synchronous=synchronous, begin="BEGIN", checkpoints=checkpoints)
         self._synchronous = synchronous
-        self._wakeups = Wakeups(self.clock)
         self._doorbell = Doorbell()
         self._watch = FileWatch(self.path, self._wakeups, self.clock)
         self._opening = Opening(str(self.path), lambda: self._watch.is_open)
@@ -195,11 +193,6 @@ class SQLiteBackend(Backend):
         return await self._change(
             lambda connection, now: store.release_claims(connection, node_id, held, epoch, now, self.limits)
         )
-
-    @property
-    def version(self) -> int:
-        """How many changes this backend has heard of: its own, doorbell rings, and commits of other connections."""
-        return self._wakeups.version
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
         """Wait for a doorbell ring, or for a commit to the file that may have made work."""

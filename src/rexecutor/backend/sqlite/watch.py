@@ -19,9 +19,9 @@ LOOK: Final = timedelta(milliseconds=50)
 class FileWatch:
     """A connection that only polls, and counts a hint when others have committed."""
 
-    def __init__(self, path: Path, hints: Wakeups, clock: Clock) -> None:
+    def __init__(self, path: Path, wakeups: Wakeups, clock: Clock) -> None:
         self._path = path
-        self._wakeups = hints
+        self._wakeups = wakeups
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._looking = threading.Lock()
@@ -55,7 +55,7 @@ class FileWatch:
                 connection.close()
 
     async def wait_ready(self, until: datetime, since: int) -> None:
-        """Wait until there may be work that was not there at version `since`, but not past `until`.
+        """Wait until there may be work that was not there at count `since`, but not past `until`.
 
         Only one waiter polls the file, every `LOOK`; the others wait for the hint that it gives.
         """

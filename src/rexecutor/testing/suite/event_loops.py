@@ -139,7 +139,7 @@ class EventLoopCases(Cases):
 
     async def test_waits_of_two_loops_end_each(self, store: Store) -> None:
         async def wait() -> None:
-            since = store.backend.version
+            since = store.backend.change_count
             await store.backend.wait_ready([ALPHA], store.now + HOUR, since=since)
 
         waiting = asyncio.ensure_future(_in_threads(wait, 2))

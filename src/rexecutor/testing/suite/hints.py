@@ -11,10 +11,10 @@ _BREATH = 0.01  # seconds of real time between two moves of the clock, for waiti
 
 
 class HintCases(Cases):
-    """`wait_ready` and `wait_ended` may return early, but must not miss a change since the given version."""
+    """`wait_ready` and `wait_ended` may return early, but must not miss a change since the given count."""
 
     async def test_an_enqueue_wakes_who_waits_for_jobs(self, store: Store) -> None:
-        since = store.backend.version
+        since = store.backend.change_count
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(store.backend.wait_ready([ALPHA], store.now + HOUR, since=since))
             await _turn()
@@ -23,7 +23,7 @@ class HintCases(Cases):
 
     async def test_an_enqueue_between_the_look_and_the_wait_is_not_missed(self, store: Store) -> None:
         store.heartbeat()
-        since = store.backend.version
+        since = store.backend.change_count
         assert await store.claim() == []
         await store.enqueue(new_job())
 
@@ -31,18 +31,18 @@ class HintCases(Cases):
 
         assert len(await store.claim()) == 1
 
-    async def test_a_version_never_goes_back(self, store: Store) -> None:
-        versions = [store.backend.version]
+    async def test_the_change_count_never_goes_back(self, store: Store) -> None:
+        counts = [store.backend.change_count]
         for _ in range(5):
             await store.enqueue(new_job())
-            versions.append(store.backend.version)
+            counts.append(store.backend.change_count)
 
-        assert versions == sorted(versions)
-        assert versions[-1] > versions[0]
+        assert counts == sorted(counts)
+        assert counts[-1] > counts[0]
 
     async def test_a_failed_job_that_is_due_again_wakes_who_waits_for_jobs(self, store: Store) -> None:
         [job] = await store.executing()
-        since = store.backend.version
+        since = store.backend.change_count
         await store.settle(job, failed())
 
         await store.backend.wait_ready([ALPHA], store.now + HOUR, since=since)
@@ -52,7 +52,7 @@ class HintCases(Cases):
     async def test_a_rerun_wakes_who_waits_for_jobs(self, store: Store) -> None:
         [job] = await store.executing()
         await store.settle(job, Complete())
-        since = store.backend.version
+        since = store.backend.change_count
         await store.backend.rerun(job.id)
 
         await store.backend.wait_ready([ALPHA], store.now + HOUR, since=since)
@@ -61,7 +61,7 @@ class HintCases(Cases):
 
     async def test_a_job_given_back_wakes_who_waits_for_jobs(self, store: Store) -> None:
         await store.executing()
-        since = store.backend.version
+        since = store.backend.change_count
         await store.backend.release_claims(NODE, [])
 
         await store.backend.wait_ready([ALPHA], store.now + HOUR, since=since)
@@ -69,7 +69,7 @@ class HintCases(Cases):
         assert len(await store.claim()) == 1
 
     async def test_all_who_wait_are_woken(self, store: Store) -> None:
-        since = store.backend.version
+        since = store.backend.change_count
         async with asyncio.TaskGroup() as tasks:
             for _ in range(5):
                 tasks.create_task(store.backend.wait_ready([ALPHA], store.now + HOUR, since=since))
@@ -78,7 +78,7 @@ class HintCases(Cases):
             await store.enqueue(new_job())
 
     async def test_a_wait_for_jobs_ends_at_its_moment(self, store: Store) -> None:
-        wait = store.backend.wait_ready([ALPHA], store.now + 5 * SECOND, since=store.backend.version)
+        wait = store.backend.wait_ready([ALPHA], store.now + 5 * SECOND, since=store.backend.change_count)
         async with asyncio.TaskGroup() as tasks:
             await _advance_until_done(store, tasks.create_task(wait))
 
@@ -86,7 +86,7 @@ class HintCases(Cases):
         store.clock.advance(SECOND / 10)
         assert 0.1 + 0.05 > 0.15
         until = store.now + SECOND / 20
-        wait = asyncio.ensure_future(store.backend.wait_ready([ALPHA], until, since=store.backend.version))
+        wait = asyncio.ensure_future(store.backend.wait_ready([ALPHA], until, since=store.backend.change_count))
         await _turn()
 
         store.clock.advance(SECOND / 20)
@@ -95,7 +95,7 @@ class HintCases(Cases):
         assert wait.done()
 
     async def test_a_wait_until_a_past_moment_ends_at_once(self, store: Store) -> None:
-        since = store.backend.version
+        since = store.backend.change_count
 
         await store.backend.wait_ready([ALPHA], store.now - HOUR, since=since)
 
@@ -103,7 +103,7 @@ class HintCases(Cases):
 
     async def test_a_settled_job_wakes_who_waits_for_its_end(self, store: Store) -> None:
         [job] = await store.executing()
-        since = store.backend.version
+        since = store.backend.change_count
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(store.backend.wait_ended(job.id, store.now + HOUR, since=since))
             await _turn()
@@ -112,7 +112,7 @@ class HintCases(Cases):
 
     async def test_an_end_between_the_look_and_the_wait_is_not_missed(self, store: Store) -> None:
         [job] = await store.executing()
-        since = store.backend.version
+        since = store.backend.change_count
         assert not (await store.job(job.id)).status.has_ended
         await store.settle(job, Complete())
 
@@ -120,7 +120,7 @@ class HintCases(Cases):
 
     async def test_a_cancel_wakes_who_waits_for_the_end(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job())
-        since = store.backend.version
+        since = store.backend.change_count
         await store.backend.cancel(job_id, "enough")
 
         await store.backend.wait_ended(job_id, store.now + HOUR, since=since)
@@ -136,7 +136,7 @@ class HintCases(Cases):
 
     async def test_a_wait_for_an_end_ends_at_its_moment(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job(delay=HOUR))
-        wait = store.backend.wait_ended(job_id, store.now + 5 * SECOND, since=store.backend.version)
+        wait = store.backend.wait_ended(job_id, store.now + 5 * SECOND, since=store.backend.change_count)
         async with asyncio.TaskGroup() as tasks:
             await _advance_until_done(store, tasks.create_task(wait))
 
@@ -155,7 +155,7 @@ class HintCases(Cases):
 
 def _waiting(store: Store) -> "asyncio.Task[None]":
     """Start a task that waits for jobs, for at most an hour on the store's clock."""
-    since = store.backend.version
+    since = store.backend.change_count
     return asyncio.ensure_future(store.backend.wait_ready([ALPHA], store.now + HOUR, since=since))
 
 

@@ -202,7 +202,7 @@ class ReplaceCases(Cases):
     async def test_a_job_brought_forward_is_claimed_at_once_and_wakes_who_waits(self, store: Store) -> None:
         [job_id] = await store.enqueue(_old())
         store.heartbeat()
-        since = store.backend.version
+        since = store.backend.change_count
         assert await store.claim() == []
 
         await store.add(new_job(unique=_BY_KEY.on_conflict(Replace.scheduled_at())))

@@ -70,7 +70,7 @@ class ScheduleCases(Cases):
         await look(store)
         store.clock.advance(TEN_SECONDS)
         store.heartbeat()
-        since = store.backend.version
+        since = store.backend.change_count
         await look(store)
 
         await store.backend.wait_ready([ALPHA], store.now + HOUR, since=since)

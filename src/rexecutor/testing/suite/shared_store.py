@@ -73,7 +73,7 @@ class SharedStoreCases(Cases):
 
     async def test_an_enqueue_wakes_who_waits_at_the_other_handle(self, store: Store) -> None:
         async with store.another_handle() as other, asyncio.TaskGroup() as tasks:
-            since = other.version
+            since = other.change_count
             waiting = tasks.create_task(other.wait_ready([ALPHA], store.now + HOUR, since=since))
 
             await store.enqueue(new_job())

@@ -214,7 +214,7 @@ class UpdateCases(Cases):
     ) -> None:
         job = await store.job((await store.enqueue(new_job(delay=HOUR)))[0])
         store.heartbeat()
-        since = store.backend.version
+        since = store.backend.change_count
         assert await store.claim() == []
 
         await store.backend.update(job.id, _as_new(job, scheduled_at=store.now), version=job.version)
