@@ -44,7 +44,7 @@ class Reply(NamedTuple):
 
     result: ExecutionResult | Undeclared
     failure: Failure | None
-    may_be_complete: bool
+    commit_unknown: bool
     """Whether the job has called `complete_in_sync`."""
     memory: int
     """Memory that the process holds after the job, in bytes."""
@@ -60,7 +60,7 @@ class _ChildRun:
     def __init__(self, record: JobRecord, completion: Completion) -> None:
         self._record = record
         self._completion = completion
-        self.may_be_complete = False
+        self.commit_unknown = False
 
     async def complete(self, connection: object) -> None:  # noqa: ARG002 - the shape of a run
         raise JobStateError("complete_in: there is no event loop in a child process; call complete_in_sync")
@@ -110,7 +110,7 @@ def _run(record: JobRecord, equipment: ChildSetup) -> Reply:
     except BaseException as error:  # noqa: BLE001 - a job may raise anything
         type_name, details = shown(error)
         failure = Failure(ErrorKind.EXCEPTION, type_name, storable(details, equipment.limits.error_text))
-    return Reply(result, failure, run.may_be_complete, _memory())
+    return Reply(result, failure, run.commit_unknown, _memory())
 
 
 def _part(pipe: "Connection[Any, Any]") -> None:

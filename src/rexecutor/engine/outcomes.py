@@ -45,7 +45,7 @@ class Outcomes:
         Raises:
             TypeError: The result stands for work that has not been done, such as a coroutine.
         """
-        if running.may_be_complete:  # after `complete_in` the result does not count: the transaction decides
+        if running.commit_unknown:  # after `complete_in` the result does not count: the transaction decides
             return COMPLETE
         match self.meaning(running, result):
             case None:

@@ -51,8 +51,8 @@ class Runner:
             limits: The store's limits, among them the length of an error's text.
             completion: Completes jobs in the application's own transactions.
             emit: Called with each event.
-            settle: Called with each outcome. For an outcome in doubt, the second argument is the event to emit once it
-                is recorded; otherwise None.
+            settle: Called with each outcome. With `commit_unknown`, the second argument is the event to emit once the
+                outcome is recorded; otherwise None.
             ended: Called with the executor's name when a job's code has ended.
             context: Each job runs in a copy of this context.
             outcomes: Makes the outcomes; None for the default. `perform` gives its own.
@@ -192,7 +192,7 @@ class Runner:
             running.child = child
 
         reply = await children.run(running.record, attach)
-        running.may_be_complete = reply.may_be_complete
+        running.commit_unknown = reply.commit_unknown
         if reply.failure is not None:
             raise ChildFailedError(reply.failure)
         return reply.result
@@ -219,20 +219,20 @@ class Runner:
         self._unsettled -= 1
         if not self._unsettled:
             self._idle.set()
-        # After `complete_in` the outcome is in doubt: the user's transaction may be committed or rolled back. If it was
-        # committed, the job is complete, and the store refuses any outcome that comes now. If not, the job still
-        # executes, and COMPLETE would record a success whose work was rolled back: so a failure is delivered instead.
-        # For the same reason the event is not emitted here, but by the settler if the store records the outcome.
-        in_doubt = running.may_be_complete
-        if in_doubt and outcome is COMPLETE:
+        # After `complete_in` nobody here knows whether the user's transaction was committed. If it was, the job is
+        # complete, and the store refuses any outcome that comes now. If not, COMPLETE would record a success whose work
+        # was rolled back. So COMPLETE becomes a failure: usually it is refused, and then it means success. The event is
+        # left to the settler, which emits it only if the store has recorded the outcome.
+        commit_unknown = running.commit_unknown
+        if commit_unknown and outcome is COMPLETE:
             outcome = self._outcomes.of_rollback(running)
         event: JobEnded | None = None
-        if in_doubt or self._tells_ends or not isinstance(outcome, Complete | Snooze):
+        if commit_unknown or self._tells_ends or not isinstance(outcome, Complete | Snooze):
             is_final = isinstance(outcome, Failed) and record.attempt >= record.max_attempts
             exception = told_exception(outcome.error, raised) if isinstance(outcome, Failed) else None
             event = JobEnded(record.id, record.executor, record.attempt, outcome, is_final, exception)
-        self._settle(Settlement(record.id, record.claims, outcome, in_doubt), event if in_doubt else None)
-        if event is not None and not in_doubt:
+        self._settle(Settlement(record.id, record.claims, outcome, commit_unknown), event if commit_unknown else None)
+        if event is not None and not commit_unknown:
             self._emit(event)
 
     def _tell_to_stop(self, running: Running, why: Stop) -> None:

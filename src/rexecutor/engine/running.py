@@ -40,17 +40,17 @@ class Child(Protocol):
 class Completing(Protocol):
     """A run of a job, which the job itself may complete by `complete_in`."""
 
-    may_be_complete: bool
+    commit_unknown: bool
 
 
 @contextmanager
 def completing(run: Completing) -> Generator[None]:
-    """Mark the run's outcome as in doubt, unless the connection is refused before anything is sent to the store."""
-    before, run.may_be_complete = run.may_be_complete, True
+    """Set `commit_unknown`, unless the connection is refused before anything is sent to the store."""
+    before, run.commit_unknown = run.commit_unknown, True
     try:
         yield
     except ConfigurationError:
-        run.may_be_complete = before
+        run.commit_unknown = before
         raise
 
 
@@ -73,8 +73,8 @@ class Running(msgspec.Struct, eq=False):
     has_begun: bool = False
     is_settled: bool = False
     """Whether its outcome was handed over; code that does not stop may still run."""
-    may_be_complete: bool = False
-    """Whether `complete_in` was called. The outcome is then in doubt: only the user's transaction decides it."""
+    commit_unknown: bool = False
+    """Whether `complete_in` was called. Then only the user's transaction decides whether the job is complete."""
 
     async def complete(self, connection: object) -> None:
         """Complete the job in the connection's transaction; see `Job.complete_in`."""

@@ -33,21 +33,20 @@ class Settler:
         self._empty = asyncio.Event()
         self._empty.set()
         self._limit = MOST
-        self._unsure: dict[JobId, JobEnded | None] = {}
+        self._commit_unknown: dict[JobId, JobEnded | None] = {}  # jobs that may have their outcome in the store already
 
-    def put(self, settlement: Settlement, if_recorded: JobEnded | None = None) -> None:
+    def put(self, settlement: Settlement, event: JobEnded | None = None) -> None:
         """Queue an outcome for delivery.
 
         Args:
             settlement: The outcome and the claim that it belongs to.
-            if_recorded: Event to emit once the store has recorded the outcome; only for an outcome in doubt, with
-                `may_be_recorded`.
+            event: Event to emit once the store has recorded the outcome; only for one with `commit_unknown`.
         """
         if not self._waiting:
             self._given.set()
             self._empty.clear()
-        if settlement.may_be_recorded:
-            self._unsure[settlement.job_id] = if_recorded
+        if settlement.commit_unknown:
+            self._commit_unknown[settlement.job_id] = event
         self._waiting.append(settlement)
 
     @property
@@ -89,21 +88,21 @@ class Settler:
             self._under_way = batch
             try:
                 refused = set(await self._backend.settle(batch))
-                doubtful = await self._doubtful(batch, refused)
+                wrongly_refused = await self._wrongly_refused(batch, refused)
             except BaseException:
-                # Even a cancel must lose no outcome. The store may have recorded the batch before it failed: these jobs
-                # are unsure from now on, and a refusal of the next try is not reported for them.
+                # Even a cancel must lose no outcome. The store may have committed the batch before it failed. That is unknown,
+                # too, so a refusal of the next try is not reported.
                 self._waiting.extend(batch)
                 for settlement in batch:
-                    self._unsure.setdefault(settlement.job_id, None)
+                    self._commit_unknown.setdefault(settlement.job_id, None)
                 self._limit = max(1, len(batch) // 2)
                 raise
             finally:
                 self._under_way = ()
             self._limit = min(MOST, self._limit * 2)
             # Outcomes that were refused by mistake are delivered again; the error below makes the duty wait first.
-            kept = {one.job_id for one in doubtful}
-            self._waiting.extend(doubtful)
+            kept = {one.job_id for one in wrongly_refused}
+            self._waiting.extend(wrongly_refused)
             self._report([one for one in batch if one.job_id not in kept] if kept else batch, refused - kept)
             self._delivered.set()
             if kept:
@@ -113,14 +112,14 @@ class Settler:
             if not self._stop.is_set():
                 self._given.clear()
 
-    async def _doubtful(self, batch: Sequence[Settlement], refused: Collection[JobId]) -> Sequence[Settlement]:
+    async def _wrongly_refused(self, batch: Sequence[Settlement], refused: Collection[JobId]) -> Sequence[Settlement]:
         """Return the outcomes that were refused although their jobs still execute under their claims.
 
         A claim that has ended never comes back, so such a refusal is a fault of the store. If it were believed, the job
         would stay executing for as long as this node lives. Jobs that called `complete_in` are left out: most are
         complete.
         """
-        asked = {one.job_id for one in batch if one.job_id in refused and not one.may_be_recorded} if refused else ()
+        asked = {one.job_id for one in batch if one.job_id in refused and not one.commit_unknown} if refused else ()
         if not asked:
             return ()
         records = await self._backend.query(IdIn(frozenset(asked)), limit=len(asked))
@@ -129,10 +128,10 @@ class Settler:
 
     def _report(self, batch: Sequence[Settlement], refused: Collection[JobId]) -> None:
         for job_id in refused:
-            if job_id not in self._unsure:  # otherwise an earlier try, or the job itself, may have recorded it
+            if job_id not in self._commit_unknown:  # otherwise an earlier try, or the job itself, may have recorded it
                 self._emit(OutcomeRefused(job_id))
-        if self._unsure:
+        if self._commit_unknown:
             for settlement in batch:
-                event = self._unsure.pop(settlement.job_id, None)
+                event = self._commit_unknown.pop(settlement.job_id, None)
                 if event is not None and settlement.job_id not in refused:
                     self._emit(event)

@@ -127,5 +127,5 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     job_id: JobId
     claims: int
     outcome: Outcome
-    may_be_recorded: bool = False
+    commit_unknown: bool = False
     """Whether `Job.complete_in` was called. If its transaction was committed, the job is complete already."""

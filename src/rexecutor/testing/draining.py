@@ -212,7 +212,7 @@ class _OneAtATime:
             refused = await self._store.settle([settlement])
             if not refused:
                 self._count(settlement.outcome, await self._status(record))
-            elif settlement.may_be_recorded and await self._status(record) is JobStatus.COMPLETE:
+            elif settlement.commit_unknown and await self._status(record) is JobStatus.COMPLETE:
                 self._count(COMPLETE, JobStatus.COMPLETE)
 
     async def end(self) -> None:
