@@ -13,9 +13,10 @@ from rexecutor.engine.periodic import Pruning
 from rexecutor.engine.processes import Recycling
 from rexecutor.errors import ConfigurationError, DefinitionError
 from rexecutor.jobs.definition import place_of
-from rexecutor.jobs.executor import Executor, codecs_of
+from rexecutor.jobs.executor import Executor
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import prune_schedule
+from rexecutor.jobs.types import codecs_of
 from rexecutor.model.job import Limits
 from rexecutor.model.schedules import Schedule
 
@@ -32,7 +33,7 @@ class Config:
         if type(max_concurrency) is not int or max_concurrency < 1:
             raise ConfigurationError(f"Rexecutor: max_concurrency must be an int of 1 or more, not {max_concurrency!r}")
         if max_threads is not None and (type(max_threads) is not int or max_threads < 1):
-            raise ConfigurationError(f"Rexecutor: max_threads must be an int of 1 or more, or None, not {max_threads!r}")
+            raise ConfigurationError(f"Rexecutor: max_threads must be None or an int of 1 or more, not {max_threads!r}")
         checked_delay("Rexecutor: lease", lease, least=_SHORTEST_LEASE)
         if not isinstance(backend, Backend):
             raise ConfigurationError(
@@ -175,8 +176,8 @@ def _check_sendable(executor: AnyExecutor) -> None:
         ForkingPickler.dumps(executor)
     except Exception as error:
         raise DefinitionError(
-            f"{executor.name}: runs in child processes, but cannot be pickled ({error}); define the class at the top of a"
-            " module, and make clients and connections within execute"
+            f"{executor.name}: runs in child processes, but cannot be pickled ({error}); define the class at the top of"
+            " a module, and make clients and connections within execute"
         ) from error
 
 
@@ -191,5 +192,5 @@ def _instance(executor: object) -> AnyExecutor:
         try:
             return cast("AnyExecutor", executor())
         except TypeError as error:
-            raise DefinitionError(f"{where}: cannot be instantiated without arguments ({error}); give an instance") from error
+            raise DefinitionError(f"{where}: needs arguments ({error}); give an instance of it") from error
     raise DefinitionError(f"with_executor: executor must be an Executor class or an instance of one, not {executor!r}")

@@ -30,7 +30,7 @@ def connect(url: str, *, schema: str | None = None) -> Backend:
     """
     path = sqlite_path(url)
     if schema is not None and postgres_url(url) is None and (path is not None or url == "memory:"):
-        raise ConfigurationError(f"schema {schema!r}: only PostgreSQL has schemas; leave the schema out for other stores")
+        raise ConfigurationError(f"schema {schema!r}: only PostgreSQL has schemas; leave it out for other stores")
     if path is not None:
         from rexecutor.backend.sqlite import SQLiteBackend  # loads sqlite3, which not every process needs
 
@@ -48,7 +48,7 @@ def connect(url: str, *, schema: str | None = None) -> Backend:
 
         return PostgresBackend(server) if schema is None else PostgresBackend(server, schema=schema)
     if re.match(r"postgres(ql)?\+", url, re.IGNORECASE):
-        raise ConfigurationError(f"{_shown(url)}: the driver is psycopg; give postgresql: without the name of another driver")
+        raise ConfigurationError(f"{_shown(url)}: the driver is psycopg; give postgresql: without a driver's name")
     raise ConfigurationError(f"{_shown(url)} is not the URL of a store; {_ACCEPTED}")
 
 

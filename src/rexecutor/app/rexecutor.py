@@ -163,7 +163,7 @@ class Rexecutor:
         """
         self._require_not_running("with_cron_executor")
         if isinstance(tags, str):
-            raise ConfigurationError(f"with_cron_executor: tags must be a collection of str, such as [{tags!r}], not a str")
+            raise ConfigurationError(f"with_cron_executor: tags must be a list of str, such as [{tags!r}], not a str")
         executor_cls = self._config.add_executor(executor, is_implied=True)
         builder = executor_cls.builder().with_data(data).with_priority(priority).with_tags(*tags)
         made = cron_schedule(
@@ -279,7 +279,8 @@ class Rexecutor:
         checked_delay("run_until_signal: grace", grace)
         if self._lifetime is not None:
             self._lifetime.check_place("run_until_signal")
-        with Signals() as signals:  # before the start, so that no signal arrives when jobs are claimed and nothing catches it
+        # Before the start, so that no signal arrives when jobs are claimed and nothing catches it.
+        with Signals() as signals:
             is_started_here = not self.is_running
             if is_started_here:
                 await self.start()

@@ -90,8 +90,8 @@ class Settler:
                 refused = set(await self._backend.settle(batch))
                 wrongly_refused = await self._wrongly_refused(batch, refused)
             except BaseException:
-                # Even a cancel must lose no outcome. The store may have committed the batch before it failed. Nobody here
-                # knows that either, so a refusal of the next try is not reported.
+                # Even a cancel must lose no outcome. The store may have committed the batch before it failed. Nobody
+                # here knows that either, so a refusal of the next try is not reported.
                 self._waiting.extend(batch)
                 for settlement in batch:
                     self._commit_unknown.setdefault(settlement.job_id, None)
