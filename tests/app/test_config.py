@@ -24,7 +24,7 @@ def test_executors_of_one_name_are_refused_with_the_classes_and_their_modules() 
         Rexecutor(InMemoryBackend()).with_executor(Gated()).with_executor(Other)
     assert str(caught.value) == (
         f"gated: two executors have this name, tests.engine.gated.Gated and {__name__}.{Other.__qualname__};"
-        " give one another name"
+        " give one of them another name"
     )
 
 
@@ -50,12 +50,12 @@ def test_what_is_no_executor_is_refused(wrong: Any) -> None:
     "settings", [{"max_concurrency": 0}, {"max_concurrency": True}, {"lease": timedelta(seconds=0.5)}, {"lease": 30}]
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=r"expected|is no timedelta"):
+    with pytest.raises(ConfigurationError, match=r"must be|expected|is no timedelta"):
         Rexecutor(InMemoryBackend(), **settings)
 
 
 def test_what_is_no_backend_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"'jobs\.db' is no backend"):
+    with pytest.raises(ConfigurationError, match=r"backend must be a Backend, .* not 'jobs\.db'"):
         Rexecutor("jobs.db")  # pyright: ignore[reportArgumentType] - that is the test
 
 
@@ -63,7 +63,7 @@ def test_an_executor_without_an_execute_is_refused() -> None:
     class Unfinished(Executor[int]):
         name = "unfinished"
 
-    with pytest.raises(DefinitionError, match="Unfinished: has no execute; define it"):
+    with pytest.raises(DefinitionError, match="Unfinished: execute is missing; define it"):
         Rexecutor(InMemoryBackend()).with_executor(Unfinished)
 
 
@@ -84,8 +84,8 @@ Rexecutor(InMemoryBackend()).with_executor({executor})
 @pytest.mark.parametrize(
     ("arguments", "executor", "said"),
     [
-        (["-"], "Thumb", "thumb: .* comes from <stdin>; save it as a file"),
-        (["-"], "AddOne", "add_one: .* comes from <stdin>; save it as a file"),
+        (["-"], "Thumb", "thumb: .* read from <stdin>; save it as a file"),
+        (["-"], "AddOne", "add_one: .* read from <stdin>; save it as a file"),
         (["-c"], "Thumb", "thumb: .* a notebook or a prompt; define it in a module"),
         (["-c"], "AddOne", None),
     ],

@@ -68,7 +68,7 @@ def test_a_store_without_schemas_takes_none(url: str) -> None:
 
 
 def test_another_driver_of_postgresql_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="our driver is psycopg") as refused:
+    with pytest.raises(ConfigurationError, match="the driver is psycopg") as refused:
         connect("postgresql+asyncpg://me:secret@host/jobs")
 
     assert "secret" not in str(refused.value)

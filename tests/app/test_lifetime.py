@@ -134,7 +134,7 @@ async def test_it_can_be_started_again_after_it_has_ended() -> None:
 
 async def test_a_second_start_is_refused() -> None:
     async with Rexecutor(InMemoryBackend()) as rexecutor:
-        with pytest.raises(RexecutorError, match="runs already"):
+        with pytest.raises(RexecutorError, match="is already running"):
             await rexecutor.start()
         with pytest.raises(RexecutorError, match="before the start"):
             rexecutor.with_executor(Gated)

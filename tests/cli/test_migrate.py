@@ -81,10 +81,10 @@ def test_a_newer_schema_is_told(rexecutor: Run, schema: str, flags: tuple[str, .
         (("--sql", "--url", "sqlite:///jobs.db"), "--sql"),
         (("--url", "postgresql://here/jobs", "--schema", "no-name"), "schema="),
         (("--sql", "--schema", 'a"b'), "schema="),
-        (("--sql", "--url", "nonsense"), "no URL of a store"),
+        (("--sql", "--url", "nonsense"), "not the URL of a store"),
         (("--url", "sqlite:///jobs.db", "--schema", "mine"), "only PostgreSQL has schemas"),
         (("--url", "postgresql://here/jobs?schema=mine"), "give the schema beside the URL, as `schema=` or `--schema`"),
-        (("--url", f"mysql://me:{SECRET}@here/jobs"), "no URL of a store"),
+        (("--url", f"mysql://me:{SECRET}@here/jobs"), "not the URL of a store"),
         (("--url", f"postgresql://me:{SECRET}@here/jobs?no_such=1"), "no_such"),
     ],
 )

@@ -287,7 +287,7 @@ def test_an_executor_that_cannot_be_sent_is_refused_where_it_is_registered(notes
         def execute(self, job: Job[None]) -> None: ...
 
     held: Any = InChild(notes)
-    with pytest.raises(DefinitionError, match=r"local: runs in child processes, and pickle cannot send it there"):
+    with pytest.raises(DefinitionError, match=r"local: runs in child processes, but cannot be pickled"):
         Rexecutor(InMemoryBackend()).with_executor(Local)
     held.client = lambda: None
     with pytest.raises(DefinitionError, match=r"in_child: .* make clients and connections within execute"):

@@ -259,7 +259,7 @@ class TestRegistration:
     def test_a_schedule_that_is_given_twice_is_refused(self) -> None:
         node = Rexecutor(InMemoryBackend()).with_cron_executor(Report, EACH_SECOND, "a")
 
-        with pytest.raises(DefinitionError, match="given twice; give one an `id=`"):
+        with pytest.raises(DefinitionError, match="given twice; give one of them an `id=`"):
             node.with_cron_executor(Report, " *  * * * * * ", "a")
         node.with_cron_executor(Report, EACH_SECOND, "a", id="another")
 
@@ -273,7 +273,7 @@ class TestRegistration:
             node.with_cron_executor(Audit, EACH_MINUTE, "a", id="nightly")
         assert str(caught.value) == (
             "audit: its schedule '0 * * * * *' and '* * * * * *' of report have the same id, 'nightly';"
-            " give one another `id=`"
+            " give one of them another `id=`"
         )
 
     def test_the_concurrency_of_an_executor_with_two_schedules_is_one_limit(self) -> None:
@@ -346,5 +346,5 @@ def test_a_zone_is_checked_beside_an_id() -> None:
 
 
 def test_tags_of_a_schedule_are_several_texts() -> None:
-    with pytest.raises(ConfigurationError, match="tags='nightly'"):
+    with pytest.raises(ConfigurationError, match="tags must be .*'nightly'"):
         Rexecutor(InMemoryBackend()).with_cron_executor(Mail, "* * * * *", "a", tags="nightly")
