@@ -346,5 +346,5 @@ def test_a_zone_is_checked_beside_an_id() -> None:
 
 
 def test_tags_of_a_schedule_are_several_texts() -> None:
-    with pytest.raises(ConfigurationError, match="tags must be .*'nightly'"):
+    with pytest.raises(ConfigurationError, match=r"tags must be .*'nightly'"):
         Rexecutor(InMemoryBackend()).with_cron_executor(Mail, "* * * * *", "a", tags="nightly")

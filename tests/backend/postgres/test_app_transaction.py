@@ -46,7 +46,7 @@ from rexecutor import (
 )
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.messages import Demand, Node
-from rexecutor.backend.postgres.runners import AsyncpgConnection, numbered
+from rexecutor.backend.postgres.drivers import AsyncpgConnection, numbered
 from rexecutor.model.where import Everything
 from rexecutor.testing import assert_enqueued, assert_enqueued_sync, refute_enqueued, refute_enqueued_sync
 from rexecutor.testing.clock import START

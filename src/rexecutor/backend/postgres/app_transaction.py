@@ -8,7 +8,7 @@ from rexecutor.backend.app_transaction import Bound, SyncTransaction, Transactio
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.messages import PAGE
-from rexecutor.backend.postgres.libraries import is_awaited, run_awaited, run_blocking
+from rexecutor.backend.postgres.drivers import is_awaited, run_awaited, run_blocking
 from rexecutor.backend.postgres.rows import read_row
 from rexecutor.backend.postgres.statements import Script, Statements, Steps, channel_of
 from rexecutor.backend.sql.where import SMALLEST_ID

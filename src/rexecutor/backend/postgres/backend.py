@@ -16,8 +16,8 @@ from rexecutor.backend.postgres.address import server_command
 from rexecutor.backend.postgres.app_transaction import PostgresCompletion, bind, notifying
 from rexecutor.backend.postgres.batching import EnqueueBatcher
 from rexecutor.backend.postgres.connection import Connection, checked_schema, connected, migrate
+from rexecutor.backend.postgres.drivers import AsyncConnection, SyncConnection
 from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
-from rexecutor.backend.postgres.libraries import AsyncConnection, SyncConnection
 from rexecutor.backend.postgres.listener import Listener
 from rexecutor.backend.postgres.liveness import Cutter, seconds_for
 from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from rexecutor.backend.postgres.address import migrate_command
-from rexecutor.backend.postgres.statements import PACKAGE, in_schema
+from rexecutor.backend.postgres.statements import PACKAGE, Rows, Statement, in_schema, run_script, versions
 from rexecutor.backend.sql import migrations
 from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
 
@@ -120,9 +120,7 @@ def translated(schema: str) -> Generator[None]:
     except RexecutorError:
         raise
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction) as error:
-        raise SchemaError(
-            f'schema "{schema}" lacks tables of this rexecutor ({_first_line(error)}); {advice_to_migrate(schema)}'
-        ) from error
+        raise lacks_tables(schema, _first_line(error)) from error
     except (UnicodeEncodeError, OverflowError) as error:
         raise BackendError(f"PostgreSQL cannot store a value: {type(error).__name__}: {error}") from error
     except psycopg.Error as error:
@@ -238,20 +236,10 @@ async def check_version(connection: Connection, schema: str) -> None:
 
 
 async def _versions(connection: Connection, schema: str) -> tuple[int, int]:
-    name = in_schema('"rexecutor".migrations', schema)
-    cursor = await connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
-    row = await cursor.fetchone()
-    if row is None or not row[0]:
-        return 0, 0
-    cursor = await connection.execute(versions_query(schema))
-    row = await cursor.fetchone()
-    return (0, 0) if row is None else (row[0], row[1])
+    async def execute(statement: Statement) -> Rows:
+        return await (await connection.execute(statement.text, statement.parameters)).fetchall()
 
-
-def versions_query(schema: str) -> LiteralString:
-    """Return the query for a schema's version and its last breaking version; it needs the table `migrations`."""
-    name = in_schema('"rexecutor".migrations', schema)
-    return f"SELECT coalesce(max(version), 0), coalesce(max(version) FILTER (WHERE is_breaking), 0) FROM {name}"  # noqa: S608 - checked
+    return await run_script(versions(schema), execute)
 
 
 def check_migrated(
@@ -275,6 +263,11 @@ def check_migrated(
     if current < known:
         found = f"has version {current}, {known} is needed" if current else "has no tables of rexecutor"
         raise SchemaError(f'schema "{schema}" {found}; {advice_to_migrate(schema, connection)}')
+
+
+def lacks_tables(schema: str, what: str) -> SchemaError:
+    """Return the error for a schema in which a statement did not find what it needs; `what` says what."""
+    return SchemaError(f'schema "{schema}" lacks tables of this rexecutor ({what}); {advice_to_migrate(schema)}')
 
 
 def advice_to_migrate(schema: str, connection: psycopg.Connection[Any] | Connection | None = None) -> str:

@@ -15,8 +15,7 @@ from psycopg.rows import TupleRow, tuple_row
 from rexecutor.backend.messages import Claim, Demand, Ticked
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.rows import changed_row, in_utc, in_utc_or_none, load_anyway, read_claimed, read_row
-from rexecutor.backend.postgres.runners import run_script
-from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps, is_bigint
+from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps, is_bigint, run_script
 from rexecutor.backend.sql.spans import spans_of, spans_text
 from rexecutor.clock import Clock
 from rexecutor.errors import JobNotFoundError

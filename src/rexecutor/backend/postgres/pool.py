@@ -132,6 +132,7 @@ class Connections:
             )
             self._is_ours = pool.closed
             if self._is_ours:
+                logging.getLogger("psycopg.pool").addFilter(_is_worth_a_line)  # only once, however often it is added
                 try:
                     # Without waiting, the first operation would make a second connection.
                     await start_task(pool.open(wait=True))
@@ -320,11 +321,8 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
     A logging filter. Records of other levels, and of the application's pools, are kept.
     """
     about = record.args if isinstance(record.args, tuple) else ()
-    holds_claim = NAME in about or any(isinstance(one, PooledConnection) for one in about)
-    return record.levelno != logging.WARNING or not holds_claim
-
-
-logging.getLogger("psycopg.pool").addFilter(_is_worth_a_line)
+    is_of_own_pool = NAME in about or any(isinstance(one, PooledConnection) for one in about)
+    return record.levelno != logging.WARNING or not is_of_own_pool
 
 
 def _conninfo_of(pool: object) -> str:

@@ -1,7 +1,7 @@
 """Statements for one schema, and the sequences of them that an enqueue and a settlement need. No I/O."""
 
 import hashlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, TypeVar, cast
@@ -40,11 +40,32 @@ Steps: TypeAlias = Script[list[Enqueued]]
 """The script of an enqueue."""
 
 
+async def run_script(script: Script[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
+    """Execute each statement of the script with `execute`; return the script's result."""
+    try:
+        statement = next(script)
+        while True:
+            statement = script.send(await execute(statement))
+    except StopIteration as done:
+        return done.value
+
+
 @cache
 def in_schema(text: str, schema: str) -> LiteralString:
     """Return the text with the schema's name in place of `"rexecutor"`."""
     quoted = '"' + schema.replace('"', '""') + '".'
     return cast("LiteralString", text.replace(_PLACEHOLDER, quoted))
+
+
+def versions(schema: str) -> Script[tuple[int, int]]:
+    """Return the steps that find a schema's version and its last breaking version; both are 0 without tables."""
+    name = in_schema('"rexecutor".migrations', schema)
+    rows = yield Statement("SELECT to_regclass(%(name)s) IS NOT NULL", {"name": name})
+    if not rows or not rows[0][0]:
+        return 0, 0
+    breaking = "coalesce(max(version) FILTER (WHERE is_breaking), 0)"
+    rows = yield Statement(f"SELECT coalesce(max(version), 0), {breaking} FROM {name}", {})  # noqa: S608 - checked
+    return rows[0][0], rows[0][1]
 
 
 @cache

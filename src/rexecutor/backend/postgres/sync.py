@@ -10,10 +10,10 @@ from typing import Final
 
 import psycopg
 
-from rexecutor.backend.postgres.connection import check_migrated, translated, versions_query
+from rexecutor.backend.postgres.connection import check_migrated, translated
+from rexecutor.backend.postgres.drivers import run_psycopg
 from rexecutor.backend.postgres.liveness import BoundedConnection, connect_blocking, is_lost, is_stale
-from rexecutor.backend.postgres.runners import run_psycopg
-from rexecutor.backend.postgres.statements import Steps, in_schema
+from rexecutor.backend.postgres.statements import Steps, versions
 from rexecutor.errors import BackendError
 from rexecutor.model.job import Enqueued
 
@@ -126,8 +126,5 @@ def _close_all(connections: deque[BoundedConnection], process: int) -> None:
 
 def _check_version(connection: BoundedConnection, schema: str) -> None:
     """Raise a `SchemaError` unless this version of rexecutor can work with the schema."""
-    name = in_schema('"rexecutor".migrations', schema)
-    found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
-    row = connection.execute(versions_query(schema)).fetchone() if found is not None and found[0] else None
-    current, breaking = (0, 0) if row is None else row
+    current, breaking = run_psycopg(connection, versions(schema))
     check_migrated(current, schema, connection, breaking=breaking)

@@ -1,0 +1,207 @@
+"""Executes scripts on the application's own connection, with psycopg, sync or async, or asyncpg.
+
+Libraries are recognised by the names of their classes, so that those that the application does not use are not
+imported. A script is one change. On a connection in autocommit outside a transaction, it gets a transaction of its own.
+On any other, it becomes part of the current transaction, or begins one that the application commits.
+"""
+
+import re
+from collections.abc import Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import cache
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+import psycopg
+from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.rows import tuple_row
+
+from rexecutor.backend.postgres.connection import lacks_tables, translated
+from rexecutor.backend.postgres.statements import Rows, Script, Statement, run_script
+from rexecutor.backend.unwrapping import (
+    SqlAlchemyAsyncConnection,
+    SqlAlchemyAsyncSession,
+    SqlAlchemyConnection,
+    SqlAlchemySession,
+    async_driver_connection,
+    class_name,
+    class_names,
+    driver_connection,
+    is_async_sqlalchemy,
+    is_sqlalchemy,
+    refusal,
+)
+from rexecutor.errors import BackendError, ConfigurationError, RexecutorError
+
+T = TypeVar("T")
+PsycopgConnection: TypeAlias = "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]"
+_PARAMETER: Final = re.compile(r"%\((\w+)\)s(::jsonb?\b)?|%%")
+_PSYCOPG: Final = {"psycopg.Connection"}
+_ASYNC_PSYCOPG: Final = {"psycopg.AsyncConnection"}
+_ASYNCPG: Final = {"asyncpg.connection.Connection", "asyncpg.pool.PoolConnectionProxy"}
+_NO_TABLES: Final = {"42P01", "3F000", "42883"}
+_WANTED: Final = (
+    "one of psycopg (version 3) or asyncpg, or an (Async)Session or (Async)Connection of SQLAlchemy on one of these"
+)
+
+
+class AsyncpgConnection(Protocol):
+    """The methods used of an asyncpg connection, or of the proxy that asyncpg's pool lends."""
+
+    async def fetch(self, query: str, /, *args: Any) -> Any:
+        """Execute the query and return its rows."""
+
+    def is_in_transaction(self) -> bool:
+        """Return whether the connection is in a transaction."""
+        ...
+
+    def transaction(self) -> Any:
+        """Return a new transaction, to be entered with `async with`."""
+
+
+AsyncConnection: TypeAlias = (
+    "psycopg.AsyncConnection[Any] | AsyncpgConnection | SqlAlchemyAsyncConnection | SqlAlchemyAsyncSession"
+)
+"""Connections whose methods are awaited."""
+SyncConnection: TypeAlias = "psycopg.Connection[Any] | SqlAlchemyConnection | SqlAlchemySession"
+"""Connections that block."""
+
+
+def is_awaited(what: str, connection: object) -> bool:
+    """Return whether the connection is awaited; otherwise it blocks. Unwrap a proxy first.
+
+    Raises:
+        ConfigurationError: The connection is of an unsupported kind. The message names `what`, the method called.
+    """
+    if is_async_sqlalchemy(connection) or class_names(connection) & (_ASYNC_PSYCOPG | _ASYNCPG):
+        return True
+    if is_sqlalchemy(connection) or class_names(connection) & _PSYCOPG:
+        return False
+    raise refusal(what, connection, "PostgreSQL", _WANTED)
+
+
+async def run_awaited(what: str, connection: Any, schema: str, script: Script[T]) -> T:
+    """Execute the script in the transaction of a connection that is awaited; return its result.
+
+    Raises:
+        ConfigurationError: SQLAlchemy uses an unsupported driver. The message names `what`, the method called.
+        BackendError: The store failed.
+    """
+    with _all_translated(schema):
+        if is_async_sqlalchemy(connection):
+            connection = await async_driver_connection(what, connection)
+        if class_names(connection) & _ASYNCPG:
+            return await run_asyncpg(connection, script)
+        if class_names(connection) & _ASYNC_PSYCOPG:
+            return await run_async_psycopg(connection, script)
+        raise _unknown_driver(what, connection, "make the engine with postgresql+psycopg:// or postgresql+asyncpg://")
+
+
+def run_blocking(what: str, connection: Any, schema: str, script: Script[T]) -> T:
+    """Execute the script in the transaction of a connection that blocks; return its result.
+
+    Raises:
+        ConfigurationError: SQLAlchemy uses an unsupported driver. The message names `what`, the method called.
+        BackendError: The store failed.
+    """
+    with _all_translated(schema):
+        if is_sqlalchemy(connection):
+            connection = driver_connection(what, connection)
+        if class_names(connection) & _PSYCOPG:
+            return run_psycopg(connection, script)
+        if class_names(connection) & (_ASYNC_PSYCOPG | _ASYNCPG):
+            raise _unknown_driver(what, connection, "give the AsyncSession or AsyncConnection, and await the call")
+        raise _unknown_driver(what, connection, "make the engine with postgresql+psycopg://")
+
+
+def run_psycopg(connection: "psycopg.Connection[Any]", script: Script[T]) -> T:
+    """Execute the script on a synchronous psycopg connection; return its result."""
+
+    def run() -> T:
+        try:
+            statement = next(script)
+            while True:
+                # Not connection.execute: the application may have set other cursor and row factories.
+                cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+                cursor.execute(statement.text, statement.parameters)
+                statement = script.send(cursor.fetchall() if cursor.description else ())
+        except StopIteration as done:
+            return done.value
+
+    if _commits_by_itself(connection):
+        with connection.transaction():
+            return run()
+    return run()
+
+
+async def run_async_psycopg(connection: "psycopg.AsyncConnection[Any]", script: Script[T]) -> T:
+    """Execute the script on an async psycopg connection; return its result."""
+
+    async def execute(statement: Statement) -> Rows:
+        cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
+        await cursor.execute(statement.text, statement.parameters)
+        return await cursor.fetchall() if cursor.description else ()
+
+    if _commits_by_itself(connection):
+        async with connection.transaction():
+            return await run_script(script, execute)
+    return await run_script(script, execute)
+
+
+async def run_asyncpg(connection: AsyncpgConnection, script: Script[T]) -> T:
+    """Execute the script on an asyncpg connection; return its result."""
+
+    async def execute(statement: Statement) -> Rows:
+        text, names = numbered(statement.text)
+        return await connection.fetch(text, *(statement.parameters[name] for name in names))
+
+    if connection.is_in_transaction():
+        return await run_script(script, execute)
+    transaction: AbstractAsyncContextManager[object] = connection.transaction()
+    async with transaction:
+        return await run_script(script, execute)
+
+
+@cache
+def numbered(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return the text with named parameters replaced by `$1`, `$2` and so on, and the names in that order.
+
+    JSON is passed as text, because the application or SQLAlchemy may have set its own JSON codec in asyncpg.
+    """
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        name, cast = found.groups()
+        if name is None:
+            return "%"
+        if name not in names:
+            names.append(name)
+        return f"${names.index(name) + 1}" + (f"::text{cast}" if cast else "")
+
+    return _PARAMETER.sub(number, text), tuple(names)
+
+
+def _commits_by_itself(connection: PsycopgConnection) -> bool:
+    if connection.pgconn.pipeline_status != PipelineStatus.OFF:
+        raise ConfigurationError("psycopg: the connection is in pipeline mode; end the pipeline first")
+    return connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE
+
+
+@contextmanager
+def _all_translated(schema: str) -> Generator[None]:
+    """Turn the exceptions of any of the libraries into rexecutor's."""
+    with translated(schema):
+        try:
+            yield
+        except (RexecutorError, psycopg.Error):
+            raise
+        except Exception as error:
+            if not isinstance(error, OSError) and not any(name.startswith("asyncpg.") for name in class_names(error)):
+                raise
+            what = (str(error).splitlines() or [""])[0] or type(error).__name__
+            if getattr(error, "sqlstate", None) in _NO_TABLES:
+                raise lacks_tables(schema, what) from error
+            raise BackendError(f"PostgreSQL: {what}") from error
+
+
+def _unknown_driver(what: str, connection: object, advice: str) -> ConfigurationError:
+    return ConfigurationError(f"{what}: SQLAlchemy runs on {class_name(connection)} there; {advice}")
