@@ -1,16 +1,19 @@
 """What all tests share."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from rexecutor import Backend
+from rexecutor.telemetry import log
+from rexecutor.telemetry.events import Event
 from rexecutor.testing import FakeClock
 from tests import postgres
 from tests.backends import BACKENDS, made_backend
+from tests.support import Events
 
 pytest.register_assert_rewrite("rexecutor.testing.suite")
 
@@ -39,6 +42,19 @@ def pytest_unconfigure() -> None:
 def clock() -> FakeClock:
     """A clock that stands still until the test moves it; the `backend`'s."""
     return FakeClock()
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> Events:
+    """The events that are logged during the test. Tests ask these, not the wording of log lines."""
+    logged, line_of = Events(), log._line
+
+    def noted(event: Event, command: Callable[[str], str | None]) -> log._Line:
+        logged.append(event)
+        return line_of(event, command)
+
+    monkeypatch.setattr(log, "_line", noted)
+    return logged
 
 
 @pytest.fixture(params=BACKENDS)

@@ -9,8 +9,25 @@ from rexecutor.backend.base import Backend
 from rexecutor.model.job import JobId, JobRecord
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import IdIn
+from rexecutor.telemetry.events import DutyFailed, DutyRecovered, Event
 
 T = TypeVar("T")
+
+
+class Events(list[Event]):
+    """Events that were logged in this process, in their order."""
+
+    def of(self, kind: type[T]) -> list[T]:
+        """Return those of a kind."""
+        return [event for event in self if isinstance(event, kind)]
+
+    def failures(self, duty: str) -> list[DutyFailed]:
+        """Return the failures of a duty."""
+        return [event for event in self.of(DutyFailed) if event.duty == duty]
+
+    def recoveries(self, duty: str) -> list[DutyRecovered]:
+        """Return the recoveries of a duty."""
+        return [event for event in self.of(DutyRecovered) if event.duty == duty]
 
 
 async def soon(work: Awaitable[T], seconds: float = 20) -> T:

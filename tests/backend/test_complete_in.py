@@ -34,13 +34,14 @@ from rexecutor import (
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.postgres import statements
 from rexecutor.model.job import JobRecord
-from rexecutor.model.outcomes import COMPLETE, Settlement
+from rexecutor.model.outcomes import COMPLETE, Complete, Failed, Settlement
+from rexecutor.telemetry.events import JobEnded
 from rexecutor.testing import drain, perform
 from tests.backend.ledgers import LEDGERS, Counting, Ledger, PostgresLedger, SqliteLedger, Undoing
 from tests.backends import made_backend
 from tests.model.records import executing
 from tests.postgres import server_url
-from tests.support import record_of, soon
+from tests.support import Events, record_of, soon
 
 
 @pytest.fixture(params=LEDGERS)
@@ -111,7 +112,7 @@ async def test_a_rollback_that_execute_says_nothing_of_is_a_failed_attempt(backe
 
 @pytest.mark.parametrize("kind", ["sqlite"])
 async def test_the_log_tells_what_the_store_has_recorded(
-    backend: Backend, ledger: Ledger, caplog: pytest.LogCaptureFixture
+    backend: Backend, ledger: Ledger, caplog: pytest.LogCaptureFixture, events: Events
 ) -> None:
     caplog.set_level(logging.WARNING)
     async with Rexecutor(backend).with_executor(Undoing(ledger)).with_executor(Counting(ledger, after=fail)):
@@ -120,8 +121,10 @@ async def test_the_log_tells_what_the_store_has_recorded(
         jobs = [await soon(handle.wait()) for handle in (done, undone)]
 
     assert [job.status for job in jobs] == [JobStatus.COMPLETE, JobStatus.DISCARDED]
-    (line,) = caplog.messages
-    assert "(undoing) discarded: NotCommitted" in line
+    assert len(caplog.messages) == 1
+    (failed,) = [one.outcome for one in events.of(JobEnded) if not isinstance(one.outcome, Complete)]
+    assert isinstance(failed, Failed)
+    assert failed.error.type_name == "NotCommitted"
 
 
 @pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "sqlalchemy"])  # SQLite's one writer is in its transaction

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import timedelta
@@ -28,9 +29,11 @@ from rexecutor import (
 )
 from rexecutor.engine import processes, runner
 from rexecutor.engine.node import concurrency
+from rexecutor.model.outcomes import Failed
+from rexecutor.telemetry.events import JobEnded
 from rexecutor.testing import perform
 from tests.engine.in_children import AddOne, InChild
-from tests.support import record_of, soon, until, until_no_threads_of_ours
+from tests.support import Events, record_of, soon, until, until_no_threads_of_ours
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -132,15 +135,16 @@ async def test_a_timeout_ends_the_process(
         assert (await run(rexecutor, "nothing")).status is JobStatus.COMPLETE  # in a process of its own
 
 
-async def test_a_timeout_of_a_process_is_told_in_one_line_and_its_error(
-    notes: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_timeout_of_a_process_is_told_in_one_line_and_its_error(notes: Path, events: Events) -> None:
     async with Rexecutor(InMemoryBackend()).with_executor(InChild(notes, limit=0.2)) as rexecutor:
         await run(rexecutor, "hang")
 
-    assert "discarded: timeout, attempt 1" in caplog.text
-    assert "TimeoutError: the attempt took longer than 0:00:00.200000" in caplog.text
-    assert ".py" not in caplog.text.partition("discarded: timeout")[2]
+    (ended,) = events.of(JobEnded)
+    assert isinstance(ended.outcome, Failed)
+    assert (ended.outcome.error.kind, ended.is_final, ended.attempt) == (ErrorKind.TIMEOUT, True, 1)
+    assert ended.exception is not None
+    told = "".join(traceback.format_exception(ended.exception))
+    assert told == "TimeoutError: the attempt took longer than 0:00:00.200000\n"
 
 
 async def test_a_cancel_ends_the_process(rexecutor: Rexecutor, notes: Path) -> None:

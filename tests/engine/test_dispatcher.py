@@ -1,14 +1,10 @@
 """How many jobs a node claims, and how often it asks."""
 
-import logging
-
-import pytest
-
 from rexecutor import Backend, JobStatus, Rexecutor, enqueue_many
 from rexecutor.testing import FakeClock
 from tests.engine.executors import HOUR, SECOND, Quick, Waiting, has_ended_by_and_by, pass_time, works
 from tests.fault_injector import FaultInjector
-from tests.support import soon, status_of, until
+from tests.support import Events, soon, status_of, until
 
 
 async def test_no_more_jobs_are_claimed_than_can_run(backend: Backend) -> None:
@@ -49,10 +45,7 @@ async def test_a_job_of_the_future_is_awaited_in_peace(backend: Backend, clock: 
     assert asked <= 15
 
 
-async def test_an_outage_is_no_busy_loop_and_two_lines(
-    backend: Backend, clock: FakeClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "rexecutor")
+async def test_an_outage_is_no_busy_loop_and_two_events(backend: Backend, clock: FakeClock, events: Events) -> None:
     faults = FaultInjector(backend)
 
     async with Rexecutor(backend, lease=HOUR).with_executor(Quick):
@@ -68,6 +61,5 @@ async def test_an_outage_is_no_busy_loop_and_two_lines(
         await until(lambda: has_ended_by_and_by(backend, clock, handle.id))
 
     assert 0 < asked <= 20
-    lines = [record.message for record in caplog.records]
-    assert sum("claim fails" in line for line in lines) == 1
-    assert sum("claim succeeds again" in line for line in lines) == 1
+    assert len(events.failures("claim")) == 1
+    assert len(events.recoveries("claim")) == 1

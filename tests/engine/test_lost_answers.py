@@ -10,11 +10,12 @@ from rexecutor import Backend, InMemoryBackend, JobStatus, Rexecutor, enqueue_ma
 from rexecutor.backend.messages import CancelRequest, Claim, Demand
 from rexecutor.model.job import JobId, NodeId
 from rexecutor.model.outcomes import Settlement
+from rexecutor.telemetry.events import DutyFailed, DutyRecovered, OutcomeRefused
 from rexecutor.testing import FakeClock
 from tests.engine.executors import HOUR, GatedScript, Quick, Recorder, Task, enqueued_task, has_ended_by_and_by
 from tests.engine.gated import Gated
 from tests.fault_injector import FaultInjector, Moment
-from tests.support import record_of, soon, status_of, until
+from tests.support import Events, record_of, soon, status_of, until
 
 SECOND = timedelta(seconds=1)
 
@@ -34,9 +35,7 @@ async def test_jobs_whose_claim_was_not_answered_are_given_back_and_run_once() -
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-async def test_outcomes_are_delivered_again_until_they_are_recorded(
-    moment: Moment, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_outcomes_are_delivered_again_until_they_are_recorded(moment: Moment, events: Events) -> None:
     backend, recorder = InMemoryBackend(), Recorder()
     faults = FaultInjector(backend)
     faults.fail("settle", moment, moment)
@@ -47,11 +46,10 @@ async def test_outcomes_are_delivered_again_until_they_are_recorded(
 
     assert sorted(recorder.ran) == [0, 1, 2, 3, 4]
     assert {job.status for job in jobs} == {JobStatus.COMPLETE}
-    assert "no longer ours" not in caplog.text
+    assert events.of(OutcomeRefused) == []
 
 
-async def test_an_outage_is_two_log_lines_however_long_it_lasts(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "rexecutor")
+async def test_an_outage_is_two_events_however_long_it_lasts(events: Events) -> None:
     backend, recorder = InMemoryBackend(), Recorder()
     faults = FaultInjector(backend)
     faults.fail("claim", "before", "before", "before", "before")
@@ -59,8 +57,8 @@ async def test_an_outage_is_two_log_lines_however_long_it_lasts(caplog: pytest.L
     async with Rexecutor(backend).with_executor(recorder):
         await soon((await Recorder.builder().with_data(1).enqueue(backend=backend)).wait())
 
-    assert caplog.text.count("claim fails") == 1
-    assert caplog.text.count("claim succeeds again after 4 failures") == 1
+    assert len(events.failures("claim")) == 1
+    assert events.recoveries("claim") == [DutyRecovered("claim", 4)]
 
 
 async def test_an_outcome_that_the_store_never_takes_does_not_hold_up_the_others() -> None:
@@ -207,7 +205,7 @@ class Denying(InMemoryBackend):
 
 
 async def test_a_refusal_is_not_believed_while_the_job_still_runs_under_the_claim(
-    caplog: pytest.LogCaptureFixture,
+    events: Events,
 ) -> None:
     backend, recorder = Denying(), Recorder()
 
@@ -215,8 +213,9 @@ async def test_a_refusal_is_not_believed_while_the_job_still_runs_under_the_clai
         job = await soon((await Recorder.builder().with_data(1).enqueue(backend=backend)).wait())
 
     assert (job.status, recorder.ran) == (JobStatus.COMPLETE, [1])
-    assert f"the store refused outcomes of jobs that it says run here: [{job.id}]" in caplog.text
-    assert "no longer ours" not in caplog.text
+    (failed,) = events.of(DutyFailed)
+    assert f"the store refused outcomes of jobs that it says run here: [{job.id}]" in str(failed.error)
+    assert events.of(OutcomeRefused) == []
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -1,7 +1,6 @@
 """Nodes that cannot renew their leases, and what becomes of their jobs."""
 
 import asyncio
-import re
 import threading
 from datetime import timedelta
 
@@ -11,16 +10,17 @@ from rexecutor import Backend, ErrorKind, Executor, InMemoryBackend, Job, JobSta
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.engine.lease import Lease
 from rexecutor.model.outcomes import Interrupted, Settlement
+from rexecutor.telemetry.events import JobsRescued, LeaseLost
 from rexecutor.testing import FakeClock
 from tests.engine.executors import LEASE, Recorder, Task, claimed_task, enqueued_task
 from tests.fault_injector import FaultInjector
-from tests.support import record_of, soon, until
+from tests.support import Events, record_of, soon, until
 
 SECOND = timedelta(seconds=1)
 
 
 async def test_a_node_that_cannot_renew_its_lease_cancels_its_jobs_and_claims_nothing(
-    caplog: pytest.LogCaptureFixture,
+    events: Events,
 ) -> None:
     clock = FakeClock()
     backend = InMemoryBackend(clock=clock)
@@ -47,7 +47,7 @@ async def test_a_node_that_cannot_renew_its_lease_cancels_its_jobs_and_claims_no
             clock.advance(SECOND)
             await asyncio.to_thread(faults.heartbeat_failed.wait, 0.2)
         await soon(ended.wait())
-        await until(lambda: "claims nothing, cancelled 1 job" in caplog.text)
+        await until(lambda: [one.cancelled for one in events.of(LeaseLost)] == [1])
         second = await Hung.builder().enqueue(backend=backend)
         await asyncio.to_thread(faults.heartbeat_failed.wait, 0.2)
         assert (await second.fetch()).status is JobStatus.SCHEDULED
@@ -63,7 +63,7 @@ async def test_a_node_that_cannot_renew_its_lease_cancels_its_jobs_and_claims_no
 
 
 async def test_jobs_of_a_node_that_died_are_rescued_and_its_late_outcome_is_refused(
-    caplog: pytest.LogCaptureFixture,
+    events: Events,
 ) -> None:
     clock = FakeClock()
     backend, recorder = InMemoryBackend(clock=clock), Recorder()
@@ -78,7 +78,7 @@ async def test_jobs_of_a_node_that_died_are_rescued_and_its_late_outcome_is_refu
 
     assert [error.kind for error in job.errors] == [ErrorKind.LOST]
     assert (job.status, job.attempt) == (JobStatus.COMPLETE, 2)
-    assert "rescued 1 job of" in caplog.text
+    assert events.of(JobsRescued) == [JobsRescued(1)]
     late = Settlement(handle.id, claim.jobs[0].claims, Interrupted())
     assert await backend.settle([late]) == [handle.id]
     assert (await handle.fetch()).status is JobStatus.COMPLETE
@@ -124,7 +124,7 @@ async def test_a_job_that_is_claimed_again_while_its_old_code_runs_ends_by_its_n
 
 
 async def test_a_node_whose_beat_hangs_cancels_its_jobs_and_can_be_shut_down(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, events: Events
 ) -> None:
     monkeypatch.setattr("rexecutor.engine.node.DELIVERY", timedelta(seconds=0.2))
     backend, hung = InMemoryBackend(), asyncio.Event()
@@ -143,7 +143,7 @@ async def test_a_node_whose_beat_hangs_cancels_its_jobs_and_can_be_shut_down(
     await soon(hung.wait())
 
     may_go_on = faults.hang_heartbeats()
-    await until(lambda: "claims nothing, cancelled 1 job" in caplog.text)
+    await until(lambda: [one.cancelled for one in events.of(LeaseLost)] == [1])
     await soon(rexecutor.graceful_shutdown())
 
     may_go_on.set()
@@ -213,7 +213,7 @@ async def test_a_leap_of_the_wall_clock_rescues_nobody_who_lives() -> None:
 
 
 async def test_a_node_that_was_given_up_for_lost_cancels_what_it_ran_and_works_on(
-    caplog: pytest.LogCaptureFixture,
+    events: Events,
 ) -> None:
     clock = FakeClock()
     backend, hung, cancelled = InMemoryBackend(clock=clock), asyncio.Event(), asyncio.Event()
@@ -240,7 +240,7 @@ async def test_a_node_that_was_given_up_for_lost_cancels_what_it_ran_and_works_o
         job = await soon(handle.wait())
 
     assert (job.status, job.attempt, [error.kind for error in job.errors]) == (JobStatus.COMPLETE, 2, [ErrorKind.LOST])
-    assert re.search("cancelled [12] job", caplog.text)  # 2 where it had claimed the rescued job once more already
+    assert events.of(LeaseLost)[0].cancelled in (1, 2)  # 2 where it had claimed the rescued job once more already
 
 
 async def test_a_job_whose_node_died_runs_on_another(backend: Backend, clock: FakeClock) -> None:

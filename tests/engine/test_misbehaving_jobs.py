@@ -11,11 +11,12 @@ import pytest
 
 from rexecutor import Backend, Cancel, ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor, enqueue_many
 from rexecutor.model.job import NewJob
+from rexecutor.telemetry.events import ResultIgnored
 from rexecutor.testing import FakeClock, perform
 from tests.backends import spoil
 from tests.engine.executors import Quick, Task, Waiting, has_ended, is_status, works
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
-from tests.support import record_of, soon, until
+from tests.support import Events, record_of, soon, until
 
 
 class CancellingError(ValueError):
@@ -102,8 +103,8 @@ async def test_an_exception_that_cannot_be_looked_at_is_a_failed_attempt_and_tol
     error = failed.errors[-1]
     assert (failed.status, error.kind) == (JobStatus.DISCARDED, ErrorKind.EXCEPTION)
     assert error.details == f"an exception that could not be shown: {raised.__name__}"
-    told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert [line.startswith(f"job {failed.id} ({kind.name}) discarded") for line in told] == [True]
+    told = [vars(record)["job_id"] for record in caplog.records if record.levelno == logging.ERROR]
+    assert told == [failed.id]
 
 
 async def test_a_timeout_that_ends_in_an_exception_that_cannot_be_looked_at_is_a_timeout(
@@ -125,7 +126,7 @@ async def test_a_timeout_that_ends_in_an_exception_that_cannot_be_looked_at_is_a
         failed = await soon(handle.wait())
 
     assert [(error.kind, error.type_name) for error in failed.errors] == [(ErrorKind.TIMEOUT, "Timeout")]
-    assert [record.levelno for record in caplog.records if f"job {failed.id}" in record.getMessage()] == [logging.ERROR]
+    assert [record.levelno for record in caplog.records if vars(record).get("job_id") == failed.id] == [logging.ERROR]
 
 
 async def test_perform_raises_an_exception_that_cannot_be_looked_at() -> None:
@@ -143,7 +144,11 @@ async def test_perform_raises_an_exception_that_cannot_be_looked_at() -> None:
 )
 @pytest.mark.parametrize("base", [Scripted, Blocking])
 async def test_a_value_that_nobody_declared_is_ignored_with_one_warning_for_the_executor(
-    backend: Backend, caplog: pytest.LogCaptureFixture, base: type[Scripted] | type[Blocking], value: Any
+    backend: Backend,
+    caplog: pytest.LogCaptureFixture,
+    events: Events,
+    base: type[Scripted] | type[Blocking],
+    value: Any,
 ) -> None:
     kind = cast("type[Scripted]", type("Returning", (base,), {"name": "returning"}))  # nobody was told of it yet
     caplog.set_level(logging.WARNING)
@@ -154,12 +159,12 @@ async def test_a_value_that_nobody_declared_is_ignored_with_one_warning_for_the_
             job = await soon(handle.wait())
             assert (job.status, job.attempt, job.errors) == (JobStatus.COMPLETE, 1, ())
 
-    (line,) = caplog.messages
-    assert f"returning: execute returned a value of type {type(value).__name__}" in line
+    (ignored,) = events.of(ResultIgnored)
+    assert (ignored.executor, ignored.type_name) == ("returning", type(value).__name__)
     assert "secret" not in caplog.text
 
 
-async def test_each_executor_that_returns_a_value_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_each_executor_that_returns_a_value_is_named_once(events: Events) -> None:
     class First(Scripted):
         name = "first"
 
@@ -171,7 +176,7 @@ async def test_each_executor_that_returns_a_value_is_named_once(caplog: pytest.L
         for kind in (First, Second, First, Second):
             await soon((await kind.builder().with_data("x").enqueue(backend=backend)).wait())
 
-    assert [line.partition(":")[0] for line in caplog.messages] == ["first", "second"]
+    assert [one.executor for one in events.of(ResultIgnored)] == ["first", "second"]
 
 
 def _unfinished() -> Generator[None]:

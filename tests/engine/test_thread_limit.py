@@ -19,11 +19,12 @@ from rexecutor import (
 )
 from rexecutor.engine.node import thread_limit
 from rexecutor.model.where import Everything
+from rexecutor.telemetry.events import JobStuck
 from rexecutor.testing import FakeClock
 from tests.engine.executors import Quick, Waiting, pass_time, works
 from tests.engine.in_children import InChild
 from tests.engine.scripted import SECOND, Blocking, Scripted, until_status
-from tests.support import record_of, soon, status_of, until
+from tests.support import Events, record_of, soon, status_of, until
 
 
 class Held:
@@ -211,7 +212,7 @@ class Hanging(Executor[str]):
 
 
 async def test_a_thread_that_does_not_end_holds_its_slot_and_is_told_of(
-    backend: Backend, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    backend: Backend, clock: FakeClock, events: Events
 ) -> None:
     hanging = Hanging()
 
@@ -227,7 +228,7 @@ async def test_a_thread_that_does_not_end_holds_its_slot_and_is_told_of(
         after = await soon(second.wait())
 
     assert (timed_out.status, timed_out.errors[-1].kind) == (JobStatus.DISCARDED, ErrorKind.TIMEOUT)
-    assert f"job {hung.id} (hanging) does not stop and holds its slot" in caplog.text
+    assert events.of(JobStuck) == [JobStuck(hung.id, "hanging", 1, 1)]
     assert (while_it_hangs.status, while_it_hangs.claims) == (JobStatus.SCHEDULED, 0)
     assert after.status is JobStatus.COMPLETE
 

@@ -1,6 +1,5 @@
 """Queries, updates, cancels and reruns by an executor's class, on every backend there is."""
 
-import logging
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from rexecutor import (
     Backend,
     Cancel,
     ConfigurationError,
+    DecodeError,
     EncodeError,
     Executor,
     GlobalBackendError,
@@ -30,10 +30,11 @@ from rexecutor import (
     override_global_backend,
 )
 from rexecutor.model.job import NewJob
+from rexecutor.telemetry.events import JobUnreadable
 from rexecutor.testing import FakeClock
 from tests.backends import bring_ids_to
 from tests.fault_injector import FaultInjector
-from tests.support import record_of, soon, until
+from tests.support import Events, record_of, soon, until
 
 HOUR = timedelta(hours=1)
 
@@ -120,20 +121,18 @@ class TestQueryJobs:
         assert pages == [ids[:3], ids[3:6], ids[6:]]
 
     async def test_a_job_that_cannot_be_decoded_is_left_out_with_a_warning(
-        self, backend: Backend, caplog: pytest.LogCaptureFixture
+        self, backend: Backend, events: Events
     ) -> None:
         bad = NewJob("mail", "[1]", None, 5, 0, (), None, timedelta(0))
         first, *_ = await enqueued(backend, "a")
         await backend.enqueue([bad, bad])
         last, *_ = await enqueued(backend, "b")
 
-        with caplog.at_level(logging.WARNING, "rexecutor"):
-            jobs = await Mail.query_jobs(Where.status_equals(JobStatus.SCHEDULED), limit=2, backend=backend)
+        jobs = await Mail.query_jobs(Where.status_equals(JobStatus.SCHEDULED), limit=2, backend=backend)
 
         assert [job.id for job in jobs] == [first, last]
-        assert [record.message.split(" (")[1] for record in caplog.records] == [
-            "mail) cannot be read and was left out: DecodeError"
-        ] * 2
+        unreadable = events.of(JobUnreadable)
+        assert [(one.executor, type(one.error)) for one in unreadable] == [("mail", DecodeError)] * 2
 
     @pytest.mark.parametrize("limit", [0, -1, True, "3", 1.5])
     async def test_a_limit_is_a_number_of_jobs(self, backend: Backend, limit: Any) -> None:

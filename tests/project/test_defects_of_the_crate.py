@@ -101,7 +101,7 @@ PROOFS: Final[dict[str, tuple[str, ...]]] = {
     "one job a claim; a busy loop in an outage, or before a job of the future": (
         "test_a_claim_takes_as_many_jobs_as_there_are_slots",
         "test_a_job_of_the_future_is_awaited_in_peace",
-        "test_an_outage_is_no_busy_loop_and_two_lines",
+        "test_an_outage_is_no_busy_loop_and_two_events",
     ),
     "the claim sorts the backlog": ("test_what_a_worker_does_all_day_walks_an_index_and_sorts_nothing",),
     "moments are off by the session's time zone": (

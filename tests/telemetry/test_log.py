@@ -5,24 +5,40 @@ import logging
 import logging.config
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from rexecutor import Backend, Cancel, ErrorKind, InMemoryBackend, Job, JobStatus, Rexecutor, Snooze
+from rexecutor import Backend, BackendError, Cancel, ErrorKind, InMemoryBackend, Job, JobStatus, Rexecutor, Snooze
 from rexecutor.model.job import JobError, NewJob
-from rexecutor.model.outcomes import Failed
+from rexecutor.model.outcomes import Cancelled, Complete, Failed, Interrupted
 from rexecutor.telemetry.events import (
+    BackoffFailed,
     DutyFailed,
     DutyRecovered,
     Event,
     JobEnded,
     JobsPruned,
     JobsRescued,
+    JobStarted,
+    JobStuck,
+    JobUnreadable,
+    LeaseLost,
+    LeaseRegained,
+    ListeningUseless,
+    LogReset,
+    LogUnbounded,
+    LoopBlocked,
+    LoopFreed,
+    NodeStarted,
     NodeStopped,
     NodeStopping,
+    OutcomeRefused,
+    ProcessLeft,
+    ResultIgnored,
 )
 from rexecutor.telemetry.log import log_event
 from rexecutor.testing import FakeClock
@@ -335,6 +351,127 @@ def test_one_is_no_plural(kept: Kept, event: Event, told: str) -> None:
     log_event(event)
 
     assert kept.messages == [told]
+
+
+FAILED = JobError(1, ErrorKind.EXCEPTION, "ValueError", "Traceback …", datetime(2026, 8, 1, tzinfo=UTC))
+TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "told"),
+    [
+        (NodeStarted("7", "host", ("mail",), 9), "INFO", "node 7 (host) started: 9 jobs at a time, executors: mail"),
+        (NodeStopping("7", 2), "INFO", "node 7 stopping: waits for 2 running jobs"),
+        (NodeStopped("7", 0), "INFO", "node 7 stopped"),
+        (NodeStopped("7", 2), "ERROR", "node 7 stopped: 2 outcomes not delivered, others will rescue these"),
+        (
+            NodeStopped("7", 0, ((3, "mail"), (4, "mail"))),
+            "WARNING",
+            "node 7 stopped: left behind what does not stop: job 3 (mail), job 4 (mail)",
+        ),
+        (ProcessLeft(), "WARNING", "code that a job has started does not end: the process ends without it"),
+        (LeaseLost("7", 2), "ERROR", "node 7 could not renew its lease: claims nothing, cancelled 2 jobs"),
+        (LeaseRegained("7"), "INFO", "node 7 renewed its lease again"),
+        (JobsRescued(2), "WARNING", "rescued 2 jobs of lost nodes; any without an attempt left is discarded"),
+        (JobsPruned(2, JobStatus.COMPLETE), "INFO", "pruned 2 jobs with the status complete"),
+        (
+            DutyFailed("claim", BackendError("no connection")),
+            "ERROR",
+            "claim fails, will be tried again: BackendError: no connection",
+        ),
+        (DutyRecovered("claim", 2), "INFO", "claim succeeds again after 2 failures"),
+        (
+            ListeningUseless(),
+            "WARNING",
+            (
+                "PostgreSQL's notifications do not come (a pooler in transaction mode drops LISTEN?): jobs are found by"
+                " polling"
+            ),
+        ),
+        (
+            LogUnbounded("jobs.db", 5 * 1024 * 1024),
+            "WARNING",
+            (
+                "jobs.db: its write-ahead log has grown to 5 MB, because a connection that reads stays in its"
+                " transaction; end that transaction"
+            ),
+        ),
+        (LogReset("jobs.db"), "INFO", "jobs.db: its write-ahead log is small again"),
+        (JobStarted(3, "mail", 1), "DEBUG", "job 3 (mail) started, attempt 1"),
+        (JobEnded(3, "mail", 1, Complete(), is_final=False), "INFO", "job 3 (mail) complete, attempt 1"),
+        (JobEnded(3, "mail", 1, Cancelled(FAILED), is_final=False), "INFO", "job 3 (mail) cancelled, attempt 1"),
+        (JobEnded(3, "mail", 1, Snooze(SECOND), is_final=False), "INFO", "job 3 (mail) snoozed for 0:00:01, attempt 1"),
+        (
+            JobEnded(3, "mail", 1, Interrupted(), is_final=False),
+            "INFO",
+            "job 3 (mail) interrupted and given back, attempt 1",
+        ),
+        (
+            JobEnded(3, "mail", 1, Failed(FAILED, SECOND), is_final=False),
+            "WARNING",
+            "job 3 (mail) failed: ValueError, again in 0:00:01, attempt 1",
+        ),
+        (
+            JobEnded(3, "mail", 1, Failed(TIMED_OUT, SECOND), is_final=True),
+            "ERROR",
+            "job 3 (mail) discarded: timeout, attempt 1",
+        ),
+        (
+            JobUnreadable(3, "mail", ValueError("secret")),
+            "WARNING",
+            "job 3 (mail) cannot be read and was left out: ValueError",
+        ),
+        (
+            OutcomeRefused(3),
+            "WARNING",
+            "job 3 was no longer ours when it ended here; its outcome was not recorded",
+        ),
+        (
+            JobStuck(3, "mail", 1, 2),
+            "WARNING",
+            "job 3 (mail) does not stop and holds its slot, attempt 1; slots held so: 2",
+        ),
+        (
+            LoopBlocked(1.04, 3, "mail", 1, "stack"),
+            "ERROR",
+            "job 3 (mail) has blocked the event loop for 1.0 s; it stands at:\nstack",
+        ),
+        (
+            LoopBlocked(1.04, None, None, None, "stack"),
+            "ERROR",
+            "code outside the jobs' own tasks has blocked the event loop for 1.0 s; it stands at:\nstack",
+        ),
+        (LoopFreed(1.04), "WARNING", "the event loop goes on after 1.0 s"),
+        (
+            ResultIgnored(3, "mail", 1, "str"),
+            "WARNING",
+            (
+                "mail: execute returned a value of type str, which is ignored; return None, Cancel or Snooze"
+                " (job 3 is complete)"
+            ),
+        ),
+        (
+            BackoffFailed(3, "mail", 1, ValueError("no")),
+            "ERROR",
+            "job 3 (mail): backoff failed, default used: ValueError",
+        ),
+    ],
+)
+def test_each_event_has_a_line(kept: Kept, event: Event, level: str, told: str) -> None:
+    logging.getLogger().setLevel(logging.DEBUG)
+
+    log_event(event)
+
+    (record,) = kept.records
+    assert (record.levelname, record.getMessage()) == (level, told)
+    for name in ("job_id", "executor", "attempt"):
+        assert getattr(record, name, None) == getattr(event, name, None)
+
+
+def test_every_event_is_in_the_table_of_lines() -> None:
+    (mark,) = test_each_event_has_a_line.pytestmark  # pyright: ignore[reportFunctionMemberAccess]
+
+    assert {type(event) for event, _, _ in mark.args[1]} == set(get_args(Event))
 
 
 @pytest.mark.parametrize("error", [OSError("no space left on device"), SystemExit(1), asyncio.CancelledError()])

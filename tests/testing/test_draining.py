@@ -25,8 +25,9 @@ from rexecutor import (
     SQLiteBackend,
     override_global_backend,
 )
+from rexecutor.telemetry.events import ResultIgnored
 from rexecutor.testing import Drained, FakeClock, assert_enqueued, drain
-from tests.support import record_of, soon, status_of, until_no_threads_of_ours
+from tests.support import Events, record_of, soon, status_of, until_no_threads_of_ours
 from tests.testing.executors import Blocking, EmailJob, Nightly, Scripted, enqueue_email, enqueue_raw
 
 SECOND = timedelta(seconds=1)
@@ -413,7 +414,7 @@ async def test_only_the_last_errors_are_kept(backend: Backend) -> None:
 
 
 async def test_a_value_that_nobody_declared_is_ignored_with_one_warning_as_on_a_worker(
-    backend: Backend, caplog: pytest.LogCaptureFixture
+    backend: Backend, events: Events
 ) -> None:
     class Returning(Scripted):
         name = "returning"
@@ -423,5 +424,4 @@ async def test_a_value_that_nobody_declared_is_ignored_with_one_warning_as_on_a_
 
     assert await drain(Returning(lambda job: job.data), backend=backend) == Drained(complete=2)
 
-    (line,) = caplog.messages
-    assert "returning: execute returned a value of type str" in line
+    assert [(one.executor, one.type_name) for one in events.of(ResultIgnored)] == [("returning", "str")]

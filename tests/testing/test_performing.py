@@ -23,8 +23,9 @@ from rexecutor import (
     Snooze,
     override_global_backend,
 )
+from rexecutor.telemetry.events import ResultIgnored
 from rexecutor.testing import FakeClock, assert_enqueued, perform
-from tests.support import soon, until, until_no_threads_of_ours
+from tests.support import Events, soon, until, until_no_threads_of_ours
 from tests.testing.executors import (
     Blocking,
     ChargeOrder,
@@ -193,15 +194,14 @@ async def test_an_answer_after_the_timeout_counts_as_it_does_on_a_worker() -> No
 
 
 async def test_a_value_that_nobody_declared_is_ignored_with_a_warning_as_on_a_worker(
-    caplog: pytest.LogCaptureFixture,
+    events: Events,
 ) -> None:
     class Returning(Scripted):
         name = "returning"
 
     assert await perform(Returning(lambda _: 42), "data") is None
 
-    (line,) = caplog.messages
-    assert "returning: execute returned a value of type int" in line
+    assert [(one.executor, one.type_name) for one in events.of(ResultIgnored)] == [("returning", "int")]
 
 
 async def test_work_that_is_returned_and_not_done_is_an_error() -> None:

@@ -17,9 +17,10 @@ from psycopg_pool import AsyncConnectionPool
 from demo.postgres_server import PostgresServer
 from rexecutor import ConfigurationError, Executor, Job, JobStatus, PostgresBackend, Rexecutor
 from rexecutor.errors import BackendError
+from rexecutor.telemetry.events import DutyFailed
 from rexecutor.testing.suite.store import new_job
 from tests.postgres import SETTINGS, Migrated, postgres_backend, run_postgres, schema_of, server_url
-from tests.support import soon, until
+from tests.support import Events, soon, until
 
 SECRET = "hunter2"  # noqa: S105 - no one's
 
@@ -174,7 +175,7 @@ async def test_one_connection_is_enough_for_a_worker(tmp_path: Path) -> None:
 
 
 async def test_a_table_that_is_dropped_in_mid_run_is_told_once_and_its_return_taken(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, events: Events
 ) -> None:
     caplog.set_level(logging.INFO, "rexecutor")
     backend = postgres_backend(tmp_path)
@@ -183,7 +184,7 @@ async def test_a_table_that_is_dropped_in_mid_run_is_told_once_and_its_return_ta
         run_postgres(f"DROP SCHEMA {backend.schema} CASCADE")
         with pytest.raises(BackendError, match="rexecutor migrate"):
             await Counting.builder().with_data(2).enqueue(backend=backend)
-        await until(lambda: "claim fails" in caplog.text)
+        await until(lambda: bool(events.failures("claim")))
 
         await backend.migrate()
 
@@ -195,7 +196,7 @@ async def test_a_table_that_is_dropped_in_mid_run_is_told_once_and_its_return_ta
 
 
 async def test_a_server_that_restarts_in_mid_run_is_gone_back_to(
-    own_server: PostgresServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    own_server: PostgresServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, events: Events
 ) -> None:
     caplog.set_level(logging.INFO)
     backend = Migrated(own_server.url, schema=schema_of(tmp_path))
@@ -204,7 +205,7 @@ async def test_a_server_that_restarts_in_mid_run_is_gone_back_to(
         later = await Counting.builder().with_data(2).enqueue(backend=backend)
         await asyncio.to_thread(own_server.stop)
         waiting = asyncio.ensure_future(Counting.builder().with_data(3).enqueue(backend=backend))
-        await until(lambda: "fails" in caplog.text)
+        await until(lambda: bool(events.of(DutyFailed)))
         await asyncio.to_thread(own_server.start)
 
         assert (await soon(later.wait())).status is JobStatus.COMPLETE

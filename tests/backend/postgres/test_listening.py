@@ -17,11 +17,13 @@ from rexecutor.backend.postgres import PostgresBackend, listener
 from rexecutor.backend.postgres import notifier as notifier_module
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
+from rexecutor.backend.postgres.listener import DUTY
 from rexecutor.backend.postgres.notifier import Notifier
 from rexecutor.errors import BackendError
+from rexecutor.telemetry.events import DutyFailed, DutyRecovered, ListeningUseless
 from tests.faults.proxy import Proxy
 from tests.postgres import Migrated, run_postgres, schema_of, server_url
-from tests.support import soon, until
+from tests.support import Events, soon, until
 
 
 class Quick(Executor[None]):
@@ -82,7 +84,7 @@ async def test_the_trials_of_one_listener_wake_no_other(proxy: Proxy, near: Migr
 
 @pytest.mark.parametrize("resets", [True, False])
 async def test_a_cut_connection_is_made_again_and_wakes_who_waits(
-    proxy: Proxy, near: Migrated, caplog: pytest.LogCaptureFixture, *, resets: bool
+    proxy: Proxy, near: Migrated, events: Events, *, resets: bool
 ) -> None:
     async with far_handle(proxy, near) as far:
         since = far.change_count
@@ -90,7 +92,7 @@ async def test_a_cut_connection_is_made_again_and_wakes_who_waits(
 
         await until(lambda: far.change_count > since, 10)
         assert await heard_at(far, near)
-        assert len([one for one in caplog.records if "listening for notifications fails" in one.getMessage()]) == 1
+        assert len(events.failures(DUTY)) == 1
 
 
 async def test_a_connection_that_has_gone_silent_is_found_out(proxy: Proxy, near: Migrated) -> None:
@@ -106,30 +108,30 @@ async def test_a_connection_that_has_gone_silent_is_found_out(proxy: Proxy, near
 
 
 async def test_behind_a_pooler_jobs_are_found_by_polling(
-    proxy: Proxy, near: Migrated, caplog: pytest.LogCaptureFixture
+    proxy: Proxy, near: Migrated, caplog: pytest.LogCaptureFixture, events: Events
 ) -> None:
     caplog.set_level(logging.WARNING, "rexecutor")
     proxy.is_pooler = True
 
     async with PostgresBackend(proxy.url, schema=near.schema) as far, Rexecutor(far).with_executor(Quick):
-        await until(lambda: "notifications do not come" in caplog.text)
+        await until(lambda: bool(events.of(ListeningUseless)))
         handle = await Quick.builder().enqueue(backend=near)
         await soon(handle.wait(timedelta(seconds=15)))
         before = proxy.connections
         await until(lambda: proxy.connections > before)  # it tries again, and says nothing
 
-    assert len([one for one in caplog.records if "notifications do not come" in one.getMessage()]) == 1
+    assert len(events.of(ListeningUseless)) == 1
     assert "password" not in caplog.text
 
 
 async def test_behind_a_pooler_that_keeps_sessions_an_enqueue_is_heard_of(
-    proxy: Proxy, near: Migrated, caplog: pytest.LogCaptureFixture
+    proxy: Proxy, near: Migrated, events: Events
 ) -> None:
     proxy.is_pooler = proxy.keeps_sessions = True
 
     async with far_handle(proxy, near) as far:
         assert await heard_at(far, near)
-    assert "notifications do not come" not in caplog.text
+    assert events.of(ListeningUseless) == []
 
 
 async def test_behind_a_pooler_no_statement_is_prepared_on_the_server(proxy: Proxy, near: Migrated) -> None:
@@ -165,10 +167,9 @@ async def test_behind_a_pooler_no_session_is_set_up(
     assert found == [[("0" if is_pooler else "25s",)]] * 2
 
 
-async def test_a_server_that_was_away_is_listened_to_again_with_two_lines(
-    proxy: Proxy, near: Migrated, caplog: pytest.LogCaptureFixture
+async def test_a_server_that_was_away_is_listened_to_again_with_two_events(
+    proxy: Proxy, near: Migrated, events: Events
 ) -> None:
-    caplog.set_level(logging.INFO, "rexecutor")
     async with far_handle(proxy, near) as far:
         proxy.refuses = True
         proxy.cut()
@@ -178,9 +179,8 @@ async def test_a_server_that_was_away_is_listened_to_again_with_two_lines(
         since = far.change_count
         await until(lambda: far.change_count > since, 10)
 
-    lines = [one.getMessage() for one in caplog.records if "listening" in one.getMessage()]
-    assert len(lines) == 2
-    assert "succeeds again" in lines[1]
+    told = [one for one in events if isinstance(one, DutyFailed | DutyRecovered) and one.duty == DUTY]
+    assert [type(one) for one in told] == [DutyFailed, DutyRecovered]
 
 
 async def test_a_claim_whose_answer_never_comes_is_cut_off(

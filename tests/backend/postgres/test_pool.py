@@ -15,12 +15,13 @@ from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.postgres import PostgresBackend
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
+from rexecutor.backend.postgres.listener import DUTY
 from rexecutor.backend.postgres.liveness import Cutter
 from rexecutor.backend.postgres.pool import PooledConnection
 from rexecutor.testing.suite.store import new_job
 from tests.faults.proxy import Proxy
 from tests.postgres import Migrated, postgres_backend, run_postgres, schema_of, server_url
-from tests.support import soon, until
+from tests.support import Events, soon, until
 
 CONNECTIONS = 5
 
@@ -251,7 +252,7 @@ async def test_a_heartbeat_leaves_a_server_that_has_become_read_only(tmp_path: P
 
 
 async def test_the_listener_leaves_a_server_that_has_become_read_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: Events
 ) -> None:
     monkeypatch.setattr("rexecutor.backend.postgres.listener.CHECKED_EVERY", 0.1)
     async with postgres_backend(tmp_path) as near:
@@ -259,9 +260,9 @@ async def test_the_listener_leaves_a_server_that_has_become_read_only(
             make_conninfo(server_url(), options="-c default_transaction_read_only=on"), schema=near.schema
         )
         async with backend:
-            await until(lambda: "listening for notifications fails" in caplog.text)
+            await until(lambda: bool(events.failures(DUTY)))
 
-    assert "read-only" in caplog.text
+    assert "read-only" in str(events.failures(DUTY)[0].error)
 
 
 async def migrated_schema(folder: Path) -> str:

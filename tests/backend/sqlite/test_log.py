@@ -1,6 +1,5 @@
 """SQLite's write-ahead log: when it is written back, and what is told when a reader keeps that from being done."""
 
-import logging
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -12,6 +11,8 @@ import pytest
 from rexecutor import SQLiteBackend
 from rexecutor.backend.sqlite import checkpoint
 from rexecutor.model.job import NewJob
+from rexecutor.telemetry.events import LogReset, LogUnbounded
+from tests.support import Events
 
 KILOBYTE = 1024
 
@@ -22,10 +23,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def small_sizes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "CHECKPOINT_BYTES", 64 * KILOBYTE)
     monkeypatch.setattr(checkpoint, "LARGE_BYTES", 1024 * KILOBYTE)
-    caplog.set_level(logging.INFO, "rexecutor")
 
 
 def jobs(kilobytes: int) -> list[NewJob]:
@@ -51,41 +51,34 @@ async def checkpoint_made(backend: SQLiteBackend) -> None:
     await backend._writer.run(lambda _: None)
 
 
-def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    return [(record.levelname, record.message) for record in caplog.records if "write-ahead log" in record.message]
-
-
 async def test_a_log_that_a_reader_keeps_from_being_reset_is_told_of_at_each_doubling(
-    path: Path, caplog: pytest.LogCaptureFixture
+    path: Path, events: Events
 ) -> None:
     async with SQLiteBackend(path) as backend:
         with reading(path):
-            while len(lines(caplog)) < 3 and log_size(path) < 8 * 1024 * KILOBYTE:
+            while len(events) < 3 and log_size(path) < 8 * 1024 * KILOBYTE:
                 await backend.enqueue(jobs(32))
             await checkpoint_made(backend)
 
-        told = lines(caplog)
-        assert [level for level, _ in told] == ["WARNING"] * 3
-        sizes = [int(text.split("grown to ")[1].split(" MB")[0]) for _, text in told]
+        told = events.of(LogUnbounded)
+        assert len(events) == len(told)
+        sizes = [round(one.size / (1024 * KILOBYTE)) for one in told]
         assert sizes in ([1, 2, 4], [1, 2, 5])  # each at the first checkpoint that finds twice as much
-        assert f"{path}: " in told[0][1]
-        assert "end that transaction" in told[0][1]
+        assert {one.path for one in told} == {str(path)}
 
         await backend.enqueue(jobs(128))
         await checkpoint_made(backend)
-        assert [level for level, _ in lines(caplog)[3:]] == ["INFO"]
+        assert events[3:] == [LogReset(str(path))]
         assert log_size(path) == 0
 
         with reading(path):
-            while len(lines(caplog)) == 4 and log_size(path) < 4 * 1024 * KILOBYTE:
+            while len(events) == 4 and log_size(path) < 4 * 1024 * KILOBYTE:
                 await backend.enqueue(jobs(32))
             assert log_size(path) < 1.5 * 1024 * KILOBYTE
-        assert [level for level, _ in lines(caplog)[4:]] == ["WARNING"]
+        assert [type(one) for one in events[4:]] == [LogUnbounded]
 
 
-async def test_a_large_transaction_beside_a_reader_that_ends_is_not_told_of(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_large_transaction_beside_a_reader_that_ends_is_not_told_of(path: Path, events: Events) -> None:
     async with SQLiteBackend(path) as backend:
         with reading(path):
             await backend.enqueue(jobs(2_000))
@@ -94,17 +87,17 @@ async def test_a_large_transaction_beside_a_reader_that_ends_is_not_told_of(
 
         await checkpoint_made(backend)
         assert log_size(path) == 0
-    assert lines(caplog) == []
+    assert events == []
 
 
-async def test_a_log_is_not_told_of_when_it_can_be_reset(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_log_is_not_told_of_when_it_can_be_reset(path: Path, events: Events) -> None:
     async with SQLiteBackend(path) as backend:
         for _ in range(100):
             await backend.enqueue(jobs(40))
 
         await checkpoint_made(backend)
         assert log_size(path) < 1024 * KILOBYTE
-    assert lines(caplog) == []
+    assert events == []
 
 
 def test_enqueues_without_a_loop_write_the_log_back_too(path: Path) -> None:
