@@ -10,7 +10,7 @@ import pytest
 
 from rexecutor import Backend, BackendError, JobStatus, LeaseLostError, SQLiteBackend
 from rexecutor.backend.messages import Demand, Node
-from rexecutor.engine.running import require_ours
+from rexecutor.engine.attempt import require_ours
 from rexecutor.model.job import JobRecord
 from rexecutor.model.outcomes import CancelAsked
 from rexecutor.testing.suite.store import ALPHA, LEASE, NODE, new_job

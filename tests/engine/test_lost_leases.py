@@ -113,10 +113,10 @@ async def test_a_job_that_is_claimed_again_while_its_old_code_runs_ends_by_its_n
         await until(lambda: started._value >= 2)
         node = rexecutor._lifetime.node if rexecutor._lifetime else None
         assert node is not None
-        await until(lambda: len(node._runner._running) == 1)
+        await until(lambda: len(node._runner._attempts) == 1)
         second_may_end.set()
         job = await soon(handle.wait())
-        await until(lambda: not node._runner._running)
+        await until(lambda: not node._runner._attempts)
         again = await soon((await Slow.builder().enqueue(backend=backend)).wait())
 
     assert (job.status, job.attempt) == (JobStatus.COMPLETE, 2)

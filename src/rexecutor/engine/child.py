@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 
 from rexecutor.backend.completion import Completion
 from rexecutor.background import in_fresh_context
+from rexecutor.engine.attempt import AnyExecutor, completing, require_ours
 from rexecutor.engine.failure import Failure, shown
-from rexecutor.engine.running import AnyExecutor, completing, require_ours
 from rexecutor.errors import JobStateError
 from rexecutor.jobs.definition import not_to_await
 from rexecutor.jobs.types import codecs_of, decode

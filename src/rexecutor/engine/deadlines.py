@@ -1,4 +1,8 @@
-"""One timer for the timeouts of all jobs: cheaper than a timer for each, and there are never many jobs."""
+"""One timer for the timeouts of all jobs.
+
+A timer for each job would be simpler, but costs 2 µs a job: of 10,000 short jobs with a timeout, the runner alone ran
+187,000 a second with one timer for all, and 137,000 with one for each.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Final

@@ -12,6 +12,7 @@ from rexecutor.backend.current import context_of_jobs
 from rexecutor.backend.messages import Heartbeat, Node
 from rexecutor.background import in_fresh_context
 from rexecutor.clock import unique_id
+from rexecutor.engine.attempt import Stop
 from rexecutor.engine.deadlines import GRACE
 from rexecutor.engine.dispatcher import Dispatcher
 from rexecutor.engine.lease import Lease, LeaseWatch
@@ -19,7 +20,6 @@ from rexecutor.engine.loop import first_of, keep_going
 from rexecutor.engine.periodic import Cron, Pruner, Pruning
 from rexecutor.engine.processes import Recycling
 from rexecutor.engine.runner import Runner
-from rexecutor.engine.running import Stop
 from rexecutor.engine.settler import Settler
 from rexecutor.engine.slots import Slots
 from rexecutor.engine.watchdog import Watchdog
@@ -103,7 +103,7 @@ class RunningNode:
             context=context_of_jobs(),
             recycling=recycling,
         )
-        self._watchdog = Watchdog(clock, self._emit, self._runner.running_of)
+        self._watchdog = Watchdog(clock, self._emit, self._runner.attempt_of)
         self._lease = Lease(self._node, backend.heartbeat_connection(), clock)
         self._watch = LeaseWatch(
             self._lease,

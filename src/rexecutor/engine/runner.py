@@ -9,16 +9,15 @@ from typing import Any
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.messages import CancelRequest
 from rexecutor.clock import Clock, checked_delay
+from rexecutor.engine.attempt import AnyExecutor, Attempt, Killable, Shared, Stop
 from rexecutor.engine.child import ChildSetup
 from rexecutor.engine.deadlines import GRACE, Deadlines
 from rexecutor.engine.failure import ChildFailedError, told_exception
 from rexecutor.engine.loop import Emit
-from rexecutor.engine.outcomes import Outcomes
 from rexecutor.engine.processes import Children, Recycling
-from rexecutor.engine.running import AnyExecutor, Child, Running, Stop
 from rexecutor.engine.threads import Threads
 from rexecutor.jobs.definition import not_to_await, to_await
-from rexecutor.jobs.types import codecs_of, decode
+from rexecutor.jobs.types import Codecs, codecs_of, decode
 from rexecutor.model.backoff import clamp
 from rexecutor.model.job import ClaimId, Job, JobId, JobRecord, Limits
 from rexecutor.model.outcomes import COMPLETE, Complete, Failed, Outcome, Settlement, Snooze
@@ -40,7 +39,7 @@ class Runner:
         settle: Callable[[Settlement, JobEnded | None], None],
         ended: Callable[[str], None],
         context: Context,
-        outcomes: Outcomes | None = None,
+        attempt_type: Callable[[JobRecord, AnyExecutor, Codecs[Any, Any], Shared], Attempt] = Attempt,
         recycling: Recycling | None = None,
     ) -> None:
         """Make a runner without jobs.
@@ -55,22 +54,21 @@ class Runner:
                 outcome is recorded; otherwise None.
             ended: Called with the executor's name when a job's code has ended.
             context: Each job runs in a copy of this context.
-            outcomes: Makes the outcomes; None for the default. `perform` gives its own.
+            attempt_type: Makes the attempts. `perform` gives its own, which keep what the job returned or raised.
             recycling: When child processes are replaced. None to run jobs that are meant for processes in threads.
         """
         self._executors = {name: (one, codecs_of(type(one), limits)) for name, one in executors.items()}
         self._clock = clock
-        self._limits = limits
-        self._completion = completion
+        self._shared = Shared(clock, limits, completion, emit)
+        self._attempt_type = attempt_type
         self._emit = emit
         self._settle = settle
         self._ended = ended
         self._context = context
-        self._running: dict[ClaimId, Running] = {}
+        self._attempts: dict[ClaimId, Attempt] = {}
         self._unsettled = 0
         self._tells_starts = False
         self._tells_ends = False
-        self._outcomes = outcomes or Outcomes(clock, limits, emit)
         self._threads = Threads()
         self._children: Children | None = None
         in_children = {name: one for name, one in executors.items() if one.blocking == "process"}
@@ -83,51 +81,51 @@ class Runner:
     @property
     def held(self) -> Collection[ClaimId]:
         """Claims whose code runs and whose outcome is not yet handed over."""
-        return [claim_id for claim_id, running in self._running.items() if not running.is_settled]
+        return [claim_id for claim_id, attempt in self._attempts.items() if not attempt.is_settled]
 
     @property
     def stuck(self) -> tuple[tuple[JobId, str], ...]:
         """Jobs whose code still runs although their outcome was handed over, each with its executor's name."""
-        return tuple((one.record.id, one.record.executor) for one in self._running.values() if one.is_settled)
+        return tuple((one.record.id, one.record.executor) for one in self._attempts.values() if one.is_settled)
 
-    def running_of(self, task: asyncio.Task[object]) -> Running | None:
+    def attempt_of(self, task: asyncio.Task[object]) -> Attempt | None:
         """Return the job that the task runs, or None. May be called from any thread."""
-        return next((one for one in list(self._running.values()) if one.task is task), None)
+        return next((one for one in list(self._attempts.values()) if one.task is task), None)
 
     def start(self, records: Iterable[JobRecord]) -> None:
         """Run each job in a task of its own, which has its own copy of the context."""
         create_task = asyncio.get_running_loop().create_task
         self._tells_starts, self._tells_ends = wants_starts(), wants_ends()
         for record in records:
-            running = Running(record, *self._executors[record.executor], self._completion)
-            self._running[record.claim_id] = running
+            attempt = self._attempt_type(record, *self._executors[record.executor], self._shared)
+            self._attempts[record.claim_id] = attempt
             self._unsettled += 1
-            running.task = self._context.run(create_task, self._run(running))
+            attempt.task = self._context.run(create_task, self._run(attempt))
         if self._unsettled:
             self._idle.clear()
 
     def cancel(self, requests: Iterable[CancelRequest]) -> None:
         """Tell the jobs to stop that these requests name, unless they were told before."""
         for request in requests:
-            running = self._running.get((request.job_id, request.claims))
-            if running is not None and running.stop is None:
-                running.reason = request.reason
-                self._tell_to_stop(running, Stop.CANCEL)
+            attempt = self._attempts.get((request.job_id, request.claims))
+            if attempt is not None and attempt.stop is None:
+                attempt.reason = request.reason
+                self._tell_to_stop(attempt, Stop.CANCEL)
 
     def stop_all(self, why: Stop) -> int:
         """Tell all jobs to stop, and return how many were told.
 
         Only a shutdown repeats it for jobs that were told before, for example because of their timeout.
         """
-        told = [one for one in self._running.values() if one.stop is None or why is Stop.SHUTDOWN]
-        for running in told:
-            self._tell_to_stop(running, why)
+        told = [one for one in self._attempts.values() if one.stop is None or why is Stop.SHUTDOWN]
+        for attempt in told:
+            self._tell_to_stop(attempt, why)
         return len(told)
 
     def abandon_all(self) -> None:
         """Hand over the outcomes of all jobs that were told to stop, without waiting for their code any longer."""
-        for running in list(self._running.values()):
-            self._abandon(running)
+        for attempt in list(self._attempts.values()):
+            self._abandon(attempt)
 
     async def idled(self, timeout: timedelta) -> bool:  # noqa: ASYNC109 - passed on to the clock
         """Wait until each job has its outcome, at most `timeout`. Return whether each has.
@@ -142,7 +140,7 @@ class Runner:
         No outcome of it is waited for, and threads that hang are left behind.
         """
         self._deadlines.stop()
-        tasks = [running.task for running in self._running.values() if running.task is not None]
+        tasks = [attempt.task for attempt in self._attempts.values() if attempt.task is not None]
         patience = 1.0 if self.held else 0.1  # abandoned code has had its time already
         for task in tasks:
             task.cancel()
@@ -152,70 +150,70 @@ class Runner:
             await asyncio.wait(tasks, timeout=patience)
         self._threads.stop()
 
-    async def _run(self, running: Running) -> None:
+    async def _run(self, attempt: Attempt) -> None:
         """Run one job and hand over its outcome. This is the job boundary: nothing that a job raises gets past it.
 
         It catches `BaseException`, because a `SystemExit` that left the task would end the event loop and all other
-        jobs with it. A cancellation ends here as well: `Outcomes.of_error` takes it for a stop if the job was told to
+        jobs with it. A cancellation ends here as well: `outcome_of_error` takes it for a stop if the job was told to
         stop, and otherwise for a failure. Whatever happens, the job's slot is freed at the end; otherwise the node
         would have one slot less for the rest of its life.
         """
-        record, executor = running.record, running.executor
+        record, executor = attempt.record, attempt.executor
         raised: BaseException | None = None
         try:
             if not executor.blocking:
-                result = await to_await(executor, executor.execute(self._begin(running)))
+                result = await to_await(executor, executor.execute(self._begin(attempt)))
             elif executor.blocking == "process" and self._children is not None:
-                result = await self._run_in_child(running, self._children)
+                result = await self._run_in_child(attempt, self._children)
             else:
-                result = not_to_await(executor, await self._threads.run(executor.execute, self._begin(running)))
-            outcome = COMPLETE if result is None else self._outcomes.of_result(running, result)
+                result = not_to_await(executor, await self._threads.run(executor.execute, self._begin(attempt)))
+            outcome = COMPLETE if result is None else attempt.outcome_of_result(result)
         except BaseException as error:  # noqa: BLE001 - a job may raise anything
             # An abandoned job has its outcome already. COMPLETE is not used then; it saves a second call of `backoff`.
-            outcome = COMPLETE if running.is_settled else self._outcomes.of_error(running, error)
+            outcome = COMPLETE if attempt.is_settled else attempt.outcome_of_error(error)
             raised = error
         try:
-            if not running.is_settled:
-                self._finish(running, outcome, raised)
+            if not attempt.is_settled:
+                self._finish(attempt, outcome, raised)
         finally:
             raised = None  # its traceback refers to this frame: a cycle, which only the garbage collector would end
-            del self._running[record.claim_id]
+            del self._attempts[record.claim_id]
             self._ended(record.executor)
 
-    async def _run_in_child(self, running: Running, children: Children) -> object:
-        def attach(child: Child) -> None:
+    async def _run_in_child(self, attempt: Attempt, children: Children) -> object:
+        def attach(child: Killable) -> None:
             """Begin the attempt now that a process is ready: the timeout does not include the start of the process."""
-            if not running.has_begun:
-                self._begin(running)
-            elif running.stop is not None:
+            if not attempt.has_begun:
+                self._begin(attempt)
+            elif attempt.stop is not None:
                 raise asyncio.CancelledError
-            running.child = child
+            attempt.child = child
 
-        reply = await children.run(running.record, attach)
-        running.commit_unknown = reply.commit_unknown
+        reply = await children.run(attempt.record, attach)
+        attempt.commit_unknown = reply.commit_unknown
         if reply.failure is not None:
             raise ChildFailedError(reply.failure)
         return reply.result
 
-    def _begin(self, running: Running) -> Job[Any, Any]:
+    def _begin(self, attempt: Attempt) -> Job[Any, Any]:
         """Decode the job and start its timeout; raise `CancelledError` if it was told to stop before it began."""
-        record = running.record
-        running.has_begun = True
-        if running.stop is not None:
+        record = attempt.record
+        attempt.has_begun = True
+        if attempt.stop is not None:
             raise asyncio.CancelledError
         if self._tells_starts:
             self._emit(JobStarted(record.id, record.executor, record.attempt))
-        running.job = job = decode(running.codecs, record, running)
-        timeout = running.executor.timeout(job)
+        attempt.job = job = decode(attempt.codecs, record, attempt)
+        timeout = attempt.executor.timeout(job)
         if timeout is not None:
-            running.timeout = clamp(checked_delay(f"{record.executor}: timeout", timeout, least=timedelta.min))
-            running.deadline = self._clock.monotonic() + running.timeout.total_seconds()
-            self._deadlines.add(running.deadline)
+            attempt.timeout = clamp(checked_delay(f"{record.executor}: timeout", timeout, least=timedelta.min))
+            attempt.deadline = self._clock.monotonic() + attempt.timeout.total_seconds()
+            self._deadlines.add(attempt.deadline)
         return job
 
-    def _finish(self, running: Running, outcome: Outcome, raised: BaseException | None = None) -> None:
-        record = running.record
-        running.is_settled = True
+    def _finish(self, attempt: Attempt, outcome: Outcome, raised: BaseException | None = None) -> None:
+        record = attempt.record
+        attempt.is_settled = True
         self._unsettled -= 1
         if not self._unsettled:
             self._idle.set()
@@ -223,9 +221,9 @@ class Runner:
         # complete, and the store refuses any outcome that comes now. If not, COMPLETE would record a success whose work
         # was rolled back. So COMPLETE becomes a failure: usually it is refused, and then it means success. The event is
         # left to the settler, which emits it only if the store has recorded the outcome.
-        commit_unknown = running.commit_unknown
+        commit_unknown = attempt.commit_unknown
         if commit_unknown and outcome is COMPLETE:
-            outcome = self._outcomes.of_rollback(running)
+            outcome = attempt.outcome_of_rollback()
         event: JobEnded | None = None
         if commit_unknown or self._tells_ends or not isinstance(outcome, Complete | Snooze):
             is_final = isinstance(outcome, Failed) and record.attempt >= record.max_attempts
@@ -235,47 +233,47 @@ class Runner:
         if event is not None and not commit_unknown:
             self._emit(event)
 
-    def _tell_to_stop(self, running: Running, why: Stop) -> None:
+    def _tell_to_stop(self, attempt: Attempt, why: Stop) -> None:
         """Tell one job to stop: cancel its task, or terminate its child process. The first reason counts.
 
         A task that has not begun is not cancelled, because it would never enter `_run` and the job would have no
         outcome. It sees `stop` in `_begin`. A thread cannot be told to stop, so the outcome is handed over without it.
         All other code has `GRACE` seconds to end, and then it is abandoned.
         """
-        if running.stop is None:
-            running.stop = why
-        if not running.has_begun:
+        if attempt.stop is None:
+            attempt.stop = why
+        if not attempt.has_begun:
             return
-        if running.executor.blocking and running.child is None:
+        if attempt.executor.blocking and attempt.child is None:
             if why is not Stop.SHUTDOWN:  # a shutdown waits for threads too, until `abandon_all`
-                self._abandon(running)
+                self._abandon(attempt)
             return
-        if running.child is not None:
-            running.child.terminate()
-        elif running.task is not None:
-            running.task.cancel()
-        running.deadline = self._clock.monotonic() + GRACE
-        self._deadlines.add(running.deadline)
+        if attempt.child is not None:
+            attempt.child.terminate()
+        elif attempt.task is not None:
+            attempt.task.cancel()
+        attempt.deadline = self._clock.monotonic() + GRACE
+        self._deadlines.add(attempt.deadline)
 
-    def _abandon(self, running: Running) -> None:
+    def _abandon(self, attempt: Attempt) -> None:
         """Hand over the outcome of a job that was told to stop, without waiting for its code. Kill its process."""
-        running.deadline = None
-        if running.is_settled or running.stop is None:
+        attempt.deadline = None
+        if attempt.is_settled or attempt.stop is None:
             return
-        if running.child is not None:
-            running.child.kill()
-        self._finish(running, self._outcomes.of_stop(running, running.stop))
-        if running.child is None:
-            record = running.record
+        if attempt.child is not None:
+            attempt.child.kill()
+        self._finish(attempt, attempt.outcome_of_stop(attempt.stop))
+        if attempt.child is None:
+            record = attempt.record
             self._emit(JobStuck(record.id, record.executor, record.attempt, len(self.stuck)))
 
     def _expire(self, now: float) -> list[float]:
         """Stop jobs whose timeout is over, abandon those whose grace is over; return the deadlines that are left."""
-        for running in list(self._running.values()):
-            if running.deadline is not None and running.deadline <= now:
-                running.deadline = None
-                if running.stop is None:
-                    self._tell_to_stop(running, Stop.TIMEOUT)
+        for attempt in list(self._attempts.values()):
+            if attempt.deadline is not None and attempt.deadline <= now:
+                attempt.deadline = None
+                if attempt.stop is None:
+                    self._tell_to_stop(attempt, Stop.TIMEOUT)
                 else:
-                    self._abandon(running)
-        return [running.deadline for running in self._running.values() if running.deadline is not None]
+                    self._abandon(attempt)
+        return [attempt.deadline for attempt in self._attempts.values() if attempt.deadline is not None]

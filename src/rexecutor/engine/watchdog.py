@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from rexecutor.clock import Clock, SystemClock
+from rexecutor.engine.attempt import Attempt
 from rexecutor.engine.loop import Emit
-from rexecutor.engine.running import Running
 from rexecutor.model.job import storable
 from rexecutor.telemetry.events import LoopBlocked, LoopFreed
 
@@ -29,11 +29,11 @@ MOST: Final = 4_000
 class Watchdog:
     """Checks that the event loop still responds. `look` checks once; the watchdog's thread repeats it."""
 
-    def __init__(self, clock: Clock, emit: Emit, running_of: Callable[[asyncio.Task[object]], Running | None]) -> None:
-        """Make a watchdog; `running_of` returns the job that a task runs, and is called in the watchdog's thread."""
+    def __init__(self, clock: Clock, emit: Emit, attempt_of: Callable[[asyncio.Task[object]], Attempt | None]) -> None:
+        """Make a watchdog; `attempt_of` returns the job that a task runs, and is called in the watchdog's thread."""
         self._clock = clock
         self._emit = emit
-        self._running_of = running_of
+        self._attempt_of = attempt_of
         self._stop = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loops_thread = 0
@@ -74,12 +74,12 @@ class Watchdog:
 
     def _blocked(self, seconds: float) -> LoopBlocked:
         task = asyncio.current_task(self._loop)
-        running = None if task is None else self._running_of(task)
+        attempt = None if task is None else self._attempt_of(task)
         frame = sys._current_frames().get(self._loops_thread)  # noqa: SLF001 - no other way  # pyright: ignore[reportPrivateUsage]
         stack = storable("".join(traceback.format_stack(frame)) if frame is not None else "", MOST)
-        if running is None:
+        if attempt is None:
             return LoopBlocked(seconds, None, None, None, stack)
-        return LoopBlocked(seconds, running.record.id, running.record.executor, running.record.attempt, stack)
+        return LoopBlocked(seconds, attempt.record.id, attempt.record.executor, attempt.record.attempt, stack)
 
     def _run(self) -> None:
         while not self._stop.wait(INTERVAL):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextvars import copy_context
 from datetime import datetime
+from functools import partial
 from typing import Any, overload
 
 from msgspec.structs import replace
@@ -11,14 +12,14 @@ from msgspec.structs import replace
 from rexecutor.app.config import Registry
 from rexecutor.backend.completion import Completion
 from rexecutor.clock import Clock, SystemClock
-from rexecutor.engine.outcomes import Outcomes
+from rexecutor.engine.attempt import Attempt, Stop
 from rexecutor.engine.runner import Runner
-from rexecutor.engine.running import Running, Stop
 from rexecutor.errors import ConfigurationError
 from rexecutor.jobs.executor import Executor
 from rexecutor.model import rules
 from rexecutor.model.job import Data, JobError, JobRecord, Limits, Metadata
 from rexecutor.model.outcomes import COMPLETE, Claimed, ExecutionResult, Interrupted, Outcome
+from rexecutor.telemetry.events import Event, ResultIgnored
 from rexecutor.telemetry.log import log_event
 from rexecutor.testing.asked import UNSET, AnyExecutor, executor_class
 
@@ -131,42 +132,54 @@ class _NothingStored(Completion):
         return True
 
 
-class _Kept(Outcomes):
-    """Keeps what the job returned or raised, as the objects themselves; a worker keeps only what a store can hold."""
+class _Kept:
+    """What the job returned or raised, as the objects themselves; a worker keeps only what a store can hold."""
 
     answer: ExecutionResult = None
     raised: BaseException | None = None
 
-    def of_result(self, running: Running, result: object) -> Outcome:
-        self.answer = self.meaning(running, result)
+
+class _Performed(Attempt, eq=False, kw_only=True):
+    """An attempt that keeps what it returned or raised."""
+
+    kept: _Kept
+
+    def outcome_of_result(self, result: object) -> Outcome:
+        self.kept.answer = self.meaning(result)
         return COMPLETE
 
-    def of_error(self, running: Running, error: BaseException) -> Outcome:
-        if issubclass(type(error), asyncio.CancelledError) and running.stop is not None:
-            return self.of_stop(running, running.stop)
-        self.raised = error
+    def outcome_of_error(self, error: BaseException) -> Outcome:
+        if issubclass(type(error), asyncio.CancelledError) and self.stop is not None:
+            return self.outcome_of_stop(self.stop)
+        self.kept.raised = error
         return Interrupted()
 
-    def of_stop(self, running: Running, stop: Stop) -> Outcome:  # noqa: ARG002 - only its timeout stops it
-        name = running.record.executor
-        self.raised = TimeoutError(f"perform: {name}: the attempt took longer than {running.timeout}")
+    def outcome_of_stop(self, stop: Stop) -> Outcome:  # noqa: ARG002 - only its timeout stops it
+        name = self.record.executor
+        self.kept.raised = TimeoutError(f"perform: {name}: the attempt took longer than {self.timeout}")
         return Interrupted()
+
+
+def _log_ignored_result(event: Event) -> None:
+    """Log that a returned value was ignored; no other event concerns a caller who sees what the job raises."""
+    if isinstance(event, ResultIgnored):
+        log_event(event)
 
 
 async def _performed(executors: Mapping[str, Executor[Any, Any]], clock: Clock, record: JobRecord) -> ExecutionResult:
     """Run the job. Return what it returns, or raise what it raises."""
     has_ended = asyncio.Event()
-    kept = _Kept(clock, _LIMITS, log_event)
+    kept = _Kept()
     runner = Runner(
         executors,
         clock=clock,
         limits=_LIMITS,
         completion=_NothingStored(),
-        emit=lambda _: None,
+        emit=_log_ignored_result,
         settle=lambda _, __: has_ended.set(),
         ended=lambda _: None,
         context=copy_context(),
-        outcomes=kept,
+        attempt_type=partial(_Performed, kept=kept),
     )
     runner.start([record])
     try:

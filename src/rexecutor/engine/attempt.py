@@ -1,0 +1,229 @@
+"""One attempt: a job whose code runs, why it may be told to stop, and the outcome in which it ends."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Any, Final, NamedTuple, Protocol, assert_never
+from weakref import WeakSet
+
+import msgspec
+
+from rexecutor.backend.completion import Completion
+from rexecutor.clock import Clock, checked_delay
+from rexecutor.engine.failure import ChildFailedError, error_of, job_error
+from rexecutor.engine.loop import Emit
+from rexecutor.errors import ConfigurationError, DecodeError, LeaseLostError
+from rexecutor.jobs.executor import Codecs, Executor
+from rexecutor.model.backoff import DEFAULT_BACKOFF, clamp
+from rexecutor.model.job import ErrorKind, Job, JobError, JobRecord, Limits
+from rexecutor.model.outcomes import (
+    COMPLETE,
+    Cancel,
+    Cancelled,
+    ExecutionResult,
+    Failed,
+    Interrupted,
+    Outcome,
+    Snooze,
+    Undeclared,
+    known_result,
+)
+from rexecutor.telemetry.events import BackoffFailed, ResultIgnored
+
+AnyExecutor = Executor[Any, Any]
+
+_WARNED: Final[WeakSet[type]] = WeakSet()
+"""Executors whose ignored return value has already been logged in this process."""
+
+
+class Stop(Enum):
+    """Why a running job was told to stop."""
+
+    TIMEOUT = auto()
+    CANCEL = auto()
+    SHUTDOWN = auto()
+    LEASE_LOST = auto()
+
+
+class Killable(Protocol):
+    """A process that runs a job, and that can be ended."""
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+
+    def kill(self) -> None:
+        """Kill the process."""
+
+
+class Completing(Protocol):
+    """A run of a job, which the job itself may complete by `complete_in`."""
+
+    commit_unknown: bool
+
+
+@contextmanager
+def completing(run: Completing) -> Generator[None]:
+    """Set `commit_unknown`, unless the connection is refused before anything is sent to the store."""
+    before, run.commit_unknown = run.commit_unknown, True
+    try:
+        yield
+    except ConfigurationError:
+        run.commit_unknown = before
+        raise
+
+
+class Shared(NamedTuple):
+    """What all attempts of a runner share."""
+
+    clock: Clock
+    limits: Limits
+    completion: Completion
+    emit: Emit
+
+
+class Attempt(msgspec.Struct, eq=False):
+    """A job whose code runs, or is about to, and the outcomes that it may have."""
+
+    record: JobRecord
+    executor: AnyExecutor
+    codecs: Codecs[Any, Any]
+    shared: Shared
+    task: asyncio.Task[None] | None = None
+    child: Killable | None = None
+    """The child process that runs the job; None if it runs in this process."""
+    job: Job[Any, Any] | None = None
+    timeout: timedelta | None = None
+    deadline: float | None = None
+    """When its timeout, or the grace after a stop, is over: in the clock's monotonic seconds."""
+    stop: Stop | None = None
+    reason: str = ""
+    has_begun: bool = False
+    is_settled: bool = False
+    """Whether its outcome was handed over; code that does not stop may still run."""
+    commit_unknown: bool = False
+    """Whether `complete_in` was called. Then only the user's transaction decides whether the job is complete."""
+
+    async def complete(self, connection: object) -> None:
+        """Complete the job in the connection's transaction; see `Job.complete_in`."""
+        with completing(self):
+            require_ours(self.record, holds_claim=await self.shared.completion.complete(self.record, connection))
+
+    def complete_sync(self, connection: object) -> None:
+        """Complete the job in a blocking connection's transaction; see `Job.complete_in_sync`."""
+        with completing(self):
+            require_ours(self.record, holds_claim=self.shared.completion.complete_sync(self.record, connection))
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        """Pickle and copy the run as None: a copy of the job, or the job in another process, is not running."""
+        return _no_run, ()
+
+    def outcome_of_result(self, result: object) -> Outcome:
+        """Return the outcome of a job whose `execute` returned this result.
+
+        Raises:
+            TypeError: The result stands for work that has not been done, such as a coroutine.
+        """
+        if self.commit_unknown:  # after `complete_in` the result does not count: the transaction decides
+            return COMPLETE
+        match self.meaning(result):
+            case None:
+                return COMPLETE
+            case Snooze() as snooze:
+                return snooze
+            case Cancel(reason):
+                return Cancelled(self._error(ErrorKind.CANCELLED, "Cancel", reason))
+
+    def meaning(self, result: object) -> ExecutionResult:
+        """Return the result if it is a declared one; otherwise None, with one warning for each executor.
+
+        Raises:
+            TypeError: The result stands for work that has not been done, such as a coroutine.
+        """
+        known = known_result(result)
+        if not isinstance(known, Undeclared):
+            return known
+        kind, record = type(self.executor), self.record
+        if kind not in _WARNED:
+            _WARNED.add(kind)
+            self.shared.emit(ResultIgnored(record.id, record.executor, record.attempt, known.type_name))
+        return None
+
+    def outcome_of_error(self, error: BaseException) -> Outcome:
+        """Return the outcome of a job that raised this, here or in a child process.
+
+        Never raises. It avoids `isinstance`, which reads the exception's `__class__`, and that may raise anything.
+        """
+        is_stopped = issubclass(type(error), asyncio.CancelledError)
+        if type(error) is ChildFailedError:
+            kind, type_name, details = error.failure
+            is_stopped = kind is ErrorKind.LOST
+            told = self._error(kind, type_name, details)
+        else:
+            kind = (
+                ErrorKind.DECODE if issubclass(type(error), DecodeError) and self.job is None else ErrorKind.EXCEPTION
+            )
+            attempt, now = self.record.attempt, self.shared.clock.now()
+            told = error_of(error, kind, attempt=attempt, now=now, limit=self.shared.limits.error_text)
+        if is_stopped and self.stop is not None:
+            return self.outcome_of_stop(self.stop)
+        return self._failed(told)
+
+    def outcome_of_stop(self, stop: Stop) -> Outcome:
+        """Return the outcome of a job that was told to stop."""
+        match stop:
+            case Stop.TIMEOUT:
+                details = f"the attempt took longer than {self.timeout}"
+                return self._failed(self._error(ErrorKind.TIMEOUT, "Timeout", details))
+            case Stop.CANCEL:
+                return Cancelled(self._error(ErrorKind.CANCELLED, "Cancel", self.reason))
+            case Stop.SHUTDOWN | Stop.LEASE_LOST:
+                return Interrupted()
+            case _:
+                assert_never(stop)
+
+    def outcome_of_rollback(self) -> Outcome:
+        """Return the failure to record if the job called `complete_in` but the transaction was not committed."""
+        details = "execute returned after `complete_in`, but its transaction was not committed"
+        error = self._error(ErrorKind.EXCEPTION, "NotCommitted", details)
+        return Failed(error, DEFAULT_BACKOFF(max(self.record.attempt, 1)))
+
+    def _failed(self, error: JobError) -> Failed:
+        return Failed(error, self._delay(error))
+
+    def _delay(self, error: JobError) -> timedelta:
+        default = DEFAULT_BACKOFF(max(self.record.attempt, 1))
+        if self.job is None:
+            return default
+        try:
+            job = replace(self.job, errors=(*self.job.errors, error))
+            return clamp(checked_delay("backoff", self.executor.backoff(job), least=timedelta.min))
+        except BaseException as failure:  # noqa: BLE001 - part of the job boundary: the user's code
+            record = self.record
+            self.shared.emit(BackoffFailed(record.id, record.executor, record.attempt, failure))
+            return default
+
+    def _error(self, kind: ErrorKind, type_name: str, details: str) -> JobError:
+        return job_error(
+            kind,
+            type_name,
+            details,
+            attempt=self.record.attempt,
+            now=self.shared.clock.now(),
+            limit=self.shared.limits.error_text,
+        )
+
+
+def require_ours(record: JobRecord, *, holds_claim: bool) -> None:
+    """Raise a `LeaseLostError` if the job is no longer this worker's."""
+    if not holds_claim:
+        raise LeaseLostError(
+            f"job {record.id} ({record.executor}): no longer this worker's, another may run it, or complete_in was"
+            " called before; roll the transaction back"
+        )
+
+
+def _no_run() -> None:
+    """Return None: the run of a copied or unpickled job."""
