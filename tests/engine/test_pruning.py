@@ -154,7 +154,7 @@ class TestPruning:
         may_go_on.set()
 
         await until(stopping.done)
-        assert await backend.acquire_lock(periodic.PRUNE, "another")
+        assert await backend.acquire_lock(periodic.PRUNING_LOCK, "another")
 
     async def test_a_pruner_without_executors_is_all_that_a_node_needs(self, backend: Backend) -> None:
         async with Rexecutor(backend).with_job_pruner(PrunerConfig("0 0 * * * *")):

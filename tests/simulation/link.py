@@ -163,11 +163,11 @@ class LinkedBackend(Backend):
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         return await self._call("prune", lambda: self._store.prune(spec, limit))
 
-    async def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
-        return await self._call("acquire_lock", lambda: self._store.acquire_lock(duty, node_id))
+    async def acquire_lock(self, name: str, node_id: NodeId) -> bool:
+        return await self._call("acquire_lock", lambda: self._store.acquire_lock(name, node_id))
 
-    async def release_lock(self, duty: str, node_id: NodeId) -> None:
-        return await self._call("release_lock", lambda: self._store.release_lock(duty, node_id))
+    async def release_lock(self, name: str, node_id: NodeId) -> None:
+        return await self._call("release_lock", lambda: self._store.release_lock(name, node_id))
 
     def heartbeat_connection(self) -> HeartbeatConnection:
         return LinkedHeartbeats(self._store, self.line)

@@ -272,19 +272,19 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
-        """Make the node the holder of the duty. Return False if another node with a live lease holds it.
+    async def acquire_lock(self, name: str, node_id: NodeId) -> bool:
+        """Make the node the holder of the lock. Return False if another node with a live lease holds it.
 
         Raises:
             BackendError: The store failed; call again.
         """
 
     @abstractmethod
-    async def release_lock(self, duty: str, node_id: NodeId) -> None:
-        """Let other nodes take the duty. Does nothing if this node does not hold it.
+    async def release_lock(self, name: str, node_id: NodeId) -> None:
+        """Let other nodes take the lock. Does nothing if this node does not hold it.
 
         Raises:
-            BackendError: The store failed; the duty is free when the node's lease has run out.
+            BackendError: The store failed; the lock is free when the node's lease has run out.
         """
 
     async def cancel(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:

@@ -165,20 +165,20 @@ class InMemoryBackend(Backend):
                 self._index.remove(record)
         return len(doomed)
 
-    async def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
-        """Make the node the holder of the duty; atomic."""
+    async def acquire_lock(self, name: str, node_id: NodeId) -> bool:
+        """Make the node the holder of the lock; atomic."""
         with self._lock:
-            holder = self._duties.get(duty, node_id)
+            holder = self._duties.get(name, node_id)
             if holder != node_id and self._lives(holder):
                 return False
-            self._duties[duty] = node_id
+            self._duties[name] = node_id
             return True
 
-    async def release_lock(self, duty: str, node_id: NodeId) -> None:
-        """Let other nodes take the duty."""
+    async def release_lock(self, name: str, node_id: NodeId) -> None:
+        """Let other nodes take the lock."""
         with self._lock:
-            if self._duties.get(duty) == node_id:
-                del self._duties[duty]
+            if self._duties.get(name) == node_id:
+                del self._duties[name]
 
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection that shares this store."""

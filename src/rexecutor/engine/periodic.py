@@ -16,8 +16,8 @@ from rexecutor.telemetry.events import JobsPruned
 LONGEST_WAIT: Final = timedelta(seconds=30)
 """Longest time between two questions to the store, so that a jump of its clock is noticed."""
 
-PRUNE: Final = "prune"
-"""Name of the duty of pruning, which one node has at a time."""
+PRUNING_LOCK: Final = "prune"
+"""Name of the lock in the store that lets one node prune at a time."""
 
 
 class Ticker:
@@ -103,8 +103,8 @@ class Pruner:
         await self._ticker.wait()
 
     async def _prune(self) -> bool:
-        """Prune by all specs. Return False if the duty was lost to another node before the end."""
-        while not await self._backend.acquire_lock(PRUNE, self._node_id):
+        """Prune by all specs. Return False if the lock was lost to another node before the end."""
+        while not await self._backend.acquire_lock(PRUNING_LOCK, self._node_id):
             if await self._backend.clock.wait(self._stop, timedelta(seconds=1)):
                 return True
         places = asyncio.Semaphore(self._pruning.max_concurrency or max(len(self._pruning.specs), 1))
@@ -114,14 +114,14 @@ class Pruner:
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
-            await self._backend.release_lock(PRUNE, self._node_id)
+            await self._backend.release_lock(PRUNING_LOCK, self._node_id)
         return all(one.result() for one in pruned)
 
     async def _prune_one(self, spec: PruneSpec, places: asyncio.Semaphore) -> bool:
         deleted, batch, is_held = 0, BATCH, True
         async with places:
             while batch == BATCH and is_held and not self._stop.is_set():
-                is_held = await self._backend.acquire_lock(PRUNE, self._node_id)
+                is_held = await self._backend.acquire_lock(PRUNING_LOCK, self._node_id)
                 if is_held:
                     batch = await self._backend.prune(spec, BATCH)
                     deleted += batch

@@ -300,15 +300,15 @@ class PostgresBackend(Backend):
             lambda connection: self._operations.prune(connection, spec, limit, self._now())
         )
 
-    async def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
-        """Make the node hold the duty unless another node with a live lease does; return whether it holds it."""
-        statement = self._statements.of("acquire_lock", duty=duty, node=node_id, now=self._now())
+    async def acquire_lock(self, name: str, node_id: NodeId) -> bool:
+        """Make the node hold the lock unless another node with a live lease does; return whether it holds it."""
+        statement = self._statements.of("acquire_lock", name=name, node=node_id, now=self._now())
         cursor = await self._connections.run(lambda connection: execute(connection, statement))
         return bool(cursor.rowcount)
 
-    async def release_lock(self, duty: str, node_id: NodeId) -> None:
-        """Let other nodes hold the duty."""
-        await self._run(self._statements.of("release_lock", duty=duty, node=node_id))
+    async def release_lock(self, name: str, node_id: NodeId) -> None:
+        """Let other nodes hold the lock."""
+        await self._run(self._statements.of("release_lock", name=name, node=node_id))
 
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection with a connection of its own."""

@@ -241,13 +241,13 @@ class SQLiteBackend(Backend):
         found = await self._reader.run(lambda connection: duties.find_prunable(connection, spec, limit, now))
         return await self._change(lambda connection, _: duties.prune(connection, spec, found)) if found else 0
 
-    async def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
-        """Make the node the holder of the duty; see `Backend.hold`."""
-        return await self._change(lambda connection, now: duties.acquire_lock(connection, duty, node_id, now))
+    async def acquire_lock(self, name: str, node_id: NodeId) -> bool:
+        """Make the node the holder of the lock; see `Backend.acquire_lock`."""
+        return await self._change(lambda connection, now: duties.acquire_lock(connection, name, node_id, now))
 
-    async def release_lock(self, duty: str, node_id: NodeId) -> None:
-        """Let other nodes take the duty."""
-        await self._change(lambda connection, _: duties.release_lock(connection, duty, node_id))
+    async def release_lock(self, name: str, node_id: NodeId) -> None:
+        """Let other nodes take the lock."""
+        await self._change(lambda connection, _: duties.release_lock(connection, name, node_id))
 
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection with its own connection.

@@ -115,11 +115,11 @@ def _walk(connection: sqlite3.Connection, group: Mapping[str, Any]) -> Iterator[
         size = _PAGE
 
 
-def acquire_lock(connection: sqlite3.Connection, duty: str, node_id: NodeId, now: datetime) -> bool:
-    """Make the node the holder of the duty. Return whether it is."""
-    return bool(execute(connection, "acquire_lock", duty=duty, node=node_id, now=stored(now)).rowcount)
+def acquire_lock(connection: sqlite3.Connection, name: str, node_id: NodeId, now: datetime) -> bool:
+    """Make the node the holder of the lock. Return whether it is."""
+    return bool(execute(connection, "acquire_lock", name=name, node=node_id, now=stored(now)).rowcount)
 
 
-def release_lock(connection: sqlite3.Connection, duty: str, node_id: NodeId) -> None:
-    """Let other nodes take the duty."""
-    execute(connection, "release_lock", duty=duty, node=node_id)
+def release_lock(connection: sqlite3.Connection, name: str, node_id: NodeId) -> None:
+    """Let other nodes take the lock."""
+    execute(connection, "release_lock", name=name, node=node_id)

@@ -9,7 +9,7 @@ _DUTY = "prune"
 
 
 class DutyCases(Cases):
-    """At any time a duty belongs to at most one node, which has a live lease."""
+    """At any time a lock belongs to at most one node, which has a live lease."""
 
     async def test_the_first_to_ask_does_the_duty_and_others_do_not(self, store: Store) -> None:
         store.heartbeat(NODE)

@@ -91,11 +91,11 @@ class Mirror:
         self._ticks.update(taken)
         return taken, min(to_come, default=None), jobs
 
-    def acquire_lock(self, duty: str, node_id: NodeId) -> bool:
-        """Let a node ask for a duty. Return whether it holds the duty now."""
-        if self.lives(self.duties.get(duty)) and self.duties[duty] != node_id:
+    def acquire_lock(self, name: str, node_id: NodeId) -> bool:
+        """Let a node ask for a lock. Return whether it holds the lock now."""
+        if self.lives(self.duties.get(name)) and self.duties[name] != node_id:
             return False
-        self.duties[duty] = node_id
+        self.duties[name] = node_id
         return True
 
     def change(self, record: JobRecord, change: Change) -> JobRecord:

@@ -49,17 +49,17 @@ class PeriodicModel(ModelGround):
         assert deleted == len(doomed)
         self.mirror.forget(doomed)
 
-    @rule(duty=st.sampled_from("ab"), node_id=generate.node_ids)
-    def acquire_lock(self, duty: str, node_id: NodeId) -> None:
-        """Ask for a duty, as a node with or without a lease."""
-        is_held = self.run(self.backend.acquire_lock(duty, node_id))
+    @rule(name=st.sampled_from("ab"), node_id=generate.node_ids)
+    def acquire_lock(self, name: str, node_id: NodeId) -> None:
+        """Ask for a lock, as a node with or without a lease."""
+        is_held = self.run(self.backend.acquire_lock(name, node_id))
 
-        assert is_held == self.mirror.acquire_lock(duty, node_id)
+        assert is_held == self.mirror.acquire_lock(name, node_id)
 
-    @rule(duty=st.sampled_from("ab"), node_id=generate.node_ids)
-    def release_lock(self, duty: str, node_id: NodeId) -> None:
-        """Release a duty, whether the node holds it or not."""
-        self.run(self.backend.release_lock(duty, node_id))
+    @rule(name=st.sampled_from("ab"), node_id=generate.node_ids)
+    def release_lock(self, name: str, node_id: NodeId) -> None:
+        """Release a lock, whether the node holds it or not."""
+        self.run(self.backend.release_lock(name, node_id))
 
-        if self.mirror.duties.get(duty) == node_id:
-            del self.mirror.duties[duty]
+        if self.mirror.duties.get(name) == node_id:
+            del self.mirror.duties[name]

@@ -1,5 +1,5 @@
--- Makes a node hold a duty, unless another node with a live lease holds it; then no row is affected.
-INSERT INTO "rexecutor".duties AS held (duty, node) VALUES (%(duty)s, %(node)s)
+-- Makes a node hold a lock, unless another node with a live lease holds it; then no row is affected.
+INSERT INTO "rexecutor".duties AS held (duty, node) VALUES (%(name)s, %(node)s)
 ON CONFLICT (duty) DO UPDATE SET node = excluded.node
 WHERE held.node = excluded.node OR NOT EXISTS (
     SELECT FROM "rexecutor".nodes

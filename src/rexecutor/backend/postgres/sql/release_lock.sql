@@ -1,2 +1,2 @@
--- Releases a duty, if the node holds it.
-DELETE FROM "rexecutor".duties WHERE duty = %(duty)s AND node = %(node)s
+-- Releases a lock, if the node holds it.
+DELETE FROM "rexecutor".duties WHERE duty = %(name)s AND node = %(node)s

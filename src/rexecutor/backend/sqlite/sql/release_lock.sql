@@ -1,2 +1,2 @@
--- Releases a duty, if the node holds it, so that others can take it.
-DELETE FROM rexecutor_duties WHERE duty = :duty AND node = :node
+-- Releases a lock, if the node holds it, so that others can take it.
+DELETE FROM rexecutor_duties WHERE duty = :name AND node = :node
