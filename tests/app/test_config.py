@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rexecutor import ConfigurationError, DefinitionError, Executor, InMemoryBackend, Job, Rexecutor
-from rexecutor.engine.child import NAME
+from rexecutor.engine.child import CHILD_NAME
 from tests.engine.gated import Gated
 
 
@@ -105,7 +105,7 @@ def test_a_program_that_no_child_process_can_import_is_told_what_to_do(
 async def test_a_program_that_a_child_process_imports_is_told_to_keep_its_main_part_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(current_process(), "_name", NAME)
+    monkeypatch.setattr(current_process(), "_name", CHILD_NAME)
 
     with pytest.raises(ConfigurationError, match='main part below `if __name__ == "__main__":`'):
         await Rexecutor(InMemoryBackend()).start()

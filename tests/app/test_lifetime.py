@@ -57,7 +57,7 @@ async def test_what_is_cut_off_goes_back_with_its_attempt_and_without_an_error()
 async def test_a_thread_that_does_not_end_is_given_back_and_does_not_hold_the_shutdown_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rexecutor.engine.node.GRACE", 0.1)
+    monkeypatch.setattr("rexecutor.engine.node.STOP_GRACE", 0.1)
     started, let_go = threading.Event(), threading.Event()
 
     class Hanging(Executor[None]):

@@ -124,7 +124,7 @@ async def test_a_snooze_comes_through(rexecutor: Rexecutor) -> None:
 async def test_a_timeout_ends_the_process(
     notes: Path, deed: str, monkeypatch: pytest.MonkeyPatch, *, runs_finally: bool
 ) -> None:
-    monkeypatch.setattr(runner, "GRACE", 0.3)
+    monkeypatch.setattr(runner, "STOP_GRACE", 0.3)
     async with Rexecutor(InMemoryBackend()).with_executor(InChild(notes, limit=0.2)) as rexecutor:
         ended = await run(rexecutor, deed)
 
@@ -158,7 +158,7 @@ async def test_a_cancel_ends_the_process(rexecutor: Rexecutor, notes: Path) -> N
 
 
 async def test_a_shutdown_ends_the_process_and_gives_the_job_back(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rexecutor.engine.node.GRACE", 0.3)
+    monkeypatch.setattr("rexecutor.engine.node.STOP_GRACE", 0.3)
     backend = InMemoryBackend()
     async with Rexecutor(backend).with_executor(InChild(notes)) as rexecutor:
         ids = [(await InChild.builder().with_data(deed).enqueue(backend=backend)).id for deed in ("hang", "deaf")]
@@ -194,7 +194,7 @@ async def test_an_idle_process_that_died_costs_no_attempt(rexecutor: Rexecutor, 
 
 
 async def test_idle_processes_that_died_cost_no_job_its_attempt(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "TRIES", 1)
+    monkeypatch.setattr(processes, "START_TRIES", 1)
     async with Rexecutor(InMemoryBackend()).with_executor(InChild(notes)) as rexecutor:
         await asyncio.gather(run(rexecutor, "short"), run(rexecutor, "short"))
         for pid in set(noted(notes, "begun")):

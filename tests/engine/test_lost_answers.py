@@ -182,7 +182,7 @@ async def test_a_job_cancelled_before_its_first_step_ends_at_once_and_frees_its_
 
 
 async def test_claims_go_on_after_more_outcomes_were_waiting_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rexecutor.engine.dispatcher.MOST_UNSETTLED", 5)
+    monkeypatch.setattr("rexecutor.engine.dispatcher.MAX_UNSETTLED", 5)
     backend, recorder = InMemoryBackend(), Recorder()
     faults = FaultInjector(backend)
     faults.fail("settle", "before", "before")

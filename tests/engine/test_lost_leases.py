@@ -126,7 +126,7 @@ async def test_a_job_that_is_claimed_again_while_its_old_code_runs_ends_by_its_n
 async def test_a_node_whose_beat_hangs_cancels_its_jobs_and_can_be_shut_down(
     monkeypatch: pytest.MonkeyPatch, events: Events
 ) -> None:
-    monkeypatch.setattr("rexecutor.engine.node.DELIVERY", timedelta(seconds=0.2))
+    monkeypatch.setattr("rexecutor.engine.node.DELIVERY_TIMEOUT", timedelta(seconds=0.2))
     backend, hung = InMemoryBackend(), asyncio.Event()
     faults = FaultInjector(backend)
 

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from rexecutor.affinity import GUARD, Affinity
 from rexecutor.backend.base import Backend
 from rexecutor.background import start_task
-from rexecutor.engine.child import NAME
+from rexecutor.engine.child import CHILD_NAME
 from rexecutor.engine.node import RunningNode
 from rexecutor.errors import ConfigurationError, RexecutorError
 
@@ -80,7 +80,7 @@ class NodeLifetime:
             SchemaError: The store's tables are missing, or belong to another version of rexecutor.
             BackendError: The store cannot be opened.
         """
-        if current_process().name == NAME:
+        if current_process().name == CHILD_NAME:
             raise ConfigurationError(
                 "this Rexecutor is started in a child process of another one, which imports the program; put the"
                 ' program\'s main part below `if __name__ == "__main__":`'

@@ -70,57 +70,57 @@ class _ChildRun:
             require_ours(self._record, holds_claim=self._completion.complete_sync(self._record, connection))
 
 
-NAME: Final = "rexecutor child"
+CHILD_NAME: Final = "rexecutor child"
 """Process name of every child."""
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+PARENT_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 """Signals that go to all processes of a terminal or a service at once. The parent decides when its children end."""
 
 
-def serve(pipe: "Connection[Any, Any]", told: "Connection[Any, Any]", equipment: ChildSetup) -> None:
+def serve(pipe: "Connection[Any, Any]", stop_pipe: "Connection[Any, Any]", setup: ChildSetup) -> None:
     """Run the jobs that arrive through `pipe` until it is closed, the parent is gone, or the parent ends this process.
 
-    A SIGTERM counts only if the parent has announced it through `told`. Both signals are blocked when this begins.
+    A SIGTERM counts only if the parent has announced it through `stop_pipe`. Both signals are blocked when this begins.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, partial(_terminate, told))
+    signal.signal(signal.SIGTERM, partial(_terminate, stop_pipe))
     if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        os.register_at_fork(after_in_child=partial(_part, pipe))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENT_SIGNALS)
+        os.register_at_fork(after_in_child=partial(_detach_forked_process, pipe))
     threading.Thread(target=_end_with_parent, name="rexecutor parent", daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         pipe.send(Ready())
         while True:
             record: JobRecord = pipe.recv()
             pipe.send(Begun())
-            pipe.send(in_fresh_context(_run, record, equipment))
+            pipe.send(in_fresh_context(_run, record, setup))
 
 
-def _run(record: JobRecord, equipment: ChildSetup) -> Reply:
+def _run(record: JobRecord, setup: ChildSetup) -> Reply:
     """Run the job and return how it ended, whatever it raises."""
-    executor = equipment.executors[record.executor]
-    run = _ChildRun(record, equipment.completion)
+    executor = setup.executors[record.executor]
+    run = _ChildRun(record, setup.completion)
     result: ExecutionResult | Undeclared = None
     failure: Failure | None = None
     try:
-        job = decode(codecs_of(type(executor), equipment.limits), record, run)
+        job = decode(codecs_of(type(executor), setup.limits), record, run)
         result = known_result(not_to_await(executor, executor.execute(job)))
     except _Terminated:
         raise
     except BaseException as error:  # noqa: BLE001 - a job may raise anything
         type_name, details = shown(error)
-        failure = Failure(ErrorKind.EXCEPTION, type_name, storable(details, equipment.limits.error_text))
+        failure = Failure(ErrorKind.EXCEPTION, type_name, storable(details, setup.limits.error_text))
     return Reply(result, failure, run.commit_unknown, _memory())
 
 
-def _part(pipe: "Connection[Any, Any]") -> None:
+def _detach_forked_process(pipe: "Connection[Any, Any]") -> None:
     """Runs in a process that a job has forked: close the pipe to the parent, and let SIGTERM end the process."""
     pipe.close()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _terminate(told: "Connection[Any, Any]", *_: object) -> None:
-    if told.poll():
+def _terminate(stop_pipe: "Connection[Any, Any]", *_: object) -> None:
+    if stop_pipe.poll():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: another would cut `finally` blocks short
         raise _Terminated(128 + signal.SIGTERM)
 

@@ -10,7 +10,7 @@ from typing import Final
 from rexecutor.background import in_fresh_context
 from rexecutor.clock import Clock, Timer
 
-GRACE: Final = 5.0
+STOP_GRACE: Final = 5.0
 """Seconds that code has to end once it was told to stop; then its outcome is recorded without it."""
 
 

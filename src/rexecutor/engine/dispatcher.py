@@ -17,10 +17,10 @@ from rexecutor.engine.slots import Slots
 from rexecutor.model.job import JobRecord, NodeId
 from rexecutor.model.outcomes import Interrupted, Settlement
 
-POLL: Final = 1.0
+POLL_INTERVAL: Final = 1.0
 """Poll interval, in seconds, when no hint comes; jittered by a tenth."""
 
-MOST_UNSETTLED: Final = 10_000
+MAX_UNSETTLED: Final = 10_000
 """Nothing is claimed while more outcomes than this wait for the store."""
 
 
@@ -71,7 +71,7 @@ class Dispatcher:
             self._lease_changed.clear()
             await self._lease_changed.wait()
             return
-        await self._settler.relieved(MOST_UNSETTLED)
+        await self._settler.relieved(MAX_UNSETTLED)
         if self._stop.is_set():
             return
         await self.release_unconfirmed_claims()
@@ -127,7 +127,7 @@ class Dispatcher:
 
     async def _hint(self, claim: Claim, since: int) -> None:
         clock = self._backend.clock
-        until = clock.now() + timedelta(seconds=POLL * random_between(0.9, 1.1))
+        until = clock.now() + timedelta(seconds=POLL_INTERVAL * random_between(0.9, 1.1))
         if claim.next_due is not None:
             until = min(until, claim.next_due)
         await self._backend.wait_ready(self._executors, until, since=since)

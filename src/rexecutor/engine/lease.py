@@ -18,10 +18,10 @@ from rexecutor.clock import Clock, Reading, leap
 from rexecutor.engine.loop import Emit, first_of
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered, LeaseLost, LeaseRegained
 
-BEATS: Final = 6
+HEARTBEATS_PER_LEASE: Final = 6
 """Heartbeats per lease: every 5 s for 30 s. Three in a row may be missed before the lease is in doubt."""
 
-CANCELS_APART: Final = timedelta(milliseconds=100)
+CANCEL_INTERVAL: Final = timedelta(milliseconds=100)
 """Shortest time between two heartbeats that are made because a cancel was requested."""
 
 
@@ -32,7 +32,7 @@ class Lease:
         self._node = node
         self._heartbeats = heartbeats
         self._clock = clock
-        self.interval: Final = node.lease / BEATS
+        self.interval: Final = node.lease / HEARTBEATS_PER_LEASE
         self._trust = (node.lease - self.interval).total_seconds()
         self._length = node.lease.total_seconds()
         self._begun: float | None = None
@@ -40,7 +40,7 @@ class Lease:
         self._looked: Reading | None = None
         self._rescues_from = 0.0
         self._is_hurried = False
-        self.asking: float | None = None
+        self.pending_since: float | None = None
         """When the heartbeat under way began, in the clock's monotonic seconds; None if none is under way."""
 
     def step(self) -> Heartbeat | None:
@@ -56,14 +56,14 @@ class Lease:
         if is_recent and not self._is_hurried:
             return None
         self._is_hurried = False
-        self._begun = self.asking = now
+        self._begun = self.pending_since = now
         try:
             heartbeat = self._heartbeats.send(self._node, rescues=self._may_rescue(now))
         except BaseException:
             self._begun = None  # so that the next step tries again
             raise
         finally:
-            self.asking = None
+            self.pending_since = None
         self._renewed = now
         return heartbeat
 
@@ -195,7 +195,7 @@ class LeaseWatch:
         self._failures = 0
         self._fenced = False
         self._has_begun = False
-        self._asking: float | None = None
+        self._pending_since: float | None = None
         self._cancels = backend.cancels
         self.thread: Final = LeaseThread(lease, self._deliver)
         self.changed: Final = asyncio.Event()
@@ -204,8 +204,8 @@ class LeaseWatch:
     async def step(self, stop: asyncio.Event) -> None:
         """Wait at most 1 s, or until a cancel is requested; then stop the jobs if the lease cannot be trusted."""
         await first_of(self._clock.wait(stop, min(self._lease.interval, timedelta(seconds=1))), self._hear_cancel(stop))
-        asking, self._asking = self._asking, self._lease.asking
-        hangs = asking is not None and asking == self._asking
+        pending_since, self._pending_since = self._pending_since, self._lease.pending_since
+        hangs = pending_since is not None and pending_since == self._pending_since
         self.thread.kick()
         # Time alone does not decide: if the whole process stood still, the next heartbeat shows if the lease ended.
         if self._lease.was_held and not self._lease.is_trusted and not self._fenced and (self._failures or hangs):
@@ -218,7 +218,7 @@ class LeaseWatch:
         if self._cancels != self._backend.cancels:
             self._cancels = self._backend.cancels
             self.thread.hurry()
-        await self._clock.wait(stop, CANCELS_APART)
+        await self._clock.wait(stop, CANCEL_INTERVAL)
 
     def _deliver(self, heartbeat: Heartbeat | BaseException) -> None:
         if isinstance(heartbeat, BaseException):

@@ -13,11 +13,11 @@ from rexecutor.backend.messages import Heartbeat, Node
 from rexecutor.background import in_fresh_context
 from rexecutor.clock import unique_id
 from rexecutor.engine.attempt import Stop
-from rexecutor.engine.deadlines import GRACE
+from rexecutor.engine.deadlines import STOP_GRACE
 from rexecutor.engine.dispatcher import Dispatcher
 from rexecutor.engine.lease import Lease, LeaseWatch
 from rexecutor.engine.loop import first_of, keep_going
-from rexecutor.engine.periodic import Cron, Pruner, Pruning
+from rexecutor.engine.periodic import Pruning, PruningLoop, ScheduleLoop
 from rexecutor.engine.processes import Recycling
 from rexecutor.engine.runner import Runner
 from rexecutor.engine.settler import Settler
@@ -29,10 +29,10 @@ from rexecutor.model.schedules import Schedule
 from rexecutor.telemetry.events import DutyFailed, JobsRescued, LeaseLost, NodeStarted, NodeStopped, NodeStopping
 from rexecutor.telemetry.log import log_event
 
-THREADS: Final = 10
+DEFAULT_THREADS: Final = 10
 """Default number of jobs that run in threads at a time. Each may hold a connection to the database."""
 
-DELIVERY: Final = timedelta(seconds=10)
+DELIVERY_TIMEOUT: Final = timedelta(seconds=10)
 """Time limit of each wait for the store during a shutdown: for the last claim, the last outcomes and the lease."""
 
 
@@ -56,7 +56,7 @@ def thread_limit(executors: Mapping[str, Executor[Any, Any]], asked: int | None,
         limit: How many jobs may run in all; the result is never more.
     """
     own = [one.max_concurrency or 0 for one in executors.values() if runs_in_thread(one)]
-    return min(max([THREADS, *own]) if asked is None else asked, limit)
+    return min(max([DEFAULT_THREADS, *own]) if asked is None else asked, limit)
 
 
 def runs_in_thread(executor: Executor[Any, Any]) -> bool:
@@ -131,10 +131,12 @@ class RunningNode:
         )
         self._periodic: dict[str, Callable[[], Awaitable[None]]] = {}
         if schedules:
-            self._periodic["cron"] = Cron(backend, schedules, self._stop_claims).step
+            self._periodic["cron"] = ScheduleLoop(backend, schedules, self._stop_claims).step
         prune_turn = asyncio.Lock()
         for number, pruning in enumerate(prunings, 1):
-            pruner = Pruner(backend, self._node.id, pruning, turn=prune_turn, emit=self._emit, stop=self._stop_claims)
+            pruner = PruningLoop(
+                backend, self._node.id, pruning, turn=prune_turn, emit=self._emit, stop=self._stop_claims
+            )
             self._periodic[f"prune {number}"] = pruner.step
         self._duties: asyncio.Task[None] | None = None
         self.hurry: Final = asyncio.Event()
@@ -179,10 +181,10 @@ class RunningNode:
             # Claims and jobs end side by side: a store that does not answer must not keep the jobs running. The claim
             # under way is waited for and not cancelled, because the jobs that it takes have to be given back.
             async with asyncio.TaskGroup() as ends:
-                ends.create_task(first_of(self._end_claims(), self._backend.clock.sleep(DELIVERY)))
+                ends.create_task(first_of(self._end_claims(), self._backend.clock.sleep(DELIVERY_TIMEOUT)))
                 ends.create_task(self._end_jobs(grace))
             if self._duties is not None and not self._duties.done():
-                await self._settler.emptied(DELIVERY)
+                await self._settler.emptied(DELIVERY_TIMEOUT)
         finally:
             # The duties settle and lease go on until here: without a lease, other nodes rescue this node's jobs and the
             # store refuses their outcomes. For the same reason the lease ends last, after the jobs and the duties.
@@ -190,18 +192,18 @@ class RunningNode:
             self._settler.close()
             await self._runner.close()
             if self._duties is not None:
-                await asyncio.wait((self._duties,), timeout=DELIVERY.total_seconds())
+                await asyncio.wait((self._duties,), timeout=DELIVERY_TIMEOUT.total_seconds())
                 self._duties.cancel()
                 await asyncio.wait((self._duties,))
             self._watchdog.stop()
-            await self._watch.thread.stop(self._backend.clock, DELIVERY)
+            await self._watch.thread.stop(self._backend.clock, DELIVERY_TIMEOUT)
             self._emit(NodeStopped(self._node.id, self._settler.backlog, self._runner.stuck))
 
     async def _end_jobs(self, grace: timedelta) -> None:
-        """Wait for the jobs, tell the rest to stop, and after `GRACE` seconds record their outcomes without them."""
+        """Wait for the jobs, tell the rest to stop, and after `STOP_GRACE` seconds record their outcomes without them."""
         await first_of(self._runner.idled(grace), self.hurry.wait())
         self._runner.stop_all(Stop.SHUTDOWN)
-        await self._runner.idled(timedelta(seconds=GRACE))
+        await self._runner.idled(timedelta(seconds=STOP_GRACE))
         self._runner.abandon_all()
 
     async def _end_claims(self) -> None:

@@ -13,7 +13,7 @@ from rexecutor.model.pruning import BATCH, PruneSpec
 from rexecutor.model.schedules import Schedule
 from rexecutor.telemetry.events import JobsPruned
 
-LONGEST_WAIT: Final = timedelta(seconds=30)
+MAX_WAIT: Final = timedelta(seconds=30)
 """Longest time between two questions to the store, so that a jump of its clock is noticed."""
 
 PRUNING_LOCK: Final = "prune"
@@ -36,7 +36,7 @@ class Ticker:
         asked = self._backend.clock.monotonic()
         ticked = await self._backend.tick(self._schedules, up_since=self._up_since)
         self._up_since = self._up_since or ticked.now
-        delay = LONGEST_WAIT
+        delay = MAX_WAIT
         if ticked.next_tick is not None:
             delay = min(delay, ticked.next_tick - ticked.now)
         self._wakes_at = asked + delay.total_seconds()
@@ -48,7 +48,7 @@ class Ticker:
         await clock.wait(self._stop, timedelta(seconds=self._wakes_at - clock.monotonic()))
 
 
-class Cron:
+class ScheduleLoop:
     """Enqueues the jobs of schedules."""
 
     def __init__(self, backend: Backend, schedules: Sequence[Schedule], stop: asyncio.Event) -> None:
@@ -71,7 +71,7 @@ class Pruning:
     """How many specs are pruned at a time; None for all."""
 
 
-class Pruner:
+class PruningLoop:
     """Deletes ended jobs at the ticks of its schedule, while no other node does."""
 
     def __init__(

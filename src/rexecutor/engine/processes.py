@@ -12,24 +12,24 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Final
 
-from rexecutor.engine.child import NAME, SIGNALS, Begun, ChildSetup, Reply, serve
+from rexecutor.engine.child import CHILD_NAME, PARENT_SIGNALS, Begun, ChildSetup, Reply, serve
 from rexecutor.engine.failure import ChildFailedError, Failure
 from rexecutor.engine.threads import Threads
 from rexecutor.model.job import ErrorKind, JobRecord
 
-START: Final = 60.0
+START_TIMEOUT: Final = 60.0
 """Seconds that a child may take to start: it imports what the executors need."""
 
-TRIES: Final = 3
+START_TRIES: Final = 3
 """Number of new children that may die before they begin a job; then the job has failed."""
 
-LOOK: Final = 0.2
+LIVENESS_INTERVAL: Final = 0.2
 """Poll interval, in seconds, for child liveness. EOF is not enough: a grandchild may hold the pipe's other end open."""
 
-PAUSE: Final = 0.01
+END_INTERVAL: Final = 0.01
 """Poll interval, in seconds, while a child is about to end."""
 
-KILLED: Final = 5.0
+KILL_TIMEOUT: Final = 5.0
 """Longest wait, in seconds, for the end of a killed process."""
 
 
@@ -47,21 +47,21 @@ class NotBegunError(Exception):
     """The child died before it took the job over, so another child may run it."""
 
 
-class Child:
+class ChildProcess:
     """One child process. Its methods block, except `terminate` and `kill`."""
 
-    def __init__(self, equipment: ChildSetup) -> None:
+    def __init__(self, setup: ChildSetup) -> None:
         """Start the process; it is ready when `wait_ready` has returned."""
         context = get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        told, self._tell = context.Pipe(duplex=False)
+        self._pipe, their_pipe = context.Pipe()
+        their_stop_pipe, self._stop_pipe = context.Pipe(duplex=False)
         self._process: SpawnProcess = context.Process(
-            target=serve, args=(theirs, told, equipment), name=NAME, daemon=True
+            target=serve, args=(their_pipe, their_stop_pipe, setup), name=CHILD_NAME, daemon=True
         )
-        with _deaf():
+        with _signals_blocked():
             self._process.start()
-        theirs.close()  # otherwise the child's end would go unnoticed
-        told.close()
+        their_pipe.close()  # otherwise the child's end would go unnoticed
+        their_stop_pipe.close()
         self.jobs = 0
 
     @property
@@ -73,13 +73,13 @@ class Child:
         """Wait until the process has started.
 
         Raises:
-            ChildFailedError: It has ended, or has not started within `START` seconds.
+            ChildFailedError: It has ended, or has not started within `START_TIMEOUT` seconds.
         """
         try:
-            if self._pipe.poll(START):
+            if self._pipe.poll(START_TIMEOUT):
                 self._pipe.recv()
                 return
-            what = f"did not start within {START:.0f} s"
+            what = f"did not start within {START_TIMEOUT:.0f} s"
         except (EOFError, OSError):
             what = f"did not start: {self._end()}; its own words are on stderr. Is the program's main part below"
             what += ' `if __name__ == "__main__":`?'
@@ -111,7 +111,7 @@ class Child:
     def terminate(self) -> None:
         """Ask the process to end (SIGTERM), so that `finally` blocks of its job run. Does nothing if it has ended."""
         with contextlib.suppress(ValueError, OSError):  # closed, or the other end is
-            self._tell.send_bytes(b"end")
+            self._stop_pipe.send_bytes(b"end")
             self._process.terminate()
 
     def kill(self) -> None:
@@ -124,26 +124,26 @@ class Child:
         self.terminate()
         if not self._has_ended_in(1.0):
             self._process.kill()
-            self._has_ended_in(KILLED)
+            self._has_ended_in(KILL_TIMEOUT)
         self._pipe.close()
-        self._tell.close()
+        self._stop_pipe.close()
         with contextlib.suppress(ValueError):  # not even a SIGKILL has ended it
             self._process.close()
 
     def _receive(self) -> object:
-        while self._pipe not in (ready := wait([self._pipe, self._process.sentinel], LOOK)):
+        while self._pipe not in (ready := wait([self._pipe, self._process.sentinel], LIVENESS_INTERVAL)):
             if not self._process.is_alive() and not self._pipe.poll():
                 raise EOFError
             if ready:  # it is about to end
-                wait((), PAUSE)
+                wait((), END_INTERVAL)
         return self._pipe.recv()
 
     def _has_ended_in(self, seconds: float) -> bool:
         """Return whether the process ends in time. `join` will not do: it also waits for what the process forked."""
-        for _ in range(math.ceil(seconds / PAUSE)):
+        for _ in range(math.ceil(seconds / END_INTERVAL)):
             if not self._process.is_alive():
                 return True
-            wait((), PAUSE)
+            wait((), END_INTERVAL)
         return not self._process.is_alive()
 
     def _end(self) -> str:
@@ -158,13 +158,13 @@ class Child:
 
 
 @contextlib.contextmanager
-def _deaf() -> Generator[None]:
-    """Block `SIGNALS` while a child is started: otherwise one could end it before it has installed its handlers."""
+def _signals_blocked() -> Generator[None]:
+    """Block `PARENT_SIGNALS` while a child is started: one could end it before it has installed its handlers."""
     if sys.platform == "win32":
         yield
         return
     resource_tracker.ensure_running()  # otherwise it is started in this block, and unblocks them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_SIGNALS)
     try:
         yield
     finally:
@@ -174,15 +174,15 @@ def _deaf() -> Generator[None]:
 class Children:
     """A pool of child processes: one for each job that runs, kept for later jobs."""
 
-    def __init__(self, equipment: ChildSetup, recycling: Recycling, threads: Threads) -> None:
-        self._equipment = equipment
+    def __init__(self, setup: ChildSetup, recycling: Recycling, threads: Threads) -> None:
+        self._setup = setup
         self._recycling = recycling
         self._threads = threads
-        self._idle: list[Child] = []
-        self._all: set[Child] = set()
+        self._idle: list[ChildProcess] = []
+        self._all: set[ChildProcess] = set()
         self._starting = asyncio.Lock()
 
-    async def run(self, record: JobRecord, attach: Callable[[Child], None]) -> Reply:
+    async def run(self, record: JobRecord, attach: Callable[[ChildProcess], None]) -> Reply:
         """Run the job in a child. `attach` is called with the child before the job is handed over.
 
         Raises:
@@ -190,7 +190,7 @@ class Children:
             BaseException: Any error of `attach`; the job was not handed over.
         """
         started = 0
-        while started < TRIES:
+        while started < START_TRIES:
             child = await self._idle_one()
             if child is None:
                 started += 1
@@ -220,7 +220,7 @@ class Children:
             await self._retire(next(iter(self._all)))
         self._idle.clear()
 
-    async def _idle_one(self) -> Child | None:
+    async def _idle_one(self) -> ChildProcess | None:
         """Return a live child that waits for a job; None if there is none."""
         while self._idle:
             child = self._idle.pop()
@@ -229,22 +229,22 @@ class Children:
             await self._retire(child)
         return None
 
-    async def _start(self) -> Child:
+    async def _start(self) -> ChildProcess:
         async with self._starting:  # one at a time: multiprocessing keeps global lists
-            child = await self._threads.run(Child, self._equipment)
+            child = await self._threads.run(ChildProcess, self._setup)
         self._all.add(child)
         try:
-            await self._threads.run(Child.wait_ready, child)
+            await self._threads.run(ChildProcess.wait_ready, child)
         except BaseException:
             await self._retire(child)
             raise
         return child
 
-    async def _retire(self, child: Child) -> None:
+    async def _retire(self, child: ChildProcess) -> None:
         if child in self._all:  # otherwise another task is closing it
             self._all.discard(child)
-            await self._threads.run(Child.close, child)
+            await self._threads.run(ChildProcess.close, child)
 
-    def _is_worn(self, child: Child, reply: Reply) -> bool:
+    def _is_worn(self, child: ChildProcess, reply: Reply) -> bool:
         limit = self._recycling.memory
         return child.jobs >= self._recycling.jobs or (limit is not None and reply.memory > limit)

@@ -11,7 +11,7 @@ from rexecutor.backend.messages import CancelRequest
 from rexecutor.clock import Clock, checked_delay
 from rexecutor.engine.attempt import AnyExecutor, Attempt, Killable, Shared, Stop
 from rexecutor.engine.child import ChildSetup
-from rexecutor.engine.deadlines import GRACE, Deadlines
+from rexecutor.engine.deadlines import STOP_GRACE, Deadlines
 from rexecutor.engine.failure import ChildFailedError, told_exception
 from rexecutor.engine.loop import Emit
 from rexecutor.engine.processes import Children, Recycling
@@ -238,7 +238,7 @@ class Runner:
 
         A task that has not begun is not cancelled, because it would never enter `_run` and the job would have no
         outcome. It sees `stop` in `_begin`. A thread cannot be told to stop, so the outcome is handed over without it.
-        All other code has `GRACE` seconds to end, and then it is abandoned.
+        All other code has `STOP_GRACE` seconds to end, and then it is abandoned.
         """
         if attempt.stop is None:
             attempt.stop = why
@@ -252,7 +252,7 @@ class Runner:
             attempt.child.terminate()
         elif attempt.task is not None:
             attempt.task.cancel()
-        attempt.deadline = self._clock.monotonic() + GRACE
+        attempt.deadline = self._clock.monotonic() + STOP_GRACE
         self._deadlines.add(attempt.deadline)
 
     def _abandon(self, attempt: Attempt) -> None:

@@ -15,7 +15,7 @@ from rexecutor.model.status import JobStatus
 from rexecutor.model.where import IdIn
 from rexecutor.telemetry.events import JobEnded, OutcomeRefused
 
-MOST: Final = 1_000
+MAX_BATCH: Final = 1_000
 """Largest number of outcomes in one statement."""
 
 
@@ -32,7 +32,7 @@ class Settler:
         self._delivered = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._limit = MOST
+        self._limit = MAX_BATCH
         self._commit_unknown: dict[JobId, JobEnded | None] = {}  # jobs that may have their outcome in the store already
 
     def put(self, settlement: Settlement, event: JobEnded | None = None) -> None:
@@ -99,7 +99,7 @@ class Settler:
                 raise
             finally:
                 self._under_way = ()
-            self._limit = min(MOST, self._limit * 2)
+            self._limit = min(MAX_BATCH, self._limit * 2)
             # Outcomes that were refused by mistake are delivered again; the error below makes the duty wait first.
             kept = {one.job_id for one in wrongly_refused}
             self._waiting.extend(wrongly_refused)

@@ -16,13 +16,13 @@ from rexecutor.engine.loop import Emit
 from rexecutor.model.job import storable
 from rexecutor.telemetry.events import LoopBlocked, LoopFreed
 
-INTERVAL: Final = 0.25
+CHECK_INTERVAL: Final = 0.25
 """Seconds between two checks of the loop."""
 
-PATIENCE: Final = 1.0
+BLOCKED_AFTER: Final = 1.0
 """Seconds without an answer after which the loop counts as blocked."""
 
-MOST: Final = 4_000
+MAX_STACK: Final = 4_000
 """Longest stack that is reported, in characters; the middle of a longer one is left out."""
 
 
@@ -37,7 +37,7 @@ class Watchdog:
         self._stop = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loops_thread = 0
-        self._asked: float | None = None
+        self._pending_since: float | None = None
         self._is_told = False
 
     def start(self) -> None:
@@ -57,32 +57,32 @@ class Watchdog:
 
     def look(self) -> None:
         """Ask the loop for a sign of life; report it as blocked if it has not given the last one for too long."""
-        now, asked = self._clock.monotonic(), self._asked
-        if asked is None:
-            self._asked = now
+        now, pending_since = self._clock.monotonic(), self._pending_since
+        if pending_since is None:
+            self._pending_since = now
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._answer)
-        elif not self._is_told and now - asked >= PATIENCE:
+                self._loop.call_soon_threadsafe(self._respond)
+        elif not self._is_told and now - pending_since >= BLOCKED_AFTER:
             self._is_told = True
-            self._emit(self._blocked(now - asked))
+            self._emit(self._blocked(now - pending_since))
 
-    def _answer(self) -> None:
-        asked, self._asked = self._asked, None
-        if self._is_told and asked is not None:
+    def _respond(self) -> None:
+        pending_since, self._pending_since = self._pending_since, None
+        if self._is_told and pending_since is not None:
             self._is_told = False
-            self._emit(LoopFreed(self._clock.monotonic() - asked))
+            self._emit(LoopFreed(self._clock.monotonic() - pending_since))
 
     def _blocked(self, seconds: float) -> LoopBlocked:
         task = asyncio.current_task(self._loop)
         attempt = None if task is None else self._attempt_of(task)
         frame = sys._current_frames().get(self._loops_thread)  # noqa: SLF001 - no other way  # pyright: ignore[reportPrivateUsage]
-        stack = storable("".join(traceback.format_stack(frame)) if frame is not None else "", MOST)
+        stack = storable("".join(traceback.format_stack(frame)) if frame is not None else "", MAX_STACK)
         if attempt is None:
             return LoopBlocked(seconds, None, None, None, stack)
         return LoopBlocked(seconds, attempt.record.id, attempt.record.executor, attempt.record.attempt, stack)
 
     def _run(self) -> None:
-        while not self._stop.wait(INTERVAL):
+        while not self._stop.wait(CHECK_INTERVAL):
             try:
                 self.look()
             except RuntimeError:  # the loop is closed

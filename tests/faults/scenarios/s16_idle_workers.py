@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from rexecutor import JobHandle
-from rexecutor.engine.lease import BEATS
+from rexecutor.engine.lease import HEARTBEATS_PER_LEASE
 from rexecutor.model.where import Everything
 from tests.faults.children import Child, children
 from tests.faults.programs.idlers import Awaited
@@ -57,7 +57,7 @@ async def run(ground: Ground) -> Report:
     claims = max(record.claims for record in records)
     rate = rates["transactions"]
     more = (woken["transactions"] - after["transactions"] - rate * processes * nodes * took) / jobs
-    most = POLLS + BEATS / lease + 1 / idle  # one more where the time begins and ends just so
+    most = POLLS + HEARTBEATS_PER_LEASE / lease + 1 / idle  # one more where the time begins and ends just so
     report.figures = {
         "nodes": processes * nodes,
         **{f"idle_{name}_per_s_and_node": round(value, 2) for name, value in rates.items()},

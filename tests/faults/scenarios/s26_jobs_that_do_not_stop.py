@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rexecutor import Backend, Executor, Job, JobBuilder, JobStatus, Rexecutor, enqueue_many
-from rexecutor.engine.deadlines import GRACE
+from rexecutor.engine.deadlines import STOP_GRACE
 from rexecutor.model.job import ErrorKind, JobId, JobRecord
 from rexecutor.model.where import IdIn
 from tests.faults.log_lines import kept_lines
@@ -110,7 +110,7 @@ class Swift(Executor[None]):
 
 
 STUCK_KINDS = (Deaf, InThread)
-GIVEN = {Deaf.name: GRACE, InThread.name: 0.0, InProcess.name: GRACE}
+GIVEN = {Deaf.name: STOP_GRACE, InThread.name: 0.0, InProcess.name: STOP_GRACE}
 """How many seconds each is given beyond its limit."""
 
 
