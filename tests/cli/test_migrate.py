@@ -77,7 +77,7 @@ def test_a_newer_schema_is_told(rexecutor: Run, schema: str, flags: tuple[str, .
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--check", "--sql"), "not possible together"),
+        (("--check", "--sql"), "cannot be used together"),
         (("--sql", "--url", "sqlite:///jobs.db"), "--sql"),
         (("--url", "postgresql://here/jobs", "--schema", "no-name"), "schema="),
         (("--sql", "--schema", 'a"b'), "schema="),
@@ -122,5 +122,5 @@ def test_it_says_that_it_has_made_the_tables_in_a_new_file(rexecutor: Run, tmp_p
 
     first, second = rexecutor("migrate", "--url", url), rexecutor("migrate", "--url", url)
 
-    assert first.out == f"made the tables in '{tmp_path / 'new.db'}'\n"
+    assert first.out == f"created the tables in '{tmp_path / 'new.db'}'\n"
     assert second.out.startswith("the tables are up to date")

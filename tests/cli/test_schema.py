@@ -87,8 +87,13 @@ def test_the_environments_schema_does_not_concern_a_store_that_has_none(
     assert rexecutor("migrate", "--url", url).status == 0
 
 
+@pytest.mark.parametrize("environment", ["", "jobs"])
 @pytest.mark.parametrize("store", ["sqlite:///jobs.db", "memory:"])
-def test_a_schema_that_is_given_for_a_store_without_any_is_a_misuse(rexecutor: Run, store: str) -> None:
+def test_a_schema_that_is_given_for_a_store_without_any_is_a_misuse(
+    rexecutor: Run, store: str, environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REXECUTOR_SCHEMA", environment)
+
     answer = rexecutor("stats", "--url", store, "--schema", "jobs")
 
     assert answer.status == 2

@@ -1,14 +1,12 @@
 """`rexecutor migrate`: bring a store's tables up to this version."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from rexecutor.cli.failure import FailedError, MisusedError
 from rexecutor.cli.output import write_line
-from rexecutor.cli.store import Schema, Url, require_store, use_store
-
-SCHEMA: Final = "rexecutor"
+from rexecutor.cli.store import Schema, Url, named_schema, require_store, use_store
 
 
 def migrate(
@@ -25,33 +23,35 @@ def migrate(
 ) -> None:
     """Bring the store's tables up to this version. Any number of nodes may do so at the same time.
 
-    Workers of the previous version keep working. SQLite's tables are also made when a worker opens the file.
+    Workers of the previous version keep working. SQLite's tables are also created when a worker opens the file.
     """
     from rexecutor.app.connect import postgres_url  # loads msgspec
     from rexecutor.errors import ConfigurationError
 
     if check and sql:
-        raise MisusedError("--check and --sql are not possible together")
+        raise MisusedError("--check and --sql cannot be used together")
     server = postgres_url(url) if url else None
     try:
         if sql:
             if url and server is None:
                 require_store(url, schema)  # raises if the URL itself is wrong
-                raise MisusedError("--sql: only PostgreSQL's tables are made by a script; other stores make their own")
-            _print_script(SCHEMA if schema is None else schema)
+                raise MisusedError(
+                    "--sql: only PostgreSQL's tables are made by a script; other stores create their own"
+                )
+            _print_script(named_schema(schema))
         elif server is None:
-            _see_to_file(url, schema, check=check)
+            _migrate_file(url, schema, check=check)
         else:
-            _see_to_schema(server, SCHEMA if schema is None else schema, check=check)
+            _migrate_schema(server, named_schema(schema), check=check)
     except ConfigurationError as error:
         raise MisusedError(str(error)) from error
 
 
-def _see_to_file(url: str | None, schema: str | None, *, check: bool) -> None:
-    """Migrate or check a store that makes its tables itself."""
+def _migrate_file(url: str | None, schema: str | None, *, check: bool) -> None:
+    """Migrate or check a store that creates its tables itself."""
     if check:
         use_store(url, lambda backend: backend.check_schema(), schema=schema)
-        write_line("nothing to do: this store makes its tables itself")
+        write_line("nothing to do: this store creates its tables itself")
         return
     import asyncio  # a third of the time that `--help` may take
 
@@ -63,12 +63,12 @@ def _see_to_file(url: str | None, schema: str | None, *, check: bool) -> None:
     is_new = path is not None and not (path.exists() and holds_jobs(path))
     asyncio.run(backend.migrate())
     if is_new:
-        write_line(f"made the tables in {str(path)!r}")
+        write_line(f"created the tables in {str(path)!r}")
     else:
-        write_line("the tables are up to date; this store makes them itself, whenever it is opened")
+        write_line("the tables are up to date; this store creates them itself when it is opened")
 
 
-def _see_to_schema(server: str, schema: str, *, check: bool) -> None:
+def _migrate_schema(server: str, schema: str, *, check: bool) -> None:
     import asyncio  # as above
 
     from rexecutor.backend.postgres import connection as postgres  # loads psycopg
@@ -88,10 +88,14 @@ def _see_to_schema(server: str, schema: str, *, check: bool) -> None:
 
     before, after = asyncio.run(act())
     if after > newest:
-        write_line(f"{named} has version {after}, newer than {newest} of this rexecutor, which can work with it")
+        write_line(
+            f"{named} has version {after}, newer than version {newest} of this rexecutor, which can work with it"
+        )
         return
     if after < newest:
-        raise FailedError(f"{named} has version {after}, {newest} is needed; run this command without --check")
+        raise FailedError(
+            f"{named} has version {after}, but version {newest} is needed; run this command without --check"
+        )
     write_line(f"{named} has version {after}" + ("" if before == after else f", migrated from {before}"))
 
 

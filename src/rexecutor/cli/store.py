@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCHEMA_VARIABLE: Final = "REXECUTOR_SCHEMA"
+DEFAULT_SCHEMA: Final = "rexecutor"
 
 Url: TypeAlias = Annotated[
     str | None,
@@ -30,8 +31,7 @@ Schema: TypeAlias = Annotated[
     typer.Option(
         "--schema",
         metavar="NAME",
-        envvar=SCHEMA_VARIABLE,
-        help="The schema of the tables, on PostgreSQL; rexecutor unless given.",
+        help=f"The schema of the tables on PostgreSQL; {SCHEMA_VARIABLE} by default, otherwise {DEFAULT_SCHEMA}.",
     ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -41,7 +41,7 @@ def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]", *, s
     """Open the store, which must exist, run the action on it, close it, and return the action's result.
 
     Raises:
-        MisusedError: There is no URL, or it names no store.
+        MisusedError: There is no URL, or no store can have this URL and schema.
         FailedError: The URL names a file that does not exist or has no tables of rexecutor. Commands that look at jobs
             never create these.
         RexecutorError: The store cannot be used, or the action failed.
@@ -64,11 +64,11 @@ def _connected(url: str | None, schema: str | None) -> "Backend":
     backend = require_store(url, schema)
     path = sqlite_path(url or "")
     if url == "memory:":
-        note("memory: is this process's own store, and empty")
+        note("memory: is a new, empty store in this process")
     elif path is not None and not path.exists():
-        raise FailedError(f"{str(path)!r}: there is no such file; a worker or an enqueue creates it")
+        raise FailedError(f"{str(path)!r}: no such file; a worker or an enqueue creates it")
     elif path is not None and not holds_jobs(path):
-        raise FailedError(f"{str(path)!r}: has no tables of rexecutor; a worker or an enqueue creates them")
+        raise FailedError(f"{str(path)!r} has no tables of rexecutor; a worker or an enqueue creates them")
     return backend
 
 
@@ -76,15 +76,20 @@ def require_store(url: str | None, schema: str | None) -> "Backend":
     """Return the backend for the store that the URL and the schema name, not yet open.
 
     Raises:
-        MisusedError: There is no URL, or they name no store.
+        MisusedError: There is no URL, or no store can have this URL and schema.
     """
     from rexecutor.app.connect import connect, postgres_url  # loads msgspec
 
     if not url:
         raise MisusedError("no store given: use --url sqlite:///jobs.db, or set REXECUTOR_URL")
-    if postgres_url(url) is None and schema == os.environ.get(SCHEMA_VARIABLE):
-        schema = None  # from the environment, and meant for another store
+    if postgres_url(url) is not None:  # for other stores the environment does not count, as they have no schemas
+        schema = named_schema(schema)
     try:
         return connect(url, schema=schema)
     except ConfigurationError as error:
         raise MisusedError(str(error)) from error
+
+
+def named_schema(schema: str | None) -> str:
+    """Return the schema for PostgreSQL: the given one, otherwise that of the environment, otherwise the default."""
+    return (os.environ.get(SCHEMA_VARIABLE) or DEFAULT_SCHEMA) if schema is None else schema
