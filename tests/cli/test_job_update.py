@@ -93,7 +93,7 @@ def test_update_of_a_job_that_somebody_else_has_changed_meanwhile_fails(
     answer = rexecutor("jobs", "update", "1", "--priority", "1", "--url", url)
 
     assert answer.status == 1
-    assert answer.error == "error: job 1 (email) has changed meanwhile: run it again\n"
+    assert answer.error == "error: job 1 (email) has changed since it was read: run the command again\n"
 
 
 @pytest.mark.parametrize(("job_id", "status"), [("4", "complete"), ("5", "cancelled"), ("6", "discarded")])

@@ -160,7 +160,7 @@ def test_cancel_of_a_job_that_has_ended_says_so_and_fails(rexecutor: Run, url: s
     answer = rexecutor("jobs", "cancel", job_id, "--url", url)
 
     assert answer.status == 1
-    assert f"has ended already: it is {status}" in answer.error
+    assert f"has already ended: it is {status}" in answer.error
 
 
 @pytest.mark.parametrize("job_id", ["4", "5", "6"])

@@ -110,8 +110,8 @@ def test_jobs_that_have_not_ended_are_not_pruned(rexecutor: Run, url: str, statu
     ("arguments", "told"),
     [
         (["--keep", "1"], "--status"),
-        (["--status", "complete"], "--older-than 31d, or --keep 200"),
-        (["--status", "complete", "--keep", "1", "--older-than", "1d"], "--older-than 31d, or --keep 200"),
+        (["--status", "complete"], "either --older-than 31d or --keep 200"),
+        (["--status", "complete", "--keep", "1", "--older-than", "1d"], "either --older-than 31d or --keep 200"),
         (["--status", "complete", "--keep", "-1"], "--keep"),
         (["--status", "complete", "--keep", "1", "--only", "a", "--except", "b"], "--except"),
         (["--status", "complete", "--keep", "1", "--only", "\udcff"], "--only"),

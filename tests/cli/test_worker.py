@@ -268,7 +268,7 @@ def test_worker_that_logs_errors_only_is_silent_when_there_are_none(folder: Path
         (".shop:rexecutor", "by its name, not its file"),
         ("no_such_module:rexecutor", "no_such_module"),
         ("shop.inner:rexecutor", "shop.inner"),
-        ("sh op\nü:rexecutor", "there is no module"),
+        ("sh op\nü:rexecutor", "no module 'sh op"),
         ("shop:nowhere", "nowhere"),
         ("shop:rexecutor.nowhere", "nowhere"),
         ("shop:number", "int"),
@@ -344,4 +344,4 @@ app = Flask()
     answer = rexecutor("worker", "web:app")
 
     assert answer.status == 2
-    assert "'web:app' is of the type Flask, a Rexecutor expected" in answer.error
+    assert "'web:app' must be a Rexecutor or a function that returns one, not an object of type Flask" in answer.error

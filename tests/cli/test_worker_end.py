@@ -72,9 +72,9 @@ def test_a_program_of_ones_own_ends_well_after_a_second_signal_and_at_once_after
     assert (found, "third signal" in said) == (status, late > 1), said
 
 
-@pytest.mark.parametrize("is_deaf", [False, True])
+@pytest.mark.parametrize("is_stuck", [False, True])
 async def test_a_worker_waits_less_for_what_was_told_to_end_again_and_again(
-    monkeypatch: pytest.MonkeyPatch, is_deaf: bool
+    monkeypatch: pytest.MonkeyPatch, is_stuck: bool
 ) -> None:
     waits: list[float] = []
 
@@ -100,12 +100,12 @@ async def test_a_worker_waits_less_for_what_was_told_to_end_again_and_again(
     over = asyncio.Event()
     task = asyncio.ensure_future(go_on())
     await asyncio.wait((task,), timeout=0)
-    for _ in range(2 if is_deaf else 0):
+    for _ in range(2 if is_stuck else 0):
         task.cancel()
         await asyncio.wait((task,), timeout=0)
 
     worker._leave_soon()
 
-    assert waits == [worker.NO_PATIENCE if is_deaf else worker.PATIENCE]
+    assert waits == [worker.STUCK_EXIT_TIMEOUT if is_stuck else worker.EXIT_TIMEOUT]
     over.set()
     await task

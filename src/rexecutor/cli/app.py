@@ -1,4 +1,4 @@
-"""The commands put together, and what becomes of their errors."""
+"""The command line application: its commands, and the exit status and message for each error."""
 
 import os
 import sys
@@ -77,7 +77,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
         return FAILED
     except OSError as error:
         _drop_output()
-        if not isinstance(error, BrokenPipeError):  # then the reader, such as `head`, has what it wanted
+        if not isinstance(error, BrokenPipeError):  # then the reader, such as `head`, has read enough
             report(str(error))
         return FAILED
     return status
@@ -85,12 +85,12 @@ def run_app(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
 
 def _invoke(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
     command = typer.main.get_command(app)
-    answer: object = command.main(list(arguments), prog_name=name, standalone_mode=False)
-    return answer if isinstance(answer, int) else 0
+    status: object = command.main(list(arguments), prog_name=name, standalone_mode=False)
+    return status if isinstance(status, int) else 0
 
 
 def _drop_output() -> None:
-    """Forget what standard output cannot take: the interpreter would try again at its end, and complain."""
+    """Discard output that cannot be written; otherwise the interpreter would try again at exit and print an error."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -98,6 +98,6 @@ def _drop_output() -> None:
 
 
 def _hint(error: typer.TyperException) -> str | None:
-    """Return the command to run for help; None if the error is about no command."""
+    """Return the command to run for help; None if the error does not concern a command."""
     path: object = getattr(getattr(error, "ctx", None), "command_path", None)
     return f"try: {path} --help" if isinstance(path, str) else None

@@ -21,7 +21,7 @@ PRUNER: Final = "(pruner)"
 """Shown in place of an executor. The parentheses set it apart: an executor's name cannot contain any."""
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
-_SHOWN_OF_DIGEST: Final = 12
+_DIGITS_SHOWN: Final = 12
 
 cron = typer.Typer(name="cron", help="Look at schedules.")
 
@@ -33,9 +33,9 @@ def preview(
         typer.Argument(metavar="EXPRESSION", help="Five fields, six with seconds first, or @daily; in quotes."),
     ],
     *,
-    number: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="How many ticks.")] = 10,
+    number: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="Number of ticks.")] = 10,
     timezone: Annotated[
-        str, typer.Option(metavar="ZONE", help="In whose local time it is meant, such as Europe/Berlin.")
+        str, typer.Option(metavar="ZONE", help="Time zone of the schedule, such as Europe/Berlin.")
     ] = "UTC",
     json: AsJson = False,
 ) -> None:
@@ -44,15 +44,15 @@ def preview(
     from rexecutor.model.cron import Cron  # not needed for --help
 
     if len(expression) > 1:  # the shell has replaced each * with the names of files
-        raise MisusedError('EXPRESSION is one argument; quote it, such as "30 2 * * *"')
+        raise MisusedError('EXPRESSION must be one argument; quote it, such as "30 2 * * *"')
     try:
-        read = Cron(expression[0])
+        parsed = Cron(expression[0])
     except ConfigurationError as error:
         raise MisusedError(str(error)) from error
-    ticks = [(tick.isoformat(), _in_utc(tick)) for tick in read.preview(number, _zone(timezone))]
+    ticks = [(tick.isoformat(), _in_utc(tick)) for tick in parsed.preview(number, _zone(timezone))]
     if json:
-        told = [{"local": local, "utc": utc} for local, utc in ticks]
-        write_json({"expression": read.text, "timezone": timezone, "ticks": told})
+        listed = [{"local": local, "utc": utc} for local, utc in ticks]
+        write_json({"expression": parsed.text, "timezone": timezone, "ticks": listed})
     else:
         write_table(("local", "utc"), ticks)
 
@@ -63,7 +63,7 @@ def list_schedules(*, url: Url = None, schema: Schema = None, json: AsJson = Fal
 
     A schedule that no worker has any more stays in the list, with a next tick in the past.
 
-    With --json: one array, with full ids; the executor of a pruner's schedule is null.
+    With --json, print one array, with full ids; the executor of a pruner's schedule is null.
     """
 
     async def find(backend: "Backend") -> "list[StoredSchedule]":
@@ -100,7 +100,7 @@ def _as_json(schedule: "StoredSchedule") -> dict[str, Any]:
 
 def _row(schedule: "StoredSchedule") -> tuple[str, ...]:
     # The first digits of a digest identify it; an id that a user has chosen is shown in full.
-    shown = schedule.id[:_SHOWN_OF_DIGEST] if _DIGEST.fullmatch(schedule.id) else schedule.id
+    shown = schedule.id[:_DIGITS_SHOWN] if _DIGEST.fullmatch(schedule.id) else schedule.id
     ticks = (schedule.last_tick, schedule.next_tick)
     executor = PRUNER if schedule.executor is None else schedule.executor
     return (shown, executor, schedule.expression, schedule.timezone, *("" if t is None else _in_utc(t) for t in ticks))

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from rexecutor.cli.failure import FailedError, note
-from rexecutor.cli.names import note_unknown
 from rexecutor.cli.output import as_json, write_fields, write_json, write_line, write_table
 from rexecutor.cli.store import AsJson, Schema, Url, use_store
-from rexecutor.cli.values import check_text, check_texts, json_text, moment
+from rexecutor.cli.values import check_text, check_texts, json_text, moment, note_unknown
 from rexecutor.errors import JobNotFoundError
 from rexecutor.model.status import JobStatus
 
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
     from rexecutor.model.job import JobRecord
     from rexecutor.model.where import Where
 
-MOST_ID: Final = 2**63 - 1
+MAX_ID: Final = 2**63 - 1
 HEADINGS: Final = ("id", "status", "executor", "attempt", "priority", "scheduled_at", "tags", "last_error")
 
-Id: TypeAlias = Annotated[int, typer.Argument(metavar="ID", max=MOST_ID, help="The job's id.")]
+Id: TypeAlias = Annotated[int, typer.Argument(metavar="ID", max=MAX_ID, help="The job's id.")]
 
-jobs = typer.Typer(name="jobs", help="Look at jobs, cancel them, change them, run them again.")
+jobs = typer.Typer(name="jobs", help="List, show, cancel, change and rerun jobs.")
 
 
 @jobs.command("list")
@@ -37,7 +36,7 @@ def list_jobs(  # noqa: PLR0913 - one parameter for each option
         list[str] | None, typer.Option(metavar="NAME", help="Only of this executor; may be repeated.")
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="Only with this tag; repeated: with all of them.")
+        list[str] | None, typer.Option(metavar="TAG", help="Only with this tag; if repeated, with all of them.")
     ] = None,
     scheduled_before: Annotated[
         datetime | None, typer.Option(parser=moment, metavar="ISO", help="Only due before this moment.")
@@ -48,16 +47,18 @@ def list_jobs(  # noqa: PLR0913 - one parameter for each option
     data: Annotated[
         str | None,
         typer.Option(
-            parser=json_text, metavar="JSON", help="Only with these data; 1 equals 1.0, in any order of keys."
+            parser=json_text,
+            metavar="JSON",
+            help="Only with these data; the order of keys does not matter, and 1 equals 1.0.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="At most so many.")] = 100,
-    after: Annotated[int | None, typer.Option(max=MOST_ID, metavar="ID", help="Begin after this id.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="At most this many jobs.")] = 100,
+    after: Annotated[int | None, typer.Option(max=MAX_ID, metavar="ID", help="Only ids greater than this one.")] = None,
     url: Url = None,
     schema: Schema = None,
     json: AsJson = False,
 ) -> None:
-    """List jobs in order of id. With --json: one array, each job as in `jobs show --json`."""
+    """List jobs in order of id. With --json, print one array, each job as in `jobs show --json`."""
     where = _where(
         statuses=status, executors=executor, tags=tag, before=scheduled_before, after=scheduled_after, data=data
     )
@@ -74,7 +75,7 @@ def list_jobs(  # noqa: PLR0913 - one parameter for each option
     else:
         write_table(HEADINGS, map(_row, shown))
     if len(found) > limit:
-        note(f"there are more: --after {shown[-1].id}")
+        note(f"there are more jobs: --after {shown[-1].id}")
 
 
 @jobs.command("show")
@@ -96,14 +97,14 @@ def cancel_job(
     schema: Schema = None,
     json: AsJson = False,
 ) -> None:
-    """Cancel a job: at once if it is waiting; if it is running, its node is asked to cancel it."""
+    """Cancel a job. A waiting job is cancelled at once; if it is running, its node is asked to cancel it."""
     check_text("--reason", reason)
 
     async def cancel(backend: "Backend") -> JobStatus:
         record = await find_job(backend, job_id)
         status = record.status if record.status.has_ended else await backend.cancel(job_id, reason)
         if record.status.has_ended or status not in (JobStatus.CANCELLED, JobStatus.EXECUTING):
-            raise FailedError(f"job {job_id} ({record.executor}) has ended already: it is {status}")
+            raise FailedError(f"job {job_id} ({record.executor}) has already ended: it is {status}")
         return status
 
     status = use_store(url, cancel, schema=schema)
@@ -192,9 +193,9 @@ def _fields(record: "JobRecord") -> list[tuple[str, str]]:
     from msgspec.structs import asdict  # not needed for --help
 
     fields = asdict(record) | {"tags": ",".join(record.tags), "errors": None}
-    told = [(name, str(value)) for name, value in fields.items() if value not in (None, "")]
+    filled = [(name, str(value)) for name, value in fields.items() if value not in (None, "")]
     errors = [
         (f"error of attempt {error.attempt}", f"{error.kind}, {error.type_name}, {error.recorded_at}\n{error.details}")
         for error in record.errors
     ]
-    return [*told, *errors]
+    return [*filled, *errors]

@@ -21,7 +21,7 @@ def find_target(target: str) -> object:
     """
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
-        raise MisusedError(f"{target!r}: write MODULE:REXECUTOR, such as myapp.jobs:rexecutor")
+        raise MisusedError(f"{target!r} must be MODULE:REXECUTOR, such as myapp.jobs:rexecutor")
     if module_name.endswith(".py") or module_name.startswith(".") or "/" in module_name:
         raise MisusedError(f"{target!r}: give the module by its name, not its file, such as myapp.jobs:rexecutor")
     here = str(Path.cwd())
@@ -46,18 +46,18 @@ def made_rexecutor(target: str, found: object) -> Rexecutor:
     if isinstance(found, Rexecutor):
         return found
     if inspect.iscoroutinefunction(found) or (inspect.isroutine(found) and not takes(found, 0)):
-        raise MisusedError(f"{target!r}: a plain function without arguments expected")
+        raise MisusedError(f"{target!r} must be a function without arguments that is not async")
     if not callable(found) or isinstance(found, type) or not takes(found, 0):  # a Flask application is callable too
-        raise MisusedError(f"{target!r} is {_kind(found)}, a Rexecutor expected or a function that returns one")
+        raise MisusedError(f"{target!r} must be a Rexecutor or a function that returns one, not {_kind(found)}")
     try:
-        answer: object = found()
+        made: object = found()
     except RexecutorError:
         raise
     except Exception as error:
-        raise FailedError(f"{target!r} was called and failed: {_told(error)}") from error
-    if not isinstance(answer, Rexecutor):
-        raise MisusedError(f"{target!r} answered {_kind(answer)}, a Rexecutor expected")
-    return answer
+        raise FailedError(f"{target!r} raised {_one_line(error)}") from error
+    if not isinstance(made, Rexecutor):
+        raise MisusedError(f"{target!r} must return a Rexecutor, not {_kind(made)}")
+    return made
 
 
 def _imported(name: str) -> object:
@@ -67,22 +67,22 @@ def _imported(name: str) -> object:
         raise
     except ModuleNotFoundError as error:
         if error.name is None or not (name + ".").startswith(error.name + "."):
-            raise FailedError(f"the module {name} cannot be imported: {_told(error)}") from error
-        raise MisusedError(f"there is no module {name!r} here or on Python's path") from error
+            raise FailedError(f"the module {name} cannot be imported: {_one_line(error)}") from error
+        raise MisusedError(f"no module {name!r} in the working directory or on Python's path") from error
     except Exception as error:
-        raise FailedError(f"the module {name} cannot be imported: {_told(error)}") from error
+        raise FailedError(f"the module {name} cannot be imported: {_one_line(error)}") from error
 
 
-def _told(error: Exception) -> str:
-    """Return what happened and where, in one line."""
+def _one_line(error: Exception) -> str:
+    """Return the exception and where it was raised, in one line."""
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
-    told = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {error}"
     here = str(Path.cwd())
     theirs = [frame for frame in frames if frame.filename.startswith(here)] or frames  # not a library's, if possible
-    return f"{told} ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else told
+    return f"{text} ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else text
 
 
 def _kind(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"of the type {type(value).__name__}"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"

@@ -6,32 +6,34 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from rexecutor.cli.failure import MisusedError
-from rexecutor.cli.names import note_unknown
 from rexecutor.cli.output import write_json, write_line
 from rexecutor.cli.store import AsJson, Schema, Url, use_store
-from rexecutor.cli.values import check_texts, duration
+from rexecutor.cli.values import check_texts, duration, note_unknown
 from rexecutor.model.pruning import BATCH, BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.status import ENDED, JobStatus
 
 if TYPE_CHECKING:
     from rexecutor.backend.base import Backend
 
-MOST_KEPT: Final = 2**63 - 1
+MAX_KEPT: Final = 2**63 - 1
 
 
 def prune(
     *,
     status: Annotated[
         JobStatus,
-        typer.Option(metavar="STATUS", help=f"Those that ended so: {', '.join(s for s in JobStatus if s in ENDED)}."),
+        typer.Option(
+            metavar="STATUS",
+            help=f"Only jobs that ended in this status: {', '.join(s for s in JobStatus if s in ENDED)}.",
+        ),
     ],
     older_than: Annotated[
         timedelta | None,
-        typer.Option(parser=duration, metavar="AGE", help="Those that ended longer ago: 90s, 15m, 12h, 31d or 2w."),
+        typer.Option(parser=duration, metavar="AGE", help="Only jobs that ended longer ago: 90s, 15m, 12h, 31d or 2w."),
     ] = None,
     keep: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, max=MOST_KEPT, help="All but the N that ended last, of each executor."),
+        typer.Option(metavar="N", min=0, max=MAX_KEPT, help="All except the N jobs of each executor that ended last."),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only of this executor; may be repeated.")
@@ -40,13 +42,16 @@ def prune(
         list[str] | None, typer.Option("--except", metavar="NAME", help="Not of this executor; may be repeated.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Delete none; say how many there are, by this machine's clock.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Delete nothing; print how many jobs would be deleted, by this machine's clock."
+        ),
     ] = False,
     url: Url = None,
     schema: Schema = None,
     json: AsJson = False,
 ) -> None:
-    """Delete ended jobs for good, by age (--older-than) or by number (--keep), 1,000 in a transaction."""
+    """Delete ended jobs permanently, by age (--older-than) or by number (--keep), 1,000 in a transaction."""
     spec = _spec(status, older_than, keep, only, excepted)
 
     async def act(backend: "Backend") -> int:
@@ -57,18 +62,17 @@ def prune(
     if json:
         write_json({"prunable" if dry_run else "pruned": jobs})
     else:
-        told = f"{jobs:,} {status} job{'' if jobs == 1 else 's'}"
-        write_line(f"would prune {told}" if dry_run else f"pruned {told}")
+        counted = f"{jobs:,} {status} job{'' if jobs == 1 else 's'}"
+        write_line(f"would prune {counted}" if dry_run else f"pruned {counted}")
 
 
 def _spec(
     status: JobStatus, age: timedelta | None, keep: int | None, only: list[str] | None, excepted: list[str] | None
 ) -> "PruneSpec":
-
     if not status.has_ended:
-        raise MisusedError(f"--status {status}: only ended jobs are pruned: complete, cancelled or discarded")
+        raise MisusedError(f"--status {status}: only ended jobs can be pruned: complete, cancelled or discarded")
     if only and excepted:
-        raise MisusedError("--only and --except are not possible together; give one of them, which may be repeated")
+        raise MisusedError("--only and --except cannot be used together; give one of them, which may be repeated")
     names = check_texts("--only", only) if only else check_texts("--except", excepted or ())
     match age, keep:
         case timedelta(), None:
@@ -76,7 +80,7 @@ def _spec(
         case None, int():
             return PruneSpec(status, BeyondNewest(keep), names, not only)
         case _:
-            raise MisusedError("give one of the two: --older-than 31d, or --keep 200")
+            raise MisusedError("give either --older-than 31d or --keep 200")
 
 
 async def _prune(backend: "Backend", spec: "PruneSpec") -> int:

@@ -19,45 +19,48 @@ if TYPE_CHECKING:
     from rexecutor.jobs.enqueue import JobBuilder
     from rexecutor.model.job import Job, JobRecord, Limits, NewJob
 
-MOST: Final = 32_767
-"""Upper bound of a priority and of a number of attempts: `MOST_PRIORITY` and `MOST_ATTEMPTS`."""
+MAX_PRIORITY: Final = 32_767
+"""Largest priority, as `rexecutor.model.job` has it, whose import `--help` does not need."""
+MAX_ATTEMPTS: Final = 32_767
+"""Largest maximum number of attempts, as above."""
 
 
 def update_job(
     job_id: Id,
     *,
-    priority: Annotated[int | None, typer.Option(metavar="N", min=0, max=MOST, help="0 is the most urgent.")] = None,
+    priority: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=MAX_PRIORITY, help="0 is the most urgent.")
+    ] = None,
     max_attempts: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=MOST, help="How often it may start, in all.")
+        int | None, typer.Option(metavar="N", min=1, max=MAX_ATTEMPTS, help="How many attempts the job has in total.")
     ] = None,
     tag: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="TAG", help="In place of all its tags; may be repeated. An empty one takes them all away."
-        ),
+        typer.Option(metavar="TAG", help="Replaces all its tags; may be repeated. An empty tag removes them."),
     ] = None,
     schedule_at: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="ISO", help="When it is due; at once where that is past.")
+        datetime | None, typer.Option(parser=moment, metavar="ISO", help="When it is due; at once if that is past.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(parser=json_text, metavar="JSON", help="In place of its data; see above.")
+        str | None, typer.Option(parser=json_text, metavar="JSON", help="Replaces its data; see above.")
     ] = None,
     metadata: Annotated[
         str | None,
-        typer.Option(parser=json_text, metavar="JSON", help="In place of its metadata; null takes it away."),
+        typer.Option(parser=json_text, metavar="JSON", help="Replaces its metadata; null removes it."),
     ] = None,
     url: Url = None,
     schema: Schema = None,
     json: AsJson = False,
 ) -> None:
-    """Change a job that has not ended; what is not given stays as it is. With --json: the whole job after that.
+    """Change a job that has not ended; what is not given stays as it is. With --json, print the whole changed job.
 
-    Data and metadata need only be JSON: the executor's types are not known here. Data of another type fail the job.
+    Data and metadata can be any JSON, because the executor's types are not known here. Data of another type make the
+    job's attempts fail.
     """
     change = _Change(priority, max_attempts, tag or None, schedule_at, data, metadata)
     if change == _Change():
         raise MisusedError(
-            "nothing to change: give --priority, --max-attempts, --tag, --schedule-at, --data, --metadata"
+            "nothing to change: give --priority, --max-attempts, --tag, --schedule-at, --data or --metadata"
         )
 
     async def update(backend: "Backend") -> "JobRecord":
@@ -65,15 +68,17 @@ def update_job(
         if found.defect is not None:
             raise FailedError(f"job {job_id} ({found.executor}) cannot be changed: {found.defect}")
         try:
-            return await backend.update(job_id, change.made_to(found, backend.limits), version=found.version)
+            return await backend.update(job_id, change.applied_to(found, backend.limits), version=found.version)
         except StaleJobError as error:
-            raise FailedError(f"job {job_id} ({found.executor}) has changed meanwhile: run it again") from error
+            raise FailedError(
+                f"job {job_id} ({found.executor}) has changed since it was read: run the command again"
+            ) from error
 
     record = use_store(url, update, schema=schema)
     if json:
         write_json(as_json(record))
     elif record.status is JobStatus.EXECUTING:
-        write_line(f"job {job_id} is updated; it is executing, and this attempt goes on with what it had")
+        write_line(f"job {job_id} is updated; it is executing, and this attempt continues with the old values")
     else:
         write_line(f"job {job_id} is updated")
 
@@ -89,12 +94,12 @@ class _Change:
     data: str | None = None
     metadata: str | None = None
 
-    def made_to(self, record: "JobRecord", limits: "Limits") -> "NewJob":
+    def applied_to(self, record: "JobRecord", limits: "Limits") -> "NewJob":
         """Return the job with the changes. Unchanged data and metadata keep their stored text, without re-encoding."""
         from msgspec.structs import replace  # not needed for --help
 
         try:
-            new = self._described(record.executor).build(limits)
+            new = self._builder(record.executor).build(limits)
         except InvalidJobError as error:
             raise MisusedError(str(error)) from error
         return replace(
@@ -107,7 +112,7 @@ class _Change:
             scheduled_at=record.scheduled_at if self.scheduled_at is None else new.scheduled_at,
         )
 
-    def _described(self, executor: str) -> "JobBuilder[Any, Any]":
+    def _builder(self, executor: str) -> "JobBuilder[Any, Any]":
         import msgspec  # not needed for --help
 
         from rexecutor.jobs.executor import Executor

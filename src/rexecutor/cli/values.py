@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
-from rexecutor.cli.failure import MisusedError
+from rexecutor.cli.failure import MisusedError, note
+
+if TYPE_CHECKING:
+    from rexecutor.backend.base import Backend
 
 _DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -18,26 +21,26 @@ def duration(text: str) -> timedelta:
     """Parse a duration such as `90s`, `15m`, `12h`, `31d` or `2w`, of at most 1,000 years."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise typer.BadParameter(f"{text!r}; a whole number and a unit expected: 90s, 15m, 12h, 31d or 2w")
+        raise typer.BadParameter(f"{text!r} must be a whole number and a unit: 90s, 15m, 12h, 31d or 2w")
     try:
-        read = timedelta(**{_UNITS[match[2]]: int(match[1])})
+        parsed = timedelta(**{_UNITS[match[2]]: int(match[1])})
     except (OverflowError, ValueError):
-        read = timedelta.max
-    if read > _LONGEST:
-        raise typer.BadParameter(f"{text!r} is more than 1,000 years")
-    return read
+        parsed = timedelta.max
+    if parsed > _LONGEST:
+        raise typer.BadParameter(f"{text!r} is longer than 1,000 years")
+    return parsed
 
 
 def moment(text: str) -> datetime:
     """Parse a moment in ISO 8601, which must have an offset from UTC, and return it in UTC."""
     example = "2026-08-01T09:30:00Z or 2026-08-01T09:30:00+02:00"
     try:
-        read = datetime.fromisoformat(text)
-        if read.utcoffset() is None:
-            raise typer.BadParameter(f"{text!r} says no offset from UTC, as {example} do")
-        return read.astimezone(UTC)
+        parsed = datetime.fromisoformat(text)
+        if parsed.utcoffset() is None:
+            raise typer.BadParameter(f"{text!r} has no offset from UTC; write {example}")
+        return parsed.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{text!r}; a moment in ISO 8601 expected, such as {example}") from None
+        raise typer.BadParameter(f"{text!r} must be a moment in ISO 8601, such as {example}") from None
 
 
 def json_text(text: str) -> str:
@@ -52,9 +55,9 @@ def json_text(text: str) -> str:
     except EncodeError as error:
         raise typer.BadParameter(str(error)) from error
     except (ValueError, RecursionError) as error:  # ValueError: msgspec's errors and UnicodeEncodeError
-        raise typer.BadParameter(f"""not JSON: {error}; a text needs its own quotes: '"bob"'""") from error
+        raise typer.BadParameter(f"""not JSON: {error}; a str needs its own quotes: '"bob"'""") from error
     if canonical(written) != canonical(text):
-        raise typer.BadParameter("a number has more digits than are kept")
+        raise typer.BadParameter("a number has more digits than can be stored")
     return written
 
 
@@ -71,4 +74,16 @@ def check_text(option: str, text: str) -> None:
     from rexecutor.model.job import is_storable  # loads msgspec, which --help does not need
 
     if not is_storable(text):  # in argv, bytes that are not UTF-8 become lone surrogates
-        raise MisusedError(f"{option} {text!r} is no text in UTF-8")
+        raise MisusedError(f"{option} {text!r} must be UTF-8 text")
+
+
+async def note_unknown(backend: "Backend", names: Iterable[str]) -> None:
+    """Print a note on stderr for each executor that has no job in the store: its name may be misspelt."""
+    from rexecutor.model.where import ExecutorIn  # not needed for --help
+
+    for name in sorted(names):
+        if not await backend.query(ExecutorIn(frozenset({name})), limit=1):
+            line = backend.command("stats")
+            note(
+                f"no job in this store has the executor {name!r}" + (f"; to list the executors: {line}" if line else "")
+            )

@@ -5,10 +5,10 @@ from typing import Annotated, Final
 
 import typer
 
-PATIENCE: Final = 3.0
-"""Exit timeout, in seconds, after the last job has ended: how long Python may take to clean up."""
-NO_PATIENCE: Final = 0.2
-"""Exit timeout, in seconds, if a task has swallowed cancellation more than once: another one will not help."""
+EXIT_TIMEOUT: Final = 3.0
+"""Seconds that Python may take to clean up and exit after the last job has ended."""
+STUCK_EXIT_TIMEOUT: Final = 0.2
+"""Seconds until the exit if a task has swallowed cancellation more than once: cancelling it again will not help."""
 
 
 class LogLevel(StrEnum):
@@ -25,7 +25,7 @@ def worker(
         str,
         typer.Argument(
             metavar="MODULE:REXECUTOR",
-            help="Where the Rexecutor is: the module, and in it a Rexecutor or a function that answers one.",
+            help="The module, and in it a Rexecutor or a function without arguments that returns one.",
         ),
     ],
     *,
@@ -33,12 +33,15 @@ def worker(
         LogLevel | None,
         typer.Option(
             metavar="LEVEL",
-            help=f"What to log of rexecutor: {', '.join(LogLevel)}. By default what the application has configured,"
-            " and info on stderr when it has configured no logging.",
+            help=f"Level of the logger rexecutor: {', '.join(LogLevel)}. By default what the application has"
+            " configured, or info on stderr if it has configured no logging.",
         ),
     ] = None,
     grace: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, max=86_400, help="How long running jobs may go on at the end.")
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, max=86_400, help="How long running jobs may go on after the first signal."
+        ),
     ] = 25,
 ) -> None:
     """Run jobs until SIGTERM or SIGINT, then let them finish. A second signal cancels them, a third exits at once."""
@@ -58,7 +61,7 @@ def worker(
     asyncio.run(run())
 
 
-def _set_up_logging(asked: LogLevel | None) -> None:
+def _set_up_logging(level: LogLevel | None) -> None:
     """Log to stderr if the application has not configured logging. Call it once the application is fully loaded.
 
     If no logger has a handler, the lines of all loggers are shown, but of other loggers no debug lines: libraries log
@@ -68,18 +71,18 @@ def _set_up_logging(asked: LogLevel | None) -> None:
 
     root, ours = logging.getLogger(), logging.getLogger("rexecutor")
     if not ours.hasHandlers():
-        level = (asked or LogLevel.INFO).upper()
+        shown = (level or LogLevel.INFO).upper()
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         if any(_writes(logger) for logger in root.manager.loggerDict.values()):
             ours.addHandler(handler)
-            ours.setLevel(level)
+            ours.setLevel(shown)
         else:
             root.addHandler(handler)
-            root.setLevel(level)  # turns the name of the level into its number
+            root.setLevel(shown)  # turns the name of the level into its number
             root.setLevel(max(root.level, logging.INFO))
-    if asked is not None:
-        ours.setLevel(asked.upper())
+    if level is not None:
+        ours.setLevel(level.upper())
 
 
 def _writes(logger: object) -> bool:
@@ -109,12 +112,12 @@ def _leave_soon() -> None:
 
     for number in WATCHED:
         signal.signal(number, signal.SIG_IGN)
-    is_deaf = any(task.cancelling() > 1 for task in asyncio.all_tasks())
+    is_stuck = any(task.cancelling() > 1 for task in asyncio.all_tasks())
 
     def leave() -> None:
         log_event(ProcessLeft())
         os._exit(0)
 
-    timer = threading.Timer(NO_PATIENCE if is_deaf else PATIENCE, leave)
+    timer = threading.Timer(STUCK_EXIT_TIMEOUT if is_stuck else EXIT_TIMEOUT, leave)
     timer.daemon = True
     timer.start()
