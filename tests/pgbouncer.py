@@ -41,7 +41,7 @@ server_round_robin = 1
 """
 
 NEED_NOTIFICATIONS: Final = (
-    "tests/engine/test_cancel_hints.py::test_a_cancel_asked_for_at_another_handle_reaches_the_job_at_once[postgres]",
+    "tests/engine/test_cancel_hints.py::test_a_cancel_asked_for_at_another_backend_reaches_the_job_at_once[postgres]",
 )
 """What says that a notification comes, which in transaction mode none does. These alone are left out."""
 

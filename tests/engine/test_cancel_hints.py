@@ -31,7 +31,7 @@ class Hanging(Executor[None]):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_a_cancel_asked_for_at_another_handle_reaches_the_job_at_once(tmp_path: Path, kind: str) -> None:
+async def test_a_cancel_asked_for_at_another_backend_reaches_the_job_at_once(tmp_path: Path, kind: str) -> None:
     hanging = Hanging(1)
     async with (
         made_backend(kind, tmp_path) as other,

@@ -66,7 +66,7 @@ PROOFS: Final[dict[str, tuple[str, ...]]] = {
     "check and insert are not one step": (
         "test_beats_in_another_thread_leave_the_work_alone",
         "test_racing_enqueues_add_exactly_one",
-        "test_racing_enqueues_of_two_handles_add_exactly_one",
+        "test_racing_enqueues_of_two_backends_add_exactly_one",
         "test_a_job_is_replaced_in_the_chosen_statuses_and_keeps_its_status",
     ),
     "backends disagree about keys and windows": (

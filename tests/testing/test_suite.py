@@ -92,15 +92,15 @@ def test_a_case_that_fails_closes_its_backend(tmp_path: Path) -> None:
 
 
 def test_a_case_that_hangs_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(case, "PATIENCE", 0.01)
+    monkeypatch.setattr(case, "CASE_TIMEOUT", 0.01)
 
     with pytest.raises(AssertionError, match="the case hangs"):
         run("test_that_hangs", tmp_path)
 
 
-def test_two_handles_where_there_is_one_are_skipped_aloud(tmp_path: Path) -> None:
+def test_two_backends_where_there_is_one_are_skipped_aloud(tmp_path: Path) -> None:
     with pytest.raises(pytest.skip.Exception, match="shares_store"):
-        run("test_a_lease_outlives_its_handle", tmp_path)
+        run("test_a_lease_outlives_its_backend", tmp_path)
 
 
 def test_an_error_that_does_not_come_is_a_failure() -> None:

@@ -55,7 +55,7 @@ async def heard_at(far: PostgresBackend, near: Migrated) -> bool:
     return far.change_count > since
 
 
-async def test_an_enqueue_is_heard_of_at_the_other_handle(proxy: Proxy, near: Migrated) -> None:
+async def test_an_enqueue_is_heard_of_at_the_other_backend(proxy: Proxy, near: Migrated) -> None:
     async with far_handle(proxy, near) as far:
         assert await heard_at(far, near)
 

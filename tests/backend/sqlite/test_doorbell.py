@@ -54,7 +54,7 @@ def ring_nobody(self: Doorbell, addresses: Iterable[str]) -> None:
 
 
 @pytest.mark.parametrize("means", ["a ring", "a look at the file"])
-async def test_a_waiting_handle_hears_of_another_ones_enqueue(
+async def test_a_waiting_backend_hears_of_another_ones_enqueue(
     path: Path, monkeypatch: pytest.MonkeyPatch, means: str
 ) -> None:
     if means == "a ring":

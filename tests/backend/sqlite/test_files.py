@@ -159,7 +159,7 @@ async def test_the_applications_own_tables_are_left_alone(path: Path) -> None:
     connection.close()
 
 
-async def test_many_handles_that_open_a_new_file_at_once_migrate_it_once(path: Path) -> None:
+async def test_many_backends_that_open_a_new_file_at_once_migrate_it_once(path: Path) -> None:
     backends = [SQLiteBackend(path) for _ in range(8)]
 
     await asyncio.gather(*(backend.open() for backend in backends))

@@ -12,7 +12,7 @@ from rexecutor.backend.base import Backend
 from rexecutor.testing.clock import FakeClock
 from rexecutor.testing.suite.store import Store
 
-PATIENCE: Final = 60.0
+CASE_TIMEOUT: Final = 60.0
 """Seconds of real time after which a case counts as hanging."""
 
 _Case: TypeAlias = "Callable[[Cases, Store], Coroutine[Any, Any, None]]"
@@ -36,7 +36,7 @@ class Cases(ABC):
                 setattr(cls, name, _as_test(cast("_Case", member)))
 
     async def play(self, case: _Case, folder: Path) -> None:
-        """Run one case. Fail if it takes longer than `PATIENCE`."""
+        """Run one case. Fail if it takes longer than `CASE_TIMEOUT`."""
         clock = FakeClock()
 
         def open_backend() -> Backend:
@@ -46,10 +46,10 @@ class Cases(ABC):
             store = Store(backend, clock, open_backend, shares_store=self.shares_store)
             try:
                 playing = asyncio.ensure_future(case(self, store))
-                done, _ = await asyncio.wait((playing,), timeout=PATIENCE)
+                done, _ = await asyncio.wait((playing,), timeout=CASE_TIMEOUT)
                 if not done:
                     playing.cancel()
-                    raise AssertionError(f"the case hangs: it has not ended after {PATIENCE} s")
+                    raise AssertionError(f"the case hangs: it has not ended after {CASE_TIMEOUT} s")
                 playing.result()
             finally:
                 store.close()

@@ -99,8 +99,8 @@ class DutyCases(Cases):
 
         assert sum(answers) == 1
 
-    async def test_a_duty_is_held_against_the_other_handle_too(self, store: Store) -> None:
-        async with store.another_handle() as other:
+    async def test_a_duty_is_held_against_the_other_backend_too(self, store: Store) -> None:
+        async with store.another_backend() as other:
             store.heartbeat(NODE)
             store.heartbeat(OTHER_NODE)
             await store.backend.acquire_lock(_DUTY, NODE)

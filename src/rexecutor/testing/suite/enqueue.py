@@ -34,14 +34,14 @@ class EnqueueCases(Cases):
         expected = [rules.inserted(new, job_id, store.now) for new, job_id in zip(batch, ids, strict=True)]
         assert await store.jobs() == expected
 
-    async def test_answers_come_in_the_order_given(self, store: Store) -> None:
+    async def test_results_come_in_the_order_given(self, store: Store) -> None:
         data = [str(number) for number in range(100)]
 
         ids = await store.enqueue(*(new_job(data=text, priority=100 - int(text)) for text in data))
 
         assert [(await store.job(job_id)).data for job_id in ids] == data
 
-    async def test_a_new_job_is_answered_as_inserted(self, store: Store) -> None:
+    async def test_a_new_job_is_returned_as_inserted(self, store: Store) -> None:
         answers = await store.backend.enqueue([new_job(), new_job()])
 
         assert [answer.disposition for answer in answers] == ["inserted", "inserted"]
@@ -79,7 +79,7 @@ class EnqueueCases(Cases):
         assert [len(job.data) - 2 for job in jobs] == sizes
         assert [job.metadata for job in jobs] == [f'"{size}"' for size in sizes]
 
-    async def test_enqueues_at_the_same_time_are_each_answered_for_themselves(self, store: Store) -> None:
+    async def test_enqueues_at_the_same_time_are_each_confirmed_by_themselves(self, store: Store) -> None:
         names = [str(number) for number in range(40)]
 
         answers = await asyncio.gather(*(store.enqueue(new_job(data=name), new_job(data=name)) for name in names))
@@ -129,7 +129,7 @@ class EnqueueCases(Cases):
 
         assert (await store.job(job_id)).scheduled_at == store.now + timedelta(days=365_000)
 
-    async def test_moments_are_answered_aware_and_in_utc(self, store: Store) -> None:
+    async def test_moments_are_returned_aware_and_in_utc(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job(scheduled_at=store.now - HOUR))
 
         job = await store.job(job_id)

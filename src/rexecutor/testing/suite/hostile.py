@@ -165,7 +165,7 @@ class HostileInputCases(Cases):
             assert await store.ids(IdIn(frozenset({number, job_id}))) == [job_id]
             assert await store.ids(Not(IdIn(frozenset({number})))) == [job_id]
 
-    async def test_a_page_after_an_id_that_no_job_has_is_answered(self, store: Store) -> None:
+    async def test_a_page_after_an_id_that_no_job_has_is_returned(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job())
 
         for number in _NUMBERS:

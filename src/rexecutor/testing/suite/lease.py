@@ -11,7 +11,7 @@ from rexecutor.testing.suite.store import LEASE, NODE, OTHER_NODE, SECOND, Store
 class LeaseCases(Cases):
     """A node lives as long as it heartbeats, and no other node gets its jobs meanwhile."""
 
-    async def test_a_first_beat_begins_a_lease(self, store: Store) -> None:
+    async def test_a_first_heartbeat_begins_a_lease(self, store: Store) -> None:
         await store.enqueue(new_job())
 
         heartbeat = store.heartbeat()
@@ -20,7 +20,7 @@ class LeaseCases(Cases):
         assert list(heartbeat.cancels) == []
         assert len(await store.claim()) == 1
 
-    async def test_each_beat_renews_the_lease_from_now(self, store: Store) -> None:
+    async def test_each_heartbeat_renews_the_lease_from_now(self, store: Store) -> None:
         [job] = await store.executing()
         for _ in range(5):
             store.clock.advance(LEASE - SECOND)
@@ -31,7 +31,7 @@ class LeaseCases(Cases):
         assert heartbeat.rescued == 0
         assert await store.job(job.id) == job
 
-    async def test_a_beat_of_one_node_renews_no_other_lease(self, store: Store) -> None:
+    async def test_a_heartbeat_of_one_node_renews_no_other_lease(self, store: Store) -> None:
         [job] = await store.executing()
         store.clock.advance(LEASE - SECOND)
         assert store.heartbeat(OTHER_NODE).rescued == 0
@@ -51,7 +51,7 @@ class LeaseCases(Cases):
         assert await store.claim(1, node_id="short") == []
         assert len(await store.claim(1, node_id="long")) == 1
 
-    async def test_a_beat_may_shorten_the_lease(self, store: Store) -> None:
+    async def test_a_heartbeat_may_shorten_the_lease(self, store: Store) -> None:
         await store.enqueue(new_job())
         store.heartbeat(lease=LEASE)
         store.heartbeat(lease=SECOND)
@@ -59,7 +59,7 @@ class LeaseCases(Cases):
 
         assert await store.claim() == []
 
-    async def test_a_node_that_beats_before_anybody_noticed_keeps_its_jobs(self, store: Store) -> None:
+    async def test_a_node_that_heartbeats_before_anybody_noticed_keeps_its_jobs(self, store: Store) -> None:
         [job] = await store.executing()
         store.clock.advance(2 * LEASE)
 
@@ -93,7 +93,7 @@ class LeaseCases(Cases):
 
         assert await store.job(job.id) == job
 
-    async def test_what_a_retired_node_still_runs_is_rescued_by_the_next_beat(self, store: Store) -> None:
+    async def test_what_a_retired_node_still_runs_is_rescued_by_the_next_heartbeat(self, store: Store) -> None:
         [job] = await store.executing()
         store.deregister()
 
@@ -102,7 +102,7 @@ class LeaseCases(Cases):
         assert heartbeat.rescued == 1
         assert (await store.job(job.id)).status is JobStatus.RETRYABLE
 
-    async def test_an_asked_cancel_is_told_at_every_beat_until_it_is_done(self, store: Store) -> None:
+    async def test_an_asked_cancel_is_told_at_every_heartbeat_until_it_is_done(self, store: Store) -> None:
         _, asked = await store.executing(new_job(), new_job())
         await store.backend.cancel(asked.id, "enough")
 
@@ -133,7 +133,7 @@ class LeaseCases(Cases):
         assert [heartbeat.rescued for heartbeat in heartbeats] == [0]
         assert len(await store.claim()) == 1
 
-    async def test_the_first_beat_begins_the_lease_and_the_next_renews_it(self, store: Store) -> None:
+    async def test_the_first_heartbeat_begins_the_lease_and_the_next_renews_it(self, store: Store) -> None:
         first = store.heartbeat()
         store.clock.advance(SECOND)
 
@@ -166,7 +166,7 @@ class LeaseCases(Cases):
         assert store.heartbeat(OTHER_NODE).rescued == 1
         assert store.heartbeat().began
 
-    async def test_a_beat_that_may_not_rescue_leaves_all_as_it_is(self, store: Store) -> None:
+    async def test_a_heartbeat_that_may_not_rescue_leaves_all_as_it_is(self, store: Store) -> None:
         [job] = await store.executing()
         store.clock.advance(LEASE * 2)
 

@@ -70,7 +70,7 @@ class LifecycleCases(Cases):
             Count(BETA, JobStatus.SCHEDULED, 1),
         ]
 
-    async def test_closing_a_heart_twice_is_harmless(self, store: Store) -> None:
+    async def test_closing_a_heartbeat_connection_twice_is_harmless(self, store: Store) -> None:
         heartbeats = store.backend.heartbeat_connection()
 
         heartbeats.close()

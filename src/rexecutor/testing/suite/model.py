@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 from rexecutor.backend.base import Backend
 from rexecutor.testing.clock import FakeClock
 from rexecutor.testing.suite.case import Cases
+from rexecutor.testing.suite.model_client import ClientModel
 from rexecutor.testing.suite.model_periodic import PeriodicModel
-from rexecutor.testing.suite.model_wishes import ClientModel
 from rexecutor.testing.suite.model_work import WorkModel
 
 EXAMPLES: Final = "REXECUTOR_MODEL_EXAMPLES"

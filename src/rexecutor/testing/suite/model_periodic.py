@@ -11,10 +11,10 @@ from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule
 from rexecutor.model.where import Everything
 from rexecutor.testing.suite import generate
-from rexecutor.testing.suite.model_ground import ModelGround
+from rexecutor.testing.suite.model_base import ModelBase
 
 
-class PeriodicModel(ModelGround):
+class PeriodicModel(ModelBase):
     """Steps that take ticks, prune jobs, and hold or release duties."""
 
     @rule(schedules=generate.schedules, up_for=st.none() | generate.spans)

@@ -11,10 +11,10 @@ from rexecutor.model.job import JobId, JobRecord, NodeId
 from rexecutor.model.outcomes import Claimed, Complete, Interrupted, Lost, Outcome, Settlement
 from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite import generate
-from rexecutor.testing.suite.model_ground import ModelGround
+from rexecutor.testing.suite.model_base import ModelBase
 
 
-class WorkModel(ModelGround):
+class WorkModel(ModelBase):
     """Steps that claim, settle, send heartbeats, deregister and release claims, and move the clock on or back."""
 
     @rule(demand=generate.demands, node_id=generate.node_ids, beats=generate.mostly)

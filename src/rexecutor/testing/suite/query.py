@@ -61,7 +61,7 @@ class QueryCases(Cases):
         for where in _EXPRESSIONS:
             assert await store.jobs(where) == [job for job in jobs if rules.matches(where, job, store.now)], where
 
-    async def test_all_jobs_are_answered_in_the_order_of_their_ids(self, store: Store) -> None:
+    async def test_all_jobs_are_returned_in_the_order_of_their_ids(self, store: Store) -> None:
         ids = await store.enqueue(*(new_job(priority=9 - number, delay=HOUR) for number in range(10)))
 
         assert await store.ids(Everything()) == ids
@@ -79,12 +79,12 @@ class QueryCases(Cases):
 
         assert [job.executor for job in await store.jobs(ExecutorIn(frozenset({"email"})))] == ["email"]
 
-    async def test_no_more_than_the_limit_are_answered(self, store: Store) -> None:
+    async def test_no_more_than_the_limit_are_returned(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job()] * 5)
 
         assert [job.id for job in await store.backend.query(Everything(), limit=3)] == ids[:3]
 
-    async def test_without_a_limit_one_page_is_answered(self, store: Store) -> None:
+    async def test_without_a_limit_one_page_is_returned(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job()] * (PAGE + 1))
 
         assert [job.id for job in await store.backend.query(Everything())] == ids[:PAGE]
@@ -102,7 +102,7 @@ class QueryCases(Cases):
         assert [job.id for job in await store.backend.query(Everything(), after=ids[0] - 1)] == ids
         assert list(await store.backend.query(Everything(), after=ids[-1] + 100)) == []
 
-    async def test_page_after_page_answers_every_job_once(self, store: Store) -> None:
+    async def test_page_after_page_returns_every_job_once(self, store: Store) -> None:
         ids = await store.enqueue(*(new_job((ALPHA, BETA)[number % 2]) for number in range(23)))
         found: list[int] = []
         while page := await store.backend.query(_A, limit=5, after=found[-1] if found else None):
@@ -115,14 +115,14 @@ class QueryCases(Cases):
 
         assert await store.ids(IdIn(frozenset(range(ids[3], ids[3] + 50_000)))) == ids[3:]
 
-    async def test_an_expression_as_wide_as_allowed_is_answered(self, store: Store) -> None:
+    async def test_an_expression_as_wide_as_allowed_is_returned(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job()] * 6)
         each = [IdIn(frozenset({job_id})) for job_id in range(ids[2], ids[2] + MOST_PARTS)]
 
         assert await store.ids(Or(tuple(each))) == ids[2:]
         assert await store.ids(And(tuple(Not(one) for one in each[: MOST_PARTS // 2]))) == ids[:2]
 
-    async def test_an_expression_as_deep_as_allowed_is_answered(self, store: Store) -> None:
+    async def test_an_expression_as_deep_as_allowed_is_returned(self, store: Store) -> None:
         ids = await store.enqueue(new_job(ALPHA, tags=("t",)), new_job(BETA))
         tagged = Where.tagged_by_all_of("t", "t")
 
@@ -131,7 +131,7 @@ class QueryCases(Cases):
                 assert await store.ids(_deep(tagged, width, is_first=is_first)) == ids[:1], (is_first, width)
                 assert await store.ids(_deep(~tagged, width, is_first=is_first)) == ids[1:], (is_first, width)
 
-    async def test_an_expression_with_all_its_depth_in_negations_is_answered(self, store: Store) -> None:
+    async def test_an_expression_with_all_its_depth_in_negations_is_returned(self, store: Store) -> None:
         ids = await store.enqueue(new_job(ALPHA), new_job(BETA))
         where: Where = _A
         while where.levels < MOST_LEVELS:

@@ -109,7 +109,7 @@ class ReleaseClaimsCases(Cases):
         assert (await store.job(claim.jobs[0].id)).status is JobStatus.EXECUTING
         assert await store.backend.release_claims(NODE, [], epoch=2) == 1
 
-    async def test_a_beat_tells_the_epoch_of_a_node_that_was_forgotten(self, store: Store) -> None:
+    async def test_a_heartbeat_tells_the_epoch_of_a_node_that_was_forgotten(self, store: Store) -> None:
         await store.enqueue(new_job())
         heartbeats = store.backend.heartbeat_connection()
         try:

@@ -166,7 +166,7 @@ class RescueCases(Cases):
         assert await store.claim(node_id=OTHER_NODE) == []
         assert await store.job(job.id) == job
 
-    async def test_many_lost_jobs_are_rescued_in_one_beat(self, store: Store) -> None:
+    async def test_many_lost_jobs_are_rescued_in_one_heartbeat(self, store: Store) -> None:
         await store.executing(*[new_job()] * 1_500)
         store.clock.advance(LEASE)
 

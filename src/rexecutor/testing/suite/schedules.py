@@ -78,14 +78,14 @@ class ScheduleCases(Cases):
         assert len(await store.claim()) == 1
 
     async def test_two_nodes_take_each_tick_once(self, store: Store) -> None:
-        async with store.another_handle() as other:
-            handles = (store, store.beside(other))
-            up_since = [(await look(handle)).now for handle in handles]
+        async with store.another_backend() as other:
+            stores = (store, store.beside(other))
+            up_since = [(await look(each)).now for each in stores]
             taken: list[tuple[str, datetime]] = []
             for _ in range(20):
                 store.clock.advance(TEN_SECONDS)
                 answers = await asyncio.gather(
-                    *(look(handle, up_since=since) for handle, since in zip(handles, up_since, strict=True))
+                    *(look(each, up_since=since) for each, since in zip(stores, up_since, strict=True))
                 )
                 taken += [tick for answer in answers for tick in answer.taken]
 
@@ -223,7 +223,7 @@ class ScheduleCases(Cases):
 
         assert len(set(taken)) == len(taken) == len(await store.jobs()) == 2
 
-    async def test_the_known_schedules_are_answered(self, store: Store) -> None:
+    async def test_the_known_schedules_are_returned(self, store: Store) -> None:
         berlin = Schedule("b", Cron("30 2 * * *"), ZoneInfo("Europe/Berlin"), TICK_JOB)
         ten = schedule_of(name="a")
         assert list(await store.backend.schedules()) == []
@@ -237,7 +237,7 @@ class ScheduleCases(Cases):
         ]
 
     async def test_schedules_stay_when_the_store_is_opened_again(self, store: Store) -> None:
-        again = store.another_handle()
+        again = store.another_backend()
         await look(store)
         store.clock.advance(TEN_SECONDS)
         await look(store)

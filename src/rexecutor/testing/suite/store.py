@@ -61,17 +61,17 @@ def cancelled(reason: str = "no longer wanted") -> Cancelled:
 
 
 @contextmanager
-def expect(kind: type[Exception]) -> Generator[None]:
+def expect(error: type[Exception]) -> Generator[None]:
     """Fail unless the block raises an exception of this class."""
     try:
         yield
-    except kind:
+    except error:
         return
-    raise AssertionError(f"{kind.__name__} expected, but nothing was raised")
+    raise AssertionError(f"{error.__name__} expected, but nothing was raised")
 
 
 class Store:
-    """A backend under test, with its clock. One heart makes all heartbeats, in the thread of the case."""
+    """A backend under test, with its clock. One connection sends all heartbeats, in the thread of the case."""
 
     def __init__(
         self, backend: Backend, clock: FakeClock, open_backend: Callable[[], Backend], *, shares_store: bool
@@ -87,7 +87,7 @@ class Store:
         """Current time on the store's clock."""
         return self.clock.now()
 
-    def another_handle(self) -> Backend:
+    def another_backend(self) -> Backend:
         """Return a second backend on the same store, not open yet. Skip the case if backends share no store."""
         if not self._shares_store:
             import pytest  # imported here, so that the suite can be imported without pytest
@@ -100,7 +100,7 @@ class Store:
         return Store(other, self.clock, self._open_backend, shares_store=self._shares_store)
 
     def close(self) -> None:
-        """Close the heart. The backend stays open."""
+        """Close the heartbeat connection. The backend stays open."""
         if self._heartbeats is not None:
             self._heartbeats.close()
             self._heartbeats = None
@@ -159,7 +159,7 @@ class Store:
         self._heartbeats_of_case().deregister(node_id)
 
     async def ask(self, limit: int = 100, *, node_id: NodeId = NODE, executors: Collection[str] = (ALPHA,)) -> Claim:
-        """Claim with `limit` slots for each executor and in all. Return the whole answer."""
+        """Claim with `limit` slots for each executor and in all. Return the whole `Claim`."""
         return await self.backend.claim(Demand(dict.fromkeys(executors, limit), limit), node_id)
 
     async def claim(

@@ -24,7 +24,7 @@ def _new(unique: UniquenessCriteria | None, executor: str = ALPHA, *, delay: tim
 class UniqueCases(Cases):
     """An enqueue with criteria adds a job only if no job matches them; otherwise it returns the existing one."""
 
-    async def test_a_second_job_is_not_added_and_the_first_is_answered(self, store: Store) -> None:
+    async def test_a_second_job_is_not_added_and_the_first_is_returned(self, store: Store) -> None:
         first = await store.add(_new(_BY_EXECUTOR))
 
         second = await store.add(_new(_BY_EXECUTOR))
@@ -206,7 +206,7 @@ class UniqueCases(Cases):
         store.clock.advance(MICROSECOND)
         assert (await store.add(_new(unique))).disposition == "inserted"
 
-    async def test_a_window_beyond_the_calendar_is_answered(self, store: Store) -> None:
+    async def test_a_window_beyond_the_calendar_is_returned(self, store: Store) -> None:
         unique = _BY_EXECUTOR.and_within(timedelta(days=365_000))
 
         first, second = await store.add(_new(unique)), await store.add(_new(unique))

@@ -25,7 +25,7 @@ class UniqueBatchCases(Cases):
         assert [answer.disposition for answer in answers] == ["inserted", "existing", "existing"]
         assert len({answer.id for answer in answers}) == len(await store.jobs()) == 1
 
-    async def test_answers_of_a_mixed_batch_come_in_the_order_given(self, store: Store) -> None:
+    async def test_results_of_a_mixed_batch_come_in_the_order_given(self, store: Store) -> None:
         there = await store.add(_new(_BY_KEY))
         other = UniquenessCriteria.by_key("other")
 
@@ -60,14 +60,14 @@ class UniqueBatchCases(Cases):
             assert sorted(answer.disposition for answer in answers) == ["existing"] * 49 + ["inserted"]
             assert len({answer.id for answer in answers}) == 1
 
-    async def test_racing_enqueues_of_two_handles_add_exactly_one(self, store: Store) -> None:
-        async with store.another_handle() as other:
-            handles = (store, store.beside(other))
+    async def test_racing_enqueues_of_two_backends_add_exactly_one(self, store: Store) -> None:
+        async with store.another_backend() as other:
+            stores = (store, store.beside(other))
             for number in range(10):
                 unique = UniquenessCriteria.by_key(number)
 
                 answers = await asyncio.gather(
-                    *(handle.add(_new(unique)) for _ in range(25) for handle in handles),
+                    *(each.add(_new(unique)) for _ in range(25) for each in stores),
                 )
 
                 assert sorted(answer.disposition for answer in answers) == ["existing"] * 49 + ["inserted"]

@@ -203,7 +203,7 @@ class WhereCases(Cases):
         assert await store.ids(Where.scheduled_at_within_the_last(HOUR)) == ids[2:]
         assert await store.ids(~Where.scheduled_at_within_the_last(HOUR)) == ids[:2]
 
-    async def test_the_longest_ages_are_answered(self, store: Store) -> None:
+    async def test_the_longest_ages_are_returned(self, store: Store) -> None:
         ids = await store.enqueue(new_job(), new_job(delay=HOUR))
         ever = timedelta(days=365_000)
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 _ALL: Final = 1_000_000
 
 
-class ModelGround(RuleBasedStateMachine):
+class ModelBase(RuleBasedStateMachine):
     """Base of all parts of the model. Checks after every step that the backend and the mirror hold the same."""
 
     def open_backend(self, clock: FakeClock, store: Path) -> Backend:
@@ -39,7 +39,7 @@ class ModelGround(RuleBasedStateMachine):
         self.mirror = Mirror(self.clock, self.backend.limits)
 
     def teardown(self) -> None:
-        """Close the heart, the backend and the event loop, and delete the folder."""
+        """Close the heartbeat connection, the backend and the event loop, and delete the folder."""
         self.heartbeats.close()
         self.run(self.backend.close())
         self._runner.close()

@@ -13,10 +13,10 @@ from rexecutor.model.outcomes import CancelAsked, Rerun
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 from rexecutor.testing.suite import generate
-from rexecutor.testing.suite.model_ground import ModelGround
+from rexecutor.testing.suite.model_base import ModelBase
 
 
-class ClientModel(ModelGround):
+class ClientModel(ModelBase):
     """Steps that enqueue, change and query jobs."""
 
     @initialize(jobs=st.lists(generate.new_jobs, min_size=4, max_size=8))
