@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from rexecutor import Executor, Job, UniquenessCriteria, Where
 from rexecutor.jobs.schedules import cron_schedule
 from rexecutor.model.job import Limits
-from rexecutor.testing.asked import UNSET, asked
+from rexecutor.testing.expectation import UNSET, checked_expectation
 from tests.model.typed_data import codec
 
 WORDS = [f"word {number}" for number in range(20)]
@@ -98,7 +98,7 @@ def forms() -> dict[str, str]:
     )
     texts["a schedule's identity"] = schedule.id
     for executor in (None, WithSet):
-        given: Any = asked(
+        given: Any = checked_expectation(
             "assert_enqueued",
             Limits(),
             executor,

@@ -213,7 +213,7 @@ async def test_a_job_that_enqueues_itself_is_stopped_by_a_bound(backend: Backend
 
     await enqueue(backend, "data")
 
-    with pytest.raises(RexecutorError, match=r"drain: 20 runs, and more is due, next job 21 of scripted"):
+    with pytest.raises(RexecutorError, match=r"drain: 20 runs, and job 21 of scripted is still due"):
         await soon(drain(Scripted(again), backend=backend, limit=20))
 
     assert (await record_of(backend, 21)).status is JobStatus.SCHEDULED
@@ -382,12 +382,12 @@ async def test_on_the_machines_clock_what_is_due_now_runs() -> None:
     ("given", "message"),
     [
         ({"executors": []}, "no executor given"),
-        ({"executors": [42]}, "drain: executor=42"),
-        ({"limit": 0}, "limit is 0"),
-        ({"limit": True}, "limit is True"),
-        ({"until": datetime(2026, 1, 1)}, "until=.*aware datetime"),  # noqa: DTZ001
-        ({"until": HOUR}, "until=.*aware datetime"),
-        ({"until": FakeClock().now() - SECOND}, "is past: the clock stands at"),
+        ({"executors": [42]}, "drain: executor must be .* not 42"),
+        ({"limit": 0}, "limit must be .* not 0"),
+        ({"limit": True}, "limit must be .* not True"),
+        ({"until": datetime(2026, 1, 1)}, "until must be an aware datetime"),  # noqa: DTZ001
+        ({"until": HOUR}, "until must be an aware datetime"),
+        ({"until": FakeClock().now() - SECOND}, "is in the past: the clock stands at"),
         ({"until": FakeClock().now(), "backend": InMemoryBackend()}, r"InMemoryBackend\(…, clock=FakeClock\(\)\)"),
     ],
 )

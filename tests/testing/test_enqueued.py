@@ -25,7 +25,7 @@ from rexecutor.testing import (
     FakeClock,
     assert_enqueued,
     assert_enqueued_sync,
-    looking,
+    checks,
     refute_enqueued,
     refute_enqueued_sync,
 )
@@ -157,17 +157,20 @@ async def test_the_global_backend_is_asked_where_none_is_given(backend: Backend)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scheduled_at": datetime(2026, 1, 1)}, "scheduled_at=.*aware datetime"),  # noqa: DTZ001
-        ({"scheduled_after": 5}, "scheduled_after=5: give an aware datetime"),
-        ({"scheduled_before": MINUTE}, "scheduled_before=.*aware datetime"),
-        ({"tagged_with": "reminder"}, r"tagged_with='reminder': give a collection of texts, such as \['reminder'\]"),
-        ({"tagged_with": ["reminder", 5]}, "tagged_with: 5 is no tag"),
-        ({"tagged_with": 5}, "tagged_with=5: give a collection"),
-        ({"for_executor": "email_job"}, "for_executor='email_job': an Executor class or an instance"),
-        ({"for_executor": int}, "for_executor=<class 'int'>"),
-        ({"count": -1}, "count is -1"),
-        ({"count": True}, "count is True"),
-        ({"count": EmailJob}, "count is <class"),
+        ({"scheduled_at": datetime(2026, 1, 1)}, "scheduled_at must be an aware datetime"),  # noqa: DTZ001
+        ({"scheduled_after": 5}, "scheduled_after must be an aware datetime, .* not 5"),
+        ({"scheduled_before": MINUTE}, "scheduled_before must be an aware datetime"),
+        ({"tagged_with": "reminder"}, r"tagged_with must be a collection of str, such as \['reminder'\], not str"),
+        ({"tagged_with": ["reminder", 5]}, "tagged_with: tag 5 must be a str"),
+        ({"tagged_with": 5}, "tagged_with must be a collection of str, .* not int"),
+        (
+            {"for_executor": "email_job"},
+            "for_executor must be an Executor class or an instance of one, not 'email_job'",
+        ),
+        ({"for_executor": int}, "for_executor must be .* not <class 'int'>"),
+        ({"count": -1}, "count must be .* not -1"),
+        ({"count": True}, "count must be .* not True"),
+        ({"count": EmailJob}, "count must be .* not <class"),
         ({"backend": "memory:"}, "is no backend"),
     ],
 )
@@ -413,8 +416,8 @@ async def test_a_refutation_that_fails_shows_the_jobs(backend: Backend) -> None:
 
 
 async def test_more_jobs_than_a_page_are_all_found(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "PAGE", 2)
-    monkeypatch.setattr(looking, "CANDIDATES", 3)
+    monkeypatch.setattr(checks, "PAGE", 2)
+    monkeypatch.setattr(checks, "CANDIDATES", 3)
     for number in range(7):
         await enqueue_email(backend, f"bob {number}", "a")
 
@@ -480,7 +483,7 @@ class TestWithoutALoop:
 
     @pytest.mark.parametrize("count", [-1, True, "1"])
     def test_a_count_that_cannot_work_is_refused(self, count: Any) -> None:
-        with pytest.raises(ConfigurationError, match="assert_enqueued_sync: count is"):
+        with pytest.raises(ConfigurationError, match="assert_enqueued_sync: count must be"):
             assert_enqueued_sync(count, backend=InMemoryBackend())
 
 

@@ -7,16 +7,16 @@ import msgspec
 
 from rexecutor.model.codec import canonical
 
-LONGEST: Final = 200
+MAX_LENGTH: Final = 200
 """Maximum number of characters shown of a value."""
 
-_MOST: Final = 6
-_DEEPEST: Final = 8
+_MAX_PLACES: Final = 6
+_MAX_DEPTH: Final = 8
 
 
 def shortened(text: str) -> str:
-    """Return the text, cut after `LONGEST` characters."""
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+    """Return the text, cut after `MAX_LENGTH` characters."""
+    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}… ({len(text):,} characters)"
 
 
 def value_differences(name: str, expected: str, actual: str) -> list[str]:
@@ -32,13 +32,13 @@ def value_differences(name: str, expected: str, actual: str) -> list[str]:
     if canonical(expected) == canonical(actual):
         return []
     try:
-        lines = list(_walked(name, msgspec.json.decode(expected), msgspec.json.decode(actual), _DEEPEST))
+        lines = list(_walked(name, msgspec.json.decode(expected), msgspec.json.decode(actual), _MAX_DEPTH))
     except (ValueError, RecursionError):
         lines = []
     if not lines:  # not JSON, or numbers that differ only beyond the precision of a float
         return [f"{name}: {shortened(actual)}, expected {shortened(expected)}"]
-    left_out = len(lines) - _MOST
-    return lines if left_out <= 0 else [*lines[:_MOST], f"{name}: {left_out} more differences"]
+    left_out = len(lines) - _MAX_PLACES
+    return lines if left_out <= 0 else [*lines[:_MAX_PLACES], f"{name}: {left_out} more differences"]
 
 
 def _walked(place: str, expected: Any, actual: Any, levels: int) -> Iterator[str]:

@@ -23,16 +23,16 @@ from rexecutor.model.outcomes import COMPLETE, Cancelled, Failed, Outcome, Settl
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 from rexecutor.telemetry.log import log_event
-from rexecutor.testing.asked import AnyExecutor, executor_class
 from rexecutor.testing.clock import FakeClock
 from rexecutor.testing.differences import shortened
+from rexecutor.testing.expectation import AnyExecutor, executor_class
 
-MOST: Final = 10_000
+MAX_RUNS: Final = 10_000
 """Default limit of runs in one drain."""
 
 _LEASE: Final = timedelta(hours=1)
-_LOOK: Final = timedelta(seconds=1)
-_ERRORS: Final = 20
+_CANCEL_POLL_INTERVAL: Final = timedelta(seconds=1)
+_MAX_ERRORS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,7 +64,7 @@ class Drained:
 
 
 async def drain(
-    *executors: AnyExecutor, backend: Backend | None = None, until: datetime | None = None, limit: int = MOST
+    *executors: AnyExecutor, backend: Backend | None = None, until: datetime | None = None, limit: int = MAX_RUNS
 ) -> Drained:
     """Run these executors' due jobs, and the jobs those enqueue, until none is due. Return how the runs ended.
 
@@ -102,9 +102,9 @@ async def drain(
         executor_class("drain: executor", executor)
         registry.add(executor, is_implied=False)
     if not registry.executors:
-        raise ConfigurationError("drain: no executor given; name those whose jobs are to run: drain(EmailJob)")
+        raise ConfigurationError("drain: no executor given; give those whose jobs are to run: drain(EmailJob)")
     if type(limit) is not int or limit < 1:
-        raise ConfigurationError(f"drain: limit is {limit!r}, 1 or more expected")
+        raise ConfigurationError(f"drain: limit must be an int of 1 or more, not {limit!r}")
     alarm = None if until is None else _Alarm(store, until)
     with _global_if_none(store):
         if store.is_open:
@@ -118,15 +118,17 @@ class _Alarm:
 
     def __init__(self, store: Backend, until: datetime) -> None:
         if not isinstance(until, datetime) or until.utcoffset() is None:
-            raise ConfigurationError(f"drain: until={until!r}: give an aware datetime, such as one with tzinfo=UTC")
+            raise ConfigurationError(
+                f"drain: until must be an aware datetime, such as one with tzinfo=UTC, not {until!r}"
+            )
         clock = store.clock
         if not isinstance(clock, FakeClock):
             raise ConfigurationError(
-                f"drain: until needs a clock that can be moved; make the backend so:"
+                f"drain: until needs a clock that can be moved; make the backend with one:"
                 f" {type(store).__name__}(…, clock=FakeClock())"
             )
         if until < clock.now():
-            raise ConfigurationError(f"drain: until={until!r} is past: the clock stands at {clock.now()!r}")
+            raise ConfigurationError(f"drain: until={until!r} is in the past: the clock stands at {clock.now()!r}")
         self._clock = clock
         self._until = until.astimezone(UTC)
 
@@ -148,8 +150,8 @@ async def _drained(
             for record in claim.jobs:
                 if node.runs == limit:
                     raise RexecutorError(
-                        f"drain: {limit:,} runs, and more is due, next job {record.id} of {record.executor}: does a job"
-                        " enqueue itself, or snooze, again and again? Give `limit` where so many are right"
+                        f"drain: {limit:,} runs, and job {record.id} of {record.executor} is still due: does a job"
+                        " enqueue itself, or snooze, again and again? If not, give a larger `limit`"
                     )
                 await node.run(record)
             if claim.jobs or (claim.next_due is not None and claim.next_due <= store.clock.now()):
@@ -205,7 +207,7 @@ class _OneAtATime:
         while not self._ended.is_set():
             since = self._store.change_count
             await self._pass_cancel_on(record)
-            until = self._store.clock.now() + _LOOK
+            until = self._store.clock.now() + _CANCEL_POLL_INTERVAL
             await first_of(self._ended.wait(), self._store.wait_ended(record.id, until, since=since))
         settlement = self._settlement
         if settlement is not None:
@@ -246,7 +248,7 @@ class _OneAtATime:
 
     def _count(self, outcome: Outcome, status: JobStatus | None) -> None:
         if isinstance(outcome, Failed | Cancelled):
-            self._errors = [*self._errors, outcome.error][-_ERRORS:]
+            self._errors = [*self._errors, outcome.error][-_MAX_ERRORS:]
         if isinstance(outcome, Cancelled) or status is JobStatus.CANCELLED:
             word = "cancelled"
         elif isinstance(outcome, Failed):

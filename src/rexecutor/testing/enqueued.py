@@ -8,8 +8,8 @@ from rexecutor.backend.app_transaction import Transaction, awaited, backend_of
 from rexecutor.backend.base import Backend
 from rexecutor.jobs.executor import Executor
 from rexecutor.model.job import Data, Job, Metadata
-from rexecutor.testing.asked import UNSET, AnyExecutor, asked, checked_count
-from rexecutor.testing.looking import expect_enqueued, expect_none, look
+from rexecutor.testing.checks import expect_enqueued, expect_none, run_check
+from rexecutor.testing.expectation import UNSET, AnyExecutor, checked_count, checked_expectation
 
 
 @overload
@@ -70,7 +70,7 @@ async def assert_enqueued(
         scheduled_at: Aware moment at which a job must be due, to the microsecond.
         scheduled_after: Aware moment after which a job must be due; exactly at it does not count.
         scheduled_before: Aware moment before which a job must be due; exactly at it does not count.
-        backend: The backend to look in; the global backend if None. With `backend.bound_to(connection)`, jobs that
+        backend: The backend to run_check in; the global backend if None. With `backend.bound_to(connection)`, jobs that
             the connection's transaction has enqueued but not committed count too.
 
     Raises:
@@ -83,7 +83,7 @@ async def assert_enqueued(
     __tracebackhide__ = True
     checked_count("assert_enqueued", count)
     store = awaited(backend, "assert_enqueued", "assert_enqueued_sync")
-    wanted = asked(
+    wanted = checked_expectation(
         "assert_enqueued",
         backend_of(store).limits,
         for_executor,
@@ -94,7 +94,7 @@ async def assert_enqueued(
         after=scheduled_after,
         before=scheduled_before,
     )
-    return await look(store, expect_enqueued(wanted, count))
+    return await run_check(store, expect_enqueued(wanted, count))
 
 
 @overload
@@ -149,7 +149,7 @@ async def refute_enqueued(
     """
     __tracebackhide__ = True
     store = awaited(backend, "refute_enqueued", "refute_enqueued_sync")
-    unwanted = asked(
+    unwanted = checked_expectation(
         "refute_enqueued",
         backend_of(store).limits,
         for_executor,
@@ -160,4 +160,4 @@ async def refute_enqueued(
         after=scheduled_after,
         before=scheduled_before,
     )
-    await look(store, expect_none(unwanted))
+    await run_check(store, expect_none(unwanted))

@@ -8,8 +8,8 @@ from rexecutor.backend.app_transaction import SyncTransaction, backend_of, block
 from rexecutor.backend.base import Backend
 from rexecutor.jobs.executor import Executor
 from rexecutor.model.job import Data, Job, Metadata
-from rexecutor.testing.asked import UNSET, AnyExecutor, asked, checked_count
-from rexecutor.testing.looking import expect_enqueued, expect_none, look_sync
+from rexecutor.testing.checks import expect_enqueued, expect_none, run_check_sync
+from rexecutor.testing.expectation import UNSET, AnyExecutor, checked_count, checked_expectation
 
 
 @overload
@@ -62,7 +62,7 @@ def assert_enqueued_sync(
     __tracebackhide__ = True
     checked_count("assert_enqueued_sync", count)
     store = blocking(backend, "assert_enqueued_sync", "`await assert_enqueued`")
-    wanted = asked(
+    wanted = checked_expectation(
         "assert_enqueued_sync",
         backend_of(store).limits,
         for_executor,
@@ -73,7 +73,7 @@ def assert_enqueued_sync(
         after=scheduled_after,
         before=scheduled_before,
     )
-    return look_sync("assert_enqueued_sync", store, expect_enqueued(wanted, count))
+    return run_check_sync("assert_enqueued_sync", store, expect_enqueued(wanted, count))
 
 
 @overload
@@ -117,7 +117,7 @@ def refute_enqueued_sync(
     """
     __tracebackhide__ = True
     store = blocking(backend, "refute_enqueued_sync", "`await refute_enqueued`")
-    unwanted = asked(
+    unwanted = checked_expectation(
         "refute_enqueued_sync",
         backend_of(store).limits,
         for_executor,
@@ -128,4 +128,4 @@ def refute_enqueued_sync(
         after=scheduled_after,
         before=scheduled_before,
     )
-    look_sync("refute_enqueued_sync", store, expect_none(unwanted))
+    run_check_sync("refute_enqueued_sync", store, expect_none(unwanted))

@@ -21,7 +21,7 @@ from rexecutor.model.job import Data, JobError, JobRecord, Limits, Metadata
 from rexecutor.model.outcomes import COMPLETE, Claimed, ExecutionResult, Interrupted, Outcome
 from rexecutor.telemetry.events import Event, ResultIgnored
 from rexecutor.telemetry.log import log_event
-from rexecutor.testing.asked import UNSET, AnyExecutor, executor_class
+from rexecutor.testing.expectation import UNSET, AnyExecutor, executor_class
 
 _LIMITS = Limits()
 
@@ -98,12 +98,12 @@ async def perform(
         TimeoutError: The attempt took longer than its `timeout`.
         TypeError: `execute` returned a coroutine or a generator, so its work was not done.
     """
-    kind = executor_class("perform: executor", executor)
+    executor_cls = executor_class("perform: executor", executor)
     registry = Registry(_LIMITS)
     registry.add(executor, is_implied=False)
     if isinstance(tags, str):
-        raise ConfigurationError(f"perform: tags={tags!r}: give a collection of texts, such as [{tags!r}]")
-    builder = kind.builder().with_priority(priority).with_tags(*tags)
+        raise ConfigurationError(f"perform: tags must be a collection of str, such as [{tags!r}], not a str")
+    builder = executor_cls.builder().with_priority(priority).with_tags(*tags)
     if data is not UNSET:
         builder = builder.with_data(data)
     if metadata is not None:
@@ -116,7 +116,9 @@ async def perform(
     now = clock.now()
     record = rules.inserted(builder.build(_LIMITS), 1, now)
     if type(attempt) is not int or not 1 <= attempt <= record.max_attempts:
-        raise ConfigurationError(f"perform: attempt is {attempt!r}; 1 to {record.max_attempts} expected (max_attempts)")
+        raise ConfigurationError(
+            f"perform: attempt must be an int from 1 to {record.max_attempts} (max_attempts), not {attempt!r}"
+        )
     record = rules.transition(record, Claimed("perform"), max(now, record.scheduled_at), _LIMITS)
     record = replace(record, attempt=attempt, errors=tuple(errors)[-_LIMITS.errors :])
     return await _performed(registry.executors, clock, record)
@@ -135,7 +137,7 @@ class _NothingStored(Completion):
 class _Kept:
     """What the job returned or raised, as the objects themselves; a worker keeps only what a store can hold."""
 
-    answer: ExecutionResult = None
+    result: ExecutionResult = None
     raised: BaseException | None = None
 
 
@@ -145,7 +147,7 @@ class _Performed(Attempt, eq=False, kw_only=True):
     kept: _Kept
 
     def outcome_of_result(self, result: object) -> Outcome:
-        self.kept.answer = self.meaning(result)
+        self.kept.result = self.meaning(result)
         return COMPLETE
 
     def outcome_of_error(self, error: BaseException) -> Outcome:
@@ -188,4 +190,4 @@ async def _performed(executors: Mapping[str, Executor[Any, Any]], clock: Clock, 
         await runner.close()
     if kept.raised is not None:
         raise kept.raised
-    return kept.answer
+    return kept.result

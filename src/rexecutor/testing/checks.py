@@ -1,6 +1,6 @@
 """The checks of `assert_enqueued` and `refute_enqueued` and their failure messages, without I/O.
 
-A look is a generator: it yields a request for a page of jobs and is sent that page. So the same code works with an
+A check is a generator: it yields a request for a page of jobs and is sent that page. So the same code works with an
 async backend and with a blocking connection.
 """
 
@@ -15,8 +15,8 @@ from rexecutor.errors import ConfigurationError, DecodeError
 from rexecutor.jobs.types import decode
 from rexecutor.model.job import Job, JobId, JobRecord
 from rexecutor.model.where import Everything, Where
-from rexecutor.testing.asked import Expectation, moment_text, quoted
 from rexecutor.testing.differences import shortened
+from rexecutor.testing.expectation import Expectation, moment_text, quoted
 
 PAGE: Final = 5_000
 """Jobs read from the store at a time, which bounds memory."""
@@ -37,55 +37,55 @@ class Page(NamedTuple):
     after: JobId | None
 
 
-Look: TypeAlias = Generator[Page, Sequence[JobRecord], T]
+Check: TypeAlias = Generator[Page, Sequence[JobRecord], T]
 
 
-async def look(store: Backend | Transaction, steps: Look[T]) -> T:
-    """Run a look against an async backend or transaction."""
+async def run_check(store: Backend | Transaction, check: Check[T]) -> T:
+    """Run a check against an async backend or transaction."""
     __tracebackhide__ = True
     try:
-        page = next(steps)
+        page = next(check)
         while True:
-            page = steps.send(await store.query(page.where, limit=PAGE, after=page.after))
+            page = check.send(await store.query(page.where, limit=PAGE, after=page.after))
     except StopIteration as done:
         return done.value
 
 
-def look_sync(what: str, store: Backend | SyncTransaction, steps: Look[T]) -> T:
-    """Run a look on a blocking connection, or on an `InMemoryBackend`, whose queries wait for nothing.
+def run_check_sync(what: str, store: Backend | SyncTransaction, check: Check[T]) -> T:
+    """Run a check on a blocking connection, or on an `InMemoryBackend`, whose queries wait for nothing.
 
     Args:
         what: The public function that was called, for error messages.
         store: The transaction or backend to query.
-        steps: The look to run.
+        check: The check to run.
 
     Raises:
         ConfigurationError: `store` is a backend that must be awaited.
     """
     __tracebackhide__ = True
     if isinstance(store, InMemoryBackend):
-        looking = look(store, steps)
+        running = run_check(store, check)
         try:
-            looking.send(None)
+            running.send(None)
         except StopIteration as done:
             return done.value
         raise AssertionError("InMemoryBackend.query waits for something")  # pragma: no cover
     if isinstance(store, Backend):
-        kind = type(store).__name__
+        backend_name = type(store).__name__
         raise ConfigurationError(
-            f"{what}: {kind} has to be awaited; give backend={kind}(…).bound_to(connection), or await the function"
-            " without _sync"
+            f"{what}: {backend_name} must be awaited; give backend={backend_name}(…).bound_to(connection), or await the"
+            " function without _sync"
         )
     try:
-        page = next(steps)
+        page = next(check)
         while True:
-            page = steps.send(store.query_sync(page.where, limit=PAGE, after=page.after))
+            page = check.send(store.query_sync(page.where, limit=PAGE, after=page.after))
     except StopIteration as done:
         return done.value
 
 
-def expect_enqueued(wanted: Expectation, count: int | None) -> Look[list[Job[Any, Any]]]:
-    """Return the jobs asked for, in order of id. Fail unless there are exactly `count`, or at least one if None."""
+def expect_enqueued(wanted: Expectation, count: int | None) -> Check[list[Job[Any, Any]]]:
+    """Return the expected jobs, in order of id. Fail unless there are exactly `count`, or at least one if None."""
     __tracebackhide__ = True
     jobs: list[Job[Any, Any]] = []
     first: list[JobRecord] = []
@@ -117,8 +117,8 @@ def expect_enqueued(wanted: Expectation, count: int | None) -> Look[list[Job[Any
     return jobs
 
 
-def expect_none(unwanted: Expectation) -> Look[None]:
-    """Fail if there is a job as asked for."""
+def expect_none(unwanted: Expectation) -> Check[None]:
+    """Fail if there is a job that meets the criteria."""
     __tracebackhide__ = True
     first: list[JobRecord] = []
     found = 0
@@ -135,7 +135,7 @@ def expect_none(unwanted: Expectation) -> Look[None]:
         raise AssertionError("\n".join([*lines, *_listed("found:", first, found)]))
 
 
-def _each(where: Where, take: Callable[[JobRecord], object]) -> Look[None]:
+def _each(where: Where, take: Callable[[JobRecord], object]) -> Check[None]:
     after: JobId | None = None
     while page := (yield Page(where, after)):
         for record in page:
@@ -145,7 +145,7 @@ def _each(where: Where, take: Callable[[JobRecord], object]) -> Look[None]:
         after = page[-1].id
 
 
-def _nearest(wanted: Expectation) -> Look[list[str]]:
+def _nearest(wanted: Expectation) -> Check[list[str]]:
     """Return lines about the jobs that miss the fewest criteria, the newest first among equals."""
     candidates: deque[JobRecord] = deque(maxlen=CANDIDATES)
     total = 0
@@ -160,7 +160,7 @@ def _nearest(wanted: Expectation) -> Look[list[str]]:
         return (yield from _others(wanted))
     compared = [(wanted.differences(record), record) for record in candidates]
     compared = [(differences, record) for differences, record in compared if differences]
-    compared.sort(key=lambda one: (len(one[0]), -one[1].id))
+    compared.sort(key=lambda pair: (len(pair[0]), -pair[1].id))
     if not compared:
         return []
     whose = "all executors" if wanted.executor is None else wanted.executor
@@ -173,8 +173,8 @@ def _nearest(wanted: Expectation) -> Look[list[str]]:
     return lines
 
 
-def _others(wanted: Expectation) -> Look[list[str]]:
-    """Return a line about the jobs of other executors, for a store without a job of the executor asked for."""
+def _others(wanted: Expectation) -> Check[list[str]]:
+    """Return a line about the jobs of other executors, for a store without a job of the expected executor."""
     jobs: Counter[str] = Counter()
     yield from _each(Everything(), lambda record: jobs.update([record.executor]))
     if not jobs:

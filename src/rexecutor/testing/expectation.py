@@ -1,4 +1,4 @@
-"""The criteria of `assert_enqueued` and `refute_enqueued`: checked, as an expression, as text, compared with a job."""
+"""`Expectation`: the checked criteria of `assert_enqueued` and `refute_enqueued`."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ _AT_BOUND: Final = "exactly the bound, which does not count"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """The checked criteria. A criterion that was not given is None, or an empty tuple for tags."""
+    """Which jobs a test expects, or expects not. A criterion that was not given is None, or an empty tuple for tags."""
 
     what: str
     """Name of the public function that was called, for messages."""
     executor: str | None
     codecs: Codecs[Any, Any]
     data: str | None
-    """JSON text."""
+    """Data, as JSON text."""
     metadata: str | None
-    """JSON text; `null` for jobs without metadata."""
+    """Metadata, as JSON text; `null` for jobs without metadata."""
     tags: tuple[str, ...]
     at: datetime | None
     after: datetime | None
@@ -105,7 +105,7 @@ class Expectation:
         return [f"scheduled at: {moment_text(moment)}, {', '.join(wrong)}"] if wrong else []
 
 
-def asked(
+def checked_expectation(
     what: str,
     limits: Limits,
     for_executor: AnyExecutor | None,
@@ -117,7 +117,7 @@ def asked(
     after: datetime | None,
     before: datetime | None,
 ) -> Expectation:
-    """Check the arguments of `assert_enqueued` or `refute_enqueued` and return them as criteria.
+    """Check the arguments of `assert_enqueued` or `refute_enqueued` and return them as an `Expectation`.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -129,8 +129,8 @@ def asked(
         codecs = Codecs(Codec[Any](Any, owner=what, what="data"), Codec[Any](Any, owner=what, what="metadata"))
         as_data, as_metadata = (partial(compared, owner=what, what=field) for field in ("data", "metadata"))
     else:
-        kind = executor_class(f"{what}: for_executor", for_executor)
-        name, codecs = kind.name, codecs_of(kind, limits)
+        executor_cls = executor_class(f"{what}: for_executor", for_executor)
+        name, codecs = executor_cls.name, codecs_of(executor_cls, limits)
         as_data, as_metadata = codecs.data.encode, codecs.metadata.encode
     return Expectation(
         what=what,
@@ -148,7 +148,7 @@ def asked(
 def checked_count(what: str, count: object) -> None:
     """Raise a `ConfigurationError` unless `count` is an int of 0 or more, or None."""
     if count is not None and (type(count) is not int or count < 0):
-        raise ConfigurationError(f"{what}: count is {count!r}; 0 or more expected, or None for at least one")
+        raise ConfigurationError(f"{what}: count must be an int of 0 or more, or None for at least one, not {count!r}")
 
 
 def executor_class(what: str, executor: object) -> type[Executor[Any, Any]]:
@@ -157,10 +157,10 @@ def executor_class(what: str, executor: object) -> type[Executor[Any, Any]]:
     Raises:
         ConfigurationError: It is not an executor, or has no name because it is a base class for others.
     """
-    kind: type[Any] = executor if isinstance(executor, type) else type(executor)
-    if Executor not in kind.__mro__ or not isinstance(getattr(kind, "name", None), str):
-        raise ConfigurationError(f"{what}={executor!r}: an Executor class or an instance of one expected")
-    return kind
+    executor_cls: type[Any] = executor if isinstance(executor, type) else type(executor)
+    if Executor not in executor_cls.__mro__ or not isinstance(getattr(executor_cls, "name", None), str):
+        raise ConfigurationError(f"{what} must be an Executor class or an instance of one, not {executor!r}")
+    return executor_cls
 
 
 def moment_text(moment: datetime) -> str:
@@ -175,10 +175,12 @@ def quoted(texts: Collection[str]) -> str:
 
 def _tags(what: str, tags: object) -> tuple[str, ...]:
     if isinstance(tags, str) or not isinstance(tags, Collection):
-        raise ConfigurationError(f"{what}: tagged_with={tags!r}: give a collection of texts, such as [{tags!r}]")
+        raise ConfigurationError(
+            f"{what}: tagged_with must be a collection of str, such as [{tags!r}], not {type(tags).__name__}"
+        )
     for tag in tags:  # pyright: ignore[reportUnknownVariableType] - users' code may be untyped
         if not isinstance(tag, str):
-            raise ConfigurationError(f"{what}: tagged_with: {tag!r} is no tag; give texts")
+            raise ConfigurationError(f"{what}: tagged_with: tag {tag!r} must be a str")
     return tuple(dict.fromkeys(tags))  # pyright: ignore[reportUnknownArgumentType]
 
 
@@ -186,5 +188,5 @@ def _moment(what: str, moment: object) -> datetime | None:
     if moment is None:
         return None
     if not isinstance(moment, datetime) or moment.utcoffset() is None:
-        raise ConfigurationError(f"{what}={moment!r}: give an aware datetime, such as one with tzinfo=UTC")
+        raise ConfigurationError(f"{what} must be an aware datetime, such as one with tzinfo=UTC, not {moment!r}")
     return moment.astimezone(UTC)
