@@ -200,7 +200,7 @@ class RunningNode:
             self._emit(NodeStopped(self._node.id, self._settler.backlog, self._runner.stuck))
 
     async def _end_jobs(self, grace: timedelta) -> None:
-        """Wait for the jobs, tell the rest to stop, and after `STOP_GRACE` seconds record their outcomes without them."""
+        """Wait for the jobs, tell the rest to stop, and after `STOP_GRACE` record their outcomes without them."""
         await first_of(self._runner.idled(grace), self.hurry.wait())
         self._runner.stop_all(Stop.SHUTDOWN)
         await self._runner.idled(timedelta(seconds=STOP_GRACE))
