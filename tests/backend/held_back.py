@@ -13,8 +13,10 @@ import psycopg
 from rexecutor import Backend, PostgresBackend, SQLiteBackend
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.operations import run, run_steps
+from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sqlite import operations as sqlite_store
 from rexecutor.backend.sqlite.connection import connect
+from rexecutor.backend.sqlite.operations import SCRIPTS
 from rexecutor.model.job import JobId, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Rerun
 from tests.postgres import run_postgres, server_url
@@ -57,21 +59,25 @@ class PostgresHeld(Held):
         super().__init__(backend.clock.now())
         self._backend: Final = backend
         self._connection: Final = connection
+        self._statements: Final = backend._statements
+
+    async def _run(self, script: Script[object]) -> None:
+        await run_steps(self._connection, script)
 
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun) -> None:
-        await self._backend._operations.apply(self._connection, job_id, change, None, self.now)
+        await self._run(self._statements.apply(job_id, change, None, self.now, self._backend.limits))
 
     async def update(self, job_id: JobId, new: NewJob, version: int) -> None:
-        await self._backend._operations.update(self._connection, job_id, new, version, self.now)
+        await self._run(self._statements.update(job_id, new, version, self.now))
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> None:
-        await run_steps(self._connection, self._backend._statements.enqueue(jobs, self.now))
+        await self._run(self._statements.enqueue(jobs, self.now))
 
     async def release_claims(self, node_id: NodeId) -> None:
-        await self._backend._operations.release_claims(self._connection, node_id, (), 0, self.now)
+        await self._run(self._statements.release_claims(node_id, (), 0, self.now, self._backend.limits))
 
     async def lock_node(self, node_id: NodeId) -> None:
-        await run(self._connection, self._backend._statements.of("lock_node", node=node_id))
+        await run(self._connection, self._statements.of("lock_node", node=node_id))
 
     async def take_turn(self) -> None:
         """Have what asks for its `turn` wait."""
@@ -89,17 +95,20 @@ class SqliteHeld(Held):
         self._connection: Final = connection
         self._limits: Final = backend.limits
 
+    def _run(self, script: Script[object]) -> None:
+        sqlite_store.run(self._connection, script)
+
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun) -> None:
-        sqlite_store.apply(self._connection, job_id, change, None, self.now, self._limits)
+        self._run(SCRIPTS.apply(job_id, change, None, self.now, self._limits))
 
     async def update(self, job_id: JobId, new: NewJob, version: int) -> None:
-        sqlite_store.update(self._connection, job_id, new, version, self.now)
+        self._run(SCRIPTS.update(job_id, new, version, self.now))
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> None:
         sqlite_store.enqueue(self._connection, jobs, self.now)
 
     async def release_claims(self, node_id: NodeId) -> None:
-        sqlite_store.release_claims(self._connection, node_id, (), 0, self.now, self._limits)
+        self._run(SCRIPTS.release_claims(node_id, (), 0, self.now, self._limits))
 
     async def lock_node(self, node_id: NodeId) -> None:
         """Do nothing: all wait for the one write lock."""

@@ -17,7 +17,7 @@ from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, JobRecord, Limits
 from rexecutor.model.outcomes import Change, Claimed
 from rexecutor.model.pruning import PruneSpec
-from rexecutor.model.rules import Ticks
+from rexecutor.model.rules import Ticks, ticking
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import UniquenessCriteria
@@ -116,7 +116,7 @@ def nothing_is_unique() -> Mutant:
 
 def ticks_are_taken_again() -> Mutant:
     """A look at a schedule does not keep how far it has come."""
-    look = rules.advance
+    look = ticking.advance
 
     def forgetful(
         schedule: Schedule, known: StoredSchedule | None, now: datetime, up_since: datetime | None
@@ -124,12 +124,12 @@ def ticks_are_taken_again() -> Mutant:
         ticks, kept = look(schedule, known, now, up_since)
         return ticks, kept if known is None else known
 
-    return patch.object(rules, "advance", forgetful)
+    return patch.object(ticking, "advance", forgetful)
 
 
 def ticks_are_left_out() -> Mutant:
     """Of several ticks that are due only the newest is taken."""
-    look = rules.advance
+    look = ticking.advance
 
     def idle(
         schedule: Schedule, known: StoredSchedule | None, now: datetime, up_since: datetime | None
@@ -137,7 +137,7 @@ def ticks_are_left_out() -> Mutant:
         ticks, kept = look(schedule, known, now, up_since)
         return Ticks(ticks.due[-1:], ticks.next), kept
 
-    return patch.object(rules, "advance", idle)
+    return patch.object(ticking, "advance", idle)
 
 
 def running_jobs_are_pruned() -> Mutant:

@@ -13,7 +13,6 @@ from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.memory_index import MemoryIndex
 from rexecutor.backend.messages import PAGE, CancelRequest, Claim, Count, Demand, Heartbeat, Node, Ticked
 from rexecutor.clock import Clock
-from rexecutor.errors import JobNotFoundError
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Change, Claimed, Interrupted, Lost, Rerun, Settlement
@@ -121,35 +120,23 @@ class InMemoryBackend(Backend):
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job; atomic."""
         with self._changing() as now:
-            record = self._records.get(job_id)
-            if record is None or executor not in (None, record.executor):
-                raise JobNotFoundError.of(job_id, executor)
+            record = rules.found(self._records.get(job_id), job_id, executor)
             return self._change(record, change, now).status
 
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         """Change one job's fields; atomic."""
         with self._changing() as now:
-            record = self._records.get(job_id)
-            if record is None or record.executor != new.executor:
-                raise JobNotFoundError.of(job_id, new.executor)
+            record = rules.found(self._records.get(job_id), job_id, new.executor)
             return self._replace(record, rules.updated(record, new, version, now))
 
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
         """Take due ticks and enqueue their jobs; atomic."""
-        taken: list[tuple[str, datetime]] = []
-        to_come: list[datetime] = []
         with self._changing() as now:
-            looks = [
-                (schedule, *rules.advance(schedule, self._schedules.get(schedule.id), now, up_since))
-                for schedule in schedules
-            ]
-            for schedule, ticks, kept in looks:
-                self._schedules[schedule.id] = kept
-                taken += [(schedule.id, tick) for tick in ticks.due]
-                to_come += [ticks.next] if ticks.next else []
-                for job in ticks.jobs(schedule):
-                    self._enqueue_one(job, now)
-        return Ticked(now, taken, min(to_come, default=None))
+            look = rules.advance_all(schedules, self._schedules, now, up_since)
+            self._schedules |= {kept.id: kept for kept in look.changed}
+            for job in look.jobs:
+                self._enqueue_one(job, now)
+        return Ticked(now, look.taken, look.next_tick)
 
     async def schedules(self) -> Sequence[StoredSchedule]:
         """Return the known schedules, in order of id."""

@@ -15,7 +15,8 @@ import psycopg
 import pytest
 
 from rexecutor import JobStatus, Replace, UniquenessCriteria
-from rexecutor.backend.postgres.statements import Statement, Statements
+from rexecutor.backend.postgres.statements import Statements
+from rexecutor.backend.sql.operations import Statement
 from rexecutor.model import rules
 from rexecutor.model.where import Everything, StatusIn, Where
 from rexecutor.testing.suite.store import HOUR, new_job

@@ -13,7 +13,7 @@ from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.backend.sqlite.dialect import DIALECT
-from rexecutor.backend.sqlite.operations import index_for
+from rexecutor.backend.sqlite.operations import SCRIPTS
 from rexecutor.model import rules
 from rexecutor.model.job import NewJob
 from rexecutor.model.outcomes import Complete, Settlement
@@ -84,7 +84,7 @@ async def plan_of_conflicting(
     where = rules.conflicting(new_job(), unique, backend.clock.now()) & StatusIn(statuses)
     compiled = compile_where(where, DIALECT)
     text = statement(PACKAGE, "select_conflicting").replace("/* where */", compiled.text)
-    return await explain(backend, text.replace("/* index */", index_for(unique, statuses)), compiled.parameters)
+    return await explain(backend, text.replace("/* index */", SCRIPTS.index_for(unique, statuses)), compiled.parameters)
 
 
 async def analyze(backend: SQLiteBackend) -> None:

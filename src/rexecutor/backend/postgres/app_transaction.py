@@ -9,9 +9,8 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.messages import PAGE
 from rexecutor.backend.postgres.drivers import is_awaited, run_awaited, run_blocking
-from rexecutor.backend.postgres.rows import read_row
-from rexecutor.backend.postgres.statements import Script, Statements, Steps, channel_of
-from rexecutor.backend.sql.where import SMALLEST_ID
+from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
+from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.unwrapping import unwrapped
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendError, ConfigurationError
@@ -57,9 +56,7 @@ class _Scripts(Bound):
         return notifying(self._statements, self._statements.enqueue(jobs, self._now()), jobs)
 
     def _query(self, where: Where, limit: int, after: JobId | None) -> Script[list[JobRecord]]:
-        first = SMALLEST_ID if after is None else after
-        rows = yield self._statements.where("select_jobs", where, self._now(), after=first, limit=limit)
-        return [read_row(row) for row in rows]
+        return self._statements.query(where, limit, after, self._now())
 
 
 class _PostgresTransaction(_Scripts, Transaction):

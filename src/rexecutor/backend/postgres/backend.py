@@ -1,8 +1,8 @@
 """`PostgresBackend`: the port on PostgreSQL."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Final, overload
+from typing import Final, TypeVar, overload
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -23,11 +23,10 @@ from rexecutor.backend.postgres.liveness import Cutter, seconds_for
 from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
 from rexecutor.backend.postgres.operations import Operations, execute, run, run_steps
 from rexecutor.backend.postgres.pool import Connections, Pool
-from rexecutor.backend.postgres.rows import fit_one_statement, read_row, text_length
-from rexecutor.backend.postgres.statements import Rows, Statement, Statements, Steps, channel_of
+from rexecutor.backend.postgres.rows import fit_one_statement, text_length
+from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
 from rexecutor.backend.postgres.sync import SyncStore
-from rexecutor.backend.sql.rows import STATUSES
-from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
+from rexecutor.backend.sql.operations import Script
 from rexecutor.clock import Clock
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement
@@ -35,6 +34,8 @@ from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
+
+T = TypeVar("T")
 
 CANCEL: Final = "!"
 """Payload of a notification that the cancel of a running job was requested, in place of an executor's name."""
@@ -240,59 +241,50 @@ class PostgresBackend(Backend):
 
     async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose result was lost."""
-        freed = await self._connections.transaction(
-            lambda connection: self._operations.release_claims(connection, node_id, held, epoch, self._now())
+        freed = await self._transact(
+            lambda now: self._statements.release_claims(node_id, held, epoch, now, self.limits)
         )
         self._wake({record.executor for record in freed})
         return len(freed)
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in the order of their ids."""
-        if after is not None and after > LARGEST_ID:
-            return ()
-        first = SMALLEST_ID if after is None else max(after, SMALLEST_ID)
-        statement = self._statements.where("select_jobs", where, self._now(), after=first, limit=min(limit, LARGEST_ID))
-        return [read_row(row) for row in await self._run(statement)]
+        return await self._run(lambda: self._statements.query(where, limit, after, self._now()))
 
     async def count(self) -> Sequence[Count]:
         """Count the jobs, except those of an unknown status. Reads the whole table."""
-        rows = await self._run(self._statements.of("count_jobs"))
-        return [Count(executor, STATUSES[status], jobs) for executor, status, jobs in rows if status in STATUSES]
+        return await self._run(self._statements.count)
 
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job."""
-        record = await self._connections.transaction(
-            lambda connection: self._operations.apply(connection, job_id, change, executor, self._now())
-        )
+        record = await self._transact(lambda now: self._statements.apply(job_id, change, executor, now, self.limits))
         is_told = isinstance(change, CancelAsked) and record.status is JobStatus.EXECUTING
         self._wake({CANCEL} if is_told else {record.executor} if isinstance(change, Rerun) else ())
         return record.status
 
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         """Change one job's fields."""
-        record = await self._connections.transaction(
-            lambda connection: self._operations.update(connection, job_id, new, version, self._now())
-        )
+        record = await self._transact(lambda now: self._statements.update(job_id, new, version, now))
         self._wake({record.executor})
         return record
 
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
         """Take due ticks and enqueue their jobs."""
 
-        async def take(connection: Connection) -> tuple[Ticked, Sequence[NewJob]]:
-            ticked, jobs = await self._operations.tick(connection, schedules, up_since, self._now())
+        def take(now: datetime) -> Script[tuple[Ticked, Sequence[NewJob]]]:
+            ticked, jobs = yield from self._statements.tick(schedules, up_since, now)
             if jobs:
-                await run_steps(connection, self._statements.enqueue(jobs, self._now()))
+                yield from self._statements.enqueue(jobs, self._now())
             return ticked, jobs
 
-        ticked, jobs = await self._connections.transaction(take)
+        ticked, jobs = await self._transact(take)
         if jobs:
             self._wake({job.executor for job in jobs})
         return ticked
 
     async def schedules(self) -> Sequence[StoredSchedule]:
         """Return the schedules that the store knows."""
-        return await self._connections.run(self._operations.schedules)
+        return await self._run(self._statements.schedules)
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs."""
@@ -308,7 +300,8 @@ class PostgresBackend(Backend):
 
     async def release_lock(self, name: str, node_id: NodeId) -> None:
         """Let other nodes hold the lock."""
-        await self._run(self._statements.of("release_lock", name=name, node=node_id))
+        statement = self._statements.of("release_lock", name=name, node=node_id)
+        await self._connections.run(lambda connection: execute(connection, statement))
 
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection with a connection of its own."""
@@ -334,8 +327,15 @@ class PostgresBackend(Backend):
         notify = self._statements.of("notify", channel=channel_of(self.schema), executors=executors)
         await self._connections.run(lambda connection: execute(connection, notify), seconds=NOTIFY_SECONDS)
 
-    async def _run(self, statement: Statement) -> Rows:
-        return await self._connections.run(lambda connection: run(connection, statement))
+    async def _run(self, script: Callable[[], Script[T]]) -> T:
+        """Execute a script of at most one statement, in no transaction."""
+        return await self._connections.run(lambda connection: run_steps(connection, script()))
+
+    async def _transact(self, script: Callable[[datetime], Script[T]]) -> T:
+        """Execute a script, which is given the time of its transaction."""
+        return await self._connections.transaction(
+            lambda connection: run_steps(connection, self._statements.at_now(self._now(), script))
+        )
 
 
 async def _do_nothing(connection: Connection) -> None:

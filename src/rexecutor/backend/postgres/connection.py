@@ -10,8 +10,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from rexecutor.backend.postgres.address import migrate_command
-from rexecutor.backend.postgres.statements import PACKAGE, Rows, Statement, in_schema, run_script, versions
+from rexecutor.backend.postgres.statements import PACKAGE, in_schema, run_script, versions
 from rexecutor.backend.sql import migrations
+from rexecutor.backend.sql.operations import Rows, Statement
 from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]

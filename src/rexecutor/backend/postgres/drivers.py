@@ -16,7 +16,8 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
 from rexecutor.backend.postgres.connection import lacks_tables, translated
-from rexecutor.backend.postgres.statements import Rows, Script, Statement, run_script
+from rexecutor.backend.postgres.statements import run_script
+from rexecutor.backend.sql.operations import Rows, Script, Statement
 from rexecutor.backend.unwrapping import (
     SqlAlchemyAsyncConnection,
     SqlAlchemyAsyncSession,

@@ -1,22 +1,30 @@
 """Statements for one schema, and the sequences of them that an enqueue and a settlement need. No I/O."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, Final, LiteralString, TypeAlias, TypeVar, cast
 
 import msgspec
 
 from rexecutor.backend.postgres.dialect import DIALECT
-from rexecutor.backend.postgres.rows import changed_row, in_statements, in_utc, new_row, new_rows, read_row
+from rexecutor.backend.postgres.rows import (
+    changed_row,
+    in_statements,
+    in_utc,
+    in_utc_or_none,
+    new_row,
+    new_rows,
+    read_row,
+)
 from rexecutor.backend.sql import statement
+from rexecutor.backend.sql.operations import Rows, Script, Scripts, Statement
 from rexecutor.backend.sql.where import compile_where
-from rexecutor.model import rules
 from rexecutor.model.job import Enqueued, JobError, JobRecord, NewJob, NodeId
 from rexecutor.model.outcomes import Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
-from rexecutor.model.unique import UniquenessCriteria
-from rexecutor.model.where import StatusIn, Where
+from rexecutor.model.schedules import StoredSchedule
+from rexecutor.model.where import Where
 
 PACKAGE: Final = "rexecutor.backend.postgres"
 _PLACEHOLDER: Final = '"rexecutor".'
@@ -25,19 +33,9 @@ PATIENCE: Final = "1s"
 _NOTHING: Final = timedelta(0)
 
 
-class Statement(NamedTuple):
-    """An SQL text and its parameters by name."""
-
-    text: LiteralString
-    parameters: Mapping[str, Any]
-
-
-Rows: TypeAlias = Sequence[Sequence[Any]]
-T = TypeVar("T")
-Script: TypeAlias = Generator[Statement, Rows, T]
-"""Yields statements to execute one after the other in one transaction; is sent the rows of each; returns a result."""
 Steps: TypeAlias = Script[list[Enqueued]]
 """The script of an enqueue."""
+T = TypeVar("T")
 
 
 async def run_script(script: Script[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
@@ -74,7 +72,7 @@ def channel_of(schema: str) -> str:
     return f"rexecutor_{hashlib.blake2b(schema.encode(), digest_size=8).hexdigest()}"
 
 
-class Statements:
+class Statements(Scripts):
     """The statements of one schema. `now` replaces the database's time in all of them; it is None in production."""
 
     def __init__(self, schema: str) -> None:
@@ -88,11 +86,46 @@ class Statements:
         """Return the statement `sql/<name>.sql` with its parameters."""
         return Statement(self.text(name), parameters)
 
-    def where(self, name: str, where: Where, now: datetime | None, **parameters: Any) -> Statement:
+    def where(self, name: str, where: Where, now: datetime | None, *, index: str = "", **parameters: Any) -> Statement:
         """Return the statement `sql/<name>.sql` with the expression as its condition."""
         compiled = compile_where(where, DIALECT)
         text = self.text(name).replace("/* where */", compiled.text)
         return Statement(cast("LiteralString", text), {**compiled.parameters, **parameters, "now": now})
+
+    def at_now(self, now: datetime | None, script: Callable[[datetime], Script[T]]) -> Script[T]:
+        """Return the script, preceded by a statement that finds out its time: that of the transaction, or `now`."""
+        [[moment]] = yield self.of("select_now", now=now)
+        return (yield from script(in_utc(moment)))
+
+    def read_job(self, row: Sequence[Any]) -> JobRecord:
+        """Return the record of a row with all columns."""
+        return read_row(row)
+
+    def write_change(self, record: JobRecord) -> Statement:
+        """Return the statement that writes back a record that `rules` changed."""
+        return self.of("update_job", **changed_row(record))
+
+    write_fields = write_change
+
+    def read_moment(self, value: Any) -> datetime | None:
+        """Return the moment in a column, in UTC; None for NULL."""
+        return in_utc_or_none(value)
+
+    def moment(self, moment: datetime | None) -> Any:
+        """Return the moment unchanged: the driver adapts it."""
+        return moment
+
+    def array(self, values: Sequence[str]) -> Any:
+        """Return the values unchanged: the driver adapts them."""
+        return values
+
+    def lock_schedules(self, ids: Sequence[str]) -> Script[dict[str, StoredSchedule]]:
+        """Lock the stored schedules one by one, in the order given, which is the same on all nodes: no deadlocks."""
+        locked: dict[str, StoredSchedule] = {}
+        for schedule_id in ids:
+            [row] = yield self.of("lock_schedule", id=schedule_id)
+            locked[schedule_id] = self.read_schedule(row)
+        return locked
 
     def enqueue(self, jobs: Sequence[NewJob], now: datetime | None) -> Steps:
         """Return the steps of an enqueue. With unique jobs or several statements, they need a transaction."""
@@ -112,7 +145,8 @@ class Statements:
                 answers += yield from self._insert(plain, now)
                 plain = []
             if job is not None and job.unique is not None:
-                answers.append((yield from self._enqueue_unique(job, job.unique, now, moment)))
+                existing = yield from self.use_existing(job, job.unique, moment)
+                answers += (yield from self._insert([job], now)) if existing is None else [existing]
         return answers
 
     def enqueue_one(self, job: NewJob, now: datetime | None, *, rings: bool) -> Statement:
@@ -157,28 +191,6 @@ class Statements:
                 rows = yield self.of("insert_jobs", jobs=new_rows(some), now=now)
             answers += [Enqueued(row[0], "inserted") for row in rows]
         return answers
-
-    def _enqueue_unique(
-        self, job: NewJob, unique: UniquenessCriteria, now: datetime | None, moment: datetime
-    ) -> Generator[Statement, Rows, Enqueued]:
-        where = rules.conflicting(job, unique, moment)
-        found: JobRecord | None = None
-        if unique.replacement is not None:
-            found = yield from self._first(where & StatusIn(unique.replacement.statuses), now)
-        if found is None:
-            found = yield from self._first(where, now)
-        if found is None:
-            [answer] = yield from self._insert([job], now)
-            return answer
-        record = rules.replaced(found, job, unique, moment)
-        if record is found:
-            return Enqueued(found.id, "existing")
-        yield self.of("update_job", **changed_row(record))
-        return Enqueued(found.id, "replaced")
-
-    def _first(self, where: Where, now: datetime | None) -> Generator[Statement, Rows, JobRecord | None]:
-        rows = yield self.where("select_conflicting", where, now)
-        return read_row(rows[0]) if rows else None
 
 
 def scope_of(job: NewJob) -> str:

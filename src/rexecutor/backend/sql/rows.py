@@ -1,10 +1,13 @@
-"""Records of corrupted rows, for all SQL stores: they have the same columns in the same order."""
+"""What the SQL stores keep alike in rows: their jobs have the same columns in the same order."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from rexecutor.model.job import JobError, JobRecord
+from rexecutor.model.schedules import Span
 from rexecutor.model.status import JobStatus
 
 T = TypeVar("T")
@@ -13,6 +16,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 STATUSES: Final = {str(status): status for status in JobStatus}
 UNREADABLE: Final = (ValueError, LookupError, TypeError, OverflowError)
 """Errors raised when a column holds an invalid value."""
+_SPANS: Final = msgspec.json.Decoder(tuple[Span, ...])
 
 
 def defective(
@@ -66,3 +70,16 @@ def _sound(read: Callable[[Any], T], value: Any) -> T | None:
         return read(value)
     except UNREADABLE:
         return None
+
+
+def spans_text(spans: Sequence[Span]) -> str:
+    """Return time spans as their column holds them: a JSON list of pairs."""
+    return msgspec.json.encode(spans).decode()
+
+
+def spans_of(text: str) -> tuple[Span, ...]:
+    """Return the spans of a JSON text; empty if the text is invalid."""
+    try:
+        return _SPANS.decode(text)
+    except (msgspec.MsgspecError, UnicodeError):
+        return ()

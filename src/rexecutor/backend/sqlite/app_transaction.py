@@ -92,7 +92,7 @@ class SqliteTransaction(SyncTransaction, Transaction):
         with translated(self._path), _as_ours(connection):
             check_version(connection, self._path)
             add_functions(connection)
-            return store.query(connection, where, limit, after, self.backend.clock.now())
+            return store.run(connection, store.SCRIPTS.query(where, limit, after, self.backend.clock.now()))
 
     def _sqlite3_connection(self) -> sqlite3.Connection:
         if isinstance(self._connection, sqlite3.Connection):

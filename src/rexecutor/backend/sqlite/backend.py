@@ -14,11 +14,13 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
+from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sqlite.app_transaction import SqliteCompletion, SqliteTransaction, enqueue_alone
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
 from rexecutor.backend.sqlite.connection import file_command, migrate, migrate_alone
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.heartbeat import SQLiteHeartbeats
+from rexecutor.backend.sqlite.operations import SCRIPTS, run
 from rexecutor.backend.sqlite.watch import FileWatch
 from rexecutor.backend.sqlite.writer import SqlThread
 from rexecutor.backend.unwrapping import SqlAlchemyConnection, SqlAlchemySession
@@ -190,9 +192,10 @@ class SQLiteBackend(Backend):
 
     async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose result was lost; see `Backend.release_claims`."""
-        return await self._change(
-            lambda connection, now: store.release_claims(connection, node_id, held, epoch, now, self.limits)
+        freed = await self._change(
+            lambda connection, now: run(connection, SCRIPTS.release_claims(node_id, held, epoch, now, self.limits))
         )
+        return len(freed)
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
         """Wait for a doorbell ring, or for a commit to the file that may have made work."""
@@ -205,27 +208,29 @@ class SQLiteBackend(Backend):
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in order of id. Reads beside the writer, without blocking it."""
         now = self.clock.now()
-        return await self._reader.run(lambda connection: store.query(connection, where, limit, after, now))
+        return await self._read(lambda: SCRIPTS.query(where, limit, after, now))
 
     async def count(self) -> Sequence[Count]:
         """Count the jobs by executor and status. Reads the whole table, beside the writer."""
-        return await self._reader.run(store.count)
+        return await self._read(SCRIPTS.count)
 
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
-        """Change one job; see `Backend.change`."""
-        status, doorbells = await self._change(
+        """Change one job; see `Backend.apply`."""
+        changed, doorbells = await self._change(
             lambda connection, now: (
-                store.apply(connection, job_id, change, executor, now, self.limits),
+                run(connection, SCRIPTS.apply(job_id, change, executor, now, self.limits)),
                 store.doorbells(connection, now),
             )
         )
         self._wakeups.notify()
         self._doorbell.ring(doorbells, is_cancel=isinstance(change, CancelAsked))
-        return status
+        return changed.status
 
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         """Change one job's fields; see `Backend.update`."""
-        return await self._change_and_wake(lambda connection, now: store.update(connection, job_id, new, version, now))
+        return await self._change_and_wake(
+            lambda connection, now: run(connection, SCRIPTS.update(job_id, new, version, now))
+        )
 
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
         """Take due ticks and enqueue their jobs."""
@@ -233,7 +238,7 @@ class SQLiteBackend(Backend):
 
     async def schedules(self) -> Sequence[StoredSchedule]:
         """Return the known schedules, in order of id."""
-        return await self._reader.run(duties.schedules)
+        return await self._read(SCRIPTS.schedules)
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs; see `Backend.prune`. Finds them beside the writer, without blocking it."""
@@ -258,6 +263,9 @@ class SQLiteBackend(Backend):
         if not self._watch.is_open:
             raise BackendClosedError(f"{self.path}: not open; use `async with`, or start a Rexecutor with it")
         return SQLiteHeartbeats(self.path, self.clock, self.limits, self._doorbell)
+
+    async def _read(self, script: Callable[[], Script[T]]) -> T:
+        return await self._reader.run(lambda connection: run(connection, script()))
 
     async def _change(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
         # The clock is read under the write lock, so that times grow in the order of commits.

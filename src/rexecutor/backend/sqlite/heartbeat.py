@@ -83,7 +83,7 @@ def _heartbeat(
 def _rescue(connection: sqlite3.Connection, now: datetime, limits: Limits) -> int:
     orphans = [read_row(row) for row in store.execute(connection, "select_orphans", now=stored(now)).fetchall()]
     for record in orphans:
-        store.transit(connection, record, Lost(), now, limits)
+        store.run(connection, store.SCRIPTS.transit(record, Lost(), now, limits))
     store.execute(connection, "delete_dead_nodes", now=stored(now))
     return len(orphans)
 

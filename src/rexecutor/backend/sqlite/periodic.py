@@ -10,13 +10,12 @@ from typing import Any, assert_never
 import msgspec
 
 from rexecutor.backend.messages import Ticked
-from rexecutor.backend.sql.spans import spans_of, spans_text
-from rexecutor.backend.sqlite.operations import enqueue, execute
-from rexecutor.backend.sqlite.rows import moment_or_none, stored, stored_or_none
+from rexecutor.backend.sqlite.operations import SCRIPTS, enqueue, execute, run
+from rexecutor.backend.sqlite.rows import stored
 from rexecutor.model import rules
-from rexecutor.model.job import JobId, NewJob, NodeId, is_storable
+from rexecutor.model.job import JobId, NodeId, is_storable
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.schedules import Schedule
 
 _EVER = 2**63 - 1
 _PAGE = 100
@@ -26,45 +25,10 @@ def tick(
     connection: sqlite3.Connection, schedules: Sequence[Schedule], up_since: datetime | None, now: datetime
 ) -> Ticked:
     """Take due ticks and enqueue their jobs; see `Backend.tick`."""
-    taken: list[tuple[str, datetime]] = []
-    to_come: list[datetime] = []
-    jobs: list[NewJob] = []
-    for schedule in schedules:
-        row = execute(connection, "select_schedule", id=schedule.id).fetchone()
-        known = None if row is None else _read(row)
-        ticks, kept = rules.advance(schedule, known, now, up_since)
-        if kept != known:
-            _write(connection, kept)
-        taken += [(schedule.id, tick) for tick in ticks.due]
-        to_come += [ticks.next] if ticks.next else []
-        jobs += ticks.jobs(schedule)
+    ticked, jobs = run(connection, SCRIPTS.tick(schedules, up_since, now))
     if jobs:
         enqueue(connection, jobs, now)
-    return Ticked(now, taken, min(to_come, default=None))
-
-
-def _write(connection: sqlite3.Connection, schedule: StoredSchedule) -> None:
-    execute(
-        connection,
-        "write_schedule",
-        id=schedule.id,
-        executor=schedule.executor,
-        expression=schedule.expression,
-        timezone=schedule.timezone,
-        last_tick=stored_or_none(schedule.last_tick),
-        next_tick=stored_or_none(schedule.next_tick),
-        left_out=spans_text(schedule.left_out),
-    )
-
-
-def schedules(connection: sqlite3.Connection) -> list[StoredSchedule]:
-    """Return the schedules that the store knows, in order of id."""
-    return [_read(row) for row in execute(connection, "select_schedules")]
-
-
-def _read(row: Sequence[Any]) -> StoredSchedule:
-    moments = moment_or_none(row[4]), moment_or_none(row[5])
-    return StoredSchedule(row[0], row[1], row[2], row[3], *moments, spans_of(row[6]))
+    return ticked
 
 
 def find_prunable(

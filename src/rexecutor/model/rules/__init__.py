@@ -8,6 +8,7 @@ from rexecutor.model.rules.life import (
     claim_order,
     claimable,
     due_at,
+    found,
     holds_claim,
     inserted,
     rescue_delay,
@@ -16,19 +17,22 @@ from rexecutor.model.rules.life import (
 )
 from rexecutor.model.rules.matching import matches, moment_of
 from rexecutor.model.rules.pruning import prunable
-from rexecutor.model.rules.ticking import MOST_TICKS, Ticks, advance, due_ticks
+from rexecutor.model.rules.ticking import MOST_TICKS, Look, Ticks, advance, advance_all, due_ticks
 from rexecutor.model.rules.unique import conflicting, pick_existing, replaced
 
 __all__ = [
     "LOST_DETAILS",
     "MOST_TICKS",
+    "Look",
     "Ticks",
     "advance",
+    "advance_all",
     "claim_order",
     "claimable",
     "conflicting",
     "due_at",
     "due_ticks",
+    "found",
     "holds_claim",
     "inserted",
     "matches",

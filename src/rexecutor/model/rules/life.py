@@ -8,7 +8,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from rexecutor.errors import JobStateError, StaleJobError
+from rexecutor.errors import JobNotFoundError, JobStateError, StaleJobError
 from rexecutor.model.job import ErrorKind, JobError, JobId, JobRecord, Limits, NewJob
 from rexecutor.model.outcomes import (
     CancelAsked,
@@ -176,6 +176,17 @@ def _require(record: JobRecord, what: str, *, allowed: bool) -> None:
             f"job {record.id} ({record.executor}): {what} while {record.status} is not possible"
             + ("; wait until it has ended" if what == "a rerun" else "")
         )
+
+
+def found(record: JobRecord | None, job_id: JobId, executor: str | None) -> JobRecord:
+    """Return the record of the job with this id.
+
+    Raises:
+        JobNotFoundError: There is no such job (of that executor, if one is given).
+    """
+    if record is None or executor not in (None, record.executor):
+        raise JobNotFoundError.of(job_id, executor)
+    return record
 
 
 def updated(record: JobRecord, new: NewJob, version: int, now: datetime) -> JobRecord:

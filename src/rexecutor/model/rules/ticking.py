@@ -1,7 +1,9 @@
 """Which ticks of a schedule are due."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Final
 
 from msgspec.structs import replace
@@ -31,6 +33,38 @@ class Ticks:
         return (
             [] if schedule.job is None else [replace(schedule.job, scheduled_at=tick, unique=None) for tick in self.due]
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at several schedules finds."""
+
+    taken: list[tuple[str, datetime]]
+    """The ticks to take now: schedule id and moment."""
+    jobs: list[NewJob]
+    """The jobs to enqueue for them."""
+    next_tick: datetime | None
+    """The earliest future tick; None if there is none."""
+    changed: list[StoredSchedule]
+    """The states to store, of the schedules whose state differs from the known one, in order of id."""
+
+
+def advance_all(
+    schedules: Sequence[Schedule], known: Mapping[str, StoredSchedule], now: datetime, up_since: datetime | None
+) -> Look:
+    """Return what `advance` says of each schedule; `known` are the stored states by id."""
+    taken: list[tuple[str, datetime]] = []
+    jobs: list[NewJob] = []
+    future: list[datetime] = []
+    changed: list[StoredSchedule] = []
+    for schedule in schedules:
+        stored = known.get(schedule.id)
+        ticks, kept = advance(schedule, stored, now, up_since)
+        taken += [(schedule.id, tick) for tick in ticks.due]
+        jobs += ticks.jobs(schedule)
+        future += [ticks.next] if ticks.next else []
+        changed += [kept] if kept != stored else []
+    return Look(taken, jobs, min(future, default=None), sorted(changed, key=attrgetter("id")))
 
 
 def advance(

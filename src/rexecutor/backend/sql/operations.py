@@ -1,0 +1,212 @@
+"""What the SQL stores do alike, written once as scripts without I/O: each store executes their statements itself.
+
+Claim, settle, rescue and pruning are not here: each store does these in its own way, because they must be fast.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, LiteralString, NamedTuple, TypeAlias, TypeVar
+
+from rexecutor.backend.messages import Count, Ticked
+from rexecutor.backend.sql.rows import STATUSES, spans_of, spans_text
+from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
+from rexecutor.model import rules
+from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.model.outcomes import CancelAsked, Change, Interrupted, Rerun
+from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.status import JobStatus
+from rexecutor.model.unique import UniquenessCriteria
+from rexecutor.model.where import IdIn, Not, StatusIn, Where
+
+T = TypeVar("T")
+
+
+class Statement(NamedTuple):
+    """An SQL text and its parameters by name. A store ignores parameters that its text does not use."""
+
+    text: LiteralString
+    parameters: Mapping[str, Any]
+
+
+Rows: TypeAlias = Sequence[Sequence[Any]]
+Script: TypeAlias = Generator[Statement, Rows, T]
+"""Yields statements to execute one after the other in one transaction; is sent the rows of each; returns a result."""
+
+
+class Scripts(ABC):
+    """The operations of the port, and what each store adds to them: its texts, its values, its locks.
+
+    In all of them `now` is the store's time in the transaction.
+    """
+
+    @abstractmethod
+    def of(self, name: str, /, **parameters: Any) -> Statement:
+        """Return the statement `sql/<name>.sql` with its parameters."""
+
+    @abstractmethod
+    def where(self, name: str, where: Where, now: datetime | None, *, index: str = "", **parameters: Any) -> Statement:
+        """Return the statement `sql/<name>.sql` with the expression as its condition, and perhaps an index to use."""
+
+    @abstractmethod
+    def read_job(self, row: Sequence[Any]) -> JobRecord:
+        """Return the record of a row with all columns."""
+
+    @abstractmethod
+    def write_change(self, record: JobRecord) -> Statement:
+        """Return the statement that writes a record back after a transition."""
+
+    @abstractmethod
+    def write_fields(self, record: JobRecord) -> Statement:
+        """Return the statement that writes a record back after an update or a replacement."""
+
+    @abstractmethod
+    def read_moment(self, value: Any) -> datetime | None:
+        """Return the moment in a column; None for NULL."""
+
+    @abstractmethod
+    def moment(self, moment: datetime | None) -> Any:
+        """Return a moment as a parameter; NULL for None."""
+
+    @abstractmethod
+    def array(self, values: Sequence[str]) -> Any:
+        """Return the values as one parameter."""
+
+    def write(self, record: JobRecord, as_: Callable[[JobRecord], Statement], now: datetime) -> Script[bool]:
+        """Write a record back as `write_change` or `write_fields`.
+
+        Return False if it cannot be written, and the job was discarded instead.
+        """
+        yield as_(record)
+        return True
+
+    def index_for(self, unique: UniquenessCriteria, statuses: frozenset[JobStatus]) -> LiteralString:
+        """Return the clause that names the index for the search of conflicting jobs; empty: the planner chooses."""
+        return ""
+
+    def lock_schedules(self, ids: Sequence[str]) -> Script[dict[str, StoredSchedule]]:
+        """Lock the stored schedules and return their state; none if the transaction already has the one write lock."""
+        yield from ()
+        return {}
+
+    def query(self, where: Where, limit: int, after: JobId | None, now: datetime | None) -> Script[list[JobRecord]]:
+        """Return at most `limit` jobs in order of id, from the first id above `after`; see `Backend.query`."""
+        if after is not None and after > LARGEST_ID:
+            return []
+        first = SMALLEST_ID if after is None else max(after, SMALLEST_ID)
+        rows = yield self.where("select_jobs", where, now, after=first, limit=min(limit, LARGEST_ID))
+        return [self.read_job(row) for row in rows]
+
+    def count(self) -> Script[list[Count]]:
+        """Count the jobs by executor and status, except those of an unknown status."""
+        rows = yield self.of("count_jobs")
+        return [Count(executor, STATUSES[status], jobs) for executor, status, jobs in rows if status in STATUSES]
+
+    def apply(
+        self, job_id: JobId, change: CancelAsked | Rerun, executor: str | None, now: datetime, limits: Limits
+    ) -> Script[JobRecord]:
+        """Change one job and return the changed record; see `Backend.apply`."""
+        record = rules.found((yield from self.fetch(job_id)), job_id, executor)
+        return (yield from self.transit(record, change, now, limits))
+
+    def update(self, job_id: JobId, new: NewJob, version: int, now: datetime) -> Script[JobRecord]:
+        """Change one job's fields and return the changed record; see `Backend.update`."""
+        record = rules.found((yield from self.fetch(job_id)), job_id, new.executor)
+        changed = rules.updated(record, new, version, now)
+        yield self.write_fields(changed)
+        return changed
+
+    def fetch(self, job_id: JobId) -> Script[JobRecord | None]:
+        """Return the job, locked; None if there is none."""
+        rows = (yield self.of("select_job", id=job_id)) if SMALLEST_ID <= job_id <= LARGEST_ID else ()
+        return self.read_job(rows[0]) if rows else None
+
+    def transit(self, record: JobRecord, change: Change, now: datetime, limits: Limits) -> Script[JobRecord]:
+        """Change the job as `rules.transition` says and return the changed record."""
+        changed = rules.transition(record, change, now, limits)
+        if changed is not record:
+            yield from self.write(changed, self.write_change, now)
+        return changed
+
+    def release_claims(
+        self, node_id: NodeId, held: Collection[ClaimId], epoch: int, now: datetime, limits: Limits
+    ) -> Script[list[JobRecord]]:
+        """Undo the node's claims that are not in `held`, once for each epoch; return the jobs as they were before."""
+        if epoch:
+            known = yield self.of("lock_node", node=node_id)
+            if known and known[0][0] >= epoch:
+                return []
+            yield self.of("move_epoch", node=node_id, epoch=epoch)
+        ids, claims = [claim[0] for claim in held], [claim[1] for claim in held]
+        rows = yield self.of("select_running", node=node_id, ids=ids, claims=claims)
+        orphans = [record for record in map(self.read_job, rows) if record.claim_id not in held]
+        for record in orphans:
+            yield from self.transit(record, Interrupted(), now, limits)
+        return orphans
+
+    def use_existing(
+        self, job: NewJob, unique: UniquenessCriteria, now: datetime, corrupt: frozenset[JobId] = frozenset()
+    ) -> Script[Enqueued | None]:
+        """Find the job that conflicts with a new one and replace its fields as the criteria say; None if there is none.
+
+        Needs the lock that keeps other enqueues of the scope out. `corrupt` are the jobs found so far whose rows could
+        not be written; they were discarded and no longer count.
+        """
+        where = rules.conflicting(job, unique, now)
+        if corrupt:
+            where &= Not(IdIn(corrupt))
+        # A job that may be replaced goes before one that may not, as in `rules.pick_existing`.
+        found: JobRecord | None = None
+        if unique.replacement is not None and (statuses := unique.statuses & unique.replacement.statuses):
+            found = yield from self._first(where & StatusIn(statuses), self.index_for(unique, statuses), now)
+        if found is None:
+            found = yield from self._first(where, self.index_for(unique, unique.statuses), now)
+        if found is None:
+            return None
+        record = rules.replaced(found, job, unique, now)
+        if record is found:
+            return Enqueued(found.id, "existing")
+        if (yield from self.write(record, self.write_fields, now)):
+            return Enqueued(found.id, "replaced")
+        return (yield from self.use_existing(job, unique, now, corrupt | {record.id}))
+
+    def _first(self, where: Where, index: LiteralString, now: datetime) -> Script[JobRecord | None]:
+        rows = yield self.where("select_conflicting", where, now, index=index)
+        return self.read_job(rows[0]) if rows else None
+
+    def tick(
+        self, schedules: Sequence[Schedule], up_since: datetime | None, now: datetime
+    ) -> Script[tuple[Ticked, list[NewJob]]]:
+        """Take due ticks; return the jobs that the caller must enqueue for them in the same transaction."""
+        rows = yield self.of("select_known_schedules", ids=self.array([schedule.id for schedule in schedules]))
+        known = {row[0]: self.read_schedule(row) for row in rows}
+        look = rules.advance_all(schedules, known, now, up_since)
+        locked = yield from self.lock_schedules([schedule.id for schedule in look.changed if schedule.id in known])
+        if locked:
+            known |= locked
+            look = rules.advance_all(schedules, known, now, up_since)
+        for schedule in look.changed:
+            verb = "update_schedule" if schedule.id in known else "insert_schedule"
+            yield self.of(verb, **self._schedule_row(schedule))
+        return Ticked(now, look.taken, look.next_tick), look.jobs
+
+    def schedules(self) -> Script[list[StoredSchedule]]:
+        """Return the schedules that the store knows, in order of id."""
+        rows = yield self.of("select_schedules")
+        return [self.read_schedule(row) for row in rows]
+
+    def read_schedule(self, row: Sequence[Any]) -> StoredSchedule:
+        """Return the state of a schedule from its row."""
+        moments = self.read_moment(row[4]), self.read_moment(row[5])
+        return StoredSchedule(row[0], row[1], row[2], row[3], *moments, spans_of(row[6]))
+
+    def _schedule_row(self, schedule: StoredSchedule) -> dict[str, Any]:
+        return {
+            "id": schedule.id,
+            "executor": schedule.executor,
+            "expression": schedule.expression,
+            "timezone": schedule.timezone,
+            "last_tick": self.moment(schedule.last_tick),
+            "next_tick": self.moment(schedule.next_tick),
+            "left_out": spans_text(schedule.left_out),
+        }

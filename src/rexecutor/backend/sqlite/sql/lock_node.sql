@@ -1,0 +1,2 @@
+-- Returns a node's epoch. The transaction has the write lock.
+SELECT epoch FROM rexecutor_nodes WHERE id = :node

@@ -1,2 +1,0 @@
--- Returns a node's epoch.
-SELECT epoch FROM rexecutor_nodes WHERE id = :node
