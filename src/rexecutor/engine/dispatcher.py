@@ -9,7 +9,7 @@ from typing import Final
 from rexecutor.backend.base import Backend
 from rexecutor.backend.messages import Claim, Demand
 from rexecutor.clock import random_between
-from rexecutor.engine.lease import Lease
+from rexecutor.engine.lease import LeaseWatch
 from rexecutor.engine.loop import first_of
 from rexecutor.engine.runner import Runner
 from rexecutor.engine.settler import Settler
@@ -36,8 +36,7 @@ class Dispatcher:
         slots: Slots,
         runner: Runner,
         settler: Settler,
-        lease: Lease,
-        lease_changed: asyncio.Event,
+        watch: LeaseWatch,
         stop: asyncio.Event,
     ) -> None:
         self._backend = backend
@@ -46,40 +45,25 @@ class Dispatcher:
         self._slots = slots
         self._runner = runner
         self._settler = settler
-        self._lease = lease
-        self._lease_changed = lease_changed
+        self._watch = watch
+        self._lease = watch.lease
         self._stop = stop
-        self._slot_freed = asyncio.Event()
-        self._drained_executors: Collection[str] = frozenset()
         self._claims_confirmed = True
         self._epoch = 0
-
-    def ended(self, executor: str) -> None:
-        """Free the slot of a job whose code has ended."""
-        self._slots.free(executor)
-        if executor not in self._drained_executors:
-            self._slot_freed.set()
-
-    def wake(self) -> None:
-        """End any wait of the step, so that it notices the stop event."""
-        self._slot_freed.set()
-        self._lease_changed.set()
 
     async def step(self) -> None:
         """Claim jobs for the free slots, and wait unless there is a reason to claim again at once."""
         if not self._lease.is_trusted:
-            self._lease_changed.clear()
-            await self._lease_changed.wait()
+            await first_of(self._watch.trusted(), self._stop.wait())
             return
         await self._settler.relieved(MAX_UNSETTLED)
         if self._stop.is_set():
             return
         await self.release_unconfirmed_claims()
-        self._slot_freed.clear()
-        self._drained_executors = frozenset()
+        self._slots.watch()
         demand = self._slots.demand(self._epoch)
         if demand is None:
-            await self._slot_freed.wait()
+            await self._slots.freed.wait()
             return
         since = self._backend.change_count
         claim, given = await self._take(demand)
@@ -89,8 +73,8 @@ class Dispatcher:
                 await self._take(others)
         elif not self._stop.is_set():
             # An executor that got fewer jobs than it had slots for has no more due jobs: its next free slot can wait.
-            self._drained_executors = {executor for executor, slots in demand.slots.items() if given[executor] < slots}
-            await first_of(self._slot_freed.wait(), self._hint(claim, since))
+            self._slots.drained = {executor for executor, slots in demand.slots.items() if given[executor] < slots}
+            await first_of(self._slots.freed.wait(), self._hint(claim, since))
 
     async def _take(self, demand: Demand) -> tuple[Claim, Mapping[str, int]]:
         claim = await self._claim(demand)

@@ -186,7 +186,7 @@ class LeaseWatch:
     ) -> None:
         """Make the watch. `on_lost` is called to stop the running jobs, and returns how many there were."""
         self._node = node
-        self._lease = lease
+        self.lease: Final = lease
         self._backend = backend
         self._clock = backend.clock
         self._emit = emit
@@ -198,17 +198,22 @@ class LeaseWatch:
         self._pending_since: float | None = None
         self._cancels = backend.cancels
         self.thread: Final = LeaseThread(lease, self._deliver)
-        self.changed: Final = asyncio.Event()
-        """Set at each heartbeat. Anyone who waits for a lease clears it first."""
+        self._renewed = asyncio.Event()
+
+    async def trusted(self) -> None:
+        """Wait until the lease is certain."""
+        while not self.lease.is_trusted:
+            self._renewed.clear()
+            await self._renewed.wait()
 
     async def step(self, stop: asyncio.Event) -> None:
         """Wait at most 1 s, or until a cancel is requested; then stop the jobs if the lease cannot be trusted."""
-        await first_of(self._clock.wait(stop, min(self._lease.interval, timedelta(seconds=1))), self._hear_cancel(stop))
-        pending_since, self._pending_since = self._pending_since, self._lease.pending_since
+        await first_of(self._clock.wait(stop, min(self.lease.interval, timedelta(seconds=1))), self._hear_cancel(stop))
+        pending_since, self._pending_since = self._pending_since, self.lease.pending_since
         hangs = pending_since is not None and pending_since == self._pending_since
         self.thread.kick()
         # Time alone does not decide: if the whole process stood still, the next heartbeat shows if the lease ended.
-        if self._lease.was_held and not self._lease.is_trusted and not self._fenced and (self._failures or hangs):
+        if self.lease.was_held and not self.lease.is_trusted and not self._fenced and (self._failures or hangs):
             self._fenced = True
             self._emit(LeaseLost(self._node.id, self._on_lost()))
 
@@ -237,4 +242,4 @@ class LeaseWatch:
             self._emit(LeaseRegained(self._node.id))
         self._has_begun = True
         self._on_heartbeat(heartbeat)
-        self.changed.set()
+        self._renewed.set()

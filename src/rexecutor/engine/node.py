@@ -92,6 +92,8 @@ class RunningNode:
         self._stop_duties = asyncio.Event()
         self._claims_ended = asyncio.Event()
         self._settler = Settler(backend, self._emit, self._stop_duties)
+        limits = {key: concurrency(one) for key, one in executors.items()}
+        self._slots = Slots(limits, max_concurrency, threaded=threaded, threads=threads)
         self._runner = Runner(
             executors,
             clock=clock,
@@ -99,7 +101,7 @@ class RunningNode:
             completion=backend.completion(),
             emit=self._emit,
             settle=self._settler.put,
-            ended=self._job_ended,
+            ended=self._slots.free,
             context=context_of_jobs(),
             recycling=recycling,
         )
@@ -117,16 +119,10 @@ class RunningNode:
             backend,
             self._node.id,
             executors=executors.keys(),
-            slots=Slots(
-                {key: concurrency(one) for key, one in executors.items()},
-                max_concurrency,
-                threaded=threaded,
-                threads=threads,
-            ),
+            slots=self._slots,
             runner=self._runner,
             settler=self._settler,
-            lease=self._lease,
-            lease_changed=self._watch.changed,
+            watch=self._watch,
             stop=self._stop_claims,
         )
         self._periodic: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -176,7 +172,7 @@ class RunningNode:
         """
         self._emit(NodeStopping(self._node.id, len(self._runner.held), len(self._runner.stuck)))
         self._stop_claims.set()
-        self._dispatcher.wake()
+        self._slots.freed.set()  # the dispatcher may wait for one
         try:
             # Claims and jobs end side by side: a store that does not answer must not keep the jobs running. The claim
             # under way is waited for and not cancelled, because the jobs that it takes have to be given back.
@@ -229,9 +225,6 @@ class RunningNode:
         self, duty: str, step: Callable[[], Awaitable[None]], stop: asyncio.Event
     ) -> Coroutine[Any, Any, None]:
         return keep_going(duty, step, stop, clock=self._backend.clock, emit=self._emit)
-
-    def _job_ended(self, executor: str) -> None:
-        self._dispatcher.ended(executor)
 
     def _duties_ended(self, _: asyncio.Task[None]) -> None:
         """Give up the lease and stop all jobs if the duties have ended before `stop`, as by a cancel from outside.

@@ -1,6 +1,8 @@
 """How many more jobs a node may run: of each executor, in threads, and in all."""
 
+import asyncio
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from rexecutor.backend.messages import Demand
 
@@ -28,6 +30,10 @@ class Slots:
         self._left = total
         self._threaded = frozenset(threaded)
         self._threads = threads
+        self.freed: Final = asyncio.Event()
+        """Set when a slot of an executor that is not drained was freed since `watch`."""
+        self.drained: Collection[str] = frozenset()
+        """Executors without more due jobs: their free slots are no reason to claim."""
 
     def take(self, jobs: Mapping[str, int]) -> None:
         """Take a slot for each of these jobs, given as executor name → number of jobs."""
@@ -35,8 +41,15 @@ class Slots:
             self._change(executor, -number)
 
     def free(self, executor: str) -> None:
-        """Free one slot of the executor."""
+        """Free one slot of the executor: the code of one of its jobs has ended."""
         self._change(executor, 1)
+        if executor not in self.drained:
+            self.freed.set()
+
+    def watch(self) -> None:
+        """Forget which slots were freed and which executors are drained: a claim is about to be made."""
+        self.freed.clear()
+        self.drained = frozenset()
 
     def demand(self, epoch: int, *, threaded: bool = True) -> Demand | None:
         """Return a demand for what there are free slots for; None if there are none.
