@@ -20,10 +20,12 @@ from rexecutor import (
     SQLiteBackend,
     enqueue_many,
 )
+from rexecutor.engine.runner import Runner
+from rexecutor.telemetry.events import NodeStopped
 from tests.engine.executors import GatedScript, Task, enqueued_task
 from tests.engine.gated import Gated
 from tests.fault_injector import FaultInjector
-from tests.support import record_of, soon, status_of, until, until_no_threads_of_ours
+from tests.support import Events, record_of, soon, status_of, until, until_no_threads_of_ours
 
 SECOND = timedelta(seconds=1)
 
@@ -282,3 +284,24 @@ async def test_what_a_claim_brings_during_a_shutdown_goes_back_unharmed(backend:
     assert {(record.status, record.attempt, record.claims, record.errors) for record in records} == {
         (JobStatus.SCHEDULED, 0, 1, ())
     }
+
+
+async def test_a_runner_that_cannot_be_closed_holds_up_neither_the_duties_nor_the_lease(
+    monkeypatch: pytest.MonkeyPatch, events: Events
+) -> None:
+    async def fail(_: Runner) -> None:
+        raise OSError("a child process cannot be ended")
+
+    monkeypatch.setattr(Runner, "close", fail)
+    tasks, backend = asyncio.all_tasks(), InMemoryBackend()
+    rexecutor = Rexecutor(backend).with_executor(Gated)
+    await rexecutor.start()
+    await until(lambda: bool(backend._leases))
+
+    with pytest.raises(OSError, match="cannot be ended"):
+        await soon(rexecutor.graceful_shutdown())
+
+    assert asyncio.all_tasks() == tasks
+    assert not backend._leases
+    assert len(events.of(NodeStopped)) == 1
+    await until_no_threads_of_ours()

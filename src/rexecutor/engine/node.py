@@ -186,14 +186,20 @@ class RunningNode:
             # store refuses their outcomes. For the same reason the lease ends last, after the jobs and the duties.
             self._stop_duties.set()
             self._settler.close()
-            await self._runner.close()
-            if self._duties is not None:
-                await asyncio.wait((self._duties,), timeout=DELIVERY_TIMEOUT.total_seconds())
-                self._duties.cancel()
-                await asyncio.wait((self._duties,))
-            self._watchdog.stop()
-            await self._watch.thread.stop(self._backend.clock, DELIVERY_TIMEOUT)
-            self._emit(NodeStopped(self._node.id, self._settler.backlog, self._runner.stuck))
+            try:
+                await self._runner.close()
+            finally:
+                await self._end_duties()
+                self._watchdog.stop()
+                await self._watch.thread.stop(self._backend.clock, DELIVERY_TIMEOUT)
+                self._emit(NodeStopped(self._node.id, self._settler.backlog, self._runner.stuck))
+
+    async def _end_duties(self) -> None:
+        """Wait for the duties, which were told to stop; cancel them if they do not. Errors of theirs are not raised."""
+        if self._duties is not None:
+            await asyncio.wait((self._duties,), timeout=DELIVERY_TIMEOUT.total_seconds())
+            self._duties.cancel()
+            await asyncio.wait((self._duties,))
 
     async def _end_jobs(self, grace: timedelta) -> None:
         """Wait for the jobs, tell the rest to stop, and after `STOP_GRACE` record their outcomes without them."""
