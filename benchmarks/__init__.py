@@ -1,1 +1,1 @@
-"""Figures beside bare sqlite3, in one run: `make bench`."""
+"""`make bench` compares rexecutor with the bare drivers, in one run."""

@@ -1,4 +1,4 @@
-"""The other process of the bare pickup figure: LISTEN, and at each notification the claim that a worker makes."""
+"""The second process of the bare pickup figure: it listens, and at each notification claims as a worker does."""
 
 import asyncio
 import sys

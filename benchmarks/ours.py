@@ -1,4 +1,4 @@
-"""The same work by rexecutor."""
+"""The measured work, done by rexecutor."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ DATA: dict[str, object] = {"to": "bob@example.com", "order": 12345}
 
 
 class Noop(Executor[dict[str, object]]):
-    """A job that does nothing; tells when the last of them has run."""
+    """A job that does nothing. `all_ran` is set when the last one has run."""
 
     name = "noop"
 
@@ -28,7 +28,7 @@ class Noop(Executor[dict[str, object]]):
 
 
 class Stamp(Executor[int]):
-    """A job that writes when it ran."""
+    """A job that prints when it ran."""
 
     name = "stamp"
 
@@ -37,7 +37,7 @@ class Stamp(Executor[int]):
 
 
 async def enqueue_one_by_one(backend: Backend, jobs: int) -> float:
-    """Await each enqueue before the next; answer the seconds."""
+    """Await each enqueue before the next. Return the seconds."""
     async with backend:
         began = perf_counter()
         for _ in range(jobs):
@@ -46,7 +46,7 @@ async def enqueue_one_by_one(backend: Backend, jobs: int) -> float:
 
 
 async def enqueue_at_once(backend: Backend, jobs: int) -> float:
-    """Enqueue from as many coroutines as there are jobs; answer the seconds."""
+    """Enqueue from as many coroutines as there are jobs. Return the seconds."""
     async with backend:
         began = perf_counter()
         await asyncio.gather(*(Noop.builder().with_data(DATA).enqueue(backend=backend) for _ in range(jobs)))
@@ -54,7 +54,7 @@ async def enqueue_at_once(backend: Backend, jobs: int) -> float:
 
 
 async def enqueue_in_bulk(backend: Backend, jobs: int) -> float:
-    """Enqueue all by one `enqueue_many`; answer the seconds."""
+    """Enqueue all jobs by one `enqueue_many`. Return the seconds."""
     async with backend:
         began = perf_counter()
         await enqueue_many([Noop.builder().with_data(DATA) for _ in range(jobs)], backend=backend)
@@ -62,14 +62,14 @@ async def enqueue_in_bulk(backend: Backend, jobs: int) -> float:
 
 
 async def fill_and_drain(backend: Backend, jobs: int, max_concurrency: int) -> float:
-    """Enqueue the jobs and drain them; answer the seconds of the latter."""
+    """Enqueue the jobs and run them. Return the seconds of the run."""
     async with backend:
         await enqueue_many([Noop.builder().with_data(DATA) for _ in range(jobs)], backend=backend)
         return await drain(backend, jobs, max_concurrency)
 
 
 async def drain(backend: Backend, jobs: int, max_concurrency: int) -> float:
-    """Run all jobs by one worker, from its start until all are recorded; answer the seconds."""
+    """Run all jobs by one worker. Return the seconds from its start until all outcomes are recorded."""
     async with backend:
         await backend.check_schema()
         noop = Noop(jobs)
@@ -83,7 +83,7 @@ async def drain(backend: Backend, jobs: int, max_concurrency: int) -> float:
 
 
 async def run_some(backend: Backend, jobs: int, max_concurrency: int) -> float:
-    """Run jobs by one worker, from its start until so many have run, of perhaps more; answer the seconds."""
+    """Run jobs by one worker. Return the seconds from its start until this many have run; there may be more."""
     async with backend:
         await backend.check_schema()
         noop = Noop(jobs)
@@ -94,7 +94,7 @@ async def run_some(backend: Backend, jobs: int, max_concurrency: int) -> float:
 
 
 async def pickup(url: str, jobs: int) -> tuple[float, float]:
-    """Enqueue one job at a time for an idle worker in another process; answer p50 and p99 in seconds."""
+    """Enqueue one job at a time for an idle worker in another process. Return p50 and p99 in seconds."""
     async with connect(url) as backend:
 
         async def enqueue(number: int) -> None:
@@ -104,9 +104,9 @@ async def pickup(url: str, jobs: int) -> tuple[float, float]:
 
 
 async def pickup_by(module: str, url: str, enqueue: Callable[[int], Awaitable[None]], jobs: int) -> tuple[float, float]:
-    """Measure from the call of `enqueue` until the other process, the module, has the job in its hands.
+    """Measure from the call of `enqueue` until the other process, the module, has the job.
 
-    It says that it is ready, and then, for each job, its number and when it had it.
+    That process prints that it is ready, and then for each job its number and when it had it.
     """
     worker = await asyncio.create_subprocess_exec(sys.executable, "-m", module, url, stdout=asyncio.subprocess.PIPE)
     assert worker.stdout is not None
@@ -128,6 +128,6 @@ async def pickup_by(module: str, url: str, enqueue: Callable[[int], Awaitable[No
 
 
 def say(what: object) -> None:
-    """Tell the process that measures."""
+    """Print a line for the measuring process."""
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()

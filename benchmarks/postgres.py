@@ -1,4 +1,4 @@
-"""The figures of PostgreSQL, on a server of the benchmark's own that gives nothing up for speed."""
+"""The figures of PostgreSQL, on a server of the benchmark's own with durable settings."""
 
 import asyncio
 from pathlib import Path
@@ -13,7 +13,7 @@ from rexecutor import PostgresBackend
 
 SETTINGS = ("fsync=on", "synchronous_commit=on", "shared_buffers=512MB", "max_wal_size=4GB")
 SLOTS = 100
-BATCH = SLOTS  # what a worker claims and settles at a time when it has so many slots and the jobs take no time
+BATCH = SLOTS  # jobs that a worker with this many slots claims and settles at a time, if they take no time
 MANY = 1_000_000
 _WAITING = """
 INSERT INTO {schema}.jobs (executor, data, max_attempts, due)
@@ -26,7 +26,7 @@ SELECT 'noop', '{data}', 5, 'complete', 1, 1, now() FROM generate_series(1, {job
 
 
 def measure(report: Report, scale: float) -> None:
-    """Print all of them."""
+    """Print all figures."""
     installed = sorted(path.name for path in Path("/usr/lib/postgresql").glob("*") if (path / "bin/pgbench").exists())
     version = installed[-1] if installed else NEWEST
     one, many, all_jobs = (int(number * scale) for number in (2_000, 10_000, 20_000))
@@ -67,7 +67,7 @@ def measure(report: Report, scale: float) -> None:
 
 
 def _compare_tables(report: Report, url: str, jobs: int, many: int) -> None:
-    """Print how a drain goes with many jobs more in the table, waiting or finished; bare is an empty one."""
+    """Print the speed of a run with many more jobs in the table, waiting or finished; bare is an empty table."""
     empty = fresh(url, schema="empty")
     waiting = fresh(url, schema="waiting", waiting=many)
     finished = fresh(url, schema="finished", finished=many)
@@ -84,7 +84,7 @@ def _compare_tables(report: Report, url: str, jobs: int, many: int) -> None:
 
 
 def _compare_latencies(report: Report, url: str, jobs: int) -> None:
-    """Print how soon an idle worker in another process has a job."""
+    """Print how soon an idle worker in another process gets a job."""
     mine: list[tuple[float, float]] = []
     bare: list[tuple[float, float]] = []
     for _ in range(report.rounds):
@@ -101,13 +101,13 @@ def _compare_latencies(report: Report, url: str, jobs: int) -> None:
 
 
 def fresh_url(url: str, *, waiting: int = 0) -> str:
-    """Answer the URL of a server that holds our tables in the schema `rexecutor`, with that many due jobs."""
+    """Return the URL of a server with the tables in the schema `rexecutor` and this many due jobs."""
     fresh(url, waiting=waiting)
     return url
 
 
 def fresh(url: str, *, schema: str = "rexecutor", waiting: int = 0, finished: int = 0) -> PostgresBackend:
-    """Answer a backend on a schema made anew, with that many due and that many finished jobs."""
+    """Return a backend on a new schema with this many due and this many finished jobs."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
     backend = PostgresBackend(url, schema=schema)

@@ -1,4 +1,4 @@
-"""The same work by pgbench and bare psycopg on the same tables: what the machine and PostgreSQL allow."""
+"""The measured work, done by pgbench and bare psycopg on the same tables: what the machine and PostgreSQL allow."""
 
 import re
 import subprocess
@@ -22,12 +22,12 @@ _INSERT_AND_NOTIFY = f"WITH new AS ({_INSERT}) SELECT id, pg_notify('{CHANNEL}',
 
 
 def text_of(name: str) -> str:
-    """Answer a statement of the backend's."""
+    """Return the text of a statement of the backend."""
     return statement("rexecutor.backend.postgres", name)
 
 
 async def enqueue_one_by_one(url: str, jobs: int) -> float:
-    """Insert each job in a transaction of its own; answer the seconds."""
+    """Insert each job in a transaction of its own. Return the seconds."""
     insert = _INSERT.encode()
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         began = perf_counter()
@@ -37,7 +37,7 @@ async def enqueue_one_by_one(url: str, jobs: int) -> float:
 
 
 async def enqueue_many(url: str, jobs: int) -> float:
-    """Insert all jobs by one COPY; answer the seconds."""
+    """Insert all jobs by one COPY. Return the seconds."""
     copied = f"COPY rexecutor.jobs ({_COLUMNS}) FROM STDIN".encode()
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
         row = await (await connection.execute("SELECT now()")).fetchone()
@@ -50,7 +50,7 @@ async def enqueue_many(url: str, jobs: int) -> float:
 
 
 async def pickup(url: str, jobs: int) -> tuple[float, float]:
-    """Insert one job at a time, with a NOTIFY in the same transaction; answer p50 and p99 in seconds."""
+    """Insert one job at a time, with a NOTIFY in the same transaction. Return p50 and p99 in seconds."""
     insert = _INSERT_AND_NOTIFY.encode()
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(
@@ -64,7 +64,7 @@ async def pickup(url: str, jobs: int) -> tuple[float, float]:
 
 
 def drain(pgbench: Path, url: str, jobs: int, batch: int) -> float:
-    """Claim and settle all jobs by pgbench with one client, a batch at a time; answer the seconds."""
+    """Claim and settle all jobs by pgbench with one client, a batch at a time. Return the seconds."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("INSERT INTO rexecutor.nodes VALUES (%s, %s, now(), now() + '1 day')", (NODE, NODE))
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
@@ -81,7 +81,7 @@ def drain(pgbench: Path, url: str, jobs: int, batch: int) -> float:
 
 
 def _script(batch: int) -> str:
-    """Answer the claim, its ids kept in variables, and the settle of these."""
+    """Return a pgbench script: a claim whose ids are kept in variables, and their settle."""
     wanted = {"node": f"'{NODE}'", "executors": "'{noop}'", "slots": f"'{{{batch}}}'", "limit": batch, "now": "NULL"}
     wanted |= {"promoted": "false", "epoch": "0"}
     head, found, rows = (text_of("claim_jobs") % wanted).rpartition("\n)\nSELECT")

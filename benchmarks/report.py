@@ -5,17 +5,17 @@ from statistics import median
 
 
 class Report:
-    """Prints a line a figure: ours, the bare one, their ratio, and the ratio to reach."""
+    """Prints a line for each figure: rexecutor's, the bare one, their ratio, and the ratio to reach."""
 
     def __init__(self, rounds: int) -> None:
-        """Print the head. Figures are medians of so many rounds."""
+        """Print the headings. Figures are medians of this many rounds."""
         self.rounds = rounds
         print(f"{'':52}{'ours':>10}{'bare':>10}{'ratio':>8}{'goal':>10}")
 
     def compare(
         self, name: str, jobs: int, ours: Callable[[], float], bare: Callable[[], float], *, goal: float | None = None
     ) -> None:
-        """Take the seconds of both, in turn, so that a slow moment hits both; print jobs a second."""
+        """Measure both in turn, so that a slow moment hits both, and print jobs per second."""
         seconds: tuple[list[float], list[float]] = ([], [])
         for _ in range(self.rounds):
             seconds[0].append(ours())

@@ -1,4 +1,4 @@
-"""The figures of SQLite, and of the store in memory beside the same bare calls."""
+"""The figures of SQLite and of the in-memory backend, beside the same bare calls."""
 
 import asyncio
 import sqlite3
@@ -15,7 +15,7 @@ BATCH = 100
 
 
 def measure(report: Report, scale: float) -> None:
-    """Print all of them."""
+    """Print all figures."""
     print(f"SQLite {sqlite3.sqlite_version}, synchronous = FULL; bare: sqlite3")
     one, many, all_jobs = (int(number * scale) for number in (2_000, 10_000, 20_000))
     for kind in ("sqlite", "memory"):
@@ -58,7 +58,7 @@ def in_folder(run: Callable[[Path], float]) -> Callable[[], float]:
 
 
 def latencies(report: Report, jobs: int) -> None:
-    """Print how soon an idle worker in another process has a job."""
+    """Print how soon an idle worker in another process gets a job."""
     halves: list[float] = []
     tails: list[float] = []
     for _ in range(report.rounds):
@@ -71,12 +71,12 @@ def latencies(report: Report, jobs: int) -> None:
 
 
 def backend_of(kind: str, folder: Path) -> Backend:
-    """Answer a fresh backend."""
+    """Return a backend on a new file."""
     return SQLiteBackend(folder / "jobs.db") if kind == "sqlite" else InMemoryBackend()
 
 
 def prepared(folder: Path) -> Path:
-    """Answer a file with our tables and no jobs."""
+    """Return a file with the tables and no jobs."""
 
     async def make() -> None:
         async with SQLiteBackend(folder / "jobs.db"):
@@ -87,7 +87,7 @@ def prepared(folder: Path) -> Path:
 
 
 def filled(folder: Path, jobs: int) -> Path:
-    """Answer a file with our tables and that many due jobs."""
+    """Return a file with the tables and this many due jobs."""
     path = prepared(folder)
     sqlite_bare.enqueue_many(path, "noop", jobs)
     return path

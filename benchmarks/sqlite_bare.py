@@ -1,4 +1,4 @@
-"""The same work by bare `sqlite3` calls on the same tables: what the machine and SQLite allow."""
+"""The measured work, done by bare `sqlite3` calls on the same tables: what the machine and SQLite allow."""
 
 import json
 import sqlite3
@@ -32,7 +32,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def enqueue_one_by_one(path: Path, executor: str, jobs: int) -> float:
-    """Insert each job in a transaction of its own; answer the seconds."""
+    """Insert each job in a transaction of its own. Return the seconds."""
     connection = connect(path)
     began = perf_counter()
     for number in range(jobs):
@@ -43,7 +43,7 @@ def enqueue_one_by_one(path: Path, executor: str, jobs: int) -> float:
 
 
 def enqueue_many(path: Path, executor: str, jobs: int) -> float:
-    """Insert all jobs by `executemany` in one transaction; answer the seconds."""
+    """Insert all jobs by `executemany` in one transaction. Return the seconds."""
     connection = connect(path)
     began = perf_counter()
     connection.execute("BEGIN IMMEDIATE")
@@ -55,7 +55,7 @@ def enqueue_many(path: Path, executor: str, jobs: int) -> float:
 
 
 def drain(path: Path, executor: str, batch: int) -> float:
-    """Claim and complete all jobs, a batch each transaction, decoding the data; answer the seconds."""
+    """Claim and complete all jobs, a batch in each transaction, decoding the data. Return the seconds."""
     connection = connect(path)
     done: list[tuple[int, int]] = []
     began = perf_counter()

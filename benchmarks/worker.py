@@ -1,4 +1,4 @@
-"""The other process of the pickup figure: `python -m benchmarks.worker URL`."""
+"""The second process of the pickup figure: `python -m benchmarks.worker URL`."""
 
 import asyncio
 import sys

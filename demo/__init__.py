@@ -1,1 +1,1 @@
-"""`make demo`: real files through worker processes, one of which is killed; nothing may be lost."""
+"""`make demo`: worker processes examine real files. One worker is killed, and no job may be lost."""

@@ -14,10 +14,10 @@ app.command()(demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the demo and exit: 0 nothing was lost, 1 failed, 2 misused.
+    """Run the demo and exit the process with its status: 0 nothing was lost, 1 failed, 2 misused.
 
     Args:
-        arguments: What follows the program's name; the process's own by default.
+        arguments: What follows the program's name; None for the arguments of the process.
     """
     raise SystemExit(run_app(app, sys.argv[1:] if arguments is None else arguments, "python -m demo"))
 

@@ -1,4 +1,4 @@
-"""The demo's command: its options, and where its store, its history and its logs stand."""
+"""The demo's command: its options, and where its store, its history and its logs are."""
 
 import asyncio
 import shutil
@@ -32,11 +32,11 @@ def demo(
             exists=True,
             file_okay=False,
             resolve_path=True,
-            help="The Python files below it are the work; by default the standard library's.",
+            help="The jobs examine the Python files below it; by default the standard library.",
         ),
     ] = None,
     *,
-    workers: Annotated[int, typer.Option(metavar="N", min=1, max=32, help="How many worker processes.")] = 2,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, max=32, help="Number of worker processes.")] = 2,
     url: Annotated[
         str | None,
         typer.Option(metavar="URL", help="The store: an SQLite file, or PostgreSQL; a temporary file by default."),
@@ -49,12 +49,13 @@ def demo(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Put real files through worker processes, kill one half-way, and show that nothing is lost.
+    """Examine real files in worker processes, kill one worker half-way, and show that nothing is lost.
 
-    One job a file reads, hashes and parses it. Some fail at first on purpose, and one always does.
+    There is one job for each file, which reads, hashes and parses it. Some fail at first on purpose, and one always
+    fails.
 
-    At the end every recorded result is held against a direct computation. The exit status is 1 if one is wrong,
-    or if a job is lost.
+    At the end every recorded result is compared with a direct computation. The exit status is 1 if a result is wrong
+    or a job is lost.
     """
     _check_store(url, postgres=postgres)
     corpus = _corpus(folder)
@@ -75,9 +76,9 @@ def demo(
 def _corpus(folder: Path | None) -> Corpus:
     corpus = installed_files() if folder is None else files_below(folder)
     if corpus.left_out:
-        note(f"{corpus.left_out} files are left out: their names are no UTF-8")
+        note(f"{corpus.left_out} files are left out: their names are not UTF-8")
     if not corpus.files:
-        raise MisusedError(f"{str(folder)!r} holds no .py file; give a folder with some")
+        raise MisusedError(f"{str(folder)!r} has no .py files; give a folder with some")
     note(f"{len(corpus.files)} Python files below {', '.join(map(str, corpus.folders))}")
     return corpus
 
@@ -100,7 +101,7 @@ def _planner(corpus: Corpus, workers: int, place: Path) -> Callable[[str], Plan]
 
 @asynccontextmanager
 async def _own_server() -> AsyncGenerator[str]:
-    """Answer the URL of a PostgreSQL server with our tables; it is gone when the block has ended."""
+    """Start a PostgreSQL server with rexecutor's tables for the block, and yield its URL."""
     from rexecutor.backend.postgres import PostgresBackend  # an extra
 
     with PostgresServer(settings=["max_connections=500"]) as server:

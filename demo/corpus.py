@@ -1,4 +1,4 @@
-"""Which files the demo works on, and which of its jobs are to give trouble."""
+"""Which files the demo works on, and which of its jobs fail or linger on purpose."""
 
 import hashlib
 import os
@@ -12,16 +12,16 @@ from typing import Final
 from demo.work import SourceFile, Trouble
 from rexecutor.model.job import is_storable
 
-ENOUGH: Final = 1_200
-"""Packages beside the standard library are added until there are so many files."""
-MOST: Final = 2_000
-"""Of packages, no more are added than make so many."""
-ONE_IN: Final = 50
-"""One file in so many fails on its first attempt."""
+MIN_FILES: Final = 1_200
+"""Installed packages are added to the standard library until there are this many files."""
+MAX_FILES: Final = 2_000
+"""Maximum number of files if packages are added."""
+FILES_PER_FAILURE: Final = 50
+"""One job in this many fails on its first attempt."""
 SMALL: Final = 1_000
-"""Below so many files, they may all be done before a worker can be caught at work: one of them then lingers."""
+"""With fewer files, one job lingers; otherwise all may be done before a worker with a running job can be killed."""
 
-_NOT_OURS: Final = frozenset({"__pycache__", "site-packages", "dist-packages"})
+_SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "site-packages", "dist-packages"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,39 +31,39 @@ class Corpus:
     folders: Sequence[Path]
     files: Sequence[Path]
     left_out: int
-    """How many files have a name that is no UTF-8, which JSON cannot hold."""
+    """How many files were left out because their names are not UTF-8, which JSON cannot hold."""
 
 
 def files_below(folder: Path) -> Corpus:
-    """Answer all Python files below the folder."""
+    """Return all Python files below the folder."""
     return _corpus([folder], list(_python_files(folder, frozenset({"__pycache__"}))))
 
 
 def installed_files() -> Corpus:
-    """Answer the running Python's standard library; with packages where that is small, as on Debian."""
+    """Return the standard library of the running Python, with installed packages if it is small, as on Debian."""
     library = Path(sysconfig.get_path("stdlib"))
-    folders, files = [library], list(_python_files(library, _NOT_OURS))
+    folders, files = [library], list(_python_files(library, _SKIPPED_FOLDERS))
     for folder in _package_folders():
-        if len(files) >= ENOUGH:
+        if len(files) >= MIN_FILES:
             break
         more = list(_python_files(folder, frozenset({"__pycache__"})))
         if more:
             folders.append(folder)
-            files += more[: MOST - len(files)]
+            files += more[: MAX_FILES - len(files)]
     return _corpus(folders, files)
 
 
 def planned(files: Sequence[Path]) -> list[SourceFile]:
-    """Answer one job's data a file, in order; the same files always give the same trouble.
+    """Return the data of one job for each file, in order. The same files always get the same troubles.
 
-    One of them fails always, one in fifty on its first attempt; where they are few, one lingers.
+    One job always fails and one in fifty fails on its first attempt. If there are few files, one job lingers.
     """
     ranked = sorted(range(len(files)), key=lambda index: hashlib.sha256(os.fsencode(files[index])).digest())
     troubles: dict[int, Trouble] = {}
     if len(files) < SMALL:
         troubles |= dict.fromkeys(ranked[2:3], "lingers")
     troubles |= dict.fromkeys(ranked[:1], "always fails")
-    once = 1 + len(files) // ONE_IN
+    once = 1 + len(files) // FILES_PER_FAILURE
     troubles |= dict.fromkeys([index for index in ranked if index not in troubles][:once], "fails once")
     return [SourceFile(str(path), troubles.get(index, "none")) for index, path in enumerate(files)]
 
@@ -83,7 +83,7 @@ def _python_files(folder: Path, without: frozenset[str]) -> Iterator[Path]:
 
 
 def _package_folders() -> Iterator[Path]:
-    """Walk the folders of installed packages: this environment's, then those of the Python below it."""
+    """Yield the folders of installed packages: those of this environment, then those of its base Python."""
     seen: set[Path] = set()
     base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
     for known in ({}, base):

@@ -1,17 +1,17 @@
-"""What is seen while the demo runs: a live bar on a terminal, a few plain lines elsewhere."""
+"""Shows the demo's progress: a live bar on a terminal, a few plain lines elsewhere."""
 
 import sys
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-EVERY: Final = 2.0
-"""Without a terminal, there is a line on the progress every so many seconds."""
+LINE_INTERVAL: Final = 2.0
+"""Seconds between two lines of progress if there is no terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How far the jobs are."""
+    """How many jobs there are in each status."""
 
     enqueued: int
     scheduled: int
@@ -21,15 +21,15 @@ class Tally:
     discarded: int
     cancelled: int
     seconds: float
-    """Since they were enqueued."""
+    """Seconds since the jobs were enqueued."""
 
     @property
     def ended(self) -> int:
-        """How many nothing will happen to any more."""
+        """Number of ended jobs."""
         return self.complete + self.discarded + self.cancelled
 
     def __str__(self) -> str:
-        """Answer the words beside the bar."""
+        """Return the text beside the bar."""
         rate = self.ended / self.seconds if self.seconds else 0.0
         return (
             f"scheduled {self.scheduled}  executing {self.executing}  retryable {self.retryable}"
@@ -38,24 +38,24 @@ class Tally:
 
 
 class Display(Protocol):
-    """Shows how it goes; a context manager."""
+    """Shows the progress of the demo within a `with` block."""
 
     def show(self, tally: Tally) -> None:
-        """Show how far the jobs are."""
+        """Show the progress of the jobs."""
         ...
 
     def say(self, text: str) -> None:
-        """Tell of something that happened."""
+        """Print a line about something that happened."""
         ...
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start to show progress."""
         ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End."""
+        """Stop it."""
         ...
 
 
@@ -63,7 +63,6 @@ class LiveBar:
     """A progress bar that moves, on standard output."""
 
     def __init__(self) -> None:
-        """Prepare the bar."""
         from rich.console import Console  # only a terminal needs these
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -84,7 +83,7 @@ class LiveBar:
         self._progress.console.print(text, markup=False, highlight=False)
 
     def __enter__(self) -> Self:
-        """Begin to draw."""
+        """Start to draw."""
         self._progress.start()
         return self
 
@@ -96,15 +95,14 @@ class LiveBar:
 
 
 class PlainLines:
-    """Lines without control characters, on standard error: standard output is for the figures."""
+    """Plain lines on standard error; standard output is for the figures."""
 
     def __init__(self) -> None:
-        """Begin with nothing shown."""
         self._shown = 0.0
 
     def show(self, tally: Tally) -> None:
-        """Print a line, now and then."""
-        if tally.seconds >= self._shown + EVERY:
+        """Print a line if the last one is long enough ago."""
+        if tally.seconds >= self._shown + LINE_INTERVAL:
             self._shown = tally.seconds
             self.say(f"{tally.ended}/{tally.enqueued}  {tally}")
 

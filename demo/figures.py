@@ -1,4 +1,4 @@
-"""What the demo has to show for itself, from the store, the history and a direct computation."""
+"""The demo's figures, from the store, the history and a direct computation of the results."""
 
 import multiprocessing
 import os
@@ -21,21 +21,21 @@ _CHUNK: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """All that is known once the workers have ended."""
+    """What is known about the jobs when the workers have ended."""
 
     jobs: Mapping[JobId, SourceFile]
-    """What was enqueued."""
+    """The enqueued jobs' data, by id."""
     records: Mapping[JobId, JobRecord]
-    """What the store holds of it."""
+    """The jobs that the store has of these."""
     history: Sequence[Entry]
-    """What the workers wrote down."""
+    """What the workers recorded."""
     truth: Mapping[str, Findings]
-    """What the files hold, computed directly."""
+    """The right findings by path, computed directly."""
     seconds: float
-    """From the enqueue until the last job had ended."""
+    """Seconds from the enqueue until the last job ended."""
 
     def figures(self) -> dict[str, int | float]:
-        """Answer the figures by the names under which they are printed."""
+        """Return the figures by the names under which they are printed."""
         statuses = Counter(record.status for record in self.records.values())
         starts = Counter(entry.id for entry in self.history if isinstance(entry, Started))
         ended = sum(record.status.has_ended for record in self.records.values())
@@ -52,7 +52,7 @@ class Account:
         }
 
     def lost(self) -> list[JobId]:
-        """Answer the jobs that are gone, have not ended, or are complete without a result."""
+        """Return the jobs that are missing, have not ended, or are complete without a result."""
         results = {entry.id for entry in self.history if isinstance(entry, Ended)}
         return [
             job_id
@@ -63,7 +63,7 @@ class Account:
         ]
 
     def faults(self) -> list[str]:
-        """Answer what is not as it must be; nothing when all is well."""
+        """Return a line for each kind of fault; none if all is well."""
         faults: list[str] = []
         if lost := self.lost():
             faults.append(f"{len(lost)} jobs are lost or have not ended: {_some(self._described(lost))}")
@@ -73,15 +73,13 @@ class Account:
             if record.status.has_ended and record.status is not _expected(self.jobs[job_id])
         ]
         if unexpected:
-            faults.append(
-                f"{len(unexpected)} jobs ended otherwise than they must: {_some(self._described(unexpected))}"
-            )
+            faults.append(f"{len(unexpected)} jobs ended in the wrong status: {_some(self._described(unexpected))}")
         if wrong := self._wrong():
             faults.append(f"{len(wrong)} recorded results are wrong: {_some(wrong)}")
         return faults
 
     def checked(self) -> int:
-        """Answer how many recorded results were held against the direct computation."""
+        """Return how many recorded results were compared with the direct computation."""
         return sum(isinstance(entry, Ended) for entry in self.history)
 
     def _wrong(self) -> list[str]:
@@ -101,7 +99,7 @@ class Account:
 
 
 def computed(paths: Sequence[str]) -> dict[str, Findings]:
-    """Compute directly what the files hold, on all processors."""
+    """Examine the files directly, on up to 8 processors."""
     processes = min(os.cpu_count() or 1, 8, max(1, len(paths) // _CHUNK))
     # Spawned, not forked: this process has threads.
     context = multiprocessing.get_context("spawn")
@@ -110,7 +108,7 @@ def computed(paths: Sequence[str]) -> dict[str, Findings]:
 
 
 def _be_quiet() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the demo's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the demo itself handles Ctrl-C
     warnings.simplefilter("ignore")
 
 

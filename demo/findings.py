@@ -1,4 +1,4 @@
-"""What there is to find out about a file."""
+"""What a job finds out about a file."""
 
 import ast
 import contextlib
@@ -9,13 +9,13 @@ from typing import Final
 
 import msgspec
 
-TRIES: Final = 20
+PARSE_TRIES: Final = 20
 
 _parsing = threading.Lock()
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """What a file holds: the same for the same file, whoever looks."""
+    """What a file contains. The same file always gives the same findings."""
 
     path: str
     sha256: str
@@ -23,11 +23,11 @@ class Findings(msgspec.Struct, frozen=True):
     functions: int = 0
     classes: int = 0
     error: str | None = None
-    """The type of the error that reading or parsing it ends in; some of the standard library's do on purpose."""
+    """Type of the error if the file cannot be read or parsed, as some files of the standard library on purpose."""
 
 
 def examined(path: str) -> Findings:
-    """Read, hash and parse a file; an error of the file is a finding too."""
+    """Read, hash and parse a file. If it cannot be read or parsed, that is a finding too."""
     sha256 = ""
     try:
         content = Path(path).read_bytes()
@@ -46,11 +46,11 @@ def examined(path: str) -> Findings:
 def _parsed(content: bytes) -> ast.Module:
     """Parse, one thread at a time.
 
-    CPython 3.11 counts the depth of all threads' parsing in one place and calls a mismatch a SystemError. The lock
-    keeps our own threads apart; whoever prints a traceback parses too, so that a second try may be needed.
+    CPython 3.11 counts the depth of all threads' parsing in one place and raises a SystemError on a mismatch. The lock
+    keeps these threads apart. Printing a traceback parses too, so a second try may be needed.
     """
     with _parsing:
-        for _ in range(TRIES - 1):
+        for _ in range(PARSE_TRIES - 1):
             with contextlib.suppress(SystemError):
                 return ast.parse(content)
         return ast.parse(content)

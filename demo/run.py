@@ -1,4 +1,4 @@
-"""The demo itself: enqueue, start workers, kill one half-way, wait for the end, take stock."""
+"""The demo itself: enqueues jobs, starts workers, kills one half-way, waits for the end, checks the results."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ from rexecutor.model.job import JobId, JobRecord
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import And, ExecutorIn, StatusIn, Where
 
-LOOK_EVERY: Final = timedelta(milliseconds=50)
+POLL_INTERVAL: Final = timedelta(milliseconds=50)
 PAGE: Final = 1_000
-DEADLINE: Final = 120.0
-"""Seconds after which a run of up to 1,200 files has failed; larger ones have a tenth of a second a file."""
+MIN_TIMEOUT: Final = 120.0
+"""Seconds after which a run of up to 1,200 files has failed; larger runs have a tenth of a second for each file."""
 
 _OURS: Final = ExecutorIn(frozenset({ExamineFile.name}))
 _AT_WORK: Final = And((_OURS, StatusIn(frozenset({JobStatus.EXECUTING}))))
@@ -32,31 +32,31 @@ _AT_WORK: Final = And((_OURS, StatusIn(frozenset({JobStatus.EXECUTING}))))
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the demo is to do."""
+    """What the demo will do."""
 
     jobs: Sequence[SourceFile]
     workers: int
     url: str
     folder: Path
-    """Where the history and the workers' logs go."""
+    """Folder for the history and the workers' logs."""
 
 
 async def run_demo(plan: Plan, display: Display) -> Account:
-    """Run all of it and answer what came of it; every process that was started has ended by then.
+    """Run the whole demo and return its account. Every process that it started has ended by then.
 
     Raises:
-        FailedError: A worker ended by itself, or would not end.
+        FailedError: A worker ended by itself, or did not end when told to.
         RexecutorError: The store failed.
     """
     history_path = plan.folder / "history.jsonl"
     history = History(history_path)
     try:
         async with connect(plan.url) as backend:
-            are_hosts = sqlite_path(plan.url) is None  # PostgreSQL is for many machines, a file for one
+            are_hosts = sqlite_path(plan.url) is None  # PostgreSQL serves many machines, a file only one
             with Fleet(plan.url, history_path, plan.folder, are_hosts=are_hosts) as fleet, display:
                 demo = _Demo(plan, display, backend, fleet, history)
                 jobs, seconds = await demo.run()
-                if demo.has_ended:  # else the fleet kills what is at work
+                if demo.has_ended:  # otherwise the fleet kills the workers
                     fleet.end()
             records = await _all_of(backend, jobs)
         note("checking every result against a direct computation")
@@ -76,10 +76,10 @@ class _Demo:
         self._clock = SystemClock()
         self._lingering: set[JobId] = set()
         self.has_ended = False
-        """Whether all jobs have."""
+        """Whether all jobs have ended."""
 
     async def run(self) -> tuple[Mapping[JobId, SourceFile], float]:
-        """Answer what was enqueued, by id, and how many seconds it took until all had ended."""
+        """Return the enqueued jobs, by id, and how many seconds it took until all had ended."""
         before = await self._counts()
         if any(before[status] for status in JobStatus if not status.has_ended):
             raise FailedError("the store holds jobs of a demo that has not ended; give another --url")
@@ -94,7 +94,7 @@ class _Demo:
 
     async def _watch(self, before: Mapping[JobStatus, int], began: float) -> None:
         enqueued = len(self._plan.jobs)
-        deadline = began + max(DEADLINE, enqueued / 10)
+        deadline = began + max(MIN_TIMEOUT, enqueued / 10)
         struck = False
         while self._clock.monotonic() < deadline:
             tally = await self._tally(before, began)
@@ -105,11 +105,11 @@ class _Demo:
             if not struck and tally.ended * 2 >= enqueued:
                 struck = await self._strike()
             self._fleet.check()
-            await self._clock.sleep(LOOK_EVERY)
+            await self._clock.sleep(POLL_INTERVAL)
         self._display.say(f"gave up after {deadline - began:.0f} s")
 
     async def _strike(self) -> bool:
-        """Kill a worker that has jobs in its hands, and start another; answer whether there was one."""
+        """Kill a worker that runs jobs, and start another. Return whether there was one."""
         for worker in list(self._fleet.workers):
             with self._fleet.held(worker):
                 held = await self._held_by(worker)
@@ -118,14 +118,14 @@ class _Demo:
             if held:
                 successor = self._fleet.start()
                 self._display.say(
-                    f"killed worker {self._fleet.named(worker)}, which had {held} jobs in its hands;"
+                    f"killed worker {self._fleet.named(worker)}, which was running {held} jobs;"
                     f" started worker {self._fleet.named(successor)}"
                 )
                 return True
         return False
 
     async def _held_by(self, worker: Worker) -> int:
-        """Answer how many jobs the worker runs; none as long as another runs the one that lingers to be killed."""
+        """Return how many jobs the worker runs; 0 if another worker runs the job that lingers to be killed."""
         starters = {entry.id: entry.pid for entry in self._history.read() if isinstance(entry, Started)}
         found = await self._backend.query(_AT_WORK)
         held = {record.id for record in found if starters.get(record.id) == worker.pid}
@@ -158,7 +158,7 @@ def _builder(job: SourceFile) -> JobBuilder[SourceFile, None]:
 
 
 async def _all_of(backend: Backend, jobs: Mapping[JobId, SourceFile]) -> dict[JobId, JobRecord]:
-    """Answer the records of the jobs, read page by page."""
+    """Return the jobs as they are stored, read page by page."""
     where: Where = _OURS
     records: dict[JobId, JobRecord] = {}
     after: JobId | None = min(jobs) - 1

@@ -1,4 +1,4 @@
-"""The demo's executor: examines a file a job, and gives trouble where it is told to."""
+"""The demo's executor: each job examines one file, and fails or lingers if its data say so."""
 
 import threading
 from datetime import timedelta
@@ -14,31 +14,30 @@ from rexecutor.model.backoff import BackoffStrategy
 from rexecutor.model.job import ErrorKind, Job
 
 LINGER: Final = timedelta(seconds=15)
-"""How long a job that lingers waits to be killed with its worker."""
+"""How long a lingering job waits to be killed with its worker."""
 
 Trouble: TypeAlias = Literal["none", "fails once", "always fails", "lingers"]
 
 
 class SourceFile(msgspec.Struct, frozen=True):
-    """A job's data."""
+    """The data of a job: a file, and what goes wrong on purpose."""
 
     path: str
     trouble: Trouble = "none"
 
 
 class OnPurposeError(Exception):
-    """A job's failure that the demo wants."""
+    """A failure that the demo causes on purpose."""
 
 
 class ExamineFile(Executor[SourceFile]):
-    """Examines a file in a thread, and records when it starts and what it finds."""
+    """Examines a file in a thread, and records its start and its findings."""
 
     name = "demo.examine_file"
     blocking = True
     pause = BackoffStrategy.constant(timedelta(milliseconds=300))
 
     def __init__(self, history: History, pid: int) -> None:
-        """Record into this history, as this process."""
         self._history = history
         self._pid = pid
 
@@ -48,7 +47,7 @@ class ExamineFile(Executor[SourceFile]):
         self._history.write(Started(job.id, job.attempt, self._pid))
         trouble = job.data.trouble
         has_failed = any(error.kind is ErrorKind.EXCEPTION for error in job.errors)
-        # Not "on attempt 1", which may have been lost with its worker.
+        # It asks for an exception and not for attempt 1, which may have been lost with its worker.
         if trouble == "always fails" or (trouble == "fails once" and not has_failed):
             raise OnPurposeError(f"{job.data.path} {trouble}, as the demo wants")
         if trouble == "lingers" and job.attempt == 1:
@@ -57,5 +56,5 @@ class ExamineFile(Executor[SourceFile]):
 
     @override
     def backoff(self, job: Job[SourceFile]) -> timedelta:
-        """Wait the same, shortly, after each failure."""
+        """Wait 300 ms after each failure."""
         return self.pause(job.attempt)

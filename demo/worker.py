@@ -1,6 +1,6 @@
 """A worker process of the demo: `python -m demo.worker URL HISTORY`.
 
-It also ends, at once, when its standard input does: then the demo has died, however it did. No worker stays behind.
+It exits at once if its standard input is closed: then the demo has died, and no worker must stay behind.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from rexecutor.app.connect import connect
 from rexecutor.app.rexecutor import Rexecutor
 
 LEASE: Final = timedelta(seconds=3)
-"""Short, so that the rescue is seen."""
+"""Short, so that the rescue can be seen."""
 THREADS: Final = 8
 
 
 def main(url: str, history_path: str) -> None:
     """Run the demo's jobs until told to stop."""
-    warnings.simplefilter("ignore")  # the files' own doubtful escapes are not our subject
+    warnings.simplefilter("ignore")  # the files may contain invalid escape sequences, about which Python warns
     history = History(Path(history_path))
     threading.Thread(target=_end_with_the_demo, daemon=True).start()
     executor = ExamineFile(history, os.getpid())
@@ -34,7 +34,7 @@ def main(url: str, history_path: str) -> None:
 
 
 def _end_with_the_demo() -> None:
-    while os.read(0, 1):  # not sys.stdin, whose lock no thread may hold when the interpreter ends
+    while os.read(0, 1):  # not sys.stdin, whose lock must be free when the interpreter exits
         pass
     os._exit(1)
 

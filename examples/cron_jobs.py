@@ -1,7 +1,7 @@
 """Cron: jobs that are enqueued at each tick of a schedule, in UTC or by the wall clock of a time zone.
 
-Exactly one job a tick, however many nodes there are. The clock of this example can be moved, so that it need not last
-for days; leave `clock=` out, and the machine's own counts.
+There is exactly one job for each tick, however many nodes run. This example moves its own clock, so that it does not
+take days; without `clock=`, a backend uses the machine's clock.
 """
 
 import asyncio
@@ -15,23 +15,22 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 class CronJob(Executor[str]):
-    """Says what it was given, and of which tick it is."""
+    """Prints its data and its tick."""
 
     name = "cron_job"
     max_attempts = 1
 
     def __init__(self) -> None:
-        """Begin with no runs."""
         self.ran = asyncio.Semaphore(0)
 
     async def execute(self, job: Job[str]) -> None:
-        """Do something important."""
+        """Print the tick, in UTC and in Berlin."""
         print(f"{job.scheduled_at:%a %H:%M} UTC, {job.scheduled_at.astimezone(BERLIN):%H:%M} in Berlin: {job.data}")
         self.ran.release()
 
 
 async def main() -> None:
-    """Let four days pass, among them that on which the clocks in Berlin are set forward."""
+    """Let four days pass. On one of them the clocks in Berlin are set forward."""
     clock = FakeClock(datetime(2026, 3, 27, 12, tzinfo=UTC))
     cron_job = CronJob()
     rexecutor = (

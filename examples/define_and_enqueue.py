@@ -1,6 +1,6 @@
-"""Define an executor, enqueue a job for later, and look at what was enqueued, as a test of an application does.
+"""Define an executor, enqueue a job for later, and check what was enqueued, as a test of an application does.
 
-The backend is paused: it hands out no jobs, so that what is enqueued stays to be looked at.
+The backend is paused: it hands out no jobs, so the enqueued job stays in it.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class EmailJob(Executor[str]):
 
 
 async def main() -> None:
-    """Enqueue one job, and find it."""
+    """Enqueue one job and find it."""
     backend = InMemoryBackend().paused()
     async with Rexecutor(backend).with_executor(EmailJob).set_global_backend():
         handle = await EmailJob.builder().with_data("bob@example.com").schedule_in(timedelta(hours=3)).enqueue()

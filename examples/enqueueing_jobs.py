@@ -11,7 +11,7 @@ HOUR = timedelta(hours=1)
 
 
 class ExampleExecutor(Executor[str, dict[str, str]]):
-    """Has a text for data, and names of people for metadata."""
+    """Takes a text as data, and names of people as metadata."""
 
     name = "example_executor"
 
@@ -20,7 +20,7 @@ class ExampleExecutor(Executor[str, dict[str, str]]):
 
 
 async def main() -> None:
-    """Enqueue to a backend that is passed on by hand."""
+    """Enqueue to a backend that is passed as an argument."""
     backend = InMemoryBackend().paused()
     handle = await (
         ExampleExecutor.builder()

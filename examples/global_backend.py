@@ -1,6 +1,6 @@
-"""A global backend: code that enqueues need not be handed one. It is set once; a second time is an error.
+"""Set a global backend, so that code that enqueues needs no backend argument. Setting a second one is an error.
 
-It has the drawbacks of any global variable. In tests, `override_global_backend` takes its place for a block.
+It has the drawbacks of any global variable. In tests, `override_global_backend` replaces it within a block.
 """
 
 import asyncio
@@ -15,17 +15,17 @@ class Remind(Executor[str]):
     name = "remind"
 
     async def execute(self, job: Job[str]) -> None:
-        """Do it."""
+        """Remind the person."""
         print(f"reminded {job.data}")
 
 
 async def sign_up(name: str) -> JobHandle[str, None]:
-    """Enqueue a job deep in the application, where no backend is at hand."""
+    """Enqueue a job deep in the application, which has no backend at hand."""
     return await Remind.builder().with_data(name).enqueue()
 
 
 async def main() -> None:
-    """Use it, and see where it cannot be used."""
+    """Use the global backend, and show its errors."""
     async with Rexecutor(InMemoryBackend()).with_executor(Remind).set_global_backend() as rexecutor:
         handle = await sign_up("ann")
         await handle.wait()

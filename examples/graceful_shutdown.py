@@ -1,7 +1,7 @@
-"""Shut down gracefully: no new jobs are started, and those that run are given time to end.
+"""Shut down gracefully: no new jobs are started, and running jobs have time to end.
 
-`async with` does so by itself when its block is left; `graceful_shutdown` does it where there is no block; and
-`run_until_signal` at the first SIGTERM or SIGINT. What does not end in time goes back, with its attempt refunded.
+`async with` does this when its block ends, `graceful_shutdown` when it is called, and `run_until_signal` at the first
+SIGTERM or SIGINT. Jobs that do not end in time return to the store, with their attempts refunded.
 """
 
 import asyncio
@@ -11,22 +11,21 @@ from rexecutor import Executor, InMemoryBackend, Job, Rexecutor, override_global
 
 
 class Slow(Executor[float]):
-    """Takes as many seconds as it is told."""
+    """Takes as many seconds as its data say."""
 
     name = "slow"
 
     def __init__(self) -> None:
-        """Begin with no job started."""
         self.started = asyncio.Event()
 
     async def execute(self, job: Job[float]) -> None:
-        """Take its time."""
+        """Sleep."""
         self.started.set()
         await asyncio.sleep(job.data)
 
 
 async def main() -> None:
-    """End twice while a job runs."""
+    """Shut down twice while a job runs."""
     backend = InMemoryBackend()
     with override_global_backend(backend):
         async with Rexecutor(backend).with_executor(slow := Slow()):

@@ -1,4 +1,4 @@
-"""Override for one job what its executor says: the number of attempts, and the uniqueness criteria."""
+"""Override defaults of an executor for one job: the number of attempts and the uniqueness criteria."""
 
 import asyncio
 
@@ -6,14 +6,14 @@ from rexecutor import Executor, InMemoryBackend, Job, UniquenessCriteria, overri
 
 
 class Import(Executor[str]):
-    """Imports a file; three attempts, and one import at a time, unless a job says otherwise."""
+    """Imports a file. By default a job has three attempts, and there is one import at a time."""
 
     name = "import"
     max_attempts = 3
     uniqueness_criteria = UniquenessCriteria.by_executor()
 
     async def execute(self, job: Job[str]) -> None:
-        """Import it."""
+        """Import the file."""
 
 
 async def main() -> None:

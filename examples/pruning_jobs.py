@@ -1,6 +1,6 @@
-"""Prune: delete jobs that have ended, by age or by number, for some executors or for all but some.
+"""Prune: delete ended jobs, by age or by number, for some executors or for all except some.
 
-Only ended jobs are ever deleted, and one node does it at a time. This example prunes each second; once an hour
+Only ended jobs are deleted, by one node at a time. This example prunes each second; once an hour
 (`"0 0 * * * *"`) is a more usual schedule.
 """
 
@@ -27,7 +27,7 @@ class RefreshWorker(Executor[int]):
     name = "refresh_worker"
 
     async def execute(self, job: Job[int]) -> None:
-        """Refresh it."""
+        """Refresh the account."""
 
 
 class EmailScheduler(Executor[int]):
@@ -37,23 +37,23 @@ class EmailScheduler(Executor[int]):
     max_attempts = 1
 
     async def execute(self, job: Job[int]) -> None:
-        """Send it."""
+        """Send the mail."""
         raise ConnectionError("no such host")
 
 
 def numbers(jobs: dict[str, int]) -> str:
-    """Answer the numbers as a text."""
+    """Return the numbers as text."""
     return ", ".join(f"{number} {what}" for what, number in sorted(jobs.items()))
 
 
 async def stored(backend: InMemoryBackend) -> dict[str, int]:
-    """Answer how many jobs there are, by executor and status."""
+    """Return how many jobs there are, by executor and status."""
     return {f"{count.executor} {count.status}": count.jobs for count in await backend.count()}
 
 
 async def main() -> None:
-    """Let jobs end, then let two thirds of those that failed be forgotten."""
-    logging.getLogger("rexecutor").setLevel(logging.CRITICAL)  # what fails here fails on purpose
+    """Let jobs end, then prune two thirds of those that failed."""
+    logging.getLogger("rexecutor").setLevel(logging.CRITICAL)  # the failures here are on purpose
     config = (
         PrunerConfig("* * * * * *")
         .with_max_concurrency(2)
@@ -64,7 +64,9 @@ async def main() -> None:
     rexecutor = Rexecutor(backend).with_executor(RefreshWorker).with_executor(EmailScheduler)
     with override_global_backend(backend):
         async with rexecutor:
-            builders = [kind.builder().with_data(n) for kind in (RefreshWorker, EmailScheduler) for n in range(9)]
+            builders = [
+                executor.builder().with_data(n) for executor in (RefreshWorker, EmailScheduler) for n in range(9)
+            ]
             for handle in await enqueue_many(builders):
                 await handle.wait()
         before = await stored(backend)

@@ -1,7 +1,7 @@
-"""Run jobs from an SQLite file: typed data, a collaborator, and all that an executor may answer.
+"""Run jobs from an SQLite file: typed data, a collaborator, and all that an executor may return.
 
-`execute` answers None when the work is done, `Cancel` to give it up, `Snooze` to be asked again later; whatever it
-raises is a failed attempt, which is repeated after `backoff`, until `max_attempts` are used up.
+`execute` returns None if the work is done, `Cancel` to give it up, or `Snooze` to run again later. An exception is a
+failed attempt, which is repeated after `backoff` until `max_attempts` are used up.
 """
 
 import asyncio
@@ -25,16 +25,15 @@ class Order:
 
 
 class Gateway:
-    """Charges cards; busy when it is asked for the first time, and out of order with free orders."""
+    """Charges cards. It is busy at the first call, and fails with free orders."""
 
     def __init__(self) -> None:
-        """Begin as busy."""
         self.is_busy = True
 
     async def charge(self, order: Order) -> str:
-        """Answer what became of it."""
+        """Charge the card, and return what happened."""
         if order.total_cents == 0:
-            raise ConnectionError("the gateway does not answer")
+            raise ConnectionError("the gateway does not respond")
         if order.total_cents > 100_000:
             return "declined"
         self.is_busy, was_busy = False, self.is_busy
@@ -49,11 +48,10 @@ class ChargeOrder(Executor[Order]):
     max_concurrency = 10
 
     def __init__(self, gateway: Gateway) -> None:
-        """Keep what all jobs share."""
         self._gateway = gateway
 
     async def execute(self, job: Job[Order]) -> ExecutionResult:
-        """Charge it."""
+        """Charge the card."""
         match await self._gateway.charge(job.data):
             case "declined":
                 return Cancel("card declined")
@@ -63,7 +61,7 @@ class ChargeOrder(Executor[Order]):
                 return None
 
     def backoff(self, job: Job[Order]) -> timedelta:
-        """Wait 10 ms, 20 ms, …; a real one would wait for seconds."""
+        """Wait 10 ms, 20 ms, …; a real executor would wait for seconds."""
         return BACKOFF(job.attempt)
 
     def timeout(self, job: Job[Order]) -> timedelta:
@@ -72,8 +70,8 @@ class ChargeOrder(Executor[Order]):
 
 
 async def main() -> None:
-    """Run three jobs to their three ends."""
-    logging.getLogger("rexecutor").setLevel(logging.CRITICAL)  # what fails here fails on purpose
+    """Run three jobs, which end in three ways."""
+    logging.getLogger("rexecutor").setLevel(logging.CRITICAL)  # the failures here are on purpose
     with tempfile.TemporaryDirectory() as folder:
         backend = SQLiteBackend(Path(folder) / "jobs.db")
         async with Rexecutor(backend).with_executor(ChargeOrder(Gateway())).set_global_backend():

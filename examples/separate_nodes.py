@@ -17,32 +17,30 @@ class RefreshWorker(Executor[int]):
     name = "refresh_worker"
 
     def __init__(self, node: str) -> None:
-        """Say on which node it runs."""
         self._node = node
 
     async def execute(self, job: Job[int]) -> None:
-        """Refresh it."""
+        """Refresh the account."""
         print(f"{self._node}: refresh account {job.data}")
 
 
 class ResizeImage(Executor[str]):
-    """Resizes an image, on a machine that has the power; it blocks, and so runs in a thread."""
+    """Resizes an image, on a powerful machine. It blocks, so it runs in a thread."""
 
     name = "resize_image"
     blocking = True
     max_concurrency = 2
 
     def __init__(self, node: str) -> None:
-        """Say on which node it runs."""
         self._node = node
 
     def execute(self, job: Job[str]) -> None:
-        """Resize it."""
+        """Resize the image."""
         print(f"{self._node}: resize {job.data}")
 
 
 async def main() -> None:
-    """Start three nodes, and give them work."""
+    """Start three nodes and give them work."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jobs.db"
         async with (

@@ -12,7 +12,7 @@ from rexecutor.testing import assert_enqueued
 
 
 class UniqueJob(Executor[None]):
-    """One every five minutes; another enqueue within that time changes the priority of the one that is there."""
+    """Runs at most every five minutes. Another enqueue within that time changes the existing job's priority."""
 
     name = "unique_job"
     max_attempts = 1
@@ -27,12 +27,12 @@ class UniqueJob(Executor[None]):
 
 
 class WelcomeMail(Executor[str]):
-    """One for each user, however often it is enqueued: `by_key` tells them apart."""
+    """Runs once for each user, however often it is enqueued: `by_key` tells the users apart."""
 
     name = "welcome_mail"
 
     async def execute(self, job: Job[str]) -> None:
-        """Send it."""
+        """Send the mail."""
 
 
 async def main() -> None:

@@ -1,4 +1,4 @@
-"""A small web application that answers at once and leaves the work to jobs.
+"""A small web application that responds at once and leaves the work to jobs.
 
 It is plain asyncio, so that it needs nothing else. With FastAPI, Starlette or Litestar the `async with` is the body of
 the lifespan, and `accept` is a handler:
@@ -21,21 +21,20 @@ from rexecutor import Executor, Job, JobHandle, Rexecutor, SQLiteBackend, Where
 
 
 class Thumbnail(Executor[str]):
-    """Makes an image's thumbnail."""
+    """Makes the thumbnail of an image."""
 
     name = "thumbnail"
 
     def __init__(self, gallery: list[str]) -> None:
-        """Say where to put them."""
         self._gallery = gallery
 
     async def execute(self, job: Job[str]) -> None:
-        """Make it."""
+        """Make the thumbnail."""
         self._gallery.append(f"small {job.data}")
 
 
 async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer `POST /images/NAME` with the id of the job that is going to do it, and `GET /jobs/ID` with its status."""
+    """Respond to `POST /images/NAME` with the id of a new job, and to `GET /jobs/ID` with the job's status."""
     method, path, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(maxsplit=2)
     _, what, name = path.split("/")
     if (method, what) == ("POST", "images"):
@@ -49,7 +48,7 @@ async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def request(port: int, line: str) -> str:
-    """Answer what the server says."""
+    """Return the server's response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"{line} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     head, body = (await reader.read()).decode().split("\r\n\r\n")

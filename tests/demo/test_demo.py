@@ -243,7 +243,7 @@ def test_help_names_every_option(demo: Run) -> None:
 def test_what_has_not_ended_in_time_is_lost_and_fails_the_demo(
     demo: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo_run, "DEADLINE", 1.0)
+    monkeypatch.setattr(demo_run, "MIN_TIMEOUT", 1.0)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     answer = demo(str(folder))
@@ -393,7 +393,7 @@ def test_a_folder_without_python_files_is_a_misuse(demo: Run, tmp_path: Path) ->
     answer = demo("ünder two")
 
     assert answer.status == 2
-    assert "holds no .py file" in answer.error
+    assert "has no .py files" in answer.error
 
 
 @pytest.mark.parametrize("url", ["memory:", "jobs.db", "mysql://bob:secret@host/jobs"])

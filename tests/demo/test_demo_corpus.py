@@ -38,8 +38,8 @@ def test_where_the_standard_library_is_small_packages_fill_it_up(
         return str(folders[name])
 
     monkeypatch.setattr(sysconfig, "get_path", path)
-    monkeypatch.setattr(corpus, "ENOUGH", 4)
-    monkeypatch.setattr(corpus, "MOST", 5)
+    monkeypatch.setattr(corpus, "MIN_FILES", 4)
+    monkeypatch.setattr(corpus, "MAX_FILES", 5)
 
     found = installed_files()
 

@@ -80,7 +80,7 @@ def test_a_result_that_differs_from_the_direct_computation_is_a_fault(wrong: Fin
 
 @pytest.mark.parametrize("status", [JobStatus.DISCARDED, JobStatus.CANCELLED])
 def test_a_job_that_ends_without_being_complete_is_a_fault(status: JobStatus) -> None:
-    assert _account(_record(status)).faults() == [f"1 jobs ended otherwise than they must: 1 {status}"]
+    assert _account(_record(status)).faults() == [f"1 jobs ended in the wrong status: 1 {status}"]
 
 
 def test_the_job_that_always_fails_must_be_discarded() -> None:

@@ -53,7 +53,7 @@ PRINTED: Final = {
     "running_jobs.py": [
         "order 1: complete after 1 attempts, no errors",
         "order 2: cancelled after 1 attempts, card declined",
-        "order 3: discarded after 3 attempts, ConnectionError: the gateway does not answer",
+        "order 3: discarded after 3 attempts, ConnectionError: the gateway does not respond",
     ],
     "separate_nodes.py": [
         "small node: refresh account 7",
