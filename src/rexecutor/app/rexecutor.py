@@ -69,12 +69,12 @@ class Rexecutor:
 
     @property
     def executors(self) -> Mapping[str, AnyExecutor]:
-        """The executors whose jobs it runs, by name."""
+        """The executors whose jobs this `Rexecutor` runs, by name."""
         return self._config.executors
 
     @property
     def is_running(self) -> bool:
-        """Whether it has been started and has not ended."""
+        """Whether this `Rexecutor` has been started and has not ended."""
         return self._lifetime is not None and self._lifetime.is_alive
 
     def with_executor(self, executor: type[Executor[Any, Any]] | Executor[Any, Any]) -> Self:
@@ -211,7 +211,7 @@ class Rexecutor:
             raise RexecutorError(f"{method}: this Rexecutor is already running{advice}")
 
     def set_global_backend(self) -> Self:
-        """Make its backend the default of every enqueue, from now until it has ended. Returns this `Rexecutor`.
+        """Make the backend the default of every enqueue until this `Rexecutor` has ended. Returns this `Rexecutor`.
 
         Raises:
             GlobalBackendError: There is a global backend already.
@@ -241,7 +241,7 @@ class Rexecutor:
             self._is_starting = False
 
     async def graceful_shutdown(self, timeout: timedelta = GRACE) -> None:  # noqa: ASYNC109 - a promise of the API
-        """Stop claiming jobs, wait for those that run, and end.
+        """Stop claiming jobs, wait for the running ones, and end.
 
         Does nothing if it does not run. A second call waits for the first. If the caller is cancelled, the shutdown
         goes on.
@@ -261,7 +261,7 @@ class Rexecutor:
         self._unset_global_backend()
 
     async def run_until_signal(self, *, grace: timedelta = GRACE) -> None:
-        """Run until SIGTERM or SIGINT, then shut down gracefully. Starts it if it does not run yet.
+        """Run until SIGTERM or SIGINT, then shut down gracefully. Starts the `Rexecutor` if necessary.
 
         The first signal begins a graceful shutdown, the second cancels running jobs, the third ends the process at once
         (other nodes rescue its jobs). After a signal the handlers stay when this has returned: a second signal does no
@@ -297,14 +297,14 @@ class Rexecutor:
         node.raise_failure()
 
     async def __aenter__(self) -> Self:
-        """Start it."""
+        """Start the `Rexecutor`."""
         await self.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Shut it down gracefully."""
+        """Shut the `Rexecutor` down gracefully."""
         await self.graceful_shutdown()
 
     def _unset_global_backend(self) -> None:

@@ -70,7 +70,7 @@ class Backend(ABC):
         """
 
     def close_sync(self) -> None:  # noqa: B027 - most stores keep nothing open for synchronous code
-        """Close what synchronous code has opened. Callable from any thread; does nothing if nothing is open.
+        """Close what synchronous enqueues have opened. Callable from any thread; does nothing if nothing is open.
 
         For programs without an event loop, and for tests that drop their database. Also closes what was opened in an
         event loop that has ended. The next use opens it again.
@@ -328,7 +328,7 @@ class Backend(ABC):
         return None
 
     def completion(self) -> Completion:
-        """Return what completes running jobs in the application's own transactions. The backend need not be open."""
+        """Return an object that completes running jobs in the application's transactions. Works on a closed backend."""
         return NoCompletion(type(self).__name__)
 
     @abstractmethod

@@ -49,13 +49,13 @@ class InMemoryBackend(Backend):
         return True
 
     async def open(self) -> None:
-        """Do nothing."""
+        """Do nothing: this backend needs no opening."""
 
     async def close(self) -> None:
         """Do nothing: the jobs stay as long as this object."""
 
     async def migrate(self) -> None:
-        """Do nothing."""
+        """Do nothing: this backend has no tables."""
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs; atomic."""

@@ -43,7 +43,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         return decode(codecs_of(self.executor, self.backend.limits), found[0])
 
     async def wait(self, timeout: timedelta | None = None) -> Job[Data, Metadata]:  # noqa: ASYNC109 - a promise of the API
-        """Wait until the job has ended, in whatever status, and return it.
+        """Wait until the job has ended, in any status, and return it.
 
         Args:
             timeout: How long to wait at most, on the backend's clock. None for no limit: for ever if nobody runs

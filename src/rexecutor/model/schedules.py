@@ -10,7 +10,7 @@ from rexecutor.model.job import NewJob
 
 
 class CatchUp(StrEnum):
-    """Which ticks are made up for that fell while no node was up."""
+    """Which of the ticks that fell while no node was up are made up for."""
 
     SKIP = "skip"
     """None."""

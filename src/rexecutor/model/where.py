@@ -17,7 +17,7 @@ Moment: TypeAlias = datetime | timedelta
 
 
 class Where:
-    """An expression over jobs. Combine them with `&`, `|` and `~`.
+    """An expression over jobs. Combine expressions with `&`, `|` and `~`.
 
     ```python
     Where.status_equals(JobStatus.COMPLETE) & ~Where.tagged_by_one_of("import", "export")

@@ -55,7 +55,7 @@ class FakeClock(Clock):
 
     @property
     def waiting(self) -> int:
-        """Number of timers that are neither due yet nor cancelled."""
+        """Number of timers that are neither due nor cancelled."""
         with self._lock:
             return sum(not timer.cancelled for _, _, timer in self._timers)
 

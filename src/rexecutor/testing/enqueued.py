@@ -50,7 +50,7 @@ async def assert_enqueued(
     scheduled_before: datetime | None = None,
     backend: Backend | Transaction | None = None,
 ) -> list[Job[Any, Any]]:
-    """Assert that matching jobs were enqueued, whatever their status. Return them in order of id.
+    """Assert that matching jobs were enqueued, in any status. Return them in order of id.
 
     ```python
     (job,) = await assert_enqueued(1, for_executor=EmailJob, with_data="bob@example.com", tagged_with=["reminder"])
@@ -132,7 +132,7 @@ async def refute_enqueued(
     scheduled_before: datetime | None = None,
     backend: Backend | Transaction | None = None,
 ) -> None:
-    """Assert that no matching job was enqueued, whatever its status. A failure shows the matching jobs.
+    """Assert that no matching job was enqueued, in any status. A failure shows the matching jobs.
 
     ```python
     await refute_enqueued(for_executor=EmailJob, tagged_with=["reminder"])

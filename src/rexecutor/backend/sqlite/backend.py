@@ -177,7 +177,7 @@ class SQLiteBackend(Backend):
         return file_command(words, self.path)
 
     def completion(self) -> Completion:
-        """Return what completes jobs in the application's own transactions, on any connection that `bound_to` takes."""
+        """Return an object that completes jobs on any connection that `bound_to` takes."""
         return SqliteCompletion(self.path, self.limits, self.clock)
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
