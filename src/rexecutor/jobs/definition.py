@@ -25,6 +25,7 @@ NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _DECORATORS: Final = 9
 """How many nested decorators of `execute` an error message looks at."""
 _LONG_NAMES: Final = ("max_attempts", "max_concurrency", "uniqueness_criteria")
+_close_to: Final = functools.cache(functools.partial(get_close_matches, possibilities=_LONG_NAMES, n=1, cutoff=0.85))
 _PLAIN: Final = (str, int, float, tuple, list, set, frozenset, dict, timedelta, type(None))
 """Types of the values of settings. Methods, properties and clients are the executor's own, whatever their names."""
 _OF_OTHERS: Final[dict[str, str]] = {
@@ -135,34 +136,36 @@ class ExecutorDefinition(ABC, Generic[Data, Metadata]):
         return None
 
 
-def place_of(kind: type) -> str:
+def place_of(cls: type) -> str:
     """Return the full name of a class, with its module, for messages."""
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def check_definition(kind: type[ExecutorDefinition[Any, Any]]) -> None:
+def check_definition(executor_cls: type[ExecutorDefinition[Any, Any]]) -> None:
     """Raise a `DefinitionError` if the class cannot run."""
-    where = place_of(kind)
-    name: object = getattr(kind, "name", None)
+    where = place_of(executor_cls)
+    name: object = getattr(executor_cls, "name", None)
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise DefinitionError(f"{where}: name is {name!r}; set `name` to 1 to 128 characters of A-Z a-z 0-9 _ . : -")
     try:
-        checked_max_attempts(name, kind.max_attempts)
+        checked_max_attempts(name, executor_cls.max_attempts)
     except InvalidJobError as error:
         raise DefinitionError(f"{where}: {error}") from error
-    _check_settings(kind, where)
+    _check_settings(executor_cls, where)
     for method in ("execute", "backoff", "timeout"):
-        if not takes(getattr(kind, method), 2):
-            raise DefinitionError(f"{where}: {method} is {getattr(kind, method)!r}; a method (self, job) expected")
+        if not takes(getattr(executor_cls, method), 2):
+            raise DefinitionError(
+                f"{where}: {method} is {getattr(executor_cls, method)!r}; a method (self, job) expected"
+            )
     for method in ("backoff", "timeout"):
-        if inspect.iscoroutinefunction(getattr(kind, method)):
+        if inspect.iscoroutinefunction(getattr(executor_cls, method)):
             raise DefinitionError(f"{where}: {method} is `async def`; make it a plain `def`, which returns at once")
-    if inspect.isasyncgenfunction(kind.execute) or inspect.isgeneratorfunction(kind.execute):
+    if inspect.isasyncgenfunction(executor_cls.execute) or inspect.isgeneratorfunction(executor_cls.execute):
         raise DefinitionError(f"{where}: execute is a generator; it must return, not yield")
-    blocking = kind.blocking
-    if blocking and inspect.iscoroutinefunction(kind.execute):
+    blocking = executor_cls.blocking
+    if blocking and inspect.iscoroutinefunction(executor_cls.execute):
         raise DefinitionError(f"{where}: execute is `async def` and blocking is {blocking!r}; choose one")
-    if not blocking and _is_plain_def(kind.execute):
+    if not blocking and _is_plain_def(executor_cls.execute):
         raise DefinitionError(f"{where}: execute is a plain `def`; make it `async def`, or set `blocking = True`")
 
 
@@ -188,11 +191,11 @@ def not_to_await(executor: ExecutorDefinition[Any, Any], result: object) -> obje
     """
     if not inspect.isawaitable(result):
         return result
-    kind: type[object] = type(result)
+    type_name = type(cast("object", result)).__name__
     if isinstance(result, CoroutineType):
         result.close()  # otherwise Python warns that it was never awaited
     raise TypeError(
-        f"{executor.name}: execute returned {kind.__name__}, which a blocking executor does not await;"
+        f"{executor.name}: execute returned {type_name}, which a blocking executor does not await;"
         f"{_advice(executor)} or set `blocking = False`"
     )
 
@@ -213,33 +216,33 @@ def takes(function: object, count: int) -> bool:
     return True
 
 
-def _check_settings(kind: type[ExecutorDefinition[Any, Any]], where: str) -> None:
-    concurrency: object = kind.max_concurrency
+def _check_settings(executor_cls: type[ExecutorDefinition[Any, Any]], where: str) -> None:
+    concurrency: object = executor_cls.max_concurrency
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise DefinitionError(f"{where}: max_concurrency is {concurrency!r}, 1 or more expected, or None")
-    blocking: object = kind.blocking
+    blocking: object = executor_cls.blocking
     if blocking not in (False, True, "thread", "process"):
         raise DefinitionError(f'{where}: blocking is {blocking!r}; False, True, "thread" or "process" expected')
-    _check_setting_names(kind, where)
-    criteria: object = kind.uniqueness_criteria
+    _check_setting_names(executor_cls, where)
+    criteria: object = executor_cls.uniqueness_criteria
     if criteria is not None and not isinstance(criteria, UniquenessCriteria):
         raise DefinitionError(f"{where}: uniqueness_criteria is {criteria!r}; UniquenessCriteria.by_executor() or so")
     if criteria is not None and criteria.is_empty:
         raise DefinitionError(f"{where}: uniqueness_criteria say nothing; begin with by_executor(), by_key(…) or so")
 
 
-def _check_setting_names(kind: type[ExecutorDefinition[Any, Any]], where: str) -> None:
+def _check_setting_names(executor_cls: type[ExecutorDefinition[Any, Any]], where: str) -> None:
     """Raise a `DefinitionError` if the class, or a base that is an executor, has an attribute meant as a setting.
 
     A misspelt setting, or one of another library, would be ignored silently and the job would run with the default. Any
     other attribute is the executor's own, such as a template or a limit.
     """
-    for ancestor in kind.__mro__:
+    for ancestor in executor_cls.__mro__:
         if not issubclass(ancestor, ExecutorDefinition):
             continue
         for given, value in vars(cast("type[object]", ancestor)).items():
             # Only the long names: something so close to one of these is a typo, and not a name of the user's own.
-            meant = get_close_matches(given, _LONG_NAMES, n=1, cutoff=0.85)
+            meant = _close_to(given)
             if meant and given not in _LONG_NAMES:
                 raise DefinitionError(f"{where}: {given} is no setting; {meant[0]} is meant")
             if given in _OF_OTHERS and isinstance(value, _PLAIN):

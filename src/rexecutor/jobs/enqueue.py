@@ -142,24 +142,28 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
 
     def build(self, limits: Limits) -> NewJob:
         """Return the job, checked and encoded, for a store with these limits."""
-        kind = self.executor
-        codecs = codecs_of(kind, limits)
-        data = _encode_nothing(kind, limits) if isinstance(self.data, _Missing) else codecs.data.encode(self.data)
+        executor_cls = self.executor
+        codecs = codecs_of(executor_cls, limits)
+        data = (
+            _encode_nothing(executor_cls, limits) if isinstance(self.data, _Missing) else codecs.data.encode(self.data)
+        )
         if len(self.tags) > limits.tags:
-            raise InvalidJobError(f"{kind.name}: {len(self.tags)} tags, at most {limits.tags} are allowed")
+            raise InvalidJobError(f"{executor_cls.name}: {len(self.tags)} tags, at most {limits.tags} are allowed")
         for tag in self.tags:
             if len(tag) > limits.tag:
-                raise InvalidJobError(f"{kind.name}: a tag of {len(tag)} characters, at most {limits.tag} are allowed")
+                raise InvalidJobError(
+                    f"{executor_cls.name}: a tag of {len(tag)} characters, at most {limits.tag} are allowed"
+                )
         return NewJob(
-            kind.name,
+            executor_cls.name,
             data,
             None if self.metadata is None else codecs.metadata.encode(self.metadata),
-            kind.max_attempts if self.max_attempts is None else self.max_attempts,
+            executor_cls.max_attempts if self.max_attempts is None else self.max_attempts,
             self.priority,
             self.tags,
             self.scheduled_at,
             self.delay,
-            kind.uniqueness_criteria if isinstance(self.criteria, _Missing) else self.criteria,
+            executor_cls.uniqueness_criteria if isinstance(self.criteria, _Missing) else self.criteria,
         )
 
 
@@ -249,8 +253,8 @@ def _handles(
     ]
 
 
-def _encode_nothing(kind: type[ExecutorDefinition[Any, Any]], limits: Limits) -> str:
-    codec = codecs_of(kind, limits).data
+def _encode_nothing(executor_cls: type[ExecutorDefinition[Any, Any]], limits: Limits) -> str:
+    codec = codecs_of(executor_cls, limits).data
     try:
         return codec.encode(None)
     except InvalidJobError:

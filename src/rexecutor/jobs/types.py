@@ -19,13 +19,13 @@ class Codecs(NamedTuple, Generic[Data, Metadata]):
     metadata: Codec[Metadata]
 
 
-def codecs_of(kind: type[ExecutorDefinition[Data, Metadata]], limits: Limits) -> Codecs[Data, Metadata]:
+def codecs_of(executor_cls: type[ExecutorDefinition[Data, Metadata]], limits: Limits) -> Codecs[Data, Metadata]:
     """Return the codecs of an executor's types. Made once, at first use, when forward references can be resolved.
 
     Raises:
         DefinitionError: JSON cannot hold one of the types, or none is given.
     """
-    return _codecs_of(kind, limits.data, limits.metadata, limits.depth)
+    return _codecs_of(executor_cls, limits.data, limits.metadata, limits.depth)
 
 
 def decode(codecs: Codecs[Data, Metadata], record: JobRecord, run: Run | None = None) -> Job[Data, Metadata]:
@@ -58,35 +58,37 @@ def decode(codecs: Codecs[Data, Metadata], record: JobRecord, run: Run | None = 
     )
 
 
-def check_types(kind: type[ExecutorDefinition[Any, Any]]) -> None:
+def check_types(executor_cls: type[ExecutorDefinition[Any, Any]]) -> None:
     """Raise a `DefinitionError` if JSON cannot hold the types. A name that is not defined yet is no error here."""
     try:
-        codecs_of(kind, _LIMITS)
+        codecs_of(executor_cls, _LIMITS)
     except DefinitionError as error:
         if error.__cause__ is None or isinstance(error.__cause__, TypeError):
             raise
 
 
 @cache
-def _codecs_of(kind: type[ExecutorDefinition[Any, Any]], data: int, metadata: int, depth: int) -> Codecs[Any, Any]:
-    types = _type_arguments(kind)
+def _codecs_of(
+    executor_cls: type[ExecutorDefinition[Any, Any]], data: int, metadata: int, depth: int
+) -> Codecs[Any, Any]:
+    types = _type_arguments(executor_cls)
     return Codecs(
-        Codec(types[0], owner=kind.name, what="data", limit=data, depth=depth),
-        Codec(types[1], owner=kind.name, what="metadata", limit=metadata, depth=depth),
+        Codec(types[0], owner=executor_cls.name, what="data", limit=data, depth=depth),
+        Codec(types[1], owner=executor_cls.name, what="metadata", limit=metadata, depth=depth),
     )
 
 
-def _type_arguments(kind: type[ExecutorDefinition[Any, Any]]) -> tuple[Any, Any]:
+def _type_arguments(executor_cls: type[ExecutorDefinition[Any, Any]]) -> tuple[Any, Any]:
     """Return the type arguments in the brackets of `Executor[…]`, resolved through any generic bases in between."""
     known: dict[Any, Any] = {}
-    for ancestor in kind.__mro__:
+    for ancestor in executor_cls.__mro__:
         for base in cast("tuple[Any, ...]", ancestor.__dict__.get("__orig_bases__", ())):
             origin = get_origin(base)
             arguments = tuple(_substituted(argument, known) for argument in get_args(base))
             if ExecutorDefinition in getattr(origin, "__bases__", ()):  # it is `Executor`
-                return _resolved(kind, arguments[0]), _resolved(kind, arguments[1])
+                return _resolved(executor_cls, arguments[0]), _resolved(executor_cls, arguments[1])
             known |= dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
-    raise DefinitionError(f"{place_of(kind)}: says no data type; write `Executor[str]` or the like")
+    raise DefinitionError(f"{place_of(executor_cls)}: says no data type; write `Executor[str]` or the like")
 
 
 def _substituted(argument: Any, known: dict[Any, Any]) -> Any:
@@ -97,14 +99,14 @@ def _substituted(argument: Any, known: dict[Any, Any]) -> Any:
     return argument[inner] if inner else argument
 
 
-def _resolved(kind: type, argument: Any) -> Any:
+def _resolved(executor_cls: type, argument: Any) -> Any:
     if isinstance(argument, TypeVar):
-        raise DefinitionError(f"{place_of(kind)}: {argument} is still open; subclass it with a data type")
-    names = vars(inspect.getmodule(kind)) if inspect.getmodule(kind) else {}
+        raise DefinitionError(f"{place_of(executor_cls)}: {argument} is still open; subclass it with a data type")
+    names = vars(inspect.getmodule(executor_cls)) if inspect.getmodule(executor_cls) else {}
     reference = getattr(argument, "__forward_arg__", argument)
     if isinstance(reference, str):
         try:
             return eval(reference, dict(names))  # noqa: S307 - what the class's author wrote in its own brackets
         except NameError as error:
-            raise DefinitionError(f"{place_of(kind)}: the type {reference!r} is not known: {error}") from error
+            raise DefinitionError(f"{place_of(executor_cls)}: the type {reference!r} is not known: {error}") from error
     return argument
