@@ -29,7 +29,7 @@ def made_backend(name: str, folder: Path, clock: Clock | None = None) -> Backend
     return BACKENDS[name](folder, clock)
 
 
-async def spoil(backend: Backend, job_id: JobId) -> None:
+async def corrupt(backend: Backend, job_id: JobId) -> None:
     """Write a priority and numbers of attempts into a waiting job's row that no enqueue lets through."""
     if isinstance(backend, InMemoryBackend):
         record = await record_of(backend, job_id)

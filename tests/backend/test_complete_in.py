@@ -37,27 +37,27 @@ from rexecutor.model.job import JobRecord
 from rexecutor.model.outcomes import COMPLETE, Complete, Failed, Settlement
 from rexecutor.telemetry.events import JobEnded
 from rexecutor.testing import drain, perform
-from tests.backend.ledgers import LEDGERS, Counting, Ledger, PostgresLedger, SqliteLedger, Undoing
+from tests.backend.app_counter import COUNTERS, AppCounter, Counting, PostgresCounter, SqliteCounter, Undoing
 from tests.backends import made_backend
 from tests.model.records import executing
 from tests.postgres import server_url
 from tests.support import Events, record_of, soon
 
 
-@pytest.fixture(params=LEDGERS)
+@pytest.fixture(params=COUNTERS)
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
 async def backend(kind: str, tmp_path: Path) -> AsyncIterator[Backend]:
-    async with made_backend(LEDGERS[kind][0], tmp_path) as made:
+    async with made_backend(COUNTERS[kind][0], tmp_path) as made:
         yield made
 
 
 @pytest.fixture
-def ledger(kind: str, backend: Backend) -> Ledger:
-    return LEDGERS[kind][1](backend)
+def counter(kind: str, backend: Backend) -> AppCounter:
+    return COUNTERS[kind][1](backend)
 
 
 async def run_once(backend: Backend, executor: Executor[None]) -> int:
@@ -81,41 +81,45 @@ def fail() -> ExecutionResult:
 
 @pytest.mark.parametrize("after", [None, lambda: Cancel("too late"), fail])
 async def test_writes_and_completion_are_committed_together_whatever_execute_answers_then(
-    backend: Backend, ledger: Ledger, after: Callable[[], ExecutionResult] | None, caplog: pytest.LogCaptureFixture
+    backend: Backend, counter: AppCounter, after: Callable[[], ExecutionResult] | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job_id = await run_once(backend, Counting(ledger, after=after))
+    job_id = await run_once(backend, Counting(counter, after=after))
 
     record = await record_of(backend, job_id)
     assert (record.status, record.attempt, record.errors) == (JobStatus.COMPLETE, 1, ())
-    assert ledger.count() == 1
+    assert counter.count() == 1
     assert caplog.text == ""
 
 
-async def test_an_error_before_the_commit_undoes_both_and_is_a_failed_attempt(backend: Backend, ledger: Ledger) -> None:
+async def test_an_error_before_the_commit_undoes_both_and_is_a_failed_attempt(
+    backend: Backend, counter: AppCounter
+) -> None:
     async def raise_it(_: object) -> None:
         raise ValueError("before the commit")
 
-    job_id = await run_once(backend, Counting(ledger, within=raise_it))
+    job_id = await run_once(backend, Counting(counter, within=raise_it))
 
     record = await record_of(backend, job_id)
     assert (record.status, [error.type_name for error in record.errors]) == (JobStatus.RETRYABLE, ["ValueError"])
-    assert ledger.count() == 0
+    assert counter.count() == 0
 
 
-async def test_a_rollback_that_execute_says_nothing_of_is_a_failed_attempt(backend: Backend, ledger: Ledger) -> None:
-    job_id = await run_once(backend, Undoing(ledger))
+async def test_a_rollback_that_execute_says_nothing_of_is_a_failed_attempt(
+    backend: Backend, counter: AppCounter
+) -> None:
+    job_id = await run_once(backend, Undoing(counter))
 
     record = await record_of(backend, job_id)
     assert (record.status, [error.type_name for error in record.errors]) == (JobStatus.RETRYABLE, ["NotCommitted"])
-    assert ledger.count() == 0
+    assert counter.count() == 0
 
 
 @pytest.mark.parametrize("kind", ["sqlite"])
 async def test_the_log_tells_what_the_store_has_recorded(
-    backend: Backend, ledger: Ledger, caplog: pytest.LogCaptureFixture, events: Events
+    backend: Backend, counter: AppCounter, caplog: pytest.LogCaptureFixture, events: Events
 ) -> None:
     caplog.set_level(logging.WARNING)
-    async with Rexecutor(backend).with_executor(Undoing(ledger)).with_executor(Counting(ledger, after=fail)):
+    async with Rexecutor(backend).with_executor(Undoing(counter)).with_executor(Counting(counter, after=fail)):
         done = await Counting.builder().enqueue(backend=backend)
         undone = await Undoing.builder().with_max_attempts(1).enqueue(backend=backend)
         jobs = [await soon(handle.wait()) for handle in (done, undone)]
@@ -128,7 +132,7 @@ async def test_the_log_tells_what_the_store_has_recorded(
 
 
 @pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "sqlalchemy"])  # SQLite's one writer is in its transaction
-async def test_a_worker_that_is_no_longer_the_jobs_own_cannot_commit(backend: Backend, ledger: Ledger) -> None:
+async def test_a_worker_that_is_no_longer_the_jobs_own_cannot_commit(backend: Backend, counter: AppCounter) -> None:
     taken: list[int] = []
 
     async def take_it_away(job: Job[None]) -> None:
@@ -138,17 +142,17 @@ async def test_a_worker_that_is_no_longer_the_jobs_own_cannot_commit(backend: Ba
         assert record.node is not None
         taken.append(await backend.release_claims(record.node, ()))
 
-    executor = Counting(ledger, before=take_it_away)
+    executor = Counting(counter, before=take_it_away)
     job_id = await run_once(backend, executor)
 
     assert taken == [1]
     assert [type(error) for error in executor.raised] == [LeaseLostError]
     assert f"job {job_id} (counting)" in str(executor.raised[0])
     assert (await record_of(backend, job_id)).status is JobStatus.COMPLETE
-    assert ledger.count() == 1
+    assert counter.count() == 1
 
 
-async def test_nor_where_it_was_lost_before_the_transaction_began(backend: Backend, ledger: Ledger) -> None:
+async def test_nor_where_it_was_lost_before_the_transaction_began(backend: Backend, counter: AppCounter) -> None:
     class Losing(Executor[None]):
         name = "losing"
         runs = 0
@@ -159,36 +163,36 @@ async def test_nor_where_it_was_lost_before_the_transaction_began(backend: Backe
             assert record.node is not None
             if Losing.runs == 1:
                 await backend.release_claims(record.node, ())
-            async with ledger.transaction() as connection:
+            async with counter.transaction() as connection:
                 await job.complete_in(connection)
 
     job_id = await run_once(backend, Losing())
 
     assert Losing.runs == 2
     assert (await record_of(backend, job_id)).status is JobStatus.COMPLETE
-    assert ledger.count() == 1
+    assert counter.count() == 1
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "psycopg", "proxied"])
-async def test_a_plain_def_completes_on_a_connection_that_blocks(backend: Backend, ledger: Ledger) -> None:
-    assert isinstance(ledger, SqliteLedger | PostgresLedger)
+async def test_a_plain_def_completes_on_a_connection_that_blocks(backend: Backend, counter: AppCounter) -> None:
+    assert isinstance(counter, SqliteCounter | PostgresCounter)
 
     class Blocking(Executor[None]):
         name = "blocking"
         blocking = True
 
         def execute(self, job: Job[None]) -> None:
-            with ledger.blocking() as connection:
+            with counter.blocking() as connection:
                 job.complete_in_sync(connection)
 
     job_id = await run_once(backend, Blocking())
 
     assert (await record_of(backend, job_id)).status is JobStatus.COMPLETE
-    assert ledger.count() == 1
+    assert counter.count() == 1
 
 
 @pytest.mark.parametrize("kind", ["psycopg"])
-async def test_the_wrong_kind_of_connection_is_refused_with_what_to_do(backend: Backend, ledger: Ledger) -> None:
+async def test_the_wrong_kind_of_connection_is_refused_with_what_to_do(backend: Backend, counter: AppCounter) -> None:
     completion = backend.completion()
     with psycopg.connect(server_url()) as connection:
         with pytest.raises(ConfigurationError, match="complete_in: the connection is synchronous; call complete_in_s"):
@@ -196,13 +200,13 @@ async def test_the_wrong_kind_of_connection_is_refused_with_what_to_do(backend: 
         with pytest.raises(ConfigurationError, match="cannot be used as a connection to PostgreSQL"):
             await completion.complete(executing(), "connection")
         assert not completion.complete_sync(executing(), connection)
-    async with ledger.transaction() as awaited:
+    async with counter.transaction() as awaited:
         with pytest.raises(ConfigurationError, match="call `await complete_in`"):
             completion.complete_sync(executing(), awaited)
 
 
 @pytest.mark.parametrize("kind", ["psycopg"])
-async def test_a_job_of_that_number_in_another_database_is_not_completed(backend: Backend, ledger: Ledger) -> None:
+async def test_a_job_of_that_number_in_another_database_is_not_completed(backend: Backend, counter: AppCounter) -> None:
     (job,) = await claimed(backend)
     elsewhere = replace(job, node="of another database")
 
@@ -213,7 +217,7 @@ async def test_a_job_of_that_number_in_another_database_is_not_completed(backend
 
 @pytest.mark.parametrize("kind", ["psycopg"])
 async def test_a_transaction_that_stays_open_does_not_hold_other_outcomes_up(
-    backend: Backend, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, counter: AppCounter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statements, "PATIENCE", "50ms")
     held, other = [Settlement(*job.claim_id, COMPLETE) for job in await claimed(backend, 2)]
@@ -239,10 +243,10 @@ async def test_a_connection_to_another_file_is_refused(backend: Backend, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "psycopg"])
-async def test_a_completion_can_be_sent_to_a_child_process(backend: Backend, ledger: Ledger) -> None:
-    assert isinstance(ledger, SqliteLedger | PostgresLedger)
+async def test_a_completion_can_be_sent_to_a_child_process(backend: Backend, counter: AppCounter) -> None:
+    assert isinstance(counter, SqliteCounter | PostgresCounter)
     sent = pickle.loads(pickle.dumps(backend.completion()))  # noqa: S301 - our own
-    with ledger.blocking() as connection:
+    with counter.blocking() as connection:
         assert not sent.complete_sync(executing(), connection)
 
 

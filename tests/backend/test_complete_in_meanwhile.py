@@ -14,14 +14,14 @@ from rexecutor.engine.attempt import require_ours
 from rexecutor.model.job import JobRecord
 from rexecutor.model.outcomes import CancelAsked
 from rexecutor.testing.suite.store import ALPHA, LEASE, NODE, new_job
-from tests.backend import ledgers
+from tests.backend import app_counter
+from tests.backend.app_counter import COUNTERS, AppCounter
 from tests.backend.held_back import held_back
-from tests.backend.ledgers import LEDGERS, Ledger
 from tests.backends import made_backend
 from tests.postgres import server_url
 from tests.support import record_of, soon
 
-LIBRARIES = [name for name, (store, _) in LEDGERS.items() if store == "postgres"]
+LIBRARIES = [name for name, (store, _) in COUNTERS.items() if store == "postgres"]
 
 
 @pytest.fixture(params=LIBRARIES)
@@ -36,8 +36,8 @@ async def backend(tmp_path: Path) -> AsyncIterator[Backend]:
 
 
 @pytest.fixture
-def ledger(library: str, backend: Backend) -> Ledger:
-    return LEDGERS[library][1](backend)
+def counter(library: str, backend: Backend) -> AppCounter:
+    return COUNTERS[library][1](backend)
 
 
 @pytest.fixture
@@ -54,47 +54,47 @@ async def executing(backend: Backend) -> JobRecord:
     return job
 
 
-async def complete(backend: Backend, ledger: Ledger, job: JobRecord) -> None:
+async def complete(backend: Backend, counter: AppCounter, job: JobRecord) -> None:
     """Count and complete the job in one transaction, as `Job.complete_in` does."""
-    async with ledger.transaction() as connection:
+    async with counter.transaction() as connection:
         require_ours(job, holds_claim=await backend.completion().complete(job, connection))
 
 
 async def test_a_completion_that_waits_for_a_cancel_or_an_update_counts(
-    backend: Backend, ledger: Ledger, job: JobRecord
+    backend: Backend, counter: AppCounter, job: JobRecord
 ) -> None:
     async with held_back(backend) as held:
         await held.update(job.id, new_job(priority=7), job.version)
         await held.apply(job.id, CancelAsked("not wanted"))
-        completing = asyncio.ensure_future(complete(backend, ledger, job))
+        completing = asyncio.ensure_future(complete(backend, counter, job))
         await held.waited_for()
     await soon(completing)
 
     record = await record_of(backend, job.id)
     assert (record.status, record.priority, record.cancel_reason) == (JobStatus.COMPLETE, 7, None)
-    assert ledger.count() == 1
+    assert counter.count() == 1
 
 
 async def test_a_completion_that_waits_while_the_job_is_taken_away_is_refused(
-    backend: Backend, ledger: Ledger, job: JobRecord
+    backend: Backend, counter: AppCounter, job: JobRecord
 ) -> None:
     async with held_back(backend) as held:
         await held.release_claims(NODE)
-        completing = asyncio.ensure_future(complete(backend, ledger, job))
+        completing = asyncio.ensure_future(complete(backend, counter, job))
         await held.waited_for()
     with pytest.raises(LeaseLostError):
         await soon(completing)
 
     assert (await record_of(backend, job.id)).status is JobStatus.SCHEDULED
-    assert ledger.count() == 0
+    assert counter.count() == 0
 
 
 async def test_a_transaction_that_stays_open_does_not_hold_up_a_node_that_gives_other_claims_back(
-    backend: Backend, ledger: Ledger, job: JobRecord
+    backend: Backend, counter: AppCounter, job: JobRecord
 ) -> None:
     lost = await executing(backend)
 
-    async with ledger.transaction() as connection:
+    async with counter.transaction() as connection:
         assert await backend.completion().complete(job, connection)
         given_back = await soon(backend.release_claims(NODE, [job.claim_id]))
 
@@ -105,39 +105,39 @@ async def test_a_transaction_that_stays_open_does_not_hold_up_a_node_that_gives_
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 async def test_in_a_transaction_with_an_older_snapshot_it_is_a_serialization_failure(
-    backend: Backend, ledger: Ledger, job: JobRecord, level: str, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, counter: AppCounter, job: JobRecord, level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "server_url", lambda: with_isolation(level))
+    monkeypatch.setattr(app_counter, "server_url", lambda: with_isolation(level))
 
     async with held_back(backend) as held:
         await held.apply(job.id, CancelAsked("not wanted"))
-        completing = asyncio.ensure_future(complete(backend, ledger, job))
+        completing = asyncio.ensure_future(complete(backend, counter, job))
         await held.waited_for()
     with pytest.raises(BackendError, match="could not serialize access due to concurrent update"):
         await soon(completing)
 
     record = await record_of(backend, job.id)
     assert (record.status, record.cancel_reason) == (JobStatus.EXECUTING, "not wanted")
-    assert ledger.count() == 0
-    await complete(backend, ledger, job)
+    assert counter.count() == 0
+    await complete(backend, counter, job)
     assert (await record_of(backend, job.id)).status is JobStatus.COMPLETE
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 async def test_nor_is_a_job_lost_whose_claim_is_younger_than_the_transaction(
-    backend: Backend, ledger: Ledger, level: str, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, counter: AppCounter, level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "server_url", lambda: with_isolation(level))
+    monkeypatch.setattr(app_counter, "server_url", lambda: with_isolation(level))
 
     async def claim_within() -> None:
-        async with ledger.transaction() as connection:
+        async with counter.transaction() as connection:
             await backend.completion().complete(await executing(backend), connection)
 
     with pytest.raises(BackendError, match=rf"\({level}\) began before job 1 was claimed; roll it back"):
         await claim_within()
 
     assert (await record_of(backend, 1)).status is JobStatus.EXECUTING
-    assert ledger.count() == 0
+    assert counter.count() == 0
 
 
 def with_isolation(level: str) -> str:

@@ -13,7 +13,7 @@ from rexecutor import Backend, Cancel, ErrorKind, Executor, InMemoryBackend, Job
 from rexecutor.model.job import NewJob
 from rexecutor.telemetry.events import ResultIgnored
 from rexecutor.testing import FakeClock, perform
-from tests.backends import spoil
+from tests.backends import corrupt
 from tests.engine.executors import Quick, Task, Waiting, has_ended, is_status, works
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
 from tests.support import Events, record_of, soon, until
@@ -299,7 +299,7 @@ async def test_a_job_that_cannot_be_decoded_has_failed_and_does_not_run_for_ever
 async def test_numbers_that_no_enqueue_lets_through_stop_no_node(backend: Backend) -> None:
     running = Waiting()
     bad, *good = await enqueue_many([Quick.builder()] * 3, backend=backend)
-    await spoil(backend, bad.id)
+    await corrupt(backend, bad.id)
 
     async with Rexecutor(backend).with_executor(Quick).with_executor(running):
         in_flight = await Waiting.builder().enqueue(backend=backend)

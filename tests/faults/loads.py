@@ -8,12 +8,12 @@ from typing import Final, Self
 
 from rexecutor.backend.base import Backend
 from rexecutor.model.job import JobId
-from tests.faults.crew import until
 from tests.faults.history import Line
 from tests.faults.operations import Operation, read_operations
 from tests.faults.programs.loaded import Ticking
 from tests.faults.rows import rows_of
 from tests.faults.scenario import Ground, Report, count_jobs, count_runs
+from tests.faults.workers import until
 
 PROGRAM: Final = "tests.faults.programs.loaded"
 MARGIN: Final = 1.0

@@ -9,11 +9,11 @@ from typing import Final, Literal
 
 from rexecutor import enqueue_many
 from rexecutor.backend.base import Backend
-from tests.faults.crew import Crew, Member, crew, started
-from tests.faults.programs.crew_worker import Task, Tasked
+from tests.faults.programs.scripted_worker import Task, Tasked
 from tests.faults.rows import rows_of
 from tests.faults.scenario import Ground
 from tests.faults.stores import backend_at
+from tests.faults.workers import Member, Workers, started, worker_processes
 
 SITUATIONS: Final = ("start", "claim", "settle", "idle", "busy")
 LONG: Final = 60.0
@@ -81,7 +81,7 @@ def random_moment(number: int, chance: random.Random, ground: Ground) -> Moment:
 
 async def end_at(moment: Moment, ground: Ground) -> Ending:
     """Start a worker on a store that has no jobs, and end it so."""
-    async with crew(ground) as workers:
+    async with worker_processes(ground) as workers:
         if moment.situation == "start" and "#" not in ground.store:
             return await end(moment, ground, await beginning(workers, moment), enqueued=0)
         async with backend_at(ground.store) as backend:
@@ -93,14 +93,14 @@ async def end_at(moment: Moment, ground: Ground) -> Ending:
             return await end(moment, ground, member, enqueued)
 
 
-async def beginning(workers: Crew, moment: Moment) -> Member:
+async def beginning(workers: Workers, moment: Moment) -> Member:
     """Start a worker, and answer it as soon as it begins to open its store."""
     member = await workers.start("--grace", str(moment.grace))
     await workers.until(lambda lines: any(line.what == "opening" for line in lines), 30)
     return member
 
 
-async def occupy(workers: Crew, backend: Backend, moment: Moment) -> int:
+async def occupy(workers: Workers, backend: Backend, moment: Moment) -> int:
     """Give it the jobs of the situation; answer how many."""
     match moment.situation:
         case "claim":

@@ -1,11 +1,11 @@
-"""Every scenario on PostgreSQL, small: see `short.py`."""
+"""Every scenario on PostgreSQL, small: see `quick.py`."""
 
 from pathlib import Path
 
 import pytest
 
+from tests.faults.quick import check, on
 from tests.faults.scenario import Scenario
-from tests.faults.short import check, on
 
 
 @pytest.mark.parametrize("scenario", on("postgres"))

@@ -124,7 +124,7 @@ PROOFS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "one bad row fails the whole query": (
         "test_a_job_that_cannot_be_decoded_is_left_out_with_a_warning",
-        "test_a_spoilt_row_fails_no_query",
+        "test_a_corrupt_row_fails_no_query",
     ),
     "pruning by length counts all executors together": (
         "test_so_many_are_kept_of_each_executor",

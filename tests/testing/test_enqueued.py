@@ -374,7 +374,7 @@ async def test_what_cannot_be_decoded_is_there_for_a_refutation(backend: Backend
         await refute_enqueued(for_executor=EmailJob, backend=backend)
 
 
-async def test_a_spoilt_row_is_shown_for_what_it_is(tmp_path: Any, clock: FakeClock) -> None:
+async def test_a_corrupt_row_is_shown_for_what_it_is(tmp_path: Any, clock: FakeClock) -> None:
     import sqlite3
 
     from rexecutor import SQLiteBackend

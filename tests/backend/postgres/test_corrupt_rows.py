@@ -1,4 +1,4 @@
-"""PostgreSQL's rows that somebody has spoilt: they fail no query, no claim and no settlement of the others."""
+"""PostgreSQL's rows that somebody has corrupted: they fail no query, no claim and no settlement of the others."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from tests.postgres import postgres_backend, run_postgres
 from tests.support import record_of, soon, status_of, until
 
 KEY = UniquenessCriteria.by_key("order 7")
-FAILED = Failed(JobError(1, ErrorKind.DECODE, "DecodeError", "spoilt", datetime(2026, 1, 1, tzinfo=UTC)), timedelta(0))
+FAILED = Failed(JobError(1, ErrorKind.DECODE, "DecodeError", "corrupt", datetime(2026, 1, 1, tzinfo=UTC)), timedelta(0))
 MOST = 2**63 - 1
 
 MOMENTS = ("infinity", "-infinity", "4000-01-01 BC", "20000-01-01")
@@ -58,7 +58,7 @@ async def backend(tmp_path: Path) -> AsyncIterator[PostgresBackend]:
         yield made
 
 
-def spoil(backend: PostgresBackend, job_id: JobId, change: str) -> None:
+def corrupt(backend: PostgresBackend, job_id: JobId, change: str) -> None:
     run_postgres(f'UPDATE "{backend.schema}".jobs SET {change} WHERE id = {job_id}')
 
 
@@ -105,7 +105,7 @@ async def test_a_row_of_a_moment_beyond_python_s_is_answered_with_its_defect(
     backend: PostgresBackend, change: str
 ) -> None:
     first, *others = await enqueued(backend)
-    spoil(backend, first, change)
+    corrupt(backend, first, change)
 
     records = {record.id: record for record in await backend.query(Everything())}
 
@@ -120,7 +120,7 @@ async def test_a_row_that_no_constraint_would_let_in_is_answered_with_its_defect
 ) -> None:
     first, *others = await enqueued(backend)
     drop_constraints(backend)
-    spoil(backend, first, change)
+    corrupt(backend, first, change)
 
     records = {record.id: record for record in await backend.query(Everything())}
     counted = sum(count.jobs for count in await backend.count())
@@ -138,7 +138,7 @@ async def test_a_row_that_cannot_be_read_is_claimed_and_settled_as_the_others_ar
     backend: PostgresBackend, change: str
 ) -> None:
     first, *others = await enqueued(backend)
-    spoil(backend, first, f"max_attempts = 1, {change}")
+    corrupt(backend, first, f"max_attempts = 1, {change}")
 
     claimed = await claim(backend)
     refused = await backend.settle(
@@ -155,7 +155,7 @@ async def test_a_row_that_cannot_be_read_is_claimed_and_settled_as_the_others_ar
 async def test_a_row_without_what_every_row_has_fails_no_claim(backend: PostgresBackend, change: str) -> None:
     first, *others = await enqueued(backend)
     drop_constraints(backend)
-    spoil(backend, first, change)
+    corrupt(backend, first, change)
 
     assert defective(await claim(backend)) == {first: True, others[0]: False, others[1]: False}
 
@@ -168,10 +168,10 @@ GIVEN_BACK = {
 
 
 @pytest.mark.parametrize("change", GIVEN_BACK.values(), ids=GIVEN_BACK)
-async def test_a_spoilt_row_is_given_back_and_so_are_the_others(backend: PostgresBackend, change: str) -> None:
+async def test_a_corrupt_row_is_given_back_and_so_are_the_others(backend: PostgresBackend, change: str) -> None:
     ids = await enqueued(backend)
     await claim(backend)
-    spoil(backend, ids[0], change)
+    corrupt(backend, ids[0], change)
 
     assert await backend.release_claims(NODE, ()) == 3
     assert {await status_of(backend, job_id) for job_id in ids} == {JobStatus.SCHEDULED}
@@ -181,7 +181,7 @@ async def test_a_spoilt_row_is_given_back_and_so_are_the_others(backend: Postgre
 async def test_a_number_at_its_end_fails_no_settlement(backend: PostgresBackend, change: str) -> None:
     ids = await enqueued(backend)
     claimed = await claim(backend)
-    spoil(backend, ids[0], change)
+    corrupt(backend, ids[0], change)
 
     refused = await backend.settle([Settlement(*job.claim_id, Snooze(timedelta(hours=1))) for job in claimed.jobs])
 
@@ -192,7 +192,7 @@ async def test_a_number_at_its_end_fails_no_settlement(backend: PostgresBackend,
 async def test_a_revision_at_its_top_fails_no_rerun(backend: PostgresBackend) -> None:
     first, *_ = await enqueued(backend)
     await backend.cancel(first, "enough")
-    spoil(backend, first, f"revision = {MOST}")
+    corrupt(backend, first, f"revision = {MOST}")
 
     await backend.rerun(first)
 
@@ -202,38 +202,38 @@ async def test_a_revision_at_its_top_fails_no_rerun(backend: PostgresBackend) ->
 
 @pytest.mark.parametrize("action", [None, Replace.priority(), Replace.scheduled_at()], ids=repr)
 @pytest.mark.parametrize("change", UNCLAIMABLE.values(), ids=UNCLAIMABLE)
-async def test_a_spoilt_row_fails_no_enqueue_that_it_stands_in_the_way_of(
+async def test_a_corrupt_row_fails_no_enqueue_that_it_stands_in_the_way_of(
     backend: PostgresBackend, change: str, action: Replace | None
 ) -> None:
     first, *_ = await enqueued(backend)
-    spoil(backend, first, change)
+    corrupt(backend, first, change)
 
     [answer] = await backend.enqueue([new_job(unique=KEY if action is None else KEY.on_conflict(action), priority=7)])
 
     assert answer.id == first
 
 
-async def test_a_worker_discards_the_spoilt_job_after_its_attempts_and_runs_the_others(
+async def test_a_worker_discards_the_corrupt_job_after_its_attempts_and_runs_the_others(
     backend: PostgresBackend,
 ) -> None:
     handles = [
         await Counting.builder().with_data(number).with_max_attempts(1).enqueue(backend=backend) for number in range(3)
     ]
-    spoil(backend, handles[0].id, "inserted_at = 'infinity'")
+    corrupt(backend, handles[0].id, "inserted_at = 'infinity'")
 
     async with Rexecutor(backend).with_executor(Counting):
         ended = [(await soon(handle.wait())).status for handle in handles[1:]]
         await until(lambda: is_discarded(backend, handles[0].id))
-        spoilt = await record_of(backend, handles[0].id)
+        damaged = await record_of(backend, handles[0].id)
 
     assert ended == [JobStatus.COMPLETE, JobStatus.COMPLETE]
-    assert (spoilt.attempt, spoilt.errors[-1].kind) == (1, ErrorKind.DECODE)
+    assert (damaged.attempt, damaged.errors[-1].kind) == (1, ErrorKind.DECODE)
 
 
-async def test_what_is_written_back_of_a_spoilt_row_is_within_what_the_columns_hold(backend: PostgresBackend) -> None:
+async def test_what_is_written_back_of_a_corrupt_row_is_within_what_the_columns_hold(backend: PostgresBackend) -> None:
     first, *_ = await enqueued(backend)
     drop_constraints(backend)
-    spoil(backend, first, f"attempt = NULL, losses = -1, snoozes = 2147483647, revision = {MOST}")
+    corrupt(backend, first, f"attempt = NULL, losses = -1, snoozes = 2147483647, revision = {MOST}")
 
     row = changed_row(await record_of(backend, first))
 

@@ -380,7 +380,7 @@ async def test_a_backend_that_is_not_open_migrates(schema: str) -> None:
 
 
 VALID: dict[str, Any] = {"executor": "a", "data": "1", "max_attempts": 5}
-SPOILT: list[dict[str, Any]] = [
+CORRUPT: list[dict[str, Any]] = [
     {"status": "waiting"},
     {"status": "executing"},
     {"status": "executing", "node": "n"},
@@ -402,10 +402,10 @@ SPOILT: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("spoilt", SPOILT, ids=str)
-async def test_a_row_that_no_rule_makes_is_refused(schema: str, spoilt: dict[str, Any]) -> None:
+@pytest.mark.parametrize("corrupt", CORRUPT, ids=str)
+async def test_a_row_that_no_rule_makes_is_refused(schema: str, corrupt: dict[str, Any]) -> None:
     await migrate(schema)
-    row = VALID | spoilt
+    row = VALID | corrupt
     values = ", ".join(f"'{value}'" for value in row.values())
     insert = f"INSERT INTO {schema}.jobs ({', '.join(row)}) VALUES ({values})"
     with pytest.raises(psycopg.errors.CheckViolation):

@@ -1,4 +1,4 @@
-"""SQLite's rows that somebody has spoilt: they fail no query, no enqueue and no prune of the others."""
+"""SQLite's rows that somebody has corrupted: they fail no query, no enqueue and no prune of the others."""
 
 import sqlite3
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from tests.support import record_of
 
 KEY = UniquenessCriteria.by_key("order 7")
 
-SPOILT = {
+CORRUPT = {
     "data that is no JSON": "data = '{'",
     "data that is no UTF-8": "data = CAST(x'22ff22' AS TEXT)",
     "data with a number beyond all numbers": "data = '1e9999999999999999999'",
@@ -56,7 +56,7 @@ async def backend(tmp_path: Path) -> AsyncIterator[SQLiteBackend]:
         yield made
 
 
-async def spoil(backend: SQLiteBackend, job_id: int, change: str) -> None:
+async def corrupt(backend: SQLiteBackend, job_id: int, change: str) -> None:
     def change_row(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute(f"UPDATE rexecutor_jobs SET {change} WHERE id = ?", (job_id,))
@@ -65,11 +65,11 @@ async def spoil(backend: SQLiteBackend, job_id: int, change: str) -> None:
     await backend._writer.run(change_row)
 
 
-@pytest.mark.parametrize("change", SPOILT.values(), ids=SPOILT)
-async def test_a_spoilt_row_fails_no_query(backend: SQLiteBackend, change: str) -> None:
+@pytest.mark.parametrize("change", CORRUPT.values(), ids=CORRUPT)
+async def test_a_corrupt_row_fails_no_query(backend: SQLiteBackend, change: str) -> None:
     sound = new_job(data="1", tags=("t",), unique=KEY.and_statuses(JobStatus.COMPLETE))
     ids = [answer.id for answer in await backend.enqueue([sound] * 3)]
-    await spoil(backend, ids[1], change)
+    await corrupt(backend, ids[1], change)
 
     for where in WHERES:
         positive = {job.id for job in await backend.query(where)}
@@ -81,13 +81,13 @@ async def test_a_spoilt_row_fails_no_query(backend: SQLiteBackend, change: str) 
 
 
 @pytest.mark.parametrize("action", [None, Replace.priority(), Replace.data()], ids=repr)
-@pytest.mark.parametrize("change", SPOILT.values(), ids=SPOILT)
-async def test_a_spoilt_row_fails_no_enqueue_that_it_stands_in_the_way_of(
+@pytest.mark.parametrize("change", CORRUPT.values(), ids=CORRUPT)
+async def test_a_corrupt_row_fails_no_enqueue_that_it_stands_in_the_way_of(
     backend: SQLiteBackend, change: str, action: Replace | None
 ) -> None:
     unique = KEY if action is None else KEY.on_conflict(action)
     [first] = await backend.enqueue([new_job(unique=KEY)])
-    await spoil(backend, first.id, change)
+    await corrupt(backend, first.id, change)
 
     [plain, answer] = await backend.enqueue([new_job("other"), new_job(unique=unique)])
     [again] = await backend.enqueue([new_job(unique=unique)])
@@ -102,19 +102,19 @@ async def test_a_spoilt_row_fails_no_enqueue_that_it_stands_in_the_way_of(
 async def test_a_row_that_cannot_be_written_back_is_discarded_and_the_new_job_added(backend: SQLiteBackend) -> None:
     unique = KEY.on_conflict(Replace.priority())
     [first] = await backend.enqueue([new_job(unique=unique)])
-    await spoil(backend, first.id, "revision = 9223372036854775807")
+    await corrupt(backend, first.id, "revision = 9223372036854775807")
 
     [answer] = await backend.enqueue([new_job(unique=unique)])
 
-    spoilt = await record_of(backend, first.id)
+    damaged = await record_of(backend, first.id)
     assert answer.disposition == "inserted"
-    assert (spoilt.status, spoilt.errors[-1].type_name) == (JobStatus.DISCARDED, "UnwritableRow")
+    assert (damaged.status, damaged.errors[-1].type_name) == (JobStatus.DISCARDED, "UnwritableRow")
 
 
 async def test_a_row_that_cannot_be_written_back_hides_no_other_that_stands_in_the_way(backend: SQLiteBackend) -> None:
     by_executor = UniquenessCriteria.by_executor()
-    spoilt, sound = await backend.enqueue([new_job(), new_job()])
-    await spoil(backend, spoilt.id, "revision = 9223372036854775807")
+    damaged, sound = await backend.enqueue([new_job(), new_job()])
+    await corrupt(backend, damaged.id, "revision = 9223372036854775807")
 
     [answer] = await backend.enqueue([new_job(unique=by_executor.on_conflict(Replace.priority()))])
 
@@ -125,7 +125,7 @@ async def test_a_row_that_cannot_be_written_back_hides_no_other_that_stands_in_t
 @pytest.mark.parametrize("column", ["attempt", "claims"])
 async def test_a_counter_out_of_its_bounds_fails_no_claim(backend: SQLiteBackend, column: str, number: int) -> None:
     answers = await backend.enqueue([new_job()] * 3)
-    await spoil(backend, answers[1].id, f"{column} = {number}")
+    await corrupt(backend, answers[1].id, f"{column} = {number}")
     heartbeats = backend.heartbeat_connection()
     heartbeats.send(Node(NODE, NODE, timedelta(seconds=30)))
     heartbeats.close()
@@ -137,12 +137,12 @@ async def test_a_counter_out_of_its_bounds_fails_no_claim(backend: SQLiteBackend
     assert list(await backend.settle([Settlement(*job.claim_id, Complete()) for job in claimed.jobs])) == []
 
 
-@pytest.mark.parametrize("change", SPOILT.values(), ids=SPOILT)
-async def test_a_spoilt_row_fails_no_prune(backend: SQLiteBackend, change: str) -> None:
+@pytest.mark.parametrize("change", CORRUPT.values(), ids=CORRUPT)
+async def test_a_corrupt_row_fails_no_prune(backend: SQLiteBackend, change: str) -> None:
     answers = await backend.enqueue([new_job()] * 3)
     for answer in answers:
         await backend.cancel(answer.id, "enough")
-    await spoil(backend, answers[1].id, change)
+    await corrupt(backend, answers[1].id, change)
 
     deleted = await backend.prune(PruneSpec(JobStatus.CANCELLED, OlderThan(timedelta(0))), 10)
     deleted += await backend.prune(PruneSpec(JobStatus.CANCELLED, BeyondNewest(0)), 10)

@@ -258,23 +258,23 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("change", BAD_ROWS.values(), ids=BAD_ROWS.keys())
-async def test_a_row_that_somebody_spoilt_ends_and_holds_nobody_up(backend: SQLiteBackend, change: str) -> None:
+async def test_a_corrupt_row_ends_and_holds_nobody_up(backend: SQLiteBackend, change: str) -> None:
     handles = await enqueue_many([Echo.builder().with_data("x") for _ in range(3)], backend=backend)
-    spoilt = handles[1].id
+    damaged = handles[1].id
 
-    def spoil(connection: sqlite3.Connection) -> None:
+    def corrupt(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA ignore_check_constraints = ON")
-        connection.execute(f"UPDATE rexecutor_jobs SET {change}, max_attempts = 1 WHERE id = ?", (spoilt,))
+        connection.execute(f"UPDATE rexecutor_jobs SET {change}, max_attempts = 1 WHERE id = ?", (damaged,))
 
-    await backend._writer.run(spoil)
+    await backend._writer.run(corrupt)
 
     async with Rexecutor(backend).with_executor(Echo):
         for handle in (handles[0], handles[2]):
             assert (await soon(handle.wait())).status is JobStatus.COMPLETE
         after = await Echo.builder().with_data("x").enqueue(backend=backend)
         assert (await soon(after.wait())).status is JobStatus.COMPLETE
-        while not (record := await record_of(backend, spoilt)).status.has_ended:
-            await backend.wait_ended(spoilt, backend.clock.now() + SECOND, since=backend.change_count)
+        while not (record := await record_of(backend, damaged)).status.has_ended:
+            await backend.wait_ended(damaged, backend.clock.now() + SECOND, since=backend.change_count)
 
     if record.status is JobStatus.DISCARDED:
         assert record.errors[-1].kind is ErrorKind.DECODE
@@ -283,11 +283,11 @@ async def test_a_row_that_somebody_spoilt_ends_and_holds_nobody_up(backend: SQLi
 async def test_a_row_of_an_unknown_status_is_left_alone_and_does_not_fail_a_page(backend: SQLiteBackend) -> None:
     handles = await enqueue_many([Echo.builder().with_data("x") for _ in range(3)], backend=backend)
 
-    def spoil(connection: sqlite3.Connection) -> None:
+    def corrupt(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("UPDATE rexecutor_jobs SET status = 'sleeping', due = 0 WHERE id = ?", (handles[1].id,))
 
-    await backend._writer.run(spoil)
+    await backend._writer.run(corrupt)
 
     records = await backend.query(Everything())
 
@@ -390,7 +390,7 @@ async def test_the_log_is_written_back_and_does_not_grow_without_bound(path: Pat
         "attempt = -1",
     ],
 )
-async def test_a_spoilt_row_of_a_dead_node_costs_no_lease(backend: SQLiteBackend, change: str) -> None:
+async def test_a_corrupt_row_of_a_dead_node_costs_no_lease(backend: SQLiteBackend, change: str) -> None:
     heartbeats, dead, live = (
         backend.heartbeat_connection(),
         Node("dead", "dead", SECOND / 1000),
@@ -400,13 +400,13 @@ async def test_a_spoilt_row_of_a_dead_node_costs_no_lease(backend: SQLiteBackend
     await backend.enqueue([new_job()] * 2)
     await backend.claim(Demand({"echo": 2}, 2), "dead")
 
-    def spoil(connection: sqlite3.Connection) -> None:
+    def corrupt(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("UPDATE rexecutor_nodes SET lease_until = 0")
         connection.execute("UPDATE rexecutor_jobs SET status = 'executing', node = 'dead', due = 0, claims = 1")
         connection.execute(f"UPDATE rexecutor_jobs SET {change} WHERE id = 1")
 
-    await backend._writer.run(spoil)
+    await backend._writer.run(corrupt)
 
     assert heartbeats.send(live).rescued == 2
     assert heartbeats.send(live).rescued == 0
@@ -416,7 +416,7 @@ async def test_a_spoilt_row_of_a_dead_node_costs_no_lease(backend: SQLiteBackend
     assert sum(count.jobs for count in counts) == 2
 
 
-async def test_an_outcome_that_a_spoilt_row_cannot_take_ends_the_job(backend: SQLiteBackend) -> None:
+async def test_an_outcome_that_a_corrupt_row_cannot_take_ends_the_job(backend: SQLiteBackend) -> None:
     heartbeats = backend.heartbeat_connection()
     heartbeats.send(Node("n", "n", timedelta(hours=1)))
     await backend.enqueue([new_job()])

@@ -17,7 +17,14 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from rexecutor import Backend, Executor, Job, JobStatus, Rexecutor, override_global_backend
-from tests.faults.answers import Answers, allow_no_hanging, answer_in_thread, answer_of, awaited, in_child
+from tests.faults.outcomes_summary import (
+    OutcomesSummary,
+    allow_no_hanging,
+    awaited,
+    in_child,
+    outcome_in_thread,
+    outcome_of,
+)
 from tests.faults.stores import backend_at
 
 SHORTLY: Final = timedelta(seconds=3)
@@ -109,7 +116,7 @@ def fork(store: str) -> None:
 
     async def main() -> None:
         backend = backend_at(store)
-        answers = Answers()
+        answers = OutcomesSummary()
         async with app(backend) as application:
             await run_one(backend)
             enqueue_sync(backend)
@@ -139,11 +146,11 @@ def spawn(store: str) -> None:
         backend = backend_at(store)
         async with app(backend):
             await run_one(backend)
-            answers = Answers()
+            answers = OutcomesSummary()
             answers["spawn, a backend of its own"] = await in_child("spawn", _use_own, store)
             answers["spawn, an application of its own"] = await in_child("spawn", _work_on_own, store)
             answers["spawn; the parent goes on"] = await awaited(run_one(backend))
-            answers["spawn, the parent's backend as an argument"] = answer_of(lambda: pickle.dumps(backend))
+            answers["spawn, the parent's backend as an argument"] = outcome_of(lambda: pickle.dumps(backend))
 
     asyncio.run(main())
 
@@ -160,7 +167,7 @@ def second_loop(store: str) -> None:
             await asyncio.to_thread(over.wait)
 
     ends = ["hangs"]
-    thread = threading.Thread(target=lambda: ends.append(answer_in_thread(first())), daemon=True)
+    thread = threading.Thread(target=lambda: ends.append(outcome_in_thread(first())), daemon=True)
     thread.start()
     backend, application = ready.result(10)
     acts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
@@ -169,9 +176,9 @@ def second_loop(store: str) -> None:
         "second loop, another application": lambda: app(backend).start(),
         "second loop, shut down": lambda: application.graceful_shutdown(timedelta(seconds=1)),
     }
-    answers = Answers()
+    answers = OutcomesSummary()
     for what, act in acts.items():
-        answers[what] = answer_of(lambda act=act: asyncio.run(act()))
+        answers[what] = outcome_of(lambda act=act: asyncio.run(act()))
     over.set()
     thread.join(10)
     answers["second loop; the first ends"] = ends[-1]
@@ -188,24 +195,24 @@ def dead_loop(store: str) -> None:
         "dead loop, open again": lambda: use(backend),
         "dead loop, shut down": lambda: application.graceful_shutdown(timedelta(seconds=1)),
     }
-    answers = Answers()
+    answers = OutcomesSummary()
     for what, act in acts.items():
-        answers[what] = answer_of(lambda act=act: asyncio.run(act()))
+        answers[what] = outcome_of(lambda act=act: asyncio.run(act()))
 
 
 def closed(store: str) -> None:
     """Use what has been closed, and open it again."""
 
     async def main() -> None:
-        answers, backend = Answers(), backend_at(store)
+        answers, backend = OutcomesSummary(), backend_at(store)
         async with backend:
             handle = await Brief.builder().with_data(1).enqueue(backend=backend)
         answers["closed, enqueue"] = await awaited(enqueue(backend))
         answers["closed, wait"] = await awaited(handle.wait(SHORTLY))
         answers["closed, count"] = await awaited(backend.count())
         answers["closed, cancel"] = await awaited(handle.cancel("late"))
-        answers["closed, a heartbeat connection"] = answer_of(backend.heartbeat_connection)
-        answers["closed, enqueue_sync"] = answer_of(lambda: enqueue_sync(backend))
+        answers["closed, a heartbeat connection"] = outcome_of(backend.heartbeat_connection)
+        answers["closed, enqueue_sync"] = outcome_of(lambda: enqueue_sync(backend))
         answers["closed, close"] = await awaited(backend.close())
         answers["closed, open again"] = await awaited(use(backend))
         application = app(backend)
@@ -219,19 +226,19 @@ def closed(store: str) -> None:
         await application.graceful_shutdown()
 
     asyncio.run(main())
-    answers, backend = Answers(), backend_at(store)
+    answers, backend = OutcomesSummary(), backend_at(store)
     for what in ("first", "second"):
-        answers[f"closed, a loop for each use, the {what}"] = answer_of(lambda: asyncio.run(work(backend)))
+        answers[f"closed, a loop for each use, the {what}"] = outcome_of(lambda: asyncio.run(work(backend)))
 
 
 def uvloop(store: str) -> None:
     """Work in another kind of loop."""
-    answers = Answers()
+    answers = OutcomesSummary()
     if find_spec("uvloop") is None:
         answers["uvloop"] = "not installed"
         return
     loops: Any = import_module("uvloop")
-    answers["uvloop"] = answer_of(lambda: loops.run(work(backend_at(store))))
+    answers["uvloop"] = outcome_of(lambda: loops.run(work(backend_at(store))))
 
 
 CASES: Final[dict[str, Case]] = {one.__name__: one for one in (fork, spawn, second_loop, dead_loop, closed, uvloop)}

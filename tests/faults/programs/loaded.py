@@ -26,7 +26,7 @@ from rexecutor.backend.postgres import listener, liveness, pool, sync
 from rexecutor.model.job import JobId
 from tests.faults.history import History
 from tests.faults.operations import Operations
-from tests.faults.programs.crew_worker import Timed
+from tests.faults.programs.scripted_worker import Timed
 from tests.faults.worker import _CLAIMS, watched
 
 CALLERS_SECONDS: Final = 2.0

@@ -13,12 +13,12 @@ from demo.postgres_server import PostgresServer
 from rexecutor import BackendError, JobStatus, enqueue_many
 from rexecutor.backend.base import Backend
 from rexecutor.model.job import JobId
-from tests.faults.crew import Crew, as_runs, crew, started
 from tests.faults.history import Line
 from tests.faults.outages import WAYS
-from tests.faults.programs.crew_worker import Task, Tasked
+from tests.faults.programs.scripted_worker import Task, Tasked
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs
 from tests.faults.stores import backend_at, server_of
+from tests.faults.workers import Workers, as_runs, started, worker_processes
 
 WORKERS = 3
 MOST_LINES = 10
@@ -72,7 +72,7 @@ async def run(ground: Ground) -> Report:
     """Crash the server under load: by its first process, by that of one connection, and by a stop without farewell."""
     number, a_second = (20, 2_000) if ground.is_full else (3, 400)
     chance = random.Random(ground.seed)
-    async with crew(ground) as workers, backend_at(ground.store) as backend:
+    async with worker_processes(ground) as workers, backend_at(ground.store) as backend:
         for _ in range(WORKERS):
             await workers.joined("--slots", "50")
         load = Load(backend, a_second)
@@ -104,7 +104,9 @@ async def run(ground: Ground) -> Report:
     return report
 
 
-async def crash(ground: Ground, workers: Crew, way: Callable[[PostgresServer], None], chance: random.Random) -> Outage:
+async def crash(
+    ground: Ground, workers: Workers, way: Callable[[PostgresServer], None], chance: random.Random
+) -> Outage:
     """Crash the server when it has been used for a moment; answer when a job has started after that."""
     await asyncio.sleep(chance.random() * (2.0 if ground.is_full else 0.5))
     begun = time.monotonic()
@@ -119,7 +121,7 @@ def wait_after(outage: Outage, lines: list[Line]) -> float:
     return min((line.at for line in started(lines) if line.at > outage.answered), default=math.inf) - outage.answered
 
 
-def most_lines(workers: Crew, outages: list[Outage]) -> int:
+def most_lines(workers: Workers, outages: list[Outage]) -> int:
     """Answer how many lines a node has logged from an outage to the next, at the most."""
     ends = [*(outage.begun for outage in outages[1:]), math.inf]
     return max(

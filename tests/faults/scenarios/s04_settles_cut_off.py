@@ -5,13 +5,13 @@ import random
 from collections import Counter
 
 from rexecutor import JobStatus, enqueue_many
-from tests.faults.crew import REFUSED, as_runs, crew
-from tests.faults.cuts import Cuts, holding
+from tests.faults.cut_connections import CutConnections, holding
 from tests.faults.outcomes import doubled, seen, watch
-from tests.faults.programs.crew_worker import Task, Tasked
+from tests.faults.programs.scripted_worker import Task, Tasked
 from tests.faults.proxy import Proxy
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs
 from tests.faults.stores import backend_at
+from tests.faults.workers import REFUSED, as_runs, worker_processes
 
 WORKERS = 4
 SETTLE = rb"\{(complete|failed)[,}]"
@@ -28,8 +28,8 @@ async def run(ground: Ground) -> Report:
     url, _, schema = ground.store.partition("#")
     watch(ground.store)
     with Proxy(url) as proxy:
-        cuts = Cuts(proxy, holding(SETTLE))
-        async with crew(ground) as workers, backend_at(ground.store) as backend:
+        cuts = CutConnections(proxy, holding(SETTLE))
+        async with worker_processes(ground) as workers, backend_at(ground.store) as backend:
             tasks = [Task("fail") if number % 10 == 0 else Task("sleep", 0.05) for number in range(jobs)]
             chance.shuffle(tasks)
             for _ in range(WORKERS):

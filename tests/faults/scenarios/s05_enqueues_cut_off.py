@@ -10,12 +10,12 @@ from rexecutor import BackendError, JobStatus, PostgresBackend, UniquenessCriter
 from rexecutor.backend.base import Backend
 from rexecutor.model.job import JobId
 from rexecutor.model.where import Everything
-from tests.faults.crew import as_runs, crew
-from tests.faults.cuts import Cuts, holding
-from tests.faults.programs.crew_worker import Task, Tasked
+from tests.faults.cut_connections import CutConnections, holding
+from tests.faults.programs.scripted_worker import Task, Tasked
 from tests.faults.proxy import Proxy
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs
 from tests.faults.stores import backend_at
+from tests.faults.workers import as_runs, worker_processes
 
 ENQUEUE = rb"plain-\d|COMMIT"
 """What is in the last message of an enqueue, the one that commits it: a job's tag, or the end of a transaction."""
@@ -55,9 +55,9 @@ async def run(ground: Ground) -> Report:
     url, _, schema = ground.store.partition("#")
     is_enqueue = holding(ENQUEUE)
     with Proxy(url) as proxy:
-        cuts = Cuts(proxy, lambda message: is_enqueue(message) and chance.random() < 0.5)
+        cuts = CutConnections(proxy, lambda message: is_enqueue(message) and chance.random() < 0.5)
         async with (
-            crew(ground) as workers,
+            worker_processes(ground) as workers,
             backend_at(ground.store) as backend,
             PostgresBackend(proxy.url, schema=schema, max_connections=2 * number) as far,
         ):

@@ -12,12 +12,23 @@ from typing import TypeAlias
 
 from rexecutor import enqueue_many
 from rexecutor.model.job import JobId
-from tests.faults.crew import FENCED, REFUSED, STARTED, Member, as_runs, crew, has_ended, is_stopped, started, until
 from tests.faults.outcomes import Seen, doubled, seen, watch
-from tests.faults.programs.crew_worker import Task, Tasked
+from tests.faults.programs.scripted_worker import Task, Tasked
 from tests.faults.proxy import Proxy
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs
 from tests.faults.stores import backend_at, prepare
+from tests.faults.workers import (
+    FENCED,
+    REFUSED,
+    STARTED,
+    Member,
+    as_runs,
+    has_ended,
+    is_stopped,
+    started,
+    until,
+    worker_processes,
+)
 
 JOBS = 50
 
@@ -50,7 +61,7 @@ async def pause_one(ground: Ground, stop_it: Stop, its_store: str | None = None)
     """
     lease, pause = (30.0, 45.0) if ground.is_full else (1.5, 3.5)
     chance = random.Random(ground.seed)
-    async with crew(ground) as workers, backend_at(ground.store) as backend:
+    async with worker_processes(ground) as workers, backend_at(ground.store) as backend:
         watch(ground.store)
         gate = ground.folder / "gate"
         other = await workers.start("--lease", str(lease), "--after", str(gate))

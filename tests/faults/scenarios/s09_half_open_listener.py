@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from rexecutor.backend.base import Backend
 from rexecutor.model.job import JobId
-from tests.faults.crew import Member, crew, started, until
-from tests.faults.programs.crew_worker import Task, Tasked
+from tests.faults.programs.scripted_worker import Task, Tasked
 from tests.faults.proxy import Proxy
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs
 from tests.faults.stores import backend_at
+from tests.faults.workers import Member, started, until, worker_processes
 
 FAILS = "listening for notifications fails"
 SUCCEEDS = "listening for notifications succeeds again"
@@ -59,7 +59,7 @@ async def run(ground: Ground) -> Report:
     detected: list[float] = []
     again: list[float] = []
     with Proxy(url) as proxy:
-        async with crew(ground) as workers, backend_at(ground.store) as backend:
+        async with worker_processes(ground) as workers, backend_at(ground.store) as backend:
             listens_at = f"{proxy.url} connect_timeout=2"
             worker = await workers.joined("--pace", str(pace), "--listens-at", listens_at)
             probes = Probes(backend, ground, random.Random(ground.seed))

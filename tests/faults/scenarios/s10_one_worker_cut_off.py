@@ -7,12 +7,12 @@ import random
 from rexecutor import JobStatus, enqueue_many
 from rexecutor.backend.base import Backend
 from rexecutor.model.job import JobId
-from tests.faults.crew import FENCED, Crew, Member, as_runs, crew, has_ended, started, until
 from tests.faults.outcomes import doubled, seen, watch
-from tests.faults.programs.crew_worker import Task, Tasked
+from tests.faults.programs.scripted_worker import Task, Tasked
 from tests.faults.proxy import Proxy
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs
 from tests.faults.stores import backend_at
+from tests.faults.workers import FENCED, Member, Workers, as_runs, has_ended, started, until, worker_processes
 
 LONG = 10
 """Jobs that the worker runs when it is cut off."""
@@ -28,7 +28,7 @@ async def run(ground: Ground) -> Report:
     options = ("--lease", str(lease), "--pace", str(30 / lease))
     with Proxy(url) as proxy:
         store = f"{proxy.url}{'' if ground.is_full else ' connect_timeout=2'}#{schema}"
-        async with crew(ground) as workers, backend_at(ground.store) as backend:
+        async with worker_processes(ground) as workers, backend_at(ground.store) as backend:
             lone = await workers.joined(*options, store=store)
             long = [Tasked.builder().with_data(Task("linger", partition * 2))] * LONG
             ids = [handle.id for handle in await enqueue_many(long, backend=backend)]
@@ -65,7 +65,7 @@ async def cut_off(proxy: Proxy, lone: Member, ground: Ground, seconds: float) ->
     return begun, healed
 
 
-async def counted(ground: Ground, workers: Crew, backend: Backend, ids: list[JobId]) -> Report:
+async def counted(ground: Ground, workers: Workers, backend: Backend, ids: list[JobId]) -> Report:
     """Answer the counts when all jobs are done."""
     async with asyncio.timeout(120):
         while {count.status for count in await backend.count()} != {JobStatus.COMPLETE}:

@@ -8,12 +8,12 @@ from typing import Any
 from rexecutor import Backend, InvalidJobError, JobHandle, enqueue_many
 from rexecutor.model.job import JobId
 from rexecutor.model.where import Everything
-from tests.faults.by_hand import Hand, Refused
+from tests.faults.child_processes import Child, child_processes
+from tests.faults.manual_sql import ManualSql, Refused
 from tests.faults.poison import STORED_BAD, STORED_GOOD, Make, given, kept
 from tests.faults.programs.typed_worker import Text
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs
 from tests.faults.stores import backend_at
-from tests.faults.witnessed import Child, witnessed
 
 ATTEMPTS = 2
 LONGEST_MESSAGE = 1_000
@@ -24,7 +24,7 @@ async def run(ground: Ground) -> Report:
     """Give the API what it must refuse; then put into the store what it refused, among good jobs."""
     report = Report(enqueued=0, acknowledged=0, figures={})
     chance = random.Random(ground.seed)
-    async with witnessed(ground.folder) as programs, backend_at(ground.store) as backend:
+    async with child_processes(ground.folder) as programs, backend_at(ground.store) as backend:
         for _ in range(ground.size(20, 1)):
             await offer(report, backend, chance)
         report.expect("what was refused has left nothing behind", await count_stored(backend) == 0)
@@ -86,7 +86,7 @@ async def plant(report: Report, ground: Ground, backend: Backend, worker: Child)
     odd: dict[JobId, str] = {}
     refused = Counter[str]()
     loop = asyncio.get_running_loop()
-    with Hand(ground.store) as hand:
+    with ManualSql(ground.store) as manual_sql:
         for number in range(rounds):
             for kind, entries in ((bad, STORED_BAD), (odd, STORED_GOOD)):
                 for label, executor, data in entries:
@@ -95,18 +95,18 @@ async def plant(report: Report, ground: Ground, backend: Backend, worker: Child)
                     begun = loop.time()
                     good[(await Text.builder().with_data("good").enqueue(backend=backend)).id] = begun
                     try:
-                        kind[hand.put(executor, data, max_attempts=ATTEMPTS)] = f"{executor}: {label}"
+                        kind[manual_sql.put(executor, data, max_attempts=ATTEMPTS)] = f"{executor}: {label}"
                     except Refused:
                         refused[label] += 1
             try:
-                kind_of_metadata = hand.put("text", '"good"', max_attempts=ATTEMPTS, metadata='{"a": 7}')
+                kind_of_metadata = manual_sql.put("text", '"good"', max_attempts=ATTEMPTS, metadata='{"a": 7}')
                 bad[kind_of_metadata] = "text: metadata where none belongs"
             except Refused:
                 refused["metadata"] += 1
-        await ended(hand, [*good, *bad, *odd])
-        judge(report, hand, bad, "discarded")
-        judge(report, hand, odd, "complete")
-        judge(report, hand, dict.fromkeys(good, "a good job"), "complete")
+        await ended(manual_sql, [*good, *bad, *odd])
+        judge(report, manual_sql, bad, "discarded")
+        judge(report, manual_sql, odd, "complete")
+        judge(report, manual_sql, dict.fromkeys(good, "a good job"), "complete")
     delays = [line.at - good[line.job_id] for line in ground.lines() if line.what == "start" and line.job_id in good]
     report.executed, report.acknowledged = len(delays), len(good)
     await count_jobs(report, backend, good, ground.lines())
@@ -121,17 +121,19 @@ async def plant(report: Report, ground: Ground, backend: Backend, worker: Child)
     await leave(report, worker)
 
 
-async def ended(hand: Hand, ids: list[JobId]) -> None:
+async def ended(manual_sql: ManualSql, ids: list[JobId]) -> None:
     """Wait until all of them have, with no pause between attempts."""
     async with asyncio.timeout(60):
-        while any(status in ("scheduled", "executing", "retryable") for status, _, _ in hand.statuses(ids).values()):
-            hand.make_retries_due()
+        while any(
+            status in ("scheduled", "executing", "retryable") for status, _, _ in manual_sql.statuses(ids).values()
+        ):
+            manual_sql.make_retries_due()
             await asyncio.sleep(0.05)
 
 
-def judge(report: Report, hand: Hand, jobs: dict[JobId, str], expected: str) -> None:
+def judge(report: Report, manual_sql: ManualSql, jobs: dict[JobId, str], expected: str) -> None:
     """Note which of the jobs have not ended as expected."""
-    for job_id, (status, attempt, kind) in hand.statuses(list(jobs)).items():
+    for job_id, (status, attempt, kind) in manual_sql.statuses(list(jobs)).items():
         is_right = status == expected
         if expected == "discarded":
             is_right = is_right and (attempt, kind) == (ATTEMPTS, "decode")

@@ -13,43 +13,43 @@ from rexecutor.backend.messages import Node
 from rexecutor.backend.postgres.statements import channel_of
 from rexecutor.model.job import JobId
 from rexecutor.model.where import Everything
-from tests.faults.by_hand import Hand, Refused
+from tests.faults.child_processes import Child, Children, child_processes
 from tests.faults.malformed import malformed
+from tests.faults.manual_sql import ManualSql, Refused
 from tests.faults.programs.typed_worker import Text
 from tests.faults.scenario import Ground, Report, Scenario
 from tests.faults.stores import backend_at
-from tests.faults.witnessed import Child, Children, witnessed
 
 PATIENCE = 3.0
 """Seconds that a good job may take beside a malformed one."""
 
 
 async def run(ground: Ground) -> Report:
-    """Spoil one row after the other, then all at once, then send hints of nonsense; good jobs must go on."""
-    report = Report(enqueued=0, executed=0, figures={"spoilt": 0, "refused_by_the_store": 0})
+    """Corrupt one row after the other, then all at once, then send hints of nonsense; good jobs must go on."""
+    report = Report(enqueued=0, executed=0, figures={"corrupted": 0, "refused_by_the_store": 0})
     chance = random.Random(ground.seed)
     delays: list[float] = []
-    async with witnessed(ground.folder) as programs, backend_at(ground.store) as backend:
+    async with child_processes(ground.folder) as programs, backend_at(ground.store) as backend:
         worker = await start(ground, programs)
-        with Hand(ground.store) as hand:
-            hand.bypass_constraints()
-            kinds = malformed(is_postgres=hand.is_postgres)
+        with ManualSql(ground.store) as manual_sql:
+            manual_sql.bypass_constraints()
+            kinds = malformed(is_postgres=manual_sql.is_postgres)
             for _ in range(ground.size(5, 1)):
                 for what in chance.sample(sorted(kinds), len(kinds)):
-                    if (job_id := spoil(report, hand, kinds[what])) is not None:
-                        is_well = await neighbour(report, backend, hand, what, delays)
+                    if (job_id := corrupt(report, manual_sql, kinds[what])) is not None:
+                        is_well = await neighbour(report, backend, manual_sql, what, delays)
                         await look(report, f"{what}: cancel", lambda job_id=job_id: backend.cancel(job_id, "enough"))
-                        hand.run("DELETE FROM {jobs}")
+                        manual_sql.run("DELETE FROM {jobs}")
                         if not is_well:  # else all after it would be blamed as well
                             await worker.end(signal.SIGKILL)
                             worker = await start(ground, programs)
             for text in kinds.values():
-                spoil(report, hand, text)
-            if not await neighbour(report, backend, hand, "all of them", delays):
+                corrupt(report, manual_sql, text)
+            if not await neighbour(report, backend, manual_sql, "all of them", delays):
                 await worker.end(signal.SIGKILL)
                 worker = await start(ground, programs)
-            hand.run("DELETE FROM {jobs}")
-            await babble(report, ground, backend, hand, chance, delays)
+            manual_sql.run("DELETE FROM {jobs}")
+            await babble(report, ground, backend, manual_sql, chance, delays)
         await leave(report, worker)
     report.wrong = list(dict.fromkeys(report.wrong))
     report.figures["neighbours_delay_max_s"] = round(max(delays, default=0.0), 3)
@@ -63,20 +63,20 @@ async def start(ground: Ground, programs: Children) -> Child:
     return worker
 
 
-def spoil(report: Report, hand: Hand, change: str) -> JobId | None:
-    """Put a row in that is spoilt in this way; answer its id, None where the store does not take it."""
-    job_id = hand.put("text", '"spoilt"', max_attempts=2)
+def corrupt(report: Report, manual_sql: ManualSql, change: str) -> JobId | None:
+    """Put a row in that is corrupt in this way; answer its id, None where the store does not take it."""
+    job_id = manual_sql.put("text", '"corrupt"', max_attempts=2)
     try:
-        hand.run(f"UPDATE {{jobs}} SET {change} WHERE id = {job_id}")
+        manual_sql.run(f"UPDATE {{jobs}} SET {change} WHERE id = {job_id}")
     except Refused:
-        hand.run(f"DELETE FROM {{jobs}} WHERE id = {job_id}")
+        manual_sql.run(f"DELETE FROM {{jobs}} WHERE id = {job_id}")
         report.figures["refused_by_the_store"] += 1
         return None
-    report.figures["spoilt"] += 1
+    report.figures["corrupted"] += 1
     return job_id
 
 
-async def neighbour(report: Report, backend: Backend, hand: Hand, what: str, delays: list[float]) -> bool:
+async def neighbour(report: Report, backend: Backend, manual_sql: ManualSql, what: str, delays: list[float]) -> bool:
     """Enqueue a good job beside it, wait for its end, and look at all jobs; answer whether the job ran."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -85,7 +85,7 @@ async def neighbour(report: Report, backend: Backend, hand: Hand, what: str, del
     try:
         handle = await Text.builder().with_data("good").enqueue(backend=backend)
         while not is_well and loop.time() < begun + PATIENCE:
-            is_well = hand.statuses([handle.id])[handle.id][0] == "complete"
+            is_well = manual_sql.statuses([handle.id])[handle.id][0] == "complete"
             await asyncio.sleep(0 if is_well else 0.003)
         report.expect(f"{what}: a good job runs within {PATIENCE:.0f} s", is_well)
     except Exception as error:  # noqa: BLE001 - which one is what is asked
@@ -123,19 +123,19 @@ async def heartbeat(backend: Backend) -> None:
 
 
 async def babble(
-    report: Report, ground: Ground, backend: Backend, hand: Hand, chance: random.Random, delays: list[float]
+    report: Report, ground: Ground, backend: Backend, manual_sql: ManualSql, chance: random.Random, delays: list[float]
 ) -> None:
     """Send the workers hints that mean nothing, while good jobs run."""
     number = ground.size(20_000, 500)
-    say = notifications(hand, chance) if hand.is_postgres else datagrams(hand, chance)
+    say = notifications(manual_sql, chance) if manual_sql.is_postgres else datagrams(manual_sql, chance)
     for place in range(number):
         say()
         if place % (number // 10) == 0:
-            await neighbour(report, backend, hand, "hints of nonsense", delays)
+            await neighbour(report, backend, manual_sql, "hints of nonsense", delays)
     report.figures["hints_of_nonsense"] = number
 
 
-def notifications(hand: Hand, chance: random.Random) -> Callable[[], None]:
+def notifications(manual_sql: ManualSql, chance: random.Random) -> Callable[[], None]:
     """Answer what says something on the schema's channel that no node ever says."""
     payloads = (
         "",
@@ -154,17 +154,19 @@ def notifications(hand: Hand, chance: random.Random) -> Callable[[], None]:
     )
 
     def say() -> None:
-        hand.run("SELECT pg_notify(?, ?)", channel_of(hand.schema), chance.choice(payloads) or str(chance.random()))
+        manual_sql.run(
+            "SELECT pg_notify(?, ?)", channel_of(manual_sql.schema), chance.choice(payloads) or str(chance.random())
+        )
 
     return say
 
 
-def datagrams(hand: Hand, chance: random.Random) -> Callable[[], None]:
+def datagrams(manual_sql: ManualSql, chance: random.Random) -> Callable[[], None]:
     """Answer what rings at the doorbells with other words than a node's; doorbells that are none are there as well."""
-    addresses = [row[0] for row in hand.run("SELECT doorbell FROM {nodes} WHERE doorbell IS NOT NULL")]
+    addresses = [row[0] for row in manual_sql.run("SELECT doorbell FROM {nodes} WHERE doorbell IS NOT NULL")]
     for place, bell in enumerate(("", "@", "x" * 500, "/nowhere/bell", "@\0", "@nobody")):
         text = "INSERT INTO {nodes} (id, name, doorbell, started_at, lease_until) VALUES (?, 'x', ?, 0, ?)"
-        hand.run(text, f"bell {place}", bell, 2**62)
+        manual_sql.run(text, f"bell {place}", bell, 2**62)
     payloads = (b"", b"rexecutor: cancel", b"\0" * 64, b"\xff" * 60_000, b"rexecutor", b"'; DROP TABLE", b"x")
 
     def say() -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from rexecutor import Backend, Executor, JobBuilder, JobStatus, enqueue_many
 from rexecutor.model.job import JobId, JobRecord
 from rexecutor.model.where import Everything, Where
+from tests.faults.child_processes import Child, Children, child_processes
 from tests.faults.programs.raising_worker import (
     ENDS,
     RAISES,
@@ -22,7 +23,6 @@ from tests.faults.programs.raising_worker import (
 )
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs
 from tests.faults.stores import backend_at
-from tests.faults.witnessed import Child, Children, witnessed
 
 LEASE = 5.0
 """Seconds, of the worker that must survive."""
@@ -42,7 +42,7 @@ async def run(ground: Ground) -> Report:
     chance = random.Random(ground.seed)
     report = Report(figures={"outcomes": {}})
     died: dict[int, float] = {}
-    async with witnessed(ground.folder) as programs, backend_at(ground.store) as backend:
+    async with child_processes(ground.folder) as programs, backend_at(ground.store) as backend:
         builders = [*good(ground), *(one for _ in range(ground.size(10, 1)) for one in raising(ground))]
         ids = await enqueued(backend, chance.sample(builders, len(builders)))
         worker = await started(ground, programs, LEASE)

@@ -6,12 +6,12 @@ import time
 
 from rexecutor import JobStatus
 from rexecutor.model.job import JobId
-from tests.faults.crew import REFUSED, Member, crew, started, until
 from tests.faults.history import Line
 from tests.faults.outcomes import Seen, doubled, seen, watch
-from tests.faults.programs.crew_worker import Task, named, search
+from tests.faults.programs.scripted_worker import Task, named, search
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs
 from tests.faults.stores import backend_at
+from tests.faults.workers import REFUSED, Member, started, until, worker_processes
 from tests.support import record_of, soon
 
 
@@ -40,7 +40,7 @@ async def run(ground: Ground) -> Report:
         (named("blocking"), Task("block", 2.5 * lease), lease),
         (named("short"), Task("search", letters_for(15 if ground.is_full else 2)), gil_lease),
     ]
-    async with crew(ground) as workers, backend_at(ground.store) as backend:
+    async with worker_processes(ground) as workers, backend_at(ground.store) as backend:
         watch(ground.store)
         joining = [workers.joined("--lease", str(length), "--runs", kind.name) for kind, _, length in works]
         members = await asyncio.gather(*joining, workers.joined("--lease", str(lease)))

@@ -15,12 +15,12 @@ from rexecutor.model.job import JobId, JobRecord, NewJob
 from rexecutor.model.status import OPEN
 from rexecutor.model.where import Everything, ExecutorIn, IdIn, StatusIn
 from rexecutor.testing.suite.store import new_job
-from tests.faults.by_hand import Hand
-from tests.faults.crew import REFUSED
+from tests.faults.child_processes import Child, Children, child_processes
+from tests.faults.manual_sql import ManualSql
 from tests.faults.scenario import Ground, Report, Scenario
 from tests.faults.stores import backend_at
-from tests.faults.witnessed import Child, Children, witnessed
 from tests.faults.worker import Traced
+from tests.faults.workers import REFUSED
 
 CLIENTS = 8
 TRACED = Traced.name
@@ -39,7 +39,7 @@ async def run(ground: Ground) -> Report:
     processes, seconds = ground.size(4, 2), ground.size(600, 3)
     report = Report(figures={})
     deadlocks = count_deadlocks(ground.store)
-    async with witnessed(ground.folder) as programs:
+    async with child_processes(ground.folder) as programs:
         arguments = (ground.store, str(ground.history), str(seconds))
         rivals = [
             await programs.start(
@@ -193,10 +193,10 @@ def contradictions(record: JobRecord) -> list[str]:
 
 def count_deadlocks(store: str) -> int:
     """Answer how many the server has ever had; SQLite has none."""
-    with Hand(store) as hand:
-        if not hand.is_postgres:
+    with ManualSql(store) as manual_sql:
+        if not manual_sql.is_postgres:
             return 0
-        return hand.run("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0][0]
+        return manual_sql.run("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0][0]
 
 
 SCENARIO = Scenario("S29", "everything at once by eight clients", ("Start", "Schema", "Pruning", "Cancel"), run)

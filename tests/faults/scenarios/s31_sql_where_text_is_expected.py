@@ -31,8 +31,8 @@ from rexecutor.model.outcomes import Failed, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.schedules import CatchUp, Schedule
 from rexecutor.model.where import ExecutorIn
-from tests.faults.by_hand import Hand
 from tests.faults.injections import PAYLOADS, hostile_texts, statements_given
+from tests.faults.manual_sql import ManualSql
 from tests.faults.scenario import Ground, Report, Scenario
 from tests.faults.stores import SETTINGS, backend_at, prepare
 
@@ -55,24 +55,24 @@ async def run(ground: Ground) -> Report:
         store = ground.store if url is None else f"{url}#rexecutor"
         if url is not None:
             await prepare(store)
-        with Hand(store) as hand, statements_given() as given:
-            hand.run("CREATE TABLE canary (secret text)")
-            hand.run("INSERT INTO canary VALUES ('alive')")
+        with ManualSql(store) as manual_sql, statements_given() as given:
+            manual_sql.run("CREATE TABLE canary (secret text)")
+            manual_sql.run("INSERT INTO canary VALUES ('alive')")
             async with backend_at(store) as backend:
                 for text in ("harmless", "b", "Harmless.2"):
                     await attack(report, backend, text)
-                harmless, known = set(given), texts_at_server(hand, url)
+                harmless, known = set(given), texts_at_server(manual_sql, url)
                 for text in [*PAYLOADS, *hostile_texts(ground.size(2_000, 30), ground.seed)]:
                     await attack(report, backend, text)
                 await Attacked.builder().with_data("the last").enqueue(backend=backend)
             more = {text for text in given - harmless if not any(word in text for word in CHANCE)}
             report.figures["statements"] = len(given)
             report.expect(f"{len(more)} statements more: {sorted(more)[:3]}"[:500], not more)
-            report.figures["statements_at_the_server"] = texts_at_server(hand, url)
+            report.figures["statements_at_the_server"] = texts_at_server(manual_sql, url)
             report.expect("the server saw none but those", report.figures["statements_at_the_server"] == known)
-            report.expect("the canary is alive", hand.run("SELECT secret FROM canary") == [("alive",)])
-            report.expect("the jobs are there", hand.run("SELECT count(*) FROM {jobs}")[0][0] > 0)
-            hand.run("DROP TABLE canary")
+            report.expect("the canary is alive", manual_sql.run("SELECT secret FROM canary") == [("alive",)])
+            report.expect("the jobs are there", manual_sql.run("SELECT count(*) FROM {jobs}")[0][0] > 0)
+            manual_sql.run("DROP TABLE canary")
     return report
 
 
@@ -193,19 +193,19 @@ def server_with_statistics(is_postgres: bool) -> Generator[str | None]:
                 f"{STATISTICS}.max=10000",
             )
             with PostgresServer(version, settings) as server:
-                with Hand(f"{server.url}#public") as hand:
-                    hand.run(f"CREATE EXTENSION {STATISTICS}")
+                with ManualSql(f"{server.url}#public") as manual_sql:
+                    manual_sql.run(f"CREATE EXTENSION {STATISTICS}")
                 yield server.url
             return
     yield None
 
 
-def texts_at_server(hand: Hand, url: str | None) -> int | None:
+def texts_at_server(manual_sql: ManualSql, url: str | None) -> int | None:
     """Answer how many kinds of statements of tables of ours the server has seen; None where it does not count."""
     if url is None:
         return None
     text = f"SELECT count(DISTINCT query) FROM {STATISTICS} WHERE query LIKE ? AND query NOT LIKE ?"
-    return hand.run(text, '%"rexecutor".%', "%migrations%")[0][0]
+    return manual_sql.run(text, '%"rexecutor".%', "%migrations%")[0][0]
 
 
 SCENARIO = Scenario("S31", "SQL where text is expected", ("Trust",), run)

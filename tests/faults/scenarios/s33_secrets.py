@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 from demo.postgres_server import PostgresServer
 from rexecutor import Backend, Rexecutor, RexecutorError, connect, enqueue_many
-from tests.faults.by_hand import Hand
+from tests.faults.child_processes import Child, Children, child_processes
+from tests.faults.manual_sql import ManualSql
 from tests.faults.programs.secretive import KINDS, MARK, Secretive
 from tests.faults.proxy import Proxy
 from tests.faults.scenario import Ground, Report, Scenario
 from tests.faults.stores import backend_at
-from tests.faults.witnessed import Child, Children, witnessed
 
 INFO = 20
 AFTER_OUTAGE = timedelta(seconds=30)
@@ -66,8 +66,8 @@ class Place:
     wrong: Mapping[str, str]
     """URLs with the password that do not work, by what is wrong with them."""
     environment: Mapping[str, str]
-    hand: str
-    """As `Hand` has it."""
+    manual_sql: str
+    """As `ManualSql` has it."""
     proxy: Proxy | None
 
 
@@ -75,13 +75,13 @@ async def run(ground: Ground) -> Report:
     """Let a worker live through success, failure and outage, and commands go wrong; then look at all that was said."""
     secrets = Secrets(ground.seed)
     report = Report(figures={})
-    async with place(ground, secrets) as where, witnessed(ground.folder) as programs:
+    async with place(ground, secrets) as where, child_processes(ground.folder) as programs:
         arguments = ("-m", "rexecutor", "worker", APPLICATION, "--log-level", "debug")
         worker = await programs.start(*arguments, environment=where.environment)
         await worker.says("started: ")
         async with connect(where.url) as backend:
             look_at_words(secrets, backend)
-        async with backend_at(where.hand) as backend:
+        async with backend_at(where.manual_sql) as backend:
             ids = await work(backend, secrets, ground.size(200, 2))
             report.enqueued = report.acknowledged = len(ids)
             if where.proxy is not None:
@@ -109,11 +109,11 @@ async def place(ground: Ground, secrets: Secrets) -> AsyncGenerator[Place]:
         return
     settings = ("fsync=off", "max_connections=50")
     with PostgresServer(settings=settings) as server:
-        with Hand(f"{server.url}#public") as hand:
-            hand.run(f"CREATE ROLE guest LOGIN SUPERUSER PASSWORD '{secrets.password}'")
+        with ManualSql(f"{server.url}#public") as manual_sql:
+            manual_sql.run(f"CREATE ROLE guest LOGIN SUPERUSER PASSWORD '{secrets.password}'")
             rules = server.folder / "data" / "pg_hba.conf"
             rules.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
-            hand.run("SELECT pg_reload_conf()")
+            manual_sql.run("SELECT pg_reload_conf()")
         with Proxy(server.url) as proxy:
             yield await postgres_place(server, proxy, secrets)
 
@@ -240,12 +240,12 @@ def records_of(log: str) -> Iterable[tuple[int, str]]:
 
 def look_at_rows(secrets: Secrets, where: Place) -> None:
     """Look at all tables, and at what the server tells of its clients."""
-    with Hand(where.hand) as hand:
+    with ManualSql(where.manual_sql) as manual_sql:
         for table in ("jobs", "nodes", "schedules", "duties"):
-            secrets.look(f"the table {table}", repr(hand.run(f"SELECT * FROM {{{table}}}")))
-        secrets.look("the nodes", repr(hand.run("SELECT * FROM {nodes}")), secrets.payload, secrets.metadata)
-        if hand.is_postgres:
-            rows = hand.run("SELECT query, application_name FROM pg_stat_activity")
+            secrets.look(f"the table {table}", repr(manual_sql.run(f"SELECT * FROM {{{table}}}")))
+        secrets.look("the nodes", repr(manual_sql.run("SELECT * FROM {nodes}")), secrets.payload, secrets.metadata)
+        if manual_sql.is_postgres:
+            rows = manual_sql.run("SELECT query, application_name FROM pg_stat_activity")
             secrets.look("pg_stat_activity", repr(rows), secrets.dsn, secrets.payload, secrets.metadata)
 
 

@@ -3,10 +3,10 @@
 import asyncio
 import json
 
-from tests.faults.by_hand import Hand
+from tests.faults.child_processes import Child, Children, child_processes
+from tests.faults.manual_sql import ManualSql
 from tests.faults.programs.lifetimes import CASES
 from tests.faults.scenario import Ground, Report, Scenario
-from tests.faults.witnessed import Child, Children, witnessed
 
 SECONDS = 60
 """How long one case may take, with all that hangs in it."""
@@ -35,15 +35,15 @@ EITHER = ("fork, a heartbeat connection", "fork, close", "second loop, ", "dead 
 async def run(ground: Ground) -> Report:
     """Let a process of its own come to each case; compare what came of it with what must."""
     report = Report(figures={"outcomes": {}})
-    async with witnessed(ground.folder) as programs:
+    async with child_processes(ground.folder) as programs:
         await asyncio.gather(*(do(report, ground, programs, name) for name in CASES))
     answers: dict[str, str] = report.figures["outcomes"]
     is_sqlite = not ground.store.startswith("postgresql:")
     for what, answer in answers.items():
         report.expect(f"{what}: {answer}", is_right(what, answer, is_sqlite=is_sqlite))
     report.figures["cases"] = len(answers)
-    with Hand(ground.store) as hand:
-        left = hand.run("SELECT count(*) FROM {jobs} WHERE status NOT IN ('complete', 'scheduled')")[0][0]
+    with ManualSql(ground.store) as manual_sql:
+        left = manual_sql.run("SELECT count(*) FROM {jobs} WHERE status NOT IN ('complete', 'scheduled')")[0][0]
         report.expect(f"{left} jobs have failed", left == 0)
     return report
 

@@ -9,7 +9,6 @@ from time import monotonic
 from rexecutor import UniquenessCriteria
 from rexecutor.backend.base import Backend
 from rexecutor.model.rules import LOST_DETAILS
-from tests.faults.crew import Member, crew, started, until
 from tests.faults.history import Line
 from tests.faults.holes import Hole, Holes
 from tests.faults.loads import MARGIN, PROGRAM, Pace, counted, judge_ticks, options, rest
@@ -40,6 +39,7 @@ from tests.faults.programs.loaded import (
 from tests.faults.proxy import Proxy
 from tests.faults.scenario import Ground, Report, Scenario
 from tests.faults.stores import backend_at
+from tests.faults.workers import Member, started, until, worker_processes
 
 ROLES = {
     "joined": rb"by-plain.*by-plain",
@@ -84,7 +84,7 @@ async def run(ground: Ground) -> Report:
     chance = random.Random(ground.seed)
     with Proxy(url) as proxy:
         holes = Holes(proxy, chance, ROLES)
-        async with crew(ground, PROGRAM) as workers, backend_at(ground.store) as backend:
+        async with worker_processes(ground, PROGRAM) as workers, backend_at(ground.store) as backend:
             store = f"{proxy.url} connect_timeout=2#{schema}"
             member = await workers.joined(*options(ground, pace), store=store)
             await asyncio.sleep(1)

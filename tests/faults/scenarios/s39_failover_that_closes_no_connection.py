@@ -11,7 +11,6 @@ from time import monotonic
 from demo.postgres_server import PostgresServer
 from rexecutor import RexecutorError, UniquenessCriteria
 from rexecutor.backend.base import Backend
-from tests.faults.crew import FENCED, crew, started, until
 from tests.faults.loads import PROGRAM, Pace, counted, judge_ticks, options, rest
 from tests.faults.log_lines import kept_lines
 from tests.faults.operations import OK, Operation, done_between, of_kind, outcomes, read_operations
@@ -21,6 +20,7 @@ from tests.faults.replicas import connections, fail_over, replica_of
 from tests.faults.rows import rows_of
 from tests.faults.scenario import Ground, Report, Scenario
 from tests.faults.stores import backend_at, server_of
+from tests.faults.workers import FENCED, started, until, worker_processes
 from tests.pgbouncer import PgBouncer, installed
 
 KINDS = (PLAIN, UNIQUE, SYNC, SYNC_UNIQUE)
@@ -70,7 +70,7 @@ async def behind(
     pace, chance = Pace.of(ground), random.Random(ground.seed)
     failovers: list[Failover] = []
     with way(server.url) as name:
-        async with crew(ground, PROGRAM) as workers:
+        async with worker_processes(ground, PROGRAM) as workers:
             member = await workers.joined(*options(ground, pace), store=f"{name.url}#rexecutor")
             for _ in range(ground.size(2, 1)):
                 old, server = server, stack.enter_context(replica_of(server))

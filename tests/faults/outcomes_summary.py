@@ -15,7 +15,7 @@ PATIENCE: Final = 4.0
 """Seconds after which something hangs."""
 
 
-class Answers(dict[str, str]):
+class OutcomesSummary(dict[str, str]):
     """What came of what; each is printed at once, for what comes after it may never end."""
 
     def __setitem__(self, what: str, answer: str) -> None:
@@ -36,7 +36,7 @@ def allow_no_hanging() -> None:
     signal.signal(signal.SIGALRM, hang)
 
 
-def answer_of(act: Callable[[], object]) -> str:
+def outcome_of(act: Callable[[], object]) -> str:
     """Do it; answer what came of it."""
     signal.setitimer(signal.ITIMER_REAL, PATIENCE, 0.5)  # again and again: a loop that ends may hang as well
     try:
@@ -58,7 +58,7 @@ async def awaited(act: Awaitable[object]) -> str:
     return "works"
 
 
-def answer_in_thread(act: Coroutine[Any, Any, None]) -> str:
+def outcome_in_thread(act: Coroutine[Any, Any, None]) -> str:
     """Run it in a loop of this thread's, where no signal comes; answer what came of it."""
     try:
         asyncio.run(act)
@@ -82,7 +82,7 @@ async def in_child(how: str, target: Callable[..., None], *arguments: object) ->
 
 def _be_child(answers: Any, target: Callable[..., None], *arguments: object) -> None:
     allow_no_hanging()
-    answers.put(answer_of(lambda: target(*arguments)))
+    answers.put(outcome_of(lambda: target(*arguments)))
     gc.collect()
 
 

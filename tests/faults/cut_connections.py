@@ -9,7 +9,7 @@ from typing import Final
 from tests.faults.proxy import Proxy
 
 
-class Cuts:
+class CutConnections:
     """While it is on, each message to the server that is chosen costs its connection; the server gets it all the same.
 
     Each chosen message is one the client has sent whole, as long as it is of less than 64 KiB.

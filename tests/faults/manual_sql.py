@@ -15,7 +15,7 @@ Refused: Final = (sqlite3.Error, psycopg.Error, UnicodeError, OverflowError)
 """What a driver raises where the store itself does not take a value."""
 
 
-class Hand:
+class ManualSql:
     """A connection of one's own. In its statements `{jobs}`, `{nodes}` … are the tables, and `?` a parameter."""
 
     def __init__(self, store: str) -> None:

@@ -1,4 +1,4 @@
-"""A worker that does what a job's data say, and notes it: `python -m tests.faults.programs.crew_worker STORE HISTORY`.
+"""A worker whose jobs do what their data say, and note it: `python -m tests.faults.programs.scripted_worker …`.
 
 The library's own words go to stderr, each line with the machine's monotonic seconds before it.
 """

@@ -78,7 +78,7 @@ class Children:
 
 
 @asynccontextmanager
-async def witnessed(folder: Path) -> AsyncGenerator[Children]:
+async def child_processes(folder: Path) -> AsyncGenerator[Children]:
     """Answer a scenario's processes; kill what is left of them at the end."""
     made = Children(folder)
     try:

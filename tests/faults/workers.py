@@ -17,7 +17,7 @@ from tests.faults.history import Line
 from tests.faults.processes import ROOT
 from tests.faults.scenario import Ground
 
-PROGRAM: Final = "tests.faults.programs.crew_worker"
+PROGRAM: Final = "tests.faults.programs.scripted_worker"
 REFUSED: Final = "was no longer ours when it ended here"
 FENCED: Final = "could not renew its lease"
 STARTED: Final = "started: "
@@ -65,7 +65,7 @@ class Member:
                 os.kill(self.pid, number)
 
 
-class Crew:
+class Workers:
     """The workers of one scenario."""
 
     def __init__(self, ground: Ground, program: str) -> None:
@@ -113,9 +113,9 @@ class Crew:
 
 
 @asynccontextmanager
-async def crew(ground: Ground, program: str = PROGRAM) -> AsyncGenerator[Crew]:
+async def worker_processes(ground: Ground, program: str = PROGRAM) -> AsyncGenerator[Workers]:
     """Return workers on the ground's store; kill what is left of them at the end, stopped ones too."""
-    made = Crew(ground, program)
+    made = Workers(ground, program)
     try:
         yield made
     finally:

@@ -19,7 +19,7 @@ from tests.postgres import run_postgres, server_url
 ADD = "UPDATE counter SET number = number + 1"
 
 
-class Ledger(ABC):
+class AppCounter(ABC):
     """A counter that an application keeps in the database of its jobs."""
 
     @abstractmethod
@@ -31,7 +31,7 @@ class Ledger(ABC):
         """Answer how much has been counted."""
 
 
-class SqliteLedger(Ledger):
+class SqliteCounter(AppCounter):
     def __init__(self, backend: Backend) -> None:
         assert isinstance(backend, SQLiteBackend)
         self.path = backend.path
@@ -54,7 +54,7 @@ class SqliteLedger(Ledger):
             return connection.execute("SELECT number FROM counter").fetchone()[0]
 
 
-class SqliteSessionLedger(SqliteLedger):
+class SqliteSessionCounter(SqliteCounter):
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Any]:
         engine = create_engine(f"sqlite:///{self.path}")
@@ -66,7 +66,7 @@ class SqliteSessionLedger(SqliteLedger):
             engine.dispose()
 
 
-class PostgresLedger(Ledger):
+class PostgresCounter(AppCounter):
     def __init__(self, backend: Any) -> None:
         self.schema = backend.schema
         run_postgres(
@@ -90,7 +90,7 @@ class PostgresLedger(Ledger):
         return run_postgres(f"SELECT number FROM {self.schema}.counter")[0][0]
 
 
-class ProxiedLedger(PostgresLedger):
+class ProxiedCounter(PostgresCounter):
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Any]:
         async with super().transaction() as connection:
@@ -102,7 +102,7 @@ class ProxiedLedger(PostgresLedger):
             yield Proxy(connection)
 
 
-class AsyncpgLedger(PostgresLedger):
+class AsyncpgCounter(PostgresCounter):
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Any]:
         connection = await cast("Any", asyncpg).connect(server_url())
@@ -114,7 +114,7 @@ class AsyncpgLedger(PostgresLedger):
             await connection.close()
 
 
-class SessionLedger(PostgresLedger):
+class SessionCounter(PostgresCounter):
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Any]:
         engine = create_async_engine(make_url(server_url()).set(drivername="postgresql+psycopg"))
@@ -126,13 +126,13 @@ class SessionLedger(PostgresLedger):
             await engine.dispose()
 
 
-LEDGERS: dict[str, tuple[str, Callable[[Any], Ledger]]] = {
-    "sqlite": ("sqlite", SqliteLedger),
-    "sqlite-sqlalchemy": ("sqlite", SqliteSessionLedger),
-    "psycopg": ("postgres", PostgresLedger),
-    "proxied": ("postgres", ProxiedLedger),
-    "asyncpg": ("postgres", AsyncpgLedger),
-    "sqlalchemy": ("postgres", SessionLedger),
+COUNTERS: dict[str, tuple[str, Callable[[Any], AppCounter]]] = {
+    "sqlite": ("sqlite", SqliteCounter),
+    "sqlite-sqlalchemy": ("sqlite", SqliteSessionCounter),
+    "psycopg": ("postgres", PostgresCounter),
+    "proxied": ("postgres", ProxiedCounter),
+    "asyncpg": ("postgres", AsyncpgCounter),
+    "sqlalchemy": ("postgres", SessionCounter),
 }
 
 
@@ -143,13 +143,13 @@ class Counting(Executor[None]):
 
     def __init__(
         self,
-        ledger: Ledger,
+        counter: AppCounter,
         *,
         before: Callable[[Job[None]], Any] | None = None,
         within: Callable[[Any], Any] | None = None,
         after: Callable[[], ExecutionResult] | None = None,
     ) -> None:
-        self.ledger = ledger
+        self.counter = counter
         self.before = before
         self.within = within
         self.after = after
@@ -157,7 +157,7 @@ class Counting(Executor[None]):
 
     async def execute(self, job: Job[None]) -> ExecutionResult:
         try:
-            async with self.ledger.transaction() as connection:
+            async with self.counter.transaction() as connection:
                 if self.before is not None:
                     await self.before(job)
                 await job.complete_in(connection)
@@ -174,11 +174,11 @@ class Undoing(Executor[None]):
 
     name = "undoing"
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, counter: AppCounter) -> None:
+        self.counter = counter
 
     async def execute(self, job: Job[None]) -> None:
         with suppress(ZeroDivisionError):
-            async with self.ledger.transaction() as connection:
+            async with self.counter.transaction() as connection:
                 await job.complete_in(connection)
                 _ = 1 // 0
