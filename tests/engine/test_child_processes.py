@@ -80,7 +80,7 @@ async def run(rexecutor: Rexecutor, deed: str, attempts: int = 1) -> Job[str]:
             JobStatus.DISCARDED,
             ErrorKind.EXCEPTION,
             "TypeError",
-            "execute returned coroutine, which a block",
+            "execute returned coroutine, but the result of a block",
         ),
         ("raise", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "ValueError", "in raise_it"),
         ("unsendable", JobStatus.DISCARDED, ErrorKind.EXCEPTION, "UnsendableError", "UnsendableError"),

@@ -140,7 +140,7 @@ async def test_a_decorator_that_returns_nothing_to_await_is_named(execute: Funct
     with pytest.raises(TypeError) as raised:
         await perform(define(execute=execute), "all")
 
-    assert "defined: execute returned NoneType, not something to await; mend its decorator" in str(raised.value)
+    assert "defined: execute returned NoneType, which cannot be awaited; fix its decorator" in str(raised.value)
     assert f"forgetting ({Path(__file__)}, line " in str(raised.value)
     assert "set `blocking = True`" in str(raised.value)
 
@@ -156,11 +156,13 @@ async def test_a_run_with_nothing_to_await_is_a_failed_attempt() -> None:
 
     assert drained == Drained(failed=1, discarded=1)
     assert [(error.kind, error.type_name) for error in job.errors] == [(ErrorKind.EXCEPTION, "TypeError")] * 2
-    assert "mend its decorator forgetting" in job.errors[0].details
+    assert "fix its decorator forgetting" in job.errors[0].details
 
 
 async def test_a_blocking_execute_that_returns_a_coroutine_has_failed() -> None:
-    with pytest.raises(TypeError, match=r"execute returned coroutine, which a blocking .*; mend its decorator traced"):
+    with pytest.raises(
+        TypeError, match=r"execute returned coroutine, but the result of a blocking .*; fix its decorator traced"
+    ):
         await perform(define(execute=traced(work), blocking=True), "all")
 
 
@@ -224,7 +226,7 @@ def test_annotations_of_a_function_that_makes_the_application_are_not_evaluated(
 
 @pytest.mark.usefixtures("as_on_python_3_14")
 def test_a_function_that_needs_an_argument_does_not_make_the_application() -> None:
-    with pytest.raises(MisusedError, match="a plain function without arguments expected"):
+    with pytest.raises(MisusedError, match="must be a function without arguments"):
         made_rexecutor("app:make", made_of)
 
 
@@ -232,7 +234,7 @@ def test_an_application_of_a_web_framework_is_told_by_its_type() -> None:
     class Flask:
         def __call__(self, environ: object, start_response: object) -> None: ...
 
-    with pytest.raises(MisusedError, match="'web:app' is of the type Flask, a Rexecutor expected"):
+    with pytest.raises(MisusedError, match=r"'web:app' must be a Rexecutor or .* not an object of type Flask"):
         made_rexecutor("web:app", Flask())
 
 

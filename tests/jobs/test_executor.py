@@ -131,18 +131,18 @@ class TestDefinitionErrors:
 
     @pytest.mark.parametrize("execute", [None, 1, "run"])
     def test_an_execute_that_is_no_method_is_refused(self, execute: object) -> None:
-        with pytest.raises(DefinitionError, match=r"execute is .*; a method \(self, job\) expected"):
+        with pytest.raises(DefinitionError, match=r"execute must be a method \(self, job\), not"):
             define(execute=execute)
 
     @pytest.mark.parametrize("name", ["timeout", "backoff"])
     def test_a_setting_that_is_no_method_is_refused(self, name: str) -> None:
-        with pytest.raises(DefinitionError, match=rf"{name} is .*; a method \(self, job\) expected"):
+        with pytest.raises(DefinitionError, match=rf"{name} must be a method \(self, job\), not"):
             define(**{name: timedelta(seconds=1)})
 
     def test_an_execute_that_takes_no_job_is_refused(self) -> None:
         async def execute(self: object) -> None: ...
 
-        with pytest.raises(DefinitionError, match=r"execute is .*; a method \(self, job\) expected"):
+        with pytest.raises(DefinitionError, match=r"execute must be a method \(self, job\), not"):
             define(execute=execute)
 
     @pytest.mark.parametrize("blocking", [True, "thread", "process"])
@@ -230,7 +230,7 @@ class TestTypes:
 
             async def execute(self, job: Any) -> None: ...
 
-        with pytest.raises(DefinitionError, match="Lost: the type 'Nowhere' is not known"):
+        with pytest.raises(DefinitionError, match="Lost: type 'Nowhere' cannot be resolved"):
             codecs_of(Lost, LIMITS)
 
     def test_an_executor_that_says_no_type_is_an_error(self) -> None:

@@ -19,7 +19,7 @@ class Mail(Executor[str]):
 
 @pytest.mark.parametrize("name", ["max_attemps", "max_atempts", "max_concurency", "uniqueness_criterias"])
 def test_a_misspelt_setting_is_refused_where_it_is_written(name: str) -> None:
-    with pytest.raises(DefinitionError, match=f"{name} is no setting; (max|uniqueness)_"):
+    with pytest.raises(DefinitionError, match=f"{name} is not a setting; did you mean (max|uniqueness)_"):
         type("Misspelt", (Mail,), {name: 1})
 
 
@@ -41,7 +41,7 @@ def test_a_misspelt_setting_is_refused_where_it_is_written(name: str) -> None:
     ],
 )
 def test_a_setting_of_another_library_is_refused_with_the_name_of_ours(name: str, value: object, message: str) -> None:
-    with pytest.raises(DefinitionError, match=f"Foreign: {name} is no setting: .*{message}.*name it _{name}"):
+    with pytest.raises(DefinitionError, match=f"Foreign: {name} is not a setting: .*{message}.*name it _{name}"):
         type("Foreign", (Mail,), {name: value})
 
 
@@ -49,7 +49,7 @@ def test_a_setting_of_another_library_is_found_in_a_base_of_ones_own() -> None:
     class Base(Executor[T]):
         queue = "slow"
 
-    with pytest.raises(DefinitionError, match="queue is no setting"):
+    with pytest.raises(DefinitionError, match="queue is not a setting"):
 
         class Charge(Base[str]):  # pyright: ignore[reportUnusedClass]
             name = "charge"

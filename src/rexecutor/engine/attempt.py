@@ -146,9 +146,9 @@ class Attempt(msgspec.Struct, eq=False):
         known = known_result(result)
         if not isinstance(known, Undeclared):
             return known
-        kind, record = type(self.executor), self.record
-        if kind not in _WARNED:
-            _WARNED.add(kind)
+        executor_cls, record = type(self.executor), self.record
+        if executor_cls not in _WARNED:
+            _WARNED.add(executor_cls)
             self.shared.emit(ResultIgnored(record.id, record.executor, record.attempt, known.type_name))
         return None
 

@@ -65,7 +65,7 @@ _OF_OTHERS: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         ("unique", "unique_for", "unique_by", "unique_key", "queueing_lock"),
-        "set uniqueness_criteria = UniquenessCriteria.by_executor() or so",
+        "set uniqueness_criteria, for example to UniquenessCriteria.by_executor()",
     ),
     "tags": "give them when a job is enqueued: builder().with_tags(…)",
     "priority": "give it when a job is enqueued: builder().with_priority(…)",
@@ -155,7 +155,7 @@ def check_definition(executor_cls: type[ExecutorDefinition[Any, Any]]) -> None:
     for method in ("execute", "backoff", "timeout"):
         if not takes(getattr(executor_cls, method), 2):
             raise DefinitionError(
-                f"{where}: {method} is {getattr(executor_cls, method)!r}; a method (self, job) expected"
+                f"{where}: {method} must be a method (self, job), not {getattr(executor_cls, method)!r}"
             )
     for method in ("backoff", "timeout"):
         if inspect.iscoroutinefunction(getattr(executor_cls, method)):
@@ -178,7 +178,7 @@ def to_await(executor: ExecutorDefinition[Any, Any], result: object) -> Awaitabl
     if isinstance(result, CoroutineType) or inspect.isawaitable(result):
         return cast("Awaitable[object]", result)
     raise TypeError(
-        f"{executor.name}: execute returned {type(result).__name__}, not something to await;{_advice(executor)}"
+        f"{executor.name}: execute returned {type(result).__name__}, which cannot be awaited;{_advice(executor)}"
         " or set `blocking = True`"
     )
 
@@ -195,7 +195,7 @@ def not_to_await(executor: ExecutorDefinition[Any, Any], result: object) -> obje
     if isinstance(result, CoroutineType):
         result.close()  # otherwise Python warns that it was never awaited
     raise TypeError(
-        f"{executor.name}: execute returned {type_name}, which a blocking executor does not await;"
+        f"{executor.name}: execute returned {type_name}, but the result of a blocking executor is not awaited;"
         f"{_advice(executor)} or set `blocking = False`"
     )
 
@@ -244,10 +244,10 @@ def _check_setting_names(executor_cls: type[ExecutorDefinition[Any, Any]], where
             # Only the long names: something so close to one of these is a typo, and not a name of the user's own.
             meant = _close_to(given)
             if meant and given not in _LONG_NAMES:
-                raise DefinitionError(f"{where}: {given} is no setting; {meant[0]} is meant")
+                raise DefinitionError(f"{where}: {given} is not a setting; did you mean {meant[0]}?")
             if given in _OF_OTHERS and isinstance(value, _PLAIN):
                 own = f"if it is a value of your own, name it _{given}"
-                raise DefinitionError(f"{where}: {given} is no setting: {_OF_OTHERS[given]}; {own}")
+                raise DefinitionError(f"{where}: {given} is not a setting: {_OF_OTHERS[given]}; {own}")
 
 
 def _is_plain_def(execute: object) -> bool:
@@ -270,8 +270,8 @@ def _advice(executor: ExecutorDefinition[Any, Any]) -> str:
             found.append(f"{name} ({code.co_filename}, line {code.co_firstlineno})")
         function = inner
     if not found:
-        return " have it return what the `async def` returns,"
-    return f" mend its decorator {', or '.join(found)}: it must return what the `async def` returns,"
+        return " return what the `async def` returns,"
+    return f" fix its decorator {', or '.join(found)}: it must return what the `async def` returns,"
 
 
 def _without_annotations(function: object) -> object:

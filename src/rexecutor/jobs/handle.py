@@ -67,7 +67,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
                 try:
                     job = await clock.within(longest, self.fetch())
                 except TimeoutError:
-                    raise TimeoutError(f"job {self.id}: the store has not answered after {timeout}") from None
+                    raise TimeoutError(f"job {self.id}: the store did not respond within {timeout}") from None
             if job.status.has_ended:
                 return job
             left = _LOOK_AGAIN

@@ -88,7 +88,7 @@ def _type_arguments(executor_cls: type[ExecutorDefinition[Any, Any]]) -> tuple[A
             if ExecutorDefinition in getattr(origin, "__bases__", ()):  # it is `Executor`
                 return _resolved(executor_cls, arguments[0]), _resolved(executor_cls, arguments[1])
             known |= dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
-    raise DefinitionError(f"{place_of(executor_cls)}: says no data type; write `Executor[str]` or the like")
+    raise DefinitionError(f"{place_of(executor_cls)}: has no data type; subclass `Executor[str]`, for example")
 
 
 def _substituted(argument: Any, known: dict[Any, Any]) -> Any:
@@ -101,12 +101,16 @@ def _substituted(argument: Any, known: dict[Any, Any]) -> Any:
 
 def _resolved(executor_cls: type, argument: Any) -> Any:
     if isinstance(argument, TypeVar):
-        raise DefinitionError(f"{place_of(executor_cls)}: {argument} is still open; subclass it with a data type")
+        raise DefinitionError(
+            f"{place_of(executor_cls)}: {argument} has no type; give one in the brackets of its base class"
+        )
     names = vars(inspect.getmodule(executor_cls)) if inspect.getmodule(executor_cls) else {}
     reference = getattr(argument, "__forward_arg__", argument)
     if isinstance(reference, str):
         try:
             return eval(reference, dict(names))  # noqa: S307 - what the class's author wrote in its own brackets
         except NameError as error:
-            raise DefinitionError(f"{place_of(executor_cls)}: the type {reference!r} is not known: {error}") from error
+            raise DefinitionError(
+                f"{place_of(executor_cls)}: type {reference!r} cannot be resolved: {error}"
+            ) from error
     return argument
