@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from rexecutor.backend.base import Backend
+from rexecutor.backend.masking import masked_url
 from rexecutor.errors import ConfigurationError
 
 _ACCEPTED: Final = "give memory:, sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/database"
-_SHOWN: Final = 80
-"""How many characters of a refused URL an error message shows."""
 
 
 def connect(url: str, *, schema: str | None = None) -> Backend:
@@ -44,12 +43,14 @@ def connect(url: str, *, schema: str | None = None) -> Backend:
         try:
             from rexecutor.backend.postgres import PostgresBackend  # loads psycopg, an extra
         except ImportError as error:
-            raise ConfigurationError(f"{_shown(url)}: {error}") from error
+            raise ConfigurationError(f"{masked_url(url)!r}: {error}") from error
 
         return PostgresBackend(server) if schema is None else PostgresBackend(server, schema=schema)
     if re.match(r"postgres(ql)?\+", url, re.IGNORECASE):
-        raise ConfigurationError(f"{_shown(url)}: the driver is psycopg; give postgresql: without a driver's name")
-    raise ConfigurationError(f"{_shown(url)} is not the URL of a store; {_ACCEPTED}")
+        raise ConfigurationError(
+            f"{masked_url(url)!r}: the driver is psycopg; give postgresql: without a driver's name"
+        )
+    raise ConfigurationError(f"{masked_url(url)!r} is not the URL of a store; {_ACCEPTED}")
 
 
 def postgres_url(url: str) -> str | None:
@@ -70,23 +71,12 @@ def sqlite_path(url: str) -> Path | None:
         return None
     path = url[len("sqlite:") :]
     if not path.startswith("///"):
-        raise ConfigurationError(f"{_shown(url)} must begin with sqlite:///; {_ACCEPTED}")
+        raise ConfigurationError(f"{masked_url(url)!r} must begin with sqlite:///; {_ACCEPTED}")
     path = path[len("///") :]
     if path == ":memory:":
-        raise ConfigurationError(f"{_shown(url)}: for a store in memory, give memory:")
+        raise ConfigurationError(f"{masked_url(url)!r}: for a store in memory, give memory:")
     if path in ("", "/") or "\0" in path:
-        raise ConfigurationError(f"{_shown(url)} does not name a file; {_ACCEPTED}")
+        raise ConfigurationError(f"{masked_url(url)!r} does not name a file; {_ACCEPTED}")
     if "?" in path:
-        raise ConfigurationError(f"{_shown(url)}: an SQLite URL must not have options after a question mark")
+        raise ConfigurationError(f"{masked_url(url)!r}: an SQLite URL must not have options after a question mark")
     return Path(path)
-
-
-def _shown(url: str) -> str:
-    """Return the URL for an error message: without user, password and options, on one line."""
-    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
-    start = scheme.group() if scheme else ""
-    rest = url[len(start) :].rpartition("@")[2]
-    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
-    rest = re.sub(r"(?i)(passw\w*\s*=).*", r"\1…", rest, flags=re.DOTALL)
-    shown = start + rest
-    return repr(shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…")

@@ -60,17 +60,19 @@ async def failure_of(backend: PostgresBackend) -> str:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("mysql://me:hunter2@here/jobs", "no URL of PostgreSQL"),
+        ("mysql://me:hunter2@here/jobs", "not a URL of PostgreSQL"),
         ("postgresql://me:hunter2@here/jobs?no_such=1", "no_such"),
         ("postgresql://me:hunter2@x@here/jobs", "an @ too many"),
         ("postgresql://me:p/hunter2@here/jobs", "an @ too many"),
-        ("postgresql://me:x#hunter2@here:port/jobs", "no URL of PostgreSQL"),
+        ("postgresql://me:x#hunter2@here:port/jobs", "not a URL of PostgreSQL"),
         ("postgresql://me:hunter2@here:70000/jobs", "from 1 to 65535"),
-        ("postgresql://me:hunter2@here/jobs\0", "a NUL"),
+        ("postgresql://me:hunter2@here/jobs\0", "a NUL character"),
         ("host=here password=hunter2 no_such=1", "no_such"),
-        ("host=here password='hunter2", "no URL of PostgreSQL"),
-        ("garbage", "no URL of PostgreSQL"),
-        ("", "no URL of PostgreSQL"),
+        ("host=here password=me@hunter2 port=70000", "from 1 to 65535"),
+        ("postgresql://here:70000/jobs?password=me@hunter2", "from 1 to 65535"),
+        ("host=here password='hunter2", "not a URL of PostgreSQL"),
+        ("garbage", "not a URL of PostgreSQL"),
+        ("", "not a URL of PostgreSQL"),
     ],
 )
 def test_what_is_no_url_is_refused_without_its_password(url: str, said: str) -> None:
@@ -82,7 +84,7 @@ def test_what_is_no_url_is_refused_without_its_password(url: str, said: str) -> 
 
 @pytest.mark.parametrize("url", [None, 7, Path("jobs")])
 def test_what_is_neither_a_url_nor_a_pool_is_refused(url: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"a URL or a psycopg_pool\.AsyncConnectionPool expected"):
+    with pytest.raises(ConfigurationError, match=r"url must be a str or a psycopg_pool\.AsyncConnectionPool"):
         PostgresBackend(url)  # pyright: ignore[reportArgumentType]
 
 
@@ -94,7 +96,7 @@ def test_a_number_of_connections_that_is_none_is_refused(most: object) -> None:
 
 @pytest.mark.parametrize("schema", ["", "a-b", "1a", "x" * 64, 'a"b', None])
 def test_a_schemas_name_that_is_none_is_refused(schema: object) -> None:
-    with pytest.raises(ConfigurationError, match="schema="):
+    with pytest.raises(ConfigurationError, match="schema must be"):
         PostgresBackend("postgresql://here/jobs", schema=schema)  # pyright: ignore[reportArgumentType]
 
 
@@ -127,7 +129,7 @@ async def test_an_unknown_database_is_told_with_its_name() -> None:
     said = await failure_of(PostgresBackend(server_url().replace("/postgres?", "/nowhere?")))
 
     assert '"nowhere" does not exist' in said
-    assert "make the database first" in said
+    assert "create the database first" in said
 
 
 async def test_a_server_without_a_free_connection_is_told() -> None:

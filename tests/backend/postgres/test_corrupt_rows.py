@@ -109,7 +109,7 @@ async def test_a_row_of_a_moment_beyond_python_s_is_answered_with_its_defect(
 
     records = {record.id: record for record in await backend.query(Everything())}
 
-    assert "no moment that Python can hold" in str(records[first].defect)
+    assert "not a moment that Python can hold" in str(records[first].defect)
     assert (records[first].executor, records[first].tags) == (ALPHA, ("t",))
     assert [records[other].defect for other in others] == [None, None]
 

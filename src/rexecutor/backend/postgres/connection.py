@@ -9,6 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
+from rexecutor.backend.masking import masked, masked_url
 from rexecutor.backend.postgres.address import migrate_command
 from rexecutor.backend.postgres.statements import PACKAGE, in_schema, run_script, versions
 from rexecutor.backend.sql import migrations
@@ -29,7 +30,7 @@ _DEFAULTS: Final = {
 }
 _ADVICE: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.ReadOnlySqlTransaction: "this server is a read-only replica; give the primary's address",
-    psycopg.errors.InsufficientPrivilege: "grant the role what it needs there",
+    psycopg.errors.InsufficientPrivilege: "grant the role the privileges that it needs there",
     psycopg.errors.TooManyConnections: "the server has no connection left; raise max_connections, or use fewer",
     psycopg.errors.DiskFull: "the server's disk is full; make room",
     psycopg.errors.LockNotAvailable: "a transaction holds the row; end the one in which `complete_in` was called",
@@ -40,8 +41,8 @@ _ADVICE_TO_CONNECT: Final = {
     "too many": "raise max_connections of the server, or the role's limit, or use fewer",
     "connection slots": "raise max_connections of the server, or use fewer",
     "authentication failed": "check user and password",
-    'database "': "make the database first",
-    'role "': "make the role first",
+    'database "': "create the database first",
+    'role "': "create the role first",
     "refused": "is the server running there?",
     "No such file": "is the server running there?",
 }
@@ -58,28 +59,28 @@ def checked_conninfo(url: str, settings: Mapping[str, Any] | None = None) -> str
     """
     given = settings or {}
     if not url.strip() and not given:
-        raise ConfigurationError("PostgresBackend(''): no URL of PostgreSQL: it is empty")
+        raise _invalid_url(url, "it is empty")
     try:
         known = conninfo_to_dict(url, **given)
     except (psycopg.ProgrammingError, UnicodeError) as error:
-        why = _reason(error) if isinstance(error, psycopg.ProgrammingError) else "it has characters that are no text"
-        raise _no_url(url, why) from None
+        why = (
+            _reason(error)
+            if isinstance(error, psycopg.ProgrammingError)
+            else "it has characters that cannot be encoded"
+        )
+        raise _invalid_url(url, why) from None
     if "\0" in url:  # libpq would ignore the rest
-        raise _no_url(url, "it has a NUL")
+        raise _invalid_url(url, "it must not contain a NUL character")
     if _has_stray_at(url):
-        raise _no_url(url, f"an @ too many, or a / before it; {_ESCAPES}")
+        raise _invalid_url(url, f"it has an @ too many, or a / before the @; {_ESCAPES}")
     for port in str(known.get("port") or "").split(","):
         if port.strip() and not (re.fullmatch(r"\s*[0-9]{1,5}\s*", port) and 1 <= int(port) <= _LAST_PORT):
-            raise _no_url(url, f"its port is no number from 1 to {_LAST_PORT}; {_ESCAPES}")
+            raise _invalid_url(url, f"its port must be a number from 1 to {_LAST_PORT}; {_ESCAPES}")
     return make_conninfo(url, **given, **{key: value for key, value in _DEFAULTS.items() if key not in known})
 
 
-def _no_url(url: str, why: str) -> ConfigurationError:
-    shown = re.split(r"[?#]", url.rpartition("@")[2], maxsplit=1)[0]
-    if "@" in url and "://" in url:
-        shown = f"{url.partition('://')[0]}://…@{shown}"
-    shown = re.sub(r"(?i)((pass\w*|pwd)\s*=).*", r"\1…", shown, flags=re.DOTALL)
-    return ConfigurationError(f"PostgresBackend({shown!r}): no URL of PostgreSQL: {why}")
+def _invalid_url(url: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"PostgresBackend: {masked_url(url)!r} is not a URL of PostgreSQL: {why}")
 
 
 def _reason(error: psycopg.ProgrammingError) -> str:
@@ -87,7 +88,7 @@ def _reason(error: psycopg.ProgrammingError) -> str:
 
     The name of an unknown option is not a secret, so it is kept.
     """
-    said = _first_line(error)
+    said = first_line(error)
     if re.fullmatch(r'invalid (URI query parameter:|connection option) "schema"', said):
         return f"{said}; give the schema beside the URL, as `schema=` or `--schema`"
     if re.fullmatch(r'invalid (URI query parameter:|connection option) "\w+"', said):
@@ -108,7 +109,7 @@ def checked_schema(schema: str) -> str:
     """Return the schema's name; raise a `ConfigurationError` if it is not valid."""
     if not isinstance(schema, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", schema):
         raise ConfigurationError(
-            f"PostgresBackend: schema={schema!r}; a letter or _, then up to 62 letters, digits or _ expected"
+            f"PostgresBackend: schema must be a letter or _, then up to 62 letters, digits or _, not {schema!r}"
         )
     return schema
 
@@ -121,11 +122,11 @@ def translated(schema: str) -> Generator[None]:
     except RexecutorError:
         raise
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction) as error:
-        raise lacks_tables(schema, _first_line(error)) from error
+        raise lacks_tables(schema, first_line(error)) from error
     except (UnicodeEncodeError, OverflowError) as error:
         raise BackendError(f"PostgreSQL cannot store a value: {type(error).__name__}: {error}") from error
     except psycopg.Error as error:
-        what = _without_secrets(error) or type(error).__name__
+        what = masked(first_line(error))
         advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), None)
         if advice is None and what.startswith(("connection failed", "failed to resolve")):
             said = what.partition("failed: ")[2] or what
@@ -133,12 +134,9 @@ def translated(schema: str) -> Generator[None]:
         raise BackendError(f"PostgreSQL: {what}" + (f": {advice}" if advice else "")) from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _without_secrets(error: Exception) -> str:
-    return re.sub(r"(?i)(pass\w*\s*=\s*).*", r"\1…", re.sub(r"://[^@/\s]*@", "://…@", _first_line(error)))
+def first_line(error: Exception) -> str:
+    """Return the first line of the error's message, or its type if that is empty."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
 @asynccontextmanager
@@ -232,8 +230,7 @@ async def version(connection: Connection, schema: str) -> int:
 
 async def check_version(connection: Connection, schema: str) -> None:
     """Raise a `SchemaError` unless this rexecutor can work with the schema."""
-    current, breaking = await _versions(connection, schema)
-    check_migrated(current, schema, connection, breaking=breaking)
+    check_versions(await _versions(connection, schema), schema, connection)
 
 
 async def _versions(connection: Connection, schema: str) -> tuple[int, int]:
@@ -243,27 +240,20 @@ async def _versions(connection: Connection, schema: str) -> tuple[int, int]:
     return await run_script(versions(schema), execute)
 
 
-def check_migrated(
-    current: int,
-    schema: str,
-    connection: psycopg.Connection[Any] | Connection | None = None,
-    *,
-    breaking: int | None = None,
-) -> None:
-    """Raise a `SchemaError` unless this rexecutor can work with a schema of that version.
+def check_versions(found: tuple[int, int], schema: str, connection: psycopg.Connection[Any] | Connection) -> None:
+    """Raise a `SchemaError` unless this rexecutor can work with the schema, whose `versions` were found.
 
-    A newer version is fine if its last breaking migration is known here. If `breaking` is None, none newer is fine.
+    A newer version is fine if its last breaking migration is known here.
     """
-    known = newest()
-    breaking = current if breaking is None else breaking
+    (current, breaking), known = found, newest()
     if breaking > known:
         raise SchemaError(
             f'schema "{schema}" has version {current}, this rexecutor knows up to {known}, and version {breaking} is'
             " not for it; update rexecutor"
         )
     if current < known:
-        found = f"has version {current}, {known} is needed" if current else "has no tables of rexecutor"
-        raise SchemaError(f'schema "{schema}" {found}; {advice_to_migrate(schema, connection)}')
+        what = f"has version {current}, {known} is needed" if current else "has no tables of rexecutor"
+        raise SchemaError(f'schema "{schema}" {what}; {advice_to_migrate(schema, connection)}')
 
 
 def lacks_tables(schema: str, what: str) -> SchemaError:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
-from rexecutor.backend.postgres.connection import lacks_tables, translated
+from rexecutor.backend.postgres.connection import first_line, lacks_tables, translated
 from rexecutor.backend.postgres.statements import run_script
 from rexecutor.backend.sql.operations import Rows, Script, Statement
 from rexecutor.backend.unwrapping import (
@@ -198,10 +198,9 @@ def _all_translated(schema: str) -> Generator[None]:
         except Exception as error:
             if not isinstance(error, OSError) and not any(name.startswith("asyncpg.") for name in class_names(error)):
                 raise
-            what = (str(error).splitlines() or [""])[0] or type(error).__name__
             if getattr(error, "sqlstate", None) in _NO_TABLES:
-                raise lacks_tables(schema, what) from error
-            raise BackendError(f"PostgreSQL: {what}") from error
+                raise lacks_tables(schema, first_line(error)) from error
+            raise BackendError(f"PostgreSQL: {first_line(error)}") from error
 
 
 def _unknown_driver(what: str, connection: object, advice: str) -> ConfigurationError:

@@ -195,7 +195,7 @@ class Connections:
     def check_open(self) -> None:
         """Raise a `BackendClosedError` unless this process may use the pool."""
         if self._is_other_process:
-            raise BackendClosedError("PostgreSQL: opened before a fork; open a backend of the child's own")
+            raise BackendClosedError("PostgreSQL: opened before a fork; open another backend in the child")
         if not self.is_open:
             raise BackendClosedError("PostgreSQL: not open; use `async with`, or start a Rexecutor with it")
 
@@ -272,7 +272,9 @@ class Connections:
                     f" all {self._limit} connections are in use (`max_connections=`)"
                 ) from error
             except PoolClosed as error:
-                raise BackendClosedError("PostgreSQL: its pool is closed; open it before, close it after") from error
+                raise BackendClosedError(
+                    "PostgreSQL: the pool is closed; it must be open while the backend is in use"
+                ) from error
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, seconds: float | None = None) -> T:
         """Do the work within a transaction; see `run`."""
@@ -329,12 +331,12 @@ def _conninfo_of(pool: object) -> str:
     """Return the connection string of the application's pool."""
     if not isinstance(pool, AsyncConnectionPool):
         raise ConfigurationError(
-            f"PostgresBackend: {type(pool).__name__} given; a URL or a psycopg_pool.AsyncConnectionPool expected"
+            f"PostgresBackend: url must be a str or a psycopg_pool.AsyncConnectionPool, not {type(pool).__name__}"
         )
     conninfo: str | Callable[[], object] = pool.conninfo
     settings: dict[str, Any] | Callable[[], object] = pool.kwargs or {}
     if callable(conninfo) or callable(settings):
         raise ConfigurationError(
-            "PostgresBackend: the pool's conninfo or kwargs is a function; give a URL, or a pool made with plain values"
+            "PostgresBackend: the pool's conninfo and kwargs must not be functions; give a URL or a pool with values"
         )
     return checked_conninfo(conninfo, {key: value for key, value in settings.items() if key not in _OWN})

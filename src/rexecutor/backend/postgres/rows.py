@@ -37,7 +37,7 @@ def in_utc(moment: datetime) -> datetime:
     try:
         return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     except AttributeError:
-        raise ValueError(f"{moment!r} is no moment that Python can hold") from None
+        raise ValueError(f"{moment!r} is not a moment that Python can hold") from None
 
 
 def in_utc_or_none(moment: datetime | None) -> datetime | None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import psycopg
 
-from rexecutor.backend.postgres.connection import check_migrated, translated
+from rexecutor.backend.postgres.connection import check_versions, translated
 from rexecutor.backend.postgres.drivers import run_psycopg
 from rexecutor.backend.postgres.liveness import BoundedConnection, connect_blocking, is_lost, is_stale
 from rexecutor.backend.postgres.statements import Steps, versions
@@ -87,7 +87,7 @@ class SyncStore:
         connection = connect_blocking(self._conninfo)
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
-            _check_version(connection, self._schema)
+            check_versions(run_psycopg(connection, versions(self._schema)), self._schema, connection)
         except BaseException:
             connection.close()
             raise
@@ -122,9 +122,3 @@ def _close_all(connections: deque[BoundedConnection], process: int) -> None:
             connections.pop().close()
         except IndexError:
             return
-
-
-def _check_version(connection: BoundedConnection, schema: str) -> None:
-    """Raise a `SchemaError` unless this version of rexecutor can work with the schema."""
-    current, breaking = run_psycopg(connection, versions(schema))
-    check_migrated(current, schema, connection, breaking=breaking)
