@@ -219,7 +219,7 @@ async def test_a_job_of_that_number_in_another_database_is_not_completed(backend
 async def test_a_transaction_that_stays_open_does_not_hold_other_outcomes_up(
     backend: Backend, counter: AppCounter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statements, "PATIENCE", "50ms")
+    monkeypatch.setattr(statements, "LOCK_TIMEOUT", "50ms")
     held, other = [Settlement(*job.claim_id, COMPLETE) for job in await claimed(backend, 2)]
     with psycopg.connect(server_url()) as connection:
         assert isinstance(backend, PostgresBackend)

@@ -188,7 +188,7 @@ def _address(url: str) -> str:
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     """Close without a farewell: what was not sent yet is lost."""
-    twin = writer.get_extra_info("socket")
+    sock = writer.get_extra_info("socket")
     with contextlib.suppress(OSError):
-        twin.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""The benchmarks run: a statement that changes must not leave its bare twin behind."""
+"""The benchmarks run: a statement that changes must not leave its bare counterpart behind."""
 
 import subprocess
 import sys

@@ -57,14 +57,14 @@ BoundT = TypeVar("BoundT", bound=Bound)
 
 
 def awaited(
-    given: Backend | Bound | None, what: str = "enqueue", twin: str = "enqueue_sync or enqueue_many_sync"
+    given: Backend | Bound | None, what: str = "enqueue", instead: str = "enqueue_sync or enqueue_many_sync"
 ) -> Backend | Transaction:
     """Return the target of an awaited enqueue: what is given, or the current backend if None.
 
     Args:
         given: A backend or a bound connection.
         what: The call's name, for the error message.
-        twin: The synchronous calls to use instead, for the error message.
+        instead: The synchronous calls to use instead, for the error message.
 
     Raises:
         ConfigurationError: The connection is synchronous.
@@ -73,12 +73,12 @@ def awaited(
     if not isinstance(given, Bound):
         return current_backend(given)
     if not isinstance(given, Transaction):
-        raise ConfigurationError(f"{what}: the connection is synchronous; call {twin}")
+        raise ConfigurationError(f"{what}: the connection is synchronous; call {instead}")
     return _unless_replaced(given)
 
 
 def blocking(
-    given: Backend | Bound | None, what: str = "enqueue_sync", twin: str = "`await enqueue` or enqueue_many"
+    given: Backend | Bound | None, what: str = "enqueue_sync", instead: str = "`await enqueue` or enqueue_many"
 ) -> Backend | SyncTransaction:
     """Return the target of a synchronous enqueue, as `awaited` does for an awaited one.
 
@@ -89,7 +89,7 @@ def blocking(
     if not isinstance(given, Bound):
         return current_backend(given)
     if not isinstance(given, SyncTransaction):
-        raise ConfigurationError(f"{what}: the connection must be awaited; call {twin}")
+        raise ConfigurationError(f"{what}: the connection must be awaited; call {instead}")
     return _unless_replaced(given)
 
 

@@ -42,16 +42,16 @@ class Store:
 
 async def test_what_comes_meanwhile_goes_together() -> None:
     store = Store()
-    joining = EnqueueBatcher(store.store)
+    batcher = EnqueueBatcher(store.store)
 
-    asked = [asyncio.ensure_future(joining.enqueue([job()] * count)) for count in (1, 2, 3, 1)]
+    asked = [asyncio.ensure_future(batcher.enqueue([job()] * count)) for count in (1, 2, 3, 1)]
     await until(lambda: len(store.batches) == 1)
     store.may.set()
     answers = await soon(asyncio.gather(*asked))
 
     assert store.batches == [1, 6]
     assert [[one.id for one in answer] for answer in answers] == [[1], [2, 3], [4, 5, 6], [7]]
-    assert [one.id for one in await joining.enqueue([job()])] == [8]
+    assert [one.id for one in await batcher.enqueue([job()])] == [8]
 
 
 async def test_what_goes_together_carries_the_context_of_none_of_those_who_asked() -> None:
@@ -64,9 +64,9 @@ async def test_what_goes_together_carries_the_context_of_none_of_those_who_asked
 
     async def request(number: int) -> None:
         trace.set(f"request {number}")
-        await joining.enqueue([job()])
+        await batcher.enqueue([job()])
 
-    joining = EnqueueBatcher(stores)
+    batcher = EnqueueBatcher(stores)
     asked = [asyncio.ensure_future(request(number)) for number in range(20)]
     await until(lambda: len(store.batches) == 1)
     store.may.set()
@@ -78,9 +78,9 @@ async def test_what_goes_together_carries_the_context_of_none_of_those_who_asked
 
 async def test_one_that_cannot_be_stored_fails_alone() -> None:
     store = Store()
-    joining = EnqueueBatcher(store.store)
+    batcher = EnqueueBatcher(store.store)
 
-    asked = [asyncio.ensure_future(joining.enqueue([job(name)])) for name in ("a", "b", "bad", "c")]
+    asked = [asyncio.ensure_future(batcher.enqueue([job(name)])) for name in ("a", "b", "bad", "c")]
     await until(lambda: len(store.batches) == 1)
     store.may.set()
     answers = await soon(asyncio.gather(*asked, return_exceptions=True))
@@ -92,9 +92,9 @@ async def test_one_that_cannot_be_stored_fails_alone() -> None:
 async def test_what_may_have_been_stored_is_never_stored_again() -> None:
     store = Store()
     store.cause = psycopg.OperationalError("the server closed the connection")
-    joining = EnqueueBatcher(store.store)
+    batcher = EnqueueBatcher(store.store)
 
-    asked = [asyncio.ensure_future(joining.enqueue([job(name)])) for name in ("a", "b", "bad", "c")]
+    asked = [asyncio.ensure_future(batcher.enqueue([job(name)])) for name in ("a", "b", "bad", "c")]
     await until(lambda: len(store.batches) == 1)
     store.may.set()
     answers = await soon(asyncio.gather(*asked, return_exceptions=True))
@@ -106,8 +106,8 @@ async def test_what_may_have_been_stored_is_never_stored_again() -> None:
 
 async def test_who_is_cancelled_before_it_began_stores_nothing() -> None:
     store = Store()
-    joining = EnqueueBatcher(store.store)
-    asked = [asyncio.ensure_future(joining.enqueue([job()] * count)) for count in (1, 10, 100)]
+    batcher = EnqueueBatcher(store.store)
+    asked = [asyncio.ensure_future(batcher.enqueue([job()] * count)) for count in (1, 10, 100)]
     await until(lambda: len(store.batches) == 1)
 
     asked[1].cancel()
@@ -120,8 +120,8 @@ async def test_who_is_cancelled_before_it_began_stores_nothing() -> None:
 
 async def test_a_cancelled_first_lets_the_others_through() -> None:
     store = Store()
-    joining = EnqueueBatcher(store.store)
-    asked = [asyncio.ensure_future(joining.enqueue([job()])) for _ in range(3)]
+    batcher = EnqueueBatcher(store.store)
+    asked = [asyncio.ensure_future(batcher.enqueue([job()])) for _ in range(3)]
     await until(lambda: len(store.batches) == 1)
 
     asked[0].cancel()
@@ -135,8 +135,8 @@ async def test_a_cancelled_first_lets_the_others_through() -> None:
 
 async def test_a_statement_takes_a_thousand_jobs_and_never_half_an_enqueue() -> None:
     store = Store()
-    joining = EnqueueBatcher(store.store)
-    asked = [asyncio.ensure_future(joining.enqueue([job()] * count)) for count in (1, 600, 600, 400, 2_000)]
+    batcher = EnqueueBatcher(store.store)
+    asked = [asyncio.ensure_future(batcher.enqueue([job()] * count)) for count in (1, 600, 600, 400, 2_000)]
     await until(lambda: len(store.batches) == 1)
     store.may.set()
     await soon(asyncio.gather(*asked))

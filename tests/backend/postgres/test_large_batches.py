@@ -40,7 +40,7 @@ async def alone(backend: Migrated, jobs: Sequence[NewJob]) -> object:
     return await backend.enqueue(jobs)
 
 
-async def joined(backend: Migrated, jobs: Sequence[NewJob]) -> object:
+async def combined(backend: Migrated, jobs: Sequence[NewJob]) -> object:
     return await asyncio.gather(*(backend.enqueue([one]) for one in jobs))
 
 
@@ -61,7 +61,7 @@ async def bound_to_asyncpg(backend: Migrated, jobs: Sequence[NewJob]) -> object:
         await connection.close()
 
 
-WAYS: list[Enqueue] = [alone, joined, without_a_loop, bound_to_psycopg, bound_to_asyncpg]
+WAYS: list[Enqueue] = [alone, combined, without_a_loop, bound_to_psycopg, bound_to_asyncpg]
 AS_ONE: list[Enqueue] = [alone, without_a_loop, bound_to_psycopg, bound_to_asyncpg]
 
 

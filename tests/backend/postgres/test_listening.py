@@ -17,7 +17,7 @@ from rexecutor.backend.postgres import PostgresBackend, listener
 from rexecutor.backend.postgres import notifier as notifier_module
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
-from rexecutor.backend.postgres.listener import DUTY
+from rexecutor.backend.postgres.listener import LISTENING
 from rexecutor.backend.postgres.notifier import Notifier
 from rexecutor.errors import BackendError
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered, ListeningUseless
@@ -34,8 +34,8 @@ class Quick(Executor[None]):
 
 @pytest.fixture(autouse=True)
 def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "CHECKED_EVERY", 0.2)
-    monkeypatch.setattr(listener, "ANSWER", 3.0)
+    monkeypatch.setattr(listener, "LISTEN_CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(listener, "REPLY_SECONDS", 3.0)
 
 
 @contextlib.asynccontextmanager
@@ -92,7 +92,7 @@ async def test_a_cut_connection_is_made_again_and_wakes_who_waits(
 
         await until(lambda: far.change_count > since, 10)
         assert await heard_at(far, near)
-        assert len(events.failures(DUTY)) == 1
+        assert len(events.failures(LISTENING)) == 1
 
 
 async def test_a_connection_that_has_gone_silent_is_found_out(proxy: Proxy, near: Migrated) -> None:
@@ -179,7 +179,7 @@ async def test_a_server_that_was_away_is_listened_to_again_with_two_events(
         since = far.change_count
         await until(lambda: far.change_count > since, 10)
 
-    told = [one for one in events if isinstance(one, DutyFailed | DutyRecovered) and one.duty == DUTY]
+    told = [one for one in events if isinstance(one, DutyFailed | DutyRecovered) and one.duty == LISTENING]
     assert [type(one) for one in told] == [DutyFailed, DutyRecovered]
 
 
@@ -240,7 +240,7 @@ async def test_an_enqueues_own_statement_notifies_when_none_has_lately(monkeypat
     async def send(names: list[str]) -> None:
         sent.append(names)
 
-    monkeypatch.setattr(notifier_module, "GRACE", 20.0)
+    monkeypatch.setattr(notifier_module, "GRACE_SECONDS", 20.0)
     notifier = Notifier(send)
     assert notifier.begin("a")
     assert not notifier.begin("a")

@@ -15,7 +15,7 @@ from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.postgres import PostgresBackend
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
-from rexecutor.backend.postgres.listener import DUTY
+from rexecutor.backend.postgres.listener import LISTENING
 from rexecutor.backend.postgres.liveness import Cutter
 from rexecutor.backend.postgres.pool import PooledConnection
 from rexecutor.testing.suite.store import new_job
@@ -88,10 +88,10 @@ async def test_the_timer_that_bounds_all_operations_runs_in_the_context_of_none(
     seen: list[str] = []
 
     class Work:
-        def look(self) -> None:
+        def check(self) -> None:
             seen.append(trace.get())
 
-    monkeypatch.setattr("rexecutor.backend.postgres.liveness.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("rexecutor.backend.postgres.liveness.CHECK_SECONDS", 0.0)
     trace.set("request")
     cutter, work = Cutter(), cast("Any", Work())
     cutter.begin(work)
@@ -254,15 +254,15 @@ async def test_a_heartbeat_leaves_a_server_that_has_become_read_only(tmp_path: P
 async def test_the_listener_leaves_a_server_that_has_become_read_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: Events
 ) -> None:
-    monkeypatch.setattr("rexecutor.backend.postgres.listener.CHECKED_EVERY", 0.1)
+    monkeypatch.setattr("rexecutor.backend.postgres.listener.LISTEN_CHECK_SECONDS", 0.1)
     async with postgres_backend(tmp_path) as near:
         backend = PostgresBackend(
             make_conninfo(server_url(), options="-c default_transaction_read_only=on"), schema=near.schema
         )
         async with backend:
-            await until(lambda: bool(events.failures(DUTY)))
+            await until(lambda: bool(events.failures(LISTENING)))
 
-    assert "read-only" in str(events.failures(DUTY)[0].error)
+    assert "read-only" in str(events.failures(LISTENING)[0].error)
 
 
 async def migrated_schema(folder: Path) -> str:

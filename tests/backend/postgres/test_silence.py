@@ -11,10 +11,10 @@ from psycopg_pool import AsyncConnectionPool
 
 from rexecutor import Backend, Executor, Job, PostgresBackend, UniquenessCriteria, Where
 from rexecutor.backend.messages import Demand
-from rexecutor.backend.postgres import batching as joining
+from rexecutor.backend.postgres import batching
 from rexecutor.backend.postgres.batching import EnqueueBatcher
 from rexecutor.backend.postgres.connection import Connection
-from rexecutor.backend.postgres.liveness import CONFIGURED, ImpatientConnection
+from rexecutor.backend.postgres.liveness import SESSION_SETTINGS, ImpatientConnection
 from rexecutor.errors import BackendError
 from rexecutor.model.job import Enqueued, NewJob
 from rexecutor.model.outcomes import CancelAsked
@@ -130,7 +130,7 @@ async def test_a_query_is_cancelled_with_its_caller_and_its_connection_is_used_a
 async def test_enqueues_pass_one_whose_answer_never_comes(
     far: PostgresBackend, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joining, "LATE_SECONDS", 0.1)
+    monkeypatch.setattr(batching, "LATE_SECONDS", 0.1)
     proxy.silence_all()
     lost = asyncio.ensure_future(far.enqueue([new_job()]))
     await asyncio.to_thread(lambda: None)
@@ -143,10 +143,10 @@ async def test_enqueues_pass_one_whose_answer_never_comes(
     await soon(asyncio.gather(lost, return_exceptions=True))
 
 
-async def test_a_joined_enqueue_keeps_its_callers_timeout(
+async def test_a_combined_enqueue_keeps_its_callers_timeout(
     far: PostgresBackend, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joining, "LATE_SECONDS", 1_000)
+    monkeypatch.setattr(batching, "LATE_SECONDS", 1_000)
     proxy.silence_all()
     lost = [asyncio.ensure_future(far.enqueue([new_job()])) for _ in range(3)]
 
@@ -173,7 +173,7 @@ class Silent:
 
 
 async def test_each_lost_answer_is_that_of_its_own_enqueues(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "LATE_SECONDS", 0.01)
+    monkeypatch.setattr(batching, "LATE_SECONDS", 0.01)
     server = Silent(3)
     together = EnqueueBatcher(server.store)
     asked = [asyncio.ensure_future(together.enqueue([new_job()] * count)) for count in (1, 2)]
@@ -189,7 +189,7 @@ async def test_each_lost_answer_is_that_of_its_own_enqueues(monkeypatch: pytest.
 
 
 async def test_enqueues_that_found_no_room_in_a_lost_statement_go_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "LATE_SECONDS", 0.01)
+    monkeypatch.setattr(batching, "LATE_SECONDS", 0.01)
     server = Silent(3)
     together = EnqueueBatcher(server.store)
     asked = [asyncio.ensure_future(together.enqueue([new_job()] * count)) for count in (1, 600, 700)]
@@ -262,7 +262,7 @@ def test_a_thread_waits_for_an_answer_for_a_limited_time(
 
 
 def test_a_thread_waits_for_a_connection_for_a_limited_time(near: Migrated, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rexecutor.backend.postgres.sync.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("rexecutor.backend.postgres.sync.CONNECTION_WAIT_SECONDS", 0.1)
     backend = PostgresBackend(server_url(), schema=near.schema, max_connections=1)
 
     with (
@@ -278,8 +278,8 @@ def test_a_thread_waits_for_a_connection_for_a_limited_time(near: Migrated, monk
 def test_a_lost_answer_locks_no_key_for_longer_than_the_server_waits(
     proxy: Proxy, near: Migrated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shortened = CONFIGURED.replace("'10s'", "'200ms'")
-    monkeypatch.setattr("rexecutor.backend.postgres.liveness.CONFIGURED", shortened)
+    shortened = SESSION_SETTINGS.replace("'10s'", "'200ms'")
+    monkeypatch.setattr("rexecutor.backend.postgres.liveness.SESSION_SETTINGS", shortened)
     unique = new_job(unique=UniquenessCriteria.by_executor())
     backend = PostgresBackend(proxy.url, schema=near.schema)
     backend.enqueue_sync([new_job(executor="beta")])
@@ -334,7 +334,7 @@ async def test_a_commit_of_the_applications_connection_is_bounded(
 async def test_a_check_of_the_applications_pool_is_bounded(
     proxy: Proxy, near: Migrated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rexecutor.backend.postgres.pool.GREETING_SECONDS", 0.1)
+    monkeypatch.setattr("rexecutor.backend.postgres.pool.SETUP_SECONDS", 0.1)
 
     async with (
         AsyncConnectionPool(

@@ -170,14 +170,14 @@ class Load:
 
 def hasten(pace: float, bound: float) -> None:
     """Shorten what the library waits for in fixed seconds: an operation's bound, and what else takes longer."""
-    configured = liveness.CONFIGURED.replace("'10s'", f"'{10 / pace:.1f}s'")
+    configured = liveness.SESSION_SETTINGS.replace("'10s'", f"'{10 / pace:.1f}s'")
     changed = {
         "OPERATION_SECONDS": bound,
-        "POOL_SECONDS": bound,
-        "WAIT_SECONDS": bound,
-        "CONFIGURED": configured,
-        "CHECKED_EVERY": listener.CHECKED_EVERY / pace,
-        "ANSWER": listener.ANSWER / pace,
+        "POOL_WAIT_SECONDS": bound,
+        "CONNECTION_WAIT_SECONDS": bound,
+        "SESSION_SETTINGS": configured,
+        "LISTEN_CHECK_SECONDS": listener.LISTEN_CHECK_SECONDS / pace,
+        "REPLY_SECONDS": listener.REPLY_SECONDS / pace,
     }
     for module in (heartbeats, listener, liveness, pool, sync):
         for name in changed.keys() & vars(module).keys():

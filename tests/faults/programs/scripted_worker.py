@@ -109,7 +109,7 @@ class Timed(logging.Formatter):
 
 def hasten(pace: float) -> None:
     """Shorten what the library waits for in fixed seconds, as a lease that is `pace` times shorter than 30 s needs."""
-    for module, names in ((liveness, ["OPERATION_SECONDS"]), (listener, ["CHECKED_EVERY", "ANSWER"])):
+    for module, names in ((liveness, ["OPERATION_SECONDS"]), (listener, ["LISTEN_CHECK_SECONDS", "REPLY_SECONDS"])):
         for name in names:
             vars(module)[name] /= pace
 

@@ -10,12 +10,12 @@ import psycopg
 
 from rexecutor.backend.command import command
 
-_SAYS_WHERE: Final = re.compile(
+_ADDRESS_PARAMETERS: Final = re.compile(
     "host|hostaddr|port|user|dbname|service|passfile|target_session_attrs|channel_binding|(ssl|gss|krb)(?!password)[a-z]+"
 )
 """The libpq parameters that a command needs to reach the server; none of them is a secret."""
 _DEFAULT_SCHEMA: Final = "rexecutor"
-UNKNOWN: Final = "--url postgresql://…"
+UNKNOWN_SERVER: Final = "--url postgresql://…"
 """The option shown if the server is not known; the reader completes it."""
 
 
@@ -33,7 +33,7 @@ def migrate_command(
 ) -> str:
     """Return the command that migrates the schema on the connection's server, or on an unknown one for None."""
     if connection is None:
-        return " ".join((command("migrate"), UNKNOWN, *_schema_option(schema)))
+        return " ".join((command("migrate"), UNKNOWN_SERVER, *_schema_option(schema)))
     known = {**_given(connection.info.get_parameters()), "password": connection.info.password}
     return server_command("migrate", known, schema)
 
@@ -47,7 +47,9 @@ def _given(parameters: Mapping[str, str]) -> dict[str, str]:
 def url_of(parameters: Mapping[str, Any]) -> str:
     """Return a URL of the server with only the parameters needed to reach it; no secrets."""
     known = {
-        name: str(value) for name, value in parameters.items() if value is not None and _SAYS_WHERE.fullmatch(name)
+        name: str(value)
+        for name, value in parameters.items()
+        if value is not None and _ADDRESS_PARAMETERS.fullmatch(name)
     }
     place = ""
     if re.fullmatch(r"[\w.-]+", known.get("host", ""), re.ASCII) and re.fullmatch("[0-9]*", known.get("port", "")):

@@ -89,7 +89,7 @@ class PostgresBackend(Backend):
         self._fake_clock = clock
         self._opening = Opening("PostgreSQL", lambda: self._connections.is_open)
         self._listener = Listener(self._connections.conninfo, self.schema, self._hear) if listens else None
-        self._notifier, self._joining = Notifier(self._notify), EnqueueBatcher(self._enqueue_plain)
+        self._notifier, self._batcher = Notifier(self._notify), EnqueueBatcher(self._enqueue_plain)
         self._sync = SyncStore(self._connections.conninfo, self.schema, max_connections)
 
     @property
@@ -102,7 +102,7 @@ class PostgresBackend(Backend):
         async with self._opening.turn():
             if not self._connections.is_open:
                 await self._connections.open()
-                self._notifier, self._joining = (
+                self._notifier, self._batcher = (
                     Notifier(self._notify),
                     EnqueueBatcher(self._enqueue_plain),
                 )  # of this loop
@@ -160,8 +160,8 @@ class PostgresBackend(Backend):
             )
             self._wake({job.executor for job in jobs})
             return answers
-        self._connections.check_place()  # before it joins an enqueue of another loop, whose result would not reach it
-        answers = await (self._joining.enqueue(jobs) if fit_one_statement(jobs) else self._enqueue_plain(jobs))
+        self._connections.check_place()  # first: the result of an enqueue of another loop would not reach this one
+        answers = await (self._batcher.enqueue(jobs) if fit_one_statement(jobs) else self._enqueue_plain(jobs))
         self._wakeups.notify()
         return answers
 

@@ -40,7 +40,7 @@ _PSYCOPG: Final = {"psycopg.Connection"}
 _ASYNC_PSYCOPG: Final = {"psycopg.AsyncConnection"}
 _ASYNCPG: Final = {"asyncpg.connection.Connection", "asyncpg.pool.PoolConnectionProxy"}
 _NO_TABLES: Final = {"42P01", "3F000", "42883"}
-_WANTED: Final = (
+_SUPPORTED: Final = (
     "one of psycopg (version 3) or asyncpg, or an (Async)Session or (Async)Connection of SQLAlchemy on one of these"
 )
 
@@ -77,7 +77,7 @@ def is_awaited(what: str, connection: object) -> bool:
         return True
     if is_sqlalchemy(connection) or class_names(connection) & _PSYCOPG:
         return False
-    raise refusal(what, connection, "PostgreSQL", _WANTED)
+    raise refusal(what, connection, "PostgreSQL", _SUPPORTED)
 
 
 async def run_awaited(what: str, connection: Any, schema: str, script: Script[T]) -> T:

@@ -10,13 +10,13 @@ import psycopg
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import CancelRequest, Heartbeat, Node
 from rexecutor.backend.postgres.connection import translated
-from rexecutor.backend.postgres.liveness import GREETING_SECONDS, BoundedConnection, connect_blocking, is_lost
+from rexecutor.backend.postgres.liveness import SETUP_SECONDS, BoundedConnection, connect_blocking, is_lost
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.clock import Clock
 from rexecutor.model import rules
 from rexecutor.model.job import Limits, NodeId
 
-RETIRING: Final = timedelta(seconds=5)
+DEREGISTER_TIMEOUT: Final = timedelta(seconds=5)
 """Maximum time for ending a lease. If that fails, the lease runs out by itself."""
 
 
@@ -54,7 +54,7 @@ class PostgresHeartbeats(HeartbeatConnection):
 
     def deregister(self, node_id: NodeId) -> None:
         """End the node's lease now."""
-        with self._connected(RETIRING) as connection:
+        with self._connected(DEREGISTER_TIMEOUT) as connection:
             connection.execute(self._statements.text("delete_node"), {"id": node_id})
 
     def close(self) -> None:
@@ -69,8 +69,8 @@ class PostgresHeartbeats(HeartbeatConnection):
             try:
                 connection = self._connection
                 if connection is None or connection.closed:
-                    greeting = min(GREETING_SECONDS, patience.total_seconds())
-                    connection = self._connection = connect_blocking(self._conninfo, patience=greeting)
+                    setup = min(SETUP_SECONDS, patience.total_seconds())
+                    connection = self._connection = connect_blocking(self._conninfo, patience=setup)
                 connection.patience = patience.total_seconds()
                 yield connection
             except psycopg.Error as error:

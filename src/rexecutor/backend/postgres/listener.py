@@ -17,17 +17,19 @@ from rexecutor.errors import BackendError
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered, ListeningUseless
 from rexecutor.telemetry.log import log_event
 
-DUTY: Final = "listening for notifications"
-CHECKED_EVERY: Final = 10.0
+LISTENING: Final = "listening for notifications"
+"""Name of the duty in events."""
+LISTEN_CHECK_SECONDS: Final = 10.0
 """Seconds between two checks that notifications still arrive."""
-ANSWER: Final = 5.0
+REPLY_SECONDS: Final = 5.0
 """Timeout, in seconds, for each reply of the server and for the listener's own notification to come back."""
-CHECK: Final = "~"
+OWN_PREFIX: Final = "~"
 """Prefix of the payload of a listener's own notification. No executor's name has it, and other listeners ignore it."""
-NOTIFY: Final = "SELECT pg_notify(%s, %s), current_setting('transaction_read_only')"
-LONGEST_WAIT: Final = 2.0
+NOTIFY_OWN: Final = "SELECT pg_notify(%s, %s), current_setting('transaction_read_only')"
+"""Sends a notification, and returns "on" if the server is read-only."""
+RECONNECT_WAIT_SECONDS: Final = 2.0
 """Maximum wait, in seconds, before reconnecting. Until an attempt succeeds, the node is slower to hear of work."""
-USELESS_WAIT: Final = 60.0
+USELESS_WAIT_SECONDS: Final = 60.0
 """Maximum wait, in seconds, before reconnecting while the server accepts connections but notifications do not come."""
 
 
@@ -51,7 +53,7 @@ class Listener:
         self._schema = schema
         self._heard = heard
         self._task: asyncio.Task[None] | None = None
-        self._token = CHECK + unique_id()
+        self._token = OWN_PREFIX + unique_id()
         self._has_heard = False
         self._is_useless = False
         self._failures = 0
@@ -86,11 +88,11 @@ class Listener:
             except Exception as error:  # noqa: BLE001 - whatever the failure, the listener connects again
                 self._failures += 1
                 if self._failures == 1:
-                    log_event(DutyFailed(DUTY, error))
+                    log_event(DutyFailed(LISTENING, error))
             if self._has_heard:
                 wait = 0.1
             await asyncio.sleep(wait * random_between(0.75, 1.25))  # noqa: TID251 - network time, not a Clock's
-            wait = min(wait * 2, USELESS_WAIT if self._is_useless else LONGEST_WAIT)
+            wait = min(wait * 2, USELESS_WAIT_SECONDS if self._is_useless else RECONNECT_WAIT_SECONDS)
 
     async def _listen(self, connection: Connection) -> None:
         """Listen until notifications no longer come.
@@ -104,9 +106,9 @@ class Listener:
         while keeps and await self._hears(connection, self.channel, connection):
             self._heard(None)
             if self._failures:
-                log_event(DutyRecovered(DUTY, self._failures))
+                log_event(DutyRecovered(LISTENING, self._failures))
             self._failures, self._is_useless, self._has_heard = 0, False, True
-            async for notification in connection.notifies(timeout=CHECKED_EVERY):
+            async for notification in connection.notifies(timeout=LISTEN_CHECK_SECONDS):
                 self._hear(notification)
         if self._has_heard:
             raise BackendError("PostgreSQL: a notification of our own did not come back")
@@ -128,7 +130,7 @@ class Listener:
             return await self._hears(connection, f"{self.channel}_trial", other)
 
     async def _begin(self, connection: Connection, channel: str) -> None:
-        with Cutter().cut_after(ANSWER, connection):
+        with Cutter().cut_after(REPLY_SECONDS, connection):
             await connection.execute(cast("LiteralString", f"LISTEN {channel}"))
 
     async def _hears(self, connection: Connection, channel: str, speaker: Connection) -> bool:
@@ -137,17 +139,17 @@ class Listener:
         Raises:
             BackendError: The server is read-only: a replica, or after a failover the old primary, hears of no jobs.
         """
-        with Cutter().cut_after(ANSWER, speaker):
-            cursor = await speaker.execute(NOTIFY, (channel, self._token))
+        with Cutter().cut_after(REPLY_SECONDS, speaker):
+            cursor = await speaker.execute(NOTIFY_OWN, (channel, self._token))
             row = await cursor.fetchone()
         if row is not None and row[1] == "on":
             raise BackendError("PostgreSQL: the server is read-only: a replica, or no longer the primary")
-        async for notification in connection.notifies(timeout=ANSWER):
+        async for notification in connection.notifies(timeout=REPLY_SECONDS):
             self._hear(notification)
             if notification.payload == self._token:
                 return True
         return False
 
     def _hear(self, notification: psycopg.Notify) -> None:
-        if not notification.payload.startswith(CHECK):
+        if not notification.payload.startswith(OWN_PREFIX):
             self._heard(notification.payload)

@@ -22,12 +22,12 @@ OPERATION_SECONDS = 30.0
 """Seconds that an operation on a connection may take. After that, its reply is assumed never to come."""
 MIN_BYTES_PER_SECOND: Final = 1_000_000
 """The slowest upload that is assumed, so that large batches get more time."""
-LOOK_SECONDS: Final = 0.5
+CHECK_SECONDS: Final = 0.5
 """Interval, in seconds, at which operations under way are checked. An operation may overrun its limit by this much."""
-GREETING_SECONDS: Final = 5.0
+SETUP_SECONDS: Final = 5.0
 """Seconds that each statement may take that sets up a new connection."""
 
-CONFIGURED: Final = (
+SESSION_SETTINGS: Final = (
     "SELECT set_config('default_transaction_isolation', 'read committed', false),"
     " set_config('datestyle', 'ISO', false),"
     " set_config('idle_in_transaction_session_timeout', '10s', false),"
@@ -106,16 +106,16 @@ class Cutter:
         """Check the work from now on."""
         self._under_way.add(work)
         if self._timer is None:
-            self._timer = in_fresh_context(asyncio.get_running_loop().call_later, LOOK_SECONDS, self._look)
+            self._timer = in_fresh_context(asyncio.get_running_loop().call_later, CHECK_SECONDS, self._check)
 
     def end(self, work: "_Work") -> None:
         """Stop checking the work."""
         self._under_way.discard(work)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         for work in self._under_way:
-            work.look()
-        self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look) if self._under_way else None
+            work.check()
+        self._timer = asyncio.get_running_loop().call_later(CHECK_SECONDS, self._check) if self._under_way else None
 
 
 class _Work:
@@ -140,7 +140,7 @@ class _Work:
         if self._is_late and isinstance(error, psycopg.Error):
             raise _no_answer(self._seconds) from error
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Cut the connection if the time is up, or if the task was cancelled before the previous check."""
         self._is_late = asyncio.get_running_loop().time() >= self._ends
         if self._is_late or self._is_cancelled:
@@ -161,9 +161,9 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
     """
 
     @override
-    async def cancel_safe(self, *, timeout: float = LOOK_SECONDS) -> None:
+    async def cancel_safe(self, *, timeout: float = CHECK_SECONDS) -> None:
         """Ask the server to cancel the statement under way."""
-        await super().cancel_safe(timeout=min(timeout, LOOK_SECONDS))
+        await super().cancel_safe(timeout=min(timeout, CHECK_SECONDS))
 
 
 class BoundedConnection(psycopg.Connection[TupleRow]):
@@ -196,19 +196,19 @@ async def is_behind_pooler(connection: psycopg.AsyncConnection[Any]) -> bool:
 
     Behind one, the process that executes statements is not the one that was announced at the connection's start.
     """
-    with Cutter().cut_after(GREETING_SECONDS, connection):
+    with Cutter().cut_after(SETUP_SECONDS, connection):
         cursor = await connection.execute(_SERVER_PROCESS)
         row = await cursor.fetchone()
     return row is not None and row[0] != connection.info.backend_pid
 
 
 async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Set up a new session with `CONFIGURED`; not behind a pooler."""
-    with Cutter().cut_after(GREETING_SECONDS, connection):
-        await connection.execute(CONFIGURED)
+    """Set up a new session with `SESSION_SETTINGS`; not behind a pooler."""
+    with Cutter().cut_after(SETUP_SECONDS, connection):
+        await connection.execute(SESSION_SETTINGS)
 
 
-def connect_blocking(conninfo: str, *, patience: float = GREETING_SECONDS) -> BoundedConnection:
+def connect_blocking(conninfo: str, *, patience: float = SETUP_SECONDS) -> BoundedConnection:
     """Connect, and set up the session unless it belongs to a pooler. Prepares no statements: poolers lose them.
 
     Args:
@@ -220,7 +220,7 @@ def connect_blocking(conninfo: str, *, patience: float = GREETING_SECONDS) -> Bo
         connection.patience = patience
         row = connection.execute(_SERVER_PROCESS).fetchone()
         if row is not None and row[0] == connection.info.backend_pid:
-            connection.execute(CONFIGURED)
+            connection.execute(SESSION_SETTINGS)
     except BaseException:
         connection.close()
         raise

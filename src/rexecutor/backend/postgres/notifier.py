@@ -8,9 +8,9 @@ from typing import Final
 from rexecutor.background import start_task
 from rexecutor.errors import BackendError
 
-PAUSE: Final = 0.015
+PAUSE_SECONDS: Final = 0.015
 """Seconds between two notifications, so about 60 a second at most: commits that notify wait for each other."""
-GRACE: Final = 0.005
+GRACE_SECONDS: Final = 0.005
 """Seconds after a pause in which an enqueue's own statement may notify, before a separate one is sent."""
 FLUSH_SECONDS: Final = 1.0
 """Seconds that a closing backend waits for a notification to be sent. If it is lost, polling finds the jobs."""
@@ -80,8 +80,8 @@ class Notifier:
         if self._pause is not None:
             self._pause.cancel()
         loop = asyncio.get_running_loop()
-        self.resumes = loop.time() + PAUSE
-        self._pause = loop.call_later(PAUSE + GRACE, self._end_pause)
+        self.resumes = loop.time() + PAUSE_SECONDS
+        self._pause = loop.call_later(PAUSE_SECONDS + GRACE_SECONDS, self._end_pause)
 
     def _end_pause(self) -> None:
         self._pause = None

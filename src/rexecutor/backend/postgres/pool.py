@@ -21,7 +21,7 @@ from rexecutor.backend.postgres.connection import (
     translated,
 )
 from rexecutor.backend.postgres.liveness import (
-    GREETING_SECONDS,
+    SETUP_SECONDS,
     Cutter,
     ImpatientConnection,
     cancels,
@@ -38,11 +38,11 @@ from rexecutor.errors import BackendClosedError, BackendError, ConfigurationErro
 Pool: TypeAlias = AsyncConnectionPool[Any]
 T = TypeVar("T")
 
-POOL_SECONDS: Final = 30.0
+POOL_WAIT_SECONDS: Final = 30.0
 """Seconds that an operation waits for a connection of the pool."""
 RECONNECT_SECONDS: Final = 2.0
 """Seconds that the pool tries to reach the server, with growing pauses, before it starts over."""
-NAME: Final = "rexecutor"
+POOL_NAME: Final = "rexecutor"
 RENEW_SECONDS: Final = 1.0
 """Minimum interval, in seconds, between replacing all connections while the server refuses to work on them."""
 IDLE_SECONDS: Final = 60.0
@@ -126,9 +126,9 @@ class Connections:
                 max_idle=IDLE_SECONDS,
                 reconnect_timeout=RECONNECT_SECONDS,
                 reconnect_failed=self._knock_later,
-                timeout=POOL_SECONDS,
+                timeout=POOL_WAIT_SECONDS,
                 open=False,
-                name=NAME,
+                name=POOL_NAME,
             )
             self._is_ours = pool.closed
             if self._is_ours:
@@ -288,7 +288,7 @@ class Connections:
     def _lent(self, pool: Pool) -> AbstractAsyncContextManager[Connection]:
         """Return a context that lends a connection of the pool; the wait for it is limited."""
         # The application's pool may check connections before it lends them, and wait for each reply without limit.
-        return pool.connection() if self._given is None else _lent_within(pool.timeout + GREETING_SECONDS, pool)
+        return pool.connection() if self._given is None else _lent_within(pool.timeout + SETUP_SECONDS, pool)
 
     async def _renew_once(self, pool: Pool, connection: Connection, asked: float) -> None:
         """Renew the pool, unless it was renewed since the operation began or a moment before.
@@ -323,7 +323,7 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
     A logging filter. Records of other levels, and of the application's pools, are kept.
     """
     about = record.args if isinstance(record.args, tuple) else ()
-    is_of_own_pool = NAME in about or any(isinstance(one, PooledConnection) for one in about)
+    is_of_own_pool = POOL_NAME in about or any(isinstance(one, PooledConnection) for one in about)
     return record.levelno != logging.WARNING or not is_of_own_pool
 
 

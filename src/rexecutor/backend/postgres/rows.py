@@ -16,8 +16,8 @@ from rexecutor.model.job import JobError, JobRecord, NewJob, NodeId
 
 _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
 _ENCODER: Final = msgspec.json.Encoder()
-_INTEGER: Final = 2**31 - 1
-_BIGINT: Final = 2**63 - 1
+_LARGEST_INTEGER: Final = 2**31 - 1
+_LARGEST_BIGINT: Final = 2**63 - 1
 MOST_JOBS: Final = 5_000
 """Maximum number of new jobs in one statement."""
 MOST_TEXT: Final = 4 * 1024 * 1024
@@ -203,16 +203,16 @@ def changed_row(record: JobRecord) -> Mapping[str, Any]:
         "status": str(record.status),
         "data": record.data,
         "metadata": record.metadata,
-        "attempt": _within(record.attempt, _INTEGER),
+        "attempt": _within(record.attempt, _LARGEST_INTEGER),
         "max_attempts": record.max_attempts,
         "priority": record.priority,
         "tags": list(record.tags),
         "errors": msgspec.json.encode(record.errors).decode(),
-        "snoozes": _within(record.snoozes, _INTEGER),
-        "losses": _within(record.losses, _INTEGER),
+        "snoozes": _within(record.snoozes, _LARGEST_INTEGER),
+        "losses": _within(record.losses, _LARGEST_INTEGER),
         "node": record.node,
         "cancel_reason": record.cancel_reason,
-        "revision": _within(record.revision, _BIGINT),
+        "revision": _within(record.revision, _LARGEST_BIGINT),
         "scheduled_at": record.scheduled_at,
         "completed_at": record.completed_at,
         "cancelled_at": record.cancelled_at,

@@ -28,7 +28,7 @@ from rexecutor.model.where import Where
 
 PACKAGE: Final = "rexecutor.backend.postgres"
 _PLACEHOLDER: Final = '"rexecutor".'
-PATIENCE: Final = "1s"
+LOCK_TIMEOUT: Final = "1s"
 """How long a settlement waits for a job that another transaction has locked, in PostgreSQL's notation."""
 _NOTHING: Final = timedelta(0)
 
@@ -177,7 +177,7 @@ class Statements(Scripts):
             delays=[part[1] for part in parts],
             errors=[part[2] for part in parts],
             node=node,
-            patience=PATIENCE if node is None else None,
+            patience=LOCK_TIMEOUT if node is None else None,
             most_errors=most_errors,
             now=now,
         )

@@ -17,7 +17,7 @@ from rexecutor.backend.postgres.statements import Steps, versions
 from rexecutor.errors import BackendError
 from rexecutor.model.job import Enqueued
 
-WAIT_SECONDS: Final = 30.0
+CONNECTION_WAIT_SECONDS: Final = 30.0
 """Seconds that a thread waits for a connection while others use all of them."""
 
 
@@ -61,9 +61,9 @@ class SyncStore:
     @contextmanager
     def _lent(self) -> Generator[BoundedConnection]:
         idle, free = self._idle, self._free
-        if not free.acquire(timeout=WAIT_SECONDS):
+        if not free.acquire(timeout=CONNECTION_WAIT_SECONDS):
             raise BackendError(
-                f"PostgreSQL: no connection within {WAIT_SECONDS:.0f} s: all {self._limit} are in use"
+                f"PostgreSQL: no connection within {CONNECTION_WAIT_SECONDS:.0f} s: all {self._limit} are in use"
                 " (`max_connections=`)"
             )
         try:
