@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from rexecutor.backend.postgres.batching import EnqueueBatcher
+from rexecutor.backend.postgres.rows import MOST_TEXT, Batch
 from rexecutor.errors import BackendError
 from rexecutor.model.job import Enqueued, NewJob
 from rexecutor.model.where import Where
@@ -21,6 +22,10 @@ def job(name: str = "quick") -> NewJob:
     return NewJob(name, "null", None, 1, 0, (), None, timedelta(0), None)
 
 
+def batch(count: int = 1, *, name: str = "quick") -> Batch:
+    return Batch([job(name)] * count, count * len("null"))
+
+
 class Store:
     """Stores nothing until it may; refuses batches with an executor "bad"."""
 
@@ -30,7 +35,8 @@ class Store:
         self.last = 0
         self.cause: Exception = psycopg.DataError("bad")
 
-    async def store(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+    async def store(self, batch: Batch) -> Sequence[Enqueued]:
+        jobs = batch.jobs
         self.batches.append(len(jobs))
         await self.may.wait()
         if any(job.executor == "bad" for job in jobs):
@@ -44,27 +50,27 @@ async def test_what_comes_meanwhile_goes_together() -> None:
     store = Store()
     batcher = EnqueueBatcher(store.store)
 
-    asked = [asyncio.ensure_future(batcher.enqueue([job()] * count)) for count in (1, 2, 3, 1)]
+    asked = [asyncio.ensure_future(batcher.enqueue(batch(count))) for count in (1, 2, 3, 1)]
     await until(lambda: len(store.batches) == 1)
     store.may.set()
     answers = await soon(asyncio.gather(*asked))
 
     assert store.batches == [1, 6]
     assert [[one.id for one in answer] for answer in answers] == [[1], [2, 3], [4, 5, 6], [7]]
-    assert [one.id for one in await batcher.enqueue([job()])] == [8]
+    assert [one.id for one in await batcher.enqueue(batch())] == [8]
 
 
 async def test_what_goes_together_carries_the_context_of_none_of_those_who_asked() -> None:
     trace: ContextVar[str] = ContextVar("trace", default="none")
     store, seen = Store(), list[str]()
 
-    async def stores(jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+    async def stores(batch: Batch) -> Sequence[Enqueued]:
         seen.append(trace.get())
-        return await store.store(jobs)
+        return await store.store(batch)
 
     async def request(number: int) -> None:
         trace.set(f"request {number}")
-        await batcher.enqueue([job()])
+        await batcher.enqueue(batch())
 
     batcher = EnqueueBatcher(stores)
     asked = [asyncio.ensure_future(request(number)) for number in range(20)]
@@ -80,7 +86,7 @@ async def test_one_that_cannot_be_stored_fails_alone() -> None:
     store = Store()
     batcher = EnqueueBatcher(store.store)
 
-    asked = [asyncio.ensure_future(batcher.enqueue([job(name)])) for name in ("a", "b", "bad", "c")]
+    asked = [asyncio.ensure_future(batcher.enqueue(batch(name=name))) for name in ("a", "b", "bad", "c")]
     await until(lambda: len(store.batches) == 1)
     store.may.set()
     answers = await soon(asyncio.gather(*asked, return_exceptions=True))
@@ -94,7 +100,7 @@ async def test_what_may_have_been_stored_is_never_stored_again() -> None:
     store.cause = psycopg.OperationalError("the server closed the connection")
     batcher = EnqueueBatcher(store.store)
 
-    asked = [asyncio.ensure_future(batcher.enqueue([job(name)])) for name in ("a", "b", "bad", "c")]
+    asked = [asyncio.ensure_future(batcher.enqueue(batch(name=name))) for name in ("a", "b", "bad", "c")]
     await until(lambda: len(store.batches) == 1)
     store.may.set()
     answers = await soon(asyncio.gather(*asked, return_exceptions=True))
@@ -107,7 +113,7 @@ async def test_what_may_have_been_stored_is_never_stored_again() -> None:
 async def test_who_is_cancelled_before_it_began_stores_nothing() -> None:
     store = Store()
     batcher = EnqueueBatcher(store.store)
-    asked = [asyncio.ensure_future(batcher.enqueue([job()] * count)) for count in (1, 10, 100)]
+    asked = [asyncio.ensure_future(batcher.enqueue(batch(count))) for count in (1, 10, 100)]
     await until(lambda: len(store.batches) == 1)
 
     asked[1].cancel()
@@ -121,7 +127,7 @@ async def test_who_is_cancelled_before_it_began_stores_nothing() -> None:
 async def test_a_cancelled_first_lets_the_others_through() -> None:
     store = Store()
     batcher = EnqueueBatcher(store.store)
-    asked = [asyncio.ensure_future(batcher.enqueue([job()])) for _ in range(3)]
+    asked = [asyncio.ensure_future(batcher.enqueue(batch())) for _ in range(3)]
     await until(lambda: len(store.batches) == 1)
 
     asked[0].cancel()
@@ -136,12 +142,23 @@ async def test_a_cancelled_first_lets_the_others_through() -> None:
 async def test_a_statement_takes_a_thousand_jobs_and_never_half_an_enqueue() -> None:
     store = Store()
     batcher = EnqueueBatcher(store.store)
-    asked = [asyncio.ensure_future(batcher.enqueue([job()] * count)) for count in (1, 600, 600, 400, 2_000)]
+    asked = [asyncio.ensure_future(batcher.enqueue(batch(count))) for count in (1, 600, 600, 400, 2_000)]
     await until(lambda: len(store.batches) == 1)
     store.may.set()
     await soon(asyncio.gather(*asked))
 
     assert store.batches == [1, 600, 1_000, 2_000]
+
+
+async def test_a_statement_takes_no_more_text_than_a_large_batch_has() -> None:
+    store = Store()
+    batcher = EnqueueBatcher(store.store)
+    asked = [asyncio.ensure_future(batcher.enqueue(Batch([job()], MOST_TEXT // 2))) for _ in range(4)]
+    await until(lambda: len(store.batches) == 1)
+    store.may.set()
+    await soon(asyncio.gather(*asked))
+
+    assert store.batches == [1, 2, 1]
 
 
 async def test_five_hundred_enqueues_at_once_are_all_there(tmp_path: Path) -> None:

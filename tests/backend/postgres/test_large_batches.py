@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rexecutor import BackendError
 from rexecutor.backend.postgres import rows
-from rexecutor.backend.postgres.rows import MOST_JOBS, MOST_TEXT, fit_one_statement, in_statements
+from rexecutor.backend.postgres.rows import MOST_JOBS, MOST_TEXT, batches_of, text_length
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.model.job import NewJob
 from rexecutor.model.unique import UniquenessCriteria
@@ -118,11 +118,12 @@ def test_statements_hold_all_jobs_in_their_order_and_few_enough(sizes: list[tupl
         patch.setattr(rows, "MOST_JOBS", 4)
         patch.setattr(rows, "MOST_TEXT", 10)
 
-        cut = in_statements(jobs)
+        batches = batches_of(jobs)
 
-        assert [one for some in cut for one in some] == jobs
-        assert all(fit_one_statement(some) for some in cut)
-        assert not any(fit_one_statement([*some, after[0]]) for some, after in pairwise(cut) if len(after))
+        assert [one for batch in batches for one in batch.jobs] == jobs
+        assert [batch.text for batch in batches] == [text_length(batch.jobs) for batch in batches]
+        assert all(len(batches_of(batch.jobs)) == 1 for batch in batches)
+        assert all(len(batches_of([*batch.jobs, after.jobs[0]])) > 1 for batch, after in pairwise(batches))
 
 
 def test_the_limits_are_those_of_the_documentation() -> None:

@@ -15,8 +15,9 @@ from rexecutor.backend.postgres import batching
 from rexecutor.backend.postgres.batching import EnqueueBatcher
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.liveness import SESSION_SETTINGS, ImpatientConnection
+from rexecutor.backend.postgres.rows import Batch
 from rexecutor.errors import BackendError
-from rexecutor.model.job import Enqueued, NewJob
+from rexecutor.model.job import Enqueued
 from rexecutor.model.outcomes import CancelAsked
 from rexecutor.model.pruning import OlderThan, PruneSpec
 from rexecutor.model.status import JobStatus
@@ -165,8 +166,8 @@ class Silent:
         self.answered = [asyncio.Event() for _ in range(statements)]
         self.stored: list[int] = []
 
-    async def store(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        number = len(self.stored)
+    async def store(self, batch: Batch) -> Sequence[Enqueued]:
+        jobs, number = batch.jobs, len(self.stored)
         self.stored.append(len(jobs))
         await self.answered[number].wait()
         return [Enqueued(1_000 * number + place, "inserted") for place in range(len(jobs))]
@@ -176,9 +177,9 @@ async def test_each_lost_answer_is_that_of_its_own_enqueues(monkeypatch: pytest.
     monkeypatch.setattr(batching, "LATE_SECONDS", 0.01)
     server = Silent(3)
     together = EnqueueBatcher(server.store)
-    asked = [asyncio.ensure_future(together.enqueue([new_job()] * count)) for count in (1, 2)]
+    asked = [asyncio.ensure_future(together.enqueue(Batch([new_job()] * count, 0))) for count in (1, 2)]
     await until(lambda: len(server.stored) == 2)  # the second goes beside the first, which is late
-    asked.append(asyncio.ensure_future(together.enqueue([new_job()] * 3)))
+    asked.append(asyncio.ensure_future(together.enqueue(Batch([new_job()] * 3, 0))))
     await until(lambda: len(server.stored) == 3)
 
     for event in reversed(server.answered):
@@ -192,7 +193,7 @@ async def test_enqueues_that_found_no_room_in_a_lost_statement_go_beside_it(monk
     monkeypatch.setattr(batching, "LATE_SECONDS", 0.01)
     server = Silent(3)
     together = EnqueueBatcher(server.store)
-    asked = [asyncio.ensure_future(together.enqueue([new_job()] * count)) for count in (1, 600, 700)]
+    asked = [asyncio.ensure_future(together.enqueue(Batch([new_job()] * count, 0))) for count in (1, 600, 700)]
 
     await until(lambda: server.stored == [1, 600, 700])
 

@@ -23,7 +23,7 @@ from rexecutor.backend.postgres.liveness import Cutter, seconds_for
 from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
 from rexecutor.backend.postgres.operations import Operations, execute, run, run_steps
 from rexecutor.backend.postgres.pool import Connections, Pool
-from rexecutor.backend.postgres.rows import fit_one_statement, text_length
+from rexecutor.backend.postgres.rows import Batch, batches_of, text_length
 from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
 from rexecutor.backend.postgres.sync import SyncStore
 from rexecutor.backend.sql.operations import Script
@@ -156,30 +156,33 @@ class PostgresBackend(Backend):
         if any(job.unique is not None for job in jobs):
             answers = await self._connections.transaction(
                 lambda connection: run_steps(connection, self._statements.enqueue(jobs, self._now())),
-                seconds=_seconds_for(jobs),
+                seconds=seconds_for(text_length(jobs)),
             )
             self._wake({job.executor for job in jobs})
             return answers
         self._connections.check_place()  # first: the result of an enqueue of another loop would not reach this one
-        answers = await (self._batcher.enqueue(jobs) if fit_one_statement(jobs) else self._enqueue_plain(jobs))
+        batches = batches_of(jobs)
+        answers = await (self._batcher.enqueue(batches[0]) if len(batches) == 1 else self._enqueue_plain(*batches))
         self._wakeups.notify()
         return answers
 
-    async def _enqueue_plain(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+    async def _enqueue_plain(self, *batches: Batch) -> Sequence[Enqueued]:
+        jobs = batches[0].jobs
+        is_lone = len(batches) == len(jobs) == 1
         notifies = False
 
         async def store(connection: Connection) -> Sequence[Enqueued]:
             nonlocal notifies
-            notifies = len(jobs) == 1 and self._notifier.begin(jobs[0].executor)
+            notifies = is_lone and self._notifier.begin(jobs[0].executor)
             if notifies:
                 [row] = await run(connection, self._statements.enqueue_one(jobs[0], self._now(), rings=True))
                 return [Enqueued(row[0], "inserted")]
-            return await run_steps(connection, self._statements.enqueue(jobs, self._now()))
+            return await run_steps(connection, self._statements.insert(batches, self._now()))
 
-        run_on = self._connections.run if fit_one_statement(jobs) else self._connections.transaction
-        answers = await run_on(store, seconds=_seconds_for(jobs))
+        run_on = self._connections.run if len(batches) == 1 else self._connections.transaction
+        answers = await run_on(store, seconds=seconds_for(sum(batch.text for batch in batches)))
         if not notifies:
-            self._notifier.ring({job.executor for job in jobs})
+            self._notifier.ring({job.executor for batch in batches for job in batch.jobs})
         return answers
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
@@ -340,8 +343,3 @@ class PostgresBackend(Backend):
 
 async def _do_nothing(connection: Connection) -> None:
     """Do nothing: `Connections.run` has checked the schema."""
-
-
-def _seconds_for(jobs: Sequence[NewJob]) -> float:
-    """Return how many seconds an enqueue of the jobs may take."""
-    return seconds_for(text_length(jobs))

@@ -6,18 +6,19 @@ from typing import Final, NamedTuple
 
 import psycopg
 
+from rexecutor.backend.postgres.rows import MOST_TEXT, Batch
 from rexecutor.background import start_task
 from rexecutor.errors import BackendError
-from rexecutor.model.job import Enqueued, NewJob
+from rexecutor.model.job import Enqueued
 
-MOST_JOBS: Final = 1_000
+MOST_COMBINED_JOBS: Final = 1_000
 """Maximum number of jobs in a statement that combines several enqueues."""
 LATE_SECONDS: Final = 1.0
 """Seconds that enqueues wait for the statement under way, whose reply may never come."""
 
 
 class _Waiting(NamedTuple):
-    jobs: Sequence[NewJob]
+    batch: Batch
     answer: asyncio.Future[Sequence[Enqueued]]
 
 
@@ -28,8 +29,8 @@ class EnqueueBatcher:
     enqueues whose jobs were in that statement.
     """
 
-    def __init__(self, store: Callable[[Sequence[NewJob]], Awaitable[Sequence[Enqueued]]]) -> None:
-        """Prepare to combine enqueues; `store` stores jobs, all or none, within a limited time."""
+    def __init__(self, store: Callable[[Batch], Awaitable[Sequence[Enqueued]]]) -> None:
+        """Prepare to combine enqueues; `store` stores a batch, all or none, within a limited time."""
         self._store = store
         self._under_way: object | None = None
         """Identifies the statement that new enqueues wait for; None if there is none, or if it is late."""
@@ -38,16 +39,16 @@ class EnqueueBatcher:
         self._waiting: list[_Waiting] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        """Store the jobs, all or none, perhaps in one statement with those of other callers."""
+    async def enqueue(self, batch: Batch) -> Sequence[Enqueued]:
+        """Store the batch, all or none, perhaps in one statement with those of other callers."""
         if self._under_way is not None:
-            waiting = _Waiting(jobs, asyncio.get_running_loop().create_future())
+            waiting = _Waiting(batch, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
             self._limit_wait()
             return await waiting.answer
         turn = self._begin()
         try:
-            return await self._store(jobs)
+            return await self._store(batch)
         finally:
             self._end(turn)
 
@@ -87,17 +88,20 @@ class EnqueueBatcher:
 
     def _take(self) -> list[_Waiting]:
         taken: list[_Waiting] = []
-        jobs = 0
-        while self._waiting and (not taken or jobs + len(self._waiting[0].jobs) <= MOST_JOBS):
-            waiting = self._waiting.pop(0)
-            if not waiting.answer.done():  # otherwise its caller was cancelled before it began
+        jobs = text = 0
+        while self._waiting:
+            batch, answer = waiting = self._waiting[0]
+            if not answer.done():  # otherwise its caller was cancelled before it began
+                jobs, text = jobs + len(batch.jobs), text + batch.text
+                if taken and (jobs > MOST_COMBINED_JOBS or text > MOST_TEXT):
+                    break
                 taken.append(waiting)
-                jobs += len(waiting.jobs)
+            del self._waiting[0]
         return taken
 
     async def _store_some(self, some: Sequence[_Waiting]) -> None:
         try:
-            answers = iter(await self._store([job for waiting in some for job in waiting.jobs]))
+            answers = iter(await self._store(_combined([waiting.batch for waiting in some])))
         except BackendError as error:
             if len(some) > 1 and isinstance(error.__cause__, psycopg.DataError | psycopg.IntegrityError | UnicodeError):
                 # One of the jobs cannot be stored, so none was. Repeated one by one, only that enqueue fails.
@@ -111,6 +115,10 @@ class EnqueueBatcher:
                     waiting.answer.set_exception(copy)
             return
         for waiting in some:
-            own = [next(answers) for _ in waiting.jobs]
+            own = [next(answers) for _ in waiting.batch.jobs]
             if not waiting.answer.done():
                 waiting.answer.set_result(own)
+
+
+def _combined(batches: Sequence[Batch]) -> Batch:
+    return Batch([job for batch in batches for job in batch.jobs], sum(batch.text for batch in batches))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import psycopg
@@ -128,28 +128,33 @@ class _NewRow(msgspec.Struct, omit_defaults=True):
     unique_key: str | None = None
 
 
-def fit_one_statement(jobs: Sequence[NewJob]) -> bool:
-    """Return whether one statement may store all of the jobs."""
-    return len(jobs) == 1 or (len(jobs) <= MOST_JOBS and text_length(jobs) <= MOST_TEXT)
+class Batch(NamedTuple):
+    """Jobs that one statement stores."""
+
+    jobs: Sequence[NewJob]
+    text: int
+    """Number of characters in their data and metadata."""
+
+
+def batches_of(jobs: Sequence[NewJob]) -> list[Batch]:
+    """Split the jobs, in the order given, into as few batches as possible."""
+    lengths = _lengths(jobs)
+    text = sum(lengths)
+    if len(jobs) == 1 or (len(jobs) <= MOST_JOBS and text <= MOST_TEXT):
+        return [Batch(jobs, text)]
+    starts = [0]
+    text = 0
+    for place, length in enumerate(lengths):
+        text += length
+        if place > starts[-1] and (text > MOST_TEXT or place - starts[-1] == MOST_JOBS):
+            starts.append(place)
+            text = length
+    return [Batch(jobs[start:end], sum(lengths[start:end])) for start, end in pairwise((*starts, len(jobs)))]
 
 
 def text_length(jobs: Sequence[NewJob]) -> int:
     """Return the number of characters in the data and metadata of the jobs."""
     return sum(_lengths(jobs))
-
-
-def in_statements(jobs: Sequence[NewJob]) -> Sequence[Sequence[NewJob]]:
-    """Split the jobs, in the order given, into parts that one statement each may store."""
-    if fit_one_statement(jobs):
-        return [jobs]
-    starts = [0]
-    text = 0
-    for place, length in enumerate(_lengths(jobs)):
-        text += length
-        if place > starts[-1] and (text > MOST_TEXT or place - starts[-1] == MOST_JOBS):
-            starts.append(place)
-            text = length
-    return [jobs[start:end] for start, end in pairwise((*starts, len(jobs)))]
 
 
 def _lengths(jobs: Sequence[NewJob]) -> list[int]:

@@ -10,8 +10,9 @@ import msgspec
 
 from rexecutor.backend.postgres.dialect import DIALECT
 from rexecutor.backend.postgres.rows import (
+    Batch,
+    batches_of,
     changed_row,
-    in_statements,
     in_utc,
     in_utc_or_none,
     new_row,
@@ -182,15 +183,19 @@ class Statements(Scripts):
             now=now,
         )
 
-    def _insert(self, jobs: Sequence[NewJob], now: datetime | None) -> Steps:
+    def insert(self, batches: Sequence[Batch], now: datetime | None) -> Steps:
+        """Return the steps of an enqueue without criteria, one for each batch. Several need a transaction."""
         answers: list[Enqueued] = []
-        for some in in_statements(jobs):
-            if len(some) == 1:
-                rows = yield self.enqueue_one(some[0], now, rings=False)
+        for jobs, _ in batches:
+            if len(jobs) == 1:
+                rows = yield self.enqueue_one(jobs[0], now, rings=False)
             else:
-                rows = yield self.of("insert_jobs", jobs=new_rows(some), now=now)
+                rows = yield self.of("insert_jobs", jobs=new_rows(jobs), now=now)
             answers += [Enqueued(row[0], "inserted") for row in rows]
         return answers
+
+    def _insert(self, jobs: Sequence[NewJob], now: datetime | None) -> Steps:
+        return self.insert(batches_of(jobs), now)
 
 
 def scope_of(job: NewJob) -> str:
