@@ -110,8 +110,11 @@ class Listener:
             self._failures, self._is_useless, self._has_heard = 0, False, True
             async for notification in connection.notifies(timeout=LISTEN_CHECK_SECONDS):
                 self._hear(notification)
+        # If notifications came before, the connection is half open, or the session was lost: a failure, and the next
+        # attempt follows soon. If none ever came, a pooler keeps no session. Then more attempts are of little use, so
+        # this is reported once and the attempts become rare; polling finds the jobs.
         if self._has_heard:
-            raise BackendError("PostgreSQL: a notification of our own did not come back")
+            raise BackendError("PostgreSQL: the listener's own notification did not come back")
         if not self._is_useless:
             self._is_useless = True
             log_event(ListeningUseless())

@@ -252,9 +252,12 @@ class Connections:
                         # The pool swallows a cancellation that comes at the same moment as a connection.
                         if cancels(task) > cancelled:
                             raise asyncio.CancelledError
+                        # The pool does not check what it lends, because that costs a round trip. So a connection that
+                        # the server has ended is found here, at the cost of a poll of its socket. Only now is it safe
+                        # to try again: nothing was sent yet. Later failures may come after a commit.
                         if asked > self._renewed and is_stale(connection):
                             await self._renew(pool, connection)
-                            continue  # safe to try again: nothing was sent yet
+                            continue
                         try:
                             with self._cutter.cut_after(seconds or seconds_for(), connection):
                                 async with nullcontext() if connection.autocommit else connection:  # its commit too
