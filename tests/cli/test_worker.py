@@ -152,9 +152,9 @@ def test_worker_ends_though_a_job_does_not(folder: Path, name: str) -> None:
     assert worker.returncode == 0
     assert "given back" in err
     left, last = err.splitlines()[-2:]
-    assert last.endswith("WARNING rexecutor: code that a job has started does not end: the process ends without it")
+    assert last.endswith("WARNING rexecutor: the process exits although code that a job started is still running")
     if name == "stubborn":  # a thread that a job has started belongs to no job that is known
-        assert left.endswith("left behind what does not stop: job 1 (stubborn)")
+        assert left.endswith("leaving behind code that does not stop: job 1 (stubborn)")
 
 
 def _read_until(worker: subprocess.Popen[str], word: str) -> None:

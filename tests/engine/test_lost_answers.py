@@ -214,7 +214,7 @@ async def test_a_refusal_is_not_believed_while_the_job_still_runs_under_the_clai
 
     assert (job.status, recorder.ran) == (JobStatus.COMPLETE, [1])
     (failed,) = events.of(DutyFailed)
-    assert f"the store refused outcomes of jobs that it says run here: [{job.id}]" in str(failed.error)
+    assert f"the store refused outcomes of jobs that still execute here: [{job.id}]" in str(failed.error)
     assert events.of(OutcomeRefused) == []
 
 

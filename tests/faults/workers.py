@@ -18,7 +18,7 @@ from tests.faults.processes import ROOT
 from tests.faults.scenario import Ground
 
 PROGRAM: Final = "tests.faults.programs.scripted_worker"
-REFUSED: Final = "was no longer ours when it ended here"
+REFUSED: Final = "no longer belongs to this node"
 FENCED: Final = "could not renew its lease"
 STARTED: Final = "started: "
 RESCUED: Final = "rescued "

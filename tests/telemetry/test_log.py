@@ -330,7 +330,7 @@ async def test_a_failed_duty_is_told_with_its_exception(tracker: Tracker) -> Non
 
     log_event(DutyFailed("claim", error))
 
-    assert tracker.events == [("%s fails, will be tried again: %s: %s", OSError)]
+    assert tracker.events == [("%s failed and will be retried: %s: %s", OSError)]
     assert tracker.errors == [error]
 
 
@@ -341,10 +341,10 @@ async def test_a_failed_duty_is_told_with_its_exception(tracker: Tracker) -> Non
         (DutyRecovered("claim", 2), "claim succeeds again after 2 failures"),
         (JobsRescued(1), "rescued 1 job of lost nodes; any without an attempt left is discarded"),
         (JobsPruned(1, JobStatus.COMPLETE), "pruned 1 job with the status complete"),
-        (NodeStopping("7", 1), "node 7 stopping: waits for 1 running job"),
-        (NodeStopping("7", 0), "node 7 stopping: waits for 0 running jobs"),
-        (NodeStopping("7", 0, 1), "node 7 stopping: waits for 0 running jobs, but not for 1 job that does not stop"),
-        (NodeStopped("7", 0, ((3, "mail"),)), "node 7 stopped: left behind what does not stop: job 3 (mail)"),
+        (NodeStopping("7", 1), "node 7 stopping: waiting for 1 running job"),
+        (NodeStopping("7", 0), "node 7 stopping: waiting for 0 running jobs"),
+        (NodeStopping("7", 0, 1), "node 7 stopping: waiting for 0 running jobs, but not for 1 job that does not stop"),
+        (NodeStopped("7", 0, ((3, "mail"),)), "node 7 stopped, leaving behind code that does not stop: job 3 (mail)"),
     ],
 )
 def test_one_is_no_plural(kept: Kept, event: Event, told: str) -> None:
@@ -361,31 +361,31 @@ TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
     ("event", "level", "told"),
     [
         (NodeStarted("7", "host", ("mail",), 9), "INFO", "node 7 (host) started: 9 jobs at a time, executors: mail"),
-        (NodeStopping("7", 2), "INFO", "node 7 stopping: waits for 2 running jobs"),
+        (NodeStopping("7", 2), "INFO", "node 7 stopping: waiting for 2 running jobs"),
         (NodeStopped("7", 0), "INFO", "node 7 stopped"),
-        (NodeStopped("7", 2), "ERROR", "node 7 stopped: 2 outcomes not delivered, others will rescue these"),
+        (NodeStopped("7", 2), "ERROR", "node 7 stopped: 2 outcomes not delivered; other nodes will rescue their jobs"),
         (
             NodeStopped("7", 0, ((3, "mail"), (4, "mail"))),
             "WARNING",
-            "node 7 stopped: left behind what does not stop: job 3 (mail), job 4 (mail)",
+            "node 7 stopped, leaving behind code that does not stop: job 3 (mail), job 4 (mail)",
         ),
-        (ProcessLeft(), "WARNING", "code that a job has started does not end: the process ends without it"),
-        (LeaseLost("7", 2), "ERROR", "node 7 could not renew its lease: claims nothing, cancelled 2 jobs"),
+        (ProcessLeft(), "WARNING", "the process exits although code that a job started is still running"),
+        (LeaseLost("7", 2), "ERROR", "node 7 could not renew its lease: it claims nothing and has cancelled 2 jobs"),
         (LeaseRegained("7"), "INFO", "node 7 renewed its lease again"),
         (JobsRescued(2), "WARNING", "rescued 2 jobs of lost nodes; any without an attempt left is discarded"),
         (JobsPruned(2, JobStatus.COMPLETE), "INFO", "pruned 2 jobs with the status complete"),
         (
             DutyFailed("claim", BackendError("no connection")),
             "ERROR",
-            "claim fails, will be tried again: BackendError: no connection",
+            "claim failed and will be retried: BackendError: no connection",
         ),
         (DutyRecovered("claim", 2), "INFO", "claim succeeds again after 2 failures"),
         (
             ListeningUseless(),
             "WARNING",
             (
-                "PostgreSQL's notifications do not come (a pooler in transaction mode drops LISTEN?): jobs are found by"
-                " polling"
+                "PostgreSQL's notifications do not arrive (a pooler in transaction mode drops LISTEN?);"
+                " jobs are found by polling"
             ),
         ),
         (
@@ -424,24 +424,24 @@ TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
         (
             OutcomeRefused(3),
             "WARNING",
-            "job 3 was no longer ours when it ended here; its outcome was not recorded",
+            "the outcome of job 3 was not recorded: the job no longer belongs to this node",
         ),
         (
             JobStuck(3, "mail", 1, 2),
             "WARNING",
-            "job 3 (mail) does not stop and holds its slot, attempt 1; slots held so: 2",
+            "job 3 (mail) does not stop and holds its slot, attempt 1; 2 slots are held in this way",
         ),
         (
             LoopBlocked(1.04, 3, "mail", 1, "stack"),
             "ERROR",
-            "job 3 (mail) has blocked the event loop for 1.0 s; it stands at:\nstack",
+            "job 3 (mail) has blocked the event loop for 1.0 s; its stack:\nstack",
         ),
         (
             LoopBlocked(1.04, None, None, None, "stack"),
             "ERROR",
-            "code outside the jobs' own tasks has blocked the event loop for 1.0 s; it stands at:\nstack",
+            "code outside the jobs' own tasks has blocked the event loop for 1.0 s; its stack:\nstack",
         ),
-        (LoopFreed(1.04), "WARNING", "the event loop goes on after 1.0 s"),
+        (LoopFreed(1.04), "WARNING", "the event loop runs again after 1.0 s"),
         (
             ResultIgnored(3, "mail", 1, "str"),
             "WARNING",
@@ -453,7 +453,7 @@ TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
         (
             BackoffFailed(3, "mail", 1, ValueError("no")),
             "ERROR",
-            "job 3 (mail): backoff failed, default used: ValueError",
+            "job 3 (mail): backoff failed, so the default is used: ValueError",
         ),
     ],
 )

@@ -221,8 +221,8 @@ def require_ours(record: JobRecord, *, holds_claim: bool) -> None:
     """Raise a `LeaseLostError` if the job is no longer this worker's."""
     if not holds_claim:
         raise LeaseLostError(
-            f"job {record.id} ({record.executor}): no longer this worker's, another may run it, or complete_in was"
-            " called before; roll the transaction back"
+            f"job {record.id} ({record.executor}): no longer belongs to this worker (another may run it, or"
+            " complete_in was called before); roll the transaction back"
         )
 
 

@@ -214,7 +214,7 @@ class RunningNode:
         try:
             await self._dispatcher.release_unconfirmed_claims()
         except BackendError as error:
-            self._emit(DutyFailed("give back", error))
+            self._emit(DutyFailed("releasing claims", error))
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as duties:

@@ -106,7 +106,7 @@ class Settler:
             self._report([one for one in batch if one.job_id not in kept] if kept else batch, refused - kept)
             self._delivered.set()
             if kept:
-                raise BackendError(f"the store refused outcomes of jobs that it says run here: {sorted(kept)}")
+                raise BackendError(f"the store refused outcomes of jobs that still execute here: {sorted(kept)}")
         if not self._waiting:
             self._empty.set()
             if not self._stop.is_set():

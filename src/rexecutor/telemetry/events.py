@@ -10,7 +10,7 @@ from rexecutor.model.status import JobStatus
 
 @dataclass(frozen=True, slots=True)
 class NodeStarted:
-    """A `Rexecutor` began to run."""
+    """A node has started. Emitted before its first heartbeat and claim."""
 
     node: NodeId
     name: str
@@ -22,7 +22,7 @@ class NodeStarted:
 
 @dataclass(frozen=True, slots=True)
 class NodeStopping:
-    """A node claims no more jobs and waits for those that run."""
+    """A node stops: it claims no more jobs and waits for those that run. Emitted when its shutdown begins."""
 
     node: NodeId
     running: int
@@ -32,7 +32,7 @@ class NodeStopping:
 
 @dataclass(frozen=True, slots=True)
 class NodeStopped:
-    """A node has ended."""
+    """A node has stopped. Emitted last, after its jobs, its duties and its lease have ended."""
 
     node: NodeId
     unsettled: int
@@ -43,12 +43,12 @@ class NodeStopped:
 
 @dataclass(frozen=True, slots=True)
 class ProcessLeft:
-    """The worker process exits although code that a job started is still running."""
+    """Code that a job started still runs at the end. Emitted just before the worker process exits without it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost:
-    """A node could not renew its lease in time: it claims nothing, and its running jobs were cancelled."""
+    """A node could not renew its lease in time. Emitted once it claims nothing and has cancelled its running jobs."""
 
     node: NodeId
     cancelled: int
@@ -56,21 +56,21 @@ class LeaseLost:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRegained:
-    """A node has renewed its lease again after losing it."""
+    """A node has renewed its lease again. Emitted at the first heartbeat that succeeds after a `LeaseLost`."""
 
     node: NodeId
 
 
 @dataclass(frozen=True, slots=True)
 class JobsRescued:
-    """Jobs of nodes whose lease ran out were made retryable, or were discarded or cancelled."""
+    """Jobs of nodes whose lease ran out were made retryable, discarded or cancelled. Emitted after such a heartbeat."""
 
     jobs: int
 
 
 @dataclass(frozen=True, slots=True)
 class JobsPruned:
-    """Ended jobs were deleted."""
+    """Ended jobs were deleted. Emitted once for each spec of a pruning that has deleted any."""
 
     jobs: int
     status: JobStatus
@@ -86,7 +86,7 @@ class DutyFailed:
 
 @dataclass(frozen=True, slots=True)
 class DutyRecovered:
-    """A duty that had failed succeeded again."""
+    """A duty that had failed has succeeded again. Emitted once, after its first success."""
 
     duty: str
     failures: int
@@ -94,7 +94,7 @@ class DutyRecovered:
 
 @dataclass(frozen=True, slots=True)
 class ListeningUseless:
-    """PostgreSQL's notifications do not arrive, for example behind a pooler; polling finds the jobs. Emitted once."""
+    """PostgreSQL's notifications do not arrive, for example behind a pooler. Emitted once; polling finds the jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class LogUnbounded:
 
 @dataclass(frozen=True, slots=True)
 class LogReset:
-    """SQLite's write-ahead log is small again."""
+    """SQLite's write-ahead log is small again. Emitted once after a `LogUnbounded`."""
 
     path: str
 
@@ -138,7 +138,7 @@ class JobEnded:
 
 @dataclass(frozen=True, slots=True)
 class JobUnreadable:
-    """A stored job was left out of a result: its data are not of the executor's type, or its row is corrupt."""
+    """A stored job was left out of a result, because its data or its row cannot be read. Emitted for each result."""
 
     job_id: JobId
     executor: str
@@ -147,14 +147,14 @@ class JobUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRefused:
-    """An outcome was not recorded, because the job was no longer this node's: it was rescued, or ended elsewhere."""
+    """The store refused an outcome, because the job was rescued or has ended elsewhere. Emitted after the refusal."""
 
     job_id: JobId
 
 
 @dataclass(frozen=True, slots=True)
 class JobStuck:
-    """An attempt's outcome is recorded, but its code still runs and holds its slot."""
+    """Code that was told to stop still runs and holds its slot. Emitted when its outcome is handed over without it."""
 
     job_id: JobId
     executor: str
@@ -179,7 +179,7 @@ class LoopBlocked:
 
 @dataclass(frozen=True, slots=True)
 class LoopFreed:
-    """The event loop runs again after a block."""
+    """The event loop runs again. Emitted after each `LoopBlocked`, once the loop responds."""
 
     seconds: float
     """How long the loop was blocked."""

@@ -136,21 +136,22 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
         case NodeStarted():
             return _started(event)
         case NodeStopping(node, running, stuck):
-            template = "node %s stopping: waits for %s" + (", but not for %s that does not stop" if stuck else "")
-            jobs = (_counted(running, "running job"), *([_counted(stuck, "job")] if stuck else []))
+            template = "node %s stopping: waiting for %s" + (", but not for %s" if stuck else "")
+            left = "1 job that does not stop" if stuck == 1 else f"{stuck} jobs that do not stop"
+            jobs = (_counted(running, "running job"), *([left] if stuck else []))
             return _Line(logging.INFO, template, (node, *jobs))
         case NodeStopped(node, unsettled, stuck):
             if unsettled:
-                template = "node %s stopped: %s not delivered, others will rescue these"
+                template = "node %s stopped: %s not delivered; other nodes will rescue their jobs"
                 return _Line(logging.ERROR, template, (node, _counted(unsettled, "outcome")))
             if stuck:
-                template = "node %s stopped: left behind what does not stop: %s"
+                template = "node %s stopped, leaving behind code that does not stop: %s"
                 return _Line(logging.WARNING, template, (node, _listed([f"job {one} ({of})" for one, of in stuck])))
             return _Line(logging.INFO, "node %s stopped", (node,))
         case ProcessLeft():
-            return _Line(logging.WARNING, "code that a job has started does not end: the process ends without it")
+            return _Line(logging.WARNING, "the process exits although code that a job started is still running")
         case LeaseLost(node, cancelled):
-            template = "node %s could not renew its lease: claims nothing, cancelled %s"
+            template = "node %s could not renew its lease: it claims nothing and has cancelled %s"
             return _Line(logging.ERROR, template, (node, _counted(cancelled, "job")))
         case LeaseRegained(node):
             return _Line(logging.INFO, "node %s renewed its lease again", (node,))
@@ -162,7 +163,7 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
         case JobsPruned(jobs, status):
             return _Line(logging.INFO, "pruned %s with the status %s", (_counted(jobs, "job"), status))
         case DutyFailed(duty, error):
-            template = "%s fails, will be tried again: %s: %s"
+            template = "%s failed and will be retried: %s: %s"
             # An outage of the store needs one line; any other error is a bug and needs its traceback.
             shown = None if isinstance(error, BackendError) else error
             return _Line(logging.ERROR, template, (duty, type(error).__name__, error), shown)
@@ -170,7 +171,8 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
             return _Line(logging.INFO, "%s succeeds again after %s", (duty, _counted(failures, "failure")))
         case ListeningUseless():
             why = "a pooler in transaction mode drops LISTEN"
-            return _Line(logging.WARNING, f"PostgreSQL's notifications do not come ({why}?): jobs are found by polling")
+            template = f"PostgreSQL's notifications do not arrive ({why}?); jobs are found by polling"
+            return _Line(logging.WARNING, template)
         case LogUnbounded(path, size):
             template = (
                 "%s: its write-ahead log has grown to %.0f MB, because a connection that reads stays in its"
@@ -187,24 +189,25 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
             template = "job %s (%s) cannot be read and was left out: %s"
             return _Line(logging.WARNING, template, (job_id, executor, type(error).__name__))
         case OutcomeRefused(job_id):
-            template = "job %s was no longer ours when it ended here; its outcome was not recorded"
+            template = "the outcome of job %s was not recorded: the job no longer belongs to this node"
             return _Line(logging.WARNING, template, (job_id,))
         case JobStuck(job_id, executor, attempt, stuck):
-            template = "job %s (%s) does not stop and holds its slot, attempt %s; slots held so: %s"
-            return _Line(logging.WARNING, template, (job_id, executor, attempt, stuck))
+            template = "job %s (%s) does not stop and holds its slot, attempt %s; %s held in this way"
+            held = "1 slot is" if stuck == 1 else f"{stuck} slots are"
+            return _Line(logging.WARNING, template, (job_id, executor, attempt, held))
         case LoopBlocked(seconds, None, _, _, stack):
-            template = "code outside the jobs' own tasks has blocked the event loop for %.1f s; it stands at:\n%s"
+            template = "code outside the jobs' own tasks has blocked the event loop for %.1f s; its stack:\n%s"
             return _Line(logging.ERROR, template, (seconds, stack))
         case LoopBlocked(seconds, job_id, executor, _, stack):
-            template = "job %s (%s) has blocked the event loop for %.1f s; it stands at:\n%s"
+            template = "job %s (%s) has blocked the event loop for %.1f s; its stack:\n%s"
             return _Line(logging.ERROR, template, (job_id, executor, seconds, stack))
         case LoopFreed(seconds):
-            return _Line(logging.WARNING, "the event loop goes on after %.1f s", (seconds,))
+            return _Line(logging.WARNING, "the event loop runs again after %.1f s", (seconds,))
         case ResultIgnored(job_id, executor, _, type_name):
             template = "%s: execute returned a value of type %s, which is ignored; return None, Cancel or Snooze"
             return _Line(logging.WARNING, f"{template} (job %s is complete)", (executor, type_name, job_id))
         case BackoffFailed(job_id, executor, _, error):
-            template = "job %s (%s): backoff failed, default used: %s"
+            template = "job %s (%s): backoff failed, so the default is used: %s"
             return _Line(logging.ERROR, template, (job_id, executor, type(error).__name__), error)
         case _:
             assert_never(event)

@@ -145,7 +145,7 @@ async def leave(report: Report, worker: Child) -> None:
     report.expect("the worker is alive", worker.is_alive)
     status = await worker.end()
     report.expect(f"the worker ends with {status}, 0 expected", status == 0)
-    for word in ("never retrieved", "Traceback", "fails, will be tried again"):
+    for word in ("never retrieved", "Traceback", "failed and will be retried"):
         report.expect(f"the worker's log holds {word!r}", word not in worker.said())
 
 

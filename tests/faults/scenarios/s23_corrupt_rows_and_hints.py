@@ -185,7 +185,7 @@ async def leave(report: Report, worker: Child) -> None:
     status = await worker.end()
     report.expect(f"the worker ends with {status}, 0 expected", status == 0)
     said = worker.said()
-    report.figures["duty_failures"] = said.count("fails, will be tried again")
+    report.figures["duty_failures"] = said.count("failed and will be retried")
     for word in ("never retrieved", "Traceback"):
         report.expect(f"the worker's log holds {word!r}", word not in said)
 

@@ -125,7 +125,7 @@ async def judge_worker(report: Report, worker: Child) -> None:
     status = await worker.end()
     report.expect(f"the worker ends with {status}, 0 expected", status == 0)
     said = worker.said()
-    for word in ("never retrieved", "ERROR asyncio", "fails, will be tried again", "could not renew"):
+    for word in ("never retrieved", "ERROR asyncio", "failed and will be retried", "could not renew"):
         report.expect(f"the worker's log holds {word!r}", word not in said)
 
 

@@ -153,7 +153,7 @@ async def interrupt(proxy: Proxy, worker: Child) -> None:
     """Cut all connections, and let nobody in until the worker has said so."""
     proxy.refuses = True
     proxy.cut()
-    await worker.says("fails, will be tried again")
+    await worker.says("failed and will be retried")
     await asyncio.sleep(1)
     proxy.refuses = False
 

@@ -46,7 +46,7 @@ async def run(ground: Ground) -> Report:
     churn = Churn(ground.seed)
     with kept_lines() as lines:
         keeps_exactly = await churn.run(ground.store, ground.size(60, 1))
-    refused = sum("no longer ours" in line.getMessage() for line in lines)
+    refused = sum("no longer belongs to this node" in line.getMessage() for line in lines)
     report = Report(enqueued=len(churn.wanted), acknowledged=len(churn.wanted), lost=churn.lost, late_outcomes=refused)
     await asyncio.to_thread(fill, ground.store, rows)
     async with backend_at(ground.store) as backend:

@@ -74,7 +74,7 @@ FULL: Sequence[Sequence[str]] = (
 SHORT: Sequence[Sequence[str]] = (["joined"], ["unique", "sync unique", "query", "tick", "heart", "listener"])
 MOST_GAP = 5.0
 """Seconds within which the next enqueue is stored, on another connection; less than the bound, whatever that is."""
-FAILS = "fails, will be tried again"
+FAILS = "failed and will be retried"
 
 
 async def run(ground: Ground) -> Report:
