@@ -51,7 +51,7 @@ class TestFakeClock:
         assert clock.now().tzinfo is UTC
 
     def test_a_naive_beginning_is_an_error(self) -> None:
-        with pytest.raises(ConfigurationError, match="naive"):
+        with pytest.raises(ConfigurationError, match="must be an aware datetime"):
             FakeClock(datetime(2030, 5, 1))  # noqa: DTZ001 - that is the point
 
     def test_time_does_not_pass_backwards(self) -> None:

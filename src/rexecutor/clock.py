@@ -9,8 +9,6 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from rexecutor.errors import ConfigurationError
-
 T = TypeVar("T")
 
 _RANDOM = random.Random()  # noqa: S311 - spreads waits; no secret depends on it
@@ -121,18 +119,3 @@ def random_between(low: float, high: float) -> float:
 def unique_id() -> str:
     """Return 32 hexadecimal digits that no other call returns, on any machine."""
     return uuid.uuid4().hex  # noqa: TID251 - the one place that may
-
-
-def checked_delay(
-    what: str, delay: object, *, least: timedelta = timedelta(0), limit: timedelta | None = None
-) -> timedelta:
-    """Return the delay, or raise a `ConfigurationError` unless it is a timedelta from `least` to `limit`.
-
-    A bare number is refused, because its unit would be a guess. `what` names the setting in the message.
-    """
-    if not isinstance(delay, timedelta):
-        raise ConfigurationError(f"{what}: {delay!r} is no timedelta; write timedelta(seconds=…) or the like")
-    if delay < least or (limit is not None and delay > limit):
-        bounds = f"{least} or more" if limit is None else f"from {least} to {limit}"
-        raise ConfigurationError(f"{what}: {delay!r} is out of range; {bounds} expected")
-    return delay

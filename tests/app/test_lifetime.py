@@ -164,7 +164,7 @@ async def test_a_shutdown_with_a_wrong_timeout_does_nothing_and_the_next_works()
     rexecutor = Rexecutor(backend).with_executor(gated)
     await rexecutor.start()
 
-    with pytest.raises(ConfigurationError, match="5 is no timedelta"):
+    with pytest.raises(ConfigurationError, match="must be a timedelta, not 5"):
         await rexecutor.graceful_shutdown(timeout=5)  # pyright: ignore[reportArgumentType] - that is the test
     handle = await Gated.builder().with_data("x").enqueue(backend=backend)
     await soon(gated.started.wait())

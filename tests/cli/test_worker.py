@@ -311,7 +311,7 @@ def test_a_rexecutor_that_cannot_be_made_or_started_is_an_error(
         ("x = '\0'", "null bytes"),
         (
             "from rexecutor import *\nclass A(Executor[str]):\n    name = 'a b'\n    async def execute(self, job): ...",
-            "name is 'a b'",
+            "name must be 1 to 128 characters of A-Z a-z 0-9 _ . : -, not 'a b'",
         ),
     ],
 )

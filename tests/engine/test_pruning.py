@@ -247,5 +247,5 @@ class TestConfiguration:
 
 
 def test_the_concurrency_of_a_pruner_is_checked_however_it_is_given() -> None:
-    with pytest.raises(ConfigurationError, match="max_concurrency is -1"):
+    with pytest.raises(ConfigurationError, match="max_concurrency must be None or an int of 1 or more, not -1"):
         PrunerConfig("* * * * *", max_concurrency=-1)

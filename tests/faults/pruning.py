@@ -20,7 +20,7 @@ from rexecutor import (
 )
 from rexecutor import Pruner as PrunerOf
 from rexecutor.model import rules
-from rexecutor.model.job import MOST_ATTEMPTS, JobId
+from rexecutor.model.job import MAX_ATTEMPTS, JobId
 from rexecutor.model.pruning import BATCH, BeyondNewest, PruneSpec
 from rexecutor.model.where import ExecutorIn, StatusIn
 from tests.faults.stores import backend_at
@@ -61,7 +61,7 @@ class Flaky(Churned):
     """Succeeds at every second attempt."""
 
     name = "churn_flaky"
-    max_attempts = MOST_ATTEMPTS  # however often it is rerun
+    max_attempts = MAX_ATTEMPTS  # however often it is rerun
 
     async def execute(self, job: Job[float]) -> None:
         if job.attempt % 2:

@@ -173,12 +173,12 @@ def builder() -> JobBuilder[str, Trace]:
 class TestBadInput:
     @pytest.mark.parametrize("priority", [-1, 32_768, True, 1.0, "1", None])
     def test_a_priority_out_of_range_is_refused_at_once(self, priority: Any) -> None:
-        with pytest.raises(InvalidJobError, match=r"email_job: priority is .* from 0 to 32,767"):
+        with pytest.raises(InvalidJobError, match=r"email_job: priority must be an int from 0 to 32767"):
             builder().with_priority(priority)
 
     @pytest.mark.parametrize("max_attempts", [0, -1, 32_768, True, 1.0, "1", None])
     def test_attempts_out_of_range_are_refused_at_once(self, max_attempts: Any) -> None:
-        with pytest.raises(InvalidJobError, match=r"email_job: max_attempts is .* from 1 to 32,767"):
+        with pytest.raises(InvalidJobError, match=r"email_job: max_attempts must be an int from 1 to 32767"):
             builder().with_max_attempts(max_attempts)
 
     @pytest.mark.parametrize("moment", [datetime(2026, 1, 1), "2026-01-01", 0, None])  # noqa: DTZ001 - the point
@@ -188,30 +188,32 @@ class TestBadInput:
 
     @pytest.mark.parametrize("year", [1, 1969, 9999])
     def test_a_moment_that_no_store_holds_is_refused_at_once(self, year: int) -> None:
-        with pytest.raises(InvalidJobError, match="a year from 1970 to 9998"):
+        with pytest.raises(InvalidJobError, match="in the years 1970 to 9998"):
             builder().schedule_at(datetime(year, 12, 31, tzinfo=UTC))
 
     @pytest.mark.parametrize("delay", [timedelta(microseconds=-1), timedelta.max])
     def test_a_delay_out_of_range_is_refused_at_once(self, delay: timedelta) -> None:
-        with pytest.raises(InvalidJobError, match=r"email_job: schedule_in.*from zero to 1,000 years"):
+        with pytest.raises(
+            InvalidJobError, match=r"email_job: schedule_in: delay must be a timedelta from 0:00:00 to 365000 days"
+        ):
             builder().schedule_in(delay)
 
     @pytest.mark.parametrize("delay", [5, 5.0, "5", None])
     def test_a_bare_number_is_no_delay(self, delay: Any) -> None:
-        with pytest.raises(InvalidJobError, match="give a timedelta"):
+        with pytest.raises(InvalidJobError, match="must be a timedelta"):
             builder().schedule_in(delay)
 
     @pytest.mark.parametrize("tag", ["", 1, None, b"a", "a\0b", "\ud800"])
     def test_a_tag_that_is_no_text_is_refused_at_once(self, tag: Any) -> None:
-        with pytest.raises(InvalidJobError, match="email_job: the tag"):
+        with pytest.raises(InvalidJobError, match=r"email_job: .*tag"):
             builder().add_tag(tag)
 
     async def test_too_many_tags_are_refused(self, backend: InMemoryBackend) -> None:
-        with pytest.raises(InvalidJobError, match="33 tags, at most 32"):
+        with pytest.raises(InvalidJobError, match="33 tags given, at most 32"):
             await builder().with_tags(*map(str, range(33))).enqueue(backend=backend)
 
     async def test_a_tag_that_is_too_long_is_refused(self, backend: InMemoryBackend) -> None:
-        with pytest.raises(InvalidJobError, match="a tag of 129 characters, at most 128"):
+        with pytest.raises(InvalidJobError, match="tag has 129 characters, at most 128"):
             await builder().with_tags("ž" * 129).enqueue(backend=backend)
 
     @pytest.mark.parametrize(
@@ -256,7 +258,7 @@ class TestBadInput:
 
 
 def test_criteria_that_say_nothing_are_refused() -> None:
-    with pytest.raises(InvalidJobError, match="email_job: unique: these say nothing"):
+    with pytest.raises(InvalidJobError, match="email_job: unique: criteria are empty"):
         EmailJob.builder().unique(UniquenessCriteria())
-    with pytest.raises(DefinitionError, match="uniqueness_criteria say nothing"):
+    with pytest.raises(DefinitionError, match="uniqueness_criteria are empty"):
         type("Any", (EmailJob,), {"uniqueness_criteria": UniquenessCriteria()})

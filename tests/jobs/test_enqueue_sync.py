@@ -92,7 +92,7 @@ class TestOnEachBackend:
     async def test_what_cannot_be_stored_is_refused_before(self, backend: Backend) -> None:
         with pytest.raises(EncodeError):
             enqueue_many_sync([letter("a"), letter(cast("str", 1))], backend=backend)
-        with pytest.raises(InvalidJobError, match="enqueue_many_sync: 1 is no builder"):
+        with pytest.raises(InvalidJobError, match="enqueue_many_sync: each builder must be a JobBuilder"):
             enqueue_many_sync([cast("JobBuilder[str, None]", 1)], backend=backend)
 
         assert await backend.query(Everything()) == []

@@ -140,9 +140,9 @@ class TestQueryJobs:
             await Mail.query_jobs(Where.data_equals("a"), limit=limit, backend=backend)
 
     async def test_what_is_no_expression_is_refused(self, backend: Backend) -> None:
-        with pytest.raises(ConfigurationError, match="is no Where"):
+        with pytest.raises(ConfigurationError, match="must be a Where"):
             await Mail.query_jobs(JobStatus.COMPLETE, backend=backend)  # pyright: ignore[reportArgumentType]
-        with pytest.raises(ConfigurationError, match="the id of a job"):
+        with pytest.raises(ConfigurationError, match="after must be None or an int"):
             await Mail.query_jobs(Where.data_equals("a"), after="7", backend=backend)  # pyright: ignore[reportArgumentType]
 
     async def test_without_a_backend_the_global_one_is_asked(self, backend: Backend) -> None:
@@ -235,7 +235,7 @@ class TestUpdateJob:
         assert await the_job(backend, job_id) == job
 
     async def test_what_is_no_job_is_refused(self, backend: Backend) -> None:
-        with pytest.raises(InvalidJobError, match="give a job"):
+        with pytest.raises(InvalidJobError, match="must be a Job"):
             await Mail.update_job(7, backend=backend)  # pyright: ignore[reportArgumentType]
 
     async def test_a_job_that_is_gone_is_not_found(self, backend: Backend) -> None:
@@ -386,9 +386,9 @@ async def test_jobs_that_cannot_be_decoded_cost_no_query_each() -> None:
 async def test_an_id_is_a_whole_number_on_every_backend(backend: Backend, job_id: Any) -> None:
     await Mail.builder().with_data("a").enqueue(backend=backend)
 
-    with pytest.raises(ConfigurationError, match="is no id of a job"):
+    with pytest.raises(ConfigurationError, match="job_id must be an int"):
         await Mail.cancel_job(job_id, "enough", backend=backend)
-    with pytest.raises(ConfigurationError, match="is no id of a job"):
+    with pytest.raises(ConfigurationError, match="job_id must be an int"):
         await Mail.rerun_job(job_id, backend=backend)
 
 
@@ -396,5 +396,5 @@ async def test_another_executors_job_is_not_found_whatever_its_data_are(backend:
     handle = await Mail.builder().with_data("a").enqueue(backend=backend)
     job: Any = await handle.fetch()
 
-    with pytest.raises(JobNotFoundError, match=f"job {job.id}: is of mail, not of count"):
+    with pytest.raises(JobNotFoundError, match=f"job {job.id} belongs to mail, not to count"):
         await Count.update_job(job, backend=backend)

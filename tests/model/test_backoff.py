@@ -154,11 +154,13 @@ class TestMisuse:
         ],
     )
     def test_a_negative_wait_is_an_error_that_says_where(self, make: Callable[[timedelta], object], name: str) -> None:
-        with pytest.raises(ConfigurationError, match=f"^{name}: .*out of range; 0:00:00"):
+        with pytest.raises(ConfigurationError, match=f"^{name}: .*must be a timedelta of 0:00:00 or more"):
             make(timedelta(microseconds=-1))
 
     def test_what_is_no_jitter_is_an_error(self) -> None:
-        with pytest.raises(ConfigurationError, match=r"^with_jitter: 0\.1 given, Jitter\.relative"):
+        with pytest.raises(
+            ConfigurationError, match=r"^with_jitter: jitter must be a Jitter, such as Jitter\.relative"
+        ):
             BackoffStrategy.constant(timedelta(0)).with_jitter(0.1)  # pyright: ignore[reportArgumentType]
 
     def test_a_whole_share_is_allowed(self) -> None:

@@ -280,7 +280,7 @@ class TestPreview:
 
     @pytest.mark.parametrize("n", [0, -1, 10_001, 1.5, True, "3", None])
     def test_other_counts_are_refused(self, n: Any) -> None:
-        with pytest.raises(ConfigurationError, match="from 1 to 10,000"):
+        with pytest.raises(ConfigurationError, match="from 1 to 10000"):
             Cron("@daily").preview(n)
 
 
@@ -355,7 +355,7 @@ class TestMisuse:
             lambda: Cron("@daily").latest(at("2026-01-01"), naive, UTC),
             lambda: Cron("@daily").preview(1, start=naive),
         ):
-            with pytest.raises(ConfigurationError, match="no aware datetime"):
+            with pytest.raises(ConfigurationError, match="an aware datetime, not"):
                 ask()
 
     def test_a_timezone_that_is_a_string_is_refused_with_what_to_write(self) -> None:
@@ -366,12 +366,12 @@ class TestMisuse:
 
     @pytest.mark.parametrize("zone", [None, 3])
     def test_anything_else_is_no_timezone(self, zone: Any) -> None:
-        with pytest.raises(ConfigurationError, match="no timezone"):
+        with pytest.raises(ConfigurationError, match="timezone must be a tzinfo"):
             Cron("@daily").preview(1, zone)
 
     @pytest.mark.parametrize("most", [0, -1, None, 1.0])
     def test_at_most_no_ticks_is_refused(self, most: Any) -> None:
-        with pytest.raises(ConfigurationError, match="limit is"):
+        with pytest.raises(ConfigurationError, match="limit must be an int of 1 or more"):
             Cron("@daily").between(at("2026-01-01"), at("2026-01-02"), UTC, most)
 
 

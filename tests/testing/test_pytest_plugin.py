@@ -225,7 +225,7 @@ class TestAStoreThatIsNamed:
     async def test_what_is_no_backend_is_refused_as_ever(self, rexecutor_backend: InMemoryBackend) -> None:
         wrong: Any = "jobs.db"
 
-        with pytest.raises(ConfigurationError, match="is no backend"):
+        with pytest.raises(ConfigurationError, match="must be a Backend"):
             await EmailJob.builder().with_data("a").enqueue(backend=wrong)
 
     async def test_a_connection_of_the_wrong_kind_is_refused_as_ever(self, rexecutor_backend: InMemoryBackend) -> None:

@@ -7,16 +7,16 @@ from inspect import isabstract
 from typing import Any, Final, TypeAlias, cast
 
 from rexecutor.backend.base import Backend
-from rexecutor.clock import checked_delay
 from rexecutor.engine.node import RunningNode
 from rexecutor.engine.periodic import Pruning
 from rexecutor.engine.processes import Recycling
-from rexecutor.errors import ConfigurationError, DefinitionError
+from rexecutor.errors import DefinitionError
 from rexecutor.jobs.definition import place_of
 from rexecutor.jobs.executor import Executor
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import prune_schedule
 from rexecutor.jobs.types import codecs_of
+from rexecutor.model.checks import checked_delay, checked_instance, checked_int, mistake
 from rexecutor.model.job import Limits
 from rexecutor.model.schedules import Schedule
 
@@ -30,15 +30,11 @@ class Config:
 
     def __init__(self, backend: Backend, max_concurrency: int, max_threads: int | None, lease: timedelta) -> None:
         """Check the settings; `Rexecutor` documents their bounds."""
-        if type(max_concurrency) is not int or max_concurrency < 1:
-            raise ConfigurationError(f"Rexecutor: max_concurrency must be an int of 1 or more, not {max_concurrency!r}")
-        if max_threads is not None and (type(max_threads) is not int or max_threads < 1):
-            raise ConfigurationError(f"Rexecutor: max_threads must be None or an int of 1 or more, not {max_threads!r}")
+        checked_int("Rexecutor: max_concurrency", max_concurrency, 1)
+        checked_int("Rexecutor: max_threads", max_threads, 1, or_none=True)
         checked_delay("Rexecutor: lease", lease, least=_SHORTEST_LEASE)
-        if not isinstance(backend, Backend):
-            raise ConfigurationError(
-                f"Rexecutor: backend must be a Backend, such as SQLiteBackend(…) or connect(url), not {backend!r}"
-            )
+        expected = "a Backend, such as SQLiteBackend(…) or connect(url)"
+        checked_instance("Rexecutor: backend", backend, Backend, expected)
         self._backend = backend
         self._max_concurrency = max_concurrency
         self._max_threads = max_threads
@@ -67,16 +63,14 @@ class Config:
 
     def add_pruner(self, config: PrunerConfig) -> None:
         """Add the pruners of a configuration."""
-        if not isinstance(config, PrunerConfig):
-            raise ConfigurationError(f"with_job_pruner: config must be a PrunerConfig, not {config!r}")
+        checked_instance("with_job_pruner: config", config, PrunerConfig, "a PrunerConfig")
         specs = [pruner.spec for pruner in config.pruners]
         self._prunings.append(Pruning(prune_schedule(config.cron, UTC, specs), specs, config.max_concurrency))
 
     def recycle(self, max_jobs: int, max_memory: int | None) -> None:
         """Set when child processes are replaced; see `Rexecutor.with_child_processes`."""
-        for name, value in (("max_jobs", max_jobs), ("max_memory", 1 if max_memory is None else max_memory)):
-            if type(value) is not int or value < 1:
-                raise ConfigurationError(f"with_child_processes: {name} must be an int of 1 or more, not {value!r}")
+        checked_int("with_child_processes: max_jobs", max_jobs, 1)
+        checked_int("with_child_processes: max_memory", max_memory, 1, or_none=True)
         self._recycling = Recycling(max_jobs, max_memory)
 
     def node(self, name: str) -> RunningNode:
@@ -193,4 +187,5 @@ def _instance(executor: object) -> AnyExecutor:
             return cast("AnyExecutor", executor())
         except TypeError as error:
             raise DefinitionError(f"{where}: needs arguments ({error}); give an instance of it") from error
-    raise DefinitionError(f"with_executor: executor must be an Executor class or an instance of one, not {executor!r}")
+    expected = "an Executor class or an instance of one"
+    raise mistake("with_executor: executor", expected, cast("object", executor), error=DefinitionError)

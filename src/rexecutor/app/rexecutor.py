@@ -11,11 +11,11 @@ from rexecutor.app.lifetime import NodeLifetime
 from rexecutor.app.signals import Signals
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
-from rexecutor.clock import checked_delay
-from rexecutor.errors import ConfigurationError, RexecutorError
+from rexecutor.errors import RexecutorError
 from rexecutor.jobs.executor import Executor
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import cron_schedule
+from rexecutor.model.checks import checked_delay, checked_texts
 from rexecutor.model.cron import Cron
 from rexecutor.model.job import Data, Metadata
 from rexecutor.model.schedules import CatchUp
@@ -162,8 +162,7 @@ class Rexecutor:
             RexecutorError: It has been started already.
         """
         self._require_not_running("with_cron_executor")
-        if isinstance(tags, str):
-            raise ConfigurationError(f"with_cron_executor: tags must be a list of str, such as [{tags!r}], not a str")
+        checked_texts("with_cron_executor: tags", tags)
         executor_cls = self._config.add_executor(executor, is_implied=True)
         builder = executor_cls.builder().with_data(data).with_priority(priority).with_tags(*tags)
         made = cron_schedule(
@@ -255,7 +254,7 @@ class Rexecutor:
             RexecutorError: It runs in another event loop, or in the process of which this one is a fork; nothing has
                 been done.
         """
-        checked_delay("graceful_shutdown", timeout)
+        checked_delay("graceful_shutdown: timeout", timeout)
         if self._lifetime is not None:
             await self._lifetime.end(timeout)
         self._unset_global_backend()

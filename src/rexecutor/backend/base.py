@@ -16,6 +16,7 @@ from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.errors import ConfigurationError
+from rexecutor.model.checks import checked_instance, checked_int
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
 from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
@@ -299,9 +300,8 @@ class Backend(ABC):
             JobNotFoundError: There is no such job (of that executor, if one is given).
             BackendError: The store failed; call again.
         """
-        _check_id("cancel", job_id)
-        if not isinstance(reason, str):
-            raise ConfigurationError(f"cancel: the reason is {reason!r}, str expected")
+        checked_int("cancel: job_id", job_id)
+        checked_instance("cancel: reason", reason, str, "a str")
         asked = CancelAsked(storable(reason, self.limits.error_text))
         status = await self.apply(job_id, asked, executor=executor)
         if status is JobStatus.EXECUTING:
@@ -317,7 +317,7 @@ class Backend(ABC):
             JobStateError: The job has not ended.
             BackendError: The store failed; whether it was done is not known.
         """
-        _check_id("rerun", job_id)
+        checked_int("rerun: job_id", job_id)
         await self.apply(job_id, Rerun(), executor=executor)
 
     def command(self, words: str) -> str | None:
@@ -334,8 +334,3 @@ class Backend(ABC):
     @abstractmethod
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a new heartbeat connection for one thread. It must outlive neither the backend nor that thread."""
-
-
-def _check_id(what: str, job_id: object) -> None:
-    if type(job_id) is not int:
-        raise ConfigurationError(f"{what}: {job_id!r} is no id of a job; give a whole number")

@@ -6,7 +6,8 @@ from contextvars import Context, ContextVar, copy_context
 
 from rexecutor.backend.base import Backend
 from rexecutor.background import in_fresh_context
-from rexecutor.errors import ConfigurationError, GlobalBackendError
+from rexecutor.errors import GlobalBackendError
+from rexecutor.model.checks import checked_instance
 
 _override: ContextVar[Backend | None] = ContextVar("rexecutor_backend", default=None)
 _process: list[Backend] = []  # none or one
@@ -56,8 +57,8 @@ def current_backend(backend: Backend | None = None) -> Backend:
         ConfigurationError: What is given is no backend.
         GlobalBackendError: There is none.
     """
-    if backend and not isinstance(backend, Backend):
-        raise ConfigurationError(f"backend={backend!r} is no backend; give SQLiteBackend(…), connect(url) or the like")
+    if backend:
+        checked_instance("backend", backend, Backend, "a Backend, such as SQLiteBackend(…) or connect(url)")
     overriding = _override.get()
     if _stand_in is not None:
         return _stand_in(backend, overriding)

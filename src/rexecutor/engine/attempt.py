@@ -12,13 +12,14 @@ from weakref import WeakSet
 import msgspec
 
 from rexecutor.backend.completion import Completion
-from rexecutor.clock import Clock, checked_delay
+from rexecutor.clock import Clock
 from rexecutor.engine.failure import ChildFailedError, error_of, job_error
 from rexecutor.engine.loop import Emit
 from rexecutor.errors import ConfigurationError, DecodeError, LeaseLostError
 from rexecutor.jobs.executor import Executor
 from rexecutor.jobs.types import Codecs
 from rexecutor.model.backoff import DEFAULT_BACKOFF, clamp
+from rexecutor.model.checks import checked_delay
 from rexecutor.model.job import ErrorKind, Job, JobError, JobRecord, Limits
 from rexecutor.model.outcomes import (
     COMPLETE,

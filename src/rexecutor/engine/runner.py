@@ -8,7 +8,7 @@ from typing import Any
 
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.messages import CancelRequest
-from rexecutor.clock import Clock, checked_delay
+from rexecutor.clock import Clock
 from rexecutor.engine.attempt import AnyExecutor, Attempt, Killable, Shared, Stop
 from rexecutor.engine.child import ChildSetup
 from rexecutor.engine.deadlines import STOP_GRACE, Deadlines
@@ -19,6 +19,7 @@ from rexecutor.engine.threads import Threads
 from rexecutor.jobs.definition import not_to_await, to_await
 from rexecutor.jobs.types import Codecs, codecs_of, decode
 from rexecutor.model.backoff import clamp
+from rexecutor.model.checks import checked_delay
 from rexecutor.model.job import ClaimId, Job, JobId, JobRecord, Limits
 from rexecutor.model.outcomes import COMPLETE, Complete, Failed, Outcome, Settlement, Snooze
 from rexecutor.telemetry.events import JobEnded, JobStarted, JobStuck

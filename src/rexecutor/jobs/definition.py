@@ -5,7 +5,6 @@ A mistake in a class is found at its definition, and does not wait for the first
 
 import functools
 import inspect
-import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
@@ -16,11 +15,10 @@ from typing import Any, ClassVar, Final, Generic, Literal, cast
 
 from rexecutor.errors import DefinitionError, InvalidJobError
 from rexecutor.model.backoff import DEFAULT_BACKOFF
+from rexecutor.model.checks import checked_int, checked_name, mistake
 from rexecutor.model.job import Data, Job, Metadata, checked_max_attempts
 from rexecutor.model.outcomes import ExecutionResult
-from rexecutor.model.unique import UniquenessCriteria
-
-NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+from rexecutor.model.unique import UniquenessCriteria, checked_criteria
 
 _DECORATORS: Final = 9
 """How many nested decorators of `execute` an error message looks at."""
@@ -144,9 +142,7 @@ def place_of(cls: type) -> str:
 def check_definition(executor_cls: type[ExecutorDefinition[Any, Any]]) -> None:
     """Raise a `DefinitionError` if the class cannot run."""
     where = place_of(executor_cls)
-    name: object = getattr(executor_cls, "name", None)
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise DefinitionError(f"{where}: name is {name!r}; set `name` to 1 to 128 characters of A-Z a-z 0-9 _ . : -")
+    name = checked_name(f"{where}: name", getattr(executor_cls, "name", None), error=DefinitionError)
     try:
         checked_max_attempts(name, executor_cls.max_attempts)
     except InvalidJobError as error:
@@ -217,18 +213,13 @@ def takes(function: object, count: int) -> bool:
 
 
 def _check_settings(executor_cls: type[ExecutorDefinition[Any, Any]], where: str) -> None:
-    concurrency: object = executor_cls.max_concurrency
-    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
-        raise DefinitionError(f"{where}: max_concurrency is {concurrency!r}, 1 or more expected, or None")
+    checked_int(f"{where}: max_concurrency", executor_cls.max_concurrency, 1, or_none=True, error=DefinitionError)
     blocking: object = executor_cls.blocking
     if blocking not in (False, True, "thread", "process"):
-        raise DefinitionError(f'{where}: blocking is {blocking!r}; False, True, "thread" or "process" expected')
+        raise mistake(f"{where}: blocking", 'False, True, "thread" or "process"', blocking, error=DefinitionError)
     _check_setting_names(executor_cls, where)
-    criteria: object = executor_cls.uniqueness_criteria
-    if criteria is not None and not isinstance(criteria, UniquenessCriteria):
-        raise DefinitionError(f"{where}: uniqueness_criteria is {criteria!r}; UniquenessCriteria.by_executor() or so")
-    if criteria is not None and criteria.is_empty:
-        raise DefinitionError(f"{where}: uniqueness_criteria say nothing; begin with by_executor(), by_key(…) or so")
+    if executor_cls.uniqueness_criteria is not None:
+        checked_criteria(f"{where}: uniqueness_criteria", executor_cls.uniqueness_criteria, error=DefinitionError)
 
 
 def _check_setting_names(executor_cls: type[ExecutorDefinition[Any, Any]], where: str) -> None:

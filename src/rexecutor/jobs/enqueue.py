@@ -13,6 +13,7 @@ from rexecutor.errors import InvalidJobError
 from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.handle import JobHandle
 from rexecutor.jobs.types import codecs_of
+from rexecutor.model.checks import LONGEST_DELAY, checked_aware, checked_delay, checked_instance, mistake
 from rexecutor.model.job import (
     Data,
     Enqueued,
@@ -23,10 +24,10 @@ from rexecutor.model.job import (
     checked_priority,
     is_storable,
 )
-from rexecutor.model.unique import UniquenessCriteria
+from rexecutor.model.unique import UniquenessCriteria, checked_criteria
 
-_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+_FIRST_MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_END_OF_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class _Missing:
@@ -77,32 +78,21 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
 
     def schedule_at(self, moment: datetime) -> "JobBuilder[Data, Metadata]":
         """Run the job at this moment, an aware datetime from 1970 to 9998; at once if it is in the past."""
-        name = self.executor.name
-        if not isinstance(moment, datetime) or moment.utcoffset() is None:
-            raise InvalidJobError(
-                f"{name}: schedule_at({moment!r}): give an aware datetime, such as one with tzinfo=UTC"
-            )
-        if not _EARLIEST <= moment < _LATEST:
-            raise InvalidJobError(f"{name}: schedule_at({moment!r}): a year from 1970 to 9998 expected")
+        what = f"{self.executor.name}: schedule_at: moment"
+        if not _FIRST_MOMENT <= checked_aware(what, moment, error=InvalidJobError) < _END_OF_TIME:
+            raise mistake(what, "in the years 1970 to 9998", moment, error=InvalidJobError)
         return replace(self, scheduled_at=moment.astimezone(UTC), delay=timedelta(0))
 
     def schedule_in(self, delay: timedelta) -> "JobBuilder[Data, Metadata]":
         """Run the job this long after it is enqueued, on the store's clock; from zero to 1,000 years."""
-        name = self.executor.name
-        if not isinstance(delay, timedelta):
-            raise InvalidJobError(f"{name}: schedule_in({delay!r}): give a timedelta")
-        if not timedelta(0) <= delay <= timedelta(days=365_000):
-            raise InvalidJobError(f"{name}: schedule_in({delay!r}): from zero to 1,000 years expected")
+        what = f"{self.executor.name}: schedule_in: delay"
+        checked_delay(what, delay, limit=LONGEST_DELAY, error=InvalidJobError)
         return replace(self, scheduled_at=None, delay=delay)
 
     def unique(self, criteria: UniquenessCriteria | None) -> "JobBuilder[Data, Metadata]":
         """Set the uniqueness criteria, instead of the executor's. None enqueues the job whatever other jobs exist."""
-        if criteria is not None and not isinstance(criteria, UniquenessCriteria):
-            raise InvalidJobError(
-                f"{self.executor.name}: unique({criteria!r}): UniquenessCriteria.by_executor() or the like expected"
-            )
-        if criteria is not None and criteria.is_empty:
-            raise InvalidJobError(f"{self.executor.name}: unique: these say nothing; begin with by_executor() or so")
+        if criteria is not None:
+            checked_criteria(f"{self.executor.name}: unique: criteria", criteria, error=InvalidJobError)
         return replace(self, criteria=criteria)
 
     async def enqueue(self, *, backend: Backend | Transaction | None = None) -> JobHandle[Data, Metadata]:
@@ -148,11 +138,13 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
             _encode_nothing(executor_cls, limits) if isinstance(self.data, _Missing) else codecs.data.encode(self.data)
         )
         if len(self.tags) > limits.tags:
-            raise InvalidJobError(f"{executor_cls.name}: {len(self.tags)} tags, at most {limits.tags} are allowed")
+            raise InvalidJobError(
+                f"{executor_cls.name}: {len(self.tags)} tags given, at most {limits.tags} are allowed"
+            )
         for tag in self.tags:
             if len(tag) > limits.tag:
                 raise InvalidJobError(
-                    f"{executor_cls.name}: a tag of {len(tag)} characters, at most {limits.tag} are allowed"
+                    f"{executor_cls.name}: tag has {len(tag)} characters, at most {limits.tag} are allowed"
                 )
         return NewJob(
             executor_cls.name,
@@ -231,8 +223,8 @@ def _built(
 ) -> tuple[list[JobBuilder[Any, Any]], list[NewJob]]:
     builders = list(builders)
     for builder in builders:
-        if not isinstance(builder, JobBuilder):
-            raise InvalidJobError(f"{what}: {builder!r} is no builder; give what `MyExecutor.builder()` answers")
+        expected = "a JobBuilder, such as MyExecutor.builder()"
+        checked_instance(f"{what}: each builder", builder, JobBuilder, expected, error=InvalidJobError)
     jobs: list[NewJob] = []
     for place, builder in enumerate(builders, 1):
         try:
@@ -263,6 +255,6 @@ def _encode_nothing(executor_cls: type[ExecutorDefinition[Any, Any]], limits: Li
 
 def _check_tag(executor: str, tag: object) -> None:
     if not isinstance(tag, str) or not tag:
-        raise InvalidJobError(f"{executor}: the tag {tag!r} is no text; give a str that is not empty")
+        raise mistake(f"{executor}: each tag", "a non-empty str", tag, error=InvalidJobError)
     if not is_storable(tag):
-        raise InvalidJobError(f"{executor}: the tag {tag!r} holds a NUL or a lone surrogate, which no store takes")
+        raise InvalidJobError(f"{executor}: tag {tag!r} contains a NUL or a lone surrogate, which no store accepts")

@@ -4,10 +4,11 @@ from typing import Any, Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend
-from rexecutor.errors import ConfigurationError, DecodeError, InvalidJobError, JobNotFoundError
+from rexecutor.errors import DecodeError, InvalidJobError, JobNotFoundError
 from rexecutor.jobs.definition import ExecutorDefinition, check_definition
 from rexecutor.jobs.enqueue import JobBuilder
 from rexecutor.jobs.types import check_types, codecs_of, decode
+from rexecutor.model.checks import checked_instance, checked_int, checked_texts
 from rexecutor.model.job import Data, Job, JobId, Metadata
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import ExecutorIn, Where
@@ -68,14 +69,10 @@ class Executor(ExecutorDefinition[Data, Metadata]):
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed.
         """
-        if limit is not None and (type(limit) is not int or limit < 1):
-            raise ConfigurationError(f"{cls.name}: query_jobs: limit is {limit!r}, 1 or more expected, or None for all")
-        if after is not None and type(after) is not int:
-            raise ConfigurationError(f"{cls.name}: query_jobs: after is {after!r}, the id of a job expected")
-        if not isinstance(where, Where):
-            raise ConfigurationError(
-                f"{cls.name}: query_jobs: {where!r} is no Where; give Where.status_equals(…) or so"
-            )
+        what = f"{cls.name}: query_jobs"
+        checked_int(f"{what}: limit", limit, 1, or_none=True)
+        checked_int(f"{what}: after", after, or_none=True)
+        checked_instance(f"{what}: where", where, Where, "a Where, such as Where.status_equals(…)")
         store = current_backend(backend)
         codecs = codecs_of(cls, store.limits)
         ours = ExecutorIn(frozenset({cls.name})) & where
@@ -112,14 +109,13 @@ class Executor(ExecutorDefinition[Data, Metadata]):
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed; whether it was done is not known.
         """
-        if not isinstance(job, Job):
-            raise InvalidJobError(f"{cls.name}: update_job({job!r}): give a job, changed by dataclasses.replace")
+        what = f"{cls.name}: update_job"
+        checked_instance(f"{what}: job", job, Job, "a Job, changed by dataclasses.replace", error=InvalidJobError)
         if job.executor != cls.name:
             raise JobNotFoundError(
-                f"job {job.id}: is of {job.executor}, not of {cls.name}; call update_job of its executor"
+                f"job {job.id} belongs to {job.executor}, not to {cls.name}; call update_job of its executor"
             )
-        if isinstance(job.tags, str):
-            raise InvalidJobError(f"{cls.name}: update_job: the tags are {job.tags!r}; give a tuple of texts")
+        checked_texts(f"{what}: tags", job.tags, error=InvalidJobError)
         store = current_backend(backend)
         builder = cls.builder().with_data(job.data).with_max_attempts(job.max_attempts).with_priority(job.priority)
         builder = builder.with_tags(*job.tags).schedule_at(job.scheduled_at)

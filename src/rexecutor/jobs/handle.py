@@ -6,10 +6,10 @@ from typing import Final, Generic
 import msgspec
 
 from rexecutor.backend.base import Backend
-from rexecutor.clock import checked_delay
 from rexecutor.errors import JobNotFoundError
 from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.types import codecs_of, decode
+from rexecutor.model.checks import checked_delay
 from rexecutor.model.job import Data, Disposition, Job, JobId, Metadata
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
@@ -56,7 +56,9 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
             BackendError: The store failed.
         """
         clock = self.backend.clock
-        deadline = None if timeout is None else clock.monotonic() + checked_delay("wait", timeout).total_seconds()
+        deadline = None
+        if timeout is not None:
+            deadline = clock.monotonic() + checked_delay("wait: timeout", timeout).total_seconds()
         while True:
             # The count is read before the job: if the job ends in between, `wait_ended` returns at once.
             since = self.backend.change_count

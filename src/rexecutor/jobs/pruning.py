@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
-from rexecutor.clock import checked_delay
 from rexecutor.errors import ConfigurationError
 from rexecutor.jobs.executor import Executor
+from rexecutor.model.checks import LONGEST_DELAY, checked_delay, checked_instance, checked_int, mistake
 from rexecutor.model.cron import Cron
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.status import JobStatus
-
-_LONGEST: Final = timedelta(days=365_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class Pruner:
             ConfigurationError: The age is no timedelta or not from zero to 1,000 years, or jobs in that status have
                 not ended: only ended jobs are deleted.
         """
-        checked_delay("Pruner.max_age", age, limit=_LONGEST)
+        checked_delay("Pruner.max_age: age", age, limit=LONGEST_DELAY)
         return cls(PruneSpec(_ended("Pruner.max_age", status), OlderThan(age)))
 
     @classmethod
@@ -46,8 +44,7 @@ class Pruner:
             ConfigurationError: The length is no whole number of 0 or more, or jobs in that status have not ended:
                 only ended jobs are deleted.
         """
-        if type(length) is not int or length < 0:
-            raise ConfigurationError(f"Pruner.max_length: {length!r}, a whole number of 0 or more expected")
+        checked_int("Pruner.max_length: length", length, 0)
         return cls(PruneSpec(_ended("Pruner.max_length", status), BeyondNewest(length)))
 
     def only(self, *executors: type[Executor[Any, Any]]) -> "Pruner":
@@ -75,13 +72,13 @@ class Pruner:
             ConfigurationError: Neither was called before, no executor is given, or one is no executor class.
         """
         if self._chosen is None:
-            raise ConfigurationError("Pruner.and_: say `only(…)` or `except_(…)` first")
+            raise ConfigurationError("Pruner.and_: call `only(…)` or `except_(…)` first")
         names = self.spec.executors | _names("and_", executors)
         return replace(self, spec=replace(self.spec, executors=names))
 
     def _choose(self, word: str, executors: tuple[type[Executor[Any, Any]], ...]) -> "Pruner":
         if self._chosen is not None:
-            raise ConfigurationError(f"Pruner.{word}: `{self._chosen}(…)` was said already; add to that with `and_(…)`")
+            raise ConfigurationError(f"Pruner.{word}: `{self._chosen}(…)` was already called; `and_(…)` adds executors")
         spec = replace(self.spec, executors=_names(word, executors), is_except=word == "except_")
         return Pruner(spec, word)
 
@@ -105,7 +102,7 @@ class PrunerConfig:
     def __post_init__(self) -> None:
         cron = self.schedule if isinstance(self.schedule, Cron) else Cron(self.schedule)
         object.__setattr__(self, "schedule", cron)
-        _checked_limit(self.max_concurrency)
+        checked_int("PrunerConfig: max_concurrency", self.max_concurrency, 1, or_none=True)
 
     @property
     def cron(self) -> Cron:
@@ -132,28 +129,22 @@ class PrunerConfig:
             ConfigurationError: One of them is no pruner.
         """
         for pruner in pruners:
-            if not isinstance(pruner, Pruner):
-                raise ConfigurationError(f"PrunerConfig: {pruner!r} is no Pruner; give Pruner.max_age(…) or the like")
+            expected = "a Pruner, such as Pruner.max_age(…)"
+            checked_instance("PrunerConfig: each pruner", pruner, Pruner, expected)
         return replace(self, pruners=(*self.pruners, *pruners))
-
-
-def _checked_limit(limit: object) -> None:
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise ConfigurationError(f"PrunerConfig: max_concurrency is {limit!r}, 1 or more expected, or None")
 
 
 def _ended(what: str, status: JobStatus) -> JobStatus:
     if not isinstance(status, JobStatus) or not status.has_ended:
-        raise ConfigurationError(
-            f"{what}: {status!r}: only ended jobs are deleted; give JobStatus.COMPLETE, CANCELLED or DISCARDED"
-        )
+        expected = "JobStatus.COMPLETE, CANCELLED or DISCARDED"
+        raise mistake(f"{what}: status", expected, status, "only ended jobs are deleted")
     return status
 
 
 def _names(word: str, executors: tuple[type[Executor[Any, Any]], ...]) -> frozenset[str]:
     if not executors:
-        raise ConfigurationError(f"Pruner.{word}: name at least one executor class")
+        raise ConfigurationError(f"Pruner.{word}: no executor given; give at least one Executor class")
     for executor in executors:
         if not (isinstance(executor, type) and issubclass(executor, Executor)):
-            raise ConfigurationError(f"Pruner.{word}: {executor!r} is no executor class")
+            raise mistake(f"Pruner.{word}: each executor", "an Executor class", executor)
     return frozenset(executor.name for executor in executors)

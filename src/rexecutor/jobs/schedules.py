@@ -1,23 +1,21 @@
 """Makes the schedules that a store keeps from the arguments of `with_cron_executor` and from pruners."""
 
 import hashlib
-import re
 from collections.abc import Collection
 from datetime import timedelta, tzinfo
 from typing import Any, Final
 
 import msgspec
 
-from rexecutor.clock import checked_delay
 from rexecutor.errors import ConfigurationError
 from rexecutor.jobs.enqueue import JobBuilder
+from rexecutor.model.checks import checked_delay, checked_name, mistake
 from rexecutor.model.codec import canonical
 from rexecutor.model.cron import Cron, zone_name
 from rexecutor.model.job import Limits
 from rexecutor.model.pruning import BeyondNewest, PruneSpec
 from rexecutor.model.schedules import CatchUp, Schedule
 
-_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _LONGEST_WINDOW: Final = timedelta(days=31)
 
 
@@ -38,15 +36,15 @@ def cron_schedule(
     cron = schedule if isinstance(schedule, Cron) else Cron(schedule)
     job = builder.unique(None).build(limits)
     what = f"with_cron_executor({job.executor})"
-    if schedule_id is not None and not (type(schedule_id) is str and _ID.fullmatch(schedule_id)):
-        raise ConfigurationError(f"{what}: id={schedule_id!r}; 1 to 128 characters of A-Z a-z 0-9 _ . : - expected")
+    if schedule_id is not None:
+        checked_name(f"{what}: id", schedule_id)
     if catch_up not in set(CatchUp):
-        raise ConfigurationError(f"{what}: catch_up={catch_up!r}; {', '.join(map(repr, map(str, CatchUp)))} expected")
+        raise mistake(f"{what}: catch_up", '"skip", "latest" or "all"', catch_up)
     checked_delay(f"{what}: catch_up_within", window, limit=_LONGEST_WINDOW)
     try:
         zone = zone_name(timezone)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{what}: timezone: {error}") from None
+        raise ConfigurationError(f"{what}: {error}") from None
     identity = schedule_id or _digest(job.executor, cron.text, zone, canonical(job.data))
     return Schedule(identity, cron, timezone, job, CatchUp(catch_up), window)
 

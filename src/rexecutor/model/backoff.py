@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from rexecutor.clock import checked_delay, random_between
-from rexecutor.errors import ConfigurationError
+from rexecutor.clock import random_between
+from rexecutor.model.checks import checked_delay, checked_instance, mistake
 
 LONGEST: Final = timedelta(days=365)
 """The longest possible wait. If a strategy or an executor returns more, this is used."""
@@ -33,13 +33,13 @@ class Jitter:
     def relative(share: float) -> "Jitter":
         """Lengthen or shorten the wait by at most this share of it, from 0 to 1."""
         if not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise ConfigurationError(f"Jitter.relative: {share!r} given, a share from 0 to 1 expected")
+            raise mistake("Jitter.relative: share", "a number from 0 to 1", share)
         return Jitter(share=share)
 
     @staticmethod
     def absolute(amount: timedelta) -> "Jitter":
         """Lengthen or shorten the wait by at most this amount."""
-        return Jitter(amount=checked_delay("Jitter.absolute", amount))
+        return Jitter(amount=checked_delay("Jitter.absolute: amount", amount))
 
     def apply(self, delay: timedelta) -> timedelta:
         """Return the delay with jitter, never below zero and never above `LONGEST`."""
@@ -64,47 +64,44 @@ class BackoffStrategy:
     @staticmethod
     def constant(delay: timedelta) -> "BackoffStrategy":
         """Wait `delay` after each attempt."""
-        return BackoffStrategy(checked_delay("BackoffStrategy.constant", delay), lambda _: 1.0)
+        return BackoffStrategy(checked_delay("BackoffStrategy.constant: delay", delay), lambda _: 1.0)
 
     @staticmethod
     def linear(delay: timedelta) -> "BackoffStrategy":
         """Wait `delay` times the attempt's number."""
-        return BackoffStrategy(checked_delay("BackoffStrategy.linear", delay), float)
+        return BackoffStrategy(checked_delay("BackoffStrategy.linear: delay", delay), float)
 
     @staticmethod
     def polynomial(delay: timedelta, degree: float) -> "BackoffStrategy":
         """Wait `delay` times the attempt's number to the power of `degree` (0 or more)."""
         if not 0 <= degree < math.inf:
-            raise ConfigurationError(f"BackoffStrategy.polynomial: degree {degree!r}, 0 or more expected")
-        base = checked_delay("BackoffStrategy.polynomial", delay)
+            raise mistake("BackoffStrategy.polynomial: degree", "a number of 0 or more", degree)
+        base = checked_delay("BackoffStrategy.polynomial: delay", delay)
         return BackoffStrategy(base, lambda attempt: float(attempt) ** degree)
 
     @staticmethod
     def exponential(delay: timedelta) -> "BackoffStrategy":
         """Wait `delay` after the first attempt, and twice as long after each further one."""
-        base = checked_delay("BackoffStrategy.exponential", delay)
+        base = checked_delay("BackoffStrategy.exponential: delay", delay)
         return BackoffStrategy(base, lambda attempt: math.ldexp(1.0, attempt - 1))
 
     def with_max(self, longest: timedelta) -> "BackoffStrategy":
         """Never wait longer than this (and never longer than `LONGEST`)."""
-        return replace(self, longest=checked_delay("with_max", longest))
+        return replace(self, longest=checked_delay("with_max: longest", longest))
 
     def with_min(self, shortest: timedelta) -> "BackoffStrategy":
         """Never wait less than this. If it is above the maximum, the maximum wins."""
-        return replace(self, shortest=checked_delay("with_min", shortest))
+        return replace(self, shortest=checked_delay("with_min: shortest", shortest))
 
     def with_jitter(self, jitter: Jitter) -> "BackoffStrategy":
         """Lengthen or shorten each wait at random."""
-        if not isinstance(jitter, Jitter):
-            raise ConfigurationError(
-                f"with_jitter: {jitter!r} given, Jitter.relative(…) or Jitter.absolute(…) expected"
-            )
-        return replace(self, jitter=jitter)
+        expected = "a Jitter, such as Jitter.relative(0.1)"
+        return replace(self, jitter=checked_instance("with_jitter: jitter", jitter, Jitter, expected))
 
     def __call__(self, attempt: int) -> timedelta:
         """Return the wait after this attempt (1, 2, …) has failed."""
         if attempt < 1:
-            raise ConfigurationError(f"BackoffStrategy: attempt {attempt!r}, 1 or more expected")
+            raise mistake("BackoffStrategy: attempt", "1 or more", attempt)
         try:
             delay = self.base * self.growth(attempt)
         except OverflowError:  # beyond what a float or a timedelta holds

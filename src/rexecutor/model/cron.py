@@ -27,9 +27,10 @@ from cronsim import CronSim
 
 from rexecutor.clock import SystemClock
 from rexecutor.errors import ConfigurationError
+from rexecutor.model.checks import checked_aware, checked_instance, checked_int
 from rexecutor.model.cron_syntax import fields_of, normal_form, read, wrong
 
-_MOST_PREVIEWED: Final = 10_000
+_MAX_PREVIEWED: Final = 10_000
 
 _DAY: Final = 86_400
 _REACH: Final = 2 * _DAY  # datetime keeps offsets within a day of UTC, so no two are further apart
@@ -78,23 +79,23 @@ class Cron:
 
     def after(self, moment: datetime, timezone: tzinfo) -> datetime | None:
         """Return the first tick strictly after the moment, in UTC; None if there is none up to the year 9999."""
-        tick = self._next(_instant("Cron.after", moment), _checked_zone("Cron.after", timezone))
+        tick = self._next(_instant("Cron.after: moment", moment), _checked_zone("Cron.after: timezone", timezone))
         return None if tick is None else _EPOCH + timedelta(seconds=tick)
 
     def between(self, start: datetime, end: datetime, timezone: tzinfo, limit: int) -> list[datetime]:
         """Return the ticks after `start`, up to and including `end`, in UTC: the first `limit` of them (1 or more)."""
         what = "Cron.between"
-        if type(limit) is not int or limit < 1:
-            raise ConfigurationError(f"{what}: limit is {limit!r}, a whole number from 1 expected")
-        return self._ticks(_instant(what, start), _instant(what, end), _checked_zone(what, timezone), limit)
+        checked_int(f"{what}: limit", limit, 1)
+        since, until = _instant(f"{what}: start", start), _instant(f"{what}: end", end)
+        return self._ticks(since, until, _checked_zone(f"{what}: timezone", timezone), limit)
 
     def latest(self, start: datetime, end: datetime, timezone: tzinfo) -> datetime | None:
         """Return the latest tick after `start`, up to and including `end`, in UTC; None if there is none.
 
         It costs about thirty times as much as `after`, no matter how long ago `start` is.
         """
-        low, high = _instant("Cron.latest", start), _instant("Cron.latest", end)
-        zone, last, newest = _checked_zone("Cron.latest", timezone), high, None
+        low, high = _instant("Cron.latest: start", start), _instant("Cron.latest: end", end)
+        zone, last, newest = _checked_zone("Cron.latest: timezone", timezone), high, None
         while low < high:  # bisects: as the moment moves on, the next tick never moves back
             middle = (low + high) // 2
             tick = self._next(middle, zone)
@@ -107,10 +108,9 @@ class Cron:
     def preview(self, n: int, timezone: tzinfo = UTC, *, start: datetime | None = None) -> list[datetime]:
         """Return the next `n` ticks (1 to 10,000) after `start`, by default now, in the local time of `timezone`."""
         what = "Cron.preview"
-        if type(n) is not int or not 1 <= n <= _MOST_PREVIEWED:
-            raise ConfigurationError(f"{what}: n is {n!r}, a whole number from 1 to {_MOST_PREVIEWED:,} expected")
-        zone = _checked_zone(what, timezone)
-        since = _instant(what, SystemClock().now() if start is None else start)
+        checked_int(f"{what}: n", n, 1, _MAX_PREVIEWED)
+        zone = _checked_zone(f"{what}: timezone", timezone)
+        since = _instant(f"{what}: start", SystemClock().now() if start is None else start)
         return [tick.astimezone(zone) for tick in self._ticks(since, _LAST, zone, n)]
 
     def _ticks(self, start: int, end: int, zone: tzinfo, limit: int) -> list[datetime]:
@@ -182,12 +182,12 @@ def zone_name(timezone: tzinfo) -> str:
     Raises:
         ConfigurationError: It is not a tzinfo, or has no name that always means the same.
     """
-    zone = _checked_zone("zone_name", timezone)
+    zone = _checked_zone("timezone", timezone)
     if isinstance(zone, ZoneInfo) and zone.key:
         return zone.key
     if isinstance(zone, type(UTC)):
         return str(type(UTC)(zone.utcoffset(None)))  # not its tzname, which may be any text
-    raise ConfigurationError(f'zone_name: {zone!r} has no stable name; write ZoneInfo("Europe/Berlin") or the like')
+    raise ConfigurationError(f'timezone {zone!r} has no stable name; write ZoneInfo("Europe/Berlin") or the like')
 
 
 def _offset(instant: int, zone: tzinfo) -> int:
@@ -227,13 +227,10 @@ def _furthest_shown(instant: int, zone: tzinfo) -> int:
 
 
 def _instant(what: str, moment: datetime) -> int:
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:
-        raise ConfigurationError(f"{what}: {moment!r} is no aware datetime; write datetime(…, tzinfo=UTC) or the like")
-    return (moment - _EPOCH) // _SECOND
+    return (checked_aware(what, moment) - _EPOCH) // _SECOND
 
 
 def _checked_zone(what: str, zone: tzinfo) -> tzinfo:
-    if isinstance(zone, tzinfo):
-        return zone
-    hint = repr(zone) if isinstance(zone, str) else '"Europe/Berlin"'
-    raise ConfigurationError(f"{what}: {zone!r} is no timezone; write ZoneInfo({hint}) or datetime.UTC")
+    name = repr(zone) if isinstance(zone, str) else '"Europe/Berlin"'
+    advice = f"write ZoneInfo({name}) or datetime.UTC"
+    return checked_instance(what, zone, tzinfo, "a tzinfo", advice)

@@ -8,7 +8,8 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, cast
 import msgspec
 from typing_extensions import TypeVar
 
-from rexecutor.errors import ConfigurationError, InvalidJobError, JobStateError
+from rexecutor.errors import InvalidJobError, JobStateError
+from rexecutor.model.checks import checked_int, mistake
 from rexecutor.model.json_form import DEPTH
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import UniquenessCriteria
@@ -27,8 +28,8 @@ Disposition: TypeAlias = Literal["inserted", "existing", "replaced"]
 Data = TypeVar("Data")
 Metadata = TypeVar("Metadata", default=None)
 
-MOST_PRIORITY = 32_767
-MOST_ATTEMPTS = 32_767
+MAX_PRIORITY = 32_767
+MAX_ATTEMPTS = 32_767
 
 
 class ErrorKind(StrEnum):
@@ -259,14 +260,14 @@ class Limits:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             if getattr(self, name) < 1:
-                raise ConfigurationError(f"Limits.{name}: {getattr(self, name)!r}, 1 or more expected")
+                raise mistake(f"Limits.{name}", "1 or more", getattr(self, name))
         if self.depth > DEPTH:
-            raise ConfigurationError(f"Limits.depth: {self.depth!r}, at most {DEPTH} expected")
+            raise mistake("Limits.depth", f"at most {DEPTH}", self.depth)
 
 
 def checked_priority(executor: str, priority: int) -> int:
-    """Return the priority, or raise an `InvalidJobError` unless it is a whole number from 0 to `MOST_PRIORITY`."""
-    return _in_range(executor, "priority", priority, 0, MOST_PRIORITY)
+    """Return the priority, or raise an `InvalidJobError` unless it is an int from 0 to `MAX_PRIORITY`."""
+    return checked_int(f"{executor}: priority", priority, 0, MAX_PRIORITY, error=InvalidJobError)
 
 
 def is_storable(text: str) -> bool:
@@ -275,14 +276,8 @@ def is_storable(text: str) -> bool:
 
 
 def checked_max_attempts(executor: str, max_attempts: int) -> int:
-    """Return `max_attempts`, or raise an `InvalidJobError` unless it is a whole number from 1 to `MOST_ATTEMPTS`."""
-    return _in_range(executor, "max_attempts", max_attempts, 1, MOST_ATTEMPTS)
-
-
-def _in_range(executor: str, what: str, value: object, low: int, high: int) -> int:
-    if type(value) is not int or not low <= value <= high:
-        raise InvalidJobError(f"{executor}: {what} is {value!r}, a whole number from {low} to {high:,} expected")
-    return value
+    """Return `max_attempts`, or raise an `InvalidJobError` unless it is an int from 1 to `MAX_ATTEMPTS`."""
+    return checked_int(f"{executor}: max_attempts", max_attempts, 1, MAX_ATTEMPTS, error=InvalidJobError)
 
 
 def storable(text: str, limit: int) -> str:

@@ -7,9 +7,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from rexecutor.clock import checked_delay
-from rexecutor.errors import ConfigurationError
 from rexecutor.model.backoff import LONGEST
+from rexecutor.model.checks import checked_delay, checked_instance
 from rexecutor.model.job import JobError, JobId, NodeId
 
 
@@ -20,8 +19,7 @@ class Cancel:
     reason: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.reason, str):
-            raise ConfigurationError(f"Cancel: the reason is {self.reason!r}, str expected")
+        checked_instance("Cancel: reason", self.reason, str, "a str")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ class Snooze:
     delay: timedelta
 
     def __post_init__(self) -> None:
-        checked_delay("Snooze", self.delay, limit=LONGEST)
+        checked_delay("Snooze: delay", self.delay, limit=LONGEST)
 
 
 ExecutionResult: TypeAlias = Cancel | Snooze | None

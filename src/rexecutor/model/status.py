@@ -1,9 +1,6 @@
 """The status of a job. `docs/job-life.md` shows all transitions in a picture."""
 
-from collections.abc import Iterable
 from enum import StrEnum
-
-from rexecutor.errors import ConfigurationError
 
 
 class JobStatus(StrEnum):
@@ -36,14 +33,3 @@ class JobStatus(StrEnum):
 WAITING = frozenset({JobStatus.SCHEDULED, JobStatus.RETRYABLE})
 OPEN = WAITING | {JobStatus.EXECUTING}
 ENDED = frozenset({JobStatus.COMPLETE, JobStatus.CANCELLED, JobStatus.DISCARDED})
-
-
-def checked_statuses(what: str, statuses: Iterable[JobStatus]) -> frozenset[JobStatus]:
-    """Return the statuses, or raise a `ConfigurationError` if one is not a `JobStatus`."""
-    statuses = tuple(statuses)
-    for status in statuses:
-        if not isinstance(status, JobStatus):
-            raise ConfigurationError(
-                f"{what}: {status!r} is no JobStatus; JobStatus.COMPLETE or the like expected, not in a list"
-            )
-    return frozenset(statuses)

@@ -3,17 +3,15 @@
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from rexecutor.clock import checked_delay
-from rexecutor.errors import ConfigurationError
+from rexecutor.errors import ConfigurationError, RexecutorError
+from rexecutor.model.checks import LONGEST_DELAY, checked_delay, checked_instance, checked_statuses
 from rexecutor.model.codec import compared
-from rexecutor.model.status import OPEN, JobStatus, checked_statuses
+from rexecutor.model.status import OPEN, JobStatus
 
 Field: TypeAlias = Literal["priority", "data", "metadata", "scheduled_at", "max_attempts"]
 """A field of a job that an enqueue may replace."""
-
-_LONGEST: Final = timedelta(days=365_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +160,8 @@ class UniquenessCriteria:
 
     def on_conflict(self, action: Replace) -> "UniquenessCriteria":
         """Replace fields of the existing job."""
-        if not isinstance(action, Replace):
-            raise ConfigurationError(f"on_conflict({action!r}): give Replace.priority() or the like")
-        return replace(self, replacement=action)
+        expected = "a Replace, such as Replace.priority()"
+        return replace(self, replacement=checked_instance("on_conflict: action", action, Replace, expected))
 
     def on_conflict_do_nothing(self) -> "UniquenessCriteria":
         """Leave the existing job as it is; this is the default."""
@@ -189,10 +186,20 @@ def _digest(key: Any) -> str:
 
 
 def _window(window: timedelta) -> timedelta:
-    return checked_delay("UniquenessCriteria: within", window, limit=_LONGEST)
+    return checked_delay("UniquenessCriteria.within: window", window, limit=LONGEST_DELAY)
 
 
 def _statuses(what: str, statuses: tuple[JobStatus, ...]) -> frozenset[JobStatus]:
     if not statuses:
-        raise ConfigurationError(f"{what}: no status given; spread one or more, such as *JobStatus for all")
+        raise ConfigurationError(f"{what}: no status given; give at least one, or *JobStatus for all")
     return checked_statuses(what, statuses)
+
+
+def checked_criteria(
+    what: str, criteria: UniquenessCriteria, *, error: type[RexecutorError] = ConfigurationError
+) -> UniquenessCriteria:
+    """Return the criteria, or raise an error unless they are a `UniquenessCriteria` that is not empty."""
+    expected = "a UniquenessCriteria, such as UniquenessCriteria.by_executor()"
+    if checked_instance(what, criteria, UniquenessCriteria, expected, error=error).is_empty:
+        raise error(f"{what} are empty: start with by_executor() or by_key(…)")
+    return criteria

@@ -5,9 +5,19 @@ from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from rexecutor.errors import ConfigurationError
+from rexecutor.model.checks import (
+    LONGEST_DELAY,
+    checked_delay,
+    checked_ids,
+    checked_int,
+    checked_moment,
+    checked_statuses,
+    checked_tags,
+    mistake,
+)
+from rexecutor.model.codec import compared
 from rexecutor.model.job import JobId
-from rexecutor.model.status import JobStatus, checked_statuses
-from rexecutor.model.where_input import given_age, given_canonical, given_moment, given_tags
+from rexecutor.model.status import JobStatus
 
 MOST_PARTS: Final = 1_000
 MOST_LEVELS: Final = 25
@@ -43,7 +53,7 @@ class Where:
         Raises:
             EncodeError: JSON cannot hold the data.
         """
-        return DataEquals(given_canonical("Where.data_equals", data))
+        return DataEquals(compared(data, owner="Where.data_equals", what="value"))
 
     @staticmethod
     def metadata_equals(metadata: object) -> "Where":
@@ -52,22 +62,17 @@ class Where:
         Raises:
             EncodeError: JSON cannot hold the metadata.
         """
-        return MetadataEquals(given_canonical("Where.metadata_equals", metadata))
+        return MetadataEquals(compared(metadata, owner="Where.metadata_equals", what="value"))
 
     @staticmethod
     def id_equals(job_id: JobId) -> "Where":
         """The job with this id."""
-        if type(job_id) is not int:
-            raise ConfigurationError(f"Where.id_equals: {job_id!r} is no id; give a whole number")
-        return Where.id_in(job_id)
+        return IdIn(frozenset({checked_int("Where.id_equals: job_id", job_id)}))
 
     @staticmethod
     def id_in(*ids: JobId) -> "Where":
         """Jobs with one of these ids; no jobs if no id is given."""
-        for job_id in ids:
-            if type(job_id) is not int:
-                raise ConfigurationError(f"Where.id_in: {job_id!r} is no id; spread whole numbers: id_in(*ids)")
-        return IdIn(frozenset(ids))
+        return IdIn(checked_ids("Where.id_in", ids))
 
     @staticmethod
     def status_equals(status: JobStatus) -> "Where":
@@ -82,38 +87,38 @@ class Where:
     @staticmethod
     def tagged_by_one_of(*tags: str) -> "Where":
         """Jobs with at least one of these tags; no jobs if no tag is given."""
-        return TaggedByOneOf(given_tags("Where.tagged_by_one_of", tags))
+        return TaggedByOneOf(frozenset(checked_tags("Where.tagged_by_one_of", tags)))
 
     @staticmethod
     def tagged_by_all_of(*tags: str) -> "Where":
         """Jobs with all of these tags, and possibly others; all jobs if no tag is given."""
-        return TaggedByAllOf(given_tags("Where.tagged_by_all_of", tags))
+        return TaggedByAllOf(frozenset(checked_tags("Where.tagged_by_all_of", tags)))
 
     @staticmethod
     def scheduled_at_older_than(age: timedelta) -> "Where":
         """Jobs that were due longer ago than this, on the store's clock."""
-        return Scheduled(before=given_age("Where.scheduled_at_older_than", age))
+        return Scheduled(before=checked_delay("Where.scheduled_at_older_than: age", age, limit=LONGEST_DELAY))
 
     @staticmethod
     def scheduled_at_before(moment: datetime) -> "Where":
         """Jobs that were or will be due before this aware moment, which is excluded."""
-        return Scheduled(before=given_moment("Where.scheduled_at_before", moment))
+        return Scheduled(before=checked_moment("Where.scheduled_at_before: moment", moment))
 
     @staticmethod
     def scheduled_at_within_the_last(age: timedelta) -> "Where":
         """Jobs that fell due between this long ago and now, on the store's clock; both ends count."""
-        start = given_age("Where.scheduled_at_within_the_last", age)
+        start = checked_delay("Where.scheduled_at_within_the_last: age", age, limit=LONGEST_DELAY)
         return Scheduled(after=start, before=timedelta(0), ends_count=True)
 
     @staticmethod
     def scheduled_at_after(moment: datetime) -> "Where":
         """Jobs that were or will be due after this aware moment, which is excluded."""
-        return Scheduled(after=given_moment("Where.scheduled_at_after", moment))
+        return Scheduled(after=checked_moment("Where.scheduled_at_after: moment", moment))
 
     @staticmethod
     def scheduled_at_equals(moment: datetime) -> "Where":
         """Jobs that were or will be due at this aware moment, to the microsecond."""
-        exactly = given_moment("Where.scheduled_at_equals", moment)
+        exactly = checked_moment("Where.scheduled_at_equals: moment", moment)
         return Scheduled(after=exactly, before=exactly, ends_count=True)
 
     def __and__(self, other: "Where") -> "Where":
@@ -138,7 +143,7 @@ class Where:
         Raises:
             TypeError: Always.
         """
-        raise TypeError("an expression is neither true nor false: combine with & | ~ and not with and, or, not")
+        raise TypeError("a Where is neither true nor false; combine with &, | and ~ instead of and, or and not")
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +274,7 @@ def node_of(where: Where) -> Node:
         ConfigurationError: It is not an expression.
     """
     if not isinstance(where, Node):
-        raise ConfigurationError(f"{where!r} is no expression; make one with Where.status_equals(…) and the like")
+        raise mistake("Where: each part", "a Where, such as Where.status_equals(…)", where)
     return where
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from rexecutor.clock import Clock, Timer
 from rexecutor.errors import ConfigurationError
+from rexecutor.model.checks import checked_moment
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """Default start time of a `FakeClock`."""
@@ -35,10 +36,8 @@ class FakeClock(Clock):
         Raises:
             ConfigurationError: `now` is naive.
         """
-        if now.utcoffset() is None:
-            raise ConfigurationError(f"FakeClock: {now!r} is naive; give an aware datetime")
         self._lock = threading.Lock()
-        self._now = now.astimezone(UTC)
+        self._now = checked_moment("FakeClock: now", now)
         self._elapsed = 0  # in microseconds, as sums of floats would make timers slightly late
         self._order = count()
         self._timers: list[tuple[int, int, _FakeTimer]] = []

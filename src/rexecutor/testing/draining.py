@@ -5,7 +5,7 @@ from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rexecutor.app.config import Registry
@@ -18,6 +18,7 @@ from rexecutor.engine.loop import first_of
 from rexecutor.engine.runner import Runner
 from rexecutor.errors import ConfigurationError, GlobalBackendError, RexecutorError
 from rexecutor.jobs.executor import Executor
+from rexecutor.model.checks import checked_int, checked_moment
 from rexecutor.model.job import JobError, JobRecord
 from rexecutor.model.outcomes import COMPLETE, Cancelled, Failed, Outcome, Settlement, Snooze
 from rexecutor.model.status import JobStatus
@@ -103,8 +104,7 @@ async def drain(
         registry.add(executor, is_implied=False)
     if not registry.executors:
         raise ConfigurationError("drain: no executor given; give those whose jobs are to run: drain(EmailJob)")
-    if type(limit) is not int or limit < 1:
-        raise ConfigurationError(f"drain: limit must be an int of 1 or more, not {limit!r}")
+    checked_int("drain: limit", limit, 1)
     alarm = None if until is None else _Alarm(store, until)
     with _global_if_none(store):
         if store.is_open:
@@ -117,10 +117,7 @@ class _Alarm:
     """Moves a `FakeClock` from one due time to the next, up to a final moment."""
 
     def __init__(self, store: Backend, until: datetime) -> None:
-        if not isinstance(until, datetime) or until.utcoffset() is None:
-            raise ConfigurationError(
-                f"drain: until must be an aware datetime, such as one with tzinfo=UTC, not {until!r}"
-            )
+        self._until = checked_moment("drain: until", until)
         clock = store.clock
         if not isinstance(clock, FakeClock):
             raise ConfigurationError(
@@ -130,7 +127,6 @@ class _Alarm:
         if until < clock.now():
             raise ConfigurationError(f"drain: until={until!r} is in the past: the clock stands at {clock.now()!r}")
         self._clock = clock
-        self._until = until.astimezone(UTC)
 
     def move(self, next_due: datetime | None) -> bool:
         """Move the clock to the next due time, or to the final moment if that is earlier. Return False in that case."""

@@ -7,9 +7,10 @@ from typing import Any, overload
 from rexecutor.backend.app_transaction import Transaction, awaited, backend_of
 from rexecutor.backend.base import Backend
 from rexecutor.jobs.executor import Executor
+from rexecutor.model.checks import checked_int
 from rexecutor.model.job import Data, Job, Metadata
 from rexecutor.testing.checks import expect_enqueued, expect_none, run_check
-from rexecutor.testing.expectation import UNSET, AnyExecutor, checked_count, checked_expectation
+from rexecutor.testing.expectation import UNSET, AnyExecutor, checked_expectation
 
 
 @overload
@@ -81,7 +82,7 @@ async def assert_enqueued(
         BackendError: The store failed.
     """
     __tracebackhide__ = True
-    checked_count("assert_enqueued", count)
+    checked_int("assert_enqueued: count", count, 0, or_none=True)
     store = awaited(backend, "assert_enqueued", "assert_enqueued_sync")
     wanted = checked_expectation(
         "assert_enqueued",

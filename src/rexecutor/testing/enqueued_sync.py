@@ -7,9 +7,10 @@ from typing import Any, overload
 from rexecutor.backend.app_transaction import SyncTransaction, backend_of, blocking
 from rexecutor.backend.base import Backend
 from rexecutor.jobs.executor import Executor
+from rexecutor.model.checks import checked_int
 from rexecutor.model.job import Data, Job, Metadata
 from rexecutor.testing.checks import expect_enqueued, expect_none, run_check_sync
-from rexecutor.testing.expectation import UNSET, AnyExecutor, checked_count, checked_expectation
+from rexecutor.testing.expectation import UNSET, AnyExecutor, checked_expectation
 
 
 @overload
@@ -60,7 +61,7 @@ def assert_enqueued_sync(
     `backend.bound_to(connection)` with a blocking connection; the global backend if None.
     """
     __tracebackhide__ = True
-    checked_count("assert_enqueued_sync", count)
+    checked_int("assert_enqueued_sync: count", count, 0, or_none=True)
     store = blocking(backend, "assert_enqueued_sync", "`await assert_enqueued`")
     wanted = checked_expectation(
         "assert_enqueued_sync",

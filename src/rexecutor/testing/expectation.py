@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from rexecutor.errors import ConfigurationError
 from rexecutor.jobs.executor import Executor
 from rexecutor.jobs.types import Codecs, codecs_of
+from rexecutor.model.checks import checked_moment, checked_tags, mistake
 from rexecutor.model.codec import Codec, canonical, compared
 from rexecutor.model.job import JobRecord, Limits
 from rexecutor.model.where import DataEquals, Everything, ExecutorIn, MetadataEquals, Where
@@ -138,17 +138,11 @@ def checked_expectation(
         codecs=codecs,
         data=None if data is UNSET else as_data(data),
         metadata=None if metadata is UNSET else _WITHOUT if metadata is None else as_metadata(metadata),
-        tags=_tags(what, tags),
+        tags=tuple(dict.fromkeys(checked_tags(f"{what}: tagged_with", tags))),
         at=_moment(f"{what}: scheduled_at", at),
         after=_moment(f"{what}: scheduled_after", after),
         before=_moment(f"{what}: scheduled_before", before),
     )
-
-
-def checked_count(what: str, count: object) -> None:
-    """Raise a `ConfigurationError` unless `count` is an int of 0 or more, or None."""
-    if count is not None and (type(count) is not int or count < 0):
-        raise ConfigurationError(f"{what}: count must be an int of 0 or more, or None for at least one, not {count!r}")
 
 
 def executor_class(what: str, executor: object) -> type[Executor[Any, Any]]:
@@ -159,7 +153,7 @@ def executor_class(what: str, executor: object) -> type[Executor[Any, Any]]:
     """
     executor_cls: type[Any] = executor if isinstance(executor, type) else type(executor)
     if Executor not in executor_cls.__mro__ or not isinstance(getattr(executor_cls, "name", None), str):
-        raise ConfigurationError(f"{what} must be an Executor class or an instance of one, not {executor!r}")
+        raise mistake(what, "an Executor class or an instance of one", executor)
     return executor_cls
 
 
@@ -173,20 +167,5 @@ def quoted(texts: Collection[str]) -> str:
     return ", ".join(msgspec.json.encode(text).decode() for text in texts)
 
 
-def _tags(what: str, tags: object) -> tuple[str, ...]:
-    if isinstance(tags, str) or not isinstance(tags, Collection):
-        raise ConfigurationError(
-            f"{what}: tagged_with must be a collection of str, such as [{tags!r}], not {type(tags).__name__}"
-        )
-    for tag in tags:  # pyright: ignore[reportUnknownVariableType] - users' code may be untyped
-        if not isinstance(tag, str):
-            raise ConfigurationError(f"{what}: tagged_with: tag {tag!r} must be a str")
-    return tuple(dict.fromkeys(tags))  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _moment(what: str, moment: object) -> datetime | None:
-    if moment is None:
-        return None
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:
-        raise ConfigurationError(f"{what} must be an aware datetime, such as one with tzinfo=UTC, not {moment!r}")
-    return moment.astimezone(UTC)
+def _moment(what: str, moment: datetime | None) -> datetime | None:
+    return None if moment is None else checked_moment(what, moment)

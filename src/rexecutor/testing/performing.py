@@ -14,9 +14,9 @@ from rexecutor.backend.completion import Completion
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.engine.attempt import Attempt, Stop
 from rexecutor.engine.runner import Runner
-from rexecutor.errors import ConfigurationError
 from rexecutor.jobs.executor import Executor
 from rexecutor.model import rules
+from rexecutor.model.checks import checked_int, checked_texts
 from rexecutor.model.job import Data, JobError, JobRecord, Limits, Metadata
 from rexecutor.model.outcomes import COMPLETE, Claimed, ExecutionResult, Interrupted, Outcome
 from rexecutor.telemetry.events import Event, ResultIgnored
@@ -101,8 +101,7 @@ async def perform(
     executor_cls = executor_class("perform: executor", executor)
     registry = Registry(_LIMITS)
     registry.add(executor, is_implied=False)
-    if isinstance(tags, str):
-        raise ConfigurationError(f"perform: tags must be a collection of str, such as [{tags!r}], not a str")
+    checked_texts("perform: tags", tags)
     builder = executor_cls.builder().with_priority(priority).with_tags(*tags)
     if data is not UNSET:
         builder = builder.with_data(data)
@@ -115,10 +114,7 @@ async def perform(
     clock = SystemClock() if clock is None else clock
     now = clock.now()
     record = rules.inserted(builder.build(_LIMITS), 1, now)
-    if type(attempt) is not int or not 1 <= attempt <= record.max_attempts:
-        raise ConfigurationError(
-            f"perform: attempt must be an int from 1 to {record.max_attempts} (max_attempts), not {attempt!r}"
-        )
+    checked_int("perform: attempt", attempt, 1, record.max_attempts)
     record = rules.transition(record, Claimed("perform"), max(now, record.scheduled_at), _LIMITS)
     record = replace(record, attempt=attempt, errors=tuple(errors)[-_LIMITS.errors :])
     return await _performed(registry.executors, clock, record)

@@ -61,9 +61,9 @@ class TestMatches:
         assert rules.matches(Not(where), record, START) is (status not in statuses)
 
     def test_what_is_no_expression_is_refused(self) -> None:
-        with pytest.raises(ConfigurationError, match="is no expression"):
+        with pytest.raises(ConfigurationError, match="must be a Where"):
             rules.matches("everything", scheduled(), START)  # pyright: ignore[reportArgumentType] - that is the test
-        with pytest.raises(ConfigurationError, match="is no expression"):
+        with pytest.raises(ConfigurationError, match="must be a Where"):
             rules.matches(Where(), scheduled(), START)
 
     def test_a_key_matches_itself_alone(self) -> None:

@@ -34,6 +34,7 @@ from rexecutor.backend.postgres.liveness import (
 from rexecutor.background import start_task
 from rexecutor.clock import random_between
 from rexecutor.errors import BackendClosedError, BackendError, ConfigurationError
+from rexecutor.model.checks import checked_int
 
 Pool: TypeAlias = AsyncConnectionPool[Any]
 T = TypeVar("T")
@@ -88,8 +89,7 @@ class Connections:
 
     def __init__(self, source: str | Pool, schema: str, limit: int) -> None:
         """Check the settings, which `PostgresBackend` describes; `limit` is its `max_connections`."""
-        if type(limit) is not int or limit < 1:
-            raise ConfigurationError(f"PostgresBackend: max_connections={limit!r}; a whole number, 1 or more, expected")
+        checked_int("PostgresBackend: max_connections", limit, 1)
         self._given = source if isinstance(source, AsyncConnectionPool) else None
         self.conninfo: Final = checked_conninfo(source) if isinstance(source, str) else _conninfo_of(source)
         """Connection string for connections outside the pool."""
