@@ -79,8 +79,8 @@ def test_a_newer_schema_is_told(rexecutor: Run, schema: str, flags: tuple[str, .
     [
         (("--check", "--sql"), "cannot be used together"),
         (("--sql", "--url", "sqlite:///jobs.db"), "--sql"),
-        (("--url", "postgresql://here/jobs", "--schema", "no-name"), "schema="),
-        (("--sql", "--schema", 'a"b'), "schema="),
+        (("--url", "postgresql://here/jobs", "--schema", "no-name"), "schema must be"),
+        (("--sql", "--schema", 'a"b'), "schema must be"),
         (("--sql", "--url", "nonsense"), "not the URL of a store"),
         (("--url", "sqlite:///jobs.db", "--schema", "mine"), "only PostgreSQL has schemas"),
         (("--url", "postgresql://here/jobs?schema=mine"), "give the schema beside the URL, as `schema=` or `--schema`"),

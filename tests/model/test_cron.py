@@ -355,7 +355,7 @@ class TestMisuse:
             lambda: Cron("@daily").latest(at("2026-01-01"), naive, UTC),
             lambda: Cron("@daily").preview(1, start=naive),
         ):
-            with pytest.raises(ConfigurationError, match="an aware datetime, not"):
+            with pytest.raises(ConfigurationError, match="must be an aware datetime"):
                 ask()
 
     def test_a_timezone_that_is_a_string_is_refused_with_what_to_write(self) -> None:

@@ -274,20 +274,20 @@ async def test_a_timeout_that_cannot_work_fails_the_run() -> None:
         def timeout(self, job: Job[str]) -> timedelta:
             return 5  # pyright: ignore[reportReturnType]
 
-    with pytest.raises(ConfigurationError, match="wrong: timeout: 5 is no timedelta"):
+    with pytest.raises(ConfigurationError, match="wrong: timeout must be a timedelta, not 5"):
         await perform(Wrong, "data")
 
 
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"attempt": 0}, ConfigurationError, "attempt must be an int from 1 to 3 .* not 0"),
+        ({"attempt": 0}, ConfigurationError, "attempt must be an int from 1 to 3, not 0"),
         ({"attempt": 4}, ConfigurationError, "attempt must be .* not 4"),
         ({"attempt": True}, ConfigurationError, "attempt must be .* not True"),
-        ({"max_attempts": 0}, InvalidJobError, "max_attempts is 0"),
-        ({"priority": -1}, InvalidJobError, "priority is -1"),
+        ({"max_attempts": 0}, InvalidJobError, "max_attempts must be an int from 1"),
+        ({"priority": -1}, InvalidJobError, "priority must be an int from 0"),
         ({"tags": "a"}, ConfigurationError, "tags must be a collection of str"),
-        ({"tags": [""]}, InvalidJobError, "the tag ''"),
+        ({"tags": [""]}, InvalidJobError, "each tag must be a non-empty str"),
         ({"metadata": 5}, EncodeError, "metadata: str expected"),
         ({"scheduled_at": datetime(2026, 1, 1)}, InvalidJobError, "aware datetime"),  # noqa: DTZ001
     ],

@@ -207,7 +207,7 @@ async def test_waiting_ends_in_time(far: PostgresBackend, proxy: Proxy) -> None:
     proxy.silence_all()
     begun = now()
 
-    with pytest.raises(TimeoutError, match="the store has not answered"):
+    with pytest.raises(TimeoutError, match="the store did not respond"):
         await handle.wait(timedelta(seconds=0.1))
 
     assert now() - begun < 3
