@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from rexecutor import Executor, Job, JobStatus, SQLiteBackend, enqueue_many
-from rexecutor.backend.sqlite.periodic import find_prunable, prune
+from rexecutor.backend.sqlite.operations import find_prunable, prune
 from rexecutor.model.job import JobId
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.testing import FakeClock, drain

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 import rexecutor.backend.sqlite.operations as store
-import rexecutor.backend.sqlite.periodic as duties
 from rexecutor.affinity import Affinity, Opening
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
@@ -234,7 +233,7 @@ class SQLiteBackend(Backend):
 
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
         """Take due ticks and enqueue their jobs."""
-        return await self._change_and_wake(lambda connection, now: duties.tick(connection, schedules, up_since, now))
+        return await self._change_and_wake(lambda connection, now: store.tick(connection, schedules, up_since, now))
 
     async def schedules(self) -> Sequence[StoredSchedule]:
         """Return the known schedules, in order of id."""
@@ -243,16 +242,16 @@ class SQLiteBackend(Backend):
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs; see `Backend.prune`. Finds them beside the writer, without blocking it."""
         now = self.clock.now()
-        found = await self._reader.run(lambda connection: duties.find_prunable(connection, spec, limit, now))
-        return await self._change(lambda connection, _: duties.prune(connection, spec, found)) if found else 0
+        found = await self._reader.run(lambda connection: store.find_prunable(connection, spec, limit, now))
+        return await self._change(lambda connection, _: store.prune(connection, spec, found)) if found else 0
 
     async def acquire_lock(self, name: str, node_id: NodeId) -> bool:
         """Make the node the holder of the lock; see `Backend.acquire_lock`."""
-        return await self._change(lambda connection, now: duties.acquire_lock(connection, name, node_id, now))
+        return await self._change(lambda connection, now: store.acquire_lock(connection, name, node_id, now))
 
     async def release_lock(self, name: str, node_id: NodeId) -> None:
         """Let other nodes take the lock."""
-        await self._change(lambda connection, _: duties.release_lock(connection, name, node_id))
+        await self._change(lambda connection, _: store.release_lock(connection, name, node_id))
 
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection with its own connection.

@@ -5,14 +5,15 @@ by `rules.transition` itself, on a row that is read and written back under the f
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
-from typing import Any, Final, LiteralString, TypeVar, cast
+from heapq import merge
+from itertools import groupby, islice
+from typing import Any, Final, LiteralString, TypeVar, assert_never, cast
 
 import msgspec
 
-from rexecutor.backend.messages import Claim, Demand
+from rexecutor.backend.messages import Claim, Demand, Ticked
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Script, Scripts, Statement
 from rexecutor.backend.sql.where import compile_where
@@ -30,8 +31,10 @@ from rexecutor.backend.sqlite.rows import (
     stored_or_none,
 )
 from rexecutor.model import rules
-from rexecutor.model.job import Enqueued, ErrorKind, JobError, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.model.job import Enqueued, ErrorKind, JobError, JobId, JobRecord, Limits, NewJob, NodeId, is_storable
 from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.schedules import Schedule
 from rexecutor.model.status import OPEN, JobStatus
 from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.model.where import Where
@@ -44,6 +47,9 @@ UNWRITABLE: Final = (OverflowError, UnicodeEncodeError, sqlite3.IntegrityError)
 
 PROMOTED: Final = 1_000
 """How many jobs one claim marks as due at most, so that it stays short."""
+_EVER: Final = 2**63 - 1
+_PAGE: Final = 100
+"""How many jobs a search for jobs to prune reads at once."""
 _SAVE: Final = Statement("SAVEPOINT change", {})
 _UNDO: Final = Statement("ROLLBACK TO change", {})
 _KEEP: Final = Statement("RELEASE change", {})
@@ -209,3 +215,71 @@ def _settle_one(connection: sqlite3.Connection, settlement: Settlement, now: dat
         return False
     run(connection, SCRIPTS.transit(record, settlement.outcome, now, limits))
     return True
+
+
+def tick(
+    connection: sqlite3.Connection, schedules: Sequence[Schedule], up_since: datetime | None, now: datetime
+) -> Ticked:
+    """Take due ticks and enqueue their jobs; see `Backend.tick`."""
+    ticked, jobs = run(connection, SCRIPTS.tick(schedules, up_since, now))
+    if jobs:
+        enqueue(connection, jobs, now)
+    return ticked
+
+
+def find_prunable(
+    connection: sqlite3.Connection, spec: PruneSpec, limit: int, now: datetime
+) -> list[tuple[int, JobId]]:
+    """Return the first `limit` jobs to prune, the longest ended first, as pairs of when they ended and their id.
+
+    Runs on the reading connection, beside the writer: with many executors, finding jobs takes longer than deleting
+    them.
+    """
+    executors = execute(connection, "select_ended_executors", status=spec.status).fetchall()
+    groups = [
+        _prunable(connection, spec, executor, now)
+        for (executor,) in executors
+        if spec.concerns(executor) and is_storable(executor)  # jobs with an invalid name stay, and fail nothing
+    ]
+    return list(islice(merge(*groups), limit))
+
+
+def prune(connection: sqlite3.Connection, spec: PruneSpec, found: Sequence[tuple[int, JobId]]) -> int:
+    """Delete the found jobs that have not been rerun meanwhile. Return how many were deleted."""
+    doomed = msgspec.json.encode(found).decode()
+    return execute(connection, "delete_ended", status=spec.status, doomed=doomed).rowcount
+
+
+def _prunable(
+    connection: sqlite3.Connection, spec: PruneSpec, executor: str, now: datetime
+) -> Iterator[tuple[int, JobId]]:
+    """Yield an executor's jobs to delete, the longest ended first. Reads pages only as they are consumed."""
+    group = {"status": spec.status, "executor": executor}
+    match spec.what:
+        case OlderThan(age):
+            return _walk(connection, {**group, "before": stored(rules.moment_of(age, now))})
+        case BeyondNewest(kept):
+            (ended,) = execute(connection, "count_ended", **group).fetchone()
+            return islice(_walk(connection, {**group, "before": _EVER}), max(ended - kept, 0))
+        case _:
+            assert_never(spec.what)
+
+
+def _walk(connection: sqlite3.Connection, group: Mapping[str, Any]) -> Iterator[tuple[int, JobId]]:
+    """Yield page by page. The first page has one row: of thousands of executors, most are not asked for a second."""
+    last: tuple[int, JobId] = (-_EVER, 0)
+    size = 1
+    while page := execute(connection, "select_ended", **group, ended_at=last[0], id=last[1], limit=size).fetchall():
+        yield from page
+        last = page[-1]
+        size = _PAGE
+
+
+def acquire_lock(connection: sqlite3.Connection, name: str, node_id: NodeId, now: datetime) -> bool:
+    """Make the node the holder of the lock. Return whether it is."""
+    return bool(execute(connection, "acquire_lock", name=name, node=node_id, now=stored(now)).rowcount)
+
+
+def release_lock(connection: sqlite3.Connection, name: str, node_id: NodeId) -> None:
+    """Let other nodes take the lock."""
+    execute(connection, "release_lock", name=name, node=node_id)
