@@ -167,7 +167,7 @@ def test_a_backend_without_it_says_so() -> None:
     class Third(InMemoryBackend):
         enqueue_sync = Backend.enqueue_sync
 
-    with pytest.raises(ConfigurationError, match="Third: has no enqueue_sync"):
+    with pytest.raises(ConfigurationError, match="Third does not support enqueue_sync"):
         letter("a").enqueue_sync(backend=Third())
 
 

@@ -44,7 +44,7 @@ class Backend(ABC):
     def __reduce__(self) -> NoReturn:
         """Raise `ConfigurationError`: a pickle cannot hold connections."""
         name = type(self).__name__
-        raise ConfigurationError(f"{name}: no backend can be pickled or copied; make a new one there: `connect(url)`")
+        raise ConfigurationError(f"cannot pickle or copy {name}; make a new one there: `connect(url)`")
 
     @property
     @abstractmethod
@@ -131,7 +131,7 @@ class Backend(ABC):
             ConfigurationError: This backend has no synchronous enqueue.
             BackendError: The store failed; whether the jobs were stored is not known.
         """
-        raise ConfigurationError(f"{type(self).__name__}: has no enqueue_sync of its own; `await enqueue()` instead")
+        raise ConfigurationError(f"{type(self).__name__} does not support enqueue_sync; use `await enqueue(…)`")
 
     @abstractmethod
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
@@ -296,7 +296,7 @@ class Backend(ABC):
         characters and lone surrogates are replaced.
 
         Raises:
-            ConfigurationError: The id is no int, or the reason is no str.
+            ConfigurationError: The id is not an int, or the reason is not a str.
             JobNotFoundError: There is no such job (of that executor, if one is given).
             BackendError: The store failed; call again.
         """
@@ -312,7 +312,7 @@ class Backend(ABC):
         """Make the ended job due again, at once.
 
         Raises:
-            ConfigurationError: The id is no int.
+            ConfigurationError: The id is not an int.
             JobNotFoundError: There is no such job (of that executor, if one is given).
             JobStateError: The job has not ended.
             BackendError: The store failed; whether it was done is not known.

@@ -41,6 +41,6 @@ class NoCompletion(Completion):
     def complete_sync(self, record: JobRecord, connection: object) -> bool:
         """Raise a `ConfigurationError`."""
         raise ConfigurationError(
-            f"complete_in: {self._store} shares no transaction with your connection; answer None from execute, or keep"
+            f"complete_in: {self._store} shares no transaction with your connection; return None from execute, or keep"
             " the jobs in the database of your data (SQLiteBackend, PostgresBackend)"
         )

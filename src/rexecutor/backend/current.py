@@ -54,7 +54,7 @@ def current_backend(backend: Backend | None = None) -> Backend:
     """Return the given backend, otherwise the overriding one, otherwise the process's.
 
     Raises:
-        ConfigurationError: What is given is no backend.
+        ConfigurationError: What is given is not a backend.
         GlobalBackendError: There is none.
     """
     if backend:

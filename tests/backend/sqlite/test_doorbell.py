@@ -58,7 +58,7 @@ async def test_a_waiting_backend_hears_of_another_ones_enqueue(
     path: Path, monkeypatch: pytest.MonkeyPatch, means: str
 ) -> None:
     if means == "a ring":
-        monkeypatch.setattr("rexecutor.backend.sqlite.watch.LOOK", timedelta(hours=1))
+        monkeypatch.setattr("rexecutor.backend.sqlite.watch.POLL_INTERVAL", timedelta(hours=1))
     else:
         monkeypatch.setattr(Doorbell, "ring", ring_nobody)
     async with SQLiteBackend(path) as waiting, SQLiteBackend(path) as other:

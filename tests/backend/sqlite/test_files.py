@@ -84,12 +84,12 @@ def test_a_database_without_a_file_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["file:jobs.db", "file:/srv/jobs.db?mode=ro"])
 def test_a_uri_is_refused(path: str) -> None:
-    with pytest.raises(ConfigurationError, match="is a URI; give the path of a file"):
+    with pytest.raises(ConfigurationError, match="must be a file, not a URI"):
         SQLiteBackend(path)
 
 
 def test_an_unknown_durability_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match='"FULL" or "NORMAL" expected'):
+    with pytest.raises(ConfigurationError, match='must be "FULL" or "NORMAL"'):
         SQLiteBackend("jobs.db", synchronous="OFF")  # pyright: ignore[reportArgumentType] - that is the test
 
 

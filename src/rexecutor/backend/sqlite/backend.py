@@ -64,11 +64,13 @@ class SQLiteBackend(Backend):
         """
         super().__init__(clock=clock, limits=limits)
         if str(path) in ("", ":memory:"):
-            raise ConfigurationError(f"SQLiteBackend({str(path)!r}): give a file; without one use InMemoryBackend")
+            raise ConfigurationError(
+                f"SQLiteBackend({str(path)!r}): path must be a file; to keep jobs in memory, use InMemoryBackend"
+            )
         if str(path).startswith("file:"):
-            raise ConfigurationError(f"SQLiteBackend({str(path)!r}): is a URI; give the path of a file")
+            raise ConfigurationError(f"SQLiteBackend({str(path)!r}): path must be a file, not a URI")
         if synchronous not in ("FULL", "NORMAL"):
-            raise ConfigurationError(f'SQLiteBackend: synchronous={synchronous!r}, "FULL" or "NORMAL" expected')
+            raise ConfigurationError(f'SQLiteBackend: synchronous must be "FULL" or "NORMAL", not {synchronous!r}')
         self.path: Final = Path(path)
         checkpoints = self._checkpoints = Checkpoints(self.path)
         self._writer = SqlThread(self.path, synchronous=synchronous, begin="BEGIN IMMEDIATE", checkpoints=checkpoints)

@@ -1,4 +1,4 @@
-"""A datagram that wakes another process at once. Only a hint: a process that misses it looks again within `LOOK`."""
+"""A datagram that wakes another process at once. Only a hint: without it, that process polls (`POLL_INTERVAL`)."""
 
 import asyncio
 import contextlib

@@ -12,7 +12,7 @@ from rexecutor.backend.sqlite.connection import connect
 from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock
 
-LOOK: Final = timedelta(milliseconds=50)
+POLL_INTERVAL: Final = timedelta(milliseconds=50)
 """Interval at which a waiting process checks whether another has written (7 µs each)."""
 
 
@@ -57,7 +57,7 @@ class FileWatch:
     async def wait_ready(self, until: datetime, since: int) -> None:
         """Wait until there may be work that was not there at count `since`, but not past `until`.
 
-        Only one waiter polls the file, every `LOOK`; the others wait for the hint that it gives.
+        Only one waiter polls the file, every `POLL_INTERVAL`; the others wait for the hint that it gives.
         """
         # From here on by the monotonic clock: a step of the wall clock must not make the wait longer.
         ends = self._clock.monotonic() + (until - self._clock.now()).total_seconds()
@@ -69,7 +69,7 @@ class FileWatch:
                     return
                 continue
             try:
-                if self._has_changed() or await self._wakeups.wait_for(min(left, LOOK), since=since):
+                if self._has_changed() or await self._wakeups.wait_for(min(left, POLL_INTERVAL), since=since):
                     return
             finally:
                 looking.release()
