@@ -160,7 +160,7 @@ async def test_the_global_backend_is_asked_where_none_is_given(backend: Backend)
         ({"scheduled_at": datetime(2026, 1, 1)}, "scheduled_at must be an aware datetime"),  # noqa: DTZ001
         ({"scheduled_after": 5}, "scheduled_after must be an aware datetime, .* not 5"),
         ({"scheduled_before": MINUTE}, "scheduled_before must be an aware datetime"),
-        ({"tagged_with": "reminder"}, "tagged_with must be a collection of str, not 'reminder'"),
+        ({"tagged_with": "reminder"}, r"tagged_with must be a collection of str, not 'reminder'; write \['reminder'\]"),
         ({"tagged_with": ["reminder", 5]}, "tagged_with: each tag must be a str, not 5"),
         ({"tagged_with": 5}, "tagged_with must be a collection of str, not 5"),
         (
@@ -171,7 +171,7 @@ async def test_the_global_backend_is_asked_where_none_is_given(backend: Backend)
         ({"count": -1}, "count must be .* not -1"),
         ({"count": True}, "count must be .* not True"),
         ({"count": EmailJob}, "count must be .* not <class"),
-        ({"backend": "memory:"}, "backend must be a Backend"),
+        ({"backend": "memory:"}, "must be a Backend"),
     ],
 )
 async def test_an_argument_that_cannot_work_is_an_error(arguments: dict[str, Any], message: str) -> None:

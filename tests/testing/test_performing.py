@@ -284,10 +284,10 @@ async def test_a_timeout_that_cannot_work_fails_the_run() -> None:
         ({"attempt": 0}, ConfigurationError, "attempt must be an int from 1 to 3, not 0"),
         ({"attempt": 4}, ConfigurationError, "attempt must be .* not 4"),
         ({"attempt": True}, ConfigurationError, "attempt must be .* not True"),
-        ({"max_attempts": 0}, InvalidJobError, "max_attempts must be an int from 1"),
-        ({"priority": -1}, InvalidJobError, "priority must be an int from 0"),
+        ({"max_attempts": 0}, InvalidJobError, "max_attempts must be an int from 1 to 32767, not 0"),
+        ({"priority": -1}, InvalidJobError, "priority must be an int from 0 to 32767, not -1"),
         ({"tags": "a"}, ConfigurationError, "tags must be a collection of str"),
-        ({"tags": [""]}, InvalidJobError, "each tag must be a non-empty str"),
+        ({"tags": [""]}, InvalidJobError, "each tag must be a non-empty str, not ''"),
         ({"metadata": 5}, EncodeError, "metadata: str expected"),
         ({"scheduled_at": datetime(2026, 1, 1)}, InvalidJobError, "aware datetime"),  # noqa: DTZ001
     ],
