@@ -25,7 +25,7 @@ BACKENDS: Final[Mapping[str, Callable[[Path, Clock | None], Backend]]] = {
 
 
 def made_backend(name: str, folder: Path, clock: Clock | None = None) -> Backend:
-    """Answer a new backend that keeps its jobs in the folder, not open yet."""
+    """Return a new backend that keeps its jobs in the folder, not open yet."""
     return BACKENDS[name](folder, clock)
 
 

@@ -1,6 +1,6 @@
 """Runs pytest with PgBouncer, in transaction mode, before the PostgreSQL server: `python -m tests.pgbouncer tests/…`.
 
-Where it is not installed, it says so and does nothing.
+If PgBouncer is not installed, it says so and does nothing.
 """
 
 import os
@@ -116,14 +116,14 @@ def installed() -> str | None:
 
 
 def without_prepared(program: str) -> str:
-    """Answer the setting that lets no prepared statement through; before 1.21 there is none, and none goes through."""
+    """Return the setting that lets no prepared statement through. Versions before 1.21 need none."""
     said = subprocess.run((program, "--version"), check=True, capture_output=True, text=True).stdout
     major, minor = re.findall(r"\d+", said)[:2]
     return "max_prepared_statements = 0\n" if (int(major), int(minor)) >= (1, 21) else ""
 
 
 def main() -> int:
-    """Run pytest with these arguments; answer its exit status."""
+    """Run pytest with these arguments, and return its exit status."""
     if installed() is None:
         print("SKIPPED: pgbouncer is not installed, so nothing was tested through it")  # noqa: T201
         return 0

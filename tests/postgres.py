@@ -46,7 +46,7 @@ def prepare() -> None:
 
 
 def server_url() -> str:
-    """Answer the URL of the run's server, and start it where nobody has yet."""
+    """Return the URL of the run's server. Start the server if it does not run yet."""
     if GIVEN in os.environ:
         return os.environ[GIVEN]
     folder = Path(os.environ[FOLDER])
@@ -78,17 +78,17 @@ def clean_up() -> None:
 
 
 def schema_of(store: Path) -> str:
-    """Answer the name of the schema that stands for the folder."""
+    """Return the name of the schema that stands for the folder."""
     return "t" + hashlib.blake2b(str(store).encode(), digest_size=8).hexdigest()
 
 
 def postgres_backend(store: Path, clock: Clock | None = None, *, listens: bool = True) -> Migrated:
-    """Answer a backend on a schema of the folder's own, not open yet."""
+    """Return a backend on a schema of the folder's own, not open yet."""
     return Migrated(server_url(), schema=schema_of(store), clock=clock, max_connections=5, listens=listens)
 
 
 def run_postgres(*commands: str, url: str | None = None) -> list[tuple[Any, ...]]:
-    """Execute the commands at the run's server, each for itself; answer the rows of the last."""
+    """Execute the commands at the run's server, each for itself, and return the rows of the last."""
     rows: list[tuple[Any, ...]] = []
     with psycopg.connect(url or server_url(), autocommit=True) as connection:
         for command in commands:

@@ -50,13 +50,13 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float 
 
 
 async def record_of(backend: Backend, job_id: JobId) -> JobRecord:
-    """Answer what the store holds."""
+    """Return the job as the store holds it."""
     (record,) = await backend.query(IdIn(frozenset({job_id})))
     return record
 
 
 async def status_of(backend: Backend, job_id: JobId) -> JobStatus:
-    """Answer the job's status."""
+    """Return the job's status."""
     return (await record_of(backend, job_id)).status
 
 

@@ -31,7 +31,7 @@ def unhandled(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
 
 
 async def run_until_signal() -> asyncio.Task[None]:
-    """Begin to; answer when signals are caught."""
+    """Begin to, and return when signals are caught."""
     rexecutor = Rexecutor(InMemoryBackend())
     running = asyncio.create_task(rexecutor.run_until_signal())
     await until(lambda: rexecutor.is_running)

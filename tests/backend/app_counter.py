@@ -28,7 +28,7 @@ class AppCounter(ABC):
 
     @abstractmethod
     def count(self) -> int:
-        """Answer how much has been counted."""
+        """Return how much has been counted."""
 
 
 class SqliteCounter(AppCounter):

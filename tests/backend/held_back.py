@@ -133,5 +133,5 @@ async def held_back(backend: Backend) -> AsyncGenerator[Held]:
 
 
 def turn(schema: str) -> LiteralString:
-    """Answer a query that waits for the end of a transaction that has taken its turn; tests of other schemas do not."""
+    """Return a query that waits until a transaction that has its turn ends, but not for tests of other schemas."""
     return cast("LiteralString", f"SELECT pg_advisory_xact_lock(hashtext('{schema}'))")

@@ -40,11 +40,11 @@ OUTCOMES: Mapping[str, tuple[int, Outcome]] = {
 }
 """Each with the job's `max_attempts`."""
 Change: TypeAlias = Callable[[Held, JobRecord], Awaitable[JobRecord]]
-"""Changes a job in the transaction; answers it after that."""
+"""Changes a job in the transaction, and returns the changed job."""
 
 
 def changed(record: JobRecord) -> NewJob:
-    """Answer what the job becomes: an attempt that was not its last is then, and the other way round."""
+    """Return the changed job: an attempt that was not its last becomes its last, and the other way round."""
     return replace(JOB, max_attempts=5 if record.max_attempts == 1 else 1, priority=7, data='"changed"')
 
 
@@ -94,7 +94,7 @@ async def claim(backend: Backend, node: str) -> list[JobRecord]:
 
 
 def heartbeat(backend: Backend, node: str) -> int:
-    """Renew the node's lease; answer how many jobs that rescued."""
+    """Renew the node's lease, and return how many jobs that rescued."""
     with closing(backend.heartbeat_connection()) as heartbeats:
         return heartbeats.send(Node(node, "here", LEASE)).rescued
 
@@ -196,7 +196,7 @@ async def test_a_job_that_is_rerun_while_it_is_about_to_be_pruned_stays(
 
 
 def waiting_before_its_locks(statements: Statements, name: str) -> LiteralString:
-    """Answer the statement; one that prunes waits for its turn when it has its snapshot, and before it locks rows."""
+    """Return the statement. One that prunes waits for its turn after it takes its snapshot and before it locks rows."""
     text = in_schema(statement(PACKAGE, name), statements.schema)
     if not name.startswith("prune"):
         return text

@@ -61,14 +61,14 @@ def counter(kind: str, backend: Backend) -> AppCounter:
 
 
 async def run_once(backend: Backend, executor: Executor[None]) -> int:
-    """Enqueue a job, run what is due; answer the job's id."""
+    """Enqueue a job, run what is due, and return the job's id."""
     handle = await type(executor).builder().enqueue(backend=backend)
     await drain(executor, backend=backend)
     return handle.id
 
 
 async def claimed(backend: Backend, jobs: int = 1) -> Sequence[JobRecord]:
-    """Answer jobs that a node runs."""
+    """Return jobs that a node runs."""
     with closing(backend.heartbeat_connection()) as heartbeats:
         heartbeats.send(Node("node", "here", timedelta(minutes=1)))
     await enqueue_many([Counting.builder()] * jobs, backend=backend)

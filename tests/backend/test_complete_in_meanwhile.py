@@ -141,7 +141,7 @@ async def test_nor_is_a_job_lost_whose_claim_is_younger_than_the_transaction(
 
 
 def with_isolation(level: str) -> str:
-    """Answer the server's URL with another default for transactions."""
+    """Return the server's URL with another default for transactions."""
     url = server_url()
     level = level.replace(" ", "%5C%20")
     return f"{url}{'&' if '?' in url else '?'}options=-c%20default_transaction_isolation%3D{level}"

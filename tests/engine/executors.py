@@ -58,7 +58,7 @@ async def enqueued_task(backend: Backend, data: str = "x", **settings: Any) -> J
 
 
 async def claimed_task(backend: Backend, node_id: str) -> JobRecord:
-    """Answer the one due job, in the hands of a node that has just begun its lease."""
+    """Return the one due job, claimed by a node that has just begun its lease."""
     heartbeats = backend.heartbeat_connection()
     heartbeats.send(Node(node_id, node_id, LEASE))
     heartbeats.close()

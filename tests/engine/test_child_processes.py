@@ -51,7 +51,7 @@ async def rexecutor(notes: Path) -> AsyncIterator[Rexecutor]:
 
 
 def noted(notes: Path, what: str) -> list[int]:
-    """Answer the processes that noted it."""
+    """Return the processes that noted it."""
     lines = notes.read_text().splitlines() if notes.exists() else []
     return [int(line.split()[1]) for line in lines if line.startswith(what)]
 

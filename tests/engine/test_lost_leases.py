@@ -240,7 +240,7 @@ async def test_a_node_that_was_given_up_for_lost_cancels_what_it_ran_and_works_o
         job = await soon(handle.wait())
 
     assert (job.status, job.attempt, [error.kind for error in job.errors]) == (JobStatus.COMPLETE, 2, [ErrorKind.LOST])
-    assert events.of(LeaseLost)[0].cancelled in (1, 2)  # 2 where it had claimed the rescued job once more already
+    assert events.of(LeaseLost)[0].cancelled in (1, 2)  # 2 if it had claimed the rescued job once more already
 
 
 async def test_a_job_whose_node_died_runs_on_another(backend: Backend, clock: FakeClock) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a job raises or answers, it is an attempt of its own that has failed, and the worker goes on."""
+"""Whatever a job raises or returns, it is an attempt of its own that has failed, and the worker goes on."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ from tests.support import Events, record_of, soon, until
 
 
 class CancellingError(ValueError):
-    """Raises a cancellation where it is looked at."""
+    """Raises a cancellation when it is looked at."""
 
     def __getattribute__(self, name: str) -> object:
         if name == "__notes__":

@@ -15,7 +15,7 @@ from tests.support import soon, until
 
 
 def hanging(started: asyncio.Event) -> Scripted:
-    """Answer an executor whose jobs say that they have started, and wait for ever."""
+    """Return an executor whose jobs say that they have started, and then wait for ever."""
 
     async def hang() -> None:
         started.set()

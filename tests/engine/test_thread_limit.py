@@ -147,7 +147,7 @@ async def test_a_thread_that_does_not_end_keeps_its_place(backend: Backend, cloc
 
 
 def blocking(limit: int | None, kind: Any = True) -> Any:
-    """Answer an executor with this limit of its own."""
+    """Return an executor with this limit of its own."""
     return type("Limited", (Blocking,), {"name": "limited", "blocking": kind, "max_concurrency": limit})(lambda _: None)
 
 

@@ -1,7 +1,7 @@
 """Run scenarios: `python -m tests.faults [S6 S9 …] [--full] [--store sqlite] [--seed 7]`.
 
-Prints one JSON line for each and each store; exits 1 where one is not as promised. With `--keep` the lines are kept
-for the tables of `docs/reliability.md`.
+Prints one JSON line for each scenario and store; exits with 1 if one is not as promised. With `--keep` the lines are
+kept for the tables of `docs/reliability.md`.
 """
 
 import argparse
@@ -25,7 +25,7 @@ MOST_SECONDS = 2_400
 
 
 def run_one(scenario: Scenario, kind: str, *, seed: int, is_full: bool) -> dict[str, Any]:
-    """Run a scenario on a store of its own; answer its line."""
+    """Run a scenario on a store of its own, and return its line."""
     head = {"scenario": scenario.name, "title": scenario.title, "store": kind}
     if (lacking := scenario.lacks()) is not None:
         return {**head, "skipped": lacking}
@@ -53,10 +53,10 @@ async def in_time(scenario: Scenario, ground: Ground) -> Report:
 
 
 def main() -> int:
-    """Run as the command line says; answer the exit status."""
+    """Run as the command line says, and return the exit status."""
     known = scenarios()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="S6", help="all there are, where none is given")
+    parser.add_argument("names", nargs="*", metavar="S6", help="all there are, if none is given")
     parser.add_argument("--store", choices=KINDS)
     parser.add_argument("--full", action="store_true", help="at full size")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))

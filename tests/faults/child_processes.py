@@ -27,7 +27,7 @@ class Child:
         return self.process.returncode is None
 
     def said(self) -> str:
-        """Answer what it has written so far."""
+        """Return what it has written so far."""
         return self.output.read_text(errors="replace")
 
     async def says(self, word: str, seconds: float = 20) -> None:
@@ -39,7 +39,7 @@ class Child:
                 await asyncio.sleep(0.01)
 
     async def end(self, how: signal.Signals = signal.SIGTERM, seconds: float = 10) -> int | None:
-        """Send it the signal and answer its exit status; None where it does not end in time, and had to be killed."""
+        """Send it the signal and return its exit status; None if it did not end in time and was killed."""
         with suppress(ProcessLookupError):
             self.process.send_signal(how)
         try:
@@ -79,7 +79,7 @@ class Children:
 
 @asynccontextmanager
 async def child_processes(folder: Path) -> AsyncGenerator[Children]:
-    """Answer a scenario's processes; kill what is left of them at the end."""
+    """Yield a scenario's processes; kill those that are left at the end."""
     made = Children(folder)
     try:
         yield made

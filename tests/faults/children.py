@@ -1,4 +1,4 @@
-"""Programs of a scenario as processes of their own that answer in lines of JSON; none is left behind."""
+"""Programs of a scenario as processes of their own that reply in lines of JSON; none is left behind."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ class Child:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     async def answer(self, seconds: float = 60) -> Any:
-        """Answer what its next line says; a `RuntimeError` where it has ended instead."""
+        """Return its next line, decoded. Raise a `RuntimeError` if it has ended instead."""
         assert self.process.stdout is not None
         async with asyncio.timeout(seconds):
             line = await self.process.stdout.readline()
@@ -48,7 +48,7 @@ class Child:
         return json.loads(line)
 
     async def ask(self, question: object, seconds: float = 60) -> Any:
-        """Write a line to it; answer what it says to that."""
+        """Write a line to it, and return its reply."""
         self.tell(question)
         return await self.answer(seconds)
 
@@ -58,7 +58,7 @@ class Child:
         self.process.stdin.write(f"{json.dumps(what)}\n".encode())
 
     async def stop(self, seconds: float = 40) -> int:
-        """End its standard input, and so it; answer its exit status."""
+        """End its standard input, and so the process, and return its exit status."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         async with asyncio.timeout(seconds):
@@ -87,7 +87,7 @@ class Children:
 
 @asynccontextmanager
 async def children() -> AsyncGenerator[Children]:
-    """Answer a nursery of processes; kill what is left at the end."""
+    """Yield the processes; kill those that are left at the end."""
     made = Children()
     try:
         yield made

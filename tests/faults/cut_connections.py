@@ -43,6 +43,6 @@ class CutConnections:
 
 
 def holding(pattern: bytes) -> Callable[[bytes], bool]:
-    """Answer what chooses the messages in which the pattern is found."""
+    """Return a function that says whether a message contains the pattern."""
     found: Final = re.compile(pattern)
     return lambda message: found.search(message) is not None

@@ -26,7 +26,7 @@ Lines = Sequence[Mapping[str, Any]]
 
 
 def page(words: str, lines: Lines, known: Mapping[str, Scenario]) -> str:
-    """Answer the page: the words, with proofs put in for `{proofs: topic}` and tables for `{scenarios}`."""
+    """Return the page: the words, with proofs put in for `{proofs: topic}` and tables for `{scenarios}`."""
     proofs: dict[str, list[str]] = defaultdict(list)
     for scenario in known.values():
         for topic in scenario.proves:
@@ -41,7 +41,7 @@ def page(words: str, lines: Lines, known: Mapping[str, Scenario]) -> str:
 
 
 def table(lines: Lines, known: Mapping[str, Scenario]) -> str:
-    """Answer the table of scenarios, one row for each store."""
+    """Return the table of scenarios, one row for each store."""
     rows = ["| | fault | store | figures | as promised |", "| --- | --- | --- | --- | --- |"]
     for line in lines:
         title = known[line["scenario"]].title if line["scenario"] in known else line["title"]
@@ -50,7 +50,7 @@ def table(lines: Lines, known: Mapping[str, Scenario]) -> str:
 
 
 def figures(line: Mapping[str, Any]) -> str:
-    """Answer a line's counts in words."""
+    """Return a line's counts in words."""
     if "skipped" in line:
         return f"not run: {line['skipped']}"
     counts = {name: value for name, value in line.items() if name not in _HEAD}
@@ -59,7 +59,7 @@ def figures(line: Mapping[str, Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Answer a figure as it is read."""
+    """Return a figure as it is read."""
     if isinstance(value, dict):
         named = cast("dict[str, Any]", value)
         if len(named) > MOST_NAMED:
@@ -71,14 +71,14 @@ def shown(value: Any) -> str:
 
 
 def verdict(line: Mapping[str, Any]) -> str:
-    """Answer whether it was as promised, and what was not."""
+    """Return whether it was as promised, and what was not."""
     if "skipped" in line:
         return "not run"
     return "**no**: " + "; ".join(line["wrong"]).replace("|", "\\|") if line["wrong"] else "yes"
 
 
 def summary(lines: Lines) -> str:
-    """Answer what the last run came to, in a sentence."""
+    """Return what the last run came to, in a sentence."""
     ran = [line for line in lines if "skipped" not in line]
     wrong = [line for line in ran if line["wrong"]]
     days = sorted({line["day"] for line in ran})
@@ -94,12 +94,12 @@ def summary(lines: Lines) -> str:
 
 
 def kept() -> list[dict[str, Any]]:
-    """Answer the lines of the last run."""
+    """Return the lines of the last run."""
     return [json.loads(text) for text in KEPT.read_text().splitlines()]
 
 
 def made() -> str:
-    """Answer the page as it should be now."""
+    """Return the page as it should be now."""
     return page(WORDS.read_text(), kept(), scenarios())
 
 

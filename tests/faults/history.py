@@ -30,7 +30,7 @@ class History:
 
 
 def read(path: Path) -> list[Line]:
-    """Answer all lines that were written whole."""
+    """Return all lines that were written whole."""
     text = path.read_text() if path.exists() else ""
     lines = (line.split() for line in text.splitlines(keepends=True) if line.endswith("\n"))
     return [Line(what, int(job_id), int(claims), int(pid), float(at)) for what, job_id, claims, pid, at in lines]

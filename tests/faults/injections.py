@@ -84,7 +84,7 @@ PAYLOADS: Final = (
 
 
 def hostile_texts(number: int, begin: int) -> list[str]:
-    """Answer so many texts that Hypothesis comes upon."""
+    """Return so many texts, made by Hypothesis."""
     texts: list[str] = []
 
     @seed(begin)
@@ -105,7 +105,7 @@ def hostile_texts(number: int, begin: int) -> list[str]:
 
 @contextmanager
 def statements_given() -> Generator[set[str]]:
-    """Answer the set of all texts that the drivers are given to execute, which grows as they are."""
+    """Yield the set of all texts that the drivers execute. It grows while they do."""
     texts: set[str] = set()
 
     class Recording(TrackedConnection):

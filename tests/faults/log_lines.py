@@ -16,7 +16,7 @@ class _Keeper(logging.Handler):
 
 @contextmanager
 def kept_lines(level: int = logging.INFO, name: str = "rexecutor") -> Generator[list[logging.LogRecord]]:
-    """Answer a list that grows with each line of that logger from that level on."""
+    """Return a list that grows with each line of that logger, from that level on."""
     logger, keeper = logging.getLogger(name), _Keeper()
     before = logger.level, logger.propagate
     logger.addHandler(keeper)

@@ -96,7 +96,7 @@ _RUNNING: Final = "status = 'executing', due = false, node = 'nowhere', "
 
 
 def malformed(*, is_postgres: bool) -> dict[str, str]:
-    """Answer all of them, by what is wrong with them: as waiting jobs, and some as jobs of a node that is lost."""
+    """Return all of them, by what is wrong with them: as waiting jobs, and some as jobs of a lost node."""
     of_store = POSTGRES if is_postgres else SQLITE
     waiting = {**NUMBERS, **STATUSES, **EXECUTORS, **NULLS, **ERRORS, **of_store}
     fields = {**NUMBERS, **NULLS, **ERRORS, **of_store}

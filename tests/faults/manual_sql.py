@@ -12,7 +12,7 @@ import psycopg
 from rexecutor.model.job import JobId
 
 Refused: Final = (sqlite3.Error, psycopg.Error, UnicodeError, OverflowError)
-"""What a driver raises where the store itself does not take a value."""
+"""What a driver raises if the store itself does not take a value."""
 
 
 class ManualSql:
@@ -36,7 +36,7 @@ class ManualSql:
         self._connection.close()
 
     def run(self, text: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Execute a statement; answer its rows."""
+        """Execute a statement, and return its rows."""
         prefix = f'"{self.schema}".' if self.is_postgres else "rexecutor_"
         for table in ("jobs", "nodes", "schedules", "duties"):
             text = text.replace(f"{{{table}}}", prefix + table)
@@ -60,7 +60,7 @@ class ManualSql:
             self.run(f'ALTER TABLE {{jobs}} ALTER COLUMN "{column}" DROP NOT NULL')
 
     def put(self, executor: str, data: str | bytes, *, max_attempts: int, metadata: str | None = None) -> JobId:
-        """Add a job that is due at once; answer its id. Bytes are data that may be no UTF-8."""
+        """Add a job that is due at once, and return its id. `bytes` are data that may not be UTF-8."""
         moment = time.time_ns() // 1_000
         columns = "executor, status, data, metadata, max_attempts, due"
         if self.is_postgres:
@@ -78,7 +78,7 @@ class ManualSql:
         self.run(f"UPDATE {{jobs}} SET scheduled_at = {past} WHERE status = 'retryable' AND scheduled_at > {past}")
 
     def statuses(self, ids: Sequence[JobId]) -> dict[JobId, tuple[str, int, str | None]]:
-        """Answer of each job its status, its attempts and the kind of its last error."""
+        """Return each job's status, its attempts and the kind of its last error."""
         listed = ",".join(map(str, ids)) or "NULL"
         text = "errors::text" if self.is_postgres else "errors"
         rows = self.run(f"SELECT id, status, attempt, {text} FROM {{jobs}} WHERE id IN ({listed})")

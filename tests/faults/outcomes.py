@@ -34,11 +34,11 @@ def watch(store: str) -> None:
 
 
 def seen(store: str) -> list[Seen]:
-    """Answer what was noted."""
+    """Return what was noted."""
     rows = rows_of(store, "SELECT id, claims, status, losses FROM {}seen")
     return [Seen(job_id, claims, status, losses > 0) for job_id, claims, status, losses in rows]
 
 
 def doubled(found: list[Seen]) -> int:
-    """Answer how many claims have more than one outcome."""
+    """Return how many claims have more than one outcome."""
     return sum(number > 1 for number in Counter((one.job_id, one.claims) for one in found).values())

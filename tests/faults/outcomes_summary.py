@@ -37,7 +37,7 @@ def allow_no_hanging() -> None:
 
 
 def outcome_of(act: Callable[[], object]) -> str:
-    """Do it; answer what came of it."""
+    """Do it, and return what came of it."""
     signal.setitimer(signal.ITIMER_REAL, PATIENCE, 0.5)  # again and again: a loop that ends may hang as well
     try:
         act()
@@ -49,7 +49,7 @@ def outcome_of(act: Callable[[], object]) -> str:
 
 
 async def awaited(act: Awaitable[object]) -> str:
-    """Await it; answer what came of it."""
+    """Await it, and return what came of it."""
     try:
         async with asyncio.timeout(PATIENCE):
             await act
@@ -59,7 +59,7 @@ async def awaited(act: Awaitable[object]) -> str:
 
 
 def outcome_in_thread(act: Coroutine[Any, Any, None]) -> str:
-    """Run it in a loop of this thread's, where no signal comes; answer what came of it."""
+    """Run it in a loop of this thread's, where no signal comes, and return what came of it."""
     try:
         asyncio.run(act)
     except BaseException as error:  # noqa: BLE001 - which one is what is asked
@@ -68,7 +68,7 @@ def outcome_in_thread(act: Coroutine[Any, Any, None]) -> str:
 
 
 async def in_child(how: str, target: Callable[..., None], *arguments: object) -> str:
-    """Do it in a child process, started by `fork` or `spawn`; answer what came of it."""
+    """Do it in a child process, started by `fork` or `spawn`, and return what came of it."""
     context: Any = multiprocessing.get_context(how)
     answers = context.SimpleQueue()
     process = context.Process(target=_be_child, args=(answers, target, *arguments))

@@ -15,7 +15,7 @@ MEGABYTE: Final = 1024 * 1024
 
 
 def deep(levels: int) -> list[Any]:
-    """Answer lists in lists."""
+    """Return lists in lists."""
     value: list[Any] = []
     for _ in range(levels):
         value = [value]
@@ -51,14 +51,14 @@ KEPT: Final[Mapping[str, Any]] = {
 
 
 def wrapped(value: Any, chance: random.Random) -> Any:
-    """Answer the value somewhere within others."""
+    """Return the value, nested somewhere in others."""
     for _ in range(chance.randrange(4)):
         value = {"key": value} if chance.random() < 0.5 else [1, value]
     return value
 
 
 def given(chance: random.Random) -> dict[str, Make]:
-    """Answer builders that are to be refused, at the latest when they are enqueued, by what is wrong with them."""
+    """Return builders that must be refused, at the latest at the enqueue, by what is wrong with them."""
     made: dict[str, Make] = {}
     for label, value in VALUES.items():
         inner = wrapped(value, chance)
@@ -70,7 +70,7 @@ def given(chance: random.Random) -> dict[str, Make]:
 
 
 def kept(chance: random.Random) -> dict[str, JobBuilder[Any, Any]]:
-    """Answer builders that may be refused, and else must come back as they are."""
+    """Return builders that may be refused, and otherwise must come back unchanged."""
     values = {label: wrapped(value, chance) for label, value in KEPT.items()}
     return {label: Anything.builder().with_data(value) for label, value in values.items()}
 

@@ -31,11 +31,11 @@ class Fleet:
         return worker
 
     def lines(self) -> list[Line]:
-        """Answer what has been written so far."""
+        """Return what has been written so far."""
         return read(self.history)
 
     async def until(self, condition: Callable[[list[Line]], bool], seconds: float) -> list[Line]:
-        """Answer the history as soon as the condition holds of it."""
+        """Wait until the history meets the condition, and return it."""
         async with asyncio.timeout(seconds):
             while not condition(lines := self.lines()):
                 await asyncio.sleep(0.01)
@@ -44,7 +44,7 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(folder: Path, lease: float, store: str | None = None) -> AsyncGenerator[Fleet]:
-    """Answer a fleet on the store, a new file where none is given; kill what is left of it at the end."""
+    """Yield a fleet on the store, by default a new file; kill what is left of it at the end."""
     made = Fleet(folder, lease, store or str(folder / "jobs.db"))
     try:
         yield made

@@ -108,7 +108,7 @@ class Proxy:
         far_reader, far_writer = await asyncio.open_unix_connection(self._server)
         pair = (writer, far_writer)
         self._pairs.add(pair)
-        # `_close` cancels it, of which asyncio's own callback would else make an error.
+        # `_close` cancels it, of which asyncio's own callback would otherwise make an error.
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await asyncio.gather(self._send_on(reader, far_writer, writer), self._answer(far_reader, writer))
         self._pairs.discard(pair)

@@ -90,7 +90,7 @@ class Churn:
         return sum(self.succeeded[job_id] < times for job_id, times in self.wanted.items())
 
     async def run(self, store: str, seconds: float) -> bool:
-        """Churn for so long; then answer whether a last pruning keeps just what it must."""
+        """Churn for so long, and return whether a last pruning keeps just what it must."""
         async with AsyncExitStack() as stack:
             backends = [await stack.enter_async_context(backend_at(store)) for _ in range(4)]
             for backend in backends[:2]:

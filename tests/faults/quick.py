@@ -14,12 +14,12 @@ SECONDS = 90
 
 
 def on(kind: str) -> list[object]:
-    """Answer the scenarios that are run on that kind of store, as a test's parameters."""
+    """Return the scenarios that are run on that kind of store, as a test's parameters."""
     return [pytest.param(one, id=one.name) for one in scenarios().values() if kind in one.kinds]
 
 
 def check(scenario: Scenario, kind: str, folder: Path) -> None:
-    """Run the scenario, small; raise where something is not as promised."""
+    """Run the scenario, small; raise if something is not as promised."""
     if (lacking := scenario.lacks()) is not None:
         pytest.skip(f"{scenario.name}: {lacking}")
     ground = folder / "ground"
@@ -37,6 +37,6 @@ def check(scenario: Scenario, kind: str, folder: Path) -> None:
 
 
 async def run(scenario: Scenario, store: str, folder: Path) -> list[str]:
-    """Answer what was not as promised."""
+    """Return what was not as promised."""
     async with asyncio.timeout(SECONDS):
         return (await scenario.run(Ground(store, folder, seed=1, is_full=False))).wrong

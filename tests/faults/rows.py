@@ -8,7 +8,7 @@ import psycopg
 
 
 def rows_of(store: str, text: str) -> list[tuple[Any, ...]]:
-    """Execute the text, in which `{}` stands before the name of each table of the store; answer its rows, if any."""
+    """Execute the text and return its rows, if any. `{}` stands before the name of each table of the store."""
     url, _, schema = store.partition("#")
     if schema:
         with psycopg.connect(url, autocommit=True) as connection:

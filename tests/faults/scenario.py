@@ -50,10 +50,10 @@ class Report(msgspec.Struct, omit_defaults=True):
     figures: dict[str, Any] = {}
     """What else the scenario measures, by names that say their unit."""
     wrong: list[str] = []
-    """What is not as promised; none where all is well."""
+    """What is not as promised; empty if all is well."""
 
     def expect(self, what: str, holds: bool) -> None:
-        """Note it where it does not hold."""
+        """Note it if it does not hold."""
         if not holds:
             self.wrong.append(what)
 
@@ -75,10 +75,10 @@ class Ground:
     seed: int
     """What all its randomness begins with."""
     is_full: bool
-    """Whether it runs at full size; else in seconds, as in each CI run."""
+    """Whether it runs at full size; otherwise in seconds, as in each CI run."""
 
     def size(self, full: int, short: int) -> int:
-        """Answer a number by the size."""
+        """Return the number for the size."""
         return full if self.is_full else short
 
     @property
@@ -87,7 +87,7 @@ class Ground:
         return self.folder / "history"
 
     def lines(self) -> list[Line]:
-        """Answer what they have written so far."""
+        """Return what they have written so far."""
         return read(self.history)
 
 
@@ -102,18 +102,18 @@ class Scenario:
     proves: Sequence[str]
     """The topics of `promises.md` that it is a proof of, such as `Overlap`."""
     run: Callable[[Ground], Awaitable[Report]]
-    """Makes the fault and answers what came of it; it raises where it could not be made at all."""
+    """Makes the fault and returns what came of it. Raises if the fault could not be made at all."""
     kinds: Sequence[str] = KINDS
     """The stores that it is run on."""
     lacks: Callable[[], str | None] = lambda: None
-    """Answers what this machine lacks for it; None where nothing."""
+    """Returns what this machine lacks for it; None if nothing."""
     owns_server: bool = False
     """Whether it stops, fills or breaks its server: then it never shares one."""
 
 
 @cache
 def scenarios() -> dict[str, Scenario]:
-    """Answer all there are, in the order of their numbers."""
+    """Return all there are, in the order of their numbers."""
     package = importlib.import_module(PACKAGE)
     names = [module.name for module in pkgutil.iter_modules(package.__path__)]
     modules = [importlib.import_module(f"{PACKAGE}.{name}") for name in names if name.startswith("s")]

@@ -73,7 +73,7 @@ class Life:
             heartbeats.close()
 
     async def jobs(self) -> list[Kept]:
-        """Answer what is in the store, in an order of its own."""
+        """Return what is in the store, sorted."""
         records = await self._again(lambda: self._backend.query(Everything()))
         for record in records:
             self._expect_coherent(record)

@@ -60,7 +60,7 @@ class Ending:
 
 
 def random_moment(number: int, chance: random.Random, ground: Ground) -> Moment:
-    """Answer the moment of that number: each situation with one, two and three signals in turn."""
+    """Return the moment of that number: each situation in turn with one, two and three signals."""
     situation = SITUATIONS[number % len(SITUATIONS)]
     longest = {"start": 0.1, "claim": 0.02, "settle": 0.2, "idle": 0.5, "busy": 0.2}[situation]
     count = 1 + number // len(SITUATIONS) % 3
@@ -94,14 +94,14 @@ async def end_at(moment: Moment, ground: Ground) -> Ending:
 
 
 async def beginning(workers: Workers, moment: Moment) -> Member:
-    """Start a worker, and answer it as soon as it begins to open its store."""
+    """Start a worker, and return it as soon as it begins to open its store."""
     member = await workers.start("--grace", str(moment.grace))
     await workers.until(lambda lines: any(line.what == "opening" for line in lines), 30)
     return member
 
 
 async def occupy(workers: Workers, backend: Backend, moment: Moment) -> int:
-    """Give it the jobs of the situation; answer how many."""
+    """Give it the jobs of the situation, and return how many."""
     match moment.situation:
         case "claim":
             return await enqueue(backend, Task("sleep", 0.01), 20)

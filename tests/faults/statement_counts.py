@@ -17,7 +17,7 @@ from tests.faults.statement_faults import EXECUTING
 
 @contextmanager
 def counted() -> Generator[Counter[str]]:
-    """Answer a counter of transactions, statements and looks, of connections that are opened meanwhile.
+    """Yield a counter of the transactions, statements and looks of connections that are opened meanwhile.
 
     A statement in autocommit is a transaction. A look is SQLite's `PRAGMA data_version`, and nothing else.
     """

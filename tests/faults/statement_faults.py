@@ -58,7 +58,7 @@ class Fault:
             self._is_armed = False
 
     def is_next(self, text: object) -> bool:
-        """Count a statement; answer whether it is to fail."""
+        """Count a statement, and return whether it must fail."""
         with self._lock:
             self.seen += self._is_armed
             is_it = self._is_armed and self.seen == self.number
@@ -90,7 +90,7 @@ def _execute_sqlite(
         return execute(*arguments)
     if fault.kind == "error after":
         execute(*arguments)
-    if fault.kind == "rolled back" and connection.in_transaction:  # as SQLite does where the disk is full
+    if fault.kind == "rolled back" and connection.in_transaction:  # as SQLite does if the disk is full
         sqlite3.Connection.execute(connection, "ROLLBACK")
     busy = fault.kind == "busy"
     error = sqlite3.OperationalError("database is locked" if busy else "disk I/O error")

@@ -18,7 +18,7 @@ _SERVERS: Final[dict[str, PostgresServer]] = {}
 
 
 def backend_at(store: str, connections: int = 10, limits: Limits | None = None) -> Backend:
-    """Answer a handle on the store, not open yet: a file, or `postgresql://…#schema`."""
+    """Return a backend on the store, not open yet. The store is a file, or `postgresql://…#schema`."""
     if not store.startswith("postgresql:"):
         return SQLiteBackend(Path(store), limits=limits)
     url, _, schema = store.partition("#")
@@ -26,7 +26,7 @@ def backend_at(store: str, connections: int = 10, limits: Limits | None = None) 
 
 
 def server_of(store: str) -> PostgresServer:
-    """Answer the server that a temporary store has for itself, for a scenario to stop and start."""
+    """Return the server that a temporary store has for itself, for a scenario to stop and start."""
     return _SERVERS[store.partition("#")[0]]
 
 
@@ -38,7 +38,7 @@ async def prepare(store: str) -> None:
 
 @contextmanager
 def temporary_store(kind: str) -> Generator[tuple[str, Path]]:
-    """Answer a new store and a folder, both gone afterwards; PostgreSQL is a server of its own, durable."""
+    """Yield a new store and a folder, both gone afterwards. PostgreSQL is a durable server of its own."""
     with tempfile.TemporaryDirectory(prefix="rexecutor-faults-") as folder:
         if kind == "sqlite":
             yield str(Path(folder) / "jobs.db"), Path(folder)

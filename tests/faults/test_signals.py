@@ -14,7 +14,7 @@ from tests.support import record_of, soon
 
 
 async def start_one(workers: Fleet, backend: Backend, data: str) -> int:
-    """Start a worker, and a job on it; answer the job's id when it runs."""
+    """Start a worker, and a job on it, and return the job's id when it runs."""
     handle = await Traced.builder().with_data(data).enqueue(backend=backend)
     await workers.start()
     await workers.until(lambda lines: any(line.what == "start" for line in lines), 20)

@@ -34,7 +34,7 @@ class WatchedPostgres(Watched, PostgresBackend): ...
 
 
 def watched(store: str) -> Backend:
-    """Answer a handle as `stores.backend_at` does."""
+    """Return a backend, as `stores.backend_at` does."""
     url, _, schema = store.partition("#")
     return WatchedPostgres(url, schema=schema) if schema else WatchedSQLite(Path(store))
 

@@ -38,7 +38,7 @@ class Member:
         return self.process.pid
 
     def words(self) -> list[tuple[float, str]]:
-        """Answer each line that it has logged, with its time; a line without one has that of the line before."""
+        """Return each line that it has logged, with its time. A line without a time has that of the line before."""
         found: list[tuple[float, str]] = []
         for text in self.output.read_text(errors="replace").splitlines():
             moment, _, rest = text.partition(" ")
@@ -47,15 +47,15 @@ class Member:
         return found
 
     def said(self, what: str) -> list[tuple[float, str]]:
-        """Answer those of its lines that have this in them."""
+        """Return those of its lines that contain the text."""
         return [line for line in self.words() if what in line[1]]
 
     def cancelled_by_fence(self) -> int:
-        """Answer how many jobs it cancelled because its lease was in doubt."""
+        """Return how many jobs it cancelled because its lease was in doubt."""
         return sum(int(text.rpartition("cancelled ")[2].split()[0]) for _, text in self.said(FENCED))
 
     def rescued(self) -> int:
-        """Answer how many jobs of other nodes it gave on."""
+        """Return how many jobs of other nodes it rescued."""
         return sum(int(text.partition(RESCUED)[2].split()[0]) for _, text in self.said(RESCUED))
 
     def send(self, number: signal.Signals) -> None:
@@ -101,11 +101,11 @@ class Workers:
         return member
 
     def said(self, what: str) -> list[tuple[float, str]]:
-        """Answer those lines of all of them that have this in them."""
+        """Return the lines of all of them that contain the text."""
         return [line for member in self.members for line in member.said(what)]
 
     async def until(self, condition: Callable[[list[Line]], bool], seconds: float) -> list[Line]:
-        """Answer the history as soon as the condition holds of it."""
+        """Wait until the history meets the condition, and return it."""
         async with asyncio.timeout(seconds):
             while not condition(lines := self._ground.lines()):
                 await asyncio.sleep(0.01)
@@ -114,7 +114,7 @@ class Workers:
 
 @asynccontextmanager
 async def worker_processes(ground: Ground, program: str = PROGRAM) -> AsyncGenerator[Workers]:
-    """Return workers on the ground's store; kill what is left of them at the end, stopped ones too."""
+    """Yield workers on the ground's store; kill those that are left at the end, stopped ones too."""
     made = Workers(ground, program)
     try:
         yield made
@@ -125,7 +125,7 @@ async def worker_processes(ground: Ground, program: str = PROGRAM) -> AsyncGener
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until the condition holds; answer whether it did in time."""
+    """Wait until the condition holds, and return whether it did in time."""
     ends = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > ends:
@@ -135,12 +135,12 @@ async def until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def started(lines: list[Line], pid: int | None = None) -> list[Line]:
-    """Answer the starts, of one process where it is given."""
+    """Return the starts; only those of one process if `pid` is given."""
     return [line for line in lines if line.what == "start" and pid in {None, line.pid}]
 
 
 def as_runs(lines: list[Line]) -> list[Line]:
-    """Answer the lines for `count_runs`: a run that failed or was cancelled has ended too."""
+    """Return the lines for `count_runs`: a run that failed or was cancelled has ended too."""
     return [replace(line, what="end") if line.what in {"cancelled", "failed"} else line for line in lines]
 
 

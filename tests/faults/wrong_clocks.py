@@ -9,12 +9,12 @@ _PLACES: Final = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/l
 
 
 def library() -> Path | None:
-    """Answer where libfaketime is; None where it is not installed."""
+    """Return the path of libfaketime; None if it is not installed."""
     return next((found for place in _PLACES for found in Path("/").glob(place.lstrip("/"))), None)
 
 
 def lacks() -> str | None:
-    """Answer what this machine lacks for it."""
+    """Return what this machine lacks for it."""
     return None if library() is not None else "libfaketime is not installed (Debian: faketime)"
 
 

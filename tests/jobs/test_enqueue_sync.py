@@ -191,7 +191,7 @@ async def until_gone(name: str) -> None:
 
 
 class TestPostgresConnection:
-    """One is kept, and made anew where it is gone before anything was sent."""
+    """One is kept, and made anew if it is gone before anything was sent."""
 
     @pytest.fixture
     async def backend(self, tmp_path: Path) -> PostgresBackend:

@@ -339,6 +339,6 @@ TYPED = codecs_of(Typed, LIMITS)
 
 
 def _record(*, data: str, metadata: str | None = None, max_attempts: int = 5) -> JobRecord:
-    """Answer a record in its first attempt."""
+    """Return a record in its first attempt."""
     new = new_job("typed", data=data, metadata=metadata, max_attempts=max_attempts, tags=("t",))
     return transition(inserted(new, 1, START), Claimed("node"), START, LIMITS)

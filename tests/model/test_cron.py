@@ -32,7 +32,7 @@ def at(text: str) -> datetime:
 
 
 def day_of(text: str, day: str, zone: tzinfo) -> list[str]:
-    """Answer the ticks of a local day, as the local clock shows them."""
+    """Return the ticks of a local day, as the local clock shows them."""
     midnight = datetime.fromisoformat(day).replace(tzinfo=zone)
     start, end = (moment.astimezone(UTC) - timedelta(seconds=1) for moment in (midnight, midnight + timedelta(days=1)))
     ticks = Cron(text).between(start, end, zone, 10_000)

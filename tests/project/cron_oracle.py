@@ -155,7 +155,7 @@ class Window:
         self.days = {wall.date() for _, wall in self.shown} | {wall.date() for wall in self.skipped}
 
     def ticks(self, fields: Fields, start: datetime, end: datetime) -> list[datetime]:
-        """Answer all ticks after `start`, up to and including `end`."""
+        """Return all ticks after `start`, up to and including `end`."""
         days = {day for day in self.days if fields.has_day(day)}
         if not days:
             return []
@@ -194,7 +194,7 @@ def changes(zone: str, start: datetime, end: datetime) -> Iterator[Change]:
 
 
 def changes_of_all_zones(zones: Iterable[str], first_year: int, last_year: int) -> tuple[int, list[Change]]:
-    """Answer how many changes there are, and those that differ in what a schedule sees."""
+    """Return how many changes there are, and those that differ in what a schedule sees."""
     start, end = datetime(first_year, 1, 1, tzinfo=UTC), datetime(last_year + 1, 1, 1, tzinfo=UTC)
     distinct: dict[object, Change] = {}
     total = 0
@@ -227,7 +227,7 @@ SIX = [
 
 
 def expressions(count: int, seed: int) -> list[str]:
-    """Answer the given ones, then others drawn at random, half of them with seconds."""
+    """Return the given ones, then random ones, half of them with seconds."""
     chance = random.Random(seed)  # noqa: S311
     drawn = dict.fromkeys(FIVE + SIX)
     while len(drawn) < count:
@@ -310,7 +310,7 @@ def compare(figures: Figures, change: Change, texts: list[str], report: list[str
 
 
 def _first_from_afar(cron: Cron, start: datetime, zone: ZoneInfo) -> datetime | None:
-    """Answer the first tick after the start, come to from weeks before; None where too many are on the way."""
+    """Return the first tick after the start, found from weeks before; None if there are too many between."""
     tick = start - timedelta(days=40)
     for _ in range(12):
         following = cron.after(tick, zone)

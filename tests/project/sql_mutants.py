@@ -62,7 +62,7 @@ CHANGES = (
 
 
 def mutants(text: str) -> Iterator[tuple[str, str]]:
-    """Answer what was changed, and the text with it; comments stay as they are."""
+    """Yield what was changed, and the changed text. Comments stay as they are."""
     for pattern, other in CHANGES:
         for found in re.finditer(pattern, text):
             line = text.rfind("\n", 0, found.start()) + 1

@@ -55,7 +55,7 @@ def anchors_of(page: Path) -> set[str]:
 
 
 def documented() -> dict[str, str]:
-    """Every name on an API page, with the members that are listed for it: all of them where there is no list."""
+    """Every name on an API page, with the members that are listed for it: all of them if there is no list."""
     found: dict[str, str] = {}
     for page in sorted((DOCS / "api").glob("*.md")):
         directive = re.compile(r"^\.\. auto\w+:: (\S+)$((?:\n   :.*)*)", re.MULTILINE)

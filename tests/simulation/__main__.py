@@ -91,7 +91,7 @@ def run_in_processes(first: int, seeds: int) -> Total:
 
 
 def line(total: Total, seconds: float) -> dict[str, Any]:
-    """Answer what is printed of the seeds that took so many seconds."""
+    """Return what is printed for seeds that took so many seconds."""
     hours = total.simulated_s / 3600
     return {
         "seeds": total.seeds,
@@ -117,7 +117,7 @@ def show(seed: int, *, is_traced: bool) -> int:
 
 
 def main() -> int:
-    """Run as the command line says; answer the exit status."""
+    """Run as the command line says, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first of them")

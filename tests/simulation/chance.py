@@ -7,5 +7,5 @@ Chance = random.Random
 
 
 def chance_of(seed: int, what: str) -> Chance:
-    """Answer a generator of its own for one thing of a run, so that a change in one does not shift the others."""
+    """Return a generator for one subject of a run. A change in one subject does not shift the others."""
     return Chance(f"{seed}/{what}")

@@ -87,7 +87,7 @@ class Client:
         return builder
 
     def _acts(self) -> str:
-        """Answer what the first runs do, and that all later ones end well."""
+        """Return what the first runs do. All later ones end well."""
         chance = self.chance
         lengths = [0.0, 0.0, 0.1, 1.0, 3.0, 10.0]
         acts = [

@@ -18,11 +18,11 @@ class StoreClock(Clock):
         self._loop = loop
 
     def now(self) -> datetime:
-        """Answer the start and what has passed since."""
+        """Return the start and what has passed since."""
         return START + timedelta(seconds=self._loop.time())
 
     def monotonic(self) -> float:
-        """Answer the seconds since the start."""
+        """Return the seconds since the start."""
         return self._loop.time()
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
@@ -39,9 +39,9 @@ class NodeClock(StoreClock):
         """How far its wall clock is ahead of the store's."""
 
     def now(self) -> datetime:
-        """Answer what this machine takes for the time."""
+        """Return the time that this machine believes it is."""
         return super().now() + self.skew
 
     def monotonic(self) -> float:
-        """Answer the seconds since some moment of its own."""
+        """Return the seconds since a moment of its own."""
         return super().monotonic() + 1_000.0

@@ -24,7 +24,7 @@ class CronChecker(Checker):
         super().__init__(*arguments)
         self.ticks: set[tuple[str, datetime]] = set()
         self.is_strict = False
-        """Whether a tick may not be missed either where a node that has just started is the first to look after it."""
+        """Whether a tick may not be missed even if a node that has just started is the first to look after it."""
         self._looked: dict[str, datetime] = {}
 
     def inserted(self, job: NewJob, record: JobRecord, now: datetime) -> None:

@@ -158,7 +158,7 @@ def block(seconds: float) -> None:
 
 
 def block_job(seconds: float) -> None:
-    """Block a simulated thread that runs a job: it goes on where only the loop of its process stands still."""
+    """Block a simulated thread that runs a job: it goes on if only the loop of its process stands still."""
     domain = DOMAIN.get()
     assert isinstance(domain, ProcessDomain)
     domain.thread.context.copy().run(block, seconds)

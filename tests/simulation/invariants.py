@@ -92,7 +92,7 @@ class Checker:
         self._lost: set[ClaimId] = set()
 
     def expect(self, holds: bool, invariant: str, text: str) -> None:
-        """Take note, once, where an invariant does not hold."""
+        """Note, once, that an invariant does not hold."""
         if not holds and self.broken is None:
             self.broken = f"{invariant}: {text}"
             self._tell(f"BROKEN {self.broken}")

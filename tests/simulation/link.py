@@ -68,7 +68,7 @@ class Line:
         self.chance = chance
 
     def trip(self, verb: str) -> Trip:
-        """Answer what becomes of the next call."""
+        """Return what becomes of the next call."""
         chance = self.chance
         there, back = chance.random() * _QUICK, chance.random() * _QUICK
         if self.is_cut:
@@ -83,7 +83,7 @@ class Line:
         return Trip(there, back, None)
 
     def fail(self, trip: Trip) -> BackendError:
-        """Count the failure and answer its error."""
+        """Count the failure and return its error."""
         self.counts["lost_answers" if trip.fails == "after" else "failed_calls"] += 1
         return BackendError("no connection" if trip.fails == "before" else "connection cut before the answer")
 

@@ -67,7 +67,7 @@ class _Task(asyncio.Task[Any]):
 
 
 class SimulationLoop(asyncio.BaseEventLoop):
-    """Runs callbacks in virtual time. `is_shuffled`: in any order; else each domain's in their own."""
+    """Runs callbacks in virtual time. `is_shuffled`: in any order; otherwise each domain's in their own."""
 
     def __init__(self, chance: Chance, *, is_shuffled: bool) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class SimulationLoop(asyncio.BaseEventLoop):
         self.set_exception_handler(lambda _, context: self.unhandled.append(_described(context)))
 
     def time(self) -> float:
-        """Answer the virtual seconds since the start."""
+        """Return the virtual seconds since the start."""
         return self._elapsed
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:

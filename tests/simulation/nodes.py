@@ -171,7 +171,7 @@ def simulated_engine(world: World) -> Generator[None]:
 
 
 def _context_of_the_process() -> Context:
-    """Answer a context that is empty, except for the process in which it is made."""
+    """Return a context that is empty, except for the process in which it is made."""
     context = Context()
     context.run(DOMAIN.set, DOMAIN.get())
     return context

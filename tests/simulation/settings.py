@@ -39,7 +39,7 @@ class Options:
     late: frozenset[str] = ALL_VERBS
     """Which statements may take effect after their caller has given up."""
     is_cron_strict: bool = True
-    """Whether no tick may be missed either where a node that has just started is the first to look after it."""
+    """Whether no tick may be missed even if a node that has just started is the first to look after it."""
     knows_skew: bool = True
     """Whether a backend tells due moments by the clock of its own machine."""
 
@@ -74,13 +74,13 @@ class World:
         return self.lease.total_seconds()
 
     def line(self, what: str, number: int) -> Line:
-        """Answer a connection of the quality that this seed's have."""
+        """Return a connection with this seed's quality."""
         line = Line(self.chance(what, number), self.patience, self.counts, self.options.late)
         line.failing, line.slow = self.failing, self.slow
         return line
 
     def chance(self, what: str, number: int) -> Chance:
-        """Answer the generator for one thing."""
+        """Return the generator for one subject."""
         return chance_of(self.seed, f"{what}/{number}")
 
     def tell(self, line: str) -> None:
@@ -88,5 +88,5 @@ class World:
         self.trace.append(f"{self.loop.time():.6f} {line}")
 
     def digest(self) -> str:
-        """Answer a digest of all that happened."""
+        """Return a digest of all that happened."""
         return blake2b("\n".join(self.trace).encode(), digest_size=16).hexdigest()

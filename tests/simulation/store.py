@@ -28,7 +28,7 @@ class Witness(Protocol):
         """A job was not added, for there was one already."""
 
     def changed(self, before: JobRecord, after: JobRecord, change: Change | None, now: datetime) -> None:
-        """A job was changed; by a transition, or else by an update or a replacement."""
+        """A job was changed; by a transition, an update or a replacement."""
 
     def deleted(self, record: JobRecord) -> None:
         """A job was pruned."""

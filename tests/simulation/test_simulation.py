@@ -92,7 +92,7 @@ def test_a_defect_is_noticed(mutant: Callable[[], Mutant]) -> None:
 
 
 def test_a_node_that_never_waits_for_a_due_moment_is_noticed() -> None:
-    """As where a backend tells the moment by the clock of the store, and the node's own is ahead."""
+    """As if a backend tells the moment by the clock of the store, and the node's own is ahead."""
     assert _finds_with(Options(knows_skew=False), range(1, 61))
 
 

@@ -49,7 +49,7 @@ class Told(Executor[str]):
         self._node = node
 
     def _begin(self, job: Job[str]) -> tuple[Run, str, float]:
-        """Take note that the run has begun; answer it, what it is to do and how long."""
+        """Note that the run has begun. Return the run, what it is to do and for how long."""
         acts = job.data.split("|")
         checker = self._node.world.checker
         act, _, seconds = acts[min(checker.runs[job.id], len(acts) - 1)].partition(" ")

@@ -87,7 +87,7 @@ async def remind() -> None:
 
 
 async def enqueue_email(backend: Backend, data: str, *tags: str, delay: timedelta = timedelta(0)) -> int:
-    """Enqueue an email; answer its id."""
+    """Enqueue an email, and return its id."""
     builder = EmailJob.builder().with_data(data).with_tags(*tags).schedule_in(delay)
     return (await builder.enqueue(backend=backend)).id
 

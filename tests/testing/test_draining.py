@@ -1,4 +1,4 @@
-"""`drain`: what it runs, in which order, up to when, and what it answers."""
+"""`drain`: what it runs, in which order, up to when, and what it returns."""
 
 import asyncio
 from collections.abc import Callable

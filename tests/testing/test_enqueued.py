@@ -45,7 +45,7 @@ HOUR = timedelta(hours=1)
 
 
 async def failure_of(**asked: Any) -> str:
-    """Answer what a failing `assert_enqueued` says."""
+    """Return what a failing `assert_enqueued` says."""
     count = asked.pop("count", None)
     with pytest.raises(AssertionError) as caught:
         await assert_enqueued(count, **asked)

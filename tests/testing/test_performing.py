@@ -43,7 +43,7 @@ variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", defau
 
 
 async def job_of(**given: Any) -> Job[str, str]:
-    """Answer the job that an executor sees."""
+    """Return the job that an executor sees."""
     seen: list[Job[str, str]] = []
     await perform(Scripted(seen.append), "data", **given)
     return seen[0]

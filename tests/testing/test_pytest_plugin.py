@@ -78,7 +78,7 @@ def test_nothing_else_is_loaded() -> None:
 
 
 def run(folder: Path, test: str, *arguments: str) -> str:
-    """Run one file of tests in a process and a folder of its own; answer what pytest says."""
+    """Run one file of tests in a process and a folder of its own, and return what pytest says."""
     (folder / "test_application.py").write_text(test, encoding="utf-8")
     loop = "asyncio_default_fixture_loop_scope=function"
     options = ["-W", "error", "-o", loop, "-p", "no:cacheprovider", "-p", "no:randomly"]

@@ -49,7 +49,7 @@ async def worker(backend: PostgresBackend) -> AsyncGenerator[None]:
 
 
 async def failure_of(backend: PostgresBackend) -> str:
-    """Answer why it cannot be opened; what is said anywhere holds no password."""
+    """Return why it cannot be opened, after a check that nothing holds the password."""
     with pytest.raises(BackendError) as raised:
         await soon(backend.open())
     said = "".join(traceback.format_exception(raised.value))

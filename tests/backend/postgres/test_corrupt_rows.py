@@ -24,7 +24,7 @@ MOMENTS = ("infinity", "-infinity", "4000-01-01 BC", "20000-01-01")
 """What PostgreSQL holds and Python does not."""
 
 UNCLAIMABLE = {f"inserted at {moment}": f"inserted_at = '{moment}'" for moment in MOMENTS}
-"""What the schema's own constraints let in, and the claim of a job must answer."""
+"""What the schema's own constraints let in, and the claim of a job must return."""
 
 UNREADABLE = {
     **UNCLAIMABLE,
@@ -43,7 +43,7 @@ UNCONSTRAINED = {
     "an unknown status": "status = 'sleeping', due = false",
     "errors of nonsense": "errors = '[1, null]'",
 }
-"""What only comes in where somebody has dropped them."""
+"""What only comes in if somebody has dropped them."""
 
 
 class Counting(Executor[int]):

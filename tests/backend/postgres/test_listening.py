@@ -47,7 +47,7 @@ async def far_handle(proxy: Proxy, near: Migrated) -> AsyncGenerator[PostgresBac
 
 
 async def heard_at(far: PostgresBackend, near: Migrated) -> bool:
-    """Enqueue at the one handle, and answer whether the other hears of it well before it would poll."""
+    """Enqueue at the one handle, and return whether the other hears of it well before it would poll."""
     since = far.change_count
     await Quick.builder().enqueue(backend=near)
     with contextlib.suppress(TimeoutError):

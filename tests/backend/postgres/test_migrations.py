@@ -54,7 +54,7 @@ ORDER BY 1, 2, 3
 
 
 def described(schema: str) -> list[tuple[str, ...]]:
-    """Answer all that the schema has, without its own name."""
+    """Return all that the schema has, without the schema's name."""
     rows = run_postgres(CATALOG.format(schema=schema))
     return [tuple(str(cell).replace(f"{schema}.", "") for cell in row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Connections that stay open and never answer again: each operation ends in time, and holds up nobody else."""
+"""Connections that stay open but never reply again: each operation ends in time and holds up nobody else."""
 
 import asyncio
 import threading

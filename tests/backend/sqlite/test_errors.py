@@ -25,7 +25,7 @@ class Mail(Executor[str]):
 
 
 async def claimed(backend: Backend) -> list[JobRecord]:
-    """Answer what a node with a lease gets of the jobs that are due now."""
+    """Return what a node with a lease gets of the jobs that are due now."""
     with closing(backend.heartbeat_connection()) as heartbeats:
         heartbeats.send(NODE)
     return list((await backend.claim(Demand({"mail": 100}, 100), NODE.id)).jobs)

@@ -69,7 +69,7 @@ loop.run_until_complete(backend.close())
 
 
 async def come_to(act: str, path: Path, when: str) -> tuple[str, int]:
-    """Do it in a child of a process that has the file open, or closed; answer what it said, and how it ended."""
+    """Do it in a child of a process that has the file open, or closed, and return what it said, and how it ended."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "ignore", "-c", PROGRAM, act, str(path), when, stdout=asyncio.subprocess.PIPE
     )

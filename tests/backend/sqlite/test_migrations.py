@@ -45,7 +45,7 @@ INSERT INTO rexecutor_jobs (
 
 
 def fill(path: Path) -> list[JobRecord]:
-    """Put a job in each status into a file, in the words of version 1; answer what they are to be read as."""
+    """Put a job in each status into a file, in the words of version 1, and return what they are to be read as."""
     records = [record_in(status, id=number, executor=status) for number, status in enumerate(JobStatus, 1)]
     start = int(START.timestamp()) * 1_000_000
     with closing(sqlite3.connect(path)) as connection:
@@ -71,7 +71,7 @@ def fill(path: Path) -> list[JobRecord]:
 
 
 def schema(path: Path) -> list[tuple[str, str, str]]:
-    """Answer all tables and indexes, with columns and their types; not the text that made them."""
+    """Return all tables and indexes, with columns and their types, but not the text that made them."""
     with closing(sqlite3.connect(path)) as connection:
         names = connection.execute(
             "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"

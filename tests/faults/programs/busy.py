@@ -48,7 +48,7 @@ class RememberingPostgres(Remembering, PostgresBackend): ...
 
 
 def remembering(store: str) -> Remembering:
-    """Answer a handle as `stores.backend_at` does."""
+    """Return a backend, as `stores.backend_at` does."""
     url, _, schema = store.partition("#")
     backend = RememberingPostgres(url, schema=schema) if schema else RememberingSQLite(Path(store))
     backend.claims = {}
@@ -88,7 +88,7 @@ async def produce(backend: Backend, batch: int, history: History, counts: Counte
 
 @contextmanager
 def dying(at: int) -> Generator[None]:
-    """Kill this process at a statement within a transaction; never where `at` is 0."""
+    """Kill this process at a statement within a transaction; never if `at` is 0."""
     left = [at]
 
     class Mortal(TrackedConnection):

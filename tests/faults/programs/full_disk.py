@@ -68,7 +68,7 @@ class Store:
         self._server = server
 
     def revive(self) -> None:
-        """Start the server again where the full disk has ended it, as an administrator would."""
+        """Start the server again if the full disk has ended it, as an administrator would."""
         if self._server is not None and not Path(f"/proc/{self._server.pid}/exe").exists():
             self._server.stop()
             self._server.start()
@@ -77,7 +77,7 @@ class Store:
 
 @contextmanager
 def store_on_disk(kind: str, folder: Path) -> Generator[Store]:
-    """Answer a new one; a server's data are moved to the disk once they are made."""
+    """Yield a new store. A server's data move to the disk once they are made."""
     if kind == "sqlite":
         disk = Disk(folder / "disk", SQLITE_MIB)
         yield Store(str(disk.place / "jobs.db"), disk)
@@ -158,7 +158,7 @@ async def grown(workers: list[Child], what: str, seconds: float) -> None:
 
 
 async def acknowledged_by(workers: list[Child]) -> int:
-    """Answer how many jobs they have got acknowledged."""
+    """Return how many of their jobs were acknowledged."""
     return sum([(await worker.ask("counts"))["acknowledged"] for worker in workers])
 
 

@@ -64,7 +64,7 @@ async def work(backend: Backend) -> None:
 
 
 def app(backend: Backend) -> Rexecutor:
-    """Answer an application."""
+    """Return an application."""
     return Rexecutor(backend, lease=timedelta(seconds=3)).with_executor(Brief)
 
 

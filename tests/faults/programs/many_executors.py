@@ -17,7 +17,7 @@ from tests.faults.stores import backend_at
 
 
 def numbered(number: int) -> type[Awaited]:
-    """Answer an executor with a name of its own."""
+    """Return an executor with a name of its own."""
 
     class Numbered(Awaited):
         name = f"number_{number}"

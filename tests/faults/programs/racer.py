@@ -46,7 +46,7 @@ class Contended(Executor[int]):
 
 
 def contested(number: int) -> JobBuilder[int, None]:
-    """Answer the job of a round: unique by key, by executor in a window, by both, or with a replacement."""
+    """Return the job of a round: unique by key, by executor in a window, by both, or with a replacement."""
     builder = Contended.builder().with_data(number).schedule_at(START + number * HOUR)
     in_window = UniquenessCriteria.by_executor().and_within(HOUR / 2)
     match number % CRITERIA:
@@ -68,7 +68,7 @@ def is_undone(number: int, producer: int) -> bool:
 async def in_transaction(
     backend: PostgresBackend, connection: AsyncConnection, batch: list[JobBuilder[int, None]], *, undone: bool
 ) -> list[JobHandle[int, None]]:
-    """Enqueue in a transaction, again where the database says that it must be done again; nothing where undone."""
+    """Enqueue in a transaction. Do it again if the database says so; return nothing if it was undone."""
     while True:
         try:
             async with connection.transaction(force_rollback=undone):

@@ -77,12 +77,12 @@ def with_notes() -> NoReturn:
 
 
 def with_a_long_message() -> NoReturn:
-    """Raise what has 100 MB to say."""
+    """Raise an error with a message of 100 MB."""
     raise ValueError("x" * 100_000_000)
 
 
 def thrown(error: BaseException) -> Callable[[], NoReturn]:
-    """Answer what raises it."""
+    """Return a function that raises it."""
 
     def throw() -> NoReturn:
         raise error

@@ -153,7 +153,7 @@ class Client:
             )
 
     async def _executing_under(self, settlements: Iterable[Settlement], refused: Iterable[JobId]) -> int:
-        """Answer how many of the jobs still execute under a claim whose outcome was refused: that must never be."""
+        """Return how many jobs still execute under a claim whose outcome was refused. It must be 0."""
         found = await self.backend.query(IdIn(frozenset(refused)) & Where.status_in(JobStatus.EXECUTING), limit=1_000)
         return len({one.claim_id for one in found} & {(one.job_id, one.claims) for one in settlements})
 

@@ -77,7 +77,7 @@ class Tasked(Executor[Task]):
 
 
 def named(given: str) -> type[Tasked]:
-    """Answer the same under another name, for jobs that not every worker is to take."""
+    """Return the same executor under another name, for jobs that not every worker takes."""
 
     class Named(Tasked):
         name = given
@@ -115,7 +115,7 @@ def hasten(pace: float) -> None:
 
 
 def backend_of(store: str, listens_at: str | None) -> Backend:
-    """Answer a handle that tells the numbers of claims; its listener may connect elsewhere than the rest of it."""
+    """Return a backend that counts claims. Its listener may connect to another address than the rest."""
     backend = watched(store)
     if listens_at is not None:
         assert isinstance(backend, PostgresBackend)

@@ -90,7 +90,7 @@ KINDS: Final = (Secretive, Fails, FailsTwice, TimesOut, Snoozes, Cancels, Connec
 
 
 def rexecutor() -> Rexecutor:
-    """Answer the application."""
+    """Return the application."""
     logging.basicConfig(level=logging.DEBUG, format=f"{MARK}%(levelno)s %(name)s: %(message)s", force=True)
     made = Rexecutor(connect(os.environ["REXECUTOR_URL"]), lease=timedelta(seconds=3))
     for kind in KINDS:

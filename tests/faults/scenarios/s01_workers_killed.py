@@ -58,7 +58,7 @@ async def run(ground: Ground) -> Report:
 
 
 def recoveries(lines: list[Line], killed: list[tuple[int, float]]) -> tuple[list[float], list[float]]:
-    """Answer after how many seconds each job that a killed worker had begun was begun by another.
+    """Return after how many seconds each job that a killed worker had begun was begun by another.
 
     Apart from the others those that had been lost before: they wait up to 9.9 s, and then for what fell due meanwhile.
     """

@@ -107,7 +107,7 @@ async def run(ground: Ground) -> Report:
 async def crash(
     ground: Ground, workers: Workers, way: Callable[[PostgresServer], None], chance: random.Random
 ) -> Outage:
-    """Crash the server when it has been used for a moment; answer when a job has started after that."""
+    """Crash the server when it has been used for a moment, and return when a job has started after that."""
     await asyncio.sleep(chance.random() * (2.0 if ground.is_full else 0.5))
     begun = time.monotonic()
     await asyncio.to_thread(way, server_of(ground.store))
@@ -117,12 +117,12 @@ async def crash(
 
 
 def wait_after(outage: Outage, lines: list[Line]) -> float:
-    """Answer how long after the server was there again the first job started."""
+    """Return how long after the server was there again the first job started."""
     return min((line.at for line in started(lines) if line.at > outage.answered), default=math.inf) - outage.answered
 
 
 def most_lines(workers: Workers, outages: list[Outage]) -> int:
-    """Answer how many lines a node has logged from an outage to the next, at the most."""
+    """Return the largest number of lines that a node has logged between two outages."""
     ends = [*(outage.begun for outage in outages[1:]), math.inf]
     return max(
         sum(outage.begun <= at < end for at, _ in member.words())

@@ -87,7 +87,7 @@ async def run(ground: Ground) -> Report:
 
 
 async def tags(backend: Backend) -> AsyncIterator[str]:
-    """Answer the tag of each job in the store."""
+    """Return the tag of each job in the store."""
     after: JobId | None = None
     while page := await backend.query(Everything(), after=after):
         for record in page:

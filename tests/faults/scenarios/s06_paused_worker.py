@@ -33,7 +33,7 @@ from tests.faults.workers import (
 JOBS = 50
 
 Stop: TypeAlias = Callable[[Member, str], Awaitable[int]]
-"""Stops a worker on a store; answers how often it had to be stopped for that."""
+"""Stops a worker on a store, and returns how many times it had to be stopped."""
 
 
 async def run(ground: Ground) -> Report:
@@ -112,7 +112,7 @@ def judge(report: Report) -> None:
 
 
 def wrong_outcomes(ids: list[JobId], found: list[Seen]) -> int:
-    """Answer of how many jobs the first claim was not ended by a rescue, or the second not well."""
+    """Return the number of jobs whose first claim did not end by a rescue, or whose second claim failed."""
     right = {(job_id, 1, True, "retryable") for job_id in ids} | {(job_id, 2, False, "complete") for job_id in ids}
     wrong = right ^ {(one.job_id, one.claims, one.is_rescue, one.status) for one in found}
     return len({job_id for job_id, *_ in wrong})

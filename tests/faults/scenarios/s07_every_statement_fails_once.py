@@ -46,7 +46,7 @@ async def run(ground: Ground) -> Report:
 
 
 def chosen(ground: Ground, kinds: Sequence[str], statements: int) -> list[tuple[str, int]]:
-    """Answer which statements fail how: each in each way, or some in each."""
+    """Return which statements fail how: each in each way, or some in each."""
     chance = random.Random(ground.seed)
     numbers = range(1, statements + 1)
     some = 3 if "#" in ground.store else 15
@@ -56,7 +56,7 @@ def chosen(ground: Ground, kinds: Sequence[str], statements: int) -> list[tuple[
 
 
 async def lived(ground: Ground, fault: Fault) -> tuple[Life, list[Kept]]:
-    """Answer a life on an empty store with that fault, and what it left."""
+    """Run a life on an empty store with that fault, and return it with what it left."""
     clock = FakeClock()
     jobs: list[Kept] = []
     with patched(ground.store, fault), kept_lines(logging.WARNING, "psycopg"):
@@ -77,7 +77,7 @@ def patched(store: str, fault: Fault) -> AbstractContextManager[None]:
 
 
 def empty_store(ground: Ground, clock: FakeClock, name: str) -> Backend:
-    """Answer a backend without jobs, not open yet."""
+    """Return a backend without jobs, not open yet."""
     url, _, schema = ground.store.partition("#")
     if not schema:
         return SQLiteBackend(Path(ground.folder) / f"{name}.db", clock=clock, synchronous="NORMAL")
@@ -87,7 +87,7 @@ def empty_store(ground: Ground, clock: FakeClock, name: str) -> Backend:
 
 
 def difference(usual: list[Kept], jobs: list[Kept]) -> str:
-    """Answer what is in one of them only."""
+    """Return what is in only one of them."""
     return f"missing {[one for one in usual if one not in jobs]}, new {[one for one in jobs if one not in usual]}"[:600]
 
 

@@ -38,7 +38,7 @@ class Writers:
         """How many have killed themselves within a transaction; the others were killed from outside."""
 
     async def start(self, *, dies: bool = False, batch: int = BATCH) -> Child:
-        """Start one; where it `dies` it does so by itself."""
+        """Start one; if it `dies`, it does so by itself."""
         path = self._ground.folder / f"history-{len(self._nursery.all)}"
         at = self._chance.randrange(1, LATEST) if dies else 0
         return await self._nursery.start("busy", self._ground.store, path, LEASE, batch, at)
@@ -57,7 +57,7 @@ class Writers:
         self.died[writer.pid] = time.monotonic()
 
     def lines(self) -> list[Line]:
-        """Answer what all of them have written."""
+        """Return what all of them have written."""
         return [line for path in self._ground.folder.glob("history-*") for line in read(path)]
 
 
@@ -111,7 +111,7 @@ async def run(ground: Ground) -> Report:
 
 
 async def without_disk(writer: Child) -> tuple[int, float]:
-    """Let no file of its grow for a while; answer how many enqueues failed, and when one succeeded again."""
+    """Let none of its files grow for a while. Return how many enqueues failed, and when one succeeded again."""
     await writer.answer()
     while not (await writer.ask("counts"))["acknowledged"]:
         await asyncio.sleep(0.01)

@@ -40,7 +40,7 @@ class Probes:
         return handle.id
 
     async def delays(self, ids: set[JobId]) -> list[float]:
-        """Answer how long it took until each of them started, the shortest first."""
+        """Return how long it took until each of them started, the shortest first."""
         await until(lambda: ids <= {line.job_id for line in started(self.ground.lines())}, 10)
         return sorted(
             line.at - self.enqueued[line.job_id] for line in started(self.ground.lines()) if line.job_id in ids

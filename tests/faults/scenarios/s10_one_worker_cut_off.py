@@ -56,7 +56,7 @@ async def produce(backend: Backend, ids: list[JobId]) -> None:
 
 
 async def cut_off(proxy: Proxy, lone: Member, ground: Ground, seconds: float) -> tuple[float, float]:
-    """Answer when the worker was cut off and when that was healed, as soon as it works again."""
+    """Return when the worker was cut off and when it was connected again, as soon as it works again."""
     now = asyncio.get_running_loop().time
     proxy.is_silent, begun = True, now()
     await asyncio.sleep(seconds)
@@ -66,7 +66,7 @@ async def cut_off(proxy: Proxy, lone: Member, ground: Ground, seconds: float) ->
 
 
 async def counted(ground: Ground, workers: Workers, backend: Backend, ids: list[JobId]) -> Report:
-    """Answer the counts when all jobs are done."""
+    """Return the counts when all jobs are done."""
     async with asyncio.timeout(120):
         while {count.status for count in await backend.count()} != {JobStatus.COMPLETE}:
             await asyncio.sleep(0.05)

@@ -35,7 +35,7 @@ async def run(ground: Ground) -> Report:
 
 @cache
 def lacks() -> str | None:
-    """Answer why there can be no disk of one's own here."""
+    """Return why this machine cannot have a disk of its own."""
     if shutil.which(ALONE[0]) is None:
         return "no `unshare` (util-linux) here"
     mount = (*ALONE, "mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt")

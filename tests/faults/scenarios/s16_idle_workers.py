@@ -57,7 +57,7 @@ async def run(ground: Ground) -> Report:
     claims = max(record.claims for record in records)
     rate = rates["transactions"]
     more = (woken["transactions"] - after["transactions"] - rate * processes * nodes * took) / jobs
-    most = POLLS + HEARTBEATS_PER_LEASE / lease + 1 / idle  # one more where the time begins and ends just so
+    most = POLLS + HEARTBEATS_PER_LEASE / lease + 1 / idle  # one more if the time begins and ends just so
     report.figures = {
         "nodes": processes * nodes,
         **{f"idle_{name}_per_s_and_node": round(value, 2) for name, value in rates.items()},
@@ -76,7 +76,7 @@ async def run(ground: Ground) -> Report:
 
 
 async def asked(workers: list[Child]) -> Counter[str]:
-    """Answer what all of them have asked of the store."""
+    """Return the number of their requests to the store."""
     total = Counter[str]()
     for worker in workers:
         total.update(await worker.ask("count"))
@@ -84,7 +84,7 @@ async def asked(workers: list[Child]) -> Counter[str]:
 
 
 def cpu_of(workers: list[Child]) -> float:
-    """Answer how long all of them have used a processor."""
+    """Return how long all of them have used a processor."""
     return sum(worker.cpu_seconds for worker in workers)
 
 

@@ -30,7 +30,7 @@ class Seen:
     ids: list[int] = field(default_factory=list[int])
 
     def rate(self, what: str) -> float:
-        """Answer how often it asked for something in a second without jobs."""
+        """Return how often it asked for something in a second without jobs."""
         return self.idle[what] / self.idle_s
 
 

@@ -92,7 +92,7 @@ async def enqueue(ground: Ground, backend: Backend, jobs: int, seconds: float) -
 
 
 async def everything(backend: Backend) -> list[JobRecord]:
-    """Answer all jobs there are."""
+    """Return all jobs there are."""
     found: list[JobRecord] = []
     while page := await backend.query(Everything(), limit=10_000, after=found[-1].id if found else None):
         found += page
@@ -100,7 +100,7 @@ async def everything(backend: Backend) -> list[JobRecord]:
 
 
 def judged(records: Sequence[JobRecord]) -> tuple[int, int]:
-    """Answer how many jobs were started before their time, and how many were taken from a node that lived."""
+    """Return how many jobs were started before their time, and how many were taken from a node that lived."""
     early = sum(one.attempted_at is not None and one.attempted_at < one.scheduled_at for one in records)
     return early, sum(one.losses > 0 for one in records)
 

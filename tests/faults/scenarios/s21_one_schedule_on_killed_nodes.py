@@ -31,7 +31,7 @@ async def run(ground: Ground) -> Report:
 
 
 async def tick(store: str, *, seconds: float, nodes: int, seed: int) -> dict[str, Any]:
-    """Let nodes tick for a while and be upset; answer what came of it."""
+    """Let nodes tick for a while and be upset, and return what came of it."""
     chance = random.Random(seed)
     counts = Counter[str]()
     processes = [await start(store) for _ in range(nodes)]
@@ -68,7 +68,7 @@ async def tick(store: str, *, seconds: float, nodes: int, seed: int) -> dict[str
 
 
 async def start(store: str) -> asyncio.subprocess.Process:
-    """Start a node, and wait until it is up: else all might be starting when a tick falls, which nobody then owes."""
+    """Start a node, and wait until it is up. Otherwise all might be starting at a tick, and no node would owe it."""
     command = (sys.executable, "-m", PROGRAM, store)
     node = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL

@@ -51,7 +51,7 @@ async def offer(report: Report, backend: Backend, chance: random.Random) -> None
 
 
 async def answered(make: Make, backend: Backend, *, is_batch: bool) -> str:
-    """Answer what becomes of a job that no store may hold."""
+    """Return what becomes of a job that no store may hold."""
     good = Text.builder().with_data("good")
     try:
         builder = make()
@@ -150,7 +150,7 @@ async def leave(report: Report, worker: Child) -> None:
 
 
 async def count_stored(backend: Backend) -> int:
-    """Answer how many jobs there are, a thousand at the most."""
+    """Return how many jobs there are, at most a thousand."""
     return len(await backend.query(Everything(), limit=1_000))
 
 

@@ -40,7 +40,7 @@ async def run(ground: Ground) -> Report:
                         is_well = await neighbour(report, backend, manual_sql, what, delays)
                         await look(report, f"{what}: cancel", lambda job_id=job_id: backend.cancel(job_id, "enough"))
                         manual_sql.run("DELETE FROM {jobs}")
-                        if not is_well:  # else all after it would be blamed as well
+                        if not is_well:  # otherwise all after it would be blamed as well
                             await worker.end(signal.SIGKILL)
                             worker = await start(ground, programs)
             for text in kinds.values():
@@ -64,7 +64,7 @@ async def start(ground: Ground, programs: Children) -> Child:
 
 
 def corrupt(report: Report, manual_sql: ManualSql, change: str) -> JobId | None:
-    """Put a row in that is corrupt in this way; answer its id, None where the store does not take it."""
+    """Insert a row that is corrupt in this way, and return its id; None if the store refuses it."""
     job_id = manual_sql.put("text", '"corrupt"', max_attempts=2)
     try:
         manual_sql.run(f"UPDATE {{jobs}} SET {change} WHERE id = {job_id}")
@@ -77,7 +77,7 @@ def corrupt(report: Report, manual_sql: ManualSql, change: str) -> JobId | None:
 
 
 async def neighbour(report: Report, backend: Backend, manual_sql: ManualSql, what: str, delays: list[float]) -> bool:
-    """Enqueue a good job beside it, wait for its end, and look at all jobs; answer whether the job ran."""
+    """Enqueue a good job beside it, wait for its end, and look at all jobs, and return whether the job ran."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     report.enqueued = (report.enqueued or 0) + 1
@@ -136,7 +136,7 @@ async def babble(
 
 
 def notifications(manual_sql: ManualSql, chance: random.Random) -> Callable[[], None]:
-    """Answer what says something on the schema's channel that no node ever says."""
+    """Return a function that sends on the schema's channel what no node sends."""
     payloads = (
         "",
         "~",
@@ -162,7 +162,7 @@ def notifications(manual_sql: ManualSql, chance: random.Random) -> Callable[[], 
 
 
 def datagrams(manual_sql: ManualSql, chance: random.Random) -> Callable[[], None]:
-    """Answer what rings at the doorbells with other words than a node's; doorbells that are none are there as well."""
+    """Return a function that rings doorbells, some of which do not exist, with other words than a node's."""
     addresses = [row[0] for row in manual_sql.run("SELECT doorbell FROM {nodes} WHERE doorbell IS NOT NULL")]
     for place, bell in enumerate(("", "@", "x" * 500, "/nowhere/bell", "@\0", "@nobody")):
         text = "INSERT INTO {nodes} (id, name, doorbell, started_at, lease_until) VALUES (?, 'x', ?, 0, ?)"

@@ -63,12 +63,12 @@ async def run(ground: Ground) -> Report:
 
 
 def good(ground: Ground) -> list[JobBuilder[Any, Any]]:
-    """Answer half of the good jobs: the neighbours."""
+    """Return half of the good jobs: the neighbours."""
     return [Good.builder().with_data("good")] * ground.size(500, 100)
 
 
 def raising(ground: Ground) -> list[JobBuilder[Any, Any]]:
-    """Answer a job for everything that can be raised, in each place where it can be."""
+    """Return a job for everything that can be raised, in each place where it can be."""
     kinds: tuple[Kind, ...] = (Raises, RaisesInThread, RaisesInHooks, RaisesInTimeout)
     pairs: list[tuple[Kind, str]] = [(kind, what) for kind in kinds for what in RAISES]
     # A message of 100 MB takes a second wherever it is raised: once is enough.
@@ -79,7 +79,7 @@ def raising(ground: Ground) -> list[JobBuilder[Any, Any]]:
 
 
 async def enqueued(backend: Backend, builders: Sequence[JobBuilder[Any, Any]]) -> list[JobId]:
-    """Enqueue them; answer their ids."""
+    """Enqueue them, and return their ids."""
     return [handle.id for handle in await enqueue_many(builders, backend=backend)]
 
 
@@ -152,7 +152,7 @@ async def judge(report: Report, backend: Backend) -> None:
 
 
 def outcome_of(record: JobRecord) -> str:
-    """Answer in a few words how a job has ended."""
+    """Return how a job has ended, in a few words."""
     if not record.errors:
         return str(record.status)
     kinds = "+".join(f"{one.kind} {one.type_name}" for one in record.errors)

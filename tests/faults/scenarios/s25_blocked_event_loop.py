@@ -16,7 +16,7 @@ from tests.support import record_of, soon
 
 
 def letters_for(seconds: float) -> int:
-    """Answer how many letters take the search so long on this machine when it has a processor, half of it at least."""
+    """Return how many letters make the search take so long on this machine, on at least half a processor."""
     letters, took = 18, 0.0
     while took < 0.05:
         letters += 1
@@ -90,13 +90,13 @@ def judge(report: Report, found: list[Seen]) -> None:
 
 
 def told_after(member: Member, begun: Line) -> float:
-    """Answer after how many seconds the worker said that the job blocks its event loop."""
+    """Return after how many seconds the worker logged that the job blocks its event loop."""
     said = f"job {begun.job_id} (blocking) has blocked the event loop"
     return min((at - begun.at for at, _ in member.said(said)), default=math.inf)
 
 
 def lengths(lines: list[Line]) -> dict[JobId, float]:
-    """Answer how many seconds each job ran."""
+    """Return how many seconds each job ran."""
     begun = {line.job_id: line.at for line in started(lines)}
     return {line.job_id: round(line.at - begun[line.job_id], 2) for line in lines if line.what == "end"}
 

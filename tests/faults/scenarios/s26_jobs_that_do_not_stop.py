@@ -74,7 +74,7 @@ class InThread(Hangs):
 
 
 class InProcess(Executor[bool]):
-    """Hangs in a process of its own where its data are true, and does not hear a SIGTERM.
+    """Hangs in a process of its own if its data are true, and does not hear a SIGTERM.
 
     Else it ends as soon as there are as many processes as are wanted.
     """
@@ -200,7 +200,7 @@ async def enqueued(backend: Backend, builders: Sequence[JobBuilder[Any, Any]]) -
 
 
 async def records_of(backend: Backend, ids: Sequence[JobId]) -> Sequence[JobRecord]:
-    """Answer what the store holds of these jobs, in the order of their ids."""
+    """Return what the store holds of these jobs, in the order of their ids."""
     return await backend.query(IdIn(frozenset(ids)), limit=len(ids))
 
 
@@ -212,7 +212,7 @@ async def all_ended(backend: Backend, ids: Sequence[JobId]) -> None:
 
 
 def excess(record: JobRecord) -> float:
-    """Answer how many seconds after its limit a timeout was recorded, by the store's clock."""
+    """Return how many seconds after its limit a timeout was recorded, by the store's clock."""
     if record.attempted_at is None or record.discarded_at is None:
         return float("inf")
     return (record.discarded_at - record.attempted_at - LIMIT).total_seconds()

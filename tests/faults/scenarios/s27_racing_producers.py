@@ -40,7 +40,7 @@ async def run(ground: Ground) -> Report:
 async def race(
     store: str, *, rounds: int, processes: int, producers: int, isolation: str | None = None
 ) -> dict[str, Any]:
-    """Run all rounds; answer what came of them."""
+    """Run all rounds, and return what came of them."""
     command = (sys.executable, "-m", PROGRAM, store, str(rounds), str(producers))
     level = (isolation,) if isolation else ()
     pipe = asyncio.subprocess.PIPE

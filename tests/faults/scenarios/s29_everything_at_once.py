@@ -58,7 +58,7 @@ async def run(ground: Ground) -> Report:
 
 
 async def what_it_did(report: Report, rival: Child, seconds: float) -> Counter[str]:
-    """Answer how often a process did what, once it has ended."""
+    """Return how often a process did what, once it has ended."""
     async with asyncio.timeout(seconds + 60):
         status = await rival.process.wait()
     report.expect(f"a process of clients ends with {status}: {rival.said()[-300:]}", status == 0)
@@ -122,13 +122,13 @@ async def change_at_the_end(report: Report, ground: Ground, programs: Children) 
 
 
 def traced(key: str, priority: int = 0) -> NewJob:
-    """Answer a job of up to 6 ms. A second one with its key replaces its priority, also while it runs."""
+    """Return a job of up to 6 ms. A second one with its key replaces its priority, also while it runs."""
     unique = UniquenessCriteria.by_key(key).on_conflict(Replace.priority().for_statuses(JobStatus.EXECUTING))
     return new_job(TRACED, data='"6"', priority=priority, unique=unique)
 
 
 async def enqueue_and_change(backend: Backend, key: str, chance: random.Random, done: Counter[str]) -> None:
-    """Enqueue a job and change it within 20 ms; count it where it ran by then."""
+    """Enqueue a job and change it within 20 ms; count it if it ran by then."""
     how = chance.choice(HOW)
     [new] = await backend.enqueue([traced(key)])
     await asyncio.sleep(chance.uniform(0, 0.02))
@@ -147,7 +147,7 @@ async def enqueue_and_change(backend: Backend, key: str, chance: random.Random, 
 
 
 async def until_ended(backend: Backend) -> int:
-    """Wait until all jobs of the worker have ended, but not for ever; answer how many have not."""
+    """Wait until all jobs of the worker have ended, but not for ever, and return how many have not."""
     ends = asyncio.get_running_loop().time() + PATIENCE
     while left := len(await backend.query(ExecutorIn(frozenset({TRACED})) & StatusIn(OPEN))):
         if asyncio.get_running_loop().time() > ends:
@@ -174,7 +174,7 @@ async def check_rows(report: Report, ground: Ground, backend: Backend) -> None:
 
 
 def contradictions(record: JobRecord) -> list[str]:
-    """Answer what of a row cannot be."""
+    """Return what is impossible in a row."""
     found = [
         f"{record.status} and {field} is {'not ' * is_so}set"
         for status, field in TIMES.items()
@@ -192,7 +192,7 @@ def contradictions(record: JobRecord) -> list[str]:
 
 
 def count_deadlocks(store: str) -> int:
-    """Answer how many the server has ever had; SQLite has none."""
+    """Return how many the server has ever had. SQLite has none."""
     with ManualSql(store) as manual_sql:
         if not manual_sql.is_postgres:
             return 0

@@ -61,7 +61,7 @@ async def lane(ground: Ground, number: int, moments: list[Moment]) -> list[Endin
 
 
 def faults(ending: Ending) -> list[str]:
-    """Answer what is not as promised."""
+    """Return what is not as promised."""
     moment, found = ending.moment, list[str]()
     right = {0} if ending.signals < 3 or ending.was_over else set[int]()
     if ending.signals == 3:
@@ -82,7 +82,7 @@ def faults(ending: Ending) -> list[str]:
 
 
 def described(ending: Ending) -> str:
-    """Answer the moment in short."""
+    """Return the moment in a few words."""
     names = "+".join(one.name for one in ending.moment.signals[: ending.signals])
     job = f" ({ending.moment.job})" if ending.moment.situation == "busy" else ""
     where = f"{ending.moment.situation}{job} after {ending.moment.wait:.3f} s"

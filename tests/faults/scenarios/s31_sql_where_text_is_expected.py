@@ -146,7 +146,7 @@ async def attack_port(report: Report, backend: Backend, text: str) -> None:
 
 
 def schedule(schedule_id: str) -> Schedule:
-    """Answer a schedule of this id."""
+    """Return a schedule of this id."""
     return cron_schedule(
         Attacked.builder().with_data(1),
         "0 0 1 1 *",
@@ -178,7 +178,7 @@ def attack_names(report: Report, text: str) -> None:
 
 @contextmanager
 def server_with_statistics(is_postgres: bool) -> Generator[str | None]:
-    """Answer the URL of a server that counts its statements; None where there is none to be had."""
+    """Yield the URL of a server that counts its statements; None if there is none."""
     for version in (NEWEST, "17", "16", "15", "14"):
         try:
             has_statistics = is_postgres and any(binaries(version).parent.rglob(f"{STATISTICS}.so"))
@@ -201,7 +201,7 @@ def server_with_statistics(is_postgres: bool) -> Generator[str | None]:
 
 
 def texts_at_server(manual_sql: ManualSql, url: str | None) -> int | None:
-    """Answer how many kinds of statements of tables of ours the server has seen; None where it does not count."""
+    """Return how many kinds of statements on our tables the server has seen; None if it does not count."""
     if url is None:
         return None
     text = f"SELECT count(DISTINCT query) FROM {STATISTICS} WHERE query LIKE ? AND query NOT LIKE ?"

@@ -50,7 +50,7 @@ class Secrets:
         self.password = f"a/{self.dsn} @%:b"
 
     def look(self, where: str, text: str, *secrets: str) -> None:
-        """Look for these; where none are given, for those that may stand nowhere at all."""
+        """Look for these; if none are given, for those that may stand nowhere at all."""
         self.looked_at += len(text)
         for secret in secrets or (self.dsn, self.environment):
             if secret in text:
@@ -59,7 +59,7 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Place:
-    """A store that asks for a password, where its kind can."""
+    """A store that asks for a password, if its kind can."""
 
     url: str
     """As the application has it."""
@@ -101,7 +101,7 @@ async def run(ground: Ground) -> Report:
 
 @asynccontextmanager
 async def place(ground: Ground, secrets: Secrets) -> AsyncGenerator[Place]:
-    """Answer the store: the file, or a server of its own with a proxy before it."""
+    """Yield the store: the file, or a server of its own behind a proxy."""
     if "#" not in ground.store:
         environment = {"REXECUTOR_URL": f"sqlite:///{ground.store}", "SECRET": secrets.environment}
         environment["WRONG_URL"] = f"sqlite:///{ground.folder}/none/jobs.db"
@@ -119,7 +119,7 @@ async def place(ground: Ground, secrets: Secrets) -> AsyncGenerator[Place]:
 
 
 async def postgres_place(server: PostgresServer, proxy: Proxy, secrets: Secrets) -> Place:
-    """Answer the server with its tables, and URLs that do not work."""
+    """Return the server with its tables, and URLs that do not work."""
     password = quote(secrets.password, safe="")
     url = f"postgresql://guest:{password}@/postgres?host={proxy.folder}"
     wrong = {
@@ -232,7 +232,7 @@ def look_at_log(report: Report, secrets: Secrets, worker: Child) -> None:
 
 
 def records_of(log: str) -> Iterable[tuple[int, str]]:
-    """Answer each record with its level; what is written without one counts as the highest."""
+    """Return each record with its level. Text without a level counts as the highest."""
     parts = re.split(rf"(?m)^{MARK}(\d+) ", log)
     yield 50, parts[0]
     yield from ((int(level), text) for level, text in zip(parts[1::2], parts[2::2], strict=True))

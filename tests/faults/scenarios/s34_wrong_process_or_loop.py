@@ -49,7 +49,7 @@ async def run(ground: Ground) -> Report:
 
 
 async def do(report: Report, ground: Ground, programs: Children, name: str) -> None:
-    """Do one case; note its answers, and whether it comes to an end."""
+    """Do one case; note its results, and whether it ends."""
     child = await programs.start("-m", "tests.faults.programs.lifetimes", ground.store, name)
     try:
         async with asyncio.timeout(SECONDS):
@@ -63,7 +63,7 @@ async def do(report: Report, ground: Ground, programs: Children, name: str) -> N
 
 
 def answers_of(child: Child) -> dict[str, str]:
-    """Answer what it has printed of its cases."""
+    """Return what it has printed about its cases."""
     answers: dict[str, str] = {}
     for line in child.said().splitlines():
         if line.startswith('{"'):

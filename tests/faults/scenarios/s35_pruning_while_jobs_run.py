@@ -77,7 +77,7 @@ async def run(ground: Ground) -> Report:
 
 
 async def pruned(backend: Backend, what: OlderThan | BeyondNewest) -> dict[str, Any]:
-    """Delete all there are of our executors, in batches, while another enqueues; answer how fast that was."""
+    """Delete all there are of our executors, in batches, while another enqueues, and return how fast that was."""
     spec = PruneSpec(JobStatus.COMPLETE, what, frozenset(EXECUTORS), is_except=False)
     batches: list[float] = []
     rows = 0

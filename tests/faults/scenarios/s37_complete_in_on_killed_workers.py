@@ -59,7 +59,7 @@ async def run(ground: Ground) -> Report:
 
 
 async def waiting(backend: Backend) -> int:
-    """Answer how many jobs have not ended."""
+    """Return how many jobs have not ended."""
     return sum(count.jobs for count in await backend.count() if not count.status.has_ended)
 
 
@@ -90,13 +90,13 @@ def tables(store: str) -> None:
 
 
 def counted(store: str) -> tuple[int, list[JobId]]:
-    """Answer the counter, and the jobs that were noted, each as often as it was."""
+    """Return the counter, and the jobs that were noted, each as often as it was noted."""
     ((number,),) = execute(store, ["SELECT number FROM counted"])
     return number, [row[0] for row in execute(store, ["SELECT job FROM done"])]
 
 
 def execute(store: str, commands: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Execute the commands on a connection of their own; answer the rows of the last."""
+    """Execute the commands on a connection of their own, and return the rows of the last."""
     url, _, schema = store.partition("#")
     if not schema:
         with closing(sqlite3.connect(store, timeout=30)) as connection, connection:

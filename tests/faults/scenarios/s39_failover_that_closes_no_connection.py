@@ -117,7 +117,7 @@ async def observed(ground: Ground, old: PostgresServer, new: PostgresServer, at:
 
 
 async def delays(ground: Ground, backend: Backend) -> list[float]:
-    """Return how long some jobs took to start that are enqueued elsewhere, while nothing else is."""
+    """Return how long some jobs took to start that are enqueued at another node, and nothing else is enqueued."""
     begun: dict[int, float] = {}
     for _ in range(5):
         handle = await Loaded.builder().with_data("by-hand").enqueue(backend=backend)
