@@ -221,7 +221,7 @@ class TestBadInput:
         [
             (EmailJob.builder, "email_job: data is missing, str expected"),
             (lambda: builder().with_data(Trace("me")), "email_job: data: str expected"),  # pyright: ignore[reportArgumentType] - the point
-            (lambda: builder().with_data("a\0b"), "email_job: data holds a NUL"),
+            (lambda: builder().with_data("a\0b"), "email_job: data contains a NUL"),
             (lambda: builder().with_data("\ud800"), "email_job: data.*lone surrogate"),
             (lambda: builder().with_data("x" * 1024 * 1024), "email_job: data has 1,048,578 bytes"),
             (lambda: builder().with_metadata("me"), "email_job: metadata: .*Trace expected"),  # pyright: ignore[reportArgumentType] - the point

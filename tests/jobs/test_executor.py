@@ -279,7 +279,7 @@ class TestDecode:
 
         assert job.data == Order(7)
         assert job.metadata == ["a"]
-        fields = set(Job.__dataclass_fields__) - {"data", "metadata", "_version", "_run"}
+        fields = set(Job.__dataclass_fields__) - {"data", "metadata", "_version", "_completer"}
         assert {name: getattr(job, name) for name in fields} == {name: getattr(record, name) for name in fields}
 
     def test_metadata_that_was_left_out_is_none(self) -> None:

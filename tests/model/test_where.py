@@ -7,8 +7,8 @@ import pytest
 
 from rexecutor import ConfigurationError, EncodeError, JobStatus, Where
 from rexecutor.model.where import (
-    MOST_LEVELS,
-    MOST_PARTS,
+    MAX_LEVELS,
+    MAX_PARTS,
     And,
     DataEquals,
     Everything,
@@ -172,21 +172,21 @@ class TestNodes:
             assert (where.parts_in_all, where.levels) == (parts, levels), where
 
     def test_as_many_parts_as_are_allowed_and_no_more(self) -> None:
-        assert And((A,) * MOST_PARTS).parts_in_all == MOST_PARTS + 1
+        assert And((A,) * MAX_PARTS).parts_in_all == MAX_PARTS + 1
         for make in (
-            lambda: And((A,) * (MOST_PARTS + 1)),
-            lambda: Or((Or((A,) * MOST_PARTS), B)),
-            lambda: Or((A,) * MOST_PARTS) | B,
+            lambda: And((A,) * (MAX_PARTS + 1)),
+            lambda: Or((Or((A,) * MAX_PARTS), B)),
+            lambda: Or((A,) * MAX_PARTS) | B,
         ):
             with pytest.raises(ConfigurationError, match=r"1,00\d parts in \d levels, at most 1,000 in 25"):
                 make()
 
     def test_as_many_levels_as_are_allowed_and_no_more(self) -> None:
         where: Where = A
-        for number in range(MOST_LEVELS - 1):
+        for number in range(MAX_LEVELS - 1):
             where = And((where,)) if number % 2 else Or((where,))
 
-        assert where.levels == MOST_LEVELS
+        assert where.levels == MAX_LEVELS
         for make in (lambda: Not(where), lambda: And((B, where)), lambda: Or((where,)), lambda: ~where):
             with pytest.raises(ConfigurationError, match="26 levels, at most 1,000 in 25"):
                 make()

@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, cast, get_args, get
 from rexecutor.errors import DecodeError, DefinitionError
 from rexecutor.jobs.definition import ExecutorDefinition, place_of
 from rexecutor.model.codec import Codec
-from rexecutor.model.job import Data, Job, JobRecord, Limits, Metadata, Run, job_of
+from rexecutor.model.job import Data, Job, JobCompleter, JobRecord, Limits, Metadata, job_of
 
 _LIMITS: Final = Limits()
 
@@ -28,8 +28,10 @@ def codecs_of(executor_cls: type[ExecutorDefinition[Data, Metadata]], limits: Li
     return _codecs_of(executor_cls, limits.data, limits.metadata, limits.depth)
 
 
-def decode(codecs: Codecs[Data, Metadata], record: JobRecord, run: Run | None = None) -> Job[Data, Metadata]:
-    """Return the job that a stored record holds, with its `run` if this process runs it.
+def decode(
+    codecs: Codecs[Data, Metadata], record: JobRecord, completer: JobCompleter | None = None
+) -> Job[Data, Metadata]:
+    """Return the job that a stored record holds, with its `completer` if this process runs it.
 
     Raises:
         DecodeError: Its data or metadata is not of the executor's type, or the row could not be read.
@@ -54,7 +56,7 @@ def decode(codecs: Codecs[Data, Metadata], record: JobRecord, run: Run | None = 
         record.cancelled_at,
         record.discarded_at,
         record.version,
-        run,
+        completer,
     )
 
 

@@ -41,10 +41,10 @@ _SELF_EVIDENT: Final = (str, bool, type(None))
 _SETS: Final = (inspect.CustomType, inspect.SetType, inspect.FrozenSetType)
 _DICTS: Final = (inspect.AnyType, inspect.CustomType, inspect.DictType, inspect.TypedDictType)
 
-_UNION: Final = (
+_UNION_ADVICE: Final = (
     "; declare a pydantic model with a field of this union, or a `RootModel` of it, or msgspec Structs with `tag=True`"
 )
-_BOTH: Final = (
+_MIXED_MODELS: Final = (
     "a msgspec Struct together with a pydantic dataclass, whose validators msgspec would skip; make one of them a"
     " pydantic model"
 )
@@ -90,10 +90,10 @@ class Codec(Generic[T]):
             _check_custom(parts)
             if is_by_pydantic := any(map(_is_pydantic_dataclass, parts)):
                 if any(isinstance(part, inspect.StructType) for part in parts):
-                    raise TypeError(_BOTH)  # noqa: TRY301 - reported as msgspec's own errors are
+                    raise TypeError(_MIXED_MODELS)  # noqa: TRY301 - reported as msgspec's own errors are
                 self._write, self._read = _by_pydantic(kind)
         except Exception as error:  # pydantic has errors of its own
-            advice = _UNION if "type union" in str(error).lower() else ""
+            advice = _UNION_ADVICE if "type union" in str(error).lower() else ""
             raise DefinitionError(
                 f"{self._name}: {self._type_name} cannot be stored as JSON: {error}{advice}"
             ) from error
@@ -213,7 +213,7 @@ def canonical(text: str) -> str:
     Keys are sorted, and numbers are compared as exact decimals, as PostgreSQL's `jsonb` does: 1, 1.0 and 1e0 have the
     same form. Text that is not JSON, or is nested deeper than an enqueue allows, is returned unchanged.
     """
-    return _short(text) if len(text) <= _SHORT else _long(text)
+    return _short(text) if len(text) <= _CACHED_LENGTH else _long(text)
 
 
 def _long(text: str) -> str:
@@ -225,7 +225,7 @@ def _long(text: str) -> str:
         return text
 
 
-_SHORT = 1_024
+_CACHED_LENGTH = 1_024
 _short = lru_cache(maxsize=1_000)(_long)
 
 
@@ -327,7 +327,7 @@ def _check_depth(encoded: bytes, limit: int) -> None:
 def _check_text(name: str, encoded: bytes) -> None:
     """Raise an `EncodeError` for JSON with a NUL character, which databases do not take."""
     if b"\\u0000" in encoded and _ESCAPED_NUL.search(encoded):
-        raise EncodeError(f"{name} holds a NUL character, which JSON in a database cannot")
+        raise EncodeError(f"{name} contains a NUL character, which databases do not accept")
 
 
 def _check_numbers(name: str, value: object, encoded: bytes) -> None:
@@ -336,7 +336,7 @@ def _check_numbers(name: str, value: object, encoded: bytes) -> None:
     msgspec writes them as null, so JSON without a null cannot hold any: that is the cheap first test.
     """
     if b"null" in encoded and any(not math.isfinite(number) for number in _floats(value)):
-        raise EncodeError(f"{name} holds NaN or an infinity, which JSON cannot")
+        raise EncodeError(f"{name} contains NaN or an infinity, which JSON cannot hold")
 
 
 def _floats(value: object) -> Iterator[float]:
@@ -366,7 +366,7 @@ def _reason(error: Exception, depth: int) -> str:
     if isinstance(error, RecursionError | _TooDeepError):
         return f"it is nested too deeply; at most {depth} levels are allowed"
     if isinstance(error, UnicodeEncodeError):
-        return "it holds a lone surrogate, which is no character"
+        return "it contains a lone surrogate, which is not a character"
     return str(error) or type(error).__name__
 
 

@@ -56,7 +56,7 @@ def _foreign(field: Field, term: str) -> str | None:
     if not term:
         return "an entry between commas is empty; leave out the comma"
     if term == "?":
-        return "? is not read; write *"
+        return "? is not supported; write *"
     if re.fullmatch(r"(H|R)(\(.*\))?", term) or "~" in term:
         return "a value chosen at random is not supported; choose one, such as 7"
     if match := re.fullmatch(r"H(\(.*\))?/([0-9]+)", term):
@@ -158,7 +158,7 @@ def _day(term: str) -> str | None:
         if DAY.low <= day <= DAY.high:
             low, high = (day - 1 or 1), min(day + 1, 31)
             low, high = (1, 3) if low == day else (29, 31) if high == day else (low, high)
-            return f"W is read in LW only; write {day}, or {low}-{high} and choose the day in `execute`"
+            return f"W is supported in LW only; write {day}, or {low}-{high} and choose the day in `execute`"
     if term in {"W", "WL"}:
         return "write LW for the last weekday of the month"
     if re.fullmatch("L-[0-9]+", term):

@@ -26,13 +26,13 @@ _ALIASES_OF_OTHERS: Final = {
     "@SEMIANNUALLY": "0 0 1 1,7 *",
 }
 _EXPECTED: Final = "five fields (minute hour day month weekday) expected, or six with seconds first"
-_INTERVAL: Final = "intervals are not read; write the times at which it is due, such as */5 * * * *"
+_INTERVAL: Final = "intervals are not supported; write the times at which it is due, such as */5 * * * *"
 _WEEKDAY_NUMBER: Final = re.compile("(?<![#/0-9])[1-7](?![0-9])")
 _YEARS: Final = re.compile(r"(19|20)[0-9]{2}([-,/][0-9]+)*")
 _ZONE: Final = re.compile(r"^(?:CRON_)?TZ=(\S+)|\s([A-Z]{4,}/[A-Z_/]+|ETC/\S+)$", re.IGNORECASE)
-_MOST: Final = len(FIELDS)
-_LONGEST_TEXT: Final = 1_000
-_SHOWN: Final = 80
+_FIELD_COUNT: Final = len(FIELDS)
+_MAX_LENGTH: Final = 1_000
+_SHOWN_LENGTH: Final = 80
 _ANY_MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 """The days of each month, at most."""
@@ -40,7 +40,7 @@ _DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 def wrong(text: str, why: str) -> ConfigurationError:
     """Return the error for an expression. A long text is cut."""
-    shown = repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r} …"
+    shown = repr(text) if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]!r} …"
     return ConfigurationError(f"Cron: {shown}: {why}")
 
 
@@ -54,16 +54,16 @@ def fields_of(text: object) -> list[str]:
         raise ConfigurationError(f"Cron: timedelta given; {_INTERVAL}")
     if not isinstance(text, str):
         raise ConfigurationError(f'Cron: {type(text).__name__} given, a str such as "0 30 2 * * *" expected')
-    if len(text) > _LONGEST_TEXT:
-        raise wrong(text, f"{len(text)} characters, at most {_LONGEST_TEXT} expected")
+    if len(text) > _MAX_LENGTH:
+        raise wrong(text, f"{len(text)} characters, at most {_MAX_LENGTH} are allowed")
     folded = text.strip().upper()
     fields = _ALIASES.get(folded, folded).split()
     found = _foreign_word(text.strip()) or _foreign_fields(fields)
     if found is not None:
         raise wrong(text, found)
-    if len(fields) not in {_MOST - 1, _MOST}:
+    if len(fields) not in {_FIELD_COUNT - 1, _FIELD_COUNT}:
         raise wrong(text, f"{len(fields)} field{'' if len(fields) == 1 else 's'}; {_EXPECTED}")
-    return ["0"] * (_MOST - len(fields)) + fields
+    return ["0"] * (_FIELD_COUNT - len(fields)) + fields
 
 
 def _foreign_word(text: str) -> str | None:
@@ -96,17 +96,21 @@ def _foreign_word(text: str) -> str | None:
 def _foreign_fields(fields: list[str]) -> str | None:
     """Return advice for fields in the order or form of another program; None if they do not look like that."""
     joined = _joined(fields)
-    if joined != fields and len(joined) in {_MOST - 1, _MOST}:
+    if joined != fields and len(joined) in {_FIELD_COUNT - 1, _FIELD_COUNT}:
         return f"a field has no spaces; write {' '.join(joined)}"
     last = fields[-1] if fields else ""
-    if len(fields) == _MOST + 1 and (last in {"*", "?"} or _YEARS.fullmatch(last)):
+    if len(fields) == _FIELD_COUNT + 1 and (last in {"*", "?"} or _YEARS.fullmatch(last)):
         return f"seven fields: there is no year field, leave it out; {_without_year(fields[:-1])}"
-    if len(fields) == _MOST and _YEARS.fullmatch(last):
+    if len(fields) == _FIELD_COUNT and _YEARS.fullmatch(last):
         return f"there is no year field, leave it out; {_without_year(fields[:-1])}"
-    if len(fields) == _MOST and "?" in {fields[2], fields[4]}:  # AWS's six fields end in a year; Quartz has ? elsewhere
+    if len(fields) == _FIELD_COUNT and "?" in {
+        fields[2],
+        fields[4],
+    }:  # AWS's six fields end in a year; Quartz has ? elsewhere
         return f"six fields begin with the seconds, and there is no year field; {_without_year(fields[:-1])}"
-    if len(fields) < _MOST - 1 and any(re.search(r"[0-9*]:[0-9*]|\*-|\.\.", value) for value in fields):
-        return f"systemd's calendar is not read, but cron's, such as 0 9 * * MON-FRI for Mon..Fri 09:00; {_EXPECTED}"
+    if len(fields) < _FIELD_COUNT - 1 and any(re.search(r"[0-9*]:[0-9*]|\*-|\.\.", value) for value in fields):
+        example = "0 9 * * MON-FRI for Mon..Fri 09:00"
+        return f"systemd's calendar is not supported; write cron fields, such as {example}; {_EXPECTED}"
     return None
 
 

@@ -21,21 +21,21 @@ _PLAIN: Final = _SCALARS | {dict, list}
 _VALUES: Final = (UUID, Decimal, datetime, date, time, timedelta)
 """Types that may arrive in place of an equal subclass: other libraries return subclasses, such as asyncpg's UUID."""
 
-_FOLD: Final = "it would arrive without its `fold=1`; give one with a fixed offset, or with `fold=0`"
-_ENUM_VALUES: Final = (
+_FOLD_ADVICE: Final = "it would arrive without its `fold=1`; give one with a fixed offset, or with `fold=0`"
+_ENUM_ADVICE: Final = (
     "`use_enum_values` would make this enum a plain value; give the value, or if it is the default, set"
     " `validate_default=True` too"
 )
-_ORDER: Final = (
+_ORDER_ADVICE: Final = (
     "the keys of this OrderedDict would arrive in alphabetical order; give them in that order, or declare a list of"
     " pairs"
 )
-_EXCLUDED: Final = (
+_EXCLUDED_ADVICE: Final = (
     "`exclude=True` keeps this field out of JSON, so it would arrive with its default; leave it at that, or declare"
     " the field without `exclude`"
 )
 
-_LONGEST: Final = 40
+_SHOWN_LENGTH: Final = 40
 """Maximum number of a key's characters in a message."""
 
 
@@ -98,7 +98,7 @@ def _fields(names: Sequence[str], given: object, came: object) -> Found | None:
         found = _compared(one, other)
         if found is not None:
             if getattr(_pydantic_fields(type(given)).get(name), "exclude", False):
-                found = [_EXCLUDED]
+                found = [_EXCLUDED_ADVICE]
             found.append(f".{name}")
             return found
     return None
@@ -119,7 +119,7 @@ def _models(given: Any, came: Any) -> Found | None:
     if found is not None and given.model_config.get("use_enum_values"):
         *_, way = found
         if isinstance(getattr(given, way[1:], None), Enum):
-            return [_ENUM_VALUES, way]
+            return [_ENUM_ADVICE, way]
     if found is None and given.__pydantic_extra__ != came.__pydantic_extra__:
         found = _compared(given.__pydantic_extra__, came.__pydantic_extra__)
     return found
@@ -148,7 +148,7 @@ def _dicts(given: dict[object, object], came: dict[object, object]) -> Found | N
             return found
     if len(given) != len(came):
         return ["different keys become the same key in JSON"]
-    return [_ORDER] if isinstance(given, OrderedDict) and list(given) != list(came) else None
+    return [_ORDER_ADVICE] if isinstance(given, OrderedDict) and list(given) != list(came) else None
 
 
 def _sequences(given: Sequence[object], came: Sequence[object]) -> Found | None:
@@ -177,7 +177,7 @@ def _sets(given: set[object], came: set[object]) -> Found | None:
 
 def _moments(given: datetime, came: datetime) -> Found | None:
     if given.tzinfo is None and given.fold != came.fold:
-        return [_FOLD]
+        return [_FOLD_ADVICE]
     # Not `==`: for moments in two zones it is False in the hour that a clock shows twice.
     same = given.replace(tzinfo=None) == came.replace(tzinfo=None) and given.utcoffset() == came.utcoffset()
     return None if same else _changed(given)
@@ -187,7 +187,7 @@ def _times(given: time, came: time) -> Found | None:
     if given.tzinfo is not None and came.tzinfo is None:
         return ["a time with this zone would arrive without it; give one with a fixed offset, or without a zone"]
     if given.tzinfo is None and given.fold != came.fold:
-        return [_FOLD]
+        return [_FOLD_ADVICE]
     return None if given == came else _changed(given)
 
 
@@ -309,4 +309,4 @@ def _changed(given: object, *way: str) -> Found:
 
 def _shown(key: object) -> str:
     text = repr(key)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"

@@ -42,7 +42,7 @@ class ErrorKind(StrEnum):
     LOST = "lost"
 
 
-class Run(Protocol):
+class JobCompleter(Protocol):
     """The running attempt behind a `Job`: what `Job.complete_in` needs of it."""
 
     async def complete(self, connection: object, /) -> None:
@@ -88,7 +88,7 @@ class Job(Generic[Data, Metadata]):
     cancelled_at: datetime | None
     discarded_at: datetime | None
     _version: int = field(default=0, repr=False, compare=False)
-    _run: "Run | None" = field(default=None, repr=False, compare=False)
+    _completer: "JobCompleter | None" = field(default=None, repr=False, compare=False)
 
     @property
     def is_final_attempt(self) -> bool:
@@ -123,19 +123,19 @@ class Job(Generic[Data, Metadata]):
             BackendError: The store failed. Or, under REPEATABLE READ and SERIALIZABLE, the job has changed since your
                 transaction began, for example by a cancel: a serialization failure. Roll the transaction back.
         """
-        await self._required_run().complete(connection)
+        await self._required_completer().complete(connection)
 
     def complete_in_sync(self, connection: Any) -> None:
         """Complete this job in the transaction of a blocking connection, for an `execute` that is a plain `def`.
 
         Otherwise the same as `complete_in`.
         """
-        self._required_run().complete_sync(connection)
+        self._required_completer().complete_sync(connection)
 
-    def _required_run(self) -> "Run":
-        if self._run is None:
+    def _required_completer(self) -> "JobCompleter":
+        if self._completer is None:
             raise JobStateError(f"complete_in: job {self.id} does not run here; only execute can complete its own job")
-        return self._run
+        return self._completer
 
 
 _Thawed: Final = make_dataclass(

@@ -19,8 +19,8 @@ from rexecutor.model.codec import compared
 from rexecutor.model.job import JobId
 from rexecutor.model.status import JobStatus
 
-MOST_PARTS: Final = 1_000
-MOST_LEVELS: Final = 25
+MAX_PARTS: Final = 1_000
+MAX_LEVELS: Final = 25
 
 Moment: TypeAlias = datetime | timedelta
 """A moment, or how long before the store's time it is."""
@@ -287,9 +287,9 @@ def _measure(group: And | Or | Not | _Group, parts: tuple[Where, ...]) -> None:
         node_of(part)
     size = 1 + sum(part.parts_in_all for part in parts)
     levels = 1 + max((part.levels for part in parts), default=0)
-    if size > MOST_PARTS + 1 or levels > MOST_LEVELS:
+    if size > MAX_PARTS + 1 or levels > MAX_LEVELS:
         raise ConfigurationError(
-            f"Where: {size - 1:,} parts in {levels} levels, at most {MOST_PARTS:,} in {MOST_LEVELS} are possible;"
+            f"Where: {size - 1:,} parts in {levels} levels, at most {MAX_PARTS:,} in {MAX_LEVELS} are possible;"
             " give many values to one part (id_in, status_in, tagged_by_one_of), or ask several times"
         )
     object.__setattr__(group, "parts_in_all", size)

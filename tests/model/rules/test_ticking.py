@@ -105,7 +105,7 @@ def test_no_more_than_one_transaction_takes_are_due_and_the_rest_is_next() -> No
     full = rules.due_ticks(one, at(1), at(1_000), None)
     more = rules.due_ticks(one, at(1), at(1_001), None)
 
-    assert (len(full.due), full.due[0], full.next) == (rules.MOST_TICKS, at(1), at(1_001))
+    assert (len(full.due), full.due[0], full.next) == (rules.MAX_TICKS, at(1), at(1_001))
     assert (more.due, more.next) == (full.due, at(1_001))
     assert rules.due_ticks(one, at(1_001), at(1_001), None) == rules.Ticks([at(1_001)], at(1_002))
 

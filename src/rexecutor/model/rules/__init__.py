@@ -17,12 +17,12 @@ from rexecutor.model.rules.life import (
 )
 from rexecutor.model.rules.matching import matches, moment_of
 from rexecutor.model.rules.pruning import prunable
-from rexecutor.model.rules.ticking import MOST_TICKS, Look, Ticks, advance, advance_all, due_ticks
+from rexecutor.model.rules.ticking import MAX_TICKS, Look, Ticks, advance, advance_all, due_ticks
 from rexecutor.model.rules.unique import conflicting, pick_existing, replaced
 
 __all__ = [
     "LOST_DETAILS",
-    "MOST_TICKS",
+    "MAX_TICKS",
     "Look",
     "Ticks",
     "advance",

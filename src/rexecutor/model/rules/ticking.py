@@ -13,7 +13,7 @@ from rexecutor.model.job import NewJob
 from rexecutor.model.rules.matching import shifted
 from rexecutor.model.schedules import CatchUp, Schedule, Span, StoredSchedule
 
-MOST_TICKS: Final = 1_000
+MAX_TICKS: Final = 1_000
 """Maximum number of ticks of one schedule taken in one transaction."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -113,7 +113,7 @@ def _skipped(
     left: list[Span] = []
     for start, until in known.left_out:
         if up_since is not None and (first := max(start, oldest, up_since)) < until:
-            due += schedule.cron.between(first - _MICROSECOND, until - _MICROSECOND, schedule.timezone, MOST_TICKS)
+            due += schedule.cron.between(first - _MICROSECOND, until - _MICROSECOND, schedule.timezone, MAX_TICKS)
             until = up_since  # noqa: PLW2901 - earlier ticks are left to nodes that have been up for longer
         left.append((start, until))
     if known.next_tick is not None and known.next_tick != ticks.next:
@@ -142,8 +142,8 @@ def due_ticks(schedule: Schedule, expected: datetime | None, now: datetime, up_s
     start = max(before, shifted(now, -schedule.window - _MICROSECOND))
     if schedule.catch_up is not CatchUp.ALL:
         start = max(start, (up_since or now) - _MICROSECOND)
-    due = cron.between(start, now, zone, MOST_TICKS)
-    if len(due) == MOST_TICKS:
+    due = cron.between(start, now, zone, MAX_TICKS)
+    if len(due) == MAX_TICKS:
         return Ticks(due, cron.after(due[-1], zone))
     if not due:
         newest = cron.latest(before, now, zone)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from rexecutor.model.rules import MOST_TICKS
+from rexecutor.model.rules import MAX_TICKS
 from rexecutor.model.schedules import CatchUp
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import HOUR, MICROSECOND, SECOND, Store
@@ -81,7 +81,7 @@ class CatchUpCases(Cases):
 
         looks = [await look(store, schedule) for _ in range(4)]
 
-        assert [len(look.taken) for look in looks] == [MOST_TICKS, MOST_TICKS, 500, 0]
+        assert [len(look.taken) for look in looks] == [MAX_TICKS, MAX_TICKS, 500, 0]
         taken = [tick for look in looks for _, tick in look.taken]
         assert taken == [start + number * SECOND for number in range(1, 2_501)]
         assert [look.next_tick for look in looks] == [

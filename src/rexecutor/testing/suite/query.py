@@ -4,7 +4,7 @@ from rexecutor.backend.messages import PAGE
 from rexecutor.model import rules
 from rexecutor.model.outcomes import Complete, Snooze
 from rexecutor.model.status import JobStatus
-from rexecutor.model.where import MOST_LEVELS, MOST_PARTS, And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
+from rexecutor.model.where import MAX_LEVELS, MAX_PARTS, And, Everything, ExecutorIn, IdIn, Not, Or, StatusIn, Where
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, Store, cancelled, failed, new_job
 
@@ -117,10 +117,10 @@ class QueryCases(Cases):
 
     async def test_an_expression_as_wide_as_allowed_is_returned(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job()] * 6)
-        each = [IdIn(frozenset({job_id})) for job_id in range(ids[2], ids[2] + MOST_PARTS)]
+        each = [IdIn(frozenset({job_id})) for job_id in range(ids[2], ids[2] + MAX_PARTS)]
 
         assert await store.ids(Or(tuple(each))) == ids[2:]
-        assert await store.ids(And(tuple(Not(one) for one in each[: MOST_PARTS // 2]))) == ids[:2]
+        assert await store.ids(And(tuple(Not(one) for one in each[: MAX_PARTS // 2]))) == ids[:2]
 
     async def test_an_expression_as_deep_as_allowed_is_returned(self, store: Store) -> None:
         ids = await store.enqueue(new_job(ALPHA, tags=("t",)), new_job(BETA))
@@ -134,7 +134,7 @@ class QueryCases(Cases):
     async def test_an_expression_with_all_its_depth_in_negations_is_returned(self, store: Store) -> None:
         ids = await store.enqueue(new_job(ALPHA), new_job(BETA))
         where: Where = _A
-        while where.levels < MOST_LEVELS:
+        while where.levels < MAX_LEVELS:
             where = Not(Or((_B, Not(where))))
 
         assert await store.ids(where) == ids[:1]
@@ -143,7 +143,7 @@ class QueryCases(Cases):
 def _deep(inmost: Where, width: int, *, is_first: bool) -> Where:
     """Wrap `inmost` in `And` and `Or` by turns, as deep as allowed, with up to `width` neutral parts on each level."""
     where = inmost
-    while where.levels < MOST_LEVELS and where.parts_in_all + width < MOST_PARTS:
+    while where.levels < MAX_LEVELS and where.parts_in_all + width < MAX_PARTS:
         kind, neutral = (And, Everything()) if where.levels % 2 else (Or, Not(Everything()))
         others: tuple[Where, ...] = (neutral,) * (width if kind is And else max(width // 2, 1))
         where = kind((where, *others) if is_first else (*others, where))
