@@ -159,6 +159,7 @@ async def test_a_value_that_nobody_declared_is_ignored_with_one_warning_for_the_
             job = await soon(handle.wait())
             assert (job.status, job.attempt, job.errors) == (JobStatus.COMPLETE, 1, ())
 
+    assert len(caplog.messages) == 1
     (ignored,) = events.of(ResultIgnored)
     assert (ignored.executor, ignored.type_name) == ("returning", type(value).__name__)
     assert "secret" not in caplog.text
