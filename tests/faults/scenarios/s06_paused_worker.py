@@ -121,7 +121,7 @@ def wrong_outcomes(ids: list[JobId], found: list[Seen]) -> int:
 async def stop(paused: Member, store: str) -> int:
     """Stop the worker, but not while it holds the lock of an SQLite file, without which nobody can do anything.
 
-    Answer how often it had to be stopped for that.
+    Return how many times it had to be stopped.
     """
     stops = 0
     while True:

@@ -12,7 +12,7 @@ from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_ru
 from tests.faults.stores import backend_at
 from tests.faults.workers import Member, started, until, worker_processes
 
-FAILS = "listening for notifications fails"
+FAILS = "listening for notifications failed"
 SUCCEEDS = "listening for notifications succeeds again"
 CHECK = 15.0
 """Seconds within which the listener is to find out."""
@@ -95,7 +95,7 @@ async def run(ground: Ground) -> Report:
 async def deafen(proxy: Proxy, worker: Member, probes: Probes) -> tuple[float, list[float], float]:
     """Swallow all until the worker finds out, then heal it.
 
-    Answer how long it took to be found out, how long each job that came meanwhile waited, and when it was heard again.
+    Return how long it took to be found out, how long each job that came meanwhile waited, and when it was heard again.
     """
     now = asyncio.get_running_loop().time
     failures, recoveries = len(worker.said(FAILS)), len(worker.said(SUCCEEDS))
