@@ -1,4 +1,4 @@
-"""Enqueueing in the application's own transaction: what a backend's `bound_to` returns."""
+"""Where an enqueue goes: a backend, or the application's own transaction (what `bound_to` returns)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -33,7 +33,7 @@ class Claim:
     next_due: datetime | None
     """When the next future job of any executor is due, on the backend's clock; None if there is none.
 
-    Looked up only if fewer jobs than `Demand.most` were claimed; otherwise there is no reason to wait.
+    Looked up only if fewer jobs than `Demand.limit` were claimed; otherwise there is no reason to wait.
     """
 
 

@@ -12,8 +12,9 @@ def statement(package: str, name: str) -> LiteralString:
     return cast("LiteralString", text)  # from this package's files, never from input
 
 
-def migrations(package: str) -> list[tuple[int, str]]:
-    """Return number and text of each `migrations/NNNN_<name>.sql` of the package, in order."""
+@cache
+def migrations(package: str) -> tuple[tuple[int, str], ...]:
+    """Return number and text of each `migrations/NNNN_<name>.sql` of the package, in order; read once."""
     folder = resources.files(package).joinpath("migrations")
     files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
-    return [(int(name[:4]), folder.joinpath(name).read_text(encoding="utf-8")) for name in files]
+    return tuple((int(name[:4]), folder.joinpath(name).read_text(encoding="utf-8")) for name in files)

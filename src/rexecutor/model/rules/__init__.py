@@ -1,6 +1,7 @@
 """The rules of a job store as pure functions: the executable specification.
 
-`InMemoryBackend` runs these. One suite and one model check the SQL of the other backends against them.
+`InMemoryBackend` runs these alone; the SQL backends run them for what is rarer than a claim or a success. One suite and
+one model check the rest of their SQL against them.
 """
 
 from rexecutor.model.rules.life import (
