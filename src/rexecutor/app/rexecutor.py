@@ -150,7 +150,7 @@ class Rexecutor:
             tags: Tags of each job.
             id: Id of the schedule in the store. By default a digest of executor, expression, zone and data; if one of
                 these changes, it is a new schedule.
-            catch_up: Which ticks are made up for that fell while no node was up: none (`"skip"`), the newest
+            catch_up: Which of the ticks that fell while no node was up are made up for: none (`"skip"`), the newest
                 (`"latest"`) or `"all"`.
             catch_up_within: Ticks older than this are not made up for; at most 31 days. Of the ticks that fell while
                 a node was up but the store was not, the newest is made up for, however old it is.
@@ -246,8 +246,8 @@ class Rexecutor:
         goes on.
 
         Args:
-            timeout: How long running jobs may go on. After that they are cancelled; those that still run 5 s later are
-                given back, with their attempt refunded.
+            timeout: Time that running jobs have to end by themselves. After that they are cancelled; those that still
+                run 5 s later are given back, with their attempt refunded.
 
         Raises:
             ConfigurationError: The timeout is not a timedelta, or is negative; nothing has been done.
@@ -269,7 +269,7 @@ class Rexecutor:
         Call it in the main thread. If the caller is cancelled, what was started here is shut down gracefully as well.
 
         Args:
-            grace: How long running jobs may go on after the first signal.
+            grace: Time that running jobs have to end by themselves after the first signal.
 
         Raises:
             ConfigurationError: Signals cannot be caught here, or the grace is not a timedelta, or is negative.

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first asks, the second insists, the third ends the process."""
+"""Handles SIGTERM and SIGINT: the first begins a shutdown, the second cancels jobs, the third ends the process."""
 
 import asyncio
 import atexit
@@ -16,7 +16,7 @@ WATCHED: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """Catches both signals within a `with` block, in the main thread's running loop.
+    """Catches SIGTERM and SIGINT within a `with` block, in the main thread's running loop.
 
     It uses Python's own handlers and not the loop's, so that the third signal ends the process even while a job blocks
     the loop. After a signal the handlers stay when the block has ended, because the program is about to end: a second
@@ -54,8 +54,8 @@ class Signals:
     ) -> None:
         """Restore the previous handlers.
 
-        After a signal only those of an outer `Signals` are restored, which may still wait for one. Otherwise these
-        handlers stay until the process ends.
+        After a signal, a previous handler is restored only if it belongs to an outer `Signals`, which may still wait
+        for a signal. Otherwise the handlers of this one stay until the process ends.
         """
         for number, handler in self.before.items():
             if not self._caught or _owner(handler) is not None:
@@ -67,7 +67,7 @@ class Signals:
         await first_of(self._first.wait(), other)
 
     def on_second(self, call: Callable[[], object]) -> None:
-        """Call this at the second signal; at once if it has come already."""
+        """Have `call` called at the second signal, or at once if that signal has come already."""
         self._second = call
         if self._caught > 1:
             call()

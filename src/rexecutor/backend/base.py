@@ -157,14 +157,14 @@ class Backend(ABC):
 
     @abstractmethod
     async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
-        """Undo claims whose result was lost: the node's executing jobs whose claim is not among `held`.
+        """Give back the node's executing jobs whose claim is not in `held`, because the result of the claim was lost.
 
-        They change by `Interrupted`. Return how many there were.
+        The jobs change by `Interrupted`. Return how many there were.
 
-        An abandoned claim, or an earlier attempt of this call, may still reach the store later. Each call therefore
-        moves the node to a new `epoch`: claims with a lower `Demand.epoch` take nothing from then on, and the jobs are
-        given back once per epoch (always, for epoch 0). Heartbeats repeat the epoch, because the store may have
-        forgotten the node and its epoch meanwhile.
+        An abandoned claim, or an earlier try of this call, may still reach the store later. The call therefore moves
+        the node to `epoch`: from then on, claims with a lower `Demand.epoch` take nothing, and another call with this
+        epoch, or a lower one, gives nothing back. Epoch 0 moves nothing: such a call always gives the jobs back.
+        Heartbeats repeat the epoch, because the store may have forgotten the node and its epoch meanwhile.
 
         Raises:
             BackendError: The store failed; call again.

@@ -164,11 +164,11 @@ class RunningNode:
     async def stop(self, grace: timedelta) -> None:
         """Stop claiming, wait for jobs, cancel those that are left, deliver outcomes, and give up the lease.
 
-        If one of these fails, the duties, the threads and the lease still end before this raises. A thread that hangs
-        is left behind.
+        If one of these steps fails, the duties, the threads and the lease still end before the error is raised. A
+        thread that hangs is left behind.
 
         Args:
-            grace: How long running jobs may go on before they are told to stop.
+            grace: Time that running jobs have to end by themselves before they are told to stop; `hurry` cuts it short.
         """
         self._emit(NodeStopping(self._node.id, len(self._runner.held), len(self._runner.stuck)))
         self._stop_claims.set()
@@ -182,7 +182,7 @@ class RunningNode:
             if self._duties is not None and not self._duties.done():
                 await self._settler.emptied(DELIVERY_TIMEOUT)
         finally:
-            # The duties settle and lease go on until here: without a lease, other nodes rescue this node's jobs and the
+            # The settle and lease duties go on until here: without a lease, other nodes rescue this node's jobs and the
             # store refuses their outcomes. For the same reason the lease ends last, after the jobs and the duties.
             self._stop_duties.set()
             self._settler.close()

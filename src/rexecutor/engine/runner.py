@@ -106,7 +106,7 @@ class Runner:
             self._idle.clear()
 
     def cancel(self, requests: Iterable[CancelRequest]) -> None:
-        """Tell the jobs to stop that these requests name, unless they were told before."""
+        """Tell the jobs that these requests name to stop, unless they were told to stop before."""
         for request in requests:
             attempt = self._attempts.get((request.job_id, request.claims))
             if attempt is not None and attempt.stop is None:
@@ -237,9 +237,9 @@ class Runner:
     def _tell_to_stop(self, attempt: Attempt, why: Stop) -> None:
         """Tell one job to stop: cancel its task, or terminate its child process. The first reason counts.
 
-        A task that has not begun is not cancelled, because it would never enter `_run` and the job would have no
-        outcome. It sees `stop` in `_begin`. A thread cannot be told to stop, so the outcome is handed over without it.
-        All other code has `STOP_GRACE` seconds to end, and then it is abandoned.
+        A job that has not begun is not cancelled, because its task might never enter `_run`, and the job would have no
+        outcome. `_begin` ends it. A thread cannot be told to stop: the outcome of its job is handed over at once, or,
+        in a shutdown, by `abandon_all`. All other code has `STOP_GRACE` seconds to end, and then it is abandoned.
         """
         if attempt.stop is None:
             attempt.stop = why

@@ -20,7 +20,10 @@ MAX_BATCH: Final = 1_000
 
 
 class Settler:
-    """Delivers outcomes as soon as there are any, without a timer. What arrives meanwhile forms the next batch."""
+    """Delivers outcomes as soon as there are any, without a timer.
+
+    Outcomes that arrive during a delivery form the next batch.
+    """
 
     def __init__(self, backend: Backend, emit: Emit, stop: asyncio.Event) -> None:
         self._backend = backend
@@ -76,11 +79,12 @@ class Settler:
     async def step(self) -> None:
         """Wait for outcomes, and deliver one batch.
 
-        After a failure the batch goes to the end of the queue, and the next one is half as large. In the end an
-        outcome that the store cannot take, whatever the reason, is alone in its batch and does not hold up the rest.
+        After a failure the batch goes to the end of the queue, and the next batch is at most half as large. So an
+        outcome that the store cannot take is alone in its batch in the end, and does not hold up the others.
 
         Raises:
-            BackendError: The store failed, or refused outcomes of jobs that are still this node's. They are kept.
+            BackendError: The store failed, or refused outcomes of jobs that still execute here. These outcomes are
+                queued again.
         """
         await self._given.wait()
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._limit))]
@@ -90,8 +94,8 @@ class Settler:
                 refused = set(await self._backend.settle(batch))
                 wrongly_refused = await self._wrongly_refused(batch, refused)
             except BaseException:
-                # Even a cancel must lose no outcome. The store may have committed the batch before it failed. Nobody
-                # here knows that either, so a refusal of the next try is not reported.
+                # Even a cancel must lose no outcome. The store may have committed the batch before it failed. It then
+                # refuses the batch at the next try, which is no error. So that refusal is not reported.
                 self._waiting.extend(batch)
                 for settlement in batch:
                     self._commit_unknown.setdefault(settlement.job_id, None)

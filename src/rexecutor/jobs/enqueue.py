@@ -123,8 +123,8 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
 
         Raises:
             InvalidJobError: The job cannot be stored.
-            ConfigurationError: The connection must be awaited or cannot be used as it is, or the backend has no
-                synchronous one; nothing was stored.
+            ConfigurationError: The connection is an asynchronous one or cannot be used as it is, or the backend has no
+                synchronous enqueue; nothing was stored.
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed; whether the job was stored is not known.
         """
@@ -208,8 +208,8 @@ def enqueue_many_sync(
 
     Raises:
         InvalidJobError: One of them cannot be stored; none is.
-        ConfigurationError: The connection must be awaited or cannot be used as it is, or the backend has no
-            synchronous one; nothing was stored.
+        ConfigurationError: The connection is an asynchronous one or cannot be used as it is, or the backend has no
+            synchronous enqueue; nothing was stored.
         GlobalBackendError: No backend was given and there is no global one.
         BackendError: The store failed; whether the jobs were stored is not known.
     """

@@ -102,10 +102,10 @@ class Codec(Generic[T]):
         self._has_text_keys = not is_by_pydantic and all(map(_has_text_keys, parts))
 
     def encode(self, value: T) -> str:
-        """Return the value as JSON text that decodes to the same value. Equal values have the same text.
+        """Return the value as JSON text that decodes to the same value. The order of dicts and sets does not change it.
 
         Raises:
-            EncodeError: It is of another type, too large, too deep, holds what JSON cannot, or would decode to
+            EncodeError: The value is of another type, too large, too deep, holds what JSON cannot, or would decode to
                 something else.
         """
         try:

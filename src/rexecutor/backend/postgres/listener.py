@@ -34,11 +34,12 @@ USELESS_WAIT_SECONDS: Final = 60.0
 
 
 class Listener:
-    """Calls `heard` for each notification, and after each reconnection, when some may have been missed.
+    """Calls `heard` with the payload of each notification, and with None when some may have been missed.
 
-    It sends itself a notification at the start and every 10 s, and reconnects if that does not come back. This finds
-    half-open connections. Polling continues meanwhile. Behind a pooler, its own notification proves nothing: LISTEN
-    and NOTIFY may share a session of the server by chance. So there a second connection sends the first one.
+    The listener sends itself a notification at the start and every 10 s. If it comes back, `heard` is called with None.
+    Otherwise the connection may be half open, and the listener reconnects. Polling continues meanwhile. Behind a
+    pooler, this notification alone proves nothing: LISTEN and NOTIFY may share a server session by chance. So a second
+    connection first sends a notification on a separate channel.
     """
 
     def __init__(self, conninfo: str, schema: str, heard: Callable[[str | None], None]) -> None:

@@ -25,7 +25,7 @@ MIN_BYTES_PER_SECOND: Final = 1_000_000
 CHECK_SECONDS: Final = 0.5
 """Interval, in seconds, at which operations under way are checked. An operation may overrun its limit by this much."""
 SETUP_SECONDS: Final = 5.0
-"""Seconds that each statement may take that sets up a new connection."""
+"""Time limit, in seconds, for each statement that sets up a new connection."""
 
 SESSION_SETTINGS: Final = (
     "SELECT set_config('default_transaction_isolation', 'read committed', false),"
@@ -52,7 +52,7 @@ _LOST: Final = {
 
 
 def seconds_for(size: int = 0) -> float:
-    """Return the seconds that an operation may take that sends `size` bytes."""
+    """Return the time limit, in seconds, for an operation that sends `size` bytes."""
     return OPERATION_SECONDS + size / MIN_BYTES_PER_SECOND
 
 

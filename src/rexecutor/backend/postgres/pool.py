@@ -227,10 +227,13 @@ class Connections:
     async def run(
         self, work: Callable[[Connection], Awaitable[T]], *, is_checked: bool = True, seconds: float | None = None
     ) -> T:
-        """Do the work on a connection of the pool. Each statement commits, unless the work begins a transaction.
+        """Do the work on a connection of the pool, and commit it.
 
-        All use of the pool is bounded here. The connection is cut if the work takes longer than `seconds`, or if the
-        caller is cancelled and the statement does not end.
+        With autocommit, as in the backend's own pool, each statement commits by itself unless the work begins a
+        transaction. Without it, all statements commit together at the end.
+
+        The connection is cut if the work takes longer than `seconds`, or if the caller is cancelled and the statement
+        does not end.
 
         Args:
             work: Uses the connection, for statements and transactions only.
@@ -239,7 +242,7 @@ class Connections:
 
         Raises:
             BackendClosedError: The pool is not open, or belongs to another process or event loop.
-            BackendError: There was no connection within 30 s, the work failed, or it took too long.
+            BackendError: The pool gave no connection within its timeout, the work failed, or it took too long.
         """
         self.check_place()
         pool, asked, task = self._pool, asyncio.get_running_loop().time(), asyncio.current_task()

@@ -1,6 +1,6 @@
-"""What the SQL stores do alike, written once as scripts without I/O: each store executes their statements itself.
+"""Operations that the SQL backends share, as scripts without I/O: each backend executes the statements itself.
 
-Claim, settle, rescue and pruning are not here: each store does these in its own way, because they must be fast.
+Claim, settle, rescue and pruning are not here: each backend has its own, because they must be fast.
 """
 
 from abc import ABC, abstractmethod
@@ -35,9 +35,9 @@ Script: TypeAlias = Generator[Statement, Rows, T]
 
 
 class Scripts(ABC):
-    """The operations of the port, and what each store adds to them: its texts, its values, its locks.
+    """The shared operations of `Backend` as scripts. A subclass adds its database's SQL, column values and locks.
 
-    In all of them `now` is the store's time in the transaction.
+    The parameter `now` is always the store's time in the transaction.
     """
 
     @abstractmethod

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -243,7 +243,7 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
         raise SchemaError(f"{path}: {found}; {advice}open the backend once (`async with`), which does the same")
 
 
-def _version(connection: sqlite3.Connection, path: Path, steps: list[tuple[int, Any]]) -> int:
+def _version(connection: sqlite3.Connection, path: Path, steps: Sequence[tuple[int, Any]]) -> int:
     if connection.execute(_HAS_TABLES).fetchone() is None:
         return 0
     version: int = connection.execute("SELECT coalesce(max(version), 0) FROM rexecutor_schema").fetchone()[0]

@@ -1,10 +1,10 @@
 """Refuses SQLite in a child process that was forked while its parent had a store open.
 
-The child inherits connections, and locks that it believes it holds. It may neither use nor close its parent's
-connections, and new connections share SQLite's state in memory with them. New connections to the same file wait for a
-writer that does not exist in the child, or fail to take a lock that they need (https://sqlite.org/howtocorrupt.html,
-"Carrying an open database connection across a fork"). New connections to any file hang if another thread was inside
-SQLite at the fork.
+The child inherits the parent's connections, and a record of locks that only the parent holds. It may neither use nor
+close these connections, and new ones share SQLite's state in memory with them. New connections to the same file wait
+for a writer that does not exist in the child, or fail to take a lock that they need
+(https://sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork"). New connections to any
+file hang if another thread was inside SQLite at the fork.
 """
 
 import ctypes
@@ -58,7 +58,7 @@ def refuse_after_fork(path: Path) -> None:
 def _after_fork() -> None:
     """Remember the inherited files and leak their connections on purpose. Runs in the child after a fork.
 
-    Closing one, even from the garbage collector, may corrupt the index of the log while the parent commits.
+    Closing one, even from the garbage collector, may corrupt the WAL index while the parent commits.
     """
     connections = list(_open)
     _inherited.update(connection.path for connection in connections)
