@@ -40,6 +40,7 @@ nitpick_ignore_regex = [
     ("py:class", r"rexecutor\.backend\.unwrapping\.SqlAlchemy\w+"),  # likewise
     ("py:class", r"rexecutor\.testing\.suite\.case\.Cases"),  # what `BackendSuite` and a part of it have in common
     ("py:class", r"rexecutor\.clock\.T"),  # a type variable as well
+    ("py:class", r"rexecutor\.jobs\.definition\.ExecutorDefinition"),  # the part of `Executor` that a subclass defines
     ("py:.*", r"(typing_extensions\.|rexecutor\.model\.job\.)?(Data|Metadata)"),  # type variables
 ]
 
