@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE
-from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -13,30 +12,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from rexecutor import Backend, Executor, Job
-from rexecutor.backend.messages import Demand, Node
-from rexecutor.model.job import JobRecord
+from rexecutor import Backend
 from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
 from rexecutor.testing.clock import START
+from tests.backend.mail import Mail, claimed
 from tests.backends import BACKENDS, made_backend
 from tests.support import soon
 
 SECOND = timedelta(seconds=1)
-NODE = Node("node", "node", timedelta(hours=1))
-
-
-class Mail(Executor[str]):
-    name = "mail"
-
-    async def execute(self, job: Job[str]) -> None: ...
-
-
-async def claimed(backend: Backend) -> list[JobRecord]:
-    """Return what a node with a lease gets of the jobs that are due now."""
-    with closing(backend.heartbeat_connection()) as heartbeats:
-        heartbeats.send(NODE)
-    return list((await backend.claim(Demand({"mail": 100}, 100), NODE.id)).jobs)
 
 
 IN_A_ZONE = """

@@ -2,33 +2,15 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from rexecutor import Backend, BackendError, Executor, Job, JobHandle, SQLiteBackend
-from rexecutor.backend.messages import Demand, Node
-from rexecutor.model.job import JobRecord
+from rexecutor import BackendError, JobHandle, SQLiteBackend
 from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.testing import FakeClock
+from tests.backend.mail import NODE, Mail, claimed
 from tests.backends import run_sql
-
-NODE = Node("node", "node", timedelta(hours=1))
-
-
-class Mail(Executor[str]):
-    name = "mail"
-
-    async def execute(self, job: Job[str]) -> None: ...
-
-
-async def claimed(backend: Backend) -> list[JobRecord]:
-    """Return what a node with a lease gets of the jobs that are due now."""
-    with closing(backend.heartbeat_connection()) as heartbeats:
-        heartbeats.send(NODE)
-    return list((await backend.claim(Demand({"mail": 100}, 100), NODE.id)).jobs)
 
 
 @pytest.fixture
