@@ -4,9 +4,10 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, timedelta
 from inspect import isabstract
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, cast
 
 from rexecutor.backend.base import Backend
+from rexecutor.engine.attempt import AnyExecutor
 from rexecutor.engine.node import RunningNode
 from rexecutor.engine.periodic import Pruning
 from rexecutor.engine.processes import Recycling
@@ -19,8 +20,6 @@ from rexecutor.jobs.types import codecs_of
 from rexecutor.model.checks import checked_delay, checked_instance, checked_int, mistake
 from rexecutor.model.job import Limits
 from rexecutor.model.schedules import Schedule
-
-AnyExecutor: TypeAlias = Executor[Any, Any]
 
 _SHORTEST_LEASE: Final = timedelta(milliseconds=600)
 
