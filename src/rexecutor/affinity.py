@@ -44,7 +44,7 @@ class Opening:
     """
 
     def __init__(self, what: str, is_open: Callable[[], bool]) -> None:
-        """Begin without an owner.
+        """Make it for something that no event loop has open.
 
         Args:
             what: Name of the thing, for error messages.

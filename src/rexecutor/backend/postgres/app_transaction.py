@@ -88,7 +88,13 @@ class PostgresCompletion(Completion):
     """
 
     def __init__(self, schema: str, most_errors: int, clock: Clock | None) -> None:
-        """Prepare completions; `clock` replaces the database's time, in tests."""
+        """Make the completions of one schema.
+
+        Args:
+            schema: Name of the schema.
+            most_errors: Maximum number of errors that a job keeps.
+            clock: Replaces the database's time in tests; None in production.
+        """
         self._schema: Final = schema
         self._most_errors = most_errors
         self._clock = clock

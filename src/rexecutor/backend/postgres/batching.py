@@ -30,7 +30,11 @@ class EnqueueBatcher:
     """
 
     def __init__(self, store: Callable[[Batch], Awaitable[Sequence[Enqueued]]]) -> None:
-        """Prepare to combine enqueues; `store` stores a batch, all or none, within a limited time."""
+        """Make a batcher without enqueues.
+
+        Args:
+            store: Stores a batch, all or none, within a limited time.
+        """
         self._store = store
         self._under_way: object | None = None
         """Identifies the statement that new enqueues wait for; None if there is none, or if it is late."""

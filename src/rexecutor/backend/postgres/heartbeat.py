@@ -24,7 +24,14 @@ class PostgresHeartbeats(HeartbeatConnection):
     """Heartbeats on their own connection: opened by the first one, in its thread, and again after an error."""
 
     def __init__(self, conninfo: str, statements: Statements, clock: Clock | None, limits: Limits) -> None:
-        """Prepare a heartbeat connection; `clock` replaces the database's time, in tests."""
+        """Make heartbeats that are not connected yet.
+
+        Args:
+            conninfo: Connection string of the server.
+            statements: Statements of the backend's schema.
+            clock: Replaces the database's time in tests; None in production.
+            limits: Limits of the backend.
+        """
         self._conninfo = conninfo
         self._statements = statements
         self._clock = clock

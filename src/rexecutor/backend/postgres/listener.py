@@ -43,7 +43,7 @@ class Listener:
     """
 
     def __init__(self, conninfo: str, schema: str, heard: Callable[[str | None], None]) -> None:
-        """Prepare a listener, which `start` connects.
+        """Make a listener that is not connected yet; `start` connects it.
 
         Args:
             conninfo: Connection string of the server.

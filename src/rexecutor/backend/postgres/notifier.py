@@ -27,7 +27,11 @@ class Notifier:
     """
 
     def __init__(self, send: Callable[[list[str]], Awaitable[object]]) -> None:
-        """Prepare a notifier; `send` sends one notification for each name."""
+        """Make a notifier without pending notifications.
+
+        Args:
+            send: Sends one notification for each name.
+        """
         self._send = send
         self._names: set[str] = set()
         self._sending: asyncio.Task[None] | None = None

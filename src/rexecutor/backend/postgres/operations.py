@@ -1,5 +1,6 @@
-"""The port's operations on a given connection: claim, settle and prune. All others are scripts of `Statements`.
+"""The port's operations on a given connection: claim, settle and prune.
 
+Enqueues and most other operations are scripts of `Statements`; heartbeats are in `heartbeat.py`, locks in `backend.py`.
 Claim, settle and rescue are single statements that do in SQL what `rules` does in Python. `rules` itself makes every
 rarer change, on rows that are read, locked and written back in one transaction.
 """
@@ -52,7 +53,13 @@ class Operations:
     """Performs the port's operations on a connection, within a transaction; single statements also in autocommit."""
 
     def __init__(self, statements: Statements, limits: Limits, clock: Clock) -> None:
-        """Prepare the operations; `clock` is the backend's and may differ from the database's."""
+        """Make the operations of one backend.
+
+        Args:
+            statements: Statements of the backend's schema.
+            limits: Limits of the backend.
+            clock: Clock of the backend, which may differ from the database's.
+        """
         self._clock = clock
         self._statements = statements
         self._limits = limits
