@@ -42,6 +42,6 @@ def types_pass_through_a_generic_base() -> None:
 
 
 async def several_executors_may_be_mixed() -> None:
-    builders: list[JobBuilder[Any, Any]] = [Tick.builder(), ImportNames.builder().with_data(["a"])]
-    assert_type(await enqueue_many(builders), list[JobHandle[Any, Any]])
+    builders: list[JobBuilder[Any, Any, Any]] = [Tick.builder(), ImportNames.builder().with_data(["a"])]
+    assert_type(await enqueue_many(builders), list[JobHandle[Any, Any, Any]])
     await enqueue_many([Tick.builder(), ImportNames.builder().with_data(["a"])])

@@ -64,11 +64,11 @@ async def the_answers_of_the_helpers_have_types(clock: FakeClock) -> None:
         list[Job[list[int] | None, dict[str, str]]],
     )
     assert_type(assert_enqueued_sync(1, for_executor=EmailJob, with_data="bob"), list[Job[str, None]])
-    assert_type(assert_enqueued_sync(2, with_data=42), list[Job[Any, Any]])
+    assert_type(assert_enqueued_sync(2, with_data=42), list[Job[Any, Any, Any]])
     assert_enqueued_sync(for_executor=EmailJob, with_data=42)  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
     await assert_enqueued(for_executor=Report, with_data=None, with_metadata=None)
     await assert_enqueued(for_executor=EmailJob, with_metadata=None, scheduled_at=now, backend=InMemoryBackend())
-    assert_type(await assert_enqueued(2, with_data=42), list[Job[Any, Any]])
+    assert_type(await assert_enqueued(2, with_data=42), list[Job[Any, Any, Any]])
     assert_type(await refute_enqueued(for_executor=EmailJob, with_data="bob", scheduled_after=now), None)
     assert_type(await refute_enqueued(tagged_with=("a", "b")), None)
 

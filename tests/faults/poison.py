@@ -9,7 +9,7 @@ from rexecutor import JobBuilder, UniquenessCriteria
 from tests.faults.programs.typed_worker import Anything, Number, Real, Text
 from tests.faults.programs.typed_worker import Mapping as MappingJob
 
-Make = Callable[[], JobBuilder[Any, Any]]
+Make = Callable[[], JobBuilder[Any, Any, Any]]
 
 MEGABYTE: Final = 1024 * 1024
 
@@ -69,13 +69,13 @@ def given(chance: random.Random) -> dict[str, Make]:
     return {**made, **_of_other_types(), **_of_other_fields()}
 
 
-def kept(chance: random.Random) -> dict[str, JobBuilder[Any, Any]]:
+def kept(chance: random.Random) -> dict[str, JobBuilder[Any, Any, Any]]:
     """Return builders that may be refused, and otherwise must come back unchanged."""
     values = {label: wrapped(value, chance) for label, value in KEPT.items()}
     return {label: Anything.builder().with_data(value) for label, value in values.items()}
 
 
-def _text() -> JobBuilder[Any, Any]:
+def _text() -> JobBuilder[Any, Any, Any]:
     return Text.builder().with_data("good")
 
 

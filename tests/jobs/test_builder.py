@@ -150,7 +150,7 @@ class TestEnqueueMany:
         assert [job.executor for job in await stored(backend)] == ["tick", "email_job"]
 
     async def test_nothing_is_stored_when_one_of_them_is_wrong(self, backend: InMemoryBackend) -> None:
-        wrong: JobBuilder[Any, Any] = EmailJob.builder()
+        wrong: JobBuilder[Any, Any, Any] = EmailJob.builder()
 
         with pytest.raises(EncodeError, match=r"^job 2 of 3: email_job: data is missing"):
             await enqueue_many([Tick.builder(), wrong, Tick.builder()], backend=backend)
@@ -229,7 +229,7 @@ class TestBadInput:
         ],
     )
     async def test_data_that_cannot_be_stored_is_refused_and_nothing_is_stored(
-        self, backend: InMemoryBackend, change: Callable[[], JobBuilder[Any, Any]], message: str
+        self, backend: InMemoryBackend, change: Callable[[], JobBuilder[Any, Any, Any]], message: str
     ) -> None:
         with pytest.raises(EncodeError, match=message):
             await change().enqueue(backend=backend)

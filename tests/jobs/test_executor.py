@@ -59,21 +59,21 @@ class Dog(msgspec.Struct, tag=True):
     name: str
 
 
-async def run(self: object, job: Job[Any, Any]) -> None: ...
+async def run(self: object, job: Job[Any, Any, Any]) -> None: ...
 
 
-def run_blocking(self: object, job: Job[Any, Any]) -> None: ...
+def run_blocking(self: object, job: Job[Any, Any, Any]) -> None: ...
 
 
-async def run_and_yield(self: object, job: Job[Any, Any]) -> AsyncGenerator[int]:
+async def run_and_yield(self: object, job: Job[Any, Any, Any]) -> AsyncGenerator[int]:
     yield 1
 
 
-def yield_blocking(self: object, job: Job[Any, Any]) -> Generator[int]:
+def yield_blocking(self: object, job: Job[Any, Any, Any]) -> Generator[int]:
     yield 1
 
 
-def define(**members: object) -> type[Executor[Any, Any]]:
+def define(**members: object) -> type[Executor[Any, Any, Any]]:
     """Make an executor class with these members beside a name and an `execute`."""
     return new_class("Defined", (Executor[str],), {"name": "defined", "execute": run} | members)
 
@@ -217,7 +217,7 @@ class TestTypes:
         assert codecs.data.encode([Line("a")]) == '[{"sku":"a"}]'
 
     def test_types_are_found_through_a_concrete_base(self) -> None:
-        derived: type[Executor[Any, Any]] = new_class("Derived", (define(),), {"name": "derived"})
+        derived: type[Executor[Any, Any, Any]] = new_class("Derived", (define(),), {"name": "derived"})
 
         with pytest.raises(EncodeError, match="derived: data: str expected"):
             codecs_of(derived, LIMITS).data.encode(1)

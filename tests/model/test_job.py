@@ -10,7 +10,8 @@ from rexecutor.model.job import Limits, job_of
 from rexecutor.testing import FakeClock
 
 NOW = FakeClock().now()
-VALUES = (1, JobStatus.EXECUTING, "name", "data", None, 1, 5, 0, ("tag",), (), NOW, NOW, NOW, None, None, None, 0, None)
+MOMENTS = (NOW, NOW, NOW, None, None, None, None)
+VALUES = (1, JobStatus.EXECUTING, "name", "data", None, 1, 5, 0, ("tag",), (), *MOMENTS, None, 0, None)
 
 
 def test_a_job_made_quickly_is_the_same_as_one_made_in_the_ordinary_way() -> None:

@@ -7,13 +7,12 @@ from inspect import isabstract
 from typing import Final, cast
 
 from rexecutor.backend.base import Backend
-from rexecutor.engine.attempt import AnyExecutor
 from rexecutor.engine.node import RunningNode
 from rexecutor.engine.periodic import Pruning
 from rexecutor.engine.processes import Recycling
 from rexecutor.errors import DefinitionError
 from rexecutor.jobs.definition import place_of
-from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.executor import AnyExecutor, Executor, ExecutorLike
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import prune_schedule
 from rexecutor.jobs.types import codecs_of
@@ -49,7 +48,7 @@ class Config:
         """The executors, by name."""
         return self._registry.executors
 
-    def add_executor(self, executor: type[AnyExecutor] | AnyExecutor, *, is_implied: bool = False) -> type[AnyExecutor]:
+    def add_executor(self, executor: ExecutorLike, *, is_implied: bool = False) -> type[AnyExecutor]:
         """Add an executor and return its class. One that a schedule implies may be there already."""
         return self._registry.add(executor, is_implied=is_implied)
 
@@ -95,7 +94,7 @@ class Registry:
         self._limits = limits
         self._implied: dict[str, bool] = {}  # given with a schedule: whether the instance was made here
 
-    def add(self, executor: type[AnyExecutor] | AnyExecutor, *, is_implied: bool) -> type[AnyExecutor]:
+    def add(self, executor: ExecutorLike, *, is_implied: bool) -> type[AnyExecutor]:
         """Add the executor and return its class. A class is instantiated.
 
         Raises:
@@ -132,7 +131,7 @@ def _given_twice(known: Schedule, schedule: Schedule, executor: str) -> str:
     )
 
 
-def _taken(known: AnyExecutor, executor: type[AnyExecutor] | AnyExecutor) -> DefinitionError:
+def _taken(known: AnyExecutor, executor: ExecutorLike) -> DefinitionError:
     """Return the error for an executor whose name another one has, or which is given twice."""
     executor_cls = type(executor) if isinstance(executor, Executor) else executor
     if executor_cls is type(known):

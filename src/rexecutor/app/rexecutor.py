@@ -6,18 +6,18 @@ from datetime import UTC, timedelta, tzinfo
 from types import TracebackType
 from typing import Any, Final, Literal, Self, overload
 
-from rexecutor.app.config import AnyExecutor, Config
+from rexecutor.app.config import Config
 from rexecutor.app.lifetime import NodeLifetime
 from rexecutor.app.signals import Signals
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
 from rexecutor.errors import RexecutorError
-from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.executor import AnyExecutor, Executor, ExecutorLike
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import cron_schedule
 from rexecutor.model.checks import checked_delay, checked_texts
 from rexecutor.model.cron import Cron
-from rexecutor.model.job import Data, Metadata
+from rexecutor.model.job import Data, Metadata, Result
 from rexecutor.model.schedules import CatchUp
 
 GRACE: Final = timedelta(seconds=25)
@@ -77,7 +77,7 @@ class Rexecutor:
         """Whether this `Rexecutor` has been started and has not ended."""
         return self._lifetime is not None and self._lifetime.is_alive
 
-    def with_executor(self, executor: type[Executor[Any, Any]] | Executor[Any, Any]) -> Self:
+    def with_executor(self, executor: ExecutorLike) -> Self:
         """Run this executor's jobs. Returns this `Rexecutor`.
 
         Args:
@@ -94,7 +94,7 @@ class Rexecutor:
     @overload
     def with_cron_executor(
         self,
-        executor: type[Executor[Data, Metadata]] | Executor[Data, Metadata],
+        executor: type[Executor[Data, Metadata, Result]] | Executor[Data, Metadata, Result],
         schedule: Cron | str,
         data: Data,
         *,
@@ -109,7 +109,7 @@ class Rexecutor:
     @overload
     def with_cron_executor(
         self,
-        executor: type[Executor[None, Metadata]] | Executor[None, Metadata],
+        executor: type[Executor[None, Metadata, Result]] | Executor[None, Metadata, Result],
         schedule: Cron | str,
         *,
         timezone: tzinfo = ...,
@@ -122,7 +122,7 @@ class Rexecutor:
     ) -> Self: ...
     def with_cron_executor(
         self,
-        executor: type[Executor[Any, Any]] | Executor[Any, Any],
+        executor: ExecutorLike,
         schedule: Cron | str,
         data: Any = None,
         *,

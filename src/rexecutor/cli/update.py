@@ -112,17 +112,17 @@ class _Change:
             scheduled_at=record.scheduled_at if self.scheduled_at is None else new.scheduled_at,
         )
 
-    def _builder(self, executor: str) -> "JobBuilder[Any, Any]":
+    def _builder(self, executor: str) -> "JobBuilder[Any, Any, Any]":
         import msgspec  # not needed for --help
 
         from rexecutor.jobs.executor import Executor
 
-        class Untyped(Executor[Any, Any]):
+        class Untyped(Executor[Any, Any, Any]):
             """Stands in for the executor, whose class exists only in the code of the workers."""
 
             name = executor
 
-            async def execute(self, job: "Job[Any, Any]") -> None:
+            async def execute(self, job: "Job[Any, Any, Any]") -> None:
                 raise NotImplementedError
 
         builder = Untyped.builder().with_data(None if self.data is None else msgspec.json.decode(self.data))

@@ -16,7 +16,7 @@ from rexecutor.clock import Clock
 from rexecutor.engine.failure import ChildFailedError, error_of, job_error
 from rexecutor.engine.loop import Emit
 from rexecutor.errors import ConfigurationError, DecodeError, LeaseLostError
-from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.executor import AnyExecutor
 from rexecutor.jobs.types import Codecs
 from rexecutor.model.backoff import DEFAULT_BACKOFF, clamp
 from rexecutor.model.checks import checked_delay
@@ -34,8 +34,6 @@ from rexecutor.model.outcomes import (
     known_result,
 )
 from rexecutor.telemetry.events import BackoffFailed, ResultIgnored
-
-AnyExecutor = Executor[Any, Any]
 
 _WARNED: Final[WeakSet[type]] = WeakSet()
 """Executors whose ignored return value has already been logged in this process."""
@@ -91,12 +89,12 @@ class Attempt(msgspec.Struct, eq=False):
 
     record: JobRecord
     executor: AnyExecutor
-    codecs: Codecs[Any, Any]
+    codecs: Codecs[Any, Any, Any]
     shared: Shared
     task: asyncio.Task[None] | None = None
     child: Killable | None = None
     """The child process that runs the job; None if it runs in this process."""
-    job: Job[Any, Any] | None = None
+    job: Job[Any, Any, Any] | None = None
     timeout: timedelta | None = None
     deadline: float | None = None
     """When its timeout, or the grace after a stop, is over: in the clock's monotonic seconds."""

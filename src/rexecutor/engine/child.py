@@ -14,10 +14,11 @@ from typing import Any, Final, NamedTuple
 
 from rexecutor.backend.completion import Completion
 from rexecutor.background import in_fresh_context
-from rexecutor.engine.attempt import AnyExecutor, completing, require_ours
+from rexecutor.engine.attempt import completing, require_ours
 from rexecutor.engine.failure import Failure, shown
 from rexecutor.errors import JobStateError
 from rexecutor.jobs.definition import not_to_await
+from rexecutor.jobs.executor import AnyExecutor
 from rexecutor.jobs.types import codecs_of, decode
 from rexecutor.model.job import ErrorKind, JobRecord, Limits, storable
 from rexecutor.model.outcomes import ExecutionResult, Undeclared, known_result

@@ -24,7 +24,7 @@ from rexecutor.engine.settler import Settler
 from rexecutor.engine.slots import Slots
 from rexecutor.engine.watchdog import Watchdog
 from rexecutor.errors import BackendError, RexecutorError
-from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.executor import AnyExecutor
 from rexecutor.model.schedules import Schedule
 from rexecutor.telemetry.events import DutyFailed, JobsRescued, LeaseLost, NodeStarted, NodeStopped, NodeStopping
 from rexecutor.telemetry.log import log_event
@@ -36,7 +36,7 @@ DELIVERY_TIMEOUT: Final = timedelta(seconds=10)
 """Time limit of each wait for the store during a shutdown: for the last claim, the last outcomes and the lease."""
 
 
-def concurrency(executor: Executor[Any, Any]) -> int | None:
+def concurrency(executor: AnyExecutor) -> int | None:
     """Return how many of the executor's jobs may run at a time; None if it sets no limit.
 
     For jobs in child processes the default limit is the number of processors.
@@ -46,7 +46,7 @@ def concurrency(executor: Executor[Any, Any]) -> int | None:
     return executor.max_concurrency
 
 
-def thread_limit(executors: Mapping[str, Executor[Any, Any]], asked: int | None, limit: int) -> int:
+def thread_limit(executors: Mapping[str, AnyExecutor], asked: int | None, limit: int) -> int:
     """Return how many jobs may run in threads at a time.
 
     Args:
@@ -59,7 +59,7 @@ def thread_limit(executors: Mapping[str, Executor[Any, Any]], asked: int | None,
     return min(max([DEFAULT_THREADS, *own]) if asked is None else asked, limit)
 
 
-def runs_in_thread(executor: Executor[Any, Any]) -> bool:
+def runs_in_thread(executor: AnyExecutor) -> bool:
     """Return whether the executor's jobs run in threads."""
     return executor.blocking in (True, "thread")
 
@@ -70,7 +70,7 @@ class RunningNode:
     def __init__(
         self,
         backend: Backend,
-        executors: Mapping[str, Executor[Any, Any]],
+        executors: Mapping[str, AnyExecutor],
         max_concurrency: int,
         max_threads: int | None,
         lease: timedelta,

@@ -9,7 +9,7 @@ from typing import Any
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.messages import CancelRequest
 from rexecutor.clock import Clock
-from rexecutor.engine.attempt import AnyExecutor, Attempt, Killable, Shared, Stop
+from rexecutor.engine.attempt import Attempt, Killable, Shared, Stop
 from rexecutor.engine.child import ChildSetup
 from rexecutor.engine.deadlines import STOP_GRACE, Deadlines
 from rexecutor.engine.failure import ChildFailedError, told_exception
@@ -17,6 +17,7 @@ from rexecutor.engine.loop import Emit
 from rexecutor.engine.processes import Children, Recycling
 from rexecutor.engine.threads import Threads
 from rexecutor.jobs.definition import not_to_await, to_await
+from rexecutor.jobs.executor import AnyExecutor
 from rexecutor.jobs.types import Codecs, codecs_of, decode
 from rexecutor.model.backoff import clamp
 from rexecutor.model.checks import checked_delay
@@ -40,7 +41,7 @@ class Runner:
         settle: Callable[[Settlement, JobEnded | None], None],
         ended: Callable[[str], None],
         context: Context,
-        attempt_type: Callable[[JobRecord, AnyExecutor, Codecs[Any, Any], Shared], Attempt] = Attempt,
+        attempt_type: Callable[[JobRecord, AnyExecutor, Codecs[Any, Any, Any], Shared], Attempt] = Attempt,
         recycling: Recycling | None = None,
     ) -> None:
         """Make a runner without jobs.
@@ -196,7 +197,7 @@ class Runner:
             raise ChildFailedError(reply.failure)
         return reply.result
 
-    def _begin(self, attempt: Attempt) -> Job[Any, Any]:
+    def _begin(self, attempt: Attempt) -> Job[Any, Any, Any]:
         """Decode the job and start its timeout; raise `CancelledError` if it was told to stop before it began."""
         record = attempt.record
         attempt.has_begun = True

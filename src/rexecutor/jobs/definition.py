@@ -11,12 +11,12 @@ from collections.abc import Awaitable
 from datetime import timedelta
 from difflib import get_close_matches
 from types import CodeType, CoroutineType, FunctionType, MethodType
-from typing import Any, ClassVar, Final, Generic, Literal, cast
+from typing import Any, ClassVar, Final, Generic, Literal, NamedTuple, cast
 
 from rexecutor.errors import DefinitionError, InvalidJobError
 from rexecutor.model.backoff import DEFAULT_BACKOFF
 from rexecutor.model.checks import checked_int, checked_name, mistake
-from rexecutor.model.job import Data, Job, Metadata, checked_max_attempts
+from rexecutor.model.job import Data, Job, Metadata, Result, checked_max_attempts
 from rexecutor.model.outcomes import ExecutionResult
 from rexecutor.model.unique import UniquenessCriteria, checked_criteria
 
@@ -40,8 +40,8 @@ _OF_OTHERS: Final[dict[str, str]] = {
         "define `def backoff(self, job)`",
     ),
     **dict.fromkeys(
-        ("autoretry_for", "retry_for", "retry_on", "throws", "discard_on"),
-        "any exception is a failed attempt; return Cancel(reason) to give a job up",
+        ("autoretry_for", "retry_for", "retry_on", "throws"),
+        "any exception is a failed attempt; set discard_on for those that must not be retried",
     ),
     **dict.fromkeys(
         ("time_limit", "soft_time_limit", "job_timeout", "timeout_seconds", "timeout_ms"),
@@ -52,11 +52,11 @@ _OF_OTHERS: Final[dict[str, str]] = {
     **dict.fromkeys(("concurrency", "concurrency_limit", "max_workers"), "set max_concurrency"),
     **dict.fromkeys(
         ("countdown", "eta", "run_at", "scheduled_at", "schedule_at", "schedule_in"),
-        "give it when a job is enqueued: builder().schedule_in(…) or schedule_at(…)",
+        "give it when a job is enqueued: enqueue(…, schedule_in=…) or schedule_at=…",
     ),
     **dict.fromkeys(
         ("expires", "expires_in", "expires_at"),
-        "jobs do not expire; return Cancel(reason) from execute when it is too late",
+        "give it when a job is enqueued: enqueue(…, expires_in=…) or expires_at=…",
     ),
     **dict.fromkeys(
         ("cron", "crontab", "schedule", "run_every"), "give the schedule to the Rexecutor: with_cron_executor(…)"
@@ -65,10 +65,11 @@ _OF_OTHERS: Final[dict[str, str]] = {
         ("unique", "unique_for", "unique_by", "unique_key", "queueing_lock"),
         "set uniqueness_criteria, for example to UniquenessCriteria.by_executor()",
     ),
-    "tags": "give them when a job is enqueued: builder().with_tags(…)",
-    "priority": "give it when a job is enqueued: builder().with_priority(…)",
+    "tags": "give them when a job is enqueued: enqueue(…, tags=…)",
+    "priority": "give it when a job is enqueued: enqueue(…, priority=…)",
     **dict.fromkeys(
-        ("ignore_result", "store_result", "store_results", "result_ttl"), "results are not stored; leave it out"
+        ("ignore_result", "store_result", "store_results", "result_ttl"),
+        "a result is stored if its type is the third in the brackets of Executor[…]; leave it out",
     ),
     "serializer": "data are JSON of the type in the brackets of Executor[…]; leave it out",
     **dict.fromkeys(("task_name", "job_name"), "set name"),
@@ -80,7 +81,15 @@ if sys.version_info >= (3, 14):  # which evaluates annotations when `inspect.sig
     _SIGNATURE_OPTIONS["annotation_format"] = Format.STRING
 
 
-class ExecutorDefinition(ABC, Generic[Data, Metadata]):
+class DeclaredTypes(NamedTuple):
+    """The types that an executor declares: anything that is valid in an annotation."""
+
+    data: Any
+    metadata: Any
+    result: Any
+
+
+class ExecutorDefinition(ABC, Generic[Data, Metadata, Result]):
     """What a subclass of `Executor` defines: the name, the settings and the code of its jobs.
 
     `Executor` adds what can be done with them, such as enqueueing. The modules that do that need only this class.
@@ -104,13 +113,23 @@ class ExecutorDefinition(ABC, Generic[Data, Metadata]):
     uniqueness_criteria: ClassVar[UniquenessCriteria | None] = None
     """Which jobs must not be enqueued twice. `JobBuilder.unique` overrides it for one job."""
 
+    discard_on: ClassVar[tuple[type[BaseException], ...]] = ()
+    """Exceptions that discard the job at once, without another attempt; their subclasses too."""
+
+    @classmethod
+    def declared_types(cls) -> DeclaredTypes | None:
+        """Return the types of the executor's jobs, or None if they are those in its brackets, `Executor[…]`."""
+        return None
+
     @abstractmethod
-    def execute(self, job: Job[Data, Metadata]) -> ExecutionResult | Awaitable[ExecutionResult]:
+    def execute(self, job: Job[Data, Metadata, Any]) -> Result | ExecutionResult | Awaitable[Result | ExecutionResult]:
         """Do the work: `async def`, or `def` with `blocking = True`.
 
-        Return None when the work is done, `Cancel(reason)` to give the job up, `Snooze(delay)` to run it again later.
-        Any other value is ignored, and logged as a warning once for each executor. Any exception is a failed attempt.
-        One job may run more than once: if the process dies, another process runs the job again.
+        Return the result when the work is done: a value of the third type in the brackets of `Executor[…]`, or None
+        if there is none. Return `Cancel(reason)` to give the job up, `Snooze(delay)` to run it again later. A result
+        of another type, or a larger one than `Limits.result`, is a failed attempt; if no type is declared, a value is
+        ignored, and logged as a warning once for each executor. Any exception is a failed attempt. One job may run
+        more than once: if the process dies, another process runs the job again.
 
         An `async def` is cancelled by a timeout, a cancel and a shutdown. A thread cannot be stopped: the outcome is
         recorded, and the thread holds its slot until it ends. A child process (`blocking = "process"`) gets a SIGTERM,
@@ -121,7 +140,7 @@ class ExecutorDefinition(ABC, Generic[Data, Metadata]):
         picklable, and there is no global backend in the child.
         """
 
-    def backoff(self, job: Job[Data, Metadata]) -> timedelta:
+    def backoff(self, job: Job[Data, Metadata, Any]) -> timedelta:
         """Return how long to wait before the next attempt. Called after a failure, which is `job.errors[-1]`.
 
         The default is 4 s, 8 s, 16 s …, at most 7 days, with 10 % of jitter either way. The result is clamped to the
@@ -129,7 +148,7 @@ class ExecutorDefinition(ABC, Generic[Data, Metadata]):
         """
         return DEFAULT_BACKOFF(job.attempt)
 
-    def timeout(self, job: Job[Data, Metadata]) -> timedelta | None:  # noqa: ARG002 - for subclasses
+    def timeout(self, job: Job[Data, Metadata, Any]) -> timedelta | None:  # noqa: ARG002 - for subclasses
         """Return how long the attempt may take; None, the default, for no limit."""
         return None
 
@@ -139,7 +158,7 @@ def place_of(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def check_definition(executor_cls: type[ExecutorDefinition[Any, Any]]) -> None:
+def check_definition(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> None:
     """Raise a `DefinitionError` if the class cannot run."""
     where = place_of(executor_cls)
     name = checked_name(f"{where}: name", getattr(executor_cls, "name", None), error=DefinitionError)
@@ -165,7 +184,7 @@ def check_definition(executor_cls: type[ExecutorDefinition[Any, Any]]) -> None:
         raise DefinitionError(f"{where}: execute is a plain `def`; make it `async def`, or set `blocking = True`")
 
 
-def to_await(executor: ExecutorDefinition[Any, Any], result: object) -> Awaitable[object]:
+def to_await(executor: ExecutorDefinition[Any, Any, Any], result: object) -> Awaitable[object]:
     """Return the result of calling a non-blocking `execute`, for the caller to await.
 
     Raises:
@@ -179,7 +198,7 @@ def to_await(executor: ExecutorDefinition[Any, Any], result: object) -> Awaitabl
     )
 
 
-def not_to_await(executor: ExecutorDefinition[Any, Any], result: object) -> object:
+def not_to_await(executor: ExecutorDefinition[Any, Any, Any], result: object) -> object:
     """Return the result of a blocking `execute`, which must not be awaitable.
 
     Raises:
@@ -212,17 +231,21 @@ def takes(function: object, count: int) -> bool:
     return True
 
 
-def _check_settings(executor_cls: type[ExecutorDefinition[Any, Any]], where: str) -> None:
+def _check_settings(executor_cls: type[ExecutorDefinition[Any, Any, Any]], where: str) -> None:
     checked_int(f"{where}: max_concurrency", executor_cls.max_concurrency, 1, or_none=True, error=DefinitionError)
     blocking: object = executor_cls.blocking
     if blocking not in (False, True, "thread", "process"):
         raise mistake(f"{where}: blocking", 'False, True, "thread" or "process"', blocking, error=DefinitionError)
     _check_setting_names(executor_cls, where)
+    discard_on: object = executor_cls.discard_on
+    if not isinstance(discard_on, tuple) or not all(map(_is_exception, cast("tuple[object, ...]", discard_on))):
+        what = "a tuple of exception classes, such as (ValueError,)"
+        raise mistake(f"{where}: discard_on", what, discard_on, error=DefinitionError)
     if executor_cls.uniqueness_criteria is not None:
         checked_criteria(f"{where}: uniqueness_criteria", executor_cls.uniqueness_criteria, error=DefinitionError)
 
 
-def _check_setting_names(executor_cls: type[ExecutorDefinition[Any, Any]], where: str) -> None:
+def _check_setting_names(executor_cls: type[ExecutorDefinition[Any, Any, Any]], where: str) -> None:
     """Raise a `DefinitionError` if the class, or a base that is an executor, has an attribute meant as a setting.
 
     A misspelt setting, or one of another library, would be ignored silently and the job would run with the default. Any
@@ -241,13 +264,17 @@ def _check_setting_names(executor_cls: type[ExecutorDefinition[Any, Any]], where
                 raise DefinitionError(f"{where}: {given} is not a setting: {_OF_OTHERS[given]}; {own}")
 
 
+def _is_exception(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
 def _is_plain_def(execute: object) -> bool:
     """Return whether `execute` is known to return nothing awaitable. For a decorated one only a call can tell."""
     is_function = inspect.isfunction(execute) or inspect.ismethod(execute) or inspect.isbuiltin(execute)
     return is_function and not (inspect.iscoroutinefunction(execute) or hasattr(execute, "__wrapped__"))
 
 
-def _advice(executor: ExecutorDefinition[Any, Any]) -> str:
+def _advice(executor: ExecutorDefinition[Any, Any, Any]) -> str:
     """Return the advice for a message, naming the decorators of `execute` that are not `async def`."""
     found: list[str] = []
     function: object = type(executor).execute

@@ -20,6 +20,7 @@ from rexecutor.model.job import (
     Limits,
     Metadata,
     NewJob,
+    Result,
     checked_max_attempts,
     checked_priority,
     is_storable,
@@ -37,10 +38,10 @@ class _Missing:
 _MISSING: Final = _Missing()
 
 
-class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
+class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
     """A job before it is enqueued. Each method returns a changed copy; invalid input raises at once."""
 
-    executor: type[ExecutorDefinition[Data, Metadata]]
+    executor: type[ExecutorDefinition[Data, Metadata, Result]]
     data: Data | _Missing = _MISSING
     metadata: Metadata | None = None
     max_attempts: int | None = None
@@ -50,52 +51,52 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
     delay: timedelta = timedelta(0)
     criteria: UniquenessCriteria | _Missing | None = _MISSING
 
-    def with_data(self, data: Data) -> "JobBuilder[Data, Metadata]":
+    def with_data(self, data: Data) -> "JobBuilder[Data, Metadata, Result]":
         """Set the data, of the executor's data type. It is checked when the job is enqueued."""
         return replace(self, data=data)
 
-    def with_metadata(self, metadata: Metadata) -> "JobBuilder[Data, Metadata]":
+    def with_metadata(self, metadata: Metadata) -> "JobBuilder[Data, Metadata, Result]":
         """Set the metadata, of the executor's metadata type. It is optional, whatever that type is."""
         return replace(self, metadata=metadata)
 
-    def with_max_attempts(self, max_attempts: int) -> "JobBuilder[Data, Metadata]":
+    def with_max_attempts(self, max_attempts: int) -> "JobBuilder[Data, Metadata, Result]":
         """Allow this many attempts (1 to 32,767) instead of the executor's."""
         return replace(self, max_attempts=checked_max_attempts(self.executor.name, max_attempts))
 
-    def with_priority(self, priority: int) -> "JobBuilder[Data, Metadata]":
+    def with_priority(self, priority: int) -> "JobBuilder[Data, Metadata, Result]":
         """Set the priority: 0, the default, is the most urgent, 32,767 the least."""
         return replace(self, priority=checked_priority(self.executor.name, priority))
 
-    def with_tags(self, *tags: str) -> "JobBuilder[Data, Metadata]":
+    def with_tags(self, *tags: str) -> "JobBuilder[Data, Metadata, Result]":
         """Set the tags, in place of those set before. A tag given twice counts once."""
         for tag in tags:
             _check_tag(self.executor.name, tag)
         return replace(self, tags=tuple(dict.fromkeys(tags)))
 
-    def add_tag(self, tag: str) -> "JobBuilder[Data, Metadata]":
+    def add_tag(self, tag: str) -> "JobBuilder[Data, Metadata, Result]":
         """Add a tag to those set before."""
         return self.with_tags(*self.tags, tag)
 
-    def schedule_at(self, moment: datetime) -> "JobBuilder[Data, Metadata]":
+    def schedule_at(self, moment: datetime) -> "JobBuilder[Data, Metadata, Result]":
         """Run the job at this moment, an aware datetime from 1970 to 9998; at once if it is in the past."""
         what = f"{self.executor.name}: schedule_at: moment"
         if not _FIRST_MOMENT <= checked_aware(what, moment, error=InvalidJobError) < _END_OF_TIME:
             raise mistake(what, "in the years 1970 to 9998", moment, error=InvalidJobError)
         return replace(self, scheduled_at=moment.astimezone(UTC), delay=timedelta(0))
 
-    def schedule_in(self, delay: timedelta) -> "JobBuilder[Data, Metadata]":
+    def schedule_in(self, delay: timedelta) -> "JobBuilder[Data, Metadata, Result]":
         """Run the job this long after it is enqueued, on the store's clock; from zero to 1,000 years."""
         what = f"{self.executor.name}: schedule_in: delay"
         checked_delay(what, delay, limit=LONGEST_DELAY, error=InvalidJobError)
         return replace(self, scheduled_at=None, delay=delay)
 
-    def unique(self, criteria: UniquenessCriteria | None) -> "JobBuilder[Data, Metadata]":
+    def unique(self, criteria: UniquenessCriteria | None) -> "JobBuilder[Data, Metadata, Result]":
         """Set the uniqueness criteria, instead of the executor's. None enqueues the job whatever other jobs exist."""
         if criteria is not None:
             checked_criteria(f"{self.executor.name}: unique: criteria", criteria, error=InvalidJobError)
         return replace(self, criteria=criteria)
 
-    async def enqueue(self, *, backend: Backend | Transaction | None = None) -> JobHandle[Data, Metadata]:
+    async def enqueue(self, *, backend: Backend | Transaction | None = None) -> JobHandle[Data, Metadata, Result]:
         """Store the job and return a handle to it. Once stored, the job will run.
 
         If the uniqueness criteria find an existing job, the handle is that job's, and its `disposition` says whether
@@ -113,7 +114,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
         """
         return (await enqueue_many([self], backend=backend))[0]
 
-    def enqueue_sync(self, *, backend: Backend | SyncTransaction | None = None) -> JobHandle[Data, Metadata]:
+    def enqueue_sync(self, *, backend: Backend | SyncTransaction | None = None) -> JobHandle[Data, Metadata, Result]:
         """Store the job as `enqueue` does, from code without an event loop; blocks until it is stored.
 
         The backend need not be open. In a running event loop use `await enqueue()`, which does not block the loop.
@@ -161,15 +162,15 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata], frozen=True):
 
 @overload
 async def enqueue_many(
-    builders: Iterable[JobBuilder[Data, Metadata]], *, backend: Backend | Transaction | None = None
-) -> list[JobHandle[Data, Metadata]]: ...
+    builders: Iterable[JobBuilder[Data, Metadata, Result]], *, backend: Backend | Transaction | None = None
+) -> list[JobHandle[Data, Metadata, Result]]: ...
 @overload
 async def enqueue_many(
-    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | Transaction | None = None
-) -> list[JobHandle[Any, Any]]: ...
+    builders: Iterable[JobBuilder[Any, Any, Any]], *, backend: Backend | Transaction | None = None
+) -> list[JobHandle[Any, Any, Any]]: ...
 async def enqueue_many(
-    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | Transaction | None = None
-) -> list[JobHandle[Any, Any]]:
+    builders: Iterable[JobBuilder[Any, Any, Any]], *, backend: Backend | Transaction | None = None
+) -> list[JobHandle[Any, Any, Any]]:
     """Store the jobs, all or none, in one transaction; return their handles in the order given.
 
     The uniqueness criteria of each job are compared with the store and with the jobs before it.
@@ -191,15 +192,15 @@ async def enqueue_many(
 
 @overload
 def enqueue_many_sync(
-    builders: Iterable[JobBuilder[Data, Metadata]], *, backend: Backend | SyncTransaction | None = None
-) -> list[JobHandle[Data, Metadata]]: ...
+    builders: Iterable[JobBuilder[Data, Metadata, Result]], *, backend: Backend | SyncTransaction | None = None
+) -> list[JobHandle[Data, Metadata, Result]]: ...
 @overload
 def enqueue_many_sync(
-    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | SyncTransaction | None = None
-) -> list[JobHandle[Any, Any]]: ...
+    builders: Iterable[JobBuilder[Any, Any, Any]], *, backend: Backend | SyncTransaction | None = None
+) -> list[JobHandle[Any, Any, Any]]: ...
 def enqueue_many_sync(
-    builders: Iterable[JobBuilder[Any, Any]], *, backend: Backend | SyncTransaction | None = None
-) -> list[JobHandle[Any, Any]]:
+    builders: Iterable[JobBuilder[Any, Any, Any]], *, backend: Backend | SyncTransaction | None = None
+) -> list[JobHandle[Any, Any, Any]]:
     """Store the jobs as `enqueue_many` does, from code without an event loop; blocks until they are stored.
 
     Args:
@@ -219,8 +220,8 @@ def enqueue_many_sync(
 
 
 def _built(
-    what: str, builders: Iterable[JobBuilder[Any, Any]], limits: Limits
-) -> tuple[list[JobBuilder[Any, Any]], list[NewJob]]:
+    what: str, builders: Iterable[JobBuilder[Any, Any, Any]], limits: Limits
+) -> tuple[list[JobBuilder[Any, Any, Any]], list[NewJob]]:
     builders = list(builders)
     for builder in builders:
         expected = "a JobBuilder, such as MyExecutor.builder()"
@@ -237,15 +238,15 @@ def _built(
 
 
 def _handles(
-    builders: list[JobBuilder[Any, Any]], answers: Sequence[Enqueued], backend: Backend
-) -> list[JobHandle[Any, Any]]:
+    builders: list[JobBuilder[Any, Any, Any]], answers: Sequence[Enqueued], backend: Backend
+) -> list[JobHandle[Any, Any, Any]]:
     return [
         JobHandle(answer.id, answer.disposition, builder.executor, backend)
         for builder, answer in zip(builders, answers, strict=True)
     ]
 
 
-def _encode_nothing(executor_cls: type[ExecutorDefinition[Any, Any]], limits: Limits) -> str:
+def _encode_nothing(executor_cls: type[ExecutorDefinition[Any, Any, Any]], limits: Limits) -> str:
     codec = codecs_of(executor_cls, limits).data
     try:
         return codec.encode(None)

@@ -1,6 +1,6 @@
 """`Executor`, the class that users subclass for each kind of job, and what it does with stored jobs."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend
@@ -8,8 +8,8 @@ from rexecutor.errors import DecodeError, InvalidJobError, JobNotFoundError
 from rexecutor.jobs.definition import ExecutorDefinition, check_definition
 from rexecutor.jobs.enqueue import JobBuilder
 from rexecutor.jobs.types import check_types, codecs_of, decode
-from rexecutor.model.checks import checked_instance, checked_int, checked_texts
-from rexecutor.model.job import Data, Job, JobId, Metadata
+from rexecutor.model.checks import checked_instance, checked_int, checked_texts, mistake
+from rexecutor.model.job import Data, Job, JobId, Metadata, Result
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import ExecutorIn, Where
 from rexecutor.telemetry.events import JobUnreadable
@@ -18,7 +18,7 @@ from rexecutor.telemetry.log import log_event
 _PAGE: Final = 1_000
 
 
-class Executor(ExecutorDefinition[Data, Metadata]):
+class Executor(ExecutorDefinition[Data, Metadata, Result]):
     """A kind of job. Subclass it with a data type, and define `name` and `execute`.
 
     One instance runs many jobs at the same time. Keep in it what they share, such as a client.
@@ -46,14 +46,14 @@ class Executor(ExecutorDefinition[Data, Metadata]):
             check_types(cls)
 
     @classmethod
-    def builder(cls) -> JobBuilder[Data, Metadata]:
+    def builder(cls) -> JobBuilder[Data, Metadata, Result]:
         """Return a builder for one job of this executor."""
         return JobBuilder(cls)
 
     @classmethod
     async def query_jobs(
         cls, where: Where, *, limit: int | None = None, after: JobId | None = None, backend: Backend | None = None
-    ) -> list[Job[Data, Metadata]]:
+    ) -> list[Job[Data, Metadata, Result]]:
         """Return this executor's jobs that match the expression, in order of id.
 
         A job that cannot be decoded is left out and logged as a warning.
@@ -76,7 +76,7 @@ class Executor(ExecutorDefinition[Data, Metadata]):
         store = current_backend(backend)
         codecs = codecs_of(cls, store.limits)
         ours = ExecutorIn(frozenset({cls.name})) & where
-        jobs: list[Job[Data, Metadata]] = []
+        jobs: list[Job[Data, Metadata, Result]] = []
         size = _PAGE if limit is None else min(limit, _PAGE)
         while limit is None or len(jobs) < limit:
             page = await store.query(ours, limit=size, after=after)
@@ -91,7 +91,9 @@ class Executor(ExecutorDefinition[Data, Metadata]):
         return jobs if limit is None else jobs[:limit]
 
     @classmethod
-    async def update_job(cls, job: Job[Data, Metadata], *, backend: Backend | None = None) -> Job[Data, Metadata]:
+    async def update_job(
+        cls, job: Job[Data, Metadata, Any], *, backend: Backend | None = None
+    ) -> Job[Data, Metadata, Result]:
         """Store a changed copy of a job that has not ended, and return the job as it is stored then.
 
         ```python
@@ -151,6 +153,23 @@ class Executor(ExecutorDefinition[Data, Metadata]):
         await current_backend(backend).rerun(job_id, executor=cls.name)
 
 
-def version_of(job: Job[Any, Any]) -> int:
+AnyExecutor: TypeAlias = Executor[Any, Any, Any]
+ExecutorLike: TypeAlias = type[AnyExecutor] | AnyExecutor
+"""An executor, as users give it: its class, an instance, or a function job, which is an instance."""
+
+
+def executor_class(what: str, executor: object) -> type[AnyExecutor]:
+    """Return the class of an executor that was given as a class or an instance.
+
+    Raises:
+        ConfigurationError: It is not an executor, or has no name because it is a base class for others.
+    """
+    executor_cls: type[Any] = executor if isinstance(executor, type) else type(executor)
+    if Executor not in executor_cls.__mro__ or not isinstance(getattr(executor_cls, "name", None), str):
+        raise mistake(what, "an Executor class or an instance of one", executor)
+    return executor_cls
+
+
+def version_of(job: Job[Any, Any, Any]) -> int:
     """Return the version of the stored job that this copy was read at."""
     return job._version  # noqa: SLF001 - hidden from users only  # pyright: ignore[reportPrivateUsage]

@@ -10,7 +10,7 @@ from rexecutor.errors import JobNotFoundError
 from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.types import codecs_of, decode
 from rexecutor.model.checks import checked_delay
-from rexecutor.model.job import Data, Disposition, Job, JobId, Metadata
+from rexecutor.model.job import Data, Disposition, Job, JobId, Metadata, Result
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 
@@ -20,16 +20,16 @@ _SHORTEST_LOOK: Final = timedelta(seconds=0.5)
 """Least time that `wait` gives one read of the store, even if less of the timeout is left."""
 
 
-class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
+class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
     """A handle to an enqueued job, which may be waiting, running, ended or deleted by now."""
 
     id: JobId
     disposition: Disposition
     """What the enqueue did: `"inserted"`, or, by uniqueness criteria, `"existing"` or `"replaced"`."""
-    executor: type[ExecutorDefinition[Data, Metadata]]
+    executor: type[ExecutorDefinition[Data, Metadata, Result]]
     backend: Backend
 
-    async def fetch(self) -> Job[Data, Metadata]:
+    async def fetch(self) -> Job[Data, Metadata, Result]:
         """Return the job as it is now.
 
         Raises:
@@ -42,7 +42,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata], frozen=True):
             raise JobNotFoundError.of(self.id)
         return decode(codecs_of(self.executor, self.backend.limits), found[0])
 
-    async def wait(self, timeout: timedelta | None = None) -> Job[Data, Metadata]:  # noqa: ASYNC109 - a promise of the API
+    async def wait(self, timeout: timedelta | None = None) -> Job[Data, Metadata, Result]:  # noqa: ASYNC109 - a promise of the API
         """Wait until the job has ended, in any status, and return it.
 
         Args:

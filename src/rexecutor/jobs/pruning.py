@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 from rexecutor.errors import ConfigurationError
-from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.executor import ExecutorLike, executor_class
 from rexecutor.model.checks import LONGEST_DELAY, checked_delay, checked_instance, checked_int, mistake
 from rexecutor.model.cron import Cron
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
@@ -47,36 +46,36 @@ class Pruner:
         checked_int("Pruner.max_length: length", length, 0)
         return cls(PruneSpec(_ended("Pruner.max_length", status), BeyondNewest(length)))
 
-    def only(self, *executors: type[Executor[Any, Any]]) -> "Pruner":
+    def only(self, *executors: ExecutorLike) -> "Pruner":
         """Delete only jobs of these executors, which need not be registered. `and_` adds more.
 
         Raises:
-            ConfigurationError: No executor is given, one is no executor class, or `only` or `except_` was called
+            ConfigurationError: No executor is given, one is no executor, or `only` or `except_` was called
                 before.
         """
         return self._choose("only", executors)
 
-    def except_(self, *executors: type[Executor[Any, Any]]) -> "Pruner":
+    def except_(self, *executors: ExecutorLike) -> "Pruner":
         """Delete jobs of all executors except these, which need not be registered. `and_` adds more.
 
         Raises:
-            ConfigurationError: No executor is given, one is no executor class, or `only` or `except_` was called
+            ConfigurationError: No executor is given, one is no executor, or `only` or `except_` was called
                 before.
         """
         return self._choose("except_", executors)
 
-    def and_(self, *executors: type[Executor[Any, Any]]) -> "Pruner":
+    def and_(self, *executors: ExecutorLike) -> "Pruner":
         """Add executors to those given to `only` or `except_`.
 
         Raises:
-            ConfigurationError: Neither was called before, no executor is given, or one is no executor class.
+            ConfigurationError: Neither was called before, no executor is given, or one is no executor.
         """
         if self._chosen is None:
             raise ConfigurationError("Pruner.and_: call `only(…)` or `except_(…)` first")
         names = self.spec.executors | _names("and_", executors)
         return replace(self, spec=replace(self.spec, executors=names))
 
-    def _choose(self, word: str, executors: tuple[type[Executor[Any, Any]], ...]) -> "Pruner":
+    def _choose(self, word: str, executors: tuple[ExecutorLike, ...]) -> "Pruner":
         if self._chosen is not None:
             raise ConfigurationError(f"Pruner.{word}: `{self._chosen}(…)` was already called; `and_(…)` adds executors")
         spec = replace(self.spec, executors=_names(word, executors), is_except=word == "except_")
@@ -141,10 +140,7 @@ def _ended(what: str, status: JobStatus) -> JobStatus:
     return status
 
 
-def _names(word: str, executors: tuple[type[Executor[Any, Any]], ...]) -> frozenset[str]:
+def _names(word: str, executors: tuple[ExecutorLike, ...]) -> frozenset[str]:
     if not executors:
-        raise ConfigurationError(f"Pruner.{word}: no executor given; give at least one Executor class")
-    for executor in executors:
-        if not (isinstance(executor, type) and issubclass(executor, Executor)):
-            raise mistake(f"Pruner.{word}: each executor", "an Executor class", executor)
-    return frozenset(executor.name for executor in executors)
+        raise ConfigurationError(f"Pruner.{word}: no executor given; give at least one")
+    return frozenset(executor_class(f"Pruner.{word}: each executor", executor).name for executor in executors)

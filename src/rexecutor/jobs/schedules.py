@@ -20,7 +20,7 @@ _LONGEST_WINDOW: Final = timedelta(days=31)
 
 
 def cron_schedule(
-    builder: JobBuilder[Any, Any],
+    builder: JobBuilder[Any, Any, Any],
     schedule: Cron | str,
     *,
     limits: Limits,

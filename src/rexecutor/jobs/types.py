@@ -1,40 +1,45 @@
-"""The data and metadata types of an executor: found in its definition, and applied to its stored jobs."""
+"""The data, metadata and result types of an executor: found in its definition, and applied to its stored jobs."""
 
 import inspect
 from functools import cache
+from types import NoneType
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast, get_args, get_origin
 
 from rexecutor.errors import DecodeError, DefinitionError
-from rexecutor.jobs.definition import ExecutorDefinition, place_of
+from rexecutor.jobs.definition import DeclaredTypes, ExecutorDefinition, place_of
 from rexecutor.model.codec import Codec
-from rexecutor.model.job import Data, Job, JobCompleter, JobRecord, Limits, Metadata, job_of
+from rexecutor.model.job import Data, Job, JobCompleter, JobRecord, Limits, Metadata, Result, job_of
 
 _LIMITS: Final = Limits()
 
 
-class Codecs(NamedTuple, Generic[Data, Metadata]):
-    """The codecs of an executor's data and metadata types."""
+class Codecs(NamedTuple, Generic[Data, Metadata, Result]):
+    """The codecs of an executor's data, metadata and result types."""
 
     data: Codec[Data]
     metadata: Codec[Metadata]
+    result: Codec[Result] | None
+    """None if the executor declares no result."""
 
 
-def codecs_of(executor_cls: type[ExecutorDefinition[Data, Metadata]], limits: Limits) -> Codecs[Data, Metadata]:
+def codecs_of(
+    executor_cls: type[ExecutorDefinition[Data, Metadata, Result]], limits: Limits
+) -> Codecs[Data, Metadata, Result]:
     """Return the codecs of an executor's types. Made once, at first use, when forward references can be resolved.
 
     Raises:
         DefinitionError: JSON cannot hold one of the types, or none is given.
     """
-    return _codecs_of(executor_cls, limits.data, limits.metadata, limits.depth)
+    return _codecs_of(executor_cls, limits.data, limits.metadata, limits.result, limits.depth)
 
 
 def decode(
-    codecs: Codecs[Data, Metadata], record: JobRecord, completer: JobCompleter | None = None
-) -> Job[Data, Metadata]:
+    codecs: Codecs[Data, Metadata, Result], record: JobRecord, completer: JobCompleter | None = None
+) -> Job[Data, Metadata, Result]:
     """Return the job that a stored record holds, with its `completer` if this process runs it.
 
     Raises:
-        DecodeError: Its data or metadata is not of the executor's type, or the row could not be read.
+        DecodeError: Its data, metadata or result is not of the executor's type, or the row could not be read.
     """
     if record.defect is not None:
         raise DecodeError(f"{record.executor}: {record.defect}")
@@ -55,12 +60,14 @@ def decode(
         record.completed_at,
         record.cancelled_at,
         record.discarded_at,
+        record.expires_at,
+        None if record.result is None or codecs.result is None else codecs.result.decode(record.result),
         record.version,
         completer,
     )
 
 
-def check_types(executor_cls: type[ExecutorDefinition[Any, Any]]) -> None:
+def check_types(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> None:
     """Raise a `DefinitionError` if JSON cannot hold the types. A name that is not defined yet is no error here."""
     try:
         codecs_of(executor_cls, _LIMITS)
@@ -71,16 +78,19 @@ def check_types(executor_cls: type[ExecutorDefinition[Any, Any]]) -> None:
 
 @cache
 def _codecs_of(
-    executor_cls: type[ExecutorDefinition[Any, Any]], data: int, metadata: int, depth: int
-) -> Codecs[Any, Any]:
-    types = _type_arguments(executor_cls)
+    executor_cls: type[ExecutorDefinition[Any, Any, Any]], data: int, metadata: int, result: int, depth: int
+) -> Codecs[Any, Any, Any]:
+    types = executor_cls.declared_types() or _type_arguments(executor_cls)
+    owner = executor_cls.name
+    has_result = types.result is not None and types.result is not NoneType
     return Codecs(
-        Codec(types[0], owner=executor_cls.name, what="data", limit=data, depth=depth),
-        Codec(types[1], owner=executor_cls.name, what="metadata", limit=metadata, depth=depth),
+        Codec(types.data, owner=owner, what="data", limit=data, depth=depth),
+        Codec(types.metadata, owner=owner, what="metadata", limit=metadata, depth=depth),
+        Codec(types.result, owner=owner, what="result", limit=result, depth=depth) if has_result else None,
     )
 
 
-def _type_arguments(executor_cls: type[ExecutorDefinition[Any, Any]]) -> tuple[Any, Any]:
+def _type_arguments(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> DeclaredTypes:
     """Return the type arguments in the brackets of `Executor[…]`, resolved through any generic bases in between."""
     known: dict[Any, Any] = {}
     for ancestor in executor_cls.__mro__:
@@ -88,7 +98,7 @@ def _type_arguments(executor_cls: type[ExecutorDefinition[Any, Any]]) -> tuple[A
             origin = get_origin(base)
             arguments = tuple(_substituted(argument, known) for argument in get_args(base))
             if ExecutorDefinition in getattr(origin, "__bases__", ()):  # it is `Executor`
-                return _resolved(executor_cls, arguments[0]), _resolved(executor_cls, arguments[1])
+                return DeclaredTypes(*(_resolved(executor_cls, argument) for argument in arguments))
             known |= dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
     raise DefinitionError(f"{place_of(executor_cls)}: has no data type; subclass `Executor[str]`, for example")
 

@@ -27,6 +27,7 @@ Disposition: TypeAlias = Literal["inserted", "existing", "replaced"]
 
 Data = TypeVar("Data")
 Metadata = TypeVar("Metadata", default=None)
+Result = TypeVar("Result", default=None)
 
 MAX_PRIORITY = 32_767
 MAX_ATTEMPTS = 32_767
@@ -40,6 +41,7 @@ class ErrorKind(StrEnum):
     CANCELLED = "cancelled"
     DECODE = "decode"
     LOST = "lost"
+    EXPIRED = "expired"
 
 
 class JobCompleter(Protocol):
@@ -66,7 +68,7 @@ class JobError:
 
 
 @dataclass(frozen=True, slots=True)
-class Job(Generic[Data, Metadata]):
+class Job(Generic[Data, Metadata, Result]):
     """A job as its executor sees it. To change one, use `dataclasses.replace`. All moments are aware, in UTC."""
 
     id: JobId
@@ -87,6 +89,10 @@ class Job(Generic[Data, Metadata]):
     completed_at: datetime | None
     cancelled_at: datetime | None
     discarded_at: datetime | None
+    expires_at: datetime | None = None
+    """If no attempt has started by then, the job is cancelled with an error of the kind `expired`; None for never."""
+    result: Result | None = None
+    """What `execute` returned, if the job is complete and its executor declares a result type; otherwise None."""
     _version: int = field(default=0, repr=False, compare=False)
     _completer: "JobCompleter | None" = field(default=None, repr=False, compare=False)
 
@@ -143,7 +149,7 @@ _Thawed: Final = make_dataclass(
 )
 
 
-def job_of(*values: Any) -> Job[Any, Any]:
+def job_of(*values: Any) -> Job[Any, Any, Any]:
     """Return a job with these values, given in the order of its fields.
 
     One is made for every attempt, and a frozen dataclass takes five times as long to make as a plain one. So this makes
@@ -190,6 +196,9 @@ class JobRecord(msgspec.Struct, frozen=True, gc=False):
     completed_at: datetime | None = None
     cancelled_at: datetime | None = None
     discarded_at: datetime | None = None
+    expires_at: datetime | None = None
+    result: str | None = None
+    """The result, as JSON text; None if there is none."""
     defect: str | None = None
     """Why the stored row cannot be read; None for a sound row."""
 
@@ -224,6 +233,9 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
     scheduled_at: datetime | None
     delay: timedelta
     unique: UniquenessCriteria | None = None
+    expires_at: datetime | None = None
+    expires_in: timedelta | None = None
+    """How long after the enqueue it expires, on the store's clock, if `expires_at` is None."""
 
 
 class Enqueued(msgspec.Struct, frozen=True, gc=False):
@@ -241,6 +253,8 @@ class Limits:
     """Maximum size of the data's JSON, in bytes."""
     metadata: int = 64 * 1024
     """Maximum size of the metadata's JSON, in bytes."""
+    result: int = 64 * 1024
+    """Maximum size of the JSON of a result, in bytes."""
     depth: int = DEPTH
     """How deep lists and objects may be nested in data and metadata: 1 to 100.
 

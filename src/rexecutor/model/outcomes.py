@@ -59,9 +59,12 @@ def known_result(value: object) -> ExecutionResult | Undeclared:
 class Complete:
     """The attempt succeeded."""
 
+    result: str | None = None
+    """What `execute` returned, as JSON text; None if the executor declares no result."""
+
 
 COMPLETE: Final = Complete()
-"""The only instance that is needed: all successes are equal."""
+"""The success without a result, made once for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +83,26 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Discarded:
+    """The attempt failed with an exception that must not be retried."""
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The moment came by which the job should have started. It never runs.
+
+    As an outcome: the job was claimed after that moment, and its code was not called. The attempt does not count.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """The attempt was cut off through no fault of the job, or never started. It does not count."""
 
 
-Outcome: TypeAlias = Complete | Cancelled | Snooze | Failed | Interrupted
+Outcome: TypeAlias = Complete | Cancelled | Snooze | Failed | Discarded | Expired | Interrupted
 """How an attempt ended."""
 
 

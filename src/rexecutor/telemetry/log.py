@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, assert_never
 
 from rexecutor.errors import BackendError
 from rexecutor.model.job import ErrorKind, JobError
-from rexecutor.model.outcomes import Cancelled, Complete, Failed, Interrupted, Snooze
+from rexecutor.model.outcomes import Cancelled, Complete, Discarded, Expired, Failed, Interrupted, Snooze
 from rexecutor.telemetry.events import (
     BackoffFailed,
     DutyFailed,
@@ -231,17 +231,19 @@ def _ended(event: JobEnded, command: Callable[[str], str | None]) -> _Line:
             return _Line(logging.INFO, "job %s (%s) snoozed for %s, attempt %s", (*job, delay, event.attempt))
         case Interrupted():
             return _Line(logging.INFO, "job %s (%s) interrupted and given back, attempt %s", (*job, event.attempt))
-        case Failed(error, delay):
+        case Expired():
+            return _Line(logging.WARNING, "job %s (%s) expired before it started and was cancelled", job)
+        case Failed(error) | Discarded(error):
             exception, is_shown = event.exception, error.kind in (ErrorKind.EXCEPTION, ErrorKind.LOST)
             trace = error.details if exception is not None and is_shown else None
             more = command(f"jobs show {event.job_id}")
             see: tuple[str, tuple[object, ...]] = ("", ()) if more is None else ("; see: %s", (more,))
-            if event.is_final:
+            if isinstance(event.outcome, Discarded) or event.is_final:
                 template = "job %s (%s) discarded: %s, attempt %s" + see[0]
                 arguments = (*job, _why(error), event.attempt, *see[1])
                 return _Line(logging.ERROR, template, arguments, exception, trace)
             template = "job %s (%s) failed: %s, again in %s, attempt %s" + see[0]
-            arguments = (*job, _why(error), delay, event.attempt, *see[1])
+            arguments = (*job, _why(error), event.outcome.delay, event.attempt, *see[1])
             return _Line(logging.WARNING, template, arguments, exception, trace)
         case _:
             assert_never(event.outcome)
@@ -260,6 +262,8 @@ def _why(error: JobError) -> str:
             return "its process died"
         case ErrorKind.DECODE:
             return "its data cannot be decoded"
+        case ErrorKind.EXPIRED:
+            return "it had expired"
         case ErrorKind.EXCEPTION | ErrorKind.CANCELLED:
             return error.type_name
         case _:

@@ -84,10 +84,10 @@ def run_check_sync(what: str, store: Backend | SyncTransaction, check: Check[T])
         return done.value
 
 
-def expect_enqueued(wanted: Expectation, count: int | None) -> Check[list[Job[Any, Any]]]:
+def expect_enqueued(wanted: Expectation, count: int | None) -> Check[list[Job[Any, Any, Any]]]:
     """Return the expected jobs, in order of id. Fail unless there are exactly `count`, or at least one if None."""
     __tracebackhide__ = True
-    jobs: list[Job[Any, Any]] = []
+    jobs: list[Job[Any, Any, Any]] = []
     first: list[JobRecord] = []
     unreadable: list[str] = []
     found = 0

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from rexecutor.app.config import Registry
 from rexecutor.backend.base import Backend
@@ -17,7 +17,7 @@ from rexecutor.clock import unique_id
 from rexecutor.engine.loop import first_of
 from rexecutor.engine.runner import Runner
 from rexecutor.errors import ConfigurationError, GlobalBackendError, RexecutorError
-from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.executor import AnyExecutor, ExecutorLike, executor_class
 from rexecutor.model.checks import checked_int, checked_moment
 from rexecutor.model.job import JobError, JobRecord
 from rexecutor.model.outcomes import COMPLETE, Cancelled, Failed, Outcome, Settlement, Snooze
@@ -26,7 +26,6 @@ from rexecutor.model.where import Where
 from rexecutor.telemetry.log import log_event
 from rexecutor.testing.clock import FakeClock
 from rexecutor.testing.differences import shortened
-from rexecutor.testing.expectation import AnyExecutor, executor_class
 
 MAX_RUNS: Final = 10_000
 """Default limit of runs in one drain."""
@@ -65,7 +64,7 @@ class Drained:
 
 
 async def drain(
-    *executors: AnyExecutor, backend: Backend | None = None, until: datetime | None = None, limit: int = MAX_RUNS
+    *executors: ExecutorLike, backend: Backend | None = None, until: datetime | None = None, limit: int = MAX_RUNS
 ) -> Drained:
     """Run these executors' due jobs, and the jobs those enqueue, until none is due. Return how the runs ended.
 
@@ -136,9 +135,7 @@ class _Alarm:
         return is_within
 
 
-async def _drained(
-    store: Backend, executors: Mapping[str, Executor[Any, Any]], alarm: _Alarm | None, limit: int
-) -> Drained:
+async def _drained(store: Backend, executors: Mapping[str, AnyExecutor], alarm: _Alarm | None, limit: int) -> Drained:
     node = _OneAtATime(store, executors)
     try:
         while True:
@@ -161,7 +158,7 @@ async def _drained(
 class _OneAtATime:
     """A node that claims one job, runs it and settles it, then claims the next."""
 
-    def __init__(self, store: Backend, executors: Mapping[str, Executor[Any, Any]]) -> None:
+    def __init__(self, store: Backend, executors: Mapping[str, AnyExecutor]) -> None:
         self._store = store
         self._demand = Demand(dict.fromkeys(executors, 1), 1)
         self._node = Node(unique_id(), "drain", _LEASE)

@@ -6,18 +6,18 @@ from typing import Any, overload
 
 from rexecutor.backend.app_transaction import Transaction, awaited, backend_of
 from rexecutor.backend.base import Backend
-from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.executor import Executor, ExecutorLike
 from rexecutor.model.checks import checked_int
-from rexecutor.model.job import Data, Job, Metadata
+from rexecutor.model.job import Data, Job, Metadata, Result
 from rexecutor.testing.checks import expect_enqueued, expect_none, run_check
-from rexecutor.testing.expectation import UNSET, AnyExecutor, checked_expectation
+from rexecutor.testing.expectation import UNSET, checked_expectation
 
 
 @overload
 async def assert_enqueued(
     count: int | None = ...,
     *,
-    for_executor: type[Executor[Data, Metadata]] | Executor[Data, Metadata],
+    for_executor: type[Executor[Data, Metadata, Result]] | Executor[Data, Metadata, Result],
     with_data: Data = ...,
     with_metadata: Metadata | None = ...,
     tagged_with: Collection[str] = ...,
@@ -25,7 +25,7 @@ async def assert_enqueued(
     scheduled_after: datetime | None = ...,
     scheduled_before: datetime | None = ...,
     backend: Backend | Transaction | None = ...,
-) -> list[Job[Data, Metadata]]: ...
+) -> list[Job[Data, Metadata, Result]]: ...
 @overload
 async def assert_enqueued(
     count: int | None = ...,
@@ -38,11 +38,11 @@ async def assert_enqueued(
     scheduled_after: datetime | None = ...,
     scheduled_before: datetime | None = ...,
     backend: Backend | Transaction | None = ...,
-) -> list[Job[Any, Any]]: ...
+) -> list[Job[Any, Any, Any]]: ...
 async def assert_enqueued(
     count: int | None = None,
     *,
-    for_executor: AnyExecutor | None = None,
+    for_executor: ExecutorLike | None = None,
     with_data: Any = UNSET,
     with_metadata: Any = UNSET,
     tagged_with: Collection[str] = (),
@@ -50,7 +50,7 @@ async def assert_enqueued(
     scheduled_after: datetime | None = None,
     scheduled_before: datetime | None = None,
     backend: Backend | Transaction | None = None,
-) -> list[Job[Any, Any]]:
+) -> list[Job[Any, Any, Any]]:
     """Assert that matching jobs were enqueued, in any status. Return them in order of id.
 
     ```python
@@ -101,7 +101,7 @@ async def assert_enqueued(
 @overload
 async def refute_enqueued(
     *,
-    for_executor: type[Executor[Data, Metadata]] | Executor[Data, Metadata],
+    for_executor: type[Executor[Data, Metadata, Result]] | Executor[Data, Metadata, Result],
     with_data: Data = ...,
     with_metadata: Metadata | None = ...,
     tagged_with: Collection[str] = ...,
@@ -124,7 +124,7 @@ async def refute_enqueued(
 ) -> None: ...
 async def refute_enqueued(
     *,
-    for_executor: AnyExecutor | None = None,
+    for_executor: ExecutorLike | None = None,
     with_data: Any = UNSET,
     with_metadata: Any = UNSET,
     tagged_with: Collection[str] = (),

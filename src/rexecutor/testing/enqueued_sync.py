@@ -6,18 +6,18 @@ from typing import Any, overload
 
 from rexecutor.backend.app_transaction import SyncTransaction, backend_of, blocking
 from rexecutor.backend.base import Backend
-from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.executor import Executor, ExecutorLike
 from rexecutor.model.checks import checked_int
-from rexecutor.model.job import Data, Job, Metadata
+from rexecutor.model.job import Data, Job, Metadata, Result
 from rexecutor.testing.checks import expect_enqueued, expect_none, run_check_sync
-from rexecutor.testing.expectation import UNSET, AnyExecutor, checked_expectation
+from rexecutor.testing.expectation import UNSET, checked_expectation
 
 
 @overload
 def assert_enqueued_sync(
     count: int | None = ...,
     *,
-    for_executor: type[Executor[Data, Metadata]] | Executor[Data, Metadata],
+    for_executor: type[Executor[Data, Metadata, Result]] | Executor[Data, Metadata, Result],
     with_data: Data = ...,
     with_metadata: Metadata | None = ...,
     tagged_with: Collection[str] = ...,
@@ -25,7 +25,7 @@ def assert_enqueued_sync(
     scheduled_after: datetime | None = ...,
     scheduled_before: datetime | None = ...,
     backend: Backend | SyncTransaction | None = ...,
-) -> list[Job[Data, Metadata]]: ...
+) -> list[Job[Data, Metadata, Result]]: ...
 @overload
 def assert_enqueued_sync(
     count: int | None = ...,
@@ -38,11 +38,11 @@ def assert_enqueued_sync(
     scheduled_after: datetime | None = ...,
     scheduled_before: datetime | None = ...,
     backend: Backend | SyncTransaction | None = ...,
-) -> list[Job[Any, Any]]: ...
+) -> list[Job[Any, Any, Any]]: ...
 def assert_enqueued_sync(
     count: int | None = None,
     *,
-    for_executor: AnyExecutor | None = None,
+    for_executor: ExecutorLike | None = None,
     with_data: Any = UNSET,
     with_metadata: Any = UNSET,
     tagged_with: Collection[str] = (),
@@ -50,7 +50,7 @@ def assert_enqueued_sync(
     scheduled_after: datetime | None = None,
     scheduled_before: datetime | None = None,
     backend: Backend | SyncTransaction | None = None,
-) -> list[Job[Any, Any]]:
+) -> list[Job[Any, Any, Any]]:
     """Assert that matching jobs were enqueued, as `assert_enqueued` does, in a test without an event loop.
 
     ```python
@@ -80,7 +80,7 @@ def assert_enqueued_sync(
 @overload
 def refute_enqueued_sync(
     *,
-    for_executor: type[Executor[Data, Metadata]] | Executor[Data, Metadata],
+    for_executor: type[Executor[Data, Metadata, Result]] | Executor[Data, Metadata, Result],
     with_data: Data = ...,
     with_metadata: Metadata | None = ...,
     tagged_with: Collection[str] = ...,
@@ -103,7 +103,7 @@ def refute_enqueued_sync(
 ) -> None: ...
 def refute_enqueued_sync(
     *,
-    for_executor: AnyExecutor | None = None,
+    for_executor: ExecutorLike | None = None,
     with_data: Any = UNSET,
     with_metadata: Any = UNSET,
     tagged_with: Collection[str] = (),

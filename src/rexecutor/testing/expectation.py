@@ -8,15 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
-from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.executor import ExecutorLike, executor_class
 from rexecutor.jobs.types import Codecs, codecs_of
-from rexecutor.model.checks import checked_moment, checked_tags, mistake
+from rexecutor.model.checks import checked_moment, checked_tags
 from rexecutor.model.codec import Codec, canonical, compared
 from rexecutor.model.job import JobRecord, Limits
 from rexecutor.model.where import DataEquals, Everything, ExecutorIn, MetadataEquals, Where
 from rexecutor.testing.differences import shortened, value_differences
-
-AnyExecutor = type[Executor[Any, Any]] | Executor[Any, Any]
 
 UNSET: Final = msgspec.UNSET
 """Default of arguments that were not given, where None has a meaning."""
@@ -33,7 +31,7 @@ class Expectation:
     what: str
     """Name of the public function that was called, for messages."""
     executor: str | None
-    codecs: Codecs[Any, Any]
+    codecs: Codecs[Any, Any, Any]
     data: str | None
     """Data, as JSON text."""
     metadata: str | None
@@ -108,7 +106,7 @@ class Expectation:
 def checked_expectation(
     what: str,
     limits: Limits,
-    for_executor: AnyExecutor | None,
+    for_executor: ExecutorLike | None,
     *,
     data: Any,
     metadata: Any,
@@ -123,10 +121,10 @@ def checked_expectation(
         ConfigurationError: An argument cannot work.
         EncodeError: The data or the metadata is not of the executor's type.
     """
-    codecs: Codecs[Any, Any]
+    codecs: Codecs[Any, Any, Any]
     if for_executor is None:
         name = None
-        codecs = Codecs(Codec[Any](Any, owner=what, what="data"), Codec[Any](Any, owner=what, what="metadata"))
+        codecs = Codecs(Codec[Any](Any, owner=what, what="data"), Codec[Any](Any, owner=what, what="metadata"), None)
         as_data, as_metadata = (partial(compared, owner=what, what=field) for field in ("data", "metadata"))
     else:
         executor_cls = executor_class(f"{what}: for_executor", for_executor)
@@ -143,18 +141,6 @@ def checked_expectation(
         after=_moment(f"{what}: scheduled_after", after),
         before=_moment(f"{what}: scheduled_before", before),
     )
-
-
-def executor_class(what: str, executor: object) -> type[Executor[Any, Any]]:
-    """Return the class of an executor that was given as a class or an instance.
-
-    Raises:
-        ConfigurationError: It is not an executor, or has no name because it is a base class for others.
-    """
-    executor_cls: type[Any] = executor if isinstance(executor, type) else type(executor)
-    if Executor not in executor_cls.__mro__ or not isinstance(getattr(executor_cls, "name", None), str):
-        raise mistake(what, "an Executor class or an instance of one", executor)
-    return executor_cls
 
 
 def moment_text(moment: datetime) -> str:

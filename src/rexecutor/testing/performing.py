@@ -14,21 +14,21 @@ from rexecutor.backend.completion import Completion
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.engine.attempt import Attempt, Stop
 from rexecutor.engine.runner import Runner
-from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.executor import AnyExecutor, Executor, ExecutorLike, executor_class
 from rexecutor.model import rules
 from rexecutor.model.checks import checked_int, checked_texts
-from rexecutor.model.job import Data, JobError, JobRecord, Limits, Metadata
+from rexecutor.model.job import Data, JobError, JobRecord, Limits, Metadata, Result
 from rexecutor.model.outcomes import COMPLETE, Claimed, ExecutionResult, Interrupted, Outcome
 from rexecutor.telemetry.events import Event, ResultIgnored
 from rexecutor.telemetry.log import log_event
-from rexecutor.testing.expectation import UNSET, AnyExecutor, executor_class
+from rexecutor.testing.expectation import UNSET
 
 _LIMITS = Limits()
 
 
 @overload
 async def perform(
-    executor: type[Executor[Data, Metadata]] | Executor[Data, Metadata],
+    executor: type[Executor[Data, Metadata, Result]] | Executor[Data, Metadata, Result],
     data: Data,
     *,
     metadata: Metadata | None = ...,
@@ -42,7 +42,7 @@ async def perform(
 ) -> ExecutionResult: ...
 @overload
 async def perform(
-    executor: type[Executor[None, Metadata]] | Executor[None, Metadata],
+    executor: type[Executor[None, Metadata, Result]] | Executor[None, Metadata, Result],
     *,
     metadata: Metadata | None = ...,
     attempt: int = ...,
@@ -54,7 +54,7 @@ async def perform(
     clock: Clock | None = ...,
 ) -> ExecutionResult: ...
 async def perform(
-    executor: AnyExecutor,
+    executor: ExecutorLike,
     data: Any = UNSET,
     *,
     metadata: Any = None,
@@ -164,7 +164,7 @@ def _log_ignored_result(event: Event) -> None:
         log_event(event)
 
 
-async def _performed(executors: Mapping[str, Executor[Any, Any]], clock: Clock, record: JobRecord) -> ExecutionResult:
+async def _performed(executors: Mapping[str, AnyExecutor], clock: Clock, record: JobRecord) -> ExecutionResult:
     """Run the job. Return what it returns, or raise what it raises."""
     has_ended = asyncio.Event()
     kept = _Kept()

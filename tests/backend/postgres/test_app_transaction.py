@@ -54,8 +54,8 @@ from tests.backend.proxies import Proxy
 from tests.postgres import Migrated, postgres_backend, server_url
 from tests.support import soon, until
 
-Builders: TypeAlias = Sequence[JobBuilder[Any, Any]]
-Handles: TypeAlias = list[JobHandle[Any, Any]]
+Builders: TypeAlias = Sequence[JobBuilder[Any, Any, Any]]
+Handles: TypeAlias = list[JobHandle[Any, Any, Any]]
 
 
 class Letter(Executor[str]):
@@ -380,7 +380,7 @@ class TestEachKindOfConnection:
         await done(application.rollback())
 
 
-async def asserted(application: Application, count: int | None = None, **wanted: Any) -> list[Job[Any, Any]]:
+async def asserted(application: Application, count: int | None = None, **wanted: Any) -> list[Job[Any, Any, Any]]:
     if isinstance(application.bound, Transaction):
         return await assert_enqueued(count, **wanted, backend=application.bound)
     return assert_enqueued_sync(count, **wanted, backend=application.bound)

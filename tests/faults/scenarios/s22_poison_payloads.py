@@ -65,7 +65,7 @@ async def answered(make: Make, backend: Backend, *, is_batch: bool) -> str:
 
 async def keep(report: Report, backend: Backend, chance: random.Random) -> None:
     """Enqueue what may be refused; what is not must come back as it was."""
-    handles: dict[str, JobHandle[Any, Any]] = {}
+    handles: dict[str, JobHandle[Any, Any, Any]] = {}
     builders = kept(chance)
     for label, builder in builders.items():
         try:

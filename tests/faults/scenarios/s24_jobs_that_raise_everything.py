@@ -62,12 +62,12 @@ async def run(ground: Ground) -> Report:
     return report
 
 
-def good(ground: Ground) -> list[JobBuilder[Any, Any]]:
+def good(ground: Ground) -> list[JobBuilder[Any, Any, Any]]:
     """Return half of the good jobs: the neighbours."""
     return [Good.builder().with_data("good")] * ground.size(500, 100)
 
 
-def raising(ground: Ground) -> list[JobBuilder[Any, Any]]:
+def raising(ground: Ground) -> list[JobBuilder[Any, Any, Any]]:
     """Return a job for everything that can be raised, in each place where it can be."""
     kinds: tuple[Kind, ...] = (Raises, RaisesInThread, RaisesInHooks, RaisesInTimeout)
     pairs: list[tuple[Kind, str]] = [(kind, what) for kind in kinds for what in RAISES]
@@ -78,7 +78,7 @@ def raising(ground: Ground) -> list[JobBuilder[Any, Any]]:
     return [kind.builder().with_data(what) for kind, what in pairs]
 
 
-async def enqueued(backend: Backend, builders: Sequence[JobBuilder[Any, Any]]) -> list[JobId]:
+async def enqueued(backend: Backend, builders: Sequence[JobBuilder[Any, Any, Any]]) -> list[JobId]:
     """Enqueue them, and return their ids."""
     return [handle.id for handle in await enqueue_many(builders, backend=backend)]
 

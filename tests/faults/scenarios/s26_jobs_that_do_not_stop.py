@@ -194,7 +194,7 @@ async def hung(ground: Ground, number: int, children: int) -> Seen:
     return seen
 
 
-async def enqueued(backend: Backend, builders: Sequence[JobBuilder[Any, Any]]) -> list[JobId]:
+async def enqueued(backend: Backend, builders: Sequence[JobBuilder[Any, Any, Any]]) -> list[JobId]:
     """Enqueue the jobs."""
     return [one.id for one in await enqueue_many(builders, backend=backend)]
 

@@ -42,10 +42,10 @@ CHANCE = ("wal_checkpoint", "busy_timeout", STATISTICS)
 """What stands in statements that depend on the size of the log alone, or are this scenario's own."""
 
 
-class Attacked(Executor[Any, Any]):
+class Attacked(Executor[Any, Any, Any]):
     name = "attacked"
 
-    async def execute(self, job: Job[Any, Any]) -> None: ...
+    async def execute(self, job: Job[Any, Any, Any]) -> None: ...
 
 
 async def run(ground: Ground) -> Report:

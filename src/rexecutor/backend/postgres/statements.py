@@ -23,7 +23,17 @@ from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Rows, Script, Scripts, Statement
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.model.job import Enqueued, JobError, JobRecord, NewJob, NodeId
-from rexecutor.model.outcomes import Cancelled, Complete, Failed, Interrupted, Outcome, Settlement, Snooze
+from rexecutor.model.outcomes import (
+    Cancelled,
+    Complete,
+    Discarded,
+    Expired,
+    Failed,
+    Interrupted,
+    Outcome,
+    Settlement,
+    Snooze,
+)
 from rexecutor.model.schedules import StoredSchedule
 from rexecutor.model.where import Where
 
@@ -221,6 +231,10 @@ def _parts(outcome: Outcome) -> tuple[str, timedelta, str | None]:
             return "snooze", delay, None
         case Failed(error, delay):
             return "failed", delay, _listed(error)
+        case Discarded(error):
+            return "discarded", _NOTHING, _listed(error)
+        case Expired():
+            return "expired", _NOTHING, None
         case Interrupted():
             return "interrupted", _NOTHING, None
 

@@ -16,6 +16,8 @@ from rexecutor.model.outcomes import (
     Change,
     Claimed,
     Complete,
+    Discarded,
+    Expired,
     Failed,
     Interrupted,
     Lost,
@@ -26,6 +28,8 @@ from rexecutor.model.outcomes import (
 from rexecutor.model.status import JobStatus
 
 LOST_DETAILS = "the node that ran this attempt let its lease run out"
+
+EXPIRED_DETAILS = "no attempt had started when the job expired"
 
 claim_order: Callable[[JobRecord], tuple[int, datetime, JobId]] = attrgetter("priority", "scheduled_at", "id")
 """Sort key of the order in which jobs are claimed: most urgent first, then longest due, then first enqueued."""
@@ -53,12 +57,28 @@ def inserted(new: NewJob, job_id: JobId, now: datetime) -> JobRecord:
         revision=0,
         inserted_at=now,
         scheduled_at=due_at(new, now),
+        expires_at=expires_at(new, now),
     )
 
 
 def due_at(new: NewJob, now: datetime) -> datetime:
     """Return when a new job is due that is enqueued at `now` on the store's clock."""
     return now + new.delay if new.scheduled_at is None else new.scheduled_at
+
+
+def expires_at(new: NewJob, now: datetime) -> datetime | None:
+    """Return when a new job expires that is enqueued at `now` on the store's clock; None for never."""
+    return new.expires_at if new.expires_in is None else now + new.expires_in
+
+
+def has_started(record: JobRecord) -> bool:
+    """Whether the code of a waiting job has ever been called. An attempt that was given back does not count."""
+    return record.attempt > 0 or record.snoozes > 0
+
+
+def is_expired(record: JobRecord, now: datetime) -> bool:
+    """Whether a waiting job must not run any more, because it has not started and its time is over."""
+    return record.expires_at is not None and record.expires_at <= now and not has_started(record)
 
 
 def transition(record: JobRecord, change: Change, now: datetime, limits: Limits) -> JobRecord:
@@ -96,8 +116,13 @@ def transition(record: JobRecord, change: Change, now: datetime, limits: Limits)
                 completed_at=None,
                 cancelled_at=None,
                 discarded_at=None,
+                expires_at=None,
+                result=None,
             )
-        case Complete() | Cancelled() | Snooze() | Failed() | Interrupted():
+        case Expired() if record.status.is_waiting:
+            _require(record, "an expiry", allowed=is_expired(record, now))
+            return _expired(record, now, limits)
+        case Complete() | Cancelled() | Snooze() | Failed() | Discarded() | Expired() | Interrupted():
             _require(record, "a settle", allowed=record.status is JobStatus.EXECUTING)
             return _settled(record, change, now, limits)
         case Lost():
@@ -111,8 +136,8 @@ def _settled(record: JobRecord, outcome: Outcome, now: datetime, limits: Limits)
     asked = record.cancel_reason
     free = replace(record, node=None, cancel_reason=None, revision=record.revision + 1)
     match outcome:
-        case Complete():
-            return replace(free, status=JobStatus.COMPLETE, completed_at=now, revision=record.revision)
+        case Complete(result):
+            return replace(free, status=JobStatus.COMPLETE, completed_at=now, result=result, revision=record.revision)
         case Cancelled(error):
             ended = replace(free, status=JobStatus.CANCELLED, cancelled_at=now)
             return _with_error(ended, error, limits)
@@ -126,6 +151,12 @@ def _settled(record: JobRecord, outcome: Outcome, now: datetime, limits: Limits)
             )
         case Interrupted():
             back = replace(free, status=JobStatus.SCHEDULED, attempt=record.attempt - 1)
+        case Expired():
+            return _expired(replace(free, attempt=record.attempt - 1), now, limits)
+        case Discarded(error):
+            back = _with_error(free, error, limits)
+            if asked is None:
+                return replace(back, status=JobStatus.DISCARDED, discarded_at=now)
         case Failed(error, delay):
             back = _with_error(free, error, limits)
             if asked is None and record.attempt >= record.max_attempts:
@@ -162,6 +193,12 @@ def rescue_delay(job_id: JobId) -> timedelta:
 
 def _cancelled(record: JobRecord, reason: str, now: datetime, limits: Limits) -> JobRecord:
     error = JobError(record.attempt, ErrorKind.CANCELLED, "Cancel", reason, now)
+    ended = replace(record, status=JobStatus.CANCELLED, cancelled_at=now)
+    return _with_error(ended, error, limits)
+
+
+def _expired(record: JobRecord, now: datetime, limits: Limits) -> JobRecord:
+    error = JobError(record.attempt, ErrorKind.EXPIRED, "Expired", EXPIRED_DETAILS, now)
     ended = replace(record, status=JobStatus.CANCELLED, cancelled_at=now)
     return _with_error(ended, error, limits)
 
@@ -209,6 +246,7 @@ def updated(record: JobRecord, new: NewJob, version: int, now: datetime) -> JobR
         priority=new.priority,
         tags=new.tags,
         scheduled_at=due_at(new, now),
+        expires_at=expires_at(new, now),
         revision=record.revision + 1,
     )
 
