@@ -10,8 +10,13 @@ class Completion(ABC):
     """Completes jobs of one store on any connection to it. Can be pickled, for jobs that run in child processes."""
 
     @abstractmethod
-    async def complete(self, record: JobRecord, connection: object) -> bool:
+    async def complete(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:
         """Record a success in the connection's transaction. Return False if the record's claim was lost.
+
+        Args:
+            record: The job as it was claimed.
+            connection: A connection to the store.
+            result: What the job leaves as its result, as JSON text; None if it leaves none.
 
         Raises:
             ConfigurationError: The connection cannot be used as it is, or is synchronous; nothing was sent.
@@ -19,7 +24,7 @@ class Completion(ABC):
         """
 
     @abstractmethod
-    def complete_sync(self, record: JobRecord, connection: object) -> bool:
+    def complete_sync(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:
         """Record a success as `complete` does, on a synchronous connection."""
 
 
@@ -34,11 +39,11 @@ class NoCompletion(Completion):
         """
         self._store = store
 
-    async def complete(self, record: JobRecord, connection: object) -> bool:
+    async def complete(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:
         """Raise a `ConfigurationError`."""
-        return self.complete_sync(record, connection)
+        return self.complete_sync(record, connection, result=result)
 
-    def complete_sync(self, record: JobRecord, connection: object) -> bool:
+    def complete_sync(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:
         """Raise a `ConfigurationError`."""
         raise ConfigurationError(
             f"complete_in: {self._store} shares no transaction with your connection; return None from execute, or keep"

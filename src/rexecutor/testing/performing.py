@@ -123,10 +123,10 @@ async def perform(
 class _NothingStored(Completion):
     """Reports every `complete_in` as done, without using the connection."""
 
-    async def complete(self, record: JobRecord, connection: object) -> bool:  # noqa: ARG002 - there is no store
-        return True
+    async def complete(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:
+        return self.complete_sync(record, connection, result=result)
 
-    def complete_sync(self, record: JobRecord, connection: object) -> bool:  # noqa: ARG002 - there is no store
+    def complete_sync(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:  # noqa: ARG002 - there is no store
         return True
 
 

@@ -15,7 +15,7 @@ from rexecutor.backend.unwrapping import unwrapped
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendError, ConfigurationError
 from rexecutor.model.job import Enqueued, JobId, JobRecord, NewJob
-from rexecutor.model.outcomes import COMPLETE, Settlement
+from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.model.where import Where
 
 T = TypeVar("T")
@@ -99,23 +99,23 @@ class PostgresCompletion(Completion):
         self._most_errors = most_errors
         self._clock = clock
 
-    async def complete(self, record: JobRecord, connection: object) -> bool:
+    async def complete(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:
         """Complete the job in the transaction of a connection that is awaited; see `Completion`."""
         connection = unwrapped(connection)
         if not is_awaited("complete_in", connection):
             raise ConfigurationError("complete_in: the connection is synchronous; call complete_in_sync")
-        return await run_awaited("complete_in", connection, self._schema, self._script(record))
+        return await run_awaited("complete_in", connection, self._schema, self._script(record, result))
 
-    def complete_sync(self, record: JobRecord, connection: object) -> bool:
+    def complete_sync(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:
         """Complete the job in the transaction of a connection that blocks; see `Completion`."""
         connection = unwrapped(connection)
         if is_awaited("complete_in_sync", connection):
             raise ConfigurationError("complete_in_sync: the connection must be awaited; call `await complete_in`")
-        return run_blocking("complete_in_sync", connection, self._schema, self._script(record))
+        return run_blocking("complete_in_sync", connection, self._schema, self._script(record, result))
 
-    def _script(self, record: JobRecord) -> Script[bool]:
+    def _script(self, record: JobRecord, result: str | None) -> Script[bool]:
         now = None if self._clock is None else self._clock.now()
-        settlement = Settlement(*record.claim_id, COMPLETE)
+        settlement = Settlement(*record.claim_id, Complete(result))
         statements = Statements(self._schema)
         if (yield statements.settle([settlement], self._most_errors, now, node=record.node)):
             return True

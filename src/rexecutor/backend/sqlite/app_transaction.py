@@ -34,7 +34,7 @@ from rexecutor.backend.unwrapping import (
 from rexecutor.clock import Clock
 from rexecutor.errors import ConfigurationError
 from rexecutor.model.job import Enqueued, JobId, JobRecord, Limits, NewJob
-from rexecutor.model.outcomes import COMPLETE, Settlement
+from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.model.where import Where
 
 _WANTED: Final = "a sqlite3.Connection, or a Session or Connection of SQLAlchemy on one"
@@ -108,17 +108,18 @@ class SqliteCompletion(Completion):
         self._limits = limits
         self._clock = clock
 
-    async def complete(self, record: JobRecord, connection: object) -> bool:
+    async def complete(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:
         """Complete the job in the connection's transaction; blocks the loop."""
-        return self._complete("complete_in", record, connection)
+        return self._complete("complete_in", record, connection, result)
 
-    def complete_sync(self, record: JobRecord, connection: object) -> bool:
+    def complete_sync(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:
         """Complete the job in the connection's transaction."""
-        return self._complete("complete_in_sync", record, connection)
+        return self._complete("complete_in_sync", record, connection, result)
 
-    def _complete(self, what: str, record: JobRecord, connection: object) -> bool:
+    def _complete(self, what: str, record: JobRecord, connection: object, result: str | None) -> bool:
         with _within(_sqlite3_connection(what, self._path, connection), self._path) as checked:
-            return not store.settle(checked, [Settlement(*record.claim_id, COMPLETE)], self._clock.now(), self._limits)
+            settlement = Settlement(*record.claim_id, Complete(result))
+            return not store.settle(checked, [settlement], self._clock.now(), self._limits)
 
 
 def _sqlite3_connection(what: str, path: Path, connection: object) -> sqlite3.Connection:
