@@ -214,3 +214,23 @@ def what_execute_answers(result: ExecutionResult) -> str:
             return str(delay)
         case None:
             return "done"
+
+
+class Build(Executor[Order, None, Trace]):
+    name = "build"
+
+    async def execute(self, job: Job[Order, None, Trace]) -> Trace | Snooze:
+        await job.complete_in("connection", result=Trace("bob"))
+        job.complete_in_sync("connection", result=Trace("bob"))
+        await job.complete_in("connection", result=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        await job.complete_in("connection")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        return Trace("bob")
+
+
+class ShortBuild(Executor[Order, None, Trace]):
+    name = "short_build"
+
+    async def execute(self, job: Job[Order]) -> Trace:
+        await job.complete_in("connection", result=Trace("bob"))
+        await job.complete_in("connection")
+        return Trace("bob")

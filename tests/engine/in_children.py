@@ -13,6 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from rexecutor import Cancel, ExecutionResult, Executor, Job, Snooze
 
 trace: ContextVar[str] = ContextVar("trace", default="none")
@@ -137,3 +139,25 @@ class AddOne(Executor[str]):
         with contextlib.closing(connection), connection:
             connection.execute("UPDATE counter SET number = number + 1")
             job.complete_in_sync(connection)
+
+
+class Answer(msgspec.Struct):
+    """A result that cannot be pickled."""
+
+    text: str
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not picklable")
+
+
+class Answering(Executor[str, None, Answer]):
+    """Returns a result, or what only looks like one."""
+
+    name = "answering"
+    blocking = "process"
+    max_attempts = 1
+    max_concurrency = 1
+
+    def execute(self, job: Job[str]) -> Answer:
+        answers: dict[str, Any] = {"unpicklable": Answer("kept"), "huge": Answer("x" * 100_000), "wrong": 7}
+        return answers[job.data]

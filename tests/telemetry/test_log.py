@@ -446,8 +446,8 @@ TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
             ResultIgnored(3, "mail", 1, "str"),
             "WARNING",
             (
-                "mail: execute returned a value of type str, which is ignored; return None, Cancel or Snooze"
-                " (job 3 is complete)"
+                "mail: execute returned a value of type str, which is ignored (job 3 is complete); to keep it as the"
+                " result, declare its type as the third in Executor[…], or as the function's return annotation"
             ),
         ),
         (

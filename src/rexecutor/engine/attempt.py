@@ -16,8 +16,9 @@ from rexecutor.clock import Clock
 from rexecutor.engine.failure import ChildFailedError, error_of, job_error
 from rexecutor.engine.loop import Emit
 from rexecutor.errors import ConfigurationError, DecodeError, LeaseLostError
+from rexecutor.jobs.definition import not_to_await
 from rexecutor.jobs.executor import AnyExecutor
-from rexecutor.jobs.types import Codecs
+from rexecutor.jobs.types import Codecs, encoded_result
 from rexecutor.model.backoff import DEFAULT_BACKOFF, clamp
 from rexecutor.model.checks import checked_delay
 from rexecutor.model.job import ErrorKind, Job, JobError, JobRecord, Limits
@@ -25,13 +26,14 @@ from rexecutor.model.outcomes import (
     COMPLETE,
     Cancel,
     Cancelled,
-    ExecutionResult,
+    Complete,
     Failed,
     Interrupted,
     Outcome,
+    Returned,
     Snooze,
     Undeclared,
-    known_result,
+    returned,
 )
 from rexecutor.telemetry.events import BackoffFailed, ResultIgnored
 
@@ -106,50 +108,52 @@ class Attempt(msgspec.Struct, eq=False):
     commit_unknown: bool = False
     """Whether `complete_in` was called. Then only the user's transaction decides whether the job is complete."""
 
-    async def complete(self, connection: object) -> None:
+    async def complete(self, connection: object, result: object) -> None:
         """Complete the job in the connection's transaction; see `Job.complete_in`."""
+        text = encoded_result(self.codecs, self.record.executor, result)
         with completing(self):
-            require_ours(self.record, holds_claim=await self.shared.completion.complete(self.record, connection))
+            done = await self.shared.completion.complete(self.record, connection, result=text)
+            require_ours(self.record, holds_claim=done)
 
-    def complete_sync(self, connection: object) -> None:
+    def complete_sync(self, connection: object, result: object) -> None:
         """Complete the job in a blocking connection's transaction; see `Job.complete_in_sync`."""
+        text = encoded_result(self.codecs, self.record.executor, result)
         with completing(self):
-            require_ours(self.record, holds_claim=self.shared.completion.complete_sync(self.record, connection))
+            done = self.shared.completion.complete_sync(self.record, connection, result=text)
+            require_ours(self.record, holds_claim=done)
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Pickle and copy the run as None: a copy of the job, or the job in another process, is not running."""
         return _no_run, ()
 
-    def outcome_of_result(self, result: object) -> Outcome:
-        """Return the outcome of a job whose `execute` returned this result.
+    def blocking_run(self, job: Job[Any, Any, Any]) -> Returned:
+        """Run the job in this thread; check and encode what it returns here too, where that holds nobody up."""
+        return self.checked(not_to_await(self.executor, self.executor.execute(job)))
+
+    def checked(self, value: object) -> Returned:
+        """Check and encode what `execute` returned.
 
         Raises:
-            TypeError: The result stands for work that has not been done, such as a coroutine.
+            TypeError: The value stands for work that has not been done, such as a coroutine.
+            EncodeError: It is not of the declared type, or is too large.
         """
-        if self.commit_unknown:  # after `complete_in` the result does not count: the transaction decides
+        if self.commit_unknown:  # after `complete_in` the value does not count: the transaction decides
             return COMPLETE
-        match self.meaning(result):
-            case None:
-                return COMPLETE
-            case Snooze() as snooze:
-                return snooze
+        codec = self.codecs.result
+        return returned(value, None if codec is None else codec.encode)
+
+    def outcome_of_result(self, value: Returned) -> Outcome:
+        """Return the outcome of a job whose `execute` returned this; the value of an undeclared result is ignored."""
+        match value:
+            case Complete() | Snooze():
+                return value
             case Cancel(reason):
                 return Cancelled(self._error(ErrorKind.CANCELLED, "Cancel", reason))
-
-    def meaning(self, result: object) -> ExecutionResult:
-        """Return the result if it is a declared one; otherwise None, with one warning for each executor.
-
-        Raises:
-            TypeError: The result stands for work that has not been done, such as a coroutine.
-        """
-        known = known_result(result)
-        if not isinstance(known, Undeclared):
-            return known
-        executor_cls, record = type(self.executor), self.record
-        if executor_cls not in _WARNED:
-            _WARNED.add(executor_cls)
-            self.shared.emit(ResultIgnored(record.id, record.executor, record.attempt, known.type_name))
-        return None
+            case Undeclared(type_name):
+                self._warn(type_name)
+                return COMPLETE
+            case _:
+                assert_never(value)
 
     def outcome_of_error(self, error: BaseException) -> Outcome:
         """Return the outcome of a job that raised this, here or in a child process.
@@ -189,6 +193,13 @@ class Attempt(msgspec.Struct, eq=False):
         details = "execute returned after `complete_in`, but its transaction was not committed"
         error = self._error(ErrorKind.EXCEPTION, "NotCommitted", details)
         return Failed(error, DEFAULT_BACKOFF(max(self.record.attempt, 1)))
+
+    def _warn(self, type_name: str) -> None:
+        """Warn that a value of this type was ignored, once for each executor."""
+        executor_cls, record = type(self.executor), self.record
+        if executor_cls not in _WARNED:
+            _WARNED.add(executor_cls)
+            self.shared.emit(ResultIgnored(record.id, record.executor, record.attempt, type_name))
 
     def _failed(self, error: JobError) -> Failed:
         return Failed(error, self._delay(error))

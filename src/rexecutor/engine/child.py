@@ -19,9 +19,9 @@ from rexecutor.engine.failure import Failure, shown
 from rexecutor.errors import JobStateError
 from rexecutor.jobs.definition import not_to_await
 from rexecutor.jobs.executor import AnyExecutor
-from rexecutor.jobs.types import codecs_of, decode
+from rexecutor.jobs.types import Codecs, codecs_of, decode, encoded_result
 from rexecutor.model.job import ErrorKind, JobRecord, Limits, storable
-from rexecutor.model.outcomes import ExecutionResult, Undeclared, known_result
+from rexecutor.model.outcomes import COMPLETE, Returned, returned
 
 
 class ChildSetup(NamedTuple):
@@ -43,8 +43,8 @@ class Begun(NamedTuple):
 class Reply(NamedTuple):
     """How a job ended in the child."""
 
-    result: ExecutionResult | Undeclared
-    failure: Failure | None
+    end: Returned | Failure
+    """What the job returned, or what it raised."""
     commit_unknown: bool
     """Whether the job has called `complete_in_sync`."""
     memory: int
@@ -58,17 +58,20 @@ class _Terminated(SystemExit):
 class _ChildRun:
     """The run of a job in a child process, for the job's `complete_in_sync`."""
 
-    def __init__(self, record: JobRecord, completion: Completion) -> None:
+    def __init__(self, record: JobRecord, codecs: Codecs[Any, Any, Any], completion: Completion) -> None:
         self._record = record
+        self._codecs = codecs
         self._completion = completion
         self.commit_unknown = False
 
-    async def complete(self, connection: object) -> None:  # noqa: ARG002 - the shape of a run
+    async def complete(self, connection: object, result: object) -> None:  # noqa: ARG002 - the shape of a run
         raise JobStateError("complete_in: there is no event loop in a child process; call complete_in_sync")
 
-    def complete_sync(self, connection: object) -> None:
+    def complete_sync(self, connection: object, result: object) -> None:
+        text = encoded_result(self._codecs, self._record.executor, result)
         with completing(self):
-            require_ours(self._record, holds_claim=self._completion.complete_sync(self._record, connection))
+            done = self._completion.complete_sync(self._record, connection, result=text)
+            require_ours(self._record, holds_claim=done)
 
 
 CHILD_NAME: Final = "rexecutor child"
@@ -100,18 +103,21 @@ def serve(pipe: "Connection[Any, Any]", stop_pipe: "Connection[Any, Any]", setup
 def _run(record: JobRecord, setup: ChildSetup) -> Reply:
     """Run the job and return how it ended, whatever it raises."""
     executor = setup.executors[record.executor]
-    run = _ChildRun(record, setup.completion)
-    result: ExecutionResult | Undeclared = None
-    failure: Failure | None = None
+    codecs = codecs_of(type(executor), setup.limits)
+    run = _ChildRun(record, codecs, setup.completion)
+    end: Returned | Failure
     try:
-        job = decode(codecs_of(type(executor), setup.limits), record, run)
-        result = known_result(not_to_await(executor, executor.execute(job)))
+        value = not_to_await(executor, executor.execute(decode(codecs, record, run)))
+        if run.commit_unknown:  # after `complete_in` the value does not count: the transaction decides
+            end = COMPLETE
+        else:  # encoded here, because what a job returns need not be picklable
+            end = returned(value, None if codecs.result is None else codecs.result.encode)
     except _Terminated:
         raise
     except BaseException as error:  # noqa: BLE001 - a job may raise anything
         type_name, details = shown(error)
-        failure = Failure(ErrorKind.EXCEPTION, type_name, storable(details, setup.limits.error_text))
-    return Reply(result, failure, run.commit_unknown, _memory())
+        end = Failure(ErrorKind.EXCEPTION, type_name, storable(details, setup.limits.error_text))
+    return Reply(end, run.commit_unknown, _memory())
 
 
 def _detach_forked_process(pipe: "Connection[Any, Any]") -> None:

@@ -12,17 +12,17 @@ from rexecutor.clock import Clock
 from rexecutor.engine.attempt import Attempt, Killable, Shared, Stop
 from rexecutor.engine.child import ChildSetup
 from rexecutor.engine.deadlines import STOP_GRACE, Deadlines
-from rexecutor.engine.failure import ChildFailedError, told_exception
+from rexecutor.engine.failure import ChildFailedError, Failure, told_exception
 from rexecutor.engine.loop import Emit
 from rexecutor.engine.processes import Children, Recycling
 from rexecutor.engine.threads import Threads
-from rexecutor.jobs.definition import not_to_await, to_await
+from rexecutor.jobs.definition import to_await
 from rexecutor.jobs.executor import AnyExecutor
 from rexecutor.jobs.types import Codecs, codecs_of, decode
 from rexecutor.model.backoff import clamp
 from rexecutor.model.checks import checked_delay
 from rexecutor.model.job import ClaimId, Job, JobId, JobRecord, Limits
-from rexecutor.model.outcomes import COMPLETE, Complete, Failed, Outcome, Settlement, Snooze
+from rexecutor.model.outcomes import COMPLETE, Complete, Failed, Outcome, Returned, Settlement, Snooze
 from rexecutor.telemetry.events import JobEnded, JobStarted, JobStuck
 from rexecutor.telemetry.log import wants_ends, wants_starts
 
@@ -164,12 +164,15 @@ class Runner:
         raised: BaseException | None = None
         try:
             if not executor.blocking:
-                result = await to_await(executor, executor.execute(self._begin(attempt)))
+                value = await to_await(executor, executor.execute(self._begin(attempt)))
+                if value is None and attempt.codecs.result is None:
+                    outcome: Outcome = COMPLETE  # by far the most frequent end
+                else:
+                    outcome = attempt.outcome_of_result(attempt.checked(value))
             elif executor.blocking == "process" and self._children is not None:
-                result = await self._run_in_child(attempt, self._children)
+                outcome = attempt.outcome_of_result(await self._run_in_child(attempt, self._children))
             else:
-                result = not_to_await(executor, await self._threads.run(executor.execute, self._begin(attempt)))
-            outcome = COMPLETE if result is None else attempt.outcome_of_result(result)
+                outcome = attempt.outcome_of_result(await self._threads.run(attempt.blocking_run, self._begin(attempt)))
         except BaseException as error:  # noqa: BLE001 - a job may raise anything
             # An abandoned job has its outcome already. COMPLETE is not used then; it saves a second call of `backoff`.
             outcome = COMPLETE if attempt.is_settled else attempt.outcome_of_error(error)
@@ -182,7 +185,7 @@ class Runner:
             del self._attempts[record.claim_id]
             self._ended(record.executor)
 
-    async def _run_in_child(self, attempt: Attempt, children: Children) -> object:
+    async def _run_in_child(self, attempt: Attempt, children: Children) -> Returned:
         def attach(child: Killable) -> None:
             """Begin the attempt now that a process is ready: the timeout does not include the start of the process."""
             if not attempt.has_begun:
@@ -193,9 +196,9 @@ class Runner:
 
         reply = await children.run(attempt.record, attach)
         attempt.commit_unknown = reply.commit_unknown
-        if reply.failure is not None:
-            raise ChildFailedError(reply.failure)
-        return reply.result
+        if isinstance(reply.end, Failure):
+            raise ChildFailedError(reply.end)
+        return reply.end
 
     def _begin(self, attempt: Attempt) -> Job[Any, Any, Any]:
         """Decode the job and start its timeout; raise `CancelledError` if it was told to stop before it began."""
@@ -220,17 +223,18 @@ class Runner:
         if not self._unsettled:
             self._idle.set()
         # After `complete_in` nobody here knows whether the user's transaction was committed. If it was, the job is
-        # complete, and the store refuses any outcome that comes now. If not, COMPLETE would record a success whose work
-        # was rolled back. So COMPLETE becomes a failure: usually it is refused, and then it means success. The event is
+        # complete, and the store refuses any outcome that comes now. If not, Complete would record a success whose work
+        # was rolled back. So Complete becomes a failure: usually it is refused, and then it means success. The event is
         # left to the settler, which emits it only if the store has recorded the outcome.
         commit_unknown = attempt.commit_unknown
-        if commit_unknown and outcome is COMPLETE:
+        if commit_unknown and isinstance(outcome, Complete):
             outcome = attempt.outcome_of_rollback()
         event: JobEnded | None = None
         if commit_unknown or self._tells_ends or not isinstance(outcome, Complete | Snooze):
             is_final = isinstance(outcome, Failed) and record.attempt >= record.max_attempts
             exception = told_exception(outcome.error, raised) if isinstance(outcome, Failed) else None
-            event = JobEnded(record.id, record.executor, record.attempt, outcome, is_final, exception)
+            told = COMPLETE if isinstance(outcome, Complete) else outcome  # no event holds a result
+            event = JobEnded(record.id, record.executor, record.attempt, told, is_final, exception)
         self._settle(Settlement(record.id, record.claims, outcome, commit_unknown), event if commit_unknown else None)
         if event is not None and not commit_unknown:
             self._emit(event)

@@ -5,10 +5,11 @@ from functools import cache
 from types import NoneType
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast, get_args, get_origin
 
-from rexecutor.errors import DecodeError, DefinitionError
+from rexecutor.errors import DecodeError, DefinitionError, EncodeError
 from rexecutor.jobs.definition import DeclaredTypes, ExecutorDefinition, place_of
 from rexecutor.model.codec import Codec
 from rexecutor.model.job import Data, Job, JobCompleter, JobRecord, Limits, Metadata, Result, job_of
+from rexecutor.model.outcomes import Cancel, Snooze
 
 _LIMITS: Final = Limits()
 
@@ -65,6 +66,25 @@ def decode(
         record.version,
         completer,
     )
+
+
+def encoded_result(codecs: Codecs[Any, Any, Any], executor: str, result: object) -> str | None:
+    """Return the result that a job gives to `complete_in` as JSON text; None if there is none, or if it is null.
+
+    Raises:
+        EncodeError: The result is not of the executor's type, or is too large.
+    """
+    if isinstance(result, Cancel | Snooze):
+        raise EncodeError(f"{executor}: a {type(result).__name__} is not a result; return it, without complete_in")
+    if codecs.result is None:
+        if result is not None:
+            raise EncodeError(
+                f"{executor}: result: None expected, {type(result).__name__} given; declare its type, as the third in"
+                " `Executor[…]` or as a return annotation"
+            )
+        return None
+    text = codecs.result.encode(result)
+    return None if text == "null" else text
 
 
 def check_types(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> None:

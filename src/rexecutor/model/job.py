@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields, make_dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, cast
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, cast, overload
 
 import msgspec
 from typing_extensions import TypeVar
@@ -47,11 +47,11 @@ class ErrorKind(StrEnum):
 class JobCompleter(Protocol):
     """The running attempt behind a `Job`: what `Job.complete_in` needs of it."""
 
-    async def complete(self, connection: object, /) -> None:
-        """Complete the job in the connection's transaction."""
+    async def complete(self, connection: object, result: object, /) -> None:
+        """Complete the job in the connection's transaction, with this result."""
 
-    def complete_sync(self, connection: object, /) -> None:
-        """Complete the job in the transaction of a blocking connection."""
+    def complete_sync(self, connection: object, result: object, /) -> None:
+        """Complete the job in the transaction of a blocking connection, with this result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,15 @@ class Job(Generic[Data, Metadata, Result]):
         """Whether the job is discarded if this attempt fails."""
         return self.attempt >= self.max_attempts
 
-    async def complete_in(self, connection: Any) -> None:
+    @overload
+    async def complete_in(self: "Job[Data, Metadata, None]", connection: Any, *, result: Any = ...) -> None: ...
+    @overload
+    async def complete_in(self, connection: Any, *, result: Result) -> None: ...
+    async def complete_in(self, connection: Any, *, result: Any = None) -> None:
         """Complete this job in your transaction: your writes and the completion are committed together, or neither is.
 
-        Call it in `execute`, after the writes. What `execute` returns afterwards is ignored. If the transaction is
-        rolled back, the attempt has failed.
+        Call it in `execute`, after the writes. What `execute` returns afterwards is ignored, also as a result: give the
+        result here. If the transaction is rolled back, the attempt has failed.
 
         ```python
         async def execute(self, job: Job[Order]) -> None:
@@ -120,8 +124,12 @@ class Job(Generic[Data, Metadata, Result]):
         Args:
             connection: An async connection of any kind that `bound_to` of the job's backend takes; for SQLite, any
                 connection. In autocommit mode, the job is completed at once.
+            result: The job's result, of the type that its executor declares; None if it declares none. A type checker
+                knows the type if the parameter of `execute` is annotated with it, as in `Job[Order, None, Report]`.
 
         Raises:
+            EncodeError: The result is not of the declared type or larger than `Limits.result`, or the executor declares
+                no result. Nothing was sent.
             LeaseLostError: The job is no longer this worker's. Let the error roll the transaction back.
             JobStateError: This job is not running here; it was read from the store.
             ConfigurationError: The connection cannot be used as it is, or the backend cannot share transactions.
@@ -129,14 +137,18 @@ class Job(Generic[Data, Metadata, Result]):
             BackendError: The store failed. Or, under REPEATABLE READ and SERIALIZABLE, the job has changed since your
                 transaction began, for example by a cancel: a serialization failure. Roll the transaction back.
         """
-        await self._required_completer().complete(connection)
+        await self._required_completer().complete(connection, result)
 
-    def complete_in_sync(self, connection: Any) -> None:
+    @overload
+    def complete_in_sync(self: "Job[Data, Metadata, None]", connection: Any, *, result: Any = ...) -> None: ...
+    @overload
+    def complete_in_sync(self, connection: Any, *, result: Result) -> None: ...
+    def complete_in_sync(self, connection: Any, *, result: Any = None) -> None:
         """Complete this job in the transaction of a blocking connection, for an `execute` that is a plain `def`.
 
         Otherwise the same as `complete_in`.
         """
-        self._required_completer().complete_sync(connection)
+        self._required_completer().complete_sync(connection, result)
 
     def _required_completer(self) -> "JobCompleter":
         if self._completer is None:

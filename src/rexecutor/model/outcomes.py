@@ -1,9 +1,10 @@
 """What can happen to a job: what an executor returns, how an attempt ends, and every change of a status."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -42,29 +43,40 @@ class Undeclared(NamedTuple):
     type_name: str
 
 
-def known_result(value: object) -> ExecutionResult | Undeclared:
-    """Return what `execute` returned, or an `Undeclared` instead of a value that it may not return.
-
-    Raises:
-        TypeError: The value stands for work that was not done: a coroutine, another awaitable, or a generator.
-    """
-    if value is None or isinstance(value, Cancel | Snooze | Undeclared):
-        return value
-    if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
-        raise TypeError(f"execute returned a {type(value).__name__}, so its work was not done; await or run it")
-    return Undeclared(type(value).__name__)
-
-
 @dataclass(frozen=True, slots=True)
 class Complete:
     """The attempt succeeded."""
 
     result: str | None = None
-    """What `execute` returned, as JSON text; None if the executor declares no result."""
+    """What `execute` returned, as JSON text; None if that is null, or if the executor declares no result."""
 
 
 COMPLETE: Final = Complete()
 """The success without a result, made once for all."""
+
+Returned: TypeAlias = Cancel | Snooze | Complete | Undeclared
+"""What `execute` returned, checked and encoded. It can be pickled, whatever the value was."""
+
+
+def returned(value: object, encode: Callable[[Any], str] | None) -> Returned:
+    """Check what `execute` returned, and encode it if it is a result.
+
+    Args:
+        value: What `execute` returned.
+        encode: Encodes a result of the declared type as JSON text; None if the executor declares no result.
+
+    Raises:
+        TypeError: The value stands for work that was not done: a coroutine, another awaitable, or a generator.
+        EncodeError: The value is not of the declared type, or is too large.
+    """
+    if isinstance(value, Cancel | Snooze):
+        return value
+    if value is not None and (inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)):
+        raise TypeError(f"execute returned a {type(value).__name__}, so its work was not done; await or run it")
+    if encode is None:
+        return COMPLETE if value is None else Undeclared(type(value).__name__)
+    text = encode(value)
+    return COMPLETE if text == "null" else Complete(text)
 
 
 @dataclass(frozen=True, slots=True)

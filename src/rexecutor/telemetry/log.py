@@ -204,8 +204,11 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
         case LoopFreed(seconds):
             return _Line(logging.WARNING, "the event loop runs again after %.1f s", (seconds,))
         case ResultIgnored(job_id, executor, _, type_name):
-            template = "%s: execute returned a value of type %s, which is ignored; return None, Cancel or Snooze"
-            return _Line(logging.WARNING, f"{template} (job %s is complete)", (executor, type_name, job_id))
+            template = (
+                "%s: execute returned a value of type %s, which is ignored (job %s is complete); to keep it as the"
+                " result, declare its type as the third in Executor[…], or as the function's return annotation"
+            )
+            return _Line(logging.WARNING, template, (executor, type_name, job_id))
         case BackoffFailed(job_id, executor, _, error):
             template = "job %s (%s): backoff failed, so the default is used: %s"
             return _Line(logging.ERROR, template, (job_id, executor, type(error).__name__), error)

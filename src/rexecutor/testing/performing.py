@@ -18,7 +18,7 @@ from rexecutor.jobs.executor import AnyExecutor, Executor, ExecutorLike, executo
 from rexecutor.model import rules
 from rexecutor.model.checks import checked_int, checked_texts
 from rexecutor.model.job import Data, JobError, JobRecord, Limits, Metadata, Result
-from rexecutor.model.outcomes import COMPLETE, Claimed, ExecutionResult, Interrupted, Outcome
+from rexecutor.model.outcomes import Cancel, Claimed, Interrupted, Outcome, Returned, Snooze, Undeclared
 from rexecutor.telemetry.events import Event, ResultIgnored
 from rexecutor.telemetry.log import log_event
 from rexecutor.testing.expectation import UNSET
@@ -39,7 +39,7 @@ async def perform(
     errors: Sequence[JobError] = ...,
     scheduled_at: datetime | None = ...,
     clock: Clock | None = ...,
-) -> ExecutionResult: ...
+) -> Result | Cancel | Snooze: ...
 @overload
 async def perform(
     executor: type[Executor[None, Metadata, Result]] | Executor[None, Metadata, Result],
@@ -52,7 +52,7 @@ async def perform(
     errors: Sequence[JobError] = ...,
     scheduled_at: datetime | None = ...,
     clock: Clock | None = ...,
-) -> ExecutionResult: ...
+) -> Result | Cancel | Snooze: ...
 async def perform(
     executor: ExecutorLike,
     data: Any = UNSET,
@@ -65,17 +65,20 @@ async def perform(
     errors: Sequence[JobError] = (),
     scheduled_at: datetime | None = None,
     clock: Clock | None = None,
-) -> ExecutionResult:
-    """Run an executor's `execute` once, as a worker does, and return what it returns. Needs no backend.
+) -> Any:
+    """Run an executor's `execute` once, as a worker does, and return its result. Needs no backend.
 
     ```python
     assert await perform(ChargeOrder(DecliningGateway()), Order(id=7, total_cents=1999)) == Cancel("card declined")
     ```
 
     The data are encoded and decoded first, so that wrong types are found. Blocking code runs in a thread, even if the
-    executor asks for child processes. The executor's `timeout` applies, and `job.complete_in` does nothing. An
-    exception of the job is raised unchanged, and its `backoff` is not called. A returned value other than None,
-    `Cancel` or `Snooze` is ignored with a warning in the log, as on a worker; `perform` then returns None.
+    executor asks for child processes. The executor's `timeout` applies. An exception of the job is raised unchanged,
+    and its `backoff` is not called.
+
+    Returned are the job's result, checked as a worker does, or a `Cancel` or `Snooze`. `job.complete_in` uses no
+    connection; the result that it was given is returned. A value of an executor that declares no result is ignored with
+    a warning in the log, as on a worker; `perform` then returns None.
 
     Args:
         executor: The executor's class, or an instance if its `__init__` needs arguments.
@@ -95,6 +98,7 @@ async def perform(
         ConfigurationError: An argument cannot work.
         DefinitionError: The executor cannot run.
         InvalidJobError: No store accepts such a job; an `EncodeError` if its data or metadata are at fault.
+        EncodeError: The job's result is not of the declared type, or is too large.
         TimeoutError: The attempt took longer than its `timeout`.
         TypeError: `execute` returned a coroutine or a generator, so its work was not done.
     """
@@ -133,7 +137,7 @@ class _NothingStored(Completion):
 class _Kept:
     """What the job returned or raised, as the objects themselves; a worker keeps only what a store can hold."""
 
-    result: ExecutionResult = None
+    result: Any = None
     raised: BaseException | None = None
 
 
@@ -142,9 +146,19 @@ class _Performed(Attempt, eq=False, kw_only=True):
 
     kept: _Kept
 
-    def outcome_of_result(self, result: object) -> Outcome:
-        self.kept.result = self.meaning(result)
-        return COMPLETE
+    async def complete(self, connection: object, result: object) -> None:
+        await super().complete(connection, result)
+        self.kept.result = result
+
+    def complete_sync(self, connection: object, result: object) -> None:
+        super().complete_sync(connection, result)
+        self.kept.result = result
+
+    def checked(self, value: object) -> Returned:
+        checked = super().checked(value)
+        if not self.commit_unknown and not isinstance(checked, Undeclared):
+            self.kept.result = value
+        return checked
 
     def outcome_of_error(self, error: BaseException) -> Outcome:
         if issubclass(type(error), asyncio.CancelledError) and self.stop is not None:
@@ -164,7 +178,7 @@ def _log_ignored_result(event: Event) -> None:
         log_event(event)
 
 
-async def _performed(executors: Mapping[str, AnyExecutor], clock: Clock, record: JobRecord) -> ExecutionResult:
+async def _performed(executors: Mapping[str, AnyExecutor], clock: Clock, record: JobRecord) -> Any:
     """Run the job. Return what it returns, or raise what it raises."""
     has_ended = asyncio.Event()
     kept = _Kept()
