@@ -8,6 +8,7 @@
     │   └── EncodeError                      its data or metadata cannot be stored as JSON of the declared type
     ├── DecodeError (ValueError)             stored data or metadata is not of the declared type
     ├── JobNotFoundError (LookupError)       no such job, or another executor's
+    ├── JobFailedError                       the job whose result was asked for is cancelled or discarded
     ├── JobStateError (RuntimeError)         the job's status does not allow that change
     ├── StaleJobError (RuntimeError)         the job has changed since this copy of it was read
     ├── LeaseLostError (RuntimeError)        the job is no longer this worker's: roll back
@@ -18,7 +19,7 @@
 A message says what is wrong, which one, and what to do.
 """
 
-from typing import Self
+from typing import Any, Final, Self
 
 
 class RexecutorError(Exception):
@@ -56,6 +57,24 @@ class JobNotFoundError(RexecutorError, LookupError):
     def of(cls, job_id: int, executor: str | None = None) -> Self:
         """Return the error for a job that was not found among all jobs, or among the jobs of one executor."""
         return cls(f"there is no job {job_id}" + ("" if executor is None else f" of {executor}") + " in this store")
+
+
+class JobFailedError(RexecutorError):
+    """The job whose result was asked for is cancelled or discarded. `job` is that job: its `errors` say why."""
+
+    def __init__(self, message: str, job: Any) -> None:
+        """Make the error.
+
+        Args:
+            message: What became of the job, without its data.
+            job: The `Job`. Its data are plain JSON values if they are no longer of the executor's type.
+        """
+        super().__init__(message)
+        self.job: Final = job
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, Any]]:
+        """Pickle the job too; it is not in `args`, because a `repr` must not show its data."""
+        return type(self), (str(self), self.job)
 
 
 class JobStateError(RexecutorError, RuntimeError):

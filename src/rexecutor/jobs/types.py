@@ -96,6 +96,12 @@ def check_types(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> None:
             raise
 
 
+PLAIN: Final[Codecs[Any, Any, Any]] = Codecs(
+    *(Codec(Any, owner="job", what=what) for what in ("data", "metadata", "result"))
+)
+"""The codecs of a job whose executor is not known: plain JSON values."""
+
+
 @cache
 def _codecs_of(
     executor_cls: type[ExecutorDefinition[Any, Any, Any]], data: int, metadata: int, result: int, depth: int
