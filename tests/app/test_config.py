@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from multiprocessing import current_process
 from typing import Any
@@ -57,6 +58,57 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
 def test_what_is_no_backend_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"backend must be a Backend, .* not 'jobs\.db'"):
         Rexecutor("jobs.db")  # pyright: ignore[reportArgumentType] - that is the test
+
+
+class Charge(Executor[int]):
+    name = "charge"
+
+    def __init__(self, gateway: str) -> None:
+        self.gateway = gateway
+
+    async def execute(self, job: Job[int]) -> None: ...
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, iter])
+def test_executors_may_be_given_at_once(kind: Callable[[list[Any]], Iterable[Any]]) -> None:
+    charge = Charge("bank")
+
+    rexecutor = Rexecutor(InMemoryBackend(), executors=kind([Gated, charge]))
+
+    assert {name: type(one) for name, one in rexecutor.executors.items()} == {"gated": Gated, "charge": Charge}
+    assert rexecutor.executors["charge"] is charge
+
+
+def test_executors_that_are_given_at_once_may_be_followed_by_others() -> None:
+    rexecutor = Rexecutor(InMemoryBackend(), executors=[Gated]).with_executor(Charge("bank"))
+
+    assert set(rexecutor.executors) == {"gated", "charge"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [(Gated, "; put it in a list"), (Gated(), "; put it in a list"), ("gated", ""), (None, ""), (7, "")],
+)
+def test_a_single_executor_or_what_holds_none_is_refused(wrong: Any, advice: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Rexecutor(InMemoryBackend(), executors=wrong)
+
+    expected = "an iterable of Executor classes and instances"
+    assert str(caught.value) == f"Rexecutor: executors must be {expected}, not {wrong!r}{advice}"
+
+
+@pytest.mark.parametrize("wrong", [int, "gated", None, object()])
+def test_what_is_no_executor_among_several_is_refused(wrong: Any) -> None:
+    with pytest.raises(DefinitionError, match="Rexecutor: each of executors must be an Executor class or an instance"):
+        Rexecutor(InMemoryBackend(), executors=[Gated, wrong])
+
+
+@pytest.mark.parametrize("twice", [[Gated, Gated], [Gated(), Gated], [Gated(), Gated()]])
+def test_one_that_is_given_twice_is_refused(twice: list[Any]) -> None:
+    with pytest.raises(DefinitionError, match=r"gated: tests\.engine\.gated\.Gated is given twice; give it once"):
+        Rexecutor(InMemoryBackend(), executors=twice)
+    with pytest.raises(DefinitionError, match="is given twice"):
+        Rexecutor(InMemoryBackend(), executors=twice[:1]).with_executor(twice[1])
 
 
 def test_an_executor_without_an_execute_is_refused() -> None:

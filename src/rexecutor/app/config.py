@@ -1,10 +1,10 @@
 """What a `Rexecutor` will run, collected and checked before its start."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, timedelta
 from inspect import isabstract
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from rexecutor.backend.base import Backend
 from rexecutor.engine.node import RunningNode
@@ -26,7 +26,14 @@ _SHORTEST_LEASE: Final = timedelta(milliseconds=600)
 class Config:
     """The executors, schedules, pruners and settings of a `Rexecutor`. Each is checked when it is given."""
 
-    def __init__(self, backend: Backend, max_concurrency: int, max_threads: int | None, lease: timedelta) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        executors: Iterable[ExecutorLike],
+        max_concurrency: int,
+        max_threads: int | None,
+        lease: timedelta,
+    ) -> None:
         """Check the settings; `Rexecutor` documents their bounds."""
         checked_int("Rexecutor: max_concurrency", max_concurrency, 1)
         checked_int("Rexecutor: max_threads", max_threads, 1, or_none=True)
@@ -42,15 +49,22 @@ class Config:
         """Schedules that enqueue jobs, by id."""
         self._prunings: list[Pruning] = []
         self._recycling = Recycling()
+        for executor in _several(executors):
+            self.add_executor(executor, what="Rexecutor: each of executors")
 
     @property
     def executors(self) -> Mapping[str, AnyExecutor]:
         """The executors, by name."""
         return self._registry.executors
 
-    def add_executor(self, executor: ExecutorLike, *, is_implied: bool = False) -> type[AnyExecutor]:
-        """Add an executor and return its class. One that a schedule implies may be there already."""
-        return self._registry.add(executor, is_implied=is_implied)
+    def add_executor(
+        self, executor: ExecutorLike, *, is_implied: bool = False, what: str = "with_executor: executor"
+    ) -> type[AnyExecutor]:
+        """Add an executor and return its class. One that a schedule implies may be there already.
+
+        `what` names the argument in the message if it is not an executor.
+        """
+        return self._registry.add(executor, is_implied=is_implied, what=what)
 
     def add_schedule(self, schedule: Schedule, executor: str) -> None:
         """Add a schedule that enqueues a job of the executor at each tick."""
@@ -94,7 +108,9 @@ class Registry:
         self._limits = limits
         self._implied: dict[str, bool] = {}  # given with a schedule: whether the instance was made here
 
-    def add(self, executor: ExecutorLike, *, is_implied: bool) -> type[AnyExecutor]:
+    def add(
+        self, executor: ExecutorLike, *, is_implied: bool, what: str = "with_executor: executor"
+    ) -> type[AnyExecutor]:
         """Add the executor and return its class. A class is instantiated.
 
         Raises:
@@ -109,7 +125,7 @@ class Registry:
                 return type(known)
             if type(executor) is not type(known) or not self._implied.get(known.name):
                 raise _taken(known, executor)
-        instance = _instance(executor)
+        instance = _instance(what, executor)
         codecs_of(type(instance), self._limits)
         if instance.blocking == "process":
             _check_importable(instance)
@@ -173,7 +189,7 @@ def _check_sendable(executor: AnyExecutor) -> None:
         ) from error
 
 
-def _instance(executor: object) -> AnyExecutor:
+def _instance(what: str, executor: object) -> AnyExecutor:
     if isinstance(executor, Executor):
         return cast("AnyExecutor", executor)
     if isinstance(executor, type) and issubclass(executor, Executor):
@@ -186,4 +202,14 @@ def _instance(executor: object) -> AnyExecutor:
         except TypeError as error:
             raise DefinitionError(f"{where}: needs arguments ({error}); give an instance of it") from error
     expected = "an Executor class or an instance of one"
-    raise mistake("with_executor: executor", expected, cast("object", executor), error=DefinitionError)
+    raise mistake(what, expected, cast("object", executor), error=DefinitionError)
+
+
+def _several(executors: Iterable[ExecutorLike]) -> Iterable[ExecutorLike]:
+    """Return the executors, or raise a `ConfigurationError` for a single one, or for what holds none."""
+    given: Any = executors
+    is_single = isinstance(given, type | Executor)
+    if isinstance(given, Iterable) and not is_single and not isinstance(given, str):
+        return executors
+    advice = "put it in a list" if is_single else ""
+    raise mistake("Rexecutor: executors", "an iterable of Executor classes and instances", given, advice)

@@ -1,7 +1,7 @@
 """`Rexecutor`, the façade: puts a backend and executors together, starts and stops them."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, timedelta, tzinfo
 from types import TracebackType
 from typing import Any, Final, Literal, Self, overload
@@ -40,14 +40,16 @@ class Rexecutor:
         self,
         backend: Backend,
         *,
+        executors: Iterable[ExecutorLike] = (),
         max_concurrency: int = 100,
         max_threads: int | None = None,
         lease: timedelta = timedelta(seconds=30),
     ) -> None:
-        """Check the settings; nothing runs before the start.
+        """Check the settings and the executors; nothing runs before the start.
 
         Args:
             backend: Where the jobs are stored. Opened at the start and closed at the end, unless it is open already.
+            executors: Executors whose jobs are run, each as `with_executor` takes it.
             max_concurrency: How many jobs may run at a time, of all executors together; 1 or more.
             max_threads: How many of these may run in threads, as jobs of executors with `blocking = True` do; 1 or
                 more. None for 10, or for the largest `max_concurrency` of such an executor if that is more.
@@ -56,9 +58,10 @@ class Rexecutor:
                 renewal.
 
         Raises:
-            ConfigurationError: A setting is out of range.
+            ConfigurationError: A setting is out of range, or a single executor is given without brackets.
+            DefinitionError: An executor cannot run, or two have one name.
         """
-        self._config = Config(backend, max_concurrency, max_threads, lease)
+        self._config = Config(backend, executors, max_concurrency, max_threads, lease)
         self.backend: Final = backend
         self.max_concurrency: Final = max_concurrency
         self.max_threads: Final = max_threads
