@@ -161,3 +161,18 @@ class Answering(Executor[str, None, Answer]):
     def execute(self, job: Job[str]) -> Answer:
         answers: dict[str, Any] = {"unpicklable": Answer("kept"), "huge": Answer("x" * 100_000), "wrong": 7}
         return answers[job.data]
+
+
+class Rejecting(Executor[str]):
+    """Raises an exception that is in `discard_on`, or another."""
+
+    name = "rejecting"
+    blocking = "process"
+    max_concurrency = 1
+    discard_on = (LookupError,)
+
+    def execute(self, job: Job[str]) -> None:
+        raise KeyError("no such thing") if job.data == "listed" else ValueError("busy")
+
+    def backoff(self, job: Job[str]) -> timedelta:
+        return timedelta(hours=1)

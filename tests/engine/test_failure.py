@@ -6,11 +6,16 @@ from typing import Any
 import pytest
 
 from rexecutor import Cancel, ErrorKind, Snooze
-from rexecutor.engine.failure import error_of
-from rexecutor.model.job import storable
+from rexecutor.engine.failure import failure_of, job_error
+from rexecutor.model.job import JobError, storable
 from rexecutor.testing import FakeClock
 
 NOW = FakeClock().now()
+
+
+def error_of(error: BaseException, limit: int) -> JobError:
+    failure = failure_of(error)
+    return job_error(failure.kind, failure.type_name, failure.details, attempt=1, now=NOW, limit=limit)
 
 
 class Nameless(type):
@@ -25,7 +30,7 @@ class UnnamedError(Exception, metaclass=Nameless):
 
 
 def test_an_exception_whose_class_cannot_be_named_is_still_an_error() -> None:
-    error = error_of(UnnamedError(), ErrorKind.EXCEPTION, attempt=1, now=NOW, limit=1_000)
+    error = error_of(UnnamedError(), 1_000)
 
     assert (error.type_name, error.kind) == ("Exception", ErrorKind.EXCEPTION)
     assert "could not be shown" in error.details
@@ -36,7 +41,7 @@ def test_a_value_that_was_raised_is_an_error_that_says_to_return_it(value: Any) 
     try:
         raise value
     except TypeError as raised:
-        error = error_of(raised, ErrorKind.EXCEPTION, attempt=1, now=NOW, limit=1_000)
+        error = error_of(raised, 1_000)
 
     assert error.details.endswith("If that was a Cancel or a Snooze: return it, do not raise it.\n")
 
@@ -45,13 +50,13 @@ def test_a_cycle_of_causes_is_shown_once() -> None:
     first, second = ValueError("first"), KeyError("second")
     first.__cause__, second.__cause__ = second, first
 
-    error = error_of(first, ErrorKind.EXCEPTION, attempt=1, now=NOW, limit=10_000)
+    error = error_of(first, 10_000)
 
     assert error.details.count("ValueError: first") == 1
 
 
 def test_a_huge_message_keeps_its_beginning_and_its_end() -> None:
-    error = error_of(ValueError("x" * 10_000_000 + "the end"), ErrorKind.EXCEPTION, attempt=1, now=NOW, limit=8_192)
+    error = error_of(ValueError("x" * 10_000_000 + "the end"), 8_192)
 
     assert len(error.details) <= 8_192
     assert error.details.startswith("ValueError: xxx")
@@ -70,6 +75,43 @@ class UnshowableError(Exception):
 
 
 def test_nothing_escapes_even_if_showing_raises_what_cannot_be_named() -> None:
-    error = error_of(UnshowableError(), ErrorKind.EXCEPTION, attempt=1, now=NOW, limit=1_000)
+    error = error_of(UnshowableError(), 1_000)
 
     assert error.details == "an exception that could not be shown: UnnamedError"
+
+
+class Closed(type):
+    def __getattribute__(cls, name: str) -> object:
+        raise RuntimeError(name)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        raise RuntimeError
+
+    def __eq__(cls, other: object) -> bool:
+        raise RuntimeError
+
+    __hash__ = type.__hash__
+
+
+class ClosedError(LookupError, metaclass=Closed):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "discard_on", "by"),
+    [
+        (KeyError(), (), None),
+        (KeyError(), (ValueError, KeyError), "KeyError"),
+        (KeyError(), (ValueError, LookupError), "LookupError"),
+        (LookupError(), (KeyError,), None),
+        (ExceptionGroup("", [KeyError()]), (KeyError,), None),
+        (ExceptionGroup("", [KeyError()]), (ExceptionGroup,), "ExceptionGroup"),
+        (ClosedError(), (KeyError, LookupError), "LookupError"),
+        (KeyError(), (ClosedError, LookupError), "LookupError"),
+        (ClosedError(), (ClosedError,), "ClosedError"),
+    ],
+)
+def test_an_exception_is_compared_with_discard_on_as_an_except_does_it(
+    error: BaseException, discard_on: tuple[type[BaseException], ...], by: str | None
+) -> None:
+    assert failure_of(error, discard_on).discarded_by == by

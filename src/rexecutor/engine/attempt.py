@@ -13,7 +13,7 @@ import msgspec
 
 from rexecutor.backend.completion import Completion
 from rexecutor.clock import Clock
-from rexecutor.engine.failure import ChildFailedError, error_of, job_error
+from rexecutor.engine.failure import ChildFailedError, failure_of, job_error
 from rexecutor.engine.loop import Emit
 from rexecutor.errors import ConfigurationError, DecodeError, LeaseLostError
 from rexecutor.jobs.definition import not_to_await
@@ -27,6 +27,7 @@ from rexecutor.model.outcomes import (
     Cancel,
     Cancelled,
     Complete,
+    Discarded,
     Failed,
     Interrupted,
     Outcome,
@@ -103,6 +104,8 @@ class Attempt(msgspec.Struct, eq=False):
     stop: Stop | None = None
     reason: str = ""
     has_begun: bool = False
+    has_returned: bool = False
+    """Whether `execute` has returned a value that needs to be checked: what is raised then is not the job's own."""
     is_settled: bool = False
     """Whether its outcome was handed over; code that does not stop may still run."""
     commit_unknown: bool = False
@@ -128,7 +131,9 @@ class Attempt(msgspec.Struct, eq=False):
 
     def blocking_run(self, job: Job[Any, Any, Any]) -> Returned:
         """Run the job in this thread; check and encode what it returns here too, where that holds nobody up."""
-        return self.checked(not_to_await(self.executor, self.executor.execute(job)))
+        value = self.executor.execute(job)
+        self.has_returned = True
+        return self.checked(not_to_await(self.executor, value))
 
     def checked(self, value: object) -> Returned:
         """Check and encode what `execute` returned.
@@ -137,6 +142,7 @@ class Attempt(msgspec.Struct, eq=False):
             TypeError: The value stands for work that has not been done, such as a coroutine.
             EncodeError: It is not of the declared type, or is too large.
         """
+        self.has_returned = True
         if self.commit_unknown:  # after `complete_in` the value does not count: the transaction decides
             return COMPLETE
         codec = self.codecs.result
@@ -162,18 +168,22 @@ class Attempt(msgspec.Struct, eq=False):
         """
         is_stopped = issubclass(type(error), asyncio.CancelledError)
         if type(error) is ChildFailedError:
-            kind, type_name, details = error.failure
-            is_stopped = kind is ErrorKind.LOST
-            told = self._error(kind, type_name, details)
+            failure = error.failure
+            is_stopped = failure.kind is ErrorKind.LOST
+        elif self.job is None and issubclass(type(error), DecodeError):
+            failure = failure_of(error)._replace(kind=ErrorKind.DECODE)
         else:
-            kind = (
-                ErrorKind.DECODE if issubclass(type(error), DecodeError) and self.job is None else ErrorKind.EXCEPTION
-            )
-            attempt, now = self.record.attempt, self.shared.clock.now()
-            told = error_of(error, kind, attempt=attempt, now=now, limit=self.shared.limits.error_text)
+            is_in_code = self.job is not None and not self.has_returned
+            failure = failure_of(error, self.executor.discard_on if is_in_code else ())
         if is_stopped and self.stop is not None:
             return self.outcome_of_stop(self.stop)
-        return self._failed(told)
+        kind, type_name, details, discarded_by = failure
+        # Code that was told to stop may raise anything because of that, even what stands in `discard_on`, and that must
+        # not cost the job its other attempts. A thread is never told to stop.
+        if discarded_by is not None and (self.stop is None or (self.executor.blocking and self.child is None)):
+            details = f"{details.rstrip()}\nnot retried: {discarded_by} is in discard_on\n"
+            return Discarded(self._error(kind, type_name, details))
+        return self._failed(self._error(kind, type_name, details))
 
     def outcome_of_stop(self, stop: Stop) -> Outcome:
         """Return the outcome of a job that was told to stop."""

@@ -15,12 +15,12 @@ from typing import Any, Final, NamedTuple
 from rexecutor.backend.completion import Completion
 from rexecutor.background import in_fresh_context
 from rexecutor.engine.attempt import completing, require_ours
-from rexecutor.engine.failure import Failure, shown
+from rexecutor.engine.failure import Failure, failure_of
 from rexecutor.errors import JobStateError
 from rexecutor.jobs.definition import not_to_await
 from rexecutor.jobs.executor import AnyExecutor
 from rexecutor.jobs.types import Codecs, codecs_of, decode, encoded_result
-from rexecutor.model.job import ErrorKind, JobRecord, Limits, storable
+from rexecutor.model.job import JobRecord, Limits, storable
 from rexecutor.model.outcomes import COMPLETE, Returned, returned
 
 
@@ -106,8 +106,13 @@ def _run(record: JobRecord, setup: ChildSetup) -> Reply:
     codecs = codecs_of(type(executor), setup.limits)
     run = _ChildRun(record, codecs, setup.completion)
     end: Returned | Failure
+    discard_on: tuple[type[BaseException], ...] = ()  # only while the job's own code runs
     try:
-        value = not_to_await(executor, executor.execute(decode(codecs, record, run)))
+        job = decode(codecs, record, run)
+        discard_on = executor.discard_on
+        value = executor.execute(job)
+        discard_on = ()
+        value = not_to_await(executor, value)
         if run.commit_unknown:  # after `complete_in` the value does not count: the transaction decides
             end = COMPLETE
         else:  # encoded here, because what a job returns need not be picklable
@@ -115,8 +120,8 @@ def _run(record: JobRecord, setup: ChildSetup) -> Reply:
     except _Terminated:
         raise
     except BaseException as error:  # noqa: BLE001 - a job may raise anything
-        type_name, details = shown(error)
-        end = Failure(ErrorKind.EXCEPTION, type_name, storable(details, setup.limits.error_text))
+        failure = failure_of(error, discard_on)
+        end = failure._replace(details=storable(failure.details, setup.limits.error_text))
     return Reply(end, run.commit_unknown, _memory())
 
 

@@ -22,6 +22,8 @@ class Failure(NamedTuple):
     kind: ErrorKind
     type_name: str
     details: str
+    discarded_by: str | None = None
+    """Name of the class in the executor's `discard_on` that the exception belongs to; None if there is none."""
 
 
 class ChildFailedError(Exception):
@@ -32,15 +34,21 @@ class ChildFailedError(Exception):
         self.failure = failure
 
 
+def failure_of(error: BaseException, discard_on: tuple[type[BaseException], ...] = ()) -> Failure:
+    """Return the class of an exception, its message and traceback, and whether it discards the job. Never raises.
+
+    Its classes are compared with `discard_on` as an `except` does it. `isinstance` and `issubclass` might call methods
+    of the exception or of its metaclass, which may raise anything.
+    """
+    type_name, details = shown(error)
+    listed = (one for one in discard_on if any(one is ancestor for ancestor in _ancestors_of(type(error))))
+    by = next(listed, None)
+    return Failure(ErrorKind.EXCEPTION, type_name, details, None if by is None else _name_of(by))
+
+
 def job_error(kind: ErrorKind, type_name: str, details: str, *, attempt: int, now: datetime, limit: int) -> JobError:
     """Return an error that every store accepts: no NUL, no lone surrogate, at most `limit` characters of details."""
     return JobError(attempt, kind, storable(type_name, 256), storable(details, limit), now)
-
-
-def error_of(error: BaseException, kind: ErrorKind, *, attempt: int, now: datetime, limit: int) -> JobError:
-    """Return the error of an exception: its class, and its message and traceback from the user's code on."""
-    type_name, details = shown(error)
-    return job_error(kind, type_name, details, attempt=attempt, now=now, limit=limit)
 
 
 def told_exception(error: JobError, raised: BaseException | None) -> BaseException | None:
@@ -81,6 +89,11 @@ def shown(error: BaseException) -> tuple[str, str]:
         return type(error).__name__, "".join(lines)
     except BaseException as another:  # noqa: BLE001 - see above
         return "Exception", f"an exception that could not be shown: {_name_of(type(another))}"
+
+
+def _ancestors_of(kind: type[object]) -> tuple[type[object], ...]:
+    """Return a class and its bases without calling its metaclass."""
+    return type.__dict__["__mro__"].__get__(kind)
 
 
 def _name_of(kind: type[object]) -> str:

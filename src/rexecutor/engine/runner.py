@@ -22,7 +22,7 @@ from rexecutor.jobs.types import Codecs, codecs_of, decode
 from rexecutor.model.backoff import clamp
 from rexecutor.model.checks import checked_delay
 from rexecutor.model.job import ClaimId, Job, JobId, JobRecord, Limits
-from rexecutor.model.outcomes import COMPLETE, Complete, Failed, Outcome, Returned, Settlement, Snooze
+from rexecutor.model.outcomes import COMPLETE, Complete, Discarded, Failed, Outcome, Returned, Settlement, Snooze
 from rexecutor.telemetry.events import JobEnded, JobStarted, JobStuck
 from rexecutor.telemetry.log import wants_ends, wants_starts
 
@@ -231,8 +231,9 @@ class Runner:
             outcome = attempt.outcome_of_rollback()
         event: JobEnded | None = None
         if commit_unknown or self._tells_ends or not isinstance(outcome, Complete | Snooze):
-            is_final = isinstance(outcome, Failed) and record.attempt >= record.max_attempts
-            exception = told_exception(outcome.error, raised) if isinstance(outcome, Failed) else None
+            has_failed = isinstance(outcome, Failed | Discarded)
+            is_final = has_failed and (isinstance(outcome, Discarded) or record.attempt >= record.max_attempts)
+            exception = told_exception(outcome.error, raised) if has_failed else None
             told = COMPLETE if isinstance(outcome, Complete) else outcome  # no event holds a result
             event = JobEnded(record.id, record.executor, record.attempt, told, is_final, exception)
         self._settle(Settlement(record.id, record.claims, outcome, commit_unknown), event if commit_unknown else None)
