@@ -1,19 +1,22 @@
-"""Where an enqueue goes: a backend, or the application's own transaction (what `bound_to` returns)."""
+"""Where a call goes: to a backend, or to the application's own transaction (what `bound_to` returns)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from rexecutor.backend.base import Backend
+from rexecutor.backend.base import Backend, cancel_asked
 from rexecutor.backend.current import current_backend
-from rexecutor.backend.messages import PAGE
+from rexecutor.backend.messages import PAGE, Count
 from rexecutor.errors import ConfigurationError
+from rexecutor.model.checks import checked_int
 from rexecutor.model.job import Enqueued, JobId, JobRecord, NewJob
+from rexecutor.model.outcomes import CancelAsked, Rerun
+from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 
 
 class Bound:
-    """The application's own connection, for one enqueue or several. It is never closed or committed here."""
+    """The application's own connection, for one call or several. It is never closed or committed here."""
 
     def __init__(self, backend: Backend) -> None:
         """Bind to a backend.
@@ -40,6 +43,36 @@ class Transaction(Bound, ABC):
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs as `Backend.query` does, including those enqueued in the uncommitted transaction."""
 
+    @abstractmethod
+    async def count(self) -> Sequence[Count]:
+        """Count the jobs as `Backend.count` does, including those enqueued in the uncommitted transaction."""
+
+    @abstractmethod
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job as `Backend.apply` does; the change takes effect once the transaction is committed.
+
+        Until then the job is locked (on SQLite, the whole file), also for the node that runs it.
+
+        Raises:
+            JobNotFoundError: There is no such job (of that executor, if one is given).
+            JobStateError: Its status does not allow the change.
+            ConfigurationError: The connection cannot be used as it is; nothing was sent.
+            BackendError: The store failed; roll the transaction back.
+        """
+
+    @abstractmethod
+    async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change the fields of a job as `Backend.update` does; the change takes effect as that of `apply` does."""
+
+    async def cancel(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:
+        """Cancel the job as `Backend.cancel` does; the change takes effect as that of `apply` does."""
+        return await self.apply(job_id, cancel_asked(job_id, reason, self.backend.limits), executor=executor)
+
+    async def rerun(self, job_id: JobId, *, executor: str | None = None) -> None:
+        """Make the ended job due again as `Backend.rerun` does; the change takes effect as that of `apply` does."""
+        checked_int("rerun: job_id", job_id)
+        await self.apply(job_id, Rerun(), executor=executor)
+
 
 class SyncTransaction(Bound, ABC):
     """A connection that blocks: `builder.enqueue_sync(backend=…)`, `enqueue_many_sync(…, backend=…)`."""
@@ -52,6 +85,27 @@ class SyncTransaction(Bound, ABC):
     def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs as `Transaction.query` does."""
 
+    @abstractmethod
+    def count_sync(self) -> Sequence[Count]:
+        """Count the jobs as `Transaction.count` does."""
+
+    @abstractmethod
+    def apply_sync(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job as `Transaction.apply` does."""
+
+    @abstractmethod
+    def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change the fields of a job as `Transaction.update` does."""
+
+    def cancel_sync(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:
+        """Cancel the job as `Transaction.cancel` does."""
+        return self.apply_sync(job_id, cancel_asked(job_id, reason, self.backend.limits), executor=executor)
+
+    def rerun_sync(self, job_id: JobId, *, executor: str | None = None) -> None:
+        """Make the ended job due again as `Transaction.rerun` does."""
+        checked_int("rerun: job_id", job_id)
+        self.apply_sync(job_id, Rerun(), executor=executor)
+
 
 BoundT = TypeVar("BoundT", bound=Bound)
 
@@ -59,7 +113,7 @@ BoundT = TypeVar("BoundT", bound=Bound)
 def awaited(
     given: Backend | Bound | None, what: str = "enqueue", instead: str = "enqueue_sync or enqueue_many_sync"
 ) -> Backend | Transaction:
-    """Return the target of an awaited enqueue: what is given, or the current backend if None.
+    """Return the target of an awaited call: what is given, or the current backend if None.
 
     Args:
         given: A backend or a bound connection.
@@ -80,7 +134,7 @@ def awaited(
 def blocking(
     given: Backend | Bound | None, what: str = "enqueue_sync", instead: str = "`await enqueue` or enqueue_many"
 ) -> Backend | SyncTransaction:
-    """Return the target of a synchronous enqueue, as `awaited` does for an awaited one.
+    """Return the target of a synchronous call, as `awaited` does for an awaited one.
 
     Raises:
         ConfigurationError: The connection must be awaited.

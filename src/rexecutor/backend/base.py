@@ -71,7 +71,7 @@ class Backend(ABC):
         """
 
     def close_sync(self) -> None:  # noqa: B027 - most stores keep nothing open for synchronous code
-        """Close what synchronous enqueues have opened. Callable from any thread; does nothing if nothing is open.
+        """Close what synchronous calls have opened. Callable from any thread; does nothing if nothing is open.
 
         For programs without an event loop, and for tests that drop their database. Also closes what was opened in an
         event loop that has ended. The next use opens it again.
@@ -131,7 +131,7 @@ class Backend(ABC):
             ConfigurationError: This backend has no synchronous enqueue.
             BackendError: The store failed; whether the jobs were stored is not known.
         """
-        raise ConfigurationError(f"{type(self).__name__} does not support enqueue_sync; use `await enqueue(…)`")
+        raise self._must_be_awaited("enqueue")
 
     @abstractmethod
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
@@ -300,9 +300,7 @@ class Backend(ABC):
             JobNotFoundError: There is no such job (of that executor, if one is given).
             BackendError: The store failed; call again.
         """
-        checked_int("cancel: job_id", job_id)
-        checked_instance("cancel: reason", reason, str, "a str")
-        asked = CancelAsked(storable(reason, self.limits.error_text))
+        asked = cancel_asked(job_id, reason, self.limits)
         status = await self.apply(job_id, asked, executor=executor)
         if status is JobStatus.EXECUTING:
             self.notify_cancel()
@@ -320,6 +318,76 @@ class Backend(ABC):
         checked_int("rerun: job_id", job_id)
         await self.apply(job_id, Rerun(), executor=executor)
 
+    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Return jobs as `query` does, without an event loop.
+
+        Like every method with `_sync`, it may be called from any thread, whether or not the backend is open, starts
+        neither a thread nor an event loop, and blocks the calling thread.
+
+        Raises:
+            ConfigurationError: This backend has no synchronous query.
+            BackendError: The store failed.
+        """
+        raise self._must_be_awaited("query")
+
+    def count_sync(self) -> Sequence[Count]:
+        """Return how many jobs there are as `count` does, without an event loop; see `query_sync`.
+
+        Raises:
+            ConfigurationError: This backend has no synchronous count.
+            BackendError: The store failed.
+        """
+        raise self._must_be_awaited("count")
+
+    def apply_sync(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job as `apply` does, without an event loop; see `query_sync`.
+
+        Raises:
+            ConfigurationError: This backend has no synchronous changes.
+            JobNotFoundError: There is no such job (of that executor, if one is given).
+            JobStateError: Its status does not allow the change.
+            BackendError: The store failed; whether it was done is not known.
+        """
+        raise self._must_be_awaited("apply")
+
+    def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change the fields of a job as `update` does, without an event loop; see `query_sync`.
+
+        Raises:
+            ConfigurationError: This backend has no synchronous changes.
+            JobNotFoundError: There is no such job of that executor.
+            JobStateError: The job has ended.
+            StaleJobError: The job has changed: it no longer has this `version`.
+            BackendError: The store failed; whether it was done is not known.
+        """
+        raise self._must_be_awaited("update")
+
+    def cancel_sync(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:
+        """Cancel the job as `cancel` does, without an event loop; see `query_sync`.
+
+        Raises:
+            ConfigurationError: The id is not an int, the reason is not a str, or this backend has no synchronous
+                changes.
+            JobNotFoundError: There is no such job (of that executor, if one is given).
+            BackendError: The store failed; call again.
+        """
+        status = self.apply_sync(job_id, cancel_asked(job_id, reason, self.limits), executor=executor)
+        if status is JobStatus.EXECUTING:
+            self.notify_cancel()
+        return status
+
+    def rerun_sync(self, job_id: JobId, *, executor: str | None = None) -> None:
+        """Make the ended job due again as `rerun` does, without an event loop; see `query_sync`.
+
+        Raises:
+            ConfigurationError: The id is not an int, or this backend has no synchronous changes.
+            JobNotFoundError: There is no such job (of that executor, if one is given).
+            JobStateError: The job has not ended.
+            BackendError: The store failed; whether it was done is not known.
+        """
+        checked_int("rerun: job_id", job_id)
+        self.apply_sync(job_id, Rerun(), executor=executor)
+
     def command(self, words: str) -> str | None:
         """Return the shell line that runs this command of `rexecutor`, such as `jobs show 7`, on this store.
 
@@ -334,3 +402,17 @@ class Backend(ABC):
     @abstractmethod
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a new heartbeat connection for one thread. It must outlive neither the backend nor that thread."""
+
+    def _must_be_awaited(self, name: str) -> ConfigurationError:
+        return ConfigurationError(f"{type(self).__name__} does not support {name}_sync; use `await {name}(…)`")
+
+
+def cancel_asked(job_id: JobId, reason: str, limits: Limits) -> CancelAsked:
+    """Return the change that cancels a job for this reason, as much of it as a store may hold.
+
+    Raises:
+        ConfigurationError: The id is not an int, or the reason is not a str.
+    """
+    checked_int("cancel: job_id", job_id)
+    checked_instance("cancel: reason", reason, str, "a str")
+    return CancelAsked(storable(reason, limits.error_text))

@@ -107,11 +107,19 @@ class InMemoryBackend(Backend):
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in order of id."""
+        return self.query_sync(where, limit=limit, after=after)
+
+    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Return jobs in order of id."""
         with self._lock:
             found = [record for record in self._found(where) if after is None or record.id > after]
         return sorted(found, key=attrgetter("id"))[:limit]
 
     async def count(self) -> Sequence[Count]:
+        """Count the jobs by executor and status."""
+        return self.count_sync()
+
+    def count_sync(self) -> Sequence[Count]:
         """Count the jobs by executor and status."""
         with self._lock:
             counts = Counter((record.executor, record.status) for record in self._records.values())
@@ -119,11 +127,19 @@ class InMemoryBackend(Backend):
 
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job; atomic."""
+        return self.apply_sync(job_id, change, executor=executor)
+
+    def apply_sync(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job; atomic."""
         with self._changing() as now:
             record = rules.found(self._records.get(job_id), job_id, executor)
             return self._change(record, change, now).status
 
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change one job's fields; atomic."""
+        return self.update_sync(job_id, new, version=version)
+
+    def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         """Change one job's fields; atomic."""
         with self._changing() as now:
             record = rules.found(self._records.get(job_id), job_id, new.executor)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from rexecutor import Executor, Job, JobStatus, PostgresBackend, Replace, Rexecutor, UniquenessCriteria
@@ -13,7 +14,7 @@ from rexecutor.model.job import ErrorKind, JobError, JobId, NodeId
 from rexecutor.model.outcomes import Complete, Failed, Settlement, Snooze
 from rexecutor.model.where import Everything
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job
-from tests.postgres import postgres_backend, run_postgres
+from tests.postgres import postgres_backend, run_postgres, server_url
 from tests.support import record_of, soon, status_of, until
 
 KEY = UniquenessCriteria.by_key("order 7")
@@ -112,6 +113,22 @@ async def test_a_row_of_a_moment_beyond_python_s_is_answered_with_its_defect(
     assert "not a moment that Python can hold" in str(records[first].defect)
     assert (records[first].executor, records[first].tags) == (ALPHA, ("t",))
     assert [records[other].defect for other in others] == [None, None]
+
+
+@pytest.mark.parametrize("change", UNREADABLE.values(), ids=UNREADABLE)
+async def test_a_row_of_a_moment_beyond_python_s_fails_no_synchronous_query(
+    backend: PostgresBackend, change: str
+) -> None:
+    first, *_ = await enqueued(backend)
+    corrupt(backend, first, change)
+    expected = list(await backend.query(Everything()))
+
+    with psycopg.connect(server_url()) as connection:
+        assert list(backend.bound_to(connection).query_sync(Everything())) == expected
+    async with await psycopg.AsyncConnection.connect(server_url()) as awaited:
+        assert list(await backend.bound_to(awaited).query(Everything())) == expected
+    assert list(backend.query_sync(Everything())) == expected
+    backend._sync.close()
 
 
 @pytest.mark.parametrize("change", UNCONSTRAINED.values(), ids=UNCONSTRAINED)

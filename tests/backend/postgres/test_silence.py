@@ -1,7 +1,9 @@
 """Connections that stay open but never reply again: each operation ends in time and holds up nobody else."""
 
 import asyncio
+import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -247,17 +249,54 @@ def test_threads_that_enqueue_do_not_wait_for_a_lost_answer(proxy: Proxy, near: 
     backend._sync.close()
 
 
+SYNCHRONOUS: dict[str, Callable[[Backend], object]] = {
+    "enqueue": lambda backend: backend.enqueue_sync([new_job()]),
+    "query": lambda backend: backend.query_sync(Where.everything()),
+    "count": lambda backend: backend.count_sync(),
+    "cancel": lambda backend: backend.cancel_sync(1, "why"),
+    "update": lambda backend: backend.update_sync(1, new_job(), version=0),
+}
+
+
+@pytest.mark.parametrize("operation", SYNCHRONOUS.values(), ids=SYNCHRONOUS)
 def test_a_thread_waits_for_an_answer_for_a_limited_time(
-    proxy: Proxy, near: Migrated, monkeypatch: pytest.MonkeyPatch
+    operation: Callable[[Backend], object], proxy: Proxy, near: Migrated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = PostgresBackend(proxy.url, schema=near.schema)
+    backend = PostgresBackend(proxy.url, schema=near.schema, max_connections=1)
     backend.enqueue_sync([new_job()])
     monkeypatch.setattr("rexecutor.backend.postgres.liveness.OPERATION_SECONDS", BOUND)
     proxy.silence_all()
 
     with pytest.raises(BackendError, match=r"no answer within .* s, so the connection was closed"):
-        backend.enqueue_sync([new_job()])
+        operation(backend)
 
+    assert len(backend.enqueue_sync([new_job()])) == 1
+    backend._sync.close()
+
+
+@pytest.mark.parametrize("operation", SYNCHRONOUS.values(), ids=SYNCHRONOUS)
+def test_an_interrupted_thread_waits_for_no_answer(
+    operation: Callable[[Backend], object], proxy: Proxy, near: Migrated
+) -> None:
+    backend = PostgresBackend(proxy.url, schema=near.schema, max_connections=1)
+    backend.enqueue_sync([new_job()])
+    proxy.silence_all()
+    assert threading.current_thread() is threading.main_thread()
+
+    def interrupt() -> None:
+        while backend._sync._idle:
+            pass
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as threads:
+        begun = time.monotonic()  # noqa: TID251 - how long it takes in real time
+        interrupting = threads.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            operation(backend)
+        took = time.monotonic() - begun  # noqa: TID251
+        interrupting.result()
+
+    assert took < 2
     assert len(backend.enqueue_sync([new_job()])) == 1
     backend._sync.close()
 

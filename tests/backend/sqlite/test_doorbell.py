@@ -49,7 +49,7 @@ async def test_garbage_at_the_doorbell_does_no_harm(
     assert alarming == []  # such as an "Exception in callback" of the loop's
 
 
-def ring_nobody(self: Doorbell, addresses: Iterable[str]) -> None:
+def ring_nobody(self: Doorbell, addresses: Iterable[str], *, is_cancel: bool = False) -> None:
     pass
 
 

@@ -12,7 +12,7 @@ from tests.support import soon
 PROGRAM: Final = """
 import asyncio, os, sqlite3, sys
 from pathlib import Path
-from rexecutor import Executor, RexecutorError, SQLiteBackend
+from rexecutor import Executor, RexecutorError, SQLiteBackend, Where
 
 class Echo(Executor[str]):
     name = "echo"
@@ -23,6 +23,10 @@ def enqueue(backend):
 
 def enqueue_sync(backend):
     Echo.builder().with_data("x").enqueue_sync(backend=backend)
+
+def read_sync(backend):
+    [job] = backend.query_sync(Where.everything())
+    print(backend.cancel_sync(job.id, "enough"), flush=True)
 
 def bound(backend):
     connection = sqlite3.connect(backend.path)
@@ -78,7 +82,7 @@ async def come_to(act: str, path: Path, when: str) -> tuple[str, int]:
     return "\n".join(said), int(status)
 
 
-@pytest.mark.parametrize("act", ["enqueue_sync", "own", "other", "bound", "grandchild"])
+@pytest.mark.parametrize("act", ["enqueue_sync", "read_sync", "own", "other", "bound", "grandchild"])
 async def test_a_child_of_a_process_that_had_a_store_open_is_refused_sqlite(tmp_path: Path, act: str) -> None:
     said, status = await come_to(act, tmp_path / "jobs.db", "open")
 
@@ -98,3 +102,7 @@ async def test_a_backend_that_was_open_at_a_fork_is_refused_in_the_child(tmp_pat
 @pytest.mark.parametrize("act", ["own", "other", "enqueue_sync"])
 async def test_a_child_of_a_process_that_has_closed_its_store_may_use_sqlite(tmp_path: Path, act: str) -> None:
     assert await come_to(act, tmp_path / "jobs.db", "closed") == ("", 0)
+
+
+async def test_a_child_of_a_process_that_has_closed_its_store_may_read_and_change_it(tmp_path: Path) -> None:
+    assert await come_to("read_sync", tmp_path / "jobs.db", "closed") == ("cancelled", 0)

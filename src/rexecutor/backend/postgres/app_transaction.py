@@ -1,84 +1,86 @@
-"""Enqueues and completes jobs on the application's own connection."""
+"""Enqueues, queries, changes and completes jobs on the application's own connection."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
 from rexecutor.backend.app_transaction import Bound, SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
-from rexecutor.backend.messages import PAGE
+from rexecutor.backend.messages import PAGE, Count
 from rexecutor.backend.postgres.drivers import is_awaited, run_awaited, run_blocking
-from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
+from rexecutor.backend.postgres.notifying import NotifyingScripts
+from rexecutor.backend.postgres.statements import Statements
 from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.unwrapping import unwrapped
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendError, ConfigurationError
 from rexecutor.model.job import Enqueued, JobId, JobRecord, NewJob
-from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.outcomes import CancelAsked, Complete, Rerun, Settlement
+from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 
 T = TypeVar("T")
 
-Now: TypeAlias = Callable[[], datetime | None]
 
-
-def bind(backend: Backend, statements: Statements, now: Now, connection: object) -> Transaction | SyncTransaction:
-    """Return an object that enqueues and queries on the connection. No I/O.
+def bind(backend: Backend, scripts: NotifyingScripts, connection: object) -> Transaction | SyncTransaction:
+    """Return an object that enqueues, queries and changes jobs on the connection. No I/O.
 
     Raises:
         ConfigurationError: The connection is of an unsupported kind.
     """
     connection = unwrapped(connection)
     if is_awaited("bound_to", connection):
-        return _PostgresTransaction(backend, statements, now, connection)
-    return _PostgresSyncTransaction(backend, statements, now, connection)
+        return _PostgresTransaction(backend, scripts, connection)
+    return _PostgresSyncTransaction(backend, scripts, connection)
 
 
-def notifying(statements: Statements, steps: Steps, jobs: Sequence[NewJob]) -> Steps:
-    """Return the steps of an enqueue, followed by one that notifies the nodes at its commit."""
-    answers = yield from steps
-    executors = sorted({job.executor for job in jobs})
-    yield statements.of("notify", channel=channel_of(statements.schema), executors=executors)
-    return answers
+class _PostgresBound(Bound):
+    """Base of both kinds of transactions: the scripts that they execute, and the connection."""
 
-
-class _Scripts(Bound):
-    """Base of both kinds of transactions: the scripts that they execute. `now()` is None for the database's time."""
-
-    def __init__(self, backend: Backend, statements: Statements, now: Now, connection: Any) -> None:
+    def __init__(self, backend: Backend, scripts: NotifyingScripts, connection: Any) -> None:
         super().__init__(backend)
-        self._statements = statements
-        self._now = now
+        self._scripts = scripts
         self._connection = connection
 
-    def _enqueue(self, jobs: Sequence[NewJob]) -> Steps:
-        return notifying(self._statements, self._statements.enqueue(jobs, self._now()), jobs)
 
-    def _query(self, where: Where, limit: int, after: JobId | None) -> Script[list[JobRecord]]:
-        return self._statements.query(where, limit, after, self._now())
-
-
-class _PostgresTransaction(_Scripts, Transaction):
+class _PostgresTransaction(_PostgresBound, Transaction):
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        return await self._run(self._enqueue(jobs))
+        return await self._run(self._scripts.enqueue(jobs))
 
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        return await self._run(self._query(where, limit, after))
+        return await self._run(self._scripts.query(where, limit, after))
+
+    async def count(self) -> Sequence[Count]:
+        return await self._run(self._scripts.count())
+
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        return (await self._run(self._scripts.apply(job_id, change, executor))).status
+
+    async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        return await self._run(self._scripts.update(job_id, new, version))
 
     async def _run(self, script: Script[T]) -> T:
-        return await run_awaited("bound_to", self._connection, self._statements.schema, script)
+        return await run_awaited("bound_to", self._connection, self._scripts.schema, script)
 
 
-class _PostgresSyncTransaction(_Scripts, SyncTransaction):
+class _PostgresSyncTransaction(_PostgresBound, SyncTransaction):
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        return self._run(self._enqueue(jobs))
+        return self._run(self._scripts.enqueue(jobs))
 
     def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        return self._run(self._query(where, limit, after))
+        return self._run(self._scripts.query(where, limit, after))
+
+    def count_sync(self) -> Sequence[Count]:
+        return self._run(self._scripts.count())
+
+    def apply_sync(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        return self._run(self._scripts.apply(job_id, change, executor)).status
+
+    def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        return self._run(self._scripts.update(job_id, new, version))
 
     def _run(self, script: Script[T]) -> T:
-        return run_blocking("bound_to", self._connection, self._statements.schema, script)
+        return run_blocking("bound_to", self._connection, self._scripts.schema, script)
 
 
 class PostgresCompletion(Completion):

@@ -13,7 +13,7 @@ from rexecutor.backend.completion import Completion
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.postgres.address import server_command
-from rexecutor.backend.postgres.app_transaction import PostgresCompletion, bind, notifying
+from rexecutor.backend.postgres.app_transaction import PostgresCompletion, bind
 from rexecutor.backend.postgres.batching import EnqueueBatcher
 from rexecutor.backend.postgres.connection import Connection, checked_schema, connected, migrate
 from rexecutor.backend.postgres.drivers import AsyncConnection, SyncConnection
@@ -21,10 +21,11 @@ from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
 from rexecutor.backend.postgres.listener import Listener
 from rexecutor.backend.postgres.liveness import Cutter, seconds_for
 from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
+from rexecutor.backend.postgres.notifying import CANCEL, NotifyingScripts, concerned
 from rexecutor.backend.postgres.operations import Operations, execute, run, run_steps
 from rexecutor.backend.postgres.pool import Connections, Pool
 from rexecutor.backend.postgres.rows import Batch, batches_of, text_length
-from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
+from rexecutor.backend.postgres.statements import Statements, channel_of
 from rexecutor.backend.postgres.sync import SyncStore
 from rexecutor.backend.sql.operations import Script
 from rexecutor.clock import Clock
@@ -37,8 +38,6 @@ from rexecutor.model.where import Where
 
 T = TypeVar("T")
 
-CANCEL: Final = "!"
-"""Payload of a notification that the cancel of a running job was requested, in place of an executor's name."""
 GIVEN_BACK: Final = "-"
 """Payload of a notification that a node gave back jobs at its shutdown, in place of their executors' names."""
 NOTIFY_SECONDS: Final = 3.0
@@ -90,6 +89,7 @@ class PostgresBackend(Backend):
         self._opening = Opening("PostgreSQL", lambda: self._connections.is_open)
         self._listener = Listener(self._connections.conninfo, self.schema, self._hear) if listens else None
         self._notifier, self._batcher = Notifier(self._notify), EnqueueBatcher(self._enqueue_plain)
+        self._scripts = NotifyingScripts(self._statements, self._now, self.limits)
         self._sync = SyncStore(self._connections.conninfo, self.schema, max_connections)
 
     @property
@@ -124,7 +124,7 @@ class PostgresBackend(Backend):
         self._sync.close()
 
     def close_sync(self) -> None:
-        """Close the connections that `enqueue_sync` keeps; see `Backend.close_sync`."""
+        """Close the connections that synchronous calls keep; see `Backend.close_sync`."""
         with self._opening.closing():
             if self._connections.close_sync() and self._listener is not None:
                 self._listener.forget()
@@ -189,7 +189,7 @@ class PostgresBackend(Backend):
         """Store the jobs on a synchronous connection, one for each thread that enqueues at the same moment."""
         if not jobs:
             return ()
-        answers = self._sync.run(self._notifying_steps(jobs))
+        answers = self._sync.run(self._scripts.enqueue(jobs))
         self._wakeups.notify()
         return answers
 
@@ -213,7 +213,7 @@ class PostgresBackend(Backend):
         Raises:
             ConfigurationError: The connection is none of these.
         """
-        return bind(self, self._statements, self._now, connection)
+        return bind(self, self._scripts, connection)
 
     def command(self, words: str) -> str:
         """Return the shell command that runs `words` on this schema. It shows no password; the reader puts it in."""
@@ -222,9 +222,6 @@ class PostgresBackend(Backend):
     def completion(self) -> Completion:
         """Return an object that completes jobs on any connection that `bound_to` takes."""
         return PostgresCompletion(self.schema, self.limits.errors, self._fake_clock)
-
-    def _notifying_steps(self, jobs: Sequence[NewJob]) -> Steps:
-        return notifying(self._statements, self._statements.enqueue(jobs, self._now()), jobs)
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
         """Take due jobs."""
@@ -254,21 +251,40 @@ class PostgresBackend(Backend):
         """Return jobs in the order of their ids."""
         return await self._run(lambda: self._statements.query(where, limit, after, self._now()))
 
+    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Return jobs in the order of their ids, on a synchronous connection."""
+        return self._sync.read(self._scripts.query(where, limit, after))
+
     async def count(self) -> Sequence[Count]:
         """Count the jobs, except those of an unknown status. Reads the whole table."""
         return await self._run(self._statements.count)
 
+    def count_sync(self) -> Sequence[Count]:
+        """Count the jobs as `count` does, on a synchronous connection."""
+        return self._sync.read(self._scripts.count())
+
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job."""
         record = await self._transact(lambda now: self._statements.apply(job_id, change, executor, now, self.limits))
-        is_told = isinstance(change, CancelAsked) and record.status is JobStatus.EXECUTING
-        self._wake({CANCEL} if is_told else {record.executor} if isinstance(change, Rerun) else ())
+        self._wake(concerned(record, change))
+        return record.status
+
+    def apply_sync(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job on a synchronous connection."""
+        record = self._sync.run(self._scripts.apply(job_id, change, executor))
+        self._wakeups.notify()
         return record.status
 
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         """Change one job's fields."""
         record = await self._transact(lambda now: self._statements.update(job_id, new, version, now))
         self._wake({record.executor})
+        return record
+
+    def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change one job's fields on a synchronous connection."""
+        record = self._sync.run(self._scripts.update(job_id, new, version))
+        self._wakeups.notify()
         return record
 
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:

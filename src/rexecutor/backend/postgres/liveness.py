@@ -11,6 +11,7 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
+from psycopg.waiting import wait
 from typing_extensions import override
 
 from rexecutor.background import in_fresh_context
@@ -177,12 +178,16 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         """Wait for the reply as psycopg does, but for a limited time."""
         seconds = timeout or self.patience or seconds_for()
         try:
-            return super().wait(gen, interval, seconds)
-        except psycopg.OperationalError as error:
+            return wait(gen, self.pgconn.socket, interval=interval, timeout=seconds)
+        except BaseException as error:  # an interruption such as KeyboardInterrupt may come at any moment
             if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
                 raise
-            self.pgconn.finish()  # a late reply would be taken for that of the next statement
-            raise _no_answer(seconds) from error
+            # A late reply would be taken for that of the next statement. psycopg cancels an interrupted statement at
+            # the server instead, which takes up to 10 s if that does not respond.
+            self.pgconn.finish()
+            if isinstance(error, psycopg.OperationalError):
+                raise _no_answer(seconds) from error
+            raise
 
 
 def _no_answer(seconds: float) -> psycopg.OperationalError:

@@ -35,8 +35,7 @@ async def run(connection: Connection, statement: Statement) -> Rows:
     try:
         return await cursor.fetchall() if cursor.description else ()
     except DataError:
-        assert cursor.pgresult is not None  # noqa: S101 - it is what could not be loaded
-        return load_anyway(cursor.pgresult, cursor)
+        return load_anyway(cursor)
 
 
 async def execute(connection: Connection, statement: Statement) -> AsyncCursor[TupleRow]:

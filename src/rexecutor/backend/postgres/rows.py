@@ -7,9 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import psycopg
-from psycopg.abc import AdaptContext, Loader
+from psycopg.abc import Loader
 from psycopg.pq import Format
-from psycopg.pq.abc import PGresult
 
 from rexecutor.backend.sql.rows import STATUSES, UNREADABLE, defective
 from rexecutor.model.job import JobError, JobRecord, NewJob, NodeId
@@ -86,17 +85,19 @@ def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
     return defective(row, error, tags=_read_tags, errors=_ERRORS.decode, moment=in_utc)
 
 
-def load_anyway(result: PGresult, context: AdaptContext) -> list[tuple[Any, ...]]:
+def load_anyway(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> list[tuple[Any, ...]]:
     """Return the rows of a result that the driver refuses to load because of a single value.
 
     Such a value, a moment beyond Python's calendar, is returned as text. So only its own row has a defect.
     """
+    result = cursor.pgresult
+    assert result is not None  # noqa: S101 - it is what could not be loaded
     loaders: list[Loader] = []
     for column in range(result.nfields):
         kind, form = result.ftype(column), Format(result.fformat(column))
-        made = context.adapters.get_loader(kind, form) or context.adapters.get_loader(0, form)
+        made = cursor.adapters.get_loader(kind, form) or cursor.adapters.get_loader(0, form)
         assert made is not None  # noqa: S101 - psycopg has a fallback for unknown types, under 0
-        loaders.append(made(kind, context))
+        loaders.append(made(kind, cursor))
     return [
         tuple(_load(loader, result.get_value(row, column)) for column, loader in enumerate(loaders))
         for row in range(result.ntuples)

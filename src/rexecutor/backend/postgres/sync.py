@@ -1,4 +1,4 @@
-"""The backend's synchronous connections, for enqueues without an event loop."""
+"""The backend's synchronous connections, for use without an event loop."""
 
 import os
 import threading
@@ -6,16 +6,19 @@ import weakref
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from rexecutor.backend.postgres.connection import check_versions, translated
-from rexecutor.backend.postgres.drivers import run_psycopg
+from rexecutor.backend.postgres.drivers import run_as_it_is, run_psycopg
 from rexecutor.backend.postgres.liveness import BoundedConnection, connect_blocking, is_lost, is_stale
-from rexecutor.backend.postgres.statements import Steps, versions
+from rexecutor.backend.postgres.statements import versions
+from rexecutor.backend.sql.operations import Script
 from rexecutor.errors import BackendError
-from rexecutor.model.job import Enqueued
+
+T = TypeVar("T")
 
 CONNECTION_WAIT_SECONDS: Final = 30.0
 """Seconds that a thread waits for a connection while others use all of them."""
@@ -34,21 +37,24 @@ class SyncStore:
         self._limit: Final = limit
         self._start()
 
-    def run(self, steps: Steps) -> list[Enqueued]:
-        """Execute the steps in a transaction of their own.
+    def run(self, script: Script[T]) -> T:
+        """Execute the script in a transaction of its own; return its result.
 
         An idle connection that the server has ended is replaced before anything is sent. Later failures are never
         retried.
 
         Raises:
             SchemaError: The schema belongs to another version of rexecutor.
-            BackendError: There was no connection within 30 s, or the store failed or did not reply; whether the
-                jobs were stored is not known.
+            BackendError: There was no connection within 30 s, or the store failed or did not reply; whether it was
+                done is not known.
         """
-        if self._process != os.getpid():  # after a fork: leave the parent its connections and its semaphore
-            self._start()
-        with translated(self._schema), self._lent() as connection, connection.transaction():
-            return run_psycopg(connection, steps)
+        with self._lent() as connection, connection.transaction():
+            return run_as_it_is(connection, script)
+
+    def read(self, script: Script[T]) -> T:
+        """Execute a script of at most one statement, in no transaction; otherwise like `run`."""
+        with self._lent() as connection:
+            return run_as_it_is(connection, script)
 
     def close(self) -> None:
         """Close the connections; the next use makes new ones. A connection in use is closed when its use ends."""
@@ -60,6 +66,13 @@ class SyncStore:
 
     @contextmanager
     def _lent(self) -> Generator[BoundedConnection]:
+        if self._process != os.getpid():  # after a fork: leave the parent its connections and its semaphore
+            self._start()
+        with translated(self._schema), self._taken() as connection:
+            yield connection
+
+    @contextmanager
+    def _taken(self) -> Generator[BoundedConnection]:
         idle, free = self._idle, self._free
         if not free.acquire(timeout=CONNECTION_WAIT_SECONDS):
             raise BackendError(
@@ -76,7 +89,8 @@ class SyncStore:
                     _close_all(idle, self._process)
                 raise
             finally:
-                if idle is self._idle and not connection.closed:
+                # After an interruption, what it was used for may still be under way.
+                if idle is self._idle and connection.info.transaction_status == TransactionStatus.IDLE:
                     idle.append(connection)
                 else:
                     connection.close()

@@ -1,25 +1,19 @@
-"""Enqueues and completions on the application's own connection, and enqueues without a loop on a new one."""
+"""Enqueues, queries, changes and completions on the application's own connection."""
 
 import sqlite3
-from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import rexecutor.backend.sqlite.operations as store
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
-from rexecutor.backend.messages import PAGE
-from rexecutor.backend.sqlite.checkpoint import Checkpoints
-from rexecutor.backend.sqlite.connection import (
-    check_version,
-    connect,
-    migrate,
-    transaction,
-    translated,
-    writers_lock,
-)
+from rexecutor.backend.messages import PAGE, Count
+from rexecutor.backend.sql.operations import Script
+from rexecutor.backend.sqlite.connection import check_version, transaction, translated
 from rexecutor.backend.sqlite.dialect import add_functions
 from rexecutor.backend.sqlite.forks import refuse_after_fork
 from rexecutor.backend.sqlite.writer import lenient_text
@@ -34,8 +28,11 @@ from rexecutor.backend.unwrapping import (
 from rexecutor.clock import Clock
 from rexecutor.errors import ConfigurationError
 from rexecutor.model.job import Enqueued, JobId, JobRecord, Limits, NewJob
-from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.outcomes import CancelAsked, Complete, Rerun, Settlement
+from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
+
+T = TypeVar("T")
 
 _WANTED: Final = "a sqlite3.Connection, or a Session or Connection of SQLAlchemy on one"
 _WANTED_OF_ASYNC: Final = (
@@ -44,21 +41,6 @@ _WANTED_OF_ASYNC: Final = (
 )
 _TAKE_LOCK: Final = "UPDATE rexecutor_schema SET version = version WHERE false"
 """Takes the write lock and changes nothing. Before it Python begins a transaction, if it begins them by itself."""
-
-
-def enqueue_alone(
-    path: Path, synchronous: str, jobs: Sequence[NewJob], clock: Clock, checkpoints: Checkpoints
-) -> tuple[list[Enqueued], list[str]]:
-    """Store the jobs on a new connection. Return the results, and the doorbell addresses of the live nodes."""
-    with closing(connect(path, synchronous=synchronous)) as connection:
-        connection.text_factory = lenient_text
-        with translated(path), writers_lock(path):
-            migrate(connection, path)
-            with transaction(connection):
-                now = clock.now()
-                answers = store.enqueue(connection, jobs, now), store.doorbells(connection, now)
-        checkpoints.make(connection)
-    return answers
 
 
 class SqliteTransaction(SyncTransaction, Transaction):
@@ -88,11 +70,44 @@ class SqliteTransaction(SyncTransaction, Transaction):
 
     def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs, including uncommitted ones of this transaction; takes no lock."""
+        return self._read(store.SCRIPTS.query(where, limit, after, self.backend.clock.now()))
+
+    async def count(self) -> Sequence[Count]:
+        """Count the jobs as `count_sync` does; blocks the loop."""
+        return self.count_sync()
+
+    def count_sync(self) -> Sequence[Count]:
+        """Count the jobs, including uncommitted ones of this transaction; takes no lock."""
+        return self._read(store.SCRIPTS.count())
+
+    async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job as `apply_sync` does; blocks the loop."""
+        return self.apply_sync(job_id, change, executor=executor)
+
+    def apply_sync(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job."""
+        limits = self.backend.limits
+        return self._change(lambda now: store.SCRIPTS.apply(job_id, change, executor, now, limits)).status
+
+    async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change one job's fields as `update_sync` does; blocks the loop."""
+        return self.update_sync(job_id, new, version=version)
+
+    def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change one job's fields."""
+        return self._change(lambda now: store.SCRIPTS.update(job_id, new, version, now))
+
+    def _read(self, script: Script[T]) -> T:
         connection = self._sqlite3_connection()
         with translated(self._path), _as_ours(connection):
             check_version(connection, self._path)
             add_functions(connection)
-            return store.run(connection, store.SCRIPTS.query(where, limit, after, self.backend.clock.now()))
+            return store.run(connection, script)
+
+    def _change(self, script: Callable[[datetime], Script[T]]) -> T:
+        with _within(self._sqlite3_connection(), self._path) as connection:
+            add_functions(connection)
+            return store.run(connection, script(self.backend.clock.now()))
 
     def _sqlite3_connection(self) -> sqlite3.Connection:
         if isinstance(self._connection, sqlite3.Connection):

@@ -14,12 +14,13 @@ from rexecutor.backend.completion import Completion
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.sql.operations import Script
-from rexecutor.backend.sqlite.app_transaction import SqliteCompletion, SqliteTransaction, enqueue_alone
+from rexecutor.backend.sqlite.app_transaction import SqliteCompletion, SqliteTransaction
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
 from rexecutor.backend.sqlite.connection import file_command, migrate, migrate_alone
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.heartbeat import SQLiteHeartbeats
 from rexecutor.backend.sqlite.operations import SCRIPTS, run
+from rexecutor.backend.sqlite.sync import SyncStore
 from rexecutor.backend.sqlite.watch import FileWatch
 from rexecutor.backend.sqlite.writer import SqlThread
 from rexecutor.backend.unwrapping import SqlAlchemyConnection, SqlAlchemySession
@@ -72,9 +73,10 @@ class SQLiteBackend(Backend):
         if synchronous not in ("FULL", "NORMAL"):
             raise ConfigurationError(f'SQLiteBackend: synchronous must be "FULL" or "NORMAL", not {synchronous!r}')
         self.path: Final = Path(path)
-        checkpoints = self._checkpoints = Checkpoints(self.path)
+        checkpoints = Checkpoints(self.path)
         self._writer = SqlThread(self.path, synchronous=synchronous, begin="BEGIN IMMEDIATE", checkpoints=checkpoints)
         self._reader = SqlThread(self.path, synchronous=synchronous, begin="BEGIN", checkpoints=checkpoints)
+        self._sync = SyncStore(self.path, synchronous, self.clock, checkpoints)
         self._synchronous = synchronous
         self._doorbell = Doorbell()
         self._watch = FileWatch(self.path, self._wakeups, self.clock)
@@ -124,7 +126,7 @@ class SQLiteBackend(Backend):
                 await self._writer.stop()
 
     def close_sync(self) -> None:
-        """Close what was left open in an event loop that has ended; `enqueue_sync` keeps nothing open."""
+        """Close what was left open in an event loop that has ended; synchronous calls keep nothing open."""
         if self._affinity is None or self._affinity.is_other_process:
             return
         with self._opening.closing():
@@ -149,10 +151,7 @@ class SQLiteBackend(Backend):
         """Store the jobs on a new connection, which creates and migrates the file as `open` does."""
         if not jobs:
             return ()
-        answers, doorbells = enqueue_alone(self.path, self._synchronous, jobs, self.clock, self._checkpoints)
-        self._wakeups.notify()
-        self._doorbell.ring(doorbells)
-        return answers
+        return self._change_and_wake_sync(lambda connection, now: store.enqueue(connection, jobs, now))
 
     def bound_to(self, connection: sqlite3.Connection | SqlAlchemyConnection | SqlAlchemySession) -> SqliteTransaction:
         """Return a `backend=` that enqueues in your transaction: `enqueue_sync(backend=sqlite.bound_to(connection))`.
@@ -211,25 +210,43 @@ class SQLiteBackend(Backend):
         now = self.clock.now()
         return await self._read(lambda: SCRIPTS.query(where, limit, after, now))
 
+    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+        """Return jobs in order of id. Reads on a new connection, which creates and migrates the file as `open` does."""
+        return self._sync.read(lambda now: SCRIPTS.query(where, limit, after, now))
+
     async def count(self) -> Sequence[Count]:
         """Count the jobs by executor and status. Reads the whole table, beside the writer."""
         return await self._read(SCRIPTS.count)
 
+    def count_sync(self) -> Sequence[Count]:
+        """Count the jobs by executor and status. Reads the whole table, on a new connection."""
+        return self._sync.read(lambda _: SCRIPTS.count())
+
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job; see `Backend.apply`."""
-        changed, doorbells = await self._change(
-            lambda connection, now: (
-                run(connection, SCRIPTS.apply(job_id, change, executor, now, self.limits)),
-                store.doorbells(connection, now),
-            )
+        record = await self._change_and_wake(
+            lambda connection, now: run(connection, SCRIPTS.apply(job_id, change, executor, now, self.limits)),
+            is_cancel=isinstance(change, CancelAsked),
         )
-        self._wakeups.notify()
-        self._doorbell.ring(doorbells, is_cancel=isinstance(change, CancelAsked))
-        return changed.status
+        return record.status
+
+    def apply_sync(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
+        """Change one job on a new connection."""
+        record = self._change_and_wake_sync(
+            lambda connection, now: run(connection, SCRIPTS.apply(job_id, change, executor, now, self.limits)),
+            is_cancel=isinstance(change, CancelAsked),
+        )
+        return record.status
 
     async def update(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         """Change one job's fields; see `Backend.update`."""
         return await self._change_and_wake(
+            lambda connection, now: run(connection, SCRIPTS.update(job_id, new, version, now))
+        )
+
+    def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
+        """Change one job's fields on a new connection."""
+        return self._change_and_wake_sync(
             lambda connection, now: run(connection, SCRIPTS.update(job_id, new, version, now))
         )
 
@@ -272,11 +289,20 @@ class SQLiteBackend(Backend):
         # The clock is read under the write lock, so that times grow in the order of commits.
         return await self._writer.run(lambda connection: work(connection, self.clock.now()))
 
-    async def _change_and_wake(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
+    async def _change_and_wake(
+        self, work: Callable[[sqlite3.Connection, datetime], T], *, is_cancel: bool = False
+    ) -> T:
         """Do the work, then wake all who wait for jobs, also in other processes."""
         result, doorbells = await self._change(
             lambda connection, now: (work(connection, now), store.doorbells(connection, now))
         )
         self._wakeups.notify()
-        self._doorbell.ring(doorbells)
+        self._doorbell.ring(doorbells, is_cancel=is_cancel)
+        return result
+
+    def _change_and_wake_sync(self, work: Callable[[sqlite3.Connection, datetime], T], *, is_cancel: bool = False) -> T:
+        """Do the work on a new connection, then wake all who wait for jobs, also in other processes."""
+        result, doorbells = self._sync.change(work)
+        self._wakeups.notify()
+        self._doorbell.ring(doorbells, is_cancel=is_cancel)
         return result

@@ -1,0 +1,76 @@
+"""Scripts that notify the nodes within their own transaction: on synchronous connections, and on the application's."""
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from rexecutor.backend.messages import Count
+from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
+from rexecutor.backend.sql.operations import Script
+from rexecutor.model.job import JobId, JobRecord, Limits, NewJob
+from rexecutor.model.outcomes import CancelAsked, Rerun
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import Where
+
+Now: TypeAlias = Callable[[], datetime | None]
+
+CANCEL: Final = "!"
+"""Payload of a notification that the cancel of a running job was requested, in place of an executor's name."""
+
+
+class NotifyingScripts:
+    """What callers do with jobs, as scripts. Each change needs a transaction, and notifies at its commit."""
+
+    def __init__(self, statements: Statements, now: Now, limits: Limits) -> None:
+        """Make the scripts of one schema.
+
+        Args:
+            statements: Statements of the schema.
+            now: Returns the time that replaces the database's in tests; None in production.
+            limits: Limits of the backend.
+        """
+        self.schema: Final = statements.schema
+        self._statements = statements
+        self._now = now
+        self._limits = limits
+
+    def enqueue(self, jobs: Sequence[NewJob]) -> Steps:
+        """Return the script of `Backend.enqueue`."""
+        answers = yield from self._statements.enqueue(jobs, self._now())
+        yield from self._notify({job.executor for job in jobs})
+        return answers
+
+    def query(self, where: Where, limit: int, after: JobId | None) -> Script[list[JobRecord]]:
+        """Return the script of `Backend.query`: at most one statement."""
+        return self._statements.query(where, limit, after, self._now())
+
+    def count(self) -> Script[list[Count]]:
+        """Return the script of `Backend.count`: one statement."""
+        return self._statements.count()
+
+    def apply(self, job_id: JobId, change: CancelAsked | Rerun, executor: str | None) -> Script[JobRecord]:
+        """Return the script of `Backend.apply`; its result is the changed job."""
+        record = yield from self._statements.at_now(
+            self._now(), lambda now: self._statements.apply(job_id, change, executor, now, self._limits)
+        )
+        yield from self._notify(concerned(record, change))
+        return record
+
+    def update(self, job_id: JobId, new: NewJob, version: int) -> Script[JobRecord]:
+        """Return the script of `Backend.update`."""
+        record = yield from self._statements.at_now(
+            self._now(), lambda now: self._statements.update(job_id, new, version, now)
+        )
+        yield from self._notify({record.executor})
+        return record
+
+    def _notify(self, names: Collection[str]) -> Script[None]:
+        if names:
+            yield self._statements.of("notify", channel=channel_of(self.schema), executors=sorted(names))
+
+
+def concerned(record: JobRecord, change: CancelAsked | Rerun) -> Collection[str]:
+    """Return the payloads of the notifications that a change of a job needs; `record` is the changed job."""
+    if isinstance(change, Rerun):
+        return {record.executor}
+    return {CANCEL} if record.status is JobStatus.EXECUTING else ()
