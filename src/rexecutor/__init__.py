@@ -30,7 +30,7 @@ from rexecutor.errors import (
 )
 from rexecutor.jobs.enqueue import JobBuilder, enqueue_many, enqueue_many_sync
 from rexecutor.jobs.executor import Executor
-from rexecutor.jobs.handle import JobHandle
+from rexecutor.jobs.handle import JobHandle, results
 from rexecutor.jobs.pruning import Pruner, PrunerConfig
 from rexecutor.model.backoff import BackoffStrategy, Jitter
 from rexecutor.model.cron import Cron
@@ -89,6 +89,7 @@ __all__ = [
     "enqueue_many",
     "enqueue_many_sync",
     "override_global_backend",
+    "results",
 ]
 
 

@@ -117,7 +117,7 @@ async def _enqueue_and_wait_for_the_start(name: str) -> None:
             if (await backend.query(Everything()))[0].status is JobStatus.EXECUTING:
                 return
             assert backend.clock.now() < until
-            await backend.wait_ended(1, until, since=since)
+            await backend.wait_ended(until, since=since)
 
 
 async def _enqueue_and_wait_for_the_end() -> JobStatus:

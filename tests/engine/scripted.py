@@ -62,6 +62,6 @@ async def until_status(backend: Backend, job_id: int, status: JobStatus, claims:
             record = await record_of(backend, job_id)
             if record.status is status and record.claims >= claims:
                 return
-            await backend.wait_ended(job_id, backend.clock.now() + timedelta(hours=1), since=since)
+            await backend.wait_ended(backend.clock.now() + timedelta(hours=1), since=since)
 
     await soon(wait())

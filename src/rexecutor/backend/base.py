@@ -5,7 +5,7 @@ a backend decides nothing. A driver's exceptions never leave a backend: each bec
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Final, NoReturn, Self
@@ -13,6 +13,7 @@ from typing import Final, NoReturn, Self
 from rexecutor.backend.completion import Completion, NoCompletion
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
+from rexecutor.backend.waits import SharedWaits
 from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.errors import ConfigurationError
@@ -22,7 +23,7 @@ from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
-from rexecutor.model.where import Where
+from rexecutor.model.where import IdIn, Where
 
 
 class Backend(ABC):
@@ -40,6 +41,8 @@ class Backend(ABC):
         self._wakeups = Wakeups(self.clock)
         """For changes of the store: the backend calls `notify` when it makes one, or hears of one."""
         self._cancel_wakeups: Final = Wakeups(self.clock)
+        self.waits: Final = SharedWaits(self)
+        """Waits until jobs have ended. However many there are, they share the calls of `check_ended`."""
 
     def __reduce__(self) -> NoReturn:
         """Raise `ConfigurationError`: a pickle cannot hold connections."""
@@ -185,8 +188,8 @@ class Backend(ABC):
         """
         await self._wakeups.wait(until, since=since)
 
-    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
-        """Wait until the job may have ended, but not past `until`. A hint, like `wait_ready`."""
+    async def wait_ended(self, until: datetime, *, since: int) -> None:
+        """Wait until a job may have ended, but not past `until`. A hint, like `wait_ready`."""
         await self._wakeups.wait(until, since=since)
 
     @property
@@ -211,6 +214,18 @@ class Backend(ABC):
         Raises:
             BackendError: The store failed.
         """
+
+    async def check_ended(self, ids: Collection[JobId]) -> Mapping[JobId, JobRecord | JobStatus]:
+        """Return those of the jobs that are stored: the record of one that has ended, the status of any other.
+
+        Called at each change and each second while somebody waits for these jobs, at most 1,000. So a store should not
+        read all of their data. A row that cannot be read may be returned as a record with a `defect`.
+
+        Raises:
+            BackendError: The store failed.
+        """
+        records = await self.query(IdIn(frozenset(ids)), limit=len(ids))
+        return {record.id: record if record.status.has_ended or record.defect else record.status for record in records}
 
     @abstractmethod
     async def count(self) -> Sequence[Count]:

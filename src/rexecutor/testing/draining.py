@@ -201,7 +201,7 @@ class _OneAtATime:
             since = self._store.change_count
             await self._pass_cancel_on(record)
             until = self._store.clock.now() + _CANCEL_POLL_INTERVAL
-            await first_of(self._ended.wait(), self._store.wait_ended(record.id, until, since=since))
+            await first_of(self._ended.wait(), self._store.wait_ended(until, since=since))
         settlement = self._settlement
         if settlement is not None:
             refused = await self._store.settle([settlement])

@@ -89,10 +89,10 @@ async def test_a_heartbeat_of_another_makes_no_work_but_may_be_an_end(path: Path
         await waiting.wait_ready({"echo"}, waiting.clock.now() + SECOND / 10, since=since)
         assert waiting.change_count == since
 
-        await soon(waiting.wait_ended(1, waiting.clock.now() + timedelta(hours=1), since=since), 5)
+        await soon(waiting.wait_ended(waiting.clock.now() + timedelta(hours=1), since=since), 5)
         assert waiting.change_count > since  # it may have come after the look of who waits now
 
-        end = asyncio.ensure_future(waiting.wait_ended(1, waiting.clock.now() + timedelta(hours=1), since=since + 1))
+        end = asyncio.ensure_future(waiting.wait_ended(waiting.clock.now() + timedelta(hours=1), since=since + 1))
         await asyncio.to_thread(lambda: None)
         heartbeats.send(Node("n", "n", timedelta(hours=1)))
         await soon(end, 5)

@@ -274,7 +274,7 @@ async def test_a_corrupt_row_ends_and_holds_nobody_up(backend: SQLiteBackend, ch
         after = await Echo.builder().with_data("x").enqueue(backend=backend)
         assert (await soon(after.wait())).status is JobStatus.COMPLETE
         while not (record := await record_of(backend, damaged)).status.has_ended:
-            await backend.wait_ended(damaged, backend.clock.now() + SECOND, since=backend.change_count)
+            await backend.wait_ended(backend.clock.now() + SECOND, since=backend.change_count)
 
     if record.status is JobStatus.DISCARDED:
         assert record.errors[-1].kind is ErrorKind.DECODE

@@ -201,7 +201,7 @@ class SQLiteBackend(Backend):
         """Wait for a doorbell ring, or for a commit to the file that may have made work."""
         await self._watch.wait_ready(until, since)
 
-    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
+    async def wait_ended(self, until: datetime, *, since: int) -> None:
         """Wait for any commit to the file."""
         await self._watch.wait_ended(until, since)
 

@@ -99,13 +99,13 @@ class HintCases(Cases):
 
         await store.backend.wait_ready([ALPHA], store.now - HOUR, since=since)
 
-        await store.backend.wait_ended(1, store.now, since=since)
+        await store.backend.wait_ended(store.now, since=since)
 
     async def test_a_settled_job_wakes_who_waits_for_its_end(self, store: Store) -> None:
         [job] = await store.executing()
         since = store.backend.change_count
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(store.backend.wait_ended(job.id, store.now + HOUR, since=since))
+            tasks.create_task(store.backend.wait_ended(store.now + HOUR, since=since))
             await _turn()
 
             await store.settle_all([Settlement(job.id, job.claims, Complete())])
@@ -116,14 +116,14 @@ class HintCases(Cases):
         assert not (await store.job(job.id)).status.has_ended
         await store.settle(job, Complete())
 
-        await store.backend.wait_ended(job.id, store.now + HOUR, since=since)
+        await store.backend.wait_ended(store.now + HOUR, since=since)
 
     async def test_a_cancel_wakes_who_waits_for_the_end(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job())
         since = store.backend.change_count
         await store.backend.cancel(job_id, "enough")
 
-        await store.backend.wait_ended(job_id, store.now + HOUR, since=since)
+        await store.backend.wait_ended(store.now + HOUR, since=since)
 
     async def test_a_cancel_of_a_running_job_is_heard_of_where_it_was_asked_for(self, store: Store) -> None:
         [job] = await store.executing()
@@ -135,8 +135,7 @@ class HintCases(Cases):
         assert store.backend.cancels > since
 
     async def test_a_wait_for_an_end_ends_at_its_moment(self, store: Store) -> None:
-        [job_id] = await store.enqueue(new_job(delay=HOUR))
-        wait = store.backend.wait_ended(job_id, store.now + 5 * SECOND, since=store.backend.change_count)
+        wait = store.backend.wait_ended(store.now + 5 * SECOND, since=store.backend.change_count)
         async with asyncio.TaskGroup() as tasks:
             await _advance_until_done(store, tasks.create_task(wait))
 
