@@ -16,6 +16,7 @@ import psycopg
 from demo.postgres_server import PostgresServer
 from rexecutor import PostgresBackend
 from rexecutor.clock import Clock
+from tests.support import until
 
 GIVEN = "REXECUTOR_TEST_PG_URL"
 """The environment's name for a server to be used instead: the URL of a role that may make schemas."""
@@ -85,6 +86,17 @@ def schema_of(store: Path) -> str:
 def postgres_backend(store: Path, clock: Clock | None = None, *, listens: bool = True) -> Migrated:
     """Return a backend on a schema of the folder's own, not open yet."""
     return Migrated(server_url(), schema=schema_of(store), clock=clock, max_connections=5, listens=listens)
+
+
+async def start_listening(backend: PostgresBackend) -> None:
+    """Have the backend listen for notifications, which it does from its first wait."""
+    await backend.wait_ready((), backend.clock.now(), since=backend.change_count)
+
+
+async def until_it_listens(backend: PostgresBackend) -> None:
+    """Have the backend, which has heard of no change yet, listen, and wait until it is connected."""
+    await start_listening(backend)
+    await until(lambda: backend.change_count > 0)
 
 
 def run_postgres(*commands: str, url: str | None = None) -> list[tuple[Any, ...]]:

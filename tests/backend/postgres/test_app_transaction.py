@@ -51,7 +51,7 @@ from rexecutor.model.where import Everything
 from rexecutor.testing import assert_enqueued, assert_enqueued_sync, refute_enqueued, refute_enqueued_sync
 from rexecutor.testing.clock import START
 from tests.backend.proxies import Proxy
-from tests.postgres import Migrated, postgres_backend, server_url
+from tests.postgres import Migrated, postgres_backend, server_url, until_it_listens
 from tests.support import soon, until
 
 Builders: TypeAlias = Sequence[JobBuilder[Any, Any, Any]]
@@ -502,7 +502,7 @@ async def waits_for_a_lock(connection: psycopg.AsyncConnection[Any]) -> None:
 class TestWakeUp:
     async def test_it_comes_with_the_commit_and_not_before(self, backend: Migrated, tmp_path: Path) -> None:
         async with postgres_backend(tmp_path) as other, await psycopg.AsyncConnection.connect(server_url()) as one:
-            await until(lambda: other.change_count > 0)  # its listener has connected
+            await until_it_listens(other)
             await one.execute("SELECT 1")
             await letter("a").enqueue(backend=backend.bound_to(one))
             before = other.change_count

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from rexecutor import Executor, Job, Rexecutor
+from rexecutor import Executor, Job, JobStatus, Rexecutor
 from rexecutor.backend.messages import Node
 from rexecutor.backend.postgres import PostgresBackend, listener
 from rexecutor.backend.postgres import notifier as notifier_module
@@ -22,7 +22,7 @@ from rexecutor.backend.postgres.notifier import Notifier
 from rexecutor.errors import BackendError
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered, ListeningUseless
 from tests.faults.proxy import Proxy
-from tests.postgres import Migrated, run_postgres, schema_of, server_url
+from tests.postgres import Migrated, run_postgres, schema_of, server_url, until_it_listens
 from tests.support import Events, soon, until
 
 
@@ -42,7 +42,7 @@ def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 async def far_handle(proxy: Proxy, near: Migrated) -> AsyncGenerator[PostgresBackend]:
     """Another handle on the same schema, whose connections go through the proxy, and that listens already."""
     async with PostgresBackend(f"{proxy.url} connect_timeout=2", schema=near.schema, max_connections=2) as far:
-        await until(lambda: far.change_count > 0)
+        await until_it_listens(far)
         yield far
 
 
@@ -53,6 +53,18 @@ async def heard_at(far: PostgresBackend, near: Migrated) -> bool:
     with contextlib.suppress(TimeoutError):
         await until(lambda: far.change_count > since, 1)
     return far.change_count > since
+
+
+async def test_a_backend_listens_from_its_first_wait(proxy: Proxy, near: Migrated) -> None:
+    async with PostgresBackend(f"{proxy.url} connect_timeout=2", schema=near.schema, max_connections=2) as far:
+        handle = await Quick.builder().enqueue(backend=far)
+        before = proxy.connections
+
+        waiting = asyncio.ensure_future(handle.wait())
+        await until(lambda: proxy.connections == before + 1)
+        await near.cancel(handle.id, "enough")
+
+        assert (await soon(waiting)).status is JobStatus.CANCELLED
 
 
 async def test_an_enqueue_is_heard_of_at_the_other_backend(proxy: Proxy, near: Migrated) -> None:
@@ -73,7 +85,7 @@ async def test_garbage_on_the_channel_wakes_and_does_no_harm(proxy: Proxy, near:
 
 async def test_the_trials_of_one_listener_wake_no_other(proxy: Proxy, near: Migrated) -> None:
     async with far_handle(proxy, near) as far, PostgresBackend(server_url(), schema=near.schema) as third:
-        await until(lambda: third.change_count > 0)
+        await until_it_listens(third)
         since = third.change_count
         run_postgres(f"NOTIFY {listener.channel_of(near.schema)}, '~{'0' * 32}'")
 

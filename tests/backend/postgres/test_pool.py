@@ -20,7 +20,7 @@ from rexecutor.backend.postgres.liveness import Cutter
 from rexecutor.backend.postgres.pool import PooledConnection
 from rexecutor.testing.suite.store import new_job
 from tests.faults.proxy import Proxy
-from tests.postgres import Migrated, postgres_backend, run_postgres, schema_of, server_url
+from tests.postgres import Migrated, postgres_backend, run_postgres, schema_of, server_url, start_listening
 from tests.support import Events, soon, until
 
 CONNECTIONS = 5
@@ -260,6 +260,7 @@ async def test_the_listener_leaves_a_server_that_has_become_read_only(
             make_conninfo(server_url(), options="-c default_transaction_read_only=on"), schema=near.schema
         )
         async with backend:
+            await start_listening(backend)
             await until(lambda: bool(events.failures(LISTENING)))
 
     assert "read-only" in str(events.failures(LISTENING)[0].error)

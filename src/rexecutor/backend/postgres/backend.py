@@ -72,9 +72,9 @@ class PostgresBackend(Backend):
             clock: For tests: used instead of the database's time.
             limits: How large jobs may be.
             max_connections: Maximum size of the backend's own pool, 1 or more; a given pool keeps its own maximum. A
-                running node uses two more connections, one to listen and one for its lease. Code without an event
-                loop uses separate connections, one for each thread that enqueues at the same moment, and also at
-                most this many.
+                running node uses two more connections, one to listen and one for its lease; an application that waits
+                for the end of jobs uses the one to listen. Code without an event loop uses separate connections, one
+                for each thread that enqueues at the same moment, and also at most this many.
             listens: Whether to be woken by LISTEN and NOTIFY. If False, polling alone finds jobs, and they start later.
 
         Raises:
@@ -102,12 +102,8 @@ class PostgresBackend(Backend):
         async with self._opening.turn():
             if not self._connections.is_open:
                 await self._connections.open()
-                self._notifier, self._batcher = (
-                    Notifier(self._notify),
-                    EnqueueBatcher(self._enqueue_plain),
-                )  # of this loop
-                if self._listener is not None:
-                    self._listener.start()
+                self._notifier = Notifier(self._notify)  # of this loop
+                self._batcher = EnqueueBatcher(self._enqueue_plain)
 
     async def close(self) -> None:
         """Close the connections. Does no harm if the backend or its event loop is closed already, or after a fork.
@@ -116,11 +112,14 @@ class PostgresBackend(Backend):
             BackendClosedError: Another event loop has the backend open.
         """
         async with self._opening.turn():
-            if self._connections.must_close():
-                if self._listener is not None:
-                    await self._listener.stop()
-                await self._notifier.flush()
-            await self._connections.close()
+            is_ours = self._connections.must_close()
+            try:
+                if is_ours:
+                    await self._notifier.flush()
+                await self._connections.close()
+            finally:
+                if is_ours and self._listener is not None:
+                    await self._listener.stop()  # last: a wait may start it as long as the pool is open
         self._sync.close()
 
     def close_sync(self) -> None:
@@ -247,6 +246,21 @@ class PostgresBackend(Backend):
         self._wake({record.executor for record in freed})
         return len(freed)
 
+    async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
+        """Wait until one of the executors may have a due job; see `Backend.wait_ready`."""
+        self._listen()
+        await super().wait_ready(executors, until, since=since)
+
+    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
+        """Wait until the job may have ended; see `Backend.wait_ended`."""
+        self._listen()
+        await super().wait_ended(job_id, until, since=since)
+
+    async def wait_cancel(self, until: datetime, *, since: int) -> None:
+        """Wait until somebody may have asked to cancel a running job; see `Backend.wait_cancel`."""
+        self._listen()
+        await super().wait_cancel(until, since=since)
+
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in the order of their ids."""
         return await self._run(lambda: self._statements.query(where, limit, after, self._now()))
@@ -329,6 +343,11 @@ class PostgresBackend(Backend):
 
     def _now(self) -> datetime | None:
         return None if self._fake_clock is None else self._fake_clock.now()
+
+    def _listen(self) -> None:
+        """Start to listen when somebody waits for the first time: what only enqueues needs no connection for that."""
+        if self._listener is not None and self._connections.is_usable_here:
+            self._listener.start()
 
     def _hear(self, payload: str | None) -> None:
         """Wake those who wait. The payload is None if notifications may have been missed."""

@@ -61,8 +61,9 @@ class Listener:
         self.channel: Final = channel_of(schema)
 
     def start(self) -> None:
-        """Start the task that listens."""
-        self._task = start_task(self._keep_listening())
+        """Start the task that listens; does nothing if it runs already."""
+        if self._task is None or self._task.get_loop().is_closed():
+            self._task = start_task(self._keep_listening())
 
     async def stop(self) -> None:
         """Stop listening. Does nothing if it has stopped already."""

@@ -214,6 +214,12 @@ class Connections:
     def _is_other_process(self) -> bool:
         return self._affinity is not None and self._affinity.is_other_process
 
+    @property
+    def is_usable_here(self) -> bool:
+        """Whether this process and this event loop may use the pool."""
+        place = self._affinity
+        return self.is_open and place is not None and not (place.is_other_process or place.is_other_loop)
+
     def check_place(self) -> None:
         """Raise a `BackendClosedError` unless this process and this event loop may use the pool."""
         self.check_open()
