@@ -1,7 +1,7 @@
 """Set up executors on separate nodes: each `Rexecutor` runs the jobs of those executors that it was given.
 
-Here three nodes share an SQLite file: one enqueues and runs nothing, as a web server would, and each of the others is
-responsible for jobs of its own. Usually they are processes (`rexecutor worker MODULE:REXECUTOR`).
+Here three of them share an SQLite file. One enqueues and runs nothing, as a web server would, so it is no node. Each of
+the others is responsible for jobs of its own. Usually they are processes (`rexecutor worker MODULE:REXECUTOR`).
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class ResizeImage(Executor[str]):
 
 
 async def main() -> None:
-    """Start three nodes and give them work."""
+    """Start two nodes and what enqueues, and give the nodes work."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jobs.db"
         async with (

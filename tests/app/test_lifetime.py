@@ -220,7 +220,7 @@ async def test_signals_can_only_be_awaited_in_the_main_thread() -> None:
 
 
 async def test_starting_twice_at_once_starts_one_node(tmp_path: Path) -> None:
-    rexecutor = Rexecutor(SQLiteBackend(tmp_path / "jobs.db"))
+    rexecutor = Rexecutor(SQLiteBackend(tmp_path / "jobs.db"), executors=[Gated])
 
     results = await asyncio.gather(rexecutor.start(), rexecutor.start(), return_exceptions=True)
 
@@ -235,7 +235,7 @@ async def test_a_shutdown_whose_backend_cannot_be_closed_has_ended_all_the_same(
             await super().close()
             raise BackendError("the disk is gone")
 
-    rexecutor = Rexecutor(Unclosable(tmp_path / "jobs.db"))
+    rexecutor = Rexecutor(Unclosable(tmp_path / "jobs.db"), executors=[Gated])
     await rexecutor.start()
 
     with pytest.raises(BackendError, match="the disk is gone"):

@@ -30,9 +30,15 @@ def unhandled(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
         signal.signal(number, handler)
 
 
+class Mail(Executor[str]):
+    name = "mail"
+
+    async def execute(self, job: Job[str]) -> None: ...
+
+
 async def run_until_signal() -> asyncio.Task[None]:
     """Begin to, and return when signals are caught."""
-    rexecutor = Rexecutor(InMemoryBackend())
+    rexecutor = Rexecutor(InMemoryBackend(), executors=[Mail])
     running = asyncio.create_task(rexecutor.run_until_signal())
     await until(lambda: rexecutor.is_running)
     return running
@@ -96,14 +102,41 @@ async def test_in_a_child_process_they_do_what_they_do_in_any_other(monkeypatch:
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-class Mail(Executor[str]):
-    name = "mail"
-
-    async def execute(self, job: Job[str]) -> None: ...
-
-
 async def test_a_cancelled_run_until_signal_has_shut_down_what_it_started() -> None:
     rexecutor = Rexecutor(InMemoryBackend()).with_executor(Mail)
+    running = asyncio.ensure_future(rexecutor.run_until_signal())
+    await until(lambda: rexecutor.is_running)
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await soon(running)
+
+    assert not rexecutor.is_running
+
+
+async def test_with_nothing_to_run_it_runs_until_a_signal() -> None:
+    rexecutor = Rexecutor(InMemoryBackend())
+    running = asyncio.ensure_future(rexecutor.run_until_signal())
+    await until(lambda: rexecutor.is_running)
+
+    signal.raise_signal(signal.SIGTERM)
+    await soon(running)
+
+    assert not rexecutor.is_running
+
+
+async def test_with_nothing_to_run_a_shutdown_from_elsewhere_ends_it() -> None:
+    rexecutor = Rexecutor(InMemoryBackend())
+    running = asyncio.ensure_future(rexecutor.run_until_signal())
+    await until(lambda: rexecutor.is_running)
+
+    await rexecutor.graceful_shutdown()
+
+    await soon(running)
+
+
+async def test_with_nothing_to_run_a_cancel_shuts_down_what_was_started_here() -> None:
+    rexecutor = Rexecutor(InMemoryBackend())
     running = asyncio.ensure_future(rexecutor.run_until_signal())
     await until(lambda: rexecutor.is_running)
 

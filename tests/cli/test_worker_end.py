@@ -17,9 +17,15 @@ import atexit
 import os
 import signal
 
-from rexecutor import Rexecutor, SQLiteBackend
+from rexecutor import Executor, Rexecutor, SQLiteBackend
 
-rexecutor = Rexecutor(SQLiteBackend("jobs.db"))
+class Noop(Executor[None]):
+    name = "noop"
+
+    async def execute(self, job):
+        pass
+
+rexecutor = Rexecutor(SQLiteBackend("jobs.db"), executors=[Noop])
 start = rexecutor.start
 
 async def start_and_stop():

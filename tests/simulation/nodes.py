@@ -48,6 +48,7 @@ class SimulatedNode:
         await self._rexecutor.start()
         assert self._rexecutor._lifetime is not None
         node = self._rexecutor._lifetime.node
+        assert node is not None
         self.id = node._node.id
         self.is_up = True
         self.world.tell(f"up {self.id} at place {self.place}")

@@ -36,6 +36,7 @@ from rexecutor.telemetry.events import (
     NodeStarted,
     NodeStopped,
     NodeStopping,
+    NothingToRun,
     OutcomeRefused,
     ProcessLeft,
     ResultIgnored,
@@ -361,6 +362,7 @@ TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
     ("event", "level", "told"),
     [
         (NodeStarted("7", "host", ("mail",), 9), "INFO", "node 7 (host) started: 9 jobs at a time, executors: mail"),
+        (NothingToRun(), "INFO", "started with nothing to run: no executor, schedule or pruner was given"),
         (NodeStopping("7", 2), "INFO", "node 7 stopping: waiting for 2 running jobs"),
         (NodeStopped("7", 0), "INFO", "node 7 stopped"),
         (NodeStopped("7", 2), "ERROR", "node 7 stopped: 2 outcomes not delivered; other nodes will rescue their jobs"),

@@ -85,8 +85,10 @@ class Config:
         checked_int("with_child_processes: max_memory", max_memory, 1, or_none=True)
         self._recycling = Recycling(max_jobs, max_memory)
 
-    def node(self, name: str) -> RunningNode:
-        """Return a new node of this name that runs all of it."""
+    def node(self, name: str) -> RunningNode | None:
+        """Return a new node of this name that runs all of it; None if there is nothing to run."""
+        if not (self.executors or self.schedules or self._prunings):
+            return None
         return RunningNode(
             self._backend,
             self.executors,

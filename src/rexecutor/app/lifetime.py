@@ -1,4 +1,4 @@
-"""One run of a `Rexecutor`, from its start to its end."""
+"""One run of a `Rexecutor`, from its start to its end: an open backend and, if there is something to run, a node."""
 
 import asyncio
 import os
@@ -15,12 +15,14 @@ from rexecutor.background import start_task
 from rexecutor.engine.child import CHILD_NAME
 from rexecutor.engine.node import RunningNode
 from rexecutor.errors import ConfigurationError, RexecutorError
+from rexecutor.telemetry.events import NothingToRun
+from rexecutor.telemetry.log import log_event
 
 
 class _OpenBackends:
-    """The backends that a `Rexecutor` has opened, with a count of the nodes that use each.
+    """The backends that a `Rexecutor` has opened, with a count of those that use each.
 
-    Several nodes may share a backend: the first opens it, and the last to end closes it.
+    Several may share a backend: the first opens it, and the last to end closes it.
     """
 
     def __init__(self) -> None:
@@ -53,26 +55,28 @@ class _OpenBackends:
 _OPEN_BACKENDS: Final = _OpenBackends()
 
 
-class NodeLifetime:
-    """A started node and its open backend. It belongs to the process and the event loop of its start."""
+class Lifetime:
+    """An open backend, and the node that was started on it. Belongs to the process and the event loop of its start."""
 
-    def __init__(self, backend: Backend, node: RunningNode, ended: Callable[[], object]) -> None:
+    def __init__(self, backend: Backend, node: RunningNode | None, ended: Callable[[], object]) -> None:
         self.node: Final = node
+        """The node; None if there is nothing to run."""
         self._backend = backend
         self._ended = ended
         self._affinity = Affinity()
         self._ending: asyncio.Task[None] | None = None
+        self._ends = asyncio.Event()
         self._is_over = False
 
     @classmethod
     async def begin(
-        cls, backend: Backend, make_node: Callable[[str], RunningNode], *, ended: Callable[[], object]
+        cls, backend: Backend, make_node: Callable[[str], RunningNode | None], *, ended: Callable[[], object]
     ) -> Self:
-        """Open the backend if necessary, and start the node.
+        """Open the backend if necessary, and start the node if there is one.
 
         Args:
             backend: Where the jobs are.
-            make_node: Makes a node of the given name.
+            make_node: Makes a node of the given name; returns None if there is nothing to run.
             ended: Called when the node has ended, before the backend is closed.
 
         Raises:
@@ -89,7 +93,10 @@ class NodeLifetime:
         try:
             await backend.check_schema()
             node = make_node(f"{socket.gethostname()}:{os.getpid()}")
-            node.start()
+            if node is None:
+                log_event(NothingToRun())
+            else:
+                node.start()
         except BaseException:
             await _OPEN_BACKENDS.release(backend)
             raise
@@ -97,19 +104,33 @@ class NodeLifetime:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the node runs, and in this process."""
+        """Whether it has not ended, and is of this process."""
         return not (self._is_over or self._affinity.is_other_process or self._affinity.has_ended)
 
     def check_process(self, what: str) -> None:
-        """Raise a `RexecutorError` if this process is a fork of the one where the node runs."""
+        """Raise a `RexecutorError` if this process is a fork of the one where it was started."""
         if self._affinity.is_other_process and not self._is_over:
             raise RexecutorError(f"{what}: this Rexecutor was started in another process; make one in the child")
 
     def check_place(self, what: str) -> None:
-        """Raise a `RexecutorError` if the node runs in another process or event loop."""
+        """Raise a `RexecutorError` if it was started in another process or event loop."""
         self.check_process(what)
         if self.is_alive and self._affinity.is_other_loop:
             raise RexecutorError(f"{what}: this Rexecutor was started in another event loop; call it there")
+
+    async def ended(self) -> None:
+        """Wait until the node has ended, in `end` or by an unexpected error; without a node, until `end` begins."""
+        await (self._ends.wait() if self.node is None else self.node.ended())
+
+    def hurry(self) -> None:
+        """Have `end` cancel the running jobs at once, without waiting for the rest of the grace."""
+        if self.node is not None:
+            self.node.hurry.set()
+
+    def raise_failure(self) -> None:
+        """Raise a `RexecutorError` if an unexpected error has ended the node."""
+        if self.node is not None:
+            self.node.raise_failure()
 
     async def end(self, grace: timedelta) -> None:
         """Stop the node, then close the backend. A second call waits for the first; once it has ended, does nothing."""
@@ -122,8 +143,10 @@ class NodeLifetime:
             await self._release_backend()
 
     async def _end(self, grace: timedelta) -> None:
+        self._ends.set()
         try:
-            await self.node.stop(grace)
+            if self.node is not None:
+                await self.node.stop(grace)
         finally:
             self._ended()
             await self._release_backend()

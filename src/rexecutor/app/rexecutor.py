@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self, overload
 
 from rexecutor.app.config import Config
-from rexecutor.app.lifetime import NodeLifetime
+from rexecutor.app.lifetime import Lifetime
 from rexecutor.app.signals import Signals
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
@@ -33,7 +33,8 @@ class Rexecutor:
         await rexecutor.run_until_signal()
     ```
 
-    Each instance is a node of its own, also within one process.
+    Each instance is a node of its own, also within one process. One with nothing to run (no executor, schedule or
+    pruner) is no node: it opens the backend for an application that only enqueues, and costs no more than that.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Rexecutor:
         self.max_concurrency: Final = max_concurrency
         self.max_threads: Final = max_threads
         self.lease: Final = lease
-        self._lifetime: NodeLifetime | None = None
+        self._lifetime: Lifetime | None = None
         self._is_starting = False
         self._is_global = False
 
@@ -77,7 +78,7 @@ class Rexecutor:
 
     @property
     def is_running(self) -> bool:
-        """Whether this `Rexecutor` has been started and has not ended."""
+        """Whether this `Rexecutor` has been started and has not ended, be it a node or not."""
         return self._lifetime is not None and self._lifetime.is_alive
 
     def with_executor(self, executor: ExecutorLike) -> Self:
@@ -223,7 +224,7 @@ class Rexecutor:
         return self
 
     async def start(self) -> None:
-        """Open the backend if necessary, and begin to run jobs.
+        """Open the backend if necessary, and begin to run jobs. With nothing to run, only open the backend.
 
         Raises:
             RexecutorError: It runs already.
@@ -235,7 +236,7 @@ class Rexecutor:
         try:
             if self._lifetime is not None:  # its last run may be left behind in a closed loop
                 await self._lifetime.end(GRACE)
-            self._lifetime = await NodeLifetime.begin(self.backend, self._config.node, ended=self._unset_global_backend)
+            self._lifetime = await Lifetime.begin(self.backend, self._config.node, ended=self._unset_global_backend)
         except BaseException:
             self._unset_global_backend()
             raise
@@ -287,16 +288,16 @@ class Rexecutor:
             if is_started_here:
                 await self.start()
             assert self._lifetime is not None  # noqa: S101 - start has set it
-            node = self._lifetime.node
+            lifetime = self._lifetime
             try:
-                await signals.first_or(node.ended())
+                await signals.first_or(lifetime.ended())
             except asyncio.CancelledError:
                 if is_started_here:  # otherwise nobody ends it
                     await self.graceful_shutdown(grace)
                 raise
-            signals.on_second(node.hurry.set)
+            signals.on_second(lifetime.hurry)
             await self.graceful_shutdown(grace)
-        node.raise_failure()
+        lifetime.raise_failure()
 
     async def __aenter__(self) -> Self:
         """Start the `Rexecutor`."""

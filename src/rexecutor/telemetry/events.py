@@ -21,6 +21,11 @@ class NodeStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingToRun:
+    """A `Rexecutor` without executors, schedules and pruners has started. It has opened its backend, and is no node."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStopping:
     """A node stops: it claims no more jobs and waits for those that run. Emitted when its shutdown begins."""
 
@@ -208,6 +213,7 @@ class BackoffFailed:
 
 Event: TypeAlias = (
     NodeStarted
+    | NothingToRun
     | NodeStopping
     | NodeStopped
     | LeaseLost

@@ -35,6 +35,7 @@ from rexecutor.telemetry.events import (
     NodeStarted,
     NodeStopped,
     NodeStopping,
+    NothingToRun,
     OutcomeRefused,
     ProcessLeft,
     ResultIgnored,
@@ -131,10 +132,12 @@ def traceback_of(error: BaseException) -> TracebackType | None:
     return BaseException.__dict__["__traceback__"].__get__(error)
 
 
-def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa: C901, PLR0912 - one case an event
+def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa: C901, PLR0912, PLR0915 - one case an event
     match event:
         case NodeStarted():
             return _started(event)
+        case NothingToRun():
+            return _Line(logging.INFO, "started with nothing to run: no executor, schedule or pruner was given")
         case NodeStopping(node, running, stuck):
             template = "node %s stopping: waiting for %s" + (", but not for %s" if stuck else "")
             left = "1 job that does not stop" if stuck == 1 else f"{stuck} jobs that do not stop"
