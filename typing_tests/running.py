@@ -4,8 +4,9 @@ basedpyright and mypy check this file; nobody runs it. A line with `ignore` must
 that is not needed is itself an error.
 """
 
-from collections.abc import Iterator
-from typing import Any, assert_type
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Self, TypeAlias, TypeVar, assert_type
 
 from rexecutor import Backend, Executor, Job, Rexecutor
 
@@ -37,3 +38,25 @@ def what_is_no_executor_is_an_error(backend: Backend) -> None:
     Rexecutor(backend, executors=EmailJob)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Rexecutor(backend, executors=[EmailJob, int])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     Rexecutor(backend, executors="email_job")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+App = TypeVar("App")
+Lifespan: TypeAlias = (
+    Callable[[App], AbstractAsyncContextManager[None]] | Callable[[App], AbstractAsyncContextManager[Mapping[str, Any]]]
+)
+
+
+class Starlette:
+    """Takes a lifespan as Starlette and FastAPI do."""
+
+    def __init__(self, lifespan: Lifespan[Self] | None) -> None: ...
+
+
+def a_lifespan_is_what_frameworks_take(rexecutor: Rexecutor) -> None:
+    Starlette(lifespan=rexecutor.lifespan)
+    Starlette(lifespan=Rexecutor.lifespan)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def a_lifespan_is_a_context_manager(rexecutor: Rexecutor, app: Starlette) -> None:
+    async with rexecutor.lifespan(app) as state:
+        assert_type(state, None)

@@ -1,7 +1,8 @@
 """`Rexecutor`, the façade: puts a backend and executors together, starts and stops them."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, timedelta, tzinfo
 from types import TracebackType
 from typing import Any, Final, Literal, Self, overload
@@ -70,6 +71,7 @@ class Rexecutor:
         self._lifetime: Lifetime | None = None
         self._is_starting = False
         self._is_global = False
+        self._is_to_be_global = False
 
     @property
     def executors(self) -> Mapping[str, AnyExecutor]:
@@ -216,11 +218,13 @@ class Rexecutor:
     def set_global_backend(self) -> Self:
         """Make the backend the default of every enqueue until this `Rexecutor` has ended. Returns this `Rexecutor`.
 
+        If it is started once more after that, its backend is the default again until it ends.
+
         Raises:
             GlobalBackendError: There is a global backend already.
         """
         set_global_backend(self.backend)
-        self._is_global = True
+        self._is_global = self._is_to_be_global = True
         return self
 
     async def start(self) -> None:
@@ -228,6 +232,7 @@ class Rexecutor:
 
         Raises:
             RexecutorError: It runs already.
+            GlobalBackendError: It sets the global backend once more, but another `Rexecutor` has set it meanwhile.
             SchemaError: The store's tables are missing, or belong to another version of rexecutor.
             BackendError: The store cannot be opened.
         """
@@ -236,6 +241,8 @@ class Rexecutor:
         try:
             if self._lifetime is not None:  # its last run may be left behind in a closed loop
                 await self._lifetime.end(GRACE)
+            if self._is_to_be_global and not self._is_global:  # started before, or the last start has failed
+                self.set_global_backend()
             self._lifetime = await Lifetime.begin(self.backend, self._config.node, ended=self._unset_global_backend)
         except BaseException:
             self._unset_global_backend()
@@ -298,6 +305,23 @@ class Rexecutor:
             signals.on_second(lifetime.hurry)
             await self.graceful_shutdown(grace)
         lifetime.raise_failure()
+
+    @asynccontextmanager
+    async def lifespan(self, app: object, /) -> AsyncGenerator[None]:  # noqa: ARG002 - frameworks give it
+        """Run for as long as an ASGI application is up: `FastAPI(lifespan=rexecutor.lifespan)`.
+
+        Starlette takes it likewise, Litestar as `lifespan=[rexecutor.lifespan]`. It starts this `Rexecutor` before the
+        first request and shuts it down gracefully after the last. It may be used again once it has ended, in another
+        event loop too, as test clients do. A lifespan of your own says `async with rexecutor:` instead.
+
+        Args:
+            app: The application; not used.
+
+        Raises:
+            RexecutorError: The start or the shutdown failed; see `start` and `graceful_shutdown`.
+        """
+        async with self:
+            yield
 
     async def __aenter__(self) -> Self:
         """Start the `Rexecutor`."""
