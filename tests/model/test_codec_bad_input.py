@@ -113,7 +113,7 @@ class TestBadInput:
             (Any, [{"a": 1}, {"a": '":":\\'}]),
             (dict[int, float], {1: 1, 2: 2.5}),
             (dict[str, Point], {"1": Point(1)}),
-            (Keyed, {"values": {"1": 1}}),
+            (Keyed, {"values": {"1": 1}, "padding": ""}),
         ],
     )
     def test_keys_of_different_texts_are_kept(self, kind: object, value: object) -> None:

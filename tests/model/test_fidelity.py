@@ -20,6 +20,7 @@ from asyncpg.pgproto import pgproto
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from typing_extensions import TypedDict
 
+from rexecutor import Where
 from rexecutor.errors import DecodeError, DefinitionError, EncodeError
 from tests.model.typed_data import codec
 
@@ -482,6 +483,50 @@ def test_plain_json_may_be_given_for_what_the_declared_type_makes_of_it(
     kind: Any, value: object, expected: object
 ) -> None:
     assert codec(kind).decode(codec(kind).encode(value)) == expected
+
+
+NOTHING: dict[str, Any] = {}
+AS_PLAIN: Sequence[tuple[Any, Any, Any]] = (
+    (Base, Base(), NOTHING),
+    (Point, Point(1.0), {"x": 1.0}),
+    (Parent, Parent(), NOTHING),
+    (list[Base | None], [Base(), None], [NOTHING, None]),
+    (Holder, Holder(many=[Point()]), {"many": [NOTHING]}),
+    (Holder, Holder(one=Base(2)), Holder(one={"id": 2})),  # pyright: ignore[reportArgumentType] - plain on purpose
+    (dict[str, datetime], {"a": datetime(2026, 1, 1, tzinfo=UTC)}, {"a": "2026-01-01T00:00:00+00:00"}),
+    (uuid.UUID, uuid.UUID(int=10), "00000000-0000-0000-0000-00000000000A"),
+    (list[Decimal], [Decimal("1.5")], [1.5]),
+    (set[int], {1, 2}, [2, 1]),
+    (Aliased, Aliased.model_validate({"At": datetime(2026, 1, 1, tzinfo=UTC)}), {"At": "2026-01-01T00:00:00Z"}),
+    (Even, Even(2), {"n": 2}),
+    (Amounts, Amounts({"a": 1, "b": 2}), {"b": 2, "a": 1}),
+)
+
+
+@pytest.mark.parametrize(("kind", "value", "plain"), AS_PLAIN, ids=[repr(kind) for kind, *_ in AS_PLAIN])
+def test_plain_json_is_stored_as_the_value_that_it_stands_for(kind: Any, value: object, plain: object) -> None:
+    assert codec(kind).encode(plain) == codec(kind).encode(value)
+
+
+def test_a_dataclass_that_was_read_is_stored_as_one_that_was_made() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Frozen:
+        x: int = 1
+        inner: Point = dataclasses.field(default_factory=Point)
+
+    for kind, made, text in (
+        (Point, Point(), "{}"),
+        (Frozen, Frozen(), '{"inner":{}}'),
+        (list[Point], [Point()], "[{}]"),
+    ):
+        read = codec(kind).decode(text)
+
+        assert Where.data_equals(read) == Where.data_equals(made)
+        assert codec(kind).encode(read) == codec(kind).encode(made)
+
+
+def test_a_default_that_cannot_be_stored_is_left_out_as_it_was_given() -> None:
+    assert codec(Vault).encode({"named": {}}) == '{"named":{}}'
 
 
 def test_a_pydantic_dataclass_runs_its_validators_when_it_is_read() -> None:

@@ -29,6 +29,7 @@ from rexecutor.model.json_form import (
     in_order,
     is_too_deep,
     not_json,
+    set_defaults,
     to_builtins,
 )
 
@@ -75,12 +76,14 @@ class Codec(Generic[T]):
         Raises:
             DefinitionError: JSON cannot hold the type.
         """
-        self._name = f"{owner}: {what}"
+        self.kind: Final = kind
+        self.name: Final = f"{owner}: {what}"
+        """The executor's name and what the codec encodes, for error messages."""
         self._type_name = _type_name(kind)
         self._is_metadata = what == "metadata"
         self._limit = limit
         self._depth = depth
-        self._read_distinct = _reader(self._name)
+        self._read_distinct = _reader(self.name)
         self._plain = type(None) if kind is None else kind if kind in _SELF_EVIDENT else None
         try:
             decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, dec_hook=_from_builtins)
@@ -95,14 +98,19 @@ class Codec(Generic[T]):
         except Exception as error:  # pydantic has errors of its own
             advice = _UNION_ADVICE if "type union" in str(error).lower() else ""
             raise DefinitionError(
-                f"{self._name}: {self._type_name} cannot be stored as JSON: {error}{advice}"
+                f"{self.name}: {self._type_name} cannot be stored as JSON: {error}{advice}"
             ) from error
+        self._may_lack_defaults = any(map(_has_class_defaults, parts))
+        self._may_hold_decimals = any(isinstance(part, inspect.DecimalType) for part in parts)  # equal floats are not
         self._may_hold_sets = any(isinstance(part, _SETS) for part in parts)
         self._is_without_keys = not any(isinstance(part, _DICTS) for part in parts)
         self._has_text_keys = not is_by_pydantic and all(map(_has_text_keys, parts))
 
     def encode(self, value: T) -> str:
-        """Return the value as JSON text that decodes to the same value. The order of dicts and sets does not change it.
+        """Return the value as JSON text that decodes to the same value. Equal values have the same text.
+
+        So the order of dicts and sets does not change it, and plain JSON values that are given for a value of the
+        declared type are written as that value: with its defaults, for example.
 
         Raises:
             EncodeError: The value is of another type, too large, too deep, holds what JSON cannot, or would decode to
@@ -117,15 +125,15 @@ class Codec(Generic[T]):
                     self._refuse(self._undeclared(value))
                 if self._plain is str and not isinstance(value, str):  # msgspec writes dates and UUIDs as text
                     self._refuse(f"str expected, {type(value).__name__} given")
-                encoded = self._written(value)
-                self._check(encoded)
-                _check_numbers(self._name, value, encoded)
-                self._check_same(value, self._read(encoded))
+                encoded, decoded = self._checked(value)
+                if self._may_hold_decimals or value != decoded:  # it was made from plain JSON values, such as a dict
+                    with contextlib.suppress(EncodeError):  # a default that cannot be stored, such as a secret
+                        encoded, _ = self._checked(decoded)
         except EncodeError:
             raise
         except Exception as error:  # hooks and properties of users' types may raise anything
             why = _refusal(error, self._depth)
-            raise EncodeError(f"{self._name}: {self._type_name} expected: {why}") from error
+            raise EncodeError(f"{self.name}: {self._type_name} expected: {why}") from error
         return encoded.decode()
 
     def decode(self, text: str) -> T:
@@ -138,11 +146,11 @@ class Codec(Generic[T]):
             _check_depth(text.encode(), self._depth)
             return self._read(text)
         except Exception as error:
-            raise DecodeError(f"{self._name}: {self._type_name} expected: {_reason(error, self._depth)}") from error
+            raise DecodeError(f"{self.name}: {self._type_name} expected: {_reason(error, self._depth)}") from error
 
     def missing(self) -> EncodeError:
         """Return the error for a job without a value."""
-        return EncodeError(f"{self._name} is missing, {self._type_name} expected")
+        return EncodeError(f"{self.name} is missing, {self._type_name} expected")
 
     def _undeclared(self, value: object) -> str:
         """Return the message for a value given to an executor that declares None."""
@@ -165,10 +173,21 @@ class Codec(Generic[T]):
         _check_depth(encoded, self._depth)
         return in_order(value, encoded, self._read_distinct)
 
+    def _checked(self, value: T) -> tuple[bytes, T]:
+        """Return the value's JSON and what it decodes to, which is the same value."""
+        if self._may_lack_defaults:
+            set_defaults(value)
+        encoded = self._written(value)
+        self._check(encoded)
+        _check_numbers(self.name, value, encoded)
+        decoded = self._read(encoded)
+        self._check_same(value, decoded)
+        return encoded, decoded
+
     def _check(self, encoded: bytes) -> None:
         if self._limit is not None and len(encoded) > self._limit:
-            raise EncodeError(f"{self._name} has {len(encoded):,} bytes as JSON, at most {self._limit:,} are allowed")
-        _check_text(self._name, encoded)
+            raise EncodeError(f"{self.name} has {len(encoded):,} bytes as JSON, at most {self._limit:,} are allowed")
+        _check_text(self.name, encoded)
         _check_depth(encoded, self._depth)
 
     def _check_same(self, value: T, decoded: T) -> None:
@@ -182,7 +201,7 @@ class Codec(Generic[T]):
             self._refuse(what)
 
     def _refuse(self, what: str) -> NoReturn:
-        raise EncodeError(f"{self._name}: {what}")
+        raise EncodeError(f"{self.name}: {what}")
 
 
 def compared(value: object, *, owner: str, what: str) -> str:
@@ -195,6 +214,7 @@ def compared(value: object, *, owner: str, what: str) -> str:
     """
     name = f"{owner}: {what}"
     try:
+        set_defaults(value)
         serializer = getattr(type(value), "__pydantic_serializer__", None)  # a pydantic dataclass has one too
         encoded = ENCODER.encode(value if serializer is None else _dumped(serializer.to_python, value))
         _check_depth(encoded, DEPTH)
@@ -279,6 +299,11 @@ def _check_custom(parts: list[inspect.Type]) -> None:
 def _has_text_keys(part: inspect.Type) -> bool:
     """Whether msgspec can sort the keys: it sorts texts only."""
     return not isinstance(part, inspect.DictType) or isinstance(part.key_type, inspect.StrType | inspect.AnyType)
+
+
+def _has_class_defaults(part: inspect.Type) -> bool:
+    """Whether it is a dataclass with a default that is an attribute of the class too."""
+    return isinstance(part, inspect.DataclassType) and any(hasattr(part.cls, field.name) for field in part.fields)
 
 
 def _is_pydantic_dataclass(part: inspect.Type) -> bool:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
@@ -98,22 +98,37 @@ def in_order(value: object, text: bytes, read: Callable[[str], Any]) -> bytes:
 
 def holds_set(value: object) -> bool:
     """Whether the value is or contains a set, at any depth."""
+    return any(isinstance(item, set | frozenset) for item in _nested(value))
+
+
+def set_defaults(value: object) -> None:
+    """Set the fields that dataclasses in the value have as attributes of their classes only.
+
+    msgspec decodes a dataclass without setting these fields, and encodes one without them.
+    """
+    for item in _nested(value):
+        if dataclasses.is_dataclass(item) and hasattr(item, "__dict__"):
+            for name, _ in fields_of(type(item)):
+                if name not in vars(item) and hasattr(item, name):
+                    object.__setattr__(item, name, getattr(item, name))  # it may be frozen
+
+
+def _nested(value: object) -> Iterator[object]:
+    """Yield the value and all that it contains, each object once, except the keys of dicts and plain JSON values."""
     seen: set[int] = set()
     waiting: list[object] = [value]
     while waiting:
         item = waiting.pop()
-        if isinstance(item, set | frozenset):
-            return True
         if item is None or isinstance(item, str | int | float) or id(item) in seen:
             continue
+        yield item
         seen.add(id(item))  # it may contain itself
         if isinstance(item, dict):
             waiting += cast("dict[object, object]", item).values()
-        elif isinstance(item, list | tuple):
-            waiting += cast("Sequence[object]", item)
+        elif isinstance(item, list | tuple | set | frozenset):
+            waiting += cast("Iterable[object]", item)
         else:
             waiting += [getattr(item, name, None) for name, _ in fields_of(type(item))]
-    return False
 
 
 @lru_cache(maxsize=10_000)
