@@ -14,6 +14,7 @@ from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.handle import JobHandle
 from rexecutor.jobs.types import codecs_of
 from rexecutor.model.checks import LONGEST_DELAY, checked_aware, checked_delay, checked_instance, mistake
+from rexecutor.model.data_key import with_data_key
 from rexecutor.model.job import (
     Data,
     Enqueued,
@@ -147,6 +148,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
                 raise InvalidJobError(
                     f"{executor_cls.name}: tag has {len(tag)} characters, at most {limits.tag} are allowed"
                 )
+        criteria = executor_cls.uniqueness_criteria if isinstance(self.criteria, _Missing) else self.criteria
         return NewJob(
             executor_cls.name,
             data,
@@ -156,7 +158,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             self.tags,
             self.scheduled_at,
             self.delay,
-            executor_cls.uniqueness_criteria if isinstance(self.criteria, _Missing) else self.criteria,
+            with_data_key(criteria, codecs.data, data),
         )
 
 

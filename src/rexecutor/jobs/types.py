@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, cast, get_args, get
 from rexecutor.errors import DecodeError, DefinitionError, EncodeError
 from rexecutor.jobs.definition import DeclaredTypes, ExecutorDefinition, place_of
 from rexecutor.model.codec import Codec
+from rexecutor.model.data_key import mistake_in_fields
 from rexecutor.model.job import Data, Job, JobCompleter, JobRecord, Limits, Metadata, Result, job_of
 from rexecutor.model.outcomes import Cancel, Snooze
 
@@ -88,12 +89,19 @@ def encoded_result(codecs: Codecs[Any, Any, Any], executor: str, result: object)
 
 
 def check_types(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> None:
-    """Raise a `DefinitionError` if JSON cannot hold the types. A name that is not defined yet is no error here."""
+    """Raise a `DefinitionError` if JSON cannot hold the types, or the data cannot have a field that makes them unique.
+
+    A name that is not defined yet is no error here.
+    """
     try:
-        codecs_of(executor_cls, _LIMITS)
+        codecs = codecs_of(executor_cls, _LIMITS)
     except DefinitionError as error:
         if error.__cause__ is None or isinstance(error.__cause__, TypeError):
             raise
+        return
+    mistake = mistake_in_fields(codecs.data.kind, executor_cls.uniqueness_criteria)
+    if mistake is not None:
+        raise DefinitionError(f"{place_of(executor_cls)}: uniqueness_criteria: {mistake}")
 
 
 PLAIN: Final[Codecs[Any, Any, Any]] = Codecs(

@@ -115,7 +115,7 @@ def checked_texts(what: str, texts: Texts, *, error: type[RexecutorError] = Conf
 def checked_tags(what: str, tags: Iterable[str], *, error: type[RexecutorError] = ConfigurationError) -> Iterable[str]:
     """Return the tags, or raise an error unless it is a collection of str."""
     for tag in checked_texts(what, tags, error=error):
-        checked_instance(f"{what}: each tag", tag, str, "a str", _spread(tag), error=error)
+        checked_instance(f"{what}: each tag", tag, str, "a str", spread(tag), error=error)
     return tags
 
 
@@ -123,7 +123,7 @@ def checked_statuses(what: str, statuses: Collection[JobStatus]) -> frozenset[Jo
     """Return the statuses, or raise a `ConfigurationError` if one is not a `JobStatus`."""
     for status in statuses:
         expected = "a JobStatus, such as JobStatus.COMPLETE"
-        checked_instance(f"{what}: each status", status, JobStatus, expected, _spread(status))
+        checked_instance(f"{what}: each status", status, JobStatus, expected, spread(status))
     return frozenset(statuses)
 
 
@@ -131,10 +131,10 @@ def checked_ids(what: str, ids: Collection[int]) -> frozenset[int]:
     """Return the ids, or raise a `ConfigurationError` if one is not an int."""
     for job_id in ids:
         if type(job_id) is not int:
-            raise mistake(f"{what}: each id", "an int", job_id, _spread(job_id))
+            raise mistake(f"{what}: each id", "an int", job_id, spread(job_id))
     return frozenset(ids)
 
 
-def _spread(value: object) -> str:
+def spread(value: object) -> str:
     """Return the advice for a collection that was given as one of several arguments."""
     return f"write *{value!r}" if isinstance(value, list | tuple | set | frozenset) else ""

@@ -234,7 +234,7 @@ def _interpreted(given: object, came: object) -> Found | None:
 
 
 def _members(given: dict[str, object], came: object) -> Found | None:
-    by_key = _names_by_key(type(came))
+    by_key = names_by_key(type(came))
     taken: set[str] | None = getattr(came, "__pydantic_fields_set__", None)
     found = _lost_keys(given, came, by_key, taken)
     if found is not None:
@@ -267,7 +267,7 @@ def _lost_keys(given: dict[str, object], came: object, by_key: dict[str, str], t
 
 
 @lru_cache(maxsize=10_000)
-def _names_by_key(kind: type[object]) -> dict[str, str]:
+def names_by_key(kind: type[object]) -> dict[str, str]:
     """Map each key that may be given for a field of the class, its name or a pydantic alias, to the field's name."""
     by_key = {written: name for name, written in fields_of(kind)}
     for name, field in _pydantic_fields(kind).items():

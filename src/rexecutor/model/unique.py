@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
 from rexecutor.errors import ConfigurationError, RexecutorError
-from rexecutor.model.checks import LONGEST_DELAY, checked_delay, checked_instance, checked_statuses
+from rexecutor.model.checks import LONGEST_DELAY, checked_delay, checked_instance, checked_statuses, mistake, spread
 from rexecutor.model.codec import compared
 from rexecutor.model.status import OPEN, JobStatus
 
@@ -94,14 +94,16 @@ class UniquenessCriteria:
     UniquenessCriteria.by_executor().and_within(timedelta(minutes=5)).on_conflict(Replace.priority())
     ```
 
-    Every criterion that is given must hold. Data and metadata are not compared. Only jobs in certain statuses count:
-    by default those that have not ended, and with a window `COMPLETE` ones too. Set the criteria on the executor, or
-    on one job with `JobBuilder.unique`, which takes the place of the executor's.
+    Every criterion that is given must hold. Data are compared only by `by_data`, metadata never. Only jobs in certain
+    statuses count: by default those that have not ended, and with a window `COMPLETE` ones too. Set the criteria on the
+    executor, or on one job when it is enqueued, which takes the place of the executor's.
     """
 
     is_by_executor: bool = False
     key: str | None = None
     """The digest of the key; None for none."""
+    data_fields: frozenset[str] | None = None
+    """The fields of the data that each enqueue adds to the key: an empty set for all data, None for none of them."""
     window: timedelta | None = None
     chosen_statuses: frozenset[JobStatus] | None = None
     replacement: Replace | None = None
@@ -116,6 +118,16 @@ class UniquenessCriteria:
     def by_key(cls, key: Any) -> "UniquenessCriteria":
         """Jobs of any executor that were enqueued with the same key; see `and_key`."""
         return cls(key=_digest(key))
+
+    @classmethod
+    def by_data(cls, *fields: str) -> "UniquenessCriteria":
+        """Jobs of the same executor that were enqueued with the same data, or the same of these fields; see `and_data`.
+
+        ```python
+        UniquenessCriteria.by_data("user_id", "kind")
+        ```
+        """
+        return cls().and_data(*fields)
 
     @classmethod
     def within(cls, window: timedelta) -> "UniquenessCriteria":
@@ -142,6 +154,28 @@ class UniquenessCriteria:
         """
         return replace(self, key=_digest(key))
 
+    def and_data(self, *fields: str) -> "UniquenessCriteria":
+        """Only jobs of the same executor that were enqueued with the same data.
+
+        The key is taken from the data of each enqueue, so the criteria can stand on the executor's class. Data are
+        compared as JSON: the order of keys and of a set's members does not matter, and 1 equals 1.0. A later change of
+        a job's data leaves the key as it is. With `and_key` both the key and the data must be the same.
+
+        Args:
+            fields: Names of fields of the data; only these are compared. None for all data. Fields given in several
+                calls are added up. Data that lack one of them are an `InvalidJobError` at the enqueue, and a
+                `DefinitionError` at the definition of the class if its type of data cannot have it.
+
+        Raises:
+            ConfigurationError: A field is not a non-empty str.
+        """
+        for field in fields:
+            if not isinstance(field, str) or not field:
+                raise mistake("UniquenessCriteria.by_data: each field", "a non-empty str", field, spread(field))
+        all_data = not fields or self.data_fields == frozenset()
+        chosen = frozenset[str]() if all_data else frozenset(fields) | (self.data_fields or frozenset())
+        return replace(self, is_by_executor=True, data_fields=chosen)
+
     def and_within(self, window: timedelta) -> "UniquenessCriteria":
         """Only jobs that are due at most this long before or after the new one; both ends count.
 
@@ -166,6 +200,15 @@ class UniquenessCriteria:
     def on_conflict_do_nothing(self) -> "UniquenessCriteria":
         """Leave the existing job as it is; this is the default."""
         return replace(self, replacement=None)
+
+    def keyed_by_data(self, data: str) -> "UniquenessCriteria":
+        """Return the criteria of one job, with the key that its data make: these are canonical JSON.
+
+        The digest of these data differs from that of an equal key, and depends on the key if there is one too.
+        """
+        encoded = f"{self.key or ''}:{data}".encode()
+        digest = hashlib.blake2b(encoded, digest_size=32, person=b"by_data").hexdigest()
+        return replace(self, key=digest, data_fields=None)
 
     @property
     def is_empty(self) -> bool:
@@ -201,5 +244,5 @@ def checked_criteria(
     """Return the criteria, or raise an error unless they are a `UniquenessCriteria` that is not empty."""
     expected = "a UniquenessCriteria, such as UniquenessCriteria.by_executor()"
     if checked_instance(what, criteria, UniquenessCriteria, expected, error=error).is_empty:
-        raise error(f"{what} are empty: start with by_executor() or by_key(…)")
+        raise error(f"{what} are empty: start with by_executor(), by_data() or by_key(…)")
     return criteria

@@ -23,6 +23,7 @@ from rexecutor.testing.suite.shared_store import SharedStoreCases
 from rexecutor.testing.suite.synchronous import SynchronousCases
 from rexecutor.testing.suite.unique import UniqueCases
 from rexecutor.testing.suite.unique_batch import UniqueBatchCases
+from rexecutor.testing.suite.unique_data import UniqueDataCases
 from rexecutor.testing.suite.update import UpdateCases
 from rexecutor.testing.suite.where import WhereCases
 
@@ -43,6 +44,7 @@ class BackendSuite(
     WhereCases,
     UniqueCases,
     UniqueBatchCases,
+    UniqueDataCases,
     ReplaceCases,
     UpdateCases,
     ScheduleCases,
