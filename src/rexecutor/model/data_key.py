@@ -1,6 +1,8 @@
 """The key of a unique job that is made of its data, or of some of their fields."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Final, cast, get_origin
 
@@ -33,7 +35,9 @@ def with_data_key(criteria: UniquenessCriteria | None, codec: Codec[Any], encode
         return criteria
     if criteria.data_fields:
         encoded = _chosen(sorted(criteria.data_fields), codec, encoded)
-    return criteria.keyed_by_data(canonical(encoded))
+    # `person` makes it another digest than that of an equal key.
+    key = hashlib.blake2b(f"{criteria.key or ''}:{canonical(encoded)}".encode(), digest_size=32, person=b"by_data")
+    return replace(criteria, key=key.hexdigest(), data_fields=None)
 
 
 def mistake_in_fields(kind: Any, criteria: UniquenessCriteria | None) -> str | None:

@@ -201,15 +201,6 @@ class UniquenessCriteria:
         """Leave the existing job as it is; this is the default."""
         return replace(self, replacement=None)
 
-    def keyed_by_data(self, data: str) -> "UniquenessCriteria":
-        """Return the criteria of one job, with the key that its data make: these are canonical JSON.
-
-        The digest of these data differs from that of an equal key, and depends on the key if there is one too.
-        """
-        encoded = f"{self.key or ''}:{data}".encode()
-        digest = hashlib.blake2b(encoded, digest_size=32, person=b"by_data").hexdigest()
-        return replace(self, key=digest, data_fields=None)
-
     @property
     def is_empty(self) -> bool:
         """Whether no criterion is given, so that any job would conflict with any other."""
