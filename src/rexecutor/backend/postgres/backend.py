@@ -251,10 +251,10 @@ class PostgresBackend(Backend):
         self._listen()
         await super().wait_ready(executors, until, since=since)
 
-    async def wait_ended(self, job_id: JobId, until: datetime, *, since: int) -> None:
+    async def wait_ended(self, until: datetime, *, since: int) -> None:
         """Wait until the job may have ended; see `Backend.wait_ended`."""
         self._listen()
-        await super().wait_ended(job_id, until, since=since)
+        await super().wait_ended(until, since=since)
 
     async def wait_cancel(self, until: datetime, *, since: int) -> None:
         """Wait until somebody may have asked to cancel a running job; see `Backend.wait_cancel`."""
