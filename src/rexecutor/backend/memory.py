@@ -6,16 +6,27 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from operator import attrgetter
 from typing import Self
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import PAGE, CancelRequest, Claim, Count, Demand, Heartbeat, Node, Ticked
+from rexecutor.backend.messages import (
+    EXPIRED_PER_HEARTBEAT,
+    PAGE,
+    CancelRequest,
+    Claim,
+    Count,
+    Demand,
+    Heartbeat,
+    Node,
+    Ticked,
+)
 from rexecutor.clock import Clock
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.model.outcomes import CancelAsked, Change, Claimed, Interrupted, Lost, Rerun, Settlement
+from rexecutor.model.outcomes import CancelAsked, Change, Claimed, Expired, Interrupted, Lost, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
@@ -188,7 +199,7 @@ class InMemoryBackend(Backend):
         return _MemoryHeartbeats(self)
 
     def heartbeat(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew the lease, rescue jobs, return cancel requests. Callable from any thread; see `HeartbeatConnection`."""
+        """Renew a lease, rescue and expire jobs; see `HeartbeatConnection.send`. Callable from any thread."""
         with self._changing() as now:
             began = node.id not in self._leases
             self._leases[node.id] = now + node.lease
@@ -199,12 +210,15 @@ class InMemoryBackend(Backend):
             lost = [record for record in self._executing() if record.node not in self._leases] if rescues else []
             for record in lost:
                 self._change(record, Lost(), now)
+            expired = self._index.expired(now)
+            for record in expired:
+                self._change(record, Expired(), now)
             cancels = [
                 CancelRequest(record.id, record.claims, record.cancel_reason)
                 for record in self._executing()
                 if record.node == node.id and record.cancel_reason is not None
             ]
-        return Heartbeat(cancels, len(lost), began)
+        return Heartbeat(cancels, len(lost), began, len(expired))
 
     def deregister(self, node_id: NodeId) -> None:
         """End the node's lease; see `HeartbeatConnection.deregister`. Callable from any thread."""
@@ -267,12 +281,13 @@ class _MemoryHeartbeats(HeartbeatConnection):
 
 
 class _Index:
-    """Jobs by executor and by unique key; waiting jobs also by executor in claim order."""
+    """Jobs by executor and by unique key; waiting jobs also by executor in claim order, and by when they expire."""
 
     def __init__(self) -> None:
         self._of_executor: dict[str, dict[JobId, JobRecord]] = defaultdict(dict)
         self._keyed: dict[str, dict[JobId, JobRecord]] = defaultdict(dict)
         self._queues: dict[str, list[JobRecord]] = defaultdict(list)
+        self._expiring: list[tuple[datetime, JobId, JobRecord]] = []
 
     def put(self, record: JobRecord) -> None:
         """Add a job."""
@@ -281,6 +296,8 @@ class _Index:
             self._keyed[record.unique_key][record.id] = record
         if record.status.is_waiting:
             insort(self._queues[record.executor], record, key=rules.claim_order)
+            if (expiring := _expiring(record)) is not None:
+                insort(self._expiring, expiring)
 
     def replace(self, record: JobRecord, changed: JobRecord) -> None:
         """Replace a job by its changed record, which has the same executor and key."""
@@ -298,10 +315,17 @@ class _Index:
         if record.status.is_waiting:
             queue = self._queues[record.executor]
             del queue[bisect_left(queue, rules.claim_order(record), key=rules.claim_order)]
+            if (expiring := _expiring(record)) is not None:
+                del self._expiring[bisect_left(self._expiring, expiring)]
 
     def claimable(self, executor: str, now: datetime, slots: int) -> Sequence[JobRecord]:
         """Return the executor's jobs to claim next, at most `slots`."""
         return rules.claimable(self._queues.get(executor, ()), now, slots)
+
+    def expired(self, now: datetime) -> Sequence[JobRecord]:
+        """Return the jobs that expired first, at most `EXPIRED_PER_HEARTBEAT`."""
+        some = islice(self._expiring, EXPIRED_PER_HEARTBEAT)
+        return [record for _, _, record in some if rules.is_expired(record, now)]
 
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the next future job is due; None if there is none."""
@@ -324,3 +348,10 @@ class _Index:
                     continue
             found = min(found, some, key=len)
         return found
+
+
+def _expiring(record: JobRecord) -> tuple[datetime, JobId, JobRecord] | None:
+    """Return the entry of a waiting job that may expire; None if it may not."""
+    if record.expires_at is None or rules.has_started(record):
+        return None
+    return record.expires_at, record.id, record

@@ -10,6 +10,8 @@ from rexecutor.model.status import JobStatus
 
 PAGE: Final = 1_000
 """How many jobs a query returns at most if no limit is given."""
+EXPIRED_PER_HEARTBEAT: Final = 1_000
+"""Maximum number of expired jobs that one heartbeat cancels, so that it never takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class Heartbeat:
     """Number of jobs of dead nodes that were rescued: made due again or discarded."""
     began: bool
     """Whether this heartbeat began the lease: the node's first, or the lease had run out and its jobs are lost."""
+    expired: int = 0
+    """Number of waiting jobs that were cancelled because they had expired. If it is `EXPIRED_PER_HEARTBEAT`, there may
+    be more, and the node sends the next heartbeat at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,8 @@ def settle(connection: Connection) -> Statement:
         kinds=["complete", "failed"] * 200,
         delays=[timedelta(0)] * 400,
         errors=[None, failed] * 200,
+        results=[None] * 400,
+        expired="expired",
         node=None,
         patience="1s",
         most_errors=20,
@@ -218,7 +220,7 @@ def prune(name: str, *names: str, **parameters: Any) -> Statement:
 
 
 def heartbeat(*, rescues: bool) -> Statement:
-    limits = {"most_losses": 3, "most_errors": 20, "lost": "lost"}
+    limits = {"most_losses": 3, "most_errors": 20, "lost": "lost", "expired": "expired", "most_expired": 1_000}
     return STATEMENTS.of(
         "heartbeat", node="alive", name="alive", lease=HOUR, epoch=0, rescues=rescues, **limits, now=NOW
     )

@@ -339,7 +339,9 @@ class PostgresBackend(Backend):
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection with a connection of its own."""
         self._connections.check_open()
-        return PostgresHeartbeats(self._connections.conninfo, self._statements, self._fake_clock, self.limits)
+        return PostgresHeartbeats(
+            self._connections.conninfo, self._statements, self._fake_clock, self.limits, self._wakeups.notify
+        )
 
     def _now(self) -> datetime | None:
         return None if self._fake_clock is None else self._fake_clock.now()

@@ -1,6 +1,6 @@
 """Heartbeats on a separate connection, used by the lease's thread only."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 import psycopg
 
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import CancelRequest, Heartbeat, Node
+from rexecutor.backend.messages import EXPIRED_PER_HEARTBEAT, CancelRequest, Heartbeat, Node
 from rexecutor.backend.postgres.connection import translated
 from rexecutor.backend.postgres.liveness import SETUP_SECONDS, BoundedConnection, connect_blocking, is_lost
 from rexecutor.backend.postgres.statements import Statements
@@ -23,7 +23,14 @@ DEREGISTER_TIMEOUT: Final = timedelta(seconds=5)
 class PostgresHeartbeats(HeartbeatConnection):
     """Heartbeats on their own connection: opened by the first one, in its thread, and again after an error."""
 
-    def __init__(self, conninfo: str, statements: Statements, clock: Clock | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        statements: Statements,
+        clock: Clock | None,
+        limits: Limits,
+        on_ended: Callable[[], None],
+    ) -> None:
         """Make heartbeats that are not connected yet.
 
         Args:
@@ -31,15 +38,17 @@ class PostgresHeartbeats(HeartbeatConnection):
             statements: Statements of the backend's schema.
             clock: Replaces the database's time in tests; None in production.
             limits: Limits of the backend.
+            on_ended: Called in the lease's thread after jobs have expired.
         """
         self._conninfo = conninfo
         self._statements = statements
         self._clock = clock
         self._limits = limits
+        self._on_ended = on_ended
         self._connection: BoundedConnection | None = None
 
     def send(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew the lease, rescue jobs and return requests to cancel, in one statement.
+        """Renew the lease, rescue and expire jobs, and return requests to cancel, in one statement.
 
         The connection is closed if no reply comes within half the lease, so that there is time for another attempt.
         """
@@ -50,14 +59,19 @@ class PostgresHeartbeats(HeartbeatConnection):
             "epoch": node.epoch,
             "rescues": rescues,
             "lost": rules.LOST_DETAILS,
+            "expired": rules.EXPIRED_DETAILS,
+            "most_expired": EXPIRED_PER_HEARTBEAT,
             "most_losses": self._limits.losses,
             "most_errors": self._limits.errors,
             "now": None if self._clock is None else self._clock.now(),
         }
         with self._connected(node.lease / 2) as connection:
             rows = connection.execute(self._statements.text("heartbeat"), wanted).fetchall()
-        cancels = [CancelRequest(*row[2:]) for row in rows if row[2] is not None]
-        return Heartbeat(cancels, rows[0][1], rows[0][0])
+        cancels = [CancelRequest(*row[3:]) for row in rows if row[3] is not None]
+        has_begun, rescued, expired = rows[0][:3]
+        if expired:
+            self._on_ended()
+        return Heartbeat(cancels, rescued, has_begun, expired)
 
     def deregister(self, node_id: NodeId) -> None:
         """End the node's lease now."""

@@ -71,6 +71,8 @@ def read_row(row: Sequence[Any]) -> JobRecord:
             in_utc_or_none(row[20]),
             in_utc_or_none(row[21]),
             in_utc_or_none(row[22]),
+            in_utc_or_none(row[23]),
+            row[24],
         )
     except UNREADABLE as error:
         return _read_defective(row, error)
@@ -113,7 +115,7 @@ def _load(loader: Loader, value: bytes | None) -> Any:
 
 def read_claimed(row: Sequence[Any], node_id: NodeId) -> JobRecord:
     """Return the record of a row of `claim_jobs`."""
-    known = (row[0], row[1], "executing", *row[2:12], node_id, None, *row[12:17], None, None, None)
+    known = (row[0], row[1], "executing", *row[2:12], node_id, None, *row[12:17], None, None, None, row[17], None)
     return read_row(known)
 
 
@@ -127,6 +129,8 @@ class _NewRow(msgspec.Struct, omit_defaults=True):
     scheduled_at: datetime | None = None
     delay: timedelta | None = None
     unique_key: str | None = None
+    expires_at: datetime | None = None
+    expires_in: timedelta | None = None
 
 
 class Batch(NamedTuple):
@@ -181,6 +185,8 @@ def new_rows(jobs: Iterable[NewJob]) -> str:
                 job.scheduled_at,
                 job.delay or None,
                 None if job.unique is None else job.unique.key,
+                job.expires_at,
+                job.expires_in,
             )
             for job in jobs
         ]
@@ -199,6 +205,8 @@ def new_row(job: NewJob) -> Mapping[str, Any]:
         "scheduled_at": job.scheduled_at,
         "delay": job.delay,
         "unique_key": None if job.unique is None else job.unique.key,
+        "expires_at": job.expires_at,
+        "expires_in": job.expires_in,
     }
 
 
@@ -223,6 +231,7 @@ def changed_row(record: JobRecord) -> Mapping[str, Any]:
         "completed_at": record.completed_at,
         "cancelled_at": record.cancelled_at,
         "discarded_at": record.discarded_at,
+        "expires_at": record.expires_at,
     }
 
 

@@ -22,6 +22,7 @@ from rexecutor.backend.postgres.rows import (
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Rows, Script, Scripts, Statement
 from rexecutor.backend.sql.where import compile_where
+from rexecutor.model import rules
 from rexecutor.model.job import Enqueued, JobError, JobRecord, NewJob, NodeId
 from rexecutor.model.outcomes import (
     Cancelled,
@@ -187,6 +188,8 @@ class Statements(Scripts):
             kinds=[part[0] for part in parts],
             delays=[part[1] for part in parts],
             errors=[part[2] for part in parts],
+            results=[part[3] for part in parts],
+            expired=rules.EXPIRED_DETAILS,
             node=node,
             patience=LOCK_TIMEOUT if node is None else None,
             most_errors=most_errors,
@@ -220,23 +223,23 @@ def is_bigint(number: int) -> bool:
     return -(2**63) <= number < 2**63
 
 
-def _parts(outcome: Outcome) -> tuple[str, timedelta, str | None]:
-    """Return an outcome as `settle_jobs` takes it: kind, delay, and a JSON list of its error (None if it has none)."""
+def _parts(outcome: Outcome) -> tuple[str, timedelta, str | None, str | None]:
+    """Return an outcome as `settle_jobs` takes it: kind, delay, a JSON list of its error, and its result, if any."""
     match outcome:
-        case Complete():
-            return "complete", _NOTHING, None
+        case Complete(result):
+            return "complete", _NOTHING, None, result
         case Cancelled(error):
-            return "cancelled", _NOTHING, _listed(error)
+            return "cancelled", _NOTHING, _listed(error), None
         case Snooze(delay):
-            return "snooze", delay, None
+            return "snooze", delay, None, None
         case Failed(error, delay):
-            return "failed", delay, _listed(error)
+            return "failed", delay, _listed(error), None
         case Discarded(error):
-            return "discarded", _NOTHING, _listed(error)
+            return "discarded", _NOTHING, _listed(error), None
         case Expired():
-            return "expired", _NOTHING, None
+            return "expired", _NOTHING, None, None
         case Interrupted():
-            return "interrupted", _NOTHING, None
+            return "interrupted", _NOTHING, None, None
 
 
 def _listed(error: JobError) -> str:

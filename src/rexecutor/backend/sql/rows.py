@@ -60,6 +60,8 @@ def defective(
         completed_at=_sound(moment, row[20]),
         cancelled_at=_sound(moment, row[21]),
         discarded_at=_sound(moment, row[22]),
+        expires_at=_sound(moment, row[23]),
+        result=row[24],
         defect=f"the stored row cannot be read: {type(error).__name__}: {error}",
     )
 

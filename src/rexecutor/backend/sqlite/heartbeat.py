@@ -3,19 +3,22 @@
 import contextlib
 import sqlite3
 from collections.abc import Generator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import rexecutor.backend.sqlite.operations as store
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import CancelRequest, Heartbeat, Node
+from rexecutor.backend.messages import EXPIRED_PER_HEARTBEAT, CancelRequest, Heartbeat, Node
 from rexecutor.backend.sqlite.connection import connect, transaction, translated, writers_lock
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.rows import read_row, stored
 from rexecutor.backend.sqlite.writer import lenient_text
 from rexecutor.clock import Clock, Reading, leap, reading
 from rexecutor.model.job import Limits, NodeId
-from rexecutor.model.outcomes import Lost
+from rexecutor.model.outcomes import Expired, Lost
+
+_EARLIEST: Final = stored(datetime.min.replace(tzinfo=UTC))
 
 
 class SQLiteHeartbeats(HeartbeatConnection):
@@ -76,8 +79,9 @@ def _heartbeat(
     if began:
         store.execute(connection, "begin_lease", **lease, name=node.name, now=stored(now))
     rescued = _rescue(connection, now, limits) if rescues else 0
+    expired = _expire(connection, now, limits)
     cancels = [CancelRequest(*row) for row in store.execute(connection, "select_cancels", node=node.id)]
-    return Heartbeat(cancels, rescued, began)
+    return Heartbeat(cancels, rescued, began, expired)
 
 
 def _rescue(connection: sqlite3.Connection, now: datetime, limits: Limits) -> int:
@@ -86,6 +90,14 @@ def _rescue(connection: sqlite3.Connection, now: datetime, limits: Limits) -> in
         store.run(connection, store.SCRIPTS.transit(record, Lost(), now, limits))
     store.execute(connection, "delete_dead_nodes", now=stored(now))
     return len(orphans)
+
+
+def _expire(connection: sqlite3.Connection, now: datetime, limits: Limits) -> int:
+    bounds = {"earliest": _EARLIEST, "now": stored(now), "limit": EXPIRED_PER_HEARTBEAT}
+    expired = [read_row(row) for row in store.execute(connection, "select_expired", **bounds).fetchall()]
+    for record in expired:
+        store.run(connection, store.SCRIPTS.transit(record, Expired(), now, limits))
+    return len(expired)
 
 
 def _deregister(connection: sqlite3.Connection, node_id: NodeId) -> None:

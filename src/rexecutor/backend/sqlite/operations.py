@@ -187,7 +187,9 @@ def settle(
     connection: sqlite3.Connection, settlements: Sequence[Settlement], now: datetime, limits: Limits
 ) -> list[JobId]:
     """Record outcomes. Return the jobs whose claim was lost."""
-    complete = {one.job_id: one.claims for one in settlements if isinstance(one.outcome, Complete)}
+    complete = {
+        one.job_id: (one.claims, one.outcome.result) for one in settlements if isinstance(one.outcome, Complete)
+    }
     rest = [one for one in settlements if not isinstance(one.outcome, Complete)]
     # Successes are recorded in one statement. If a claim was lost, or a job stands in the batch twice, that statement
     # cannot tell which; then all outcomes are recorded one by one, in order.
@@ -197,11 +199,25 @@ def settle(
     return [one.job_id for one in rest if not _settle_one(connection, one, now, limits)]
 
 
-def _complete_all(connection: sqlite3.Connection, claims: dict[JobId, int], now: datetime) -> bool:
-    """Record successes in one statement, all or none. Return False, with none recorded, if any claim was lost."""
+def _complete_all(
+    connection: sqlite3.Connection, complete: Mapping[JobId, tuple[int, str | None]], now: datetime
+) -> bool:
+    """Record successes in one statement, all or none. Return False, with none recorded, if any claim was lost.
+
+    Args:
+        connection: The connection, in a transaction.
+        complete: Of each job the claim and the result.
+        now: When they ended.
+    """
     connection.execute("SAVEPOINT complete")
-    pairs = msgspec.json.encode(list(claims.items())).decode()
-    are_ours = execute(connection, "complete_jobs", settled=pairs, now=stored(now)).rowcount == len(claims)
+    name, settled = (
+        "complete_jobs",
+        [(job_id, claims) for job_id, (claims, result) in complete.items() if result is None],
+    )
+    if len(settled) < len(complete):
+        name, settled = "complete_with_results", [(job_id, *claim) for job_id, claim in complete.items()]
+    rows = msgspec.json.encode(settled).decode()
+    are_ours = execute(connection, name, settled=rows, now=stored(now)).rowcount == len(complete)
     if not are_ours:
         connection.execute("ROLLBACK TO complete")
     connection.execute("RELEASE complete")

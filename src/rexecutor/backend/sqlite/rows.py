@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from rexecutor.backend.sql.rows import EPOCH, STATUSES, UNREADABLE, defective
+from rexecutor.model import rules
 from rexecutor.model.job import JobError, JobId, JobRecord, NewJob, NodeId
 from rexecutor.model.status import JobStatus
 
@@ -62,6 +63,8 @@ def read_row(row: Sequence[Any]) -> JobRecord:
             moment_or_none(row[20]),
             moment_or_none(row[21]),
             moment_or_none(row[22]),
+            moment_or_none(row[23]),
+            row[24],
         )
     except UNREADABLE as error:
         return _read_defective(row, error)
@@ -100,15 +103,18 @@ def read_claimed(head: Head, row: Sequence[Any], node: NodeId, attempted_at: dat
             inserted_at,
             inserted_at if scheduled_at == row[12] else EPOCH + timedelta(0, 0, scheduled_at),
             attempted_at,
+            expires_at=moment_or_none(row[13]),
         )
     except UNREADABLE as error:
         known = (job_id, executor, "executing", *row[1:5], priority, *row[5:10], node, None, *row[10:13], scheduled_at)
-        return _read_defective((*known, stored(attempted_at), None, None, None), error)
+        return _read_defective((*known, stored(attempted_at), None, None, None, row[13], None), error)
 
 
 def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
-    metadata = None if row[4] is None else str(row[4])  # in SQLite a column may hold anything
-    known = (row[0], str(row[1]), row[2], str(row[3]), metadata, *row[5:])
+    metadata, result = (
+        None if text is None else str(text) for text in (row[4], row[24])
+    )  # may hold anything in SQLite
+    known = (row[0], str(row[1]), row[2], str(row[3]), metadata, *row[5:24], result)
     return defective(known, error, tags=_TAGS.decode, errors=_ERRORS.decode, moment=moment)
 
 
@@ -120,7 +126,9 @@ def new_rows(jobs: Iterable[NewJob], now: datetime) -> Iterator[tuple[Any, ...]]
         tags = msgspec.json.encode(job.tags).decode() if job.tags else "[]"
         fixed = (job.executor, job.data, job.metadata, job.max_attempts, job.priority, tags)
         key = None if job.unique is None else job.unique.key
-        yield (*fixed, now_stored, due, due <= now_stored, key)
+        never = job.expires_at is None and job.expires_in is None
+        expires = None if never else stored_or_none(rules.expires_at(job, now))
+        yield (*fixed, now_stored, due, due <= now_stored, key, expires)
 
 
 def changed_row(record: JobRecord) -> Mapping[str, Any]:
@@ -139,6 +147,8 @@ def changed_row(record: JobRecord) -> Mapping[str, Any]:
         "completed_at": stored_or_none(record.completed_at),
         "cancelled_at": stored_or_none(record.cancelled_at),
         "discarded_at": stored_or_none(record.discarded_at),
+        "expires_at": stored_or_none(record.expires_at),
+        "result": record.result,
         "revision": record.revision,
     }
 
@@ -153,5 +163,6 @@ def fields_row(record: JobRecord) -> Mapping[str, Any]:
         "priority": record.priority,
         "tags": msgspec.json.encode(record.tags).decode(),
         "scheduled_at": stored(record.scheduled_at),
+        "expires_at": stored_or_none(record.expires_at),
         "revision": record.revision,
     }

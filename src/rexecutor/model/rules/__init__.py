@@ -5,13 +5,17 @@ one model check the rest of their SQL against them.
 """
 
 from rexecutor.model.rules.life import (
+    EXPIRED_DETAILS,
     LOST_DETAILS,
     claim_order,
     claimable,
     due_at,
+    expires_at,
     found,
+    has_started,
     holds_claim,
     inserted,
+    is_expired,
     rescue_delay,
     transition,
     updated,
@@ -22,6 +26,7 @@ from rexecutor.model.rules.ticking import MAX_TICKS, Look, Ticks, advance, advan
 from rexecutor.model.rules.unique import conflicting, pick_existing, replaced
 
 __all__ = [
+    "EXPIRED_DETAILS",
     "LOST_DETAILS",
     "MAX_TICKS",
     "Look",
@@ -33,9 +38,12 @@ __all__ = [
     "conflicting",
     "due_at",
     "due_ticks",
+    "expires_at",
     "found",
+    "has_started",
     "holds_claim",
     "inserted",
+    "is_expired",
     "matches",
     "moment_of",
     "pick_existing",

@@ -1,13 +1,14 @@
 """What an enqueue with uniqueness criteria does: add a job, return an existing one, or change an existing one."""
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
 
 from rexecutor.model.job import JobRecord, NewJob
-from rexecutor.model.rules.life import due_at
+from rexecutor.model.rules.life import due_at, expires_at
 from rexecutor.model.rules.matching import shifted
 from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.model.where import And, ExecutorIn, KeyIs, Scheduled, StatusIn, Where
@@ -40,10 +41,13 @@ def pick_existing(unique: UniquenessCriteria, found: Iterable[JobRecord]) -> Job
 
 
 def replaced(record: JobRecord, new: NewJob, unique: UniquenessCriteria, now: datetime) -> JobRecord:
-    """Return the existing job after an enqueue of the new one; the same record if that changes nothing."""
+    """Return the existing job after an enqueue of the new one; the same record if that changes nothing.
+
+    With `scheduled_at`, the moment of expiry is replaced too.
+    """
     if unique.replacement is None or not _is_replaceable(unique, record):
         return record
-    fields = unique.replacement.fields
+    fields: AbstractSet[str] = unique.replacement.fields
     if record.executor != new.executor:
         fields -= {"data", "metadata"}
     given: Mapping[str, Any] = {
@@ -51,10 +55,13 @@ def replaced(record: JobRecord, new: NewJob, unique: UniquenessCriteria, now: da
         "data": new.data,
         "metadata": new.metadata,
         "scheduled_at": due_at(new, now),
+        "expires_at": expires_at(new, now),
         "max_attempts": new.max_attempts,
     }
     if not fields:
         return record
+    if "scheduled_at" in fields:
+        fields |= {"expires_at"}
     return replace(record, revision=record.revision + 1, **{name: given[name] for name in fields})
 
 

@@ -47,10 +47,10 @@ claimed AS (
     ))
     RETURNING
         id, executor, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,
-        unique_key, revision, inserted_at, scheduled_at, attempted_at
+        unique_key, revision, inserted_at, scheduled_at, attempted_at, expires_at
 )
 SELECT
     later.due_in, later.is_past, id, executor, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims, snoozes,
-    losses, unique_key, revision, inserted_at, scheduled_at, attempted_at
+    losses, unique_key, revision, inserted_at, scheduled_at, attempted_at, expires_at
 FROM later LEFT JOIN claimed ON true
 ORDER BY priority, scheduled_at, id

@@ -3,11 +3,12 @@
 --    been rescued.
 -- 2. Reschedules, cancels or discards the jobs of other nodes without a live lease, as `rules.transition` does for
 --    `Lost`, and deletes those nodes when none of their jobs is left.
--- 3. Deletes scopes that have not been taken for a day. Until then, a transaction with an older snapshot must find that
+-- 3. Cancels waiting jobs that have expired, those that expired first, as `rules.transition` does for `Expired`.
+-- 4. Deletes scopes that have not been taken for a day. Until then, a transaction with an older snapshot must find that
 --    its scope has changed.
--- Returns whether the lease began, how many jobs were rescued, and one row for each requested cancel of a job that the
--- node runs. Rows are locked in the order of ids; those that others have locked are left to the next heartbeat.
--- Indexes: jobs_running, scopes_taken.
+-- Returns whether the lease began, how many jobs were rescued, how many had expired, and one row for each requested
+-- cancel of a job that the node runs. Rows that others have locked are left to the next heartbeat, so it never waits.
+-- Indexes: jobs_running, jobs_expiring, scopes_taken.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
@@ -84,6 +85,29 @@ forgotten AS (
         FOR UPDATE OF node SKIP LOCKED
     ))
 ),
+-- By ctid: a job that was claimed, cancelled or changed since the heartbeat began has another ctid, and is left alone.
+expired AS (
+    UPDATE "rexecutor".jobs AS job SET
+        due = false,
+        status = 'cancelled',
+        revision = least(job.revision, 9223372036854775806) + 1,
+        errors = "rexecutor".latest(
+            job.errors || "rexecutor".error(job.attempt, 'expired', 'Expired', %(expired)s::text, clock.now),
+            %(most_errors)s
+        ),
+        cancelled_at = clock.now
+    FROM clock
+    WHERE job.ctid = ANY(ARRAY(
+        SELECT waiting.ctid FROM "rexecutor".jobs AS waiting
+        WHERE waiting.expires_at IS NOT NULL AND waiting.attempt = 0 AND waiting.snoozes = 0
+            AND waiting.status NOT IN ('executing', 'complete', 'cancelled', 'discarded')
+            AND waiting.expires_at <= (SELECT clock.now FROM clock)
+        ORDER BY waiting.expires_at
+        LIMIT %(most_expired)s
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING job.id
+),
 forgotten_scopes AS (
     DELETE FROM "rexecutor".scopes
     WHERE ctid = ANY(ARRAY(
@@ -94,7 +118,8 @@ forgotten_scopes AS (
         FOR UPDATE SKIP LOCKED
     ))
 )
-SELECT renewed.has_begun, (SELECT count(*) FROM rescued), asked.id, asked.claims, asked.cancel_reason
+SELECT
+    renewed.has_begun, (SELECT count(*) FROM rescued), (SELECT count(*) FROM expired), asked.id, asked.claims, asked.cancel_reason
 FROM renewed LEFT JOIN "rexecutor".jobs AS asked
     ON asked.status = 'executing' AND asked.node = %(node)s AND asked.cancel_reason IS NOT NULL
 ORDER BY asked.id

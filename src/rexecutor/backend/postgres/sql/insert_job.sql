@@ -6,11 +6,12 @@ WITH clock AS MATERIALIZED (
 ),
 stored AS (
     INSERT INTO "rexecutor".jobs (
-        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, due, unique_key
+        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, due, unique_key, expires_at
     )
     SELECT
         %(executor)s::text, %(data)s::json, %(metadata)s::json, %(max_attempts)s::integer, %(priority)s::integer,
-        %(tags)s::text[], clock.now, clock.due_at, clock.due_at <= clock.now, %(unique_key)s::text
+        %(tags)s::text[], clock.now, clock.due_at, clock.due_at <= clock.now, %(unique_key)s::text,
+        coalesce(clock.now + %(expires_in)s::interval, %(expires_at)s::timestamptz)
     FROM clock
     RETURNING id
 )

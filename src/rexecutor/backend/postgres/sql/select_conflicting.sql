@@ -3,7 +3,7 @@
 SELECT
     id, executor, status, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims,
     snoozes, losses, node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at,
-    cancelled_at, discarded_at
+    cancelled_at, discarded_at, expires_at, NULL
 FROM "rexecutor".jobs
 WHERE /* where */
 ORDER BY scheduled_at, id

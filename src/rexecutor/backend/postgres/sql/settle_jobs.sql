@@ -13,12 +13,13 @@ patience AS MATERIALIZED (
 ),
 given AS MATERIALIZED (
     SELECT DISTINCT ON (id, claims) * FROM unnest(
-        %(ids)s::bigint[], %(claims)s::bigint[], %(kinds)s::text[], %(delays)s::interval[], %(errors)s::text[]
-    ) WITH ORDINALITY AS given (id, claims, kind, delay, error, place)
+        %(ids)s::bigint[], %(claims)s::bigint[], %(kinds)s::text[], %(delays)s::interval[], %(errors)s::text[],
+        %(results)s::text[]
+    ) WITH ORDINALITY AS given (id, claims, kind, delay, error, result, place)
     ORDER BY id, claims, place
 ),
 ours AS MATERIALIZED (
-    SELECT job.*, given.kind, given.delay, given.error::jsonb AS error
+    SELECT job.*, given.kind, given.delay, given.error::jsonb AS error, given.result::json AS result
     FROM given CROSS JOIN patience CROSS JOIN LATERAL (
         SELECT held.id, held.attempt, held.max_attempts, held.cancel_reason
         FROM "rexecutor".jobs AS held
@@ -33,17 +34,18 @@ decided AS (
         ours.kind,
         ours.delay,
         ours.error,
+        ours.result,
         ours.cancel_reason,
         clock.now,
-        greatest(ours.attempt - (kind IN ('snooze', 'interrupted'))::integer, 0) AS attempt,
+        greatest(ours.attempt - (kind IN ('snooze', 'interrupted', 'expired'))::integer, 0) AS attempt,
         CASE
             WHEN kind = 'complete' THEN 'complete'
-            WHEN kind = 'cancelled' OR cancel_reason IS NOT NULL THEN 'cancelled'
-            WHEN kind = 'failed' AND attempt >= max_attempts THEN 'discarded'
+            WHEN kind IN ('cancelled', 'expired') OR cancel_reason IS NOT NULL THEN 'cancelled'
+            WHEN kind = 'discarded' OR (kind = 'failed' AND attempt >= max_attempts) THEN 'discarded'
             WHEN kind = 'failed' THEN 'retryable'
             ELSE 'scheduled'
         END AS status,
-        kind NOT IN ('complete', 'cancelled') AND cancel_reason IS NOT NULL AS is_asked
+        kind NOT IN ('complete', 'cancelled', 'expired') AND cancel_reason IS NOT NULL AS is_asked
     FROM ours, clock
 )
 -- By the key, not by ctid. A row that changed while `ours` waited for it has a new version, which this statement's
@@ -64,12 +66,19 @@ UPDATE "rexecutor".jobs AS job SET
     errors = CASE
         WHEN decided.kind = 'complete' THEN job.errors
         ELSE "rexecutor".latest(
-            job.errors || coalesce(decided.error, '[]') || CASE WHEN decided.is_asked THEN "rexecutor".error(
-                decided.attempt, 'cancelled', 'Cancel', decided.cancel_reason, decided.now
-            ) ELSE '[]' END,
+            job.errors || coalesce(decided.error, '[]') || CASE
+                WHEN decided.kind = 'expired' THEN "rexecutor".error(
+                    decided.attempt, 'expired', 'Expired', %(expired)s::text, decided.now
+                )
+                WHEN decided.is_asked THEN "rexecutor".error(
+                    decided.attempt, 'cancelled', 'Cancel', decided.cancel_reason, decided.now
+                )
+                ELSE '[]'
+            END,
             %(most_errors)s
         )
     END,
+    result = decided.result,
     completed_at = CASE WHEN decided.status = 'complete' THEN decided.now END,
     cancelled_at = CASE WHEN decided.status = 'cancelled' THEN decided.now END,
     discarded_at = CASE WHEN decided.status = 'discarded' THEN decided.now END

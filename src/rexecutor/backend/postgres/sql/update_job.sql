@@ -17,5 +17,8 @@ UPDATE "rexecutor".jobs SET
     scheduled_at = %(scheduled_at)s,
     completed_at = %(completed_at)s,
     cancelled_at = %(cancelled_at)s,
-    discarded_at = %(discarded_at)s
+    discarded_at = %(discarded_at)s,
+    expires_at = %(expires_at)s,
+    -- The record was read without its result.
+    result = CASE WHEN %(status)s = 'complete' THEN result END
 WHERE id = %(id)s

@@ -10,4 +10,5 @@ UPDATE rexecutor_jobs SET
 WHERE id IN (SELECT value FROM json_each(:ids))
 RETURNING
     -- The caller knows the other columns: see `read_claimed`.
-    id, data, metadata, attempt, max_attempts, tags, errors, claims, snoozes, losses, unique_key, revision, inserted_at
+    id, data, metadata, attempt, max_attempts, tags, errors, claims, snoozes, losses, unique_key, revision, inserted_at,
+    expires_at

@@ -1,10 +1,11 @@
--- Records successes, as the change `Complete` does, fenced by status and claims. Fewer rows than settlements mean
--- that a claim was lost.
+-- Records successes without a result, as the change `Complete` does, fenced by status and claims. Fewer rows than
+-- settlements mean that a claim was lost.
 UPDATE rexecutor_jobs SET
     status = 'complete',
     node = NULL,
     cancel_reason = NULL,
-    completed_at = :now
+    completed_at = :now,
+    result = NULL
 FROM (SELECT value ->> 0 AS id, value ->> 1 AS claims FROM json_each(:settled)) AS settled
 WHERE rexecutor_jobs.id = settled.id
     AND rexecutor_jobs.claims = settled.claims

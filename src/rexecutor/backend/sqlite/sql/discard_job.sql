@@ -10,5 +10,7 @@ UPDATE rexecutor_jobs SET
     node = NULL,
     cancel_reason = NULL,
     discarded_at = :now,
-    revision = 0
+    revision = 0,
+    expires_at = NULL,
+    result = NULL
 WHERE id = :id

@@ -8,5 +8,6 @@ UPDATE rexecutor_jobs SET
     priority = :priority,
     tags = :tags,
     scheduled_at = :scheduled_at,
+    expires_at = :expires_at,
     revision = :revision
 WHERE id = :id

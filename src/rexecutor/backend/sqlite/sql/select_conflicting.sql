@@ -4,7 +4,7 @@
 SELECT
     +id, +executor, +status, +data, +metadata, +attempt, +max_attempts, +priority, +tags, +errors, +claims,
     +snoozes, +losses, +node, +cancel_reason, +unique_key, +revision, +inserted_at, +scheduled_at, +attempted_at,
-    +completed_at, +cancelled_at, +discarded_at
+    +completed_at, +cancelled_at, +discarded_at, +expires_at, NULL
 FROM rexecutor_jobs /* index */
 WHERE /* where */
 ORDER BY scheduled_at, id
