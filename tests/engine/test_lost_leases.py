@@ -184,7 +184,12 @@ async def test_a_leap_of_the_wall_clock_rescues_nobody_who_lives() -> None:
             hung.set()
             await asyncio.Event().wait()
 
-    async with Rexecutor(backend).with_executor(Hung), Rexecutor(backend) as other:
+    class Idle(Executor[None]):
+        name = "idle"
+
+        async def execute(self, job: Job[None]) -> None: ...
+
+    async with Rexecutor(backend).with_executor(Hung), Rexecutor(backend).with_executor(Idle) as other:
         handle = await Hung.builder().enqueue(backend=backend)
         await soon(hung.wait())
         node = other._lifetime.node if other._lifetime else None

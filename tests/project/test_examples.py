@@ -35,7 +35,10 @@ PRINTED: Final = {
         "reminded ann",
         "a second time: a global backend is set already: stop the Rexecutor that set it first",
         "bob's job is in the test's backend alone",
-        "after the end: no backend: give one (`backend=…`), or call `set_global_backend()` on a Rexecutor",
+        (
+            "after the end: no backend: give one (`backend=…`), call `set_global_backend()` on a Rexecutor, or use"
+            " `override_global_backend(…)` in a test"
+        ),
     ],
     "graceful_shutdown.py": [
         "after the block: complete",

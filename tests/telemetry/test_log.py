@@ -19,6 +19,7 @@ from rexecutor.telemetry.events import (
     BackoffFailed,
     DutyFailed,
     DutyRecovered,
+    EnqueueForgotten,
     Event,
     JobEnded,
     JobsPruned,
@@ -456,6 +457,16 @@ TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
             BackoffFailed(3, "mail", 1, ValueError("no")),
             "ERROR",
             "job 3 (mail): backoff failed, so the default is used: ValueError",
+        ),
+        (
+            EnqueueForgotten("mail", "enqueue", 1),
+            "ERROR",
+            "mail: enqueue was never awaited, so no job was stored; write `await enqueue(…)`",
+        ),
+        (
+            EnqueueForgotten("mail, tick", "enqueue_many", 3),
+            "ERROR",
+            "mail, tick: enqueue_many of 3 jobs was never awaited, so no job was stored; write `await enqueue_many(…)`",
         ),
     ],
 )

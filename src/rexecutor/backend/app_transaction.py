@@ -2,10 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from rexecutor.backend.base import Backend, cancel_asked
-from rexecutor.backend.current import current_backend
+from rexecutor.backend.current import current_backend, has_stand_in
 from rexecutor.backend.messages import PAGE, Count
 from rexecutor.errors import ConfigurationError
 from rexecutor.model.checks import checked_int
@@ -108,6 +108,35 @@ class SyncTransaction(Bound, ABC):
 
 
 BoundT = TypeVar("BoundT", bound=Bound)
+
+
+def bound(what: str, backend: Backend | Bound | None, connection: object) -> Backend | Bound:
+    """Return the backend bound to the application's connection: what `connection=` means.
+
+    In a test with the fixture `rexecutor_backend`, return the fixture's backend, which records the enqueue.
+
+    Args:
+        what: The call's name, for the error message.
+        backend: The backend; None for the current one.
+        connection: A connection of any kind that `bound_to` of the backend takes.
+
+    Raises:
+        ConfigurationError: The backend is bound to a connection already, has no `bound_to`, or cannot use this one.
+        GlobalBackendError: None is given and there is no current backend.
+    """
+    if isinstance(backend, Bound):
+        raise ConfigurationError(f"{what}: connection= is given, and backend= is bound to one; give one of them")
+    store = current_backend(backend)
+    bind: Any = getattr(store, "bound_to", None)
+    if bind is None and has_stand_in() and store is not backend:
+        return store
+    if bind is None:
+        name = type(store).__name__
+        raise ConfigurationError(
+            f"{what}: connection= is given, but {name} cannot store a job in your transaction; leave it out,"
+            " or use PostgreSQL or SQLite"
+        )
+    return bind(connection)
 
 
 def awaited(

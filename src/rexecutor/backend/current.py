@@ -64,5 +64,13 @@ def current_backend(backend: Backend | None = None) -> Backend:
         return _stand_in(backend, overriding)
     found = backend or overriding or (_process[0] if _process else None)
     if found is None:
-        raise GlobalBackendError("no backend: give one (`backend=…`), or call `set_global_backend()` on a Rexecutor")
+        raise GlobalBackendError(
+            "no backend: give one (`backend=…`), call `set_global_backend()` on a Rexecutor, or use"
+            " `override_global_backend(…)` in a test"
+        )
     return found
+
+
+def has_stand_in() -> bool:
+    """Return whether the pytest fixture is in use, and may use its backend in place of the application's."""
+    return _stand_in is not None

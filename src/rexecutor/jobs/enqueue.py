@@ -1,19 +1,21 @@
-"""Describes a job with an immutable builder, one method for each setting, and enqueues it."""
+"""Describes a job, with keyword arguments or with an immutable builder, and enqueues it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, overload
+from weakref import ref
 
 import msgspec
 from msgspec.structs import replace
 
-from rexecutor.backend.app_transaction import SyncTransaction, Transaction, awaited, backend_of, blocking
+from rexecutor.backend.app_transaction import SyncTransaction, Transaction, awaited, backend_of, blocking, bound
 from rexecutor.backend.base import Backend
 from rexecutor.errors import InvalidJobError
+from rexecutor.jobs.await_guard import AwaitGuard, marked_async
 from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.handle import JobHandle
 from rexecutor.jobs.types import codecs_of
-from rexecutor.model.checks import LONGEST_DELAY, checked_aware, checked_delay, checked_instance, mistake
+from rexecutor.model.checks import LONGEST_DELAY, checked_aware, checked_delay, checked_instance, checked_texts, mistake
 from rexecutor.model.data_key import with_data_key
 from rexecutor.model.job import (
     Data,
@@ -35,22 +37,27 @@ _END_OF_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
 class _Missing:
     """Marks a value that was not given; None may be a value."""
 
+    def __repr__(self) -> str:
+        return "<not given>"
 
-_MISSING: Final = _Missing()
+
+MISSING: Final = _Missing()
+"""Default of an argument whose value may be None."""
 
 
 class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
     """A job before it is enqueued. Each method returns a changed copy; invalid input raises at once."""
 
     executor: type[ExecutorDefinition[Data, Metadata, Result]]
-    data: Data | _Missing = _MISSING
+    data: Data | _Missing = MISSING
     metadata: Metadata | None = None
     max_attempts: int | None = None
     priority: int = 0
     tags: tuple[str, ...] = ()
     scheduled_at: datetime | None = None
     delay: timedelta = timedelta(0)
-    criteria: UniquenessCriteria | _Missing | None = _MISSING
+    criteria: UniquenessCriteria | _Missing | None = MISSING
+    expiry: datetime | timedelta | None = None
 
     def with_data(self, data: Data) -> "JobBuilder[Data, Metadata, Result]":
         """Set the data, of the executor's data type. It is checked when the job is enqueued."""
@@ -70,9 +77,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
 
     def with_tags(self, *tags: str) -> "JobBuilder[Data, Metadata, Result]":
         """Set the tags, in place of those set before. A tag given twice counts once."""
-        for tag in tags:
-            _check_tag(self.executor.name, tag)
-        return replace(self, tags=tuple(dict.fromkeys(tags)))
+        return replace(self, tags=_checked_tags(self.executor.name, tags))
 
     def add_tag(self, tag: str) -> "JobBuilder[Data, Metadata, Result]":
         """Add a tag to those set before."""
@@ -80,16 +85,28 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
 
     def schedule_at(self, moment: datetime) -> "JobBuilder[Data, Metadata, Result]":
         """Run the job at this moment, an aware datetime from 1970 to 9998; at once if it is in the past."""
-        what = f"{self.executor.name}: schedule_at: moment"
-        if not _FIRST_MOMENT <= checked_aware(what, moment, error=InvalidJobError) < _END_OF_TIME:
-            raise mistake(what, "in the years 1970 to 9998", moment, error=InvalidJobError)
-        return replace(self, scheduled_at=moment.astimezone(UTC), delay=timedelta(0))
+        moment = _checked_moment(f"{self.executor.name}: schedule_at: moment", moment)
+        return replace(self, scheduled_at=moment, delay=timedelta(0))
 
     def schedule_in(self, delay: timedelta) -> "JobBuilder[Data, Metadata, Result]":
         """Run the job this long after it is enqueued, on the store's clock; from zero to 1,000 years."""
-        what = f"{self.executor.name}: schedule_in: delay"
-        checked_delay(what, delay, limit=LONGEST_DELAY, error=InvalidJobError)
+        delay = _checked_delay(f"{self.executor.name}: schedule_in: delay", delay)
         return replace(self, scheduled_at=None, delay=delay)
+
+    def expires_at(self, moment: datetime) -> "JobBuilder[Data, Metadata, Result]":
+        """Never start the job at this moment or later, an aware datetime from 1970 to 9998.
+
+        A job that has not started by then is cancelled with an error of the kind `expired`. The last of `expires_at`
+        and `expires_in` counts.
+        """
+        return replace(self, expiry=_checked_moment(f"{self.executor.name}: expires_at: moment", moment))
+
+    def expires_in(self, delay: timedelta) -> "JobBuilder[Data, Metadata, Result]":
+        """Never start the job this long after it is enqueued or later; above zero, at most 1,000 years.
+
+        Counts on the store's clock, and from the enqueue even if the job is scheduled for later; see `expires_at`.
+        """
+        return replace(self, expiry=_checked_expiry(f"{self.executor.name}: expires_in: delay", delay))
 
     def unique(self, criteria: UniquenessCriteria | None) -> "JobBuilder[Data, Metadata, Result]":
         """Set the uniqueness criteria, instead of the executor's. None enqueues the job whatever other jobs exist."""
@@ -97,15 +114,19 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             checked_criteria(f"{self.executor.name}: unique: criteria", criteria, error=InvalidJobError)
         return replace(self, criteria=criteria)
 
-    async def enqueue(self, *, backend: Backend | Transaction | None = None) -> JobHandle[Data, Metadata, Result]:
-        """Store the job and return a handle to it. Once stored, the job will run.
+    @marked_async
+    def enqueue(
+        self, *, backend: Backend | Transaction | None = None, connection: object = None
+    ) -> Coroutine[Any, Any, JobHandle[Data, Metadata, Result]]:
+        """Store the job; await the handle to it. Once stored, the job will run.
 
         If the uniqueness criteria find an existing job, the handle is that job's, and its `disposition` says whether
-        the job was changed. Atomic.
+        the job was changed. Atomic. If nobody awaits the call, no job is stored, and that is logged as an error.
 
         Args:
-            backend: Where to store the job; None for the global backend. With `backend.bound_to(connection)` the job
-                is part of your transaction and is stored when you commit it.
+            backend: Where to store the job; None for the global backend.
+            connection: Your own connection or session, for an enqueue that is part of your transaction and is stored
+                when you commit it. The same as `backend=backend.bound_to(connection)`.
 
         Raises:
             InvalidJobError: The job cannot be stored; an `EncodeError` if the cause is its data or metadata.
@@ -113,15 +134,21 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed; whether the job was stored is not known.
         """
-        return (await enqueue_many([self], backend=backend))[0]
+        guard = AwaitGuard("enqueue", (self,))
+        coroutine = _enqueue_one(self, backend, connection, guard)
+        guard.coroutine = ref(coroutine)
+        return coroutine
 
-    def enqueue_sync(self, *, backend: Backend | SyncTransaction | None = None) -> JobHandle[Data, Metadata, Result]:
+    def enqueue_sync(
+        self, *, backend: Backend | SyncTransaction | None = None, connection: object = None
+    ) -> JobHandle[Data, Metadata, Result]:
         """Store the job as `enqueue` does, from code without an event loop; blocks until it is stored.
 
         The backend need not be open. In a running event loop use `await enqueue()`, which does not block the loop.
 
         Args:
             backend: Where to store the job, as for `enqueue`.
+            connection: Your own connection or session, a blocking one, as for `enqueue`.
 
         Raises:
             InvalidJobError: The job cannot be stored.
@@ -130,7 +157,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed; whether the job was stored is not known.
         """
-        return enqueue_many_sync([self], backend=backend)[0]
+        return enqueue_many_sync([self], backend=backend, connection=connection)[0]
 
     def build(self, limits: Limits) -> NewJob:
         """Return the job, checked and encoded, for a store with these limits."""
@@ -149,6 +176,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
                     f"{executor_cls.name}: tag has {len(tag)} characters, at most {limits.tag} are allowed"
                 )
         criteria = executor_cls.uniqueness_criteria if isinstance(self.criteria, _Missing) else self.criteria
+        expiry = self.expiry
         return NewJob(
             executor_cls.name,
             data,
@@ -159,27 +187,85 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             self.scheduled_at,
             self.delay,
             with_data_key(criteria, codecs.data, data),
+            expiry if isinstance(expiry, datetime) else None,
+            expiry if isinstance(expiry, timedelta) else None,
         )
 
 
-@overload
-async def enqueue_many(
-    builders: Iterable[JobBuilder[Data, Metadata, Result]], *, backend: Backend | Transaction | None = None
-) -> list[JobHandle[Data, Metadata, Result]]: ...
-@overload
-async def enqueue_many(
-    builders: Iterable[JobBuilder[Any, Any, Any]], *, backend: Backend | Transaction | None = None
-) -> list[JobHandle[Any, Any, Any]]: ...
-async def enqueue_many(
-    builders: Iterable[JobBuilder[Any, Any, Any]], *, backend: Backend | Transaction | None = None
-) -> list[JobHandle[Any, Any, Any]]:
-    """Store the jobs, all or none, in one transaction; return their handles in the order given.
+def builder_with(  # noqa: PLR0913 - one for each setting of a job
+    executor_cls: type[ExecutorDefinition[Data, Metadata, Result]],
+    data: Data | _Missing,
+    *,
+    metadata: Metadata | None,
+    tags: Collection[str],
+    priority: int,
+    max_attempts: int | None,
+    schedule_at: datetime | None,
+    schedule_in: timedelta | None,
+    expires_at: datetime | None,
+    expires_in: timedelta | None,
+    unique: UniquenessCriteria | _Missing | None,
+) -> JobBuilder[Data, Metadata, Result]:
+    """Return a builder with the settings that were given as keyword arguments; see `Executor.enqueue`.
 
-    The uniqueness criteria of each job are compared with the store and with the jobs before it.
+    Raises:
+        InvalidJobError: A setting is not valid, or two exclude each other.
+    """
+    what = f"{executor_cls.name}: enqueue"
+    _check_choice(what, schedule_at=schedule_at, schedule_in=schedule_in)
+    _check_choice(what, expires_at=expires_at, expires_in=expires_in)
+    if unique is not None and not isinstance(unique, _Missing):
+        checked_criteria(f"{what}: unique", unique, error=InvalidJobError)
+    expiry: datetime | timedelta | None = None
+    if expires_at is not None:
+        expiry = _checked_moment(f"{what}: expires_at", expires_at)
+    elif expires_in is not None:
+        expiry = _checked_expiry(f"{what}: expires_in", expires_in)
+    return JobBuilder(
+        executor_cls,
+        data,
+        metadata,
+        None if max_attempts is None else checked_max_attempts(what, max_attempts),
+        checked_priority(what, priority),
+        _checked_tags(what, checked_texts(f"{what}: tags", tags, error=InvalidJobError)),
+        None if schedule_at is None else _checked_moment(f"{what}: schedule_at", schedule_at),
+        timedelta(0) if schedule_in is None else _checked_delay(f"{what}: schedule_in", schedule_in),
+        unique,
+        expiry,
+    )
+
+
+@overload
+def enqueue_many(
+    builders: Iterable[JobBuilder[Data, Metadata, Result]],
+    *,
+    backend: Backend | Transaction | None = None,
+    connection: object = None,
+) -> Coroutine[Any, Any, list[JobHandle[Data, Metadata, Result]]]: ...
+@overload
+def enqueue_many(
+    builders: Iterable[JobBuilder[Any, Any, Any]],
+    *,
+    backend: Backend | Transaction | None = None,
+    connection: object = None,
+) -> Coroutine[Any, Any, list[JobHandle[Any, Any, Any]]]: ...
+@marked_async
+def enqueue_many(
+    builders: Iterable[JobBuilder[Any, Any, Any]],
+    *,
+    backend: Backend | Transaction | None = None,
+    connection: object = None,
+) -> Coroutine[Any, Any, list[JobHandle[Any, Any, Any]]]:
+    """Store the jobs, all or none, in one transaction; await their handles, in the order given.
+
+    The uniqueness criteria of each job are compared with the store and with the jobs before it. If nobody awaits the
+    call, no job is stored, and that is logged as an error.
 
     Args:
         builders: Jobs of one executor or of several.
-        backend: Where to store the jobs; None for the global backend, `bound_to(connection)` for your transaction.
+        backend: Where to store the jobs; None for the global backend.
+        connection: Your own connection or session, for an enqueue that is part of your transaction and is stored when
+            you commit it. The same as `backend=backend.bound_to(connection)`.
 
     Raises:
         InvalidJobError: One of them cannot be stored; none is.
@@ -187,27 +273,39 @@ async def enqueue_many(
         GlobalBackendError: No backend was given and there is no global one.
         BackendError: The store failed; whether the jobs were stored is not known.
     """
-    target = awaited(backend)
-    builders, jobs = _built("enqueue_many", builders, backend_of(target).limits)
-    return _handles(builders, await target.enqueue(jobs) if jobs else (), backend_of(target))
+    checked = _checked_builders("enqueue_many", builders)
+    guard = AwaitGuard("enqueue_many", checked)
+    coroutine = _enqueue_many(checked, backend, connection, guard)
+    guard.coroutine = ref(coroutine)
+    return coroutine
 
 
 @overload
 def enqueue_many_sync(
-    builders: Iterable[JobBuilder[Data, Metadata, Result]], *, backend: Backend | SyncTransaction | None = None
+    builders: Iterable[JobBuilder[Data, Metadata, Result]],
+    *,
+    backend: Backend | SyncTransaction | None = None,
+    connection: object = None,
 ) -> list[JobHandle[Data, Metadata, Result]]: ...
 @overload
 def enqueue_many_sync(
-    builders: Iterable[JobBuilder[Any, Any, Any]], *, backend: Backend | SyncTransaction | None = None
+    builders: Iterable[JobBuilder[Any, Any, Any]],
+    *,
+    backend: Backend | SyncTransaction | None = None,
+    connection: object = None,
 ) -> list[JobHandle[Any, Any, Any]]: ...
 def enqueue_many_sync(
-    builders: Iterable[JobBuilder[Any, Any, Any]], *, backend: Backend | SyncTransaction | None = None
+    builders: Iterable[JobBuilder[Any, Any, Any]],
+    *,
+    backend: Backend | SyncTransaction | None = None,
+    connection: object = None,
 ) -> list[JobHandle[Any, Any, Any]]:
     """Store the jobs as `enqueue_many` does, from code without an event loop; blocks until they are stored.
 
     Args:
         builders: Jobs of one executor or of several.
         backend: Where to store the jobs; None for the global backend. The backend need not be open.
+        connection: Your own connection or session, a blocking one, as for `enqueue_many`.
 
     Raises:
         InvalidJobError: One of them cannot be stored; none is.
@@ -216,18 +314,51 @@ def enqueue_many_sync(
         GlobalBackendError: No backend was given and there is no global one.
         BackendError: The store failed; whether the jobs were stored is not known.
     """
-    target = blocking(backend)
-    builders, jobs = _built("enqueue_many_sync", builders, backend_of(target).limits)
-    return _handles(builders, target.enqueue_sync(jobs) if jobs else (), backend_of(target))
+    checked = _checked_builders("enqueue_many_sync", builders)
+    target = blocking(backend if connection is None else bound("enqueue_sync", backend, connection))
+    jobs = _built(checked, backend_of(target).limits)
+    return _handles(checked, target.enqueue_sync(jobs) if jobs else (), backend_of(target))
 
 
-def _built(
-    what: str, builders: Iterable[JobBuilder[Any, Any, Any]], limits: Limits
-) -> tuple[list[JobBuilder[Any, Any, Any]], list[NewJob]]:
+async def _enqueue_one(
+    builder: JobBuilder[Data, Metadata, Result],
+    backend: Backend | Transaction | None,
+    connection: object,
+    guard: AwaitGuard,
+) -> JobHandle[Data, Metadata, Result]:
+    guard.coroutine = None
+    target = awaited(backend if connection is None else bound("enqueue", backend, connection))
+    store = backend_of(target)
+    [answer] = await target.enqueue([builder.build(store.limits)])
+    return JobHandle(answer.id, answer.disposition, builder.executor, store)
+
+
+async def _enqueue_many(
+    builders: list[JobBuilder[Any, Any, Any]],
+    backend: Backend | Transaction | None,
+    connection: object,
+    guard: AwaitGuard,
+) -> list[JobHandle[Any, Any, Any]]:
+    guard.coroutine = None
+    target = awaited(backend if connection is None else bound("enqueue", backend, connection))
+    jobs = _built(builders, backend_of(target).limits)
+    return _handles(builders, await target.enqueue(jobs) if jobs else (), backend_of(target))
+
+
+# Python names a coroutine that was never awaited in a warning of its own.
+_enqueue_one.__qualname__ = "enqueue"
+_enqueue_many.__qualname__ = "enqueue_many"
+
+
+def _checked_builders(what: str, builders: Iterable[JobBuilder[Any, Any, Any]]) -> list[JobBuilder[Any, Any, Any]]:
     builders = list(builders)
     for builder in builders:
-        expected = "a JobBuilder, such as MyExecutor.builder()"
+        expected = "a JobBuilder, such as MyExecutor.new(…)"
         checked_instance(f"{what}: each builder", builder, JobBuilder, expected, error=InvalidJobError)
+    return builders
+
+
+def _built(builders: list[JobBuilder[Any, Any, Any]], limits: Limits) -> list[NewJob]:
     jobs: list[NewJob] = []
     for place, builder in enumerate(builders, 1):
         try:
@@ -236,7 +367,7 @@ def _built(
             if len(builders) == 1:
                 raise
             raise type(error)(f"job {place} of {len(builders)}: {error}") from error
-    return builders, jobs
+    return jobs
 
 
 def _handles(
@@ -256,8 +387,33 @@ def _encode_nothing(executor_cls: type[ExecutorDefinition[Any, Any, Any]], limit
         raise codec.missing() from None
 
 
-def _check_tag(executor: str, tag: object) -> None:
-    if not isinstance(tag, str) or not tag:
-        raise mistake(f"{executor}: each tag", "a non-empty str", tag, error=InvalidJobError)
-    if not is_storable(tag):
-        raise InvalidJobError(f"{executor}: tag {tag!r} contains a NUL or a lone surrogate, which no store accepts")
+def _checked_tags(what: str, tags: Iterable[str]) -> tuple[str, ...]:
+    tags = tuple(tags)
+    for tag in tags:
+        if not isinstance(tag, str) or not tag:
+            raise mistake(f"{what}: each tag", "a non-empty str", tag, error=InvalidJobError)
+        if not is_storable(tag):
+            raise InvalidJobError(f"{what}: tag {tag!r} contains a NUL or a lone surrogate, which no store accepts")
+    return tuple(dict.fromkeys(tags))
+
+
+def _checked_moment(what: str, moment: datetime) -> datetime:
+    if not _FIRST_MOMENT <= checked_aware(what, moment, error=InvalidJobError) < _END_OF_TIME:
+        raise mistake(what, "in the years 1970 to 9998", moment, error=InvalidJobError)
+    return moment.astimezone(UTC)
+
+
+def _checked_delay(what: str, delay: timedelta) -> timedelta:
+    return checked_delay(what, delay, limit=LONGEST_DELAY, error=InvalidJobError)
+
+
+def _checked_expiry(what: str, delay: timedelta) -> timedelta:
+    if isinstance(delay, timedelta) and delay <= timedelta(0):
+        raise mistake(what, "a timedelta above zero", delay, error=InvalidJobError)
+    return _checked_delay(what, delay)
+
+
+def _check_choice(what: str, **given: object) -> None:
+    if None not in given.values():
+        names = " and ".join(given)
+        raise InvalidJobError(f"{what}: {names} exclude each other; give one of them")

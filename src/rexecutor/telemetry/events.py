@@ -211,6 +211,18 @@ class BackoffFailed:
     error: BaseException
 
 
+@dataclass(frozen=True, slots=True)
+class EnqueueForgotten:
+    """An enqueue was called but never awaited, so no job was stored. Emitted when its coroutine is deleted."""
+
+    executor: str
+    """Names of the executors, separated by commas."""
+    call: str
+    """What was called: `enqueue` or `enqueue_many`."""
+    jobs: int
+    """How many jobs it would have stored."""
+
+
 Event: TypeAlias = (
     NodeStarted
     | NothingToRun
@@ -235,5 +247,6 @@ Event: TypeAlias = (
     | LoopFreed
     | ResultIgnored
     | BackoffFailed
+    | EnqueueForgotten
 )
 """Every event."""

@@ -18,6 +18,7 @@ from rexecutor.telemetry.events import (
     BackoffFailed,
     DutyFailed,
     DutyRecovered,
+    EnqueueForgotten,
     Event,
     JobEnded,
     JobsPruned,
@@ -215,6 +216,10 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
         case BackoffFailed(job_id, executor, _, error):
             template = "job %s (%s): backoff failed, so the default is used: %s"
             return _Line(logging.ERROR, template, (job_id, executor, type(error).__name__), error)
+        case EnqueueForgotten(executor, call, jobs):
+            template = "%s: %s was never awaited, so no job was stored; write `await %s(…)`"
+            what = call if jobs == 1 else f"{call} of {jobs} jobs"
+            return _Line(logging.ERROR, template, (executor, what, call))
         case _:
             assert_never(event)
 
