@@ -12,6 +12,7 @@ from rexecutor.backend.current import override_global_backend
 from rexecutor.backend.memory import InMemoryBackend
 from rexecutor.backend.sqlite import SQLiteBackend
 from rexecutor.errors import (
+    ArgumentsError,
     BackendClosedError,
     BackendError,
     ConfigurationError,
@@ -28,9 +29,12 @@ from rexecutor.errors import (
     SchemaError,
     StaleJobError,
 )
+from rexecutor.jobs.current import current_job
 from rexecutor.jobs.enqueue import JobBuilder, enqueue_many, enqueue_many_sync
 from rexecutor.jobs.executor import Executor
+from rexecutor.jobs.function import JobFunction, job
 from rexecutor.jobs.handle import JobHandle, results
+from rexecutor.jobs.providers import PROVIDED, Provide, override_provider
 from rexecutor.jobs.pruning import Pruner, PrunerConfig
 from rexecutor.model.backoff import BackoffStrategy, Jitter
 from rexecutor.model.cron import Cron
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
     from rexecutor.backend.postgres import PostgresBackend
 
 __all__ = [
+    "PROVIDED",
+    "ArgumentsError",
     "Backend",
     "BackendClosedError",
     "BackendError",
@@ -67,6 +73,7 @@ __all__ = [
     "JobBuilder",
     "JobError",
     "JobFailedError",
+    "JobFunction",
     "JobHandle",
     "JobNotFoundError",
     "JobStateError",
@@ -74,6 +81,7 @@ __all__ = [
     "LeaseLostError",
     "Limits",
     "PostgresBackend",
+    "Provide",
     "Pruner",
     "PrunerConfig",
     "Replace",
@@ -86,9 +94,12 @@ __all__ = [
     "UniquenessCriteria",
     "Where",
     "connect",
+    "current_job",
     "enqueue_many",
     "enqueue_many_sync",
+    "job",
     "override_global_backend",
+    "override_provider",
     "results",
 ]
 

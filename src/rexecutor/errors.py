@@ -5,6 +5,7 @@
     ├── DefinitionError (TypeError)          an executor class that cannot run
     ├── GlobalBackendError (RuntimeError)    no global backend, or a second one
     ├── InvalidJobError (ValueError)         a job that no store may hold: priority, tags, times, sizes
+    │   ├── ArgumentsError (TypeError)       a function job does not take these arguments
     │   └── EncodeError                      its data or metadata cannot be stored as JSON of the declared type
     ├── DecodeError (ValueError)             stored data or metadata is not of the declared type
     ├── JobNotFoundError (LookupError)       no such job, or another executor's
@@ -40,6 +41,10 @@ class GlobalBackendError(RexecutorError, RuntimeError):
 
 class InvalidJobError(RexecutorError, ValueError):
     """No store may hold this job. Raised before the backend is called."""
+
+
+class ArgumentsError(InvalidJobError, TypeError):
+    """A function job does not take these arguments: one is missing, or there is one too many. Nothing was stored."""
 
 
 class EncodeError(InvalidJobError):

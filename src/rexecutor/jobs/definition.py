@@ -184,22 +184,29 @@ def check_definition(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> N
         raise DefinitionError(f"{where}: execute is a plain `def`; make it `async def`, or set `blocking = True`")
 
 
-def to_await(executor: ExecutorDefinition[Any, Any, Any], result: object) -> Awaitable[object]:
+def to_await(executor: ExecutorDefinition[Any, Any, Any], result: object, function: object = None) -> Awaitable[object]:
     """Return the result of calling a non-blocking `execute`, for the caller to await.
+
+    Args:
+        executor: The executor.
+        result: What the call returned.
+        function: What was called, if it was not `execute` but a function job's function.
 
     Raises:
         TypeError: The result cannot be awaited.
     """
     if isinstance(result, CoroutineType) or inspect.isawaitable(result):
         return cast("Awaitable[object]", result)
+    code = type(executor).execute if function is None else function
+    name = "execute" if function is None else getattr(function, "__name__", "the function")
     raise TypeError(
-        f"{executor.name}: execute returned {type(result).__name__}, which cannot be awaited;{_advice(executor)}"
+        f"{executor.name}: {name} returned {type(result).__name__}, which cannot be awaited;{_advice(code)}"
         " or set `blocking = True`"
     )
 
 
-def not_to_await(executor: ExecutorDefinition[Any, Any, Any], result: object) -> object:
-    """Return the result of a blocking `execute`, which must not be awaitable.
+def not_to_await(executor: ExecutorDefinition[Any, Any, Any], result: object, function: object = None) -> object:
+    """Return the result of a blocking `execute`, or function job's function, which must not be awaitable.
 
     Raises:
         TypeError: The result should have been awaited, so the work has not been done.
@@ -209,9 +216,11 @@ def not_to_await(executor: ExecutorDefinition[Any, Any, Any], result: object) ->
     type_name = type(cast("object", result)).__name__
     if isinstance(result, CoroutineType):
         result.close()  # otherwise Python warns that it was never awaited
+    code = type(executor).execute if function is None else function
+    name = "execute" if function is None else getattr(function, "__name__", "the function")
     raise TypeError(
-        f"{executor.name}: execute returned {type_name}, but the result of a blocking executor is not awaited;"
-        f"{_advice(executor)} or set `blocking = False`"
+        f"{executor.name}: {name} returned {type_name}, but the result of a blocking executor is not awaited;"
+        f"{_advice(code)} or set `blocking = False`"
     )
 
 
@@ -274,10 +283,9 @@ def _is_plain_def(execute: object) -> bool:
     return is_function and not (inspect.iscoroutinefunction(execute) or hasattr(execute, "__wrapped__"))
 
 
-def _advice(executor: ExecutorDefinition[Any, Any, Any]) -> str:
-    """Return the advice for a message, naming the decorators of `execute` that are not `async def`."""
+def _advice(function: object) -> str:
+    """Return the advice for a message, naming the function's decorators that are not `async def`."""
     found: list[str] = []
-    function: object = type(executor).execute
     for _ in range(_DECORATORS):
         inner: object = getattr(function, "__wrapped__", None)
         if inner is None:

@@ -44,6 +44,9 @@ class Provide:
     async def send(to: str, client: Annotated[AsyncClient, Provide(get_client)]) -> None: ...
     ```
 
+    To a type checker it is an argument like any other. Give it the default `PROVIDED`, and an enqueue that leaves it
+    out is correct to the type checker too.
+
     Raises:
         DefinitionError: The provider cannot be called, or the scope is neither `"job"` nor `"worker"`.
     """
@@ -62,6 +65,24 @@ class Provide:
             raise DefinitionError(f"Provide({self.provider!r}): a function or a context manager expected")
         if self.scope not in ("job", "worker"):
             raise DefinitionError(f'Provide: scope is {self.scope!r}, "job" or "worker" expected')
+
+
+class _Provided:
+    """The type of `PROVIDED`."""
+
+    def __repr__(self) -> str:
+        return "PROVIDED"
+
+
+PROVIDED: Final[Any] = _Provided()
+"""Default of a provided parameter, so that type checkers let an enqueue and a call leave it out.
+
+```python
+async def send(to: str, client: Annotated[AsyncClient, Provide(get_client)] = PROVIDED) -> None: ...
+```
+
+It changes nothing when the job runs: the provider is asked either way.
+"""
 
 
 @contextmanager
