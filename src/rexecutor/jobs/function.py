@@ -272,7 +272,18 @@ class BlockingJobFunction(JobFunction[P, Result], Generic[P, Result]):
         return not_to_await(self, self._shape().call(function, arguments), function)
 
 
+class _Anything:
+    """Only a parameter that takes anything takes this: `Any`, `object`, or one without annotation.
+
+    To a type checker such a first parameter may be the job or data, so it accepts any arguments of an enqueue then.
+    """
+
+
 class _AsyncDecorator(Protocol):
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[_Anything, ...], Awaitable[Result | Cancel | Snooze]], /
+    ) -> AsyncJobFunction[..., Result]: ...
     @overload
     def __call__(
         self, function: Callable[Concatenate[AnyJob, P], Awaitable[Result | Cancel | Snooze]], /
@@ -286,12 +297,20 @@ class _AsyncDecorator(Protocol):
 class _BlockingDecorator(Protocol):
     @overload
     def __call__(
+        self, function: Callable[Concatenate[_Anything, ...], Result | Cancel | Snooze], /
+    ) -> BlockingJobFunction[..., Result]: ...
+    @overload
+    def __call__(
         self, function: Callable[Concatenate[AnyJob, P], Result | Cancel | Snooze], /
     ) -> BlockingJobFunction[P, Result]: ...
     @overload
     def __call__(self, function: Callable[P, Result | Cancel | Snooze], /) -> BlockingJobFunction[P, Result]: ...
 
 
+@overload
+def job(
+    function: Callable[Concatenate[_Anything, ...], Awaitable[Result | Cancel | Snooze]], /
+) -> AsyncJobFunction[..., Result]: ...
 @overload
 def job(
     function: Callable[Concatenate[AnyJob, P], Awaitable[Result | Cancel | Snooze]], /
