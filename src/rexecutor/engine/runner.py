@@ -19,10 +19,21 @@ from rexecutor.engine.threads import Threads
 from rexecutor.jobs.definition import to_await
 from rexecutor.jobs.executor import AnyExecutor
 from rexecutor.jobs.types import Codecs, codecs_of, decode
+from rexecutor.model import rules
 from rexecutor.model.backoff import clamp
 from rexecutor.model.checks import checked_delay
 from rexecutor.model.job import ClaimId, Job, JobId, JobRecord, Limits
-from rexecutor.model.outcomes import COMPLETE, Complete, Discarded, Failed, Outcome, Returned, Settlement, Snooze
+from rexecutor.model.outcomes import (
+    COMPLETE,
+    Complete,
+    Discarded,
+    Expired,
+    Failed,
+    Outcome,
+    Returned,
+    Settlement,
+    Snooze,
+)
 from rexecutor.telemetry.events import JobEnded, JobStarted, JobStuck
 from rexecutor.telemetry.log import wants_ends, wants_starts
 
@@ -99,6 +110,9 @@ class Runner:
         create_task = asyncio.get_running_loop().create_task
         self._tells_starts, self._tells_ends = wants_starts(), wants_ends()
         for record in records:
+            if record.expires_at is not None and rules.is_claimed_too_late(record):
+                self._give_up(record)
+                continue
             attempt = self._attempt_type(record, *self._executors[record.executor], self._shared)
             self._attempts[record.claim_id] = attempt
             self._unsettled += 1
@@ -151,6 +165,12 @@ class Runner:
         if tasks:
             await asyncio.wait(tasks, timeout=patience)
         self._threads.stop()
+
+    def _give_up(self, record: JobRecord) -> None:
+        """Hand over the outcome of a job that has expired, without its code or its data."""
+        self._settle(Settlement(record.id, record.claims, Expired()), None)
+        self._emit(JobEnded(record.id, record.executor, record.attempt, Expired(), is_final=False))
+        self._ended(record.executor)
 
     async def _run(self, attempt: Attempt) -> None:
         """Run one job and hand over its outcome. This is the job boundary: nothing that a job raises gets past it.

@@ -211,3 +211,18 @@ class TestVersion:
         for status in JobStatus:
             record = record_in(status)
             assert record.ended_at == (START if status in ENDED else None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "too_late"),
+    [
+        ({"expires_at": START}, True),
+        ({"expires_at": START - SECOND}, True),
+        ({"expires_at": START + SECOND}, False),
+        ({"expires_at": None}, False),
+        ({"expires_at": START, "attempt": 2}, False),
+        ({"expires_at": START, "snoozes": 1}, False),
+    ],
+)
+def test_a_claimed_job_is_too_late_if_it_had_expired_and_never_started(fields: dict[str, Any], too_late: bool) -> None:
+    assert rules.is_claimed_too_late(executing(**fields)) == too_late

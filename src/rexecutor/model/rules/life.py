@@ -81,6 +81,17 @@ def is_expired(record: JobRecord, now: datetime) -> bool:
     return record.expires_at is not None and record.expires_at <= now and not has_started(record)
 
 
+def is_claimed_too_late(record: JobRecord) -> bool:
+    """Whether a job that was just claimed must not run: it had expired by then and has not started before."""
+    return (
+        record.expires_at is not None
+        and record.attempted_at is not None
+        and record.attempt == 1
+        and record.snoozes == 0
+        and record.expires_at <= record.attempted_at
+    )
+
+
 def transition(record: JobRecord, change: Change, now: datetime, limits: Limits) -> JobRecord:
     """Return the record after the change, made at `now` on the store's clock.
 
