@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from rexecutor import Cancel, ExecutionResult, Executor, Job, Snooze
+from rexecutor import Cancel, ExecutionResult, Executor, Job, Snooze, current_job
 
 trace: ContextVar[str] = ContextVar("trace", default="none")
 
@@ -101,6 +101,7 @@ class InChild(Executor[str]):
 
     def execute(self, job: Job[str]) -> ExecutionResult:
         self.note("begun")
+        assert current_job() is job
         if job.data == "leave":
             self.leave_a_process()
         if job.data == "set":

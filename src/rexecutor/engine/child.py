@@ -17,6 +17,7 @@ from rexecutor.background import in_fresh_context
 from rexecutor.engine.attempt import completing, require_ours
 from rexecutor.engine.failure import Failure, failure_of
 from rexecutor.errors import JobStateError
+from rexecutor.jobs.current import running_job
 from rexecutor.jobs.definition import not_to_await
 from rexecutor.jobs.executor import AnyExecutor
 from rexecutor.jobs.types import Codecs, codecs_of, decode, encoded_result
@@ -109,6 +110,7 @@ def _run(record: JobRecord, setup: ChildSetup) -> Reply:
     discard_on: tuple[type[BaseException], ...] = ()  # only while the job's own code runs
     try:
         job = decode(codecs, record, run)
+        running_job.set(job)
         discard_on = executor.discard_on
         value = executor.execute(job)
         discard_on = ()

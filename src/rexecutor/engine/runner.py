@@ -16,6 +16,7 @@ from rexecutor.engine.failure import ChildFailedError, Failure, told_exception
 from rexecutor.engine.loop import Emit
 from rexecutor.engine.processes import Children, Recycling
 from rexecutor.engine.threads import Threads
+from rexecutor.jobs.current import running_job
 from rexecutor.jobs.definition import to_await
 from rexecutor.jobs.executor import AnyExecutor
 from rexecutor.jobs.types import Codecs, codecs_of, decode
@@ -229,6 +230,7 @@ class Runner:
         if self._tells_starts:
             self._emit(JobStarted(record.id, record.executor, record.attempt))
         attempt.job = job = decode(attempt.codecs, record, attempt)
+        running_job.set(job)  # in the context of the job's task, of which its thread gets a copy
         timeout = attempt.executor.timeout(job)
         if timeout is not None:
             attempt.timeout = clamp(checked_delay(f"{record.executor}: timeout", timeout, least=timedelta.min))
