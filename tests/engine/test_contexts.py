@@ -1,7 +1,9 @@
 """What runs for everybody carries nobody's context: no request's trace is in a job or in the work of another."""
 
 import asyncio
+import contextvars
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
@@ -127,6 +129,32 @@ async def test_jobs_find_the_backend_that_overrode_the_global_one_at_the_start()
         await rexecutor.graceful_shutdown()
 
     assert found == [backend, backend]
+
+
+@pytest.mark.parametrize("is_overridden_at_the_start", [False, True])
+async def test_jobs_of_a_wider_fixtures_node_find_the_backend_that_a_test_overrides(
+    *, is_overridden_at_the_start: bool
+) -> None:
+    backend, found = InMemoryBackend(), list[Backend]()
+    kinds = Scripted(lambda _: found.append(current_backend())), Blocking(lambda _: found.append(current_backend()))
+    rexecutor = Rexecutor(InMemoryBackend(), executors=kinds)
+    fixture = override_global_backend(InMemoryBackend()) if is_overridden_at_the_start else nullcontext()
+    narrower = override_global_backend(backend)
+
+    with fixture:
+        async with rexecutor:
+            context = contextvars.copy_context()
+            entered = await asyncio.create_task(_entered(narrower), context=context)
+            for kind in kinds:
+                await soon((await kind.builder().with_data("x").enqueue(backend=rexecutor.backend)).wait())
+            context.run(narrower.__exit__, None, None, None)
+
+    assert entered is backend
+    assert found == [backend, backend]
+
+
+async def _entered(block: AbstractContextManager[Backend]) -> Backend:
+    return block.__enter__()
 
 
 async def test_jobs_find_the_global_backend(backend: Backend) -> None:

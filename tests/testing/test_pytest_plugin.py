@@ -68,6 +68,117 @@ async def test_a_reminder(rexecutor_backend: InMemoryBackend) -> None:
 """
 )
 
+FIXTURES = (
+    APPLICATION
+    + """
+import asyncio
+import threading
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+import pytest
+import pytest_asyncio
+from rexecutor import override_global_backend
+from rexecutor.backend.current import current_backend
+from rexecutor.testing import refute_enqueued
+
+def in_a_thread(look):
+    found = Future()
+    thread = threading.Thread(target=lambda: found.set_result(look()))
+    thread.start()
+    thread.join(20)
+    return found.result(0)
+
+@contextmanager
+def portal():
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(20)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(20)
+    loop.close()
+
+@pytest.fixture(scope="{wide}")
+def client():  # a test client, whose application runs in an event loop of another thread
+    with portal() as call:
+        yield call
+
+{wide_fixture}(scope="{wide}")
+{wide_def} wide(client):
+    with override_global_backend(InMemoryBackend().paused()) as backend:
+        yield backend
+
+{narrow_fixture}
+{narrow_def} narrow(wide):
+    with override_global_backend(InMemoryBackend().paused()) as backend:
+        yield backend
+
+def check(backend, client):
+    assert current_backend() is backend
+    assert in_a_thread(current_backend) is backend
+    client(remind())
+    asyncio.run(remind())
+    in_a_thread(lambda: asyncio.run(remind()))
+
+def test_a_wide_one(wide, client):
+    check(wide, client)
+    asyncio.run(assert_enqueued(3, for_executor=EmailJob, with_data="bob", backend=wide))
+
+@pytest.mark.asyncio(loop_scope="{wide}")
+async def test_a_wide_one_asynchronously(wide, client):
+    await asyncio.to_thread(check, wide, client)
+    await remind()
+    await assert_enqueued(7, for_executor=EmailJob, with_data="bob")
+
+def test_a_narrow_one(narrow, client):
+    check(narrow, client)
+    asyncio.run(assert_enqueued(3, backend=narrow))
+
+@pytest.mark.asyncio(loop_scope="{wide}")
+async def test_a_narrow_one_asynchronously(narrow, client):
+    await asyncio.to_thread(check, narrow, client)
+    await remind()
+    await assert_enqueued(4)
+
+def test_the_plugins_own(wide, rexecutor_backend, client):
+    check(rexecutor_backend, client)
+    asyncio.run(assert_enqueued(3, backend=rexecutor_backend))
+
+@pytest.mark.asyncio(loop_scope="{wide}")
+async def test_the_plugins_own_asynchronously(wide, rexecutor_backend, client):
+    await asyncio.to_thread(check, rexecutor_backend, client)
+    await remind()
+    await assert_enqueued(4)
+    await assert_enqueued(7, backend=wide)
+
+@pytest.mark.asyncio(loop_scope="{wide}")
+async def test_an_override_in_the_test(narrow, client):
+    with override_global_backend(InMemoryBackend().paused()) as backend:
+        await asyncio.to_thread(check, backend, client)
+        await remind()
+        await assert_enqueued(4)
+    await refute_enqueued()
+
+def test_the_wide_one_again(wide, client):
+    check(wide, client)
+    asyncio.run(assert_enqueued(10, backend=wide))
+"""
+)
+
+ENDED = """
+import pytest
+from rexecutor import GlobalBackendError
+from rexecutor.backend.current import current_backend
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish():
+    try:
+        current_backend()
+    except GlobalBackendError:
+        print("none is left")
+"""
+
 LOADED = """
 import sys
 
@@ -259,6 +370,35 @@ def test_a_synchronous_application_is_tested_with_it(tmp_path: Path) -> None:
 
 def test_an_asynchronous_application_is_tested_with_it(tmp_path: Path) -> None:
     assert "1 passed" in run(tmp_path, ASYNCHRONOUS)
+
+
+@pytest.mark.parametrize("narrow", ["sync", "async"])
+@pytest.mark.parametrize("wide", ["sync", "async"])
+@pytest.mark.parametrize("scope", ["session", "module"])
+def test_fixtures_of_every_scope_override_the_global_backend(
+    tmp_path: Path, scope: str, wide: str, narrow: str
+) -> None:
+    fixtures = {"sync": "@pytest.fixture", "async": "@pytest_asyncio.fixture"}
+    definitions = {"sync": "def", "async": "async def"}
+    test = FIXTURES
+    for name, text in {
+        "wide": scope,
+        "wide_fixture": fixtures[wide],
+        "wide_def": definitions[wide],
+        "narrow_fixture": fixtures[narrow] + (f'(loop_scope="{scope}")' if narrow == "async" else ""),
+        "narrow_def": definitions[narrow],
+    }.items():
+        test = test.replace(f"{{{name}}}", text)
+    if wide == "async":
+        test = test.replace(
+            f'fixture(scope="{scope}")\nasync', f'fixture(scope="{scope}", loop_scope="{scope}")\nasync'
+        )
+    (tmp_path / "conftest.py").write_text(ENDED, encoding="utf-8")
+
+    said = run(tmp_path, test)
+
+    assert "8 passed" in said, said
+    assert "none is left" in said
 
 
 def test_the_plugin_loads_no_extra_and_no_suite_until_they_are_used(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from rexecutor.backend.base import Backend, cancel_asked
-from rexecutor.backend.current import current_backend, has_stand_in
+from rexecutor.backend.current import current_backend, is_overriding
 from rexecutor.backend.messages import PAGE, Count
 from rexecutor.errors import ConfigurationError
 from rexecutor.model.checks import checked_int
@@ -113,7 +113,8 @@ BoundT = TypeVar("BoundT", bound=Bound)
 def bound(what: str, backend: Backend | Bound | None, connection: object) -> Backend | Bound:
     """Return the backend bound to the application's connection: what `connection=` means.
 
-    In a test with the fixture `rexecutor_backend`, return the fixture's backend, which records the enqueue.
+    In a test that overrides the global backend by one without `bound_to`, as the fixture `rexecutor_backend` does,
+    return that backend, which records the enqueue.
 
     Args:
         what: The call's name, for the error message.
@@ -128,7 +129,7 @@ def bound(what: str, backend: Backend | Bound | None, connection: object) -> Bac
         raise ConfigurationError(f"{what}: connection= is given, and backend= is bound to one; give one of them")
     store = current_backend(backend)
     bind: Any = getattr(store, "bound_to", None)
-    if bind is None and has_stand_in() and store is not backend:
+    if bind is None and store is not backend and is_overriding(store):
         return store
     if bind is None:
         name = type(store).__name__

@@ -4,7 +4,6 @@ Every run of pytest imports this module if rexecutor is installed, so the fixtur
 """
 
 from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,25 +34,18 @@ def rexecutor_backend(request: pytest.FixtureRequest) -> "Iterator[InMemoryBacke
 
     The backend is on the machine's clock, or on `rexecutor_clock` if the test asks for that too.
     """
-    from rexecutor.backend.memory import InMemoryBackend  # see the module's docstring
+    from rexecutor.backend.current import overriding  # see the module's docstring
+    from rexecutor.backend.memory import InMemoryBackend
 
     clock: FakeClock | None = None
     if "rexecutor_clock" in request.fixturenames:
         clock = request.getfixturevalue("rexecutor_clock")
     backend = InMemoryBackend(clock=clock).paused()
 
-    def meant(named: "Backend | None", overriding: "Backend | None") -> "Backend":
-        current = overriding or backend
-        if named is None:
-            return current
+    def instead_of(named: "Backend", current: "Backend") -> "Backend":
+        """Return the current backend, which records the jobs, unless one of the two is the test's own choice."""
         is_to_be_recorded = isinstance(current, InMemoryBackend) and not isinstance(named, InMemoryBackend)
         return current if is_to_be_recorded else named
 
-    # Setting a context variable would not be enough: other threads would not see the value, nor would the test if an
-    # async plugin runs it in a context made earlier. So the hook in `current` is patched, which all threads see. The
-    # override gets a new variable, as the old one may hold a value set before the fixture.
-    override: ContextVar[Backend | None] = ContextVar("rexecutor_backend", default=None)
-    with pytest.MonkeyPatch.context() as patch:  # not `monkeypatch`, whose `undo()` in a test would undo this too
-        patch.setattr("rexecutor.backend.current._override", override)
-        patch.setattr("rexecutor.backend.current._stand_in", meant)
+    with overriding(backend, stand_in=instead_of):
         yield backend
