@@ -31,6 +31,7 @@ from rexecutor.model.job import (
 from rexecutor.model.unique import UniquenessCriteria, checked_criteria
 
 _FIRST_MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_AT_ONCE: Final = timedelta(0)
 _END_OF_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -55,7 +56,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
     priority: int = 0
     tags: tuple[str, ...] = ()
     scheduled_at: datetime | None = None
-    delay: timedelta = timedelta(0)
+    delay: timedelta = _AT_ONCE
     criteria: UniquenessCriteria | _Missing | None = MISSING
     expiry: datetime | timedelta | None = None
 
@@ -86,7 +87,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
     def schedule_at(self, moment: datetime) -> "JobBuilder[Data, Metadata, Result]":
         """Run the job at this moment, an aware datetime from 1970 to 9998; at once if it is in the past."""
         moment = _checked_moment(f"{self.executor.name}: schedule_at: moment", moment)
-        return replace(self, scheduled_at=moment, delay=timedelta(0))
+        return replace(self, scheduled_at=moment, delay=_AT_ONCE)
 
     def schedule_in(self, delay: timedelta) -> "JobBuilder[Data, Metadata, Result]":
         """Run the job this long after it is enqueued, on the store's clock; from zero to 1,000 years."""
@@ -212,8 +213,10 @@ def builder_with(  # noqa: PLR0913 - one for each setting of a job
         InvalidJobError: A setting is not valid, or two exclude each other.
     """
     what = f"{executor_cls.name}: enqueue"
-    _check_choice(what, schedule_at=schedule_at, schedule_in=schedule_in)
-    _check_choice(what, expires_at=expires_at, expires_in=expires_in)
+    if schedule_at is not None and schedule_in is not None:
+        raise InvalidJobError(f"{what}: schedule_at and schedule_in exclude each other; give one of them")
+    if expires_at is not None and expires_in is not None:
+        raise InvalidJobError(f"{what}: expires_at and expires_in exclude each other; give one of them")
     if unique is not None and not isinstance(unique, _Missing):
         checked_criteria(f"{what}: unique", unique, error=InvalidJobError)
     expiry: datetime | timedelta | None = None
@@ -227,9 +230,9 @@ def builder_with(  # noqa: PLR0913 - one for each setting of a job
         metadata,
         None if max_attempts is None else checked_max_attempts(what, max_attempts),
         checked_priority(what, priority),
-        _checked_tags(what, checked_texts(f"{what}: tags", tags, error=InvalidJobError)),
+        () if tags == () else _checked_tags(what, checked_texts(f"{what}: tags", tags, error=InvalidJobError)),
         None if schedule_at is None else _checked_moment(f"{what}: schedule_at", schedule_at),
-        timedelta(0) if schedule_in is None else _checked_delay(f"{what}: schedule_in", schedule_in),
+        _AT_ONCE if schedule_in is None else _checked_delay(f"{what}: schedule_in", schedule_in),
         unique,
         expiry,
     )
@@ -408,12 +411,6 @@ def _checked_delay(what: str, delay: timedelta) -> timedelta:
 
 
 def _checked_expiry(what: str, delay: timedelta) -> timedelta:
-    if isinstance(delay, timedelta) and delay <= timedelta(0):
+    if isinstance(delay, timedelta) and delay <= _AT_ONCE:
         raise mistake(what, "a timedelta above zero", delay, error=InvalidJobError)
     return _checked_delay(what, delay)
-
-
-def _check_choice(what: str, **given: object) -> None:
-    if None not in given.values():
-        names = " and ".join(given)
-        raise InvalidJobError(f"{what}: {names} exclude each other; give one of them")
