@@ -118,6 +118,16 @@ async def an_enqueue_takes_the_arguments_of_the_function() -> None:
     assert_type(await decides.enqueue(), JobHandle[Any, Any, None])
 
 
+async def options_keep_the_arguments_and_the_result(backend: Backend) -> None:
+    later = send_email.options(schedule_in=timedelta(hours=1), tags=["a"], unique=None, backend=backend)
+    assert_type(await later.enqueue("bob", copies=2), JobHandle[Any, Any, int])
+    assert_type(later.enqueue_sync("bob"), JobHandle[Any, Any, int])
+    assert_type(later.new("bob"), JobBuilder[Any, Any, int])
+    await later.enqueue(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    send_email.options(schedul_in=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    send_email.options(priority="high")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 async def a_parameter_that_takes_anything_is_not_taken_for_the_job() -> None:
     assert_type(await takes_anything.enqueue({"a": 1}), JobHandle[Any, Any, int])
     assert_type(await takes_anything.enqueue(payload=[1]), JobHandle[Any, Any, int])

@@ -3,13 +3,15 @@
 import asyncio
 import copy
 import functools
+import gc
 import inspect
 import pickle
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import pytest
@@ -19,20 +21,25 @@ from rexecutor import (
     ArgumentsError,
     BackoffStrategy,
     Cancel,
+    ConfigurationError,
     InMemoryBackend,
+    InvalidJobError,
     Job,
     JobStateError,
     JobStatus,
     Provide,
     Rexecutor,
     Snooze,
+    UniquenessCriteria,
     Where,
     enqueue_many,
     job,
     override_global_backend,
     override_provider,
 )
-from rexecutor.testing import assert_enqueued, drain, perform
+from rexecutor.telemetry.events import EnqueueForgotten
+from rexecutor.testing import FakeClock, assert_enqueued, drain, perform
+from tests.support import Events
 
 LOG: list[Any] = []
 
@@ -190,6 +197,88 @@ class TestEnqueues:
 
         with pytest.raises(ArgumentsError, match="got an unexpected keyword argument 'job'"):
             await call(job=None, to="bob")
+
+
+class TestOptions:
+    async def test_settings_are_those_of_an_enqueue(self, clock: FakeClock) -> None:
+        backend = InMemoryBackend(clock=clock).paused()
+        options = send_email.options(
+            metadata={"by": "me"},
+            tags=["a", "b"],
+            priority=3,
+            max_attempts=4,
+            schedule_in=timedelta(hours=1),
+            expires_in=timedelta(hours=2),
+            backend=backend,
+        )
+
+        stored = await (await options.enqueue("bob", copies=2)).fetch()
+
+        assert (stored.data, stored.metadata) == (send_email.data("bob", copies=2), {"by": "me"})
+        assert (stored.tags, stored.priority, stored.max_attempts) == (("a", "b"), 3, 4)
+        assert stored.scheduled_at == clock.now() + timedelta(hours=1)
+        assert stored.expires_at == clock.now() + timedelta(hours=2)
+
+    async def test_options_serve_many_enqueues_and_leave_the_job_as_it_is(self) -> None:
+        backend = InMemoryBackend().paused()
+        options = send_email.options(tags=["a"], backend=backend)
+
+        first, second = await options.enqueue("bob"), options.enqueue_sync("eve")
+        (third,) = await enqueue_many([send_email.new("joe")], backend=backend)
+
+        assert [(await one.fetch()).tags for one in (first, second, third)] == [("a",), ("a",), ()]
+
+    async def test_what_is_left_out_is_as_the_decorator_says_and_none_is_no_rule(self) -> None:
+        @job(unique=UniquenessCriteria.by_executor(), max_attempts=2)
+        async def once() -> None: ...
+
+        backend = InMemoryBackend().paused()
+
+        handles = [await once.options(backend=backend).enqueue() for _ in range(2)]
+        other = await once.options(backend=backend, unique=None).enqueue()
+
+        assert [handle.disposition for handle in (*handles, other)] == ["inserted", "existing", "inserted"]
+        assert (await other.fetch()).max_attempts == 2
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"priority": -1},
+            {"tags": "a"},
+            {"max_attempts": 0},
+            {"schedule_in": 3},
+            {"schedule_in": timedelta(1), "schedule_at": datetime(2026, 1, 1, tzinfo=UTC)},
+            {"expires_in": timedelta(0)},
+            {"unique": 3},
+        ],
+    )
+    def test_a_wrong_setting_is_refused_at_once(self, settings: dict[str, Any]) -> None:
+        with pytest.raises(InvalidJobError, match="send_email: "):
+            send_email.options(**settings)
+
+    def test_a_job_that_is_not_stored_cannot_have_a_backend_or_a_connection(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"options was given backend=…; give it to enqueue_many instead"):
+            send_email.options(backend=InMemoryBackend()).new("bob")
+        with pytest.raises(ConfigurationError, match=r"options was given connection=…; give it to enqueue_many"):
+            send_email.options(connection=object()).new("bob")
+
+    async def test_a_connection_needs_a_backend_that_can_use_it(self) -> None:
+        with pytest.raises(ConfigurationError):
+            await send_email.options(backend=InMemoryBackend(), connection=object()).enqueue("bob")
+
+    def test_a_framework_sees_that_an_enqueue_is_to_be_awaited(self) -> None:
+        is_async = vars(inspect if sys.version_info >= (3, 12) else asyncio)["iscoroutinefunction"]
+
+        assert is_async(send_email.enqueue)
+        assert is_async(send_email.options().enqueue)
+
+    async def test_an_enqueue_that_nobody_awaits_is_logged(self, events: Events) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            send_email.enqueue("bob")  # pyright: ignore[reportUnusedCoroutine] - it is forgotten
+            gc.collect()
+
+        assert [event.executor for event in events.of(EnqueueForgotten)] == ["send_email"]
 
 
 class TestRuns:
@@ -412,7 +501,7 @@ def test_the_signature_is_the_functions() -> None:
 
 PROGRAM = """
 import asyncio, os, sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from rexecutor import InMemoryBackend, JobStatus, Rexecutor, job
 
 @job(blocking="process")

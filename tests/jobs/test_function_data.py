@@ -92,13 +92,13 @@ class TestArguments:
 
     async def test_an_argument_of_another_type_is_refused_at_the_enqueue_by_its_path(self) -> None:
         backend = InMemoryBackend()
-        send: Any = send_email
+        send: Any = send_email.options(backend=backend)
 
         with pytest.raises(EncodeError, match=re.escape("Expected `str`, got `int` - at `$.to`")) as caught:
-            await send.new(1234567).enqueue(backend=backend)
+            await send.enqueue(1234567)
         assert "1234567" not in str(caught.value)
         with pytest.raises(EncodeError, match=re.escape("$.copies")):
-            await send.new("bob", copies="many").enqueue(backend=backend)
+            await send.enqueue("bob", copies="many")
         assert await backend.query(Where.id_equals(1)) == []
 
 

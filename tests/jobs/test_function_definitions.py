@@ -172,7 +172,7 @@ class TestAnnotationsThatComeLater:
         async def send(amount: "Decimal") -> None: ...
 
         with pytest.raises(DefinitionError, match="name 'Decimal' is not defined"):
-            await send.new(cast("Any", 1)).enqueue(backend=backend)
+            await send.options(backend=backend).enqueue(cast("Any", 1))
 
     def test_what_needs_no_annotation_is_refused_at_once(self) -> None:
         async def send(*to: "Decimal") -> None: ...

@@ -4,8 +4,8 @@ import importlib
 import inspect
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from datetime import datetime, timedelta
 from functools import partial, update_wrapper
 from pickle import PicklingError
 from types import new_class
@@ -26,10 +26,13 @@ from typing import (
 
 import msgspec
 
-from rexecutor.errors import ArgumentsError, DefinitionError, JobStateError
+from rexecutor.backend.app_transaction import SyncTransaction, Transaction
+from rexecutor.backend.base import Backend
+from rexecutor.errors import ArgumentsError, ConfigurationError, DefinitionError, JobStateError
+from rexecutor.jobs.await_guard import marked_async
 from rexecutor.jobs.current import running_job
 from rexecutor.jobs.definition import DeclaredTypes, not_to_await, place_of, takes, to_await
-from rexecutor.jobs.enqueue import JobBuilder
+from rexecutor.jobs.enqueue import MISSING, JobBuilder, builder_with
 from rexecutor.jobs.executor import Executor
 from rexecutor.jobs.handle import JobHandle
 from rexecutor.jobs.providers import provided, provided_sync
@@ -45,6 +48,8 @@ AnyJob: TypeAlias = Job[Any, Any, Any]
 Backoff: TypeAlias = BackoffStrategy | Callable[[AnyJob], timedelta]
 """Waits by the number of the failed attempt, or a function of the failed job."""
 
+_OF_JOB: Final[Any] = MISSING
+"""Default of `unique`: what `@job` says. None would mean none at all."""
 _NO_METHODS: Final = "a job has no instance to call a method of; subclass Executor, which keeps what its jobs share"
 _SHORTEST_TIMEOUT: Final = timedelta(microseconds=1)
 _SHAPES: Final = threading.RLock()
@@ -86,8 +91,11 @@ class JobFunction(Executor[Any, Any, Result], Generic[P, Result]):
         """
         return _imported, self._reference()
 
-    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, JobHandle[Any, Any, Result]]:
-        """Store a job with these arguments; await the result, a handle to the job.
+    @marked_async
+    def enqueue(  # pyright: ignore[reportIncompatibleMethodOverride] - the parameters are the function's
+        self, /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, JobHandle[Any, Any, Result]]:
+        """Store a job with these arguments; await the handle to it. `options` takes settings for it.
 
         ```python
         handle = await send_email.enqueue("bob@example.com", subject="hi")
@@ -97,16 +105,20 @@ class JobFunction(Executor[Any, Any, Result], Generic[P, Result]):
             InvalidJobError: The job cannot be stored: an `ArgumentsError` if the function does not take these
                 arguments, an `EncodeError` if they are not of its types.
             DefinitionError: An annotation of the function cannot be resolved, or JSON cannot hold it.
-            GlobalBackendError: There is no global backend.
+            GlobalBackendError: There is no global backend; `options(backend=…)` needs none.
             BackendError: The store failed; whether the job was stored is not known.
         """
         return self.new(*args, **kwargs).enqueue()
 
-    def enqueue_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[Any, Any, Result]:
+    def enqueue_sync(  # pyright: ignore[reportIncompatibleMethodOverride] - the parameters are the function's
+        self, /, *args: P.args, **kwargs: P.kwargs
+    ) -> JobHandle[Any, Any, Result]:
         """Store a job with these arguments as `enqueue` does, from code without an event loop."""
         return self.new(*args, **kwargs).enqueue_sync()
 
-    def new(self, /, *args: P.args, **kwargs: P.kwargs) -> JobBuilder[Any, Any, Result]:
+    def new(  # pyright: ignore[reportIncompatibleMethodOverride] - the parameters are the function's
+        self, /, *args: P.args, **kwargs: P.kwargs
+    ) -> JobBuilder[Any, Any, Result]:
         """Return a job with these arguments that is not stored yet, for `enqueue_many`.
 
         ```python
@@ -129,6 +141,47 @@ class JobFunction(Executor[Any, Any, Result], Generic[P, Result]):
             ArgumentsError: The function does not take these arguments.
         """
         return self._data_of(args, kwargs)
+
+    def options(  # noqa: PLR0913 - one for each setting of a job
+        self,
+        *,
+        metadata: Any = None,
+        tags: Collection[str] = (),
+        priority: int = 0,
+        max_attempts: int | None = None,
+        schedule_at: datetime | None = None,
+        schedule_in: timedelta | None = None,
+        expires_at: datetime | None = None,
+        expires_in: timedelta | None = None,
+        unique: UniquenessCriteria | None = _OF_JOB,
+        connection: object = None,
+        backend: Backend | Transaction | SyncTransaction | None = None,
+    ) -> "JobOptions[P, Result]":
+        """Return this job with settings for its enqueues, as often as you like.
+
+        ```python
+        await send_email.options(schedule_in=timedelta(hours=1), tags=["reminder"]).enqueue("bob@example.com")
+        ```
+
+        The settings are those of `Executor.enqueue`. What is left out is as `@job` says.
+
+        Raises:
+            InvalidJobError: A setting is not valid, or two exclude each other.
+        """
+        builder = builder_with(
+            type(self),
+            MISSING,
+            metadata=metadata,
+            tags=tags,
+            priority=priority,
+            max_attempts=max_attempts,
+            schedule_at=schedule_at,
+            schedule_in=schedule_in,
+            expires_at=expires_at,
+            expires_in=expires_in,
+            unique=unique,
+        )
+        return JobOptions(self, builder, connection, backend)
 
     @classmethod
     def builder(cls) -> JobBuilder[Any, Any, Result]:
@@ -270,6 +323,48 @@ class BlockingJobFunction(JobFunction[P, Result], Generic[P, Result]):
     def _run(self, arguments: dict[str, Any]) -> Any:
         function = self._function
         return not_to_await(self, self._shape().call(function, arguments), function)
+
+
+class JobOptions(Generic[P, Result]):
+    """A function job with settings for its enqueues; see `JobFunction.options`."""
+
+    def __init__(
+        self,
+        function: JobFunction[P, Result],
+        builder: JobBuilder[Any, Any, Result],
+        connection: object,
+        backend: Backend | Transaction | SyncTransaction | None,
+    ) -> None:
+        self._function = function
+        self._builder = builder
+        self._connection = connection
+        self._backend: Any = backend  # the enqueue checks whether it is one to await or not
+
+    @marked_async
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, JobHandle[Any, Any, Result]]:
+        """Store a job with these arguments and settings; see `JobFunction.enqueue`."""
+        return self._with_data(*args, **kwargs).enqueue(connection=self._connection, backend=self._backend)
+
+    def enqueue_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[Any, Any, Result]:
+        """Store a job with these arguments and settings, from code without an event loop."""
+        return self._with_data(*args, **kwargs).enqueue_sync(connection=self._connection, backend=self._backend)
+
+    def new(self, /, *args: P.args, **kwargs: P.kwargs) -> JobBuilder[Any, Any, Result]:
+        """Return a job with these arguments and settings that is not stored yet, for `enqueue_many`.
+
+        Raises:
+            ArgumentsError: The function does not take these arguments.
+            ConfigurationError: `options` was given a connection or a backend, which a job that is not stored has not.
+        """
+        if self._connection is not None or self._backend is not None:
+            given = "backend" if self._connection is None else "connection"
+            raise ConfigurationError(
+                f"{self._function.name}: new: options was given {given}=…; give it to enqueue_many instead"
+            )
+        return self._with_data(*args, **kwargs)
+
+    def _with_data(self, /, *args: P.args, **kwargs: P.kwargs) -> JobBuilder[Any, Any, Result]:
+        return self._builder.with_data(self._function.data(*args, **kwargs))
 
 
 class _Anything:
