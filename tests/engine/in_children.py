@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from rexecutor import Cancel, ExecutionResult, Executor, Job, Snooze, current_job
+from rexecutor.jobs.providers import Provide, provided_sync
 
 trace: ContextVar[str] = ContextVar("trace", default="none")
 
@@ -177,3 +178,25 @@ class Rejecting(Executor[str]):
 
     def backoff(self, job: Job[str]) -> timedelta:
         return timedelta(hours=1)
+
+
+def lent_file() -> Generator[list[Path]]:
+    """Lend a list for the name of a file; say in that file when it is given back."""
+    files: list[Path] = []
+    yield files
+    with files[0].open("a") as file:
+        file.write(f"closed {os.getpid()}\n")
+
+
+class Borrowing(Executor[str]):
+    """Uses what is made once for its process."""
+
+    name = "borrowing"
+    blocking = "process"
+    max_concurrency = 1
+
+    def execute(self, job: Job[str]) -> None:
+        with provided_sync({"files": Provide(lent_file, scope="worker")}, ()) as values:
+            values["files"].append(Path(job.data))
+            with Path(job.data).open("a") as file:
+                file.write(f"used-{len(values['files'])} {os.getpid()}\n")

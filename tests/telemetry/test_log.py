@@ -40,6 +40,7 @@ from rexecutor.telemetry.events import (
     NothingToRun,
     OutcomeRefused,
     ProcessLeft,
+    ProviderNotClosed,
     ResultIgnored,
 )
 from rexecutor.telemetry.log import log_event
@@ -452,6 +453,11 @@ TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
                 "mail: execute returned a value of type str, which is ignored (job 3 is complete); to keep it as the"
                 " result, declare its type as the third in Executor[…], or as the function's return annotation"
             ),
+        ),
+        (
+            ProviderNotClosed("get_client", ValueError("no")),
+            "ERROR",
+            "what the provider get_client made for the worker could not be closed: ValueError",
         ),
         (
             BackoffFailed(3, "mail", 1, ValueError("no")),

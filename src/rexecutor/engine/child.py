@@ -20,9 +20,12 @@ from rexecutor.errors import JobStateError
 from rexecutor.jobs.current import running_job
 from rexecutor.jobs.definition import not_to_await
 from rexecutor.jobs.executor import AnyExecutor
+from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
 from rexecutor.jobs.types import Codecs, codecs_of, decode, encoded_result
 from rexecutor.model.job import JobRecord, Limits, storable
 from rexecutor.model.outcomes import COMPLETE, Returned, returned
+from rexecutor.telemetry.events import ProviderNotClosed
+from rexecutor.telemetry.log import log_event
 
 
 class ChildSetup(NamedTuple):
@@ -93,16 +96,22 @@ def serve(pipe: "Connection[Any, Any]", stop_pipe: "Connection[Any, Any]", setup
         signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENT_SIGNALS)
         os.register_at_fork(after_in_child=partial(_detach_forked_process, pipe))
     threading.Thread(target=_end_with_parent, name="rexecutor parent", daemon=True).start()
-    with contextlib.suppress(EOFError, OSError):
-        pipe.send(Ready())
-        while True:
-            record: JobRecord = pipe.recv()
-            pipe.send(Begun())
-            pipe.send(in_fresh_context(_run, record, setup))
+    providers = WorkerScope()
+    try:
+        with contextlib.suppress(EOFError, OSError):
+            pipe.send(Ready())
+            while True:
+                record: JobRecord = pipe.recv()
+                pipe.send(Begun())
+                pipe.send(in_fresh_context(_run, record, setup, providers))
+    finally:  # the parent gives it a second, and then kills this process
+        for provider, error in providers.close_sync():
+            log_event(ProviderNotClosed(provider, error))
 
 
-def _run(record: JobRecord, setup: ChildSetup) -> Reply:
+def _run(record: JobRecord, setup: ChildSetup, providers: WorkerScope) -> Reply:
     """Run the job and return how it ended, whatever it raises."""
+    enter_worker_scope(providers)
     executor = setup.executors[record.executor]
     codecs = codecs_of(type(executor), setup.limits)
     run = _ChildRun(record, codecs, setup.completion)

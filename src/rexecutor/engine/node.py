@@ -25,8 +25,17 @@ from rexecutor.engine.slots import Slots
 from rexecutor.engine.watchdog import Watchdog
 from rexecutor.errors import BackendError, RexecutorError
 from rexecutor.jobs.executor import AnyExecutor
+from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
 from rexecutor.model.schedules import Schedule
-from rexecutor.telemetry.events import DutyFailed, JobsRescued, LeaseLost, NodeStarted, NodeStopped, NodeStopping
+from rexecutor.telemetry.events import (
+    DutyFailed,
+    JobsRescued,
+    LeaseLost,
+    NodeStarted,
+    NodeStopped,
+    NodeStopping,
+    ProviderNotClosed,
+)
 from rexecutor.telemetry.log import log_event
 
 DEFAULT_THREADS: Final = 10
@@ -34,6 +43,9 @@ DEFAULT_THREADS: Final = 10
 
 DELIVERY_TIMEOUT: Final = timedelta(seconds=10)
 """Time limit of each wait for the store during a shutdown: for the last claim, the last outcomes and the lease."""
+
+CLOSE_TIMEOUT: Final = 1.0
+"""Least time, in seconds, that a shutdown gives providers to close what they made for the worker."""
 
 
 def concurrency(executor: AnyExecutor) -> int | None:
@@ -94,6 +106,9 @@ class RunningNode:
         self._settler = Settler(backend, self._emit, self._stop_duties)
         limits = {key: concurrency(one) for key, one in executors.items()}
         self._slots = Slots(limits, max_concurrency, threaded=threaded, threads=threads)
+        self._providers = WorkerScope()
+        context = context_of_jobs()
+        context.run(enter_worker_scope, self._providers)
         self._runner = Runner(
             executors,
             clock=clock,
@@ -102,7 +117,7 @@ class RunningNode:
             emit=self._emit,
             settle=self._settler.put,
             ended=self._slots.free,
-            context=context_of_jobs(),
+            context=context,
             recycling=recycling,
         )
         self._watchdog = Watchdog(clock, self._emit, self._runner.attempt_of)
@@ -164,12 +179,14 @@ class RunningNode:
     async def stop(self, grace: timedelta) -> None:
         """Stop claiming, wait for jobs, cancel those that are left, deliver outcomes, and give up the lease.
 
+        What providers made for the worker is closed last, in what is left of the grace, but at least a second.
         If one of these steps fails, the duties, the threads and the lease still end before the error is raised. A
         thread that hangs is left behind.
 
         Args:
             grace: Time that running jobs have to end by themselves before they are told to stop; `hurry` cuts it short.
         """
+        until = asyncio.get_running_loop().time() + grace.total_seconds()
         self._emit(NodeStopping(self._node.id, len(self._runner.held), len(self._runner.stuck)))
         self._stop_claims.set()
         self._slots.freed.set()  # the dispatcher may wait for one
@@ -190,8 +207,9 @@ class RunningNode:
                 await self._runner.close()
             finally:
                 await self._end_duties()
-                self._watchdog.stop()
                 await self._watch.thread.stop(self._backend.clock, DELIVERY_TIMEOUT)
+                await self._close_providers(until)
+                self._watchdog.stop()
                 self._emit(NodeStopped(self._node.id, self._settler.backlog, self._runner.stuck))
 
     async def _end_duties(self) -> None:
@@ -200,6 +218,12 @@ class RunningNode:
             await asyncio.wait((self._duties,), timeout=DELIVERY_TIMEOUT.total_seconds())
             self._duties.cancel()
             await asyncio.wait((self._duties,))
+
+    async def _close_providers(self, until: float) -> None:
+        """Close what providers made for the worker, by this moment of the loop's clock, or in a second."""
+        left = 0.0 if self.hurry.is_set() else until - asyncio.get_running_loop().time()
+        for provider, error in await self._providers.close(max(left, CLOSE_TIMEOUT)):
+            self._emit(ProviderNotClosed(provider, error))
 
     async def _end_jobs(self, grace: timedelta) -> None:
         """Wait for the jobs, tell the rest to stop, and after `STOP_GRACE` record their outcomes without them."""

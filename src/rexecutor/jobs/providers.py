@@ -9,20 +9,31 @@ import asyncio
 import inspect
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Mapping
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
     contextmanager,
-    suppress,
 )
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    TypeAlias,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from rexecutor.background import start_task
+from rexecutor.background import in_fresh_context, start_task
 from rexecutor.errors import ConfigurationError, DefinitionError
 
 T = TypeVar("T")
@@ -34,6 +45,9 @@ Needs: TypeAlias = Mapping[str, "Provide"]
 _overrides: Final[dict[Provider, list[Provider]]] = {}
 """What replaces each overridden provider; the last one counts. For the whole process, so that threads see it."""
 _GUARD: Final = threading.Lock()
+
+_SHORTEST_CLOSE: Final = 0.1
+"""Least time, in seconds, that each of a worker's values has to be closed in, and to end once that is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +184,23 @@ def is_asynchronous(provider: Provider) -> bool:
     return inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
 
 
+class _Made(NamedTuple):
+    """A value of a worker, and how to close it."""
+
+    provider: str
+    close: Callable[[], Coroutine[Any, Any, object]]
+    """Closes it, and raises or returns what went wrong."""
+    in_loop: bool
+    """Whether it was made in the worker's loop, and so is closed there; otherwise in a thread, since it may block."""
+
+
+class NotClosed(NamedTuple):
+    """A provider whose value could not be closed, and why."""
+
+    provider: str
+    error: BaseException
+
+
 class WorkerScope:
     """What is made once for a worker: one value per provider, used by its tasks and threads.
 
@@ -179,7 +210,7 @@ class WorkerScope:
 
     def __init__(self) -> None:
         self._values: dict[Provider, Future[Any]] = {}
-        self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._made: list[_Made] = []
         self._lock = threading.Lock()
 
     async def value(self, provider: Provider) -> Any:
@@ -200,19 +231,47 @@ class WorkerScope:
             return await asyncio.wrap_future(made, loop=in_loop)
         return made.result()
 
-    async def close(self) -> list[BaseException]:
-        """Close what was made, the latest first. Return the errors; none keeps the others from being closed."""
-        errors: list[BaseException] = []
-        while self._closers:
+    async def close(self, timeout: float | None = None) -> list[NotClosed]:  # noqa: ASYNC109 - for all of them
+        """Close what was made, the latest first. Return what could not be closed; it keeps no other from being closed.
+
+        Args:
+            timeout: Time for all of them together, in seconds; each has a tenth of a second at least. None for no
+                limit. What takes longer is cancelled, or, if a thread closes it, left behind.
+        """
+        failed: list[NotClosed] = []
+        clock = asyncio.get_running_loop().time
+        until = None if timeout is None else clock() + timeout
+        while self._made:
+            one = self._made.pop()
+            task = start_task(_closed(one))
             try:
-                await self._closers.pop()()
-            except Exception as error:  # noqa: BLE001 - a provider may raise anything
-                errors.append(error)
+                left = None if until is None else max(until - clock(), _SHORTEST_CLOSE)
+                ended, _ = await asyncio.wait((task,), timeout=left)
+            finally:
+                task.cancel()  # which does nothing if it has ended
+            if not ended:
+                await asyncio.wait((task,), timeout=_SHORTEST_CLOSE)
+                failed.append(NotClosed(one.provider, TimeoutError("it was not closed in time")))
+            elif error := task.result():
+                failed.append(NotClosed(one.provider, error))
         self._values.clear()
-        return errors
+        return failed
+
+    def close_sync(self) -> list[NotClosed]:
+        """Close what was made, as `close` does, in a process without an event loop."""
+        failed: list[NotClosed] = []
+        while self._made:
+            one = self._made.pop()
+            try:
+                without_loop(one.close())
+            except BaseException as error:  # noqa: BLE001 - a provider may raise anything
+                failed.append(NotClosed(one.provider, error))
+        self._values.clear()
+        return failed
 
     async def _make(self, provider: Provider, made: "Future[Any]") -> None:
-        if _running_loop() is None or not _needs_loop(provider):
+        in_loop = _running_loop() is not None
+        if not in_loop or not _needs_loop(provider):
             stack = AsyncExitStack()
             try:
                 made.set_result(await _entered(provider, stack, self, {}))
@@ -220,30 +279,58 @@ class WorkerScope:
                 self._values.pop(provider, None)
                 made.set_exception(error)
                 raise
-            self._closers.append(stack.aclose)
+            self._made.append(_Made(_name(provider), stack.aclose, in_loop))
             return
         closing = asyncio.Event()
         task = start_task(self._live(provider, made, closing))
 
-        async def close() -> None:
+        async def close() -> BaseException | None:
             closing.set()
-            await task
+            return await task
 
-        self._closers.append(close)
+        self._made.append(_Made(_name(provider), close, in_loop))
 
-    async def _live(self, provider: Provider, made: "Future[Any]", closing: asyncio.Event) -> None:
-        async with AsyncExitStack() as stack:
-            try:
-                value = await _entered(provider, stack, self, {})
-            except BaseException as error:
-                self._values.pop(provider, None)
-                with suppress(InvalidStateError):
-                    made.set_exception(error)
-                if isinstance(error, Exception):
-                    return
-                raise
-            made.set_result(value)
-            await closing.wait()
+    async def _live(self, provider: Provider, made: "Future[Any]", closing: asyncio.Event) -> BaseException | None:
+        """Hold the provider's value until it is to be closed. Return what went wrong then.
+
+        Raises nothing: a `SystemExit` that left a task would end the event loop, and all jobs with it.
+        """
+        try:
+            async with AsyncExitStack() as stack:
+                made.set_result(await _entered(provider, stack, self, {}))
+                await closing.wait()
+        except BaseException as error:  # noqa: BLE001 - a provider may raise anything
+            if made.done():
+                return error
+            self._values.pop(provider, None)
+            made.set_exception(error)
+        return None
+
+
+async def _closed(one: _Made) -> BaseException | None:
+    """Close a worker's value and return what went wrong. Raises nothing, as `WorkerScope._live`."""
+    try:
+        found = await (one.close() if one.in_loop else _in_thread(one.close))
+    except BaseException as error:  # noqa: BLE001 - a provider may raise anything
+        return error
+    return cast("BaseException | None", found or None)
+
+
+async def _in_thread(work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Run work that waits for no loop in a daemon thread: one that hangs cannot keep the process from ending."""
+    done: Future[None] = Future()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            without_loop(work())
+        except BaseException as error:  # noqa: BLE001 - raised where it is awaited
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    in_fresh_context(threading.Thread(target=run, name="rexecutor provider", daemon=True).start)
+    await asyncio.wrap_future(done)
 
 
 _worker: Final[ContextVar[WorkerScope | None]] = ContextVar("rexecutor_worker_scope", default=None)
@@ -257,6 +344,11 @@ def worker_scope(scope: WorkerScope) -> Generator[WorkerScope]:
         yield scope
     finally:
         _worker.reset(token)
+
+
+def enter_worker_scope(scope: WorkerScope) -> None:
+    """Use this scope for the jobs that start from the current context, from now on."""
+    _worker.set(scope)
 
 
 @asynccontextmanager
@@ -275,9 +367,9 @@ async def provided(needs: Needs, given: Collection[str]) -> AsyncGenerator[dict[
             yield {name: await _value(need, stack, scope, made) for name, need in needs.items() if name not in given}
     finally:
         if own is not None:
-            errors = await own.close()
-            if errors:
-                raise errors[0]
+            failed = await own.close() if _running_loop() else own.close_sync()
+            if failed:
+                raise failed[0].error
 
 
 @contextmanager

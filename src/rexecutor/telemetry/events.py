@@ -202,6 +202,14 @@ class ResultIgnored:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderNotClosed:
+    """What a provider made for a worker could not be closed. Emitted after the worker's last job."""
+
+    provider: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
 class BackoffFailed:
     """An executor's `backoff` raised, or did not return a timedelta; the default was used."""
 
@@ -246,6 +254,7 @@ Event: TypeAlias = (
     | LoopBlocked
     | LoopFreed
     | ResultIgnored
+    | ProviderNotClosed
     | BackoffFailed
     | EnqueueForgotten
 )

@@ -39,6 +39,7 @@ from rexecutor.telemetry.events import (
     NothingToRun,
     OutcomeRefused,
     ProcessLeft,
+    ProviderNotClosed,
     ResultIgnored,
 )
 
@@ -213,6 +214,9 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
                 " result, declare its type as the third in Executor[…], or as the function's return annotation"
             )
             return _Line(logging.WARNING, template, (executor, type_name, job_id))
+        case ProviderNotClosed(provider, error):
+            template = "what the provider %s made for the worker could not be closed: %s"
+            return _Line(logging.ERROR, template, (provider, type(error).__name__), error)
         case BackoffFailed(job_id, executor, _, error):
             template = "job %s (%s): backoff failed, so the default is used: %s"
             return _Line(logging.ERROR, template, (job_id, executor, type(error).__name__), error)

@@ -18,6 +18,7 @@ from rexecutor.engine.loop import first_of
 from rexecutor.engine.runner import Runner
 from rexecutor.errors import ConfigurationError, GlobalBackendError, RexecutorError
 from rexecutor.jobs.executor import AnyExecutor, ExecutorLike, executor_class
+from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
 from rexecutor.model.checks import checked_int, checked_moment
 from rexecutor.model.job import JobError, JobRecord
 from rexecutor.model.outcomes import COMPLETE, Cancelled, Failed, Outcome, Settlement, Snooze
@@ -168,6 +169,9 @@ class _OneAtATime:
         self._settlement: Settlement | None = None
         self._drained = {"complete": 0, "failed": 0, "snoozed": 0, "cancelled": 0, "discarded": 0}
         self._errors: list[JobError] = []
+        self._providers = WorkerScope()
+        context = copy_context()
+        context.run(enter_worker_scope, self._providers)
         self._runner = Runner(
             executors,
             clock=store.clock,
@@ -176,7 +180,7 @@ class _OneAtATime:
             emit=log_event,
             settle=self._take,
             ended=lambda _: None,
-            context=copy_context(),
+            context=context,
         )
         self.runs = 0
 
@@ -211,7 +215,11 @@ class _OneAtATime:
                 self._count(COMPLETE, JobStatus.COMPLETE)
 
     async def end(self) -> None:
-        """Stop the running job, give its claim back, and end the lease."""
+        """Stop the running job, give its claim back, end the lease, and close what providers made.
+
+        Raises:
+            BaseException: What a provider raised then.
+        """
         try:
             await self._runner.close()
             await self._store.release_claims(self._node.id, ())
@@ -220,6 +228,9 @@ class _OneAtATime:
                 self._heartbeats.deregister(self._node.id)
             finally:
                 self._heartbeats.close()
+                failed = await self._providers.close()
+        if failed:
+            raise failed[0].error
 
     def drained(self) -> Drained:
         """Return how the runs ended."""
