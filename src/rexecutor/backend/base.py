@@ -6,6 +6,7 @@ a backend decides nothing. A driver's exceptions never leave a backend: each bec
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from types import TracebackType
 from typing import Final, NoReturn, Self
@@ -13,7 +14,8 @@ from typing import Final, NoReturn, Self
 from rexecutor.backend.completion import Completion, NoCompletion
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
-from rexecutor.backend.waits import SharedWaits
+from rexecutor.backend.sync_waits import PollingWatch, SyncWaits, Watch
+from rexecutor.backend.waits import SharedWaits, known_of
 from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.errors import ConfigurationError
@@ -43,6 +45,8 @@ class Backend(ABC):
         self._cancel_wakeups: Final = Wakeups(self.clock)
         self.waits: Final = SharedWaits(self)
         """Waits until jobs have ended. However many there are, they share the calls of `check_ended`."""
+        self.sync_waits: Final = SyncWaits(self)
+        """Waits of threads without an event loop."""
 
     def __reduce__(self) -> NoReturn:
         """Raise `ConfigurationError`: a pickle cannot hold connections."""
@@ -224,8 +228,7 @@ class Backend(ABC):
         Raises:
             BackendError: The store failed.
         """
-        records = await self.query(IdIn(frozenset(ids)), limit=len(ids))
-        return {record.id: record if record.status.has_ended or record.defect else record.status for record in records}
+        return known_of(await self.query(IdIn(frozenset(ids)), limit=len(ids)))
 
     @abstractmethod
     async def count(self) -> Sequence[Count]:
@@ -344,6 +347,29 @@ class Backend(ABC):
             BackendError: The store failed.
         """
         raise self._must_be_awaited("query")
+
+    def check_ended_sync(
+        self, ids: Collection[JobId], *, seconds: float | None = None
+    ) -> Mapping[JobId, JobRecord | JobStatus]:
+        """Return which of the jobs have ended as `check_ended` does, without an event loop; see `query_sync`.
+
+        Args:
+            ids: The jobs, at most 1,000.
+            seconds: Time, in seconds, after which nobody needs the result any more, if the store can use that; None for
+                no such time.
+
+        Raises:
+            ConfigurationError: This backend has no synchronous query.
+            BackendError: The store failed.
+        """
+        return known_of(self.query_sync(IdIn(frozenset(ids)), limit=len(ids)))
+
+    def watch_sync(self) -> AbstractContextManager[Watch]:
+        """Return a watch, with which one thread looks at the store again and again while it waits for jobs to end.
+
+        By default it calls `check_ended_sync`, and keeps nothing open.
+        """
+        return nullcontext(PollingWatch(self, self._wakeups))
 
     def count_sync(self) -> Sequence[Count]:
         """Return how many jobs there are as `count` does, without an event loop; see `query_sync`.

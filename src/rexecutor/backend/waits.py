@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from rexecutor.background import start_task
 from rexecutor.clock import Clock, Timer
@@ -24,6 +24,11 @@ Known: TypeAlias = Mapping[JobId, JobRecord | JobStatus]
 """What a look has found: the record of an ended job, the status of any other. A job that is not stored is not in it."""
 Unended: TypeAlias = Mapping[JobId, JobStatus | None]
 """Jobs that had not ended when the time was up, with their status; None if the store did not respond."""
+
+
+def known_of(records: Iterable[JobRecord]) -> Known:
+    """Return what a look has found, made of the records of the jobs."""
+    return {record.id: record if record.status.has_ended or record.defect else record.status for record in records}
 
 
 class WatchedStore(Protocol):
@@ -105,10 +110,20 @@ class SharedWaits:
         return circle
 
 
-class _Wait:
+class Signal(Protocol):
+    """What wakes the caller: an `asyncio.Event`, or a `threading.Event` for a thread."""
+
+    def set(self) -> object:
+        """Wake the caller."""
+
+
+SignalT = TypeVar("SignalT", bound=Signal)
+
+
+class Wait(Generic[SignalT]):
     """One wait: its jobs, what was found for it, and whether its time is up."""
 
-    def __init__(self, ids: Iterable[JobId]) -> None:
+    def __init__(self, ids: Iterable[JobId], woken: SignalT) -> None:
         self.open = dict.fromkeys(ids)
         self.found: dict[JobId, JobRecord | None] = {}
         self.statuses: dict[JobId, JobStatus] = {}
@@ -124,7 +139,7 @@ class _Wait:
         """Whether its last look has ended."""
         self.is_silent = False
         """Whether its last look has not ended in time."""
-        self.woken = asyncio.Event()
+        self.woken: Final = woken
 
     @property
     def is_over(self) -> bool:
@@ -156,6 +171,13 @@ class _Wait:
             self.error = type(error)(*error.args)
             self.error.__cause__ = error.__cause__
         self.woken.set()
+
+
+class _Wait(Wait[asyncio.Event]):
+    """The wait of one task."""
+
+    def __init__(self, ids: Iterable[JobId]) -> None:
+        super().__init__(ids, asyncio.Event())
 
 
 class _Circle:

@@ -14,6 +14,7 @@ class Wakeups:
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+        self._threads: set[threading.Event] = set()
         self.count = 0
         """Number of changes. Read it, look into the store, then wait since that count: no change is missed."""
 
@@ -22,6 +23,8 @@ class Wakeups:
         with self._lock:  # otherwise two threads may count one change, and the count may even go back
             self.count += 1
             waiting = list(self._waiting.items())
+            for changed in self._threads:
+                changed.set()
         for event, loop in waiting:
             try:
                 loop.call_soon_threadsafe(event.set)
@@ -41,4 +44,17 @@ class Wakeups:
                 await self._clock.wait(changed, delay)
         finally:
             self._waiting.pop(changed, None)
+        return self.count != since
+
+    def wait_sync(self, seconds: float, *, since: int) -> bool:
+        """Wait as `wait` does, in a thread and for at most `seconds` of real time."""
+        changed = threading.Event()
+        with self._lock:
+            self._threads.add(changed)
+        try:
+            if self.count == since:
+                changed.wait(seconds)
+        finally:
+            with self._lock:
+                self._threads.discard(changed)
         return self.count != since

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Generic, TypeVar, overload
+from functools import partial
+from typing import Any, Final, Generic, overload
 
 import msgspec
+from typing_extensions import TypeVar
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.waits import Ends
+from rexecutor.backend.waits import Ends, Unended
 from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.results import job_of_record, result_of
 from rexecutor.model.checks import checked_delay, checked_instance
@@ -16,7 +18,7 @@ from rexecutor.model.job import Data, Disposition, Job, JobId, JobRecord, Metada
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 
-T = TypeVar("T")
+T = TypeVar("T", default=Any)
 
 
 class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
@@ -95,6 +97,77 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
         """
         await self.backend.rerun(self.id, executor=self.executor.name)
 
+    def fetch_sync(self) -> Job[Data, Metadata, Result]:
+        """Return the job as it is now, as `fetch` does, from code without an event loop.
+
+        Blocks the calling thread, as all methods with `_sync` do. The backend need not be open.
+
+        Raises:
+            JobNotFoundError: It is no longer stored, or is another executor's.
+            DecodeError: Its data is not, or no longer, of the executor's type.
+            ConfigurationError: The backend has no synchronous queries.
+            BackendError: The store failed.
+        """
+        found = self.backend.query_sync(Where.id_equals(self.id), limit=1)
+        return _job(self, found[0] if found else None)
+
+    def wait_sync(self, timeout: timedelta | None = None) -> Job[Data, Metadata, Result]:
+        """Block until the job has ended, in any status, and return it, as `wait` does; see `fetch_sync`.
+
+        Threads that wait at the same moment share their queries. On a `FakeClock` the timeout passes only if another
+        thread moves the clock.
+
+        Args:
+            timeout: How long to wait at most, on the backend's clock. None for no limit: for ever if nobody runs
+                the job.
+
+        Raises:
+            TimeoutError: The job has not ended by then; it goes on.
+            JobNotFoundError: It is no longer stored, or is another executor's.
+            DecodeError: Its data is not, or no longer, of the executor's type.
+            ConfigurationError: The backend has no synchronous queries; or an event loop runs in this thread, and the
+                wait would block it without a limit.
+            BackendError: The store failed.
+        """
+        return _ended_sync("wait_sync", [self], timeout, _job)[0]
+
+    def result_sync(self, timeout: timedelta | None = None) -> Result:
+        """Block until the job is complete, and return what `execute` returned, as `result` does; see `wait_sync`.
+
+        Args:
+            timeout: How long to wait at most, as for `wait_sync`.
+
+        Raises:
+            TimeoutError: The job has not ended by then; it goes on.
+            JobFailedError: The job is cancelled or discarded. The error's `job` has the reason in its last error.
+            JobNotFoundError: It is no longer stored, for example because it was pruned, or is another executor's.
+            DecodeError: The stored result is no longer of the executor's type. The job stays complete.
+            ConfigurationError: As for `wait_sync`.
+            BackendError: The store failed.
+        """
+        return _ended_sync("result_sync", [self], timeout, _result)[0]
+
+    def cancel_sync(self, reason: str) -> JobStatus:
+        """Cancel the job and return its status after that, as `cancel` does; see `fetch_sync`.
+
+        Raises:
+            JobNotFoundError: It is no longer stored.
+            ConfigurationError: The backend has no synchronous changes.
+            BackendError: The store failed; repeat it.
+        """
+        return self.backend.cancel_sync(self.id, reason, executor=self.executor.name)
+
+    def rerun_sync(self) -> None:
+        """Run the ended job once more, at once, as `rerun` does; see `fetch_sync`.
+
+        Raises:
+            JobStateError: It has not ended.
+            JobNotFoundError: It is no longer stored.
+            ConfigurationError: The backend has no synchronous changes.
+            BackendError: The store failed; whether it was done is not known.
+        """
+        self.backend.rerun_sync(self.id, executor=self.executor.name)
+
 
 @overload
 async def results(
@@ -130,10 +203,36 @@ async def results(
         DecodeError: A stored result is no longer of its executor's type.
         BackendError: A store failed.
     """
+    return await _ended("results", _checked("results", handles), timeout, _result)
+
+
+@overload
+def results_sync(handles: Iterable[JobHandle[Any, Any, Result]], timeout: timedelta | None = None) -> list[Result]: ...
+@overload
+def results_sync(handles: Iterable[JobHandle[Any, Any, Any]], timeout: timedelta | None = None) -> list[Any]: ...
+def results_sync(handles: Iterable[JobHandle[Any, Any, Any]], timeout: timedelta | None = None) -> list[Any]:
+    """Block until all jobs are complete, and return their results in the order of the handles, as `results` does.
+
+    Args:
+        handles: Jobs of one executor or of several. Those of several backends are awaited one backend after the other.
+        timeout: How long to wait at most for all of them, on the backends' clocks. None for no limit.
+
+    Raises:
+        TimeoutError: Some jobs have not ended by then; they go on.
+        JobFailedError: One of the jobs is cancelled or discarded.
+        JobNotFoundError: One is no longer stored, or is another executor's.
+        DecodeError: A stored result is no longer of its executor's type.
+        ConfigurationError: As for `JobHandle.wait_sync`.
+        BackendError: A store failed.
+    """
+    return _ended_sync("results_sync", _checked("results_sync", handles), timeout, _result)
+
+
+def _checked(what: str, handles: Iterable[JobHandle[Any, Any, Any]]) -> list[JobHandle[Any, Any, Any]]:
     handles = list(handles)
     for handle in handles:
-        checked_instance("results: each handle", handle, JobHandle, "a JobHandle, as `await ….enqueue(…)` returns it")
-    return await _ended("results", handles, timeout, _result)
+        checked_instance(f"{what}: each handle", handle, JobHandle, "a JobHandle, as an enqueue returns it")
+    return handles
 
 
 def _job(handle: JobHandle[Any, Any, Any], record: JobRecord | None) -> Job[Any, Any, Any]:
@@ -144,37 +243,91 @@ def _result(handle: JobHandle[Any, Any, Any], record: JobRecord | None) -> Any:
     return result_of(handle.executor, handle.id, record, handle.backend.limits)
 
 
+class _Awaited(Generic[T]):
+    """Handles whose jobs are awaited, and what was found of them. For waits with and without an event loop."""
+
+    def __init__(
+        self,
+        what: str,
+        handles: Sequence[JobHandle[Any, Any, Any]],
+        timeout: timedelta | None,
+        read: Callable[[JobHandle[Any, Any, Any], JobRecord | None], T],
+    ) -> None:
+        if timeout is not None:
+            checked_delay(f"{what}: timeout", timeout)
+        self._handles = handles
+        self._timeout = timeout
+        self._read = read
+        self._values: dict[int, T] = {}
+        self._unended: dict[int, JobStatus | None] = {}
+        of_backend: dict[int, list[int]] = {}
+        for place, handle in enumerate(handles):
+            of_backend.setdefault(id(handle.backend), []).append(place)
+        self.groups: Final = list(of_backend.values())
+        """The places of the handles, by backend."""
+
+    def backend(self, places: list[int]) -> Backend:
+        """Return the backend of a group."""
+        return self._handles[places[0]].backend
+
+    def ids(self, places: list[int]) -> list[JobId]:
+        """Return the jobs of a group."""
+        return [self._handles[place].id for place in places]
+
+    def take(self, places: list[int], ends: Ends) -> None:
+        """Read jobs of a group that have ended."""
+        for place in places:
+            if (handle := self._handles[place]).id in ends:
+                self._values[place] = self._read(handle, ends[handle.id])
+
+    def leave(self, places: list[int], left: Unended) -> None:
+        """Note the jobs of a group that have not ended in time."""
+        self._unended |= {place: left[job_id] for place in places if (job_id := self._handles[place].id) in left}
+
+    def values(self) -> list[T]:
+        """Return what was read, in the order of the handles; raise a `TimeoutError` if a job has not ended."""
+        if self._unended:
+            raise TimeoutError(_late(self._handles, self._unended, self._timeout))
+        return [self._values[place] for place in range(len(self._handles))]
+
+
 async def _ended(
     what: str,
-    handles: Sequence[JobHandle[Any, Any, Any]],
+    handles: Sequence[JobHandle[Data, Metadata, Result]],
     timeout: timedelta | None,  # noqa: ASYNC109 - passed on
-    read: Callable[[JobHandle[Any, Any, Any], JobRecord | None], T],
+    read: Callable[[JobHandle[Data, Metadata, Result], JobRecord | None], T],
 ) -> list[T]:
     """Wait until the jobs have ended, and return what `read` makes of each, in order. Its first error is raised."""
-    if timeout is not None:
-        checked_delay(f"{what}: timeout", timeout)
-    values: dict[int, T] = {}
-    unended: dict[int, JobStatus | None] = {}
-    of_backend: dict[int, dict[JobId, list[int]]] = {}
-    for place, handle in enumerate(handles):
-        of_backend.setdefault(id(handle.backend), {}).setdefault(handle.id, []).append(place)
+    awaited = _Awaited(what, handles, timeout, read)
 
-    async def wait(places: Mapping[JobId, list[int]]) -> None:
-        def take(ends: Ends) -> None:
-            for place in sorted(place for job_id in ends for place in places[job_id]):
-                values[place] = read(handles[place], ends[handles[place].id])
+    async def wait(places: list[int]) -> None:
+        waits, ids = awaited.backend(places).waits, awaited.ids(places)
+        awaited.leave(places, await waits.wait(ids, partial(awaited.take, places), timeout=timeout))
 
-        [first, *_] = next(iter(places.values()))
-        left = await handles[first].backend.waits.wait(places, take, timeout=timeout)
-        unended.update((place, left[job_id]) for job_id in left for place in places[job_id])
-
-    if len(of_backend) == 1:
-        await wait(*of_backend.values())
+    if len(awaited.groups) == 1:
+        await wait(*awaited.groups)
     else:
-        await _all_of(wait(places) for places in of_backend.values())
-    if unended:
-        raise TimeoutError(_late(handles, unended, timeout))
-    return [values[place] for place in range(len(handles))]
+        await _all_of(wait(places) for places in awaited.groups)
+    return awaited.values()
+
+
+def _ended_sync(
+    what: str,
+    handles: Sequence[JobHandle[Data, Metadata, Result]],
+    timeout: timedelta | None,
+    read: Callable[[JobHandle[Data, Metadata, Result], JobRecord | None], T],
+) -> list[T]:
+    """Wait as `_ended` does, and block the thread meanwhile."""
+    awaited = _Awaited(what, handles, timeout, read)
+    left = timeout
+    for places in awaited.groups:
+        backend = awaited.backend(places)
+        began = backend.clock.monotonic()
+        take = partial(awaited.take, places)
+        awaited.leave(places, backend.sync_waits.wait(awaited.ids(places), take, timeout=left))
+        if left is not None:
+            left = max(left - timedelta(seconds=backend.clock.monotonic() - began), timedelta(0))
+    return awaited.values()
 
 
 async def _all_of(waits: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -28,13 +28,14 @@ from rexecutor.backend.postgres.rows import Batch, batches_of, text_length
 from rexecutor.backend.postgres.statements import Statements, channel_of
 from rexecutor.backend.postgres.sync import SyncStore
 from rexecutor.backend.sql.operations import Script
+from rexecutor.backend.waits import Known, known_of
 from rexecutor.clock import Clock
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
-from rexecutor.model.where import Where
+from rexecutor.model.where import IdIn, Where
 
 T = TypeVar("T")
 
@@ -268,6 +269,11 @@ class PostgresBackend(Backend):
     def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in the order of their ids, on a synchronous connection."""
         return self._sync.read(self._scripts.query(where, limit, after))
+
+    def check_ended_sync(self, ids: Collection[JobId], *, seconds: float | None = None) -> Known:
+        """Return which of the jobs have ended, on a synchronous connection."""
+        script = self._scripts.query(IdIn(frozenset(ids)), len(ids), None)
+        return known_of(self._sync.read(script, seconds=seconds))
 
     async def count(self) -> Sequence[Count]:
         """Count the jobs, except those of an unknown status. Reads the whole table."""

@@ -13,7 +13,13 @@ from psycopg.pq import TransactionStatus
 
 from rexecutor.backend.postgres.connection import check_versions, translated
 from rexecutor.backend.postgres.drivers import run_as_it_is, run_psycopg
-from rexecutor.backend.postgres.liveness import BoundedConnection, connect_blocking, is_lost, is_stale
+from rexecutor.backend.postgres.liveness import (
+    BoundedConnection,
+    connect_blocking,
+    is_lost,
+    is_stale,
+    seconds_for,
+)
 from rexecutor.backend.postgres.statements import versions
 from rexecutor.backend.sql.operations import Script
 from rexecutor.errors import BackendError
@@ -51,10 +57,19 @@ class SyncStore:
         with self._lent() as connection, connection.transaction():
             return run_as_it_is(connection, script)
 
-    def read(self, script: Script[T]) -> T:
-        """Execute a script of at most one statement, in no transaction; otherwise like `run`."""
-        with self._lent() as connection:
-            return run_as_it_is(connection, script)
+    def read(self, script: Script[T], *, seconds: float | None = None) -> T:
+        """Execute a script of at most one statement, in no transaction; otherwise like `run`.
+
+        Args:
+            script: The script.
+            seconds: Seconds that a reply may take, if that is less than usual.
+        """
+        with self._lent(seconds) as connection:
+            connection.patience = None if seconds is None else min(seconds, seconds_for())
+            try:
+                return run_as_it_is(connection, script)
+            finally:
+                connection.patience = None
 
     def close(self) -> None:
         """Close the connections; the next use makes new ones. A connection in use is closed when its use ends."""
@@ -65,19 +80,19 @@ class SyncStore:
             _close_all(idle, self._process)
 
     @contextmanager
-    def _lent(self) -> Generator[BoundedConnection]:
+    def _lent(self, seconds: float | None = None) -> Generator[BoundedConnection]:
         if self._process != os.getpid():  # after a fork: leave the parent its connections and its semaphore
             self._start()
-        with translated(self._schema), self._taken() as connection:
+        with translated(self._schema), self._taken(seconds) as connection:
             yield connection
 
     @contextmanager
-    def _taken(self) -> Generator[BoundedConnection]:
+    def _taken(self, seconds: float | None) -> Generator[BoundedConnection]:
         idle, free = self._idle, self._free
-        if not free.acquire(timeout=CONNECTION_WAIT_SECONDS):
+        patience = min(seconds or CONNECTION_WAIT_SECONDS, CONNECTION_WAIT_SECONDS)
+        if not free.acquire(timeout=patience):
             raise BackendError(
-                f"PostgreSQL: no connection within {CONNECTION_WAIT_SECONDS:.0f} s: all {self._limit} are in use"
-                " (`max_connections=`)"
+                f"PostgreSQL: no connection within {patience:.0f} s: all {self._limit} are in use (`max_connections=`)"
             )
         try:
             connection = _newest(idle) or self._connect()

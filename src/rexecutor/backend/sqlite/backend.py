@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -23,6 +24,7 @@ from rexecutor.backend.sqlite.operations import SCRIPTS, run
 from rexecutor.backend.sqlite.sync import SyncStore
 from rexecutor.backend.sqlite.watch import FileWatch
 from rexecutor.backend.sqlite.writer import SqlThread
+from rexecutor.backend.sync_waits import Watch
 from rexecutor.backend.unwrapping import SqlAlchemyConnection, SqlAlchemySession
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
@@ -213,6 +215,10 @@ class SQLiteBackend(Backend):
     def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in order of id. Reads on a new connection, which creates and migrates the file as `open` does."""
         return self._sync.read(lambda now: SCRIPTS.query(where, limit, after, now))
+
+    def watch_sync(self) -> AbstractContextManager[Watch]:
+        """Return a watch that notices every commit to the file, on a connection of its own."""
+        return self._sync.watch(self._wakeups)
 
     async def count(self) -> Sequence[Count]:
         """Count the jobs by executor and status. Reads the whole table, beside the writer."""

@@ -20,6 +20,7 @@ from rexecutor.testing.suite.rescue import RescueCases
 from rexecutor.testing.suite.schedules import ScheduleCases
 from rexecutor.testing.suite.settle import SettleCases
 from rexecutor.testing.suite.shared_store import SharedStoreCases
+from rexecutor.testing.suite.sync_waits import SyncWaitCases
 from rexecutor.testing.suite.synchronous import SynchronousCases
 from rexecutor.testing.suite.unique import UniqueCases
 from rexecutor.testing.suite.unique_batch import UniqueBatchCases
@@ -55,6 +56,7 @@ class BackendSuite(
     HostileInputCases,
     SharedStoreCases,
     SynchronousCases,
+    SyncWaitCases,
 ):
     """Tests that a backend keeps the port's promises.
 
