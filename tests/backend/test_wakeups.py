@@ -73,6 +73,23 @@ def test_a_loop_that_was_closed_while_somebody_waited_is_forgotten() -> None:
     assert hints.count == 2
 
 
+async def test_an_end_wakes_those_who_wait_for_one_and_nobody_who_waits_for_work() -> None:
+    clock = FakeClock()
+    hints = Wakeups(clock)
+    since = hints.count
+    for_work = asyncio.ensure_future(hints.wait_for(HOUR, since=since))
+    for_end = asyncio.ensure_future(hints.wait_for(HOUR, since=since, for_end=True))
+    await until(lambda: clock.waiting == 2)
+
+    hints.notify(is_end=True)
+
+    assert await for_end is True
+    assert not for_work.done()
+    assert await hints.wait_for(HOUR, since=since, for_end=True) is True
+    hints.notify()
+    assert await for_work is True
+
+
 async def test_who_waits_no_more_is_forgotten(backend: Backend) -> None:
     handle = await Quick.builder().schedule_in(SECOND).enqueue(backend=backend)
 

@@ -126,7 +126,7 @@ class _Bells(Wakeups):
         super().__init__(clock)
         self._bells = bells
 
-    def notify(self) -> None:
-        super().notify()
+    def notify(self, *, is_end: bool = False) -> None:
+        super().notify(is_end=is_end)
         for bell in self._bells:
             bell(False)

@@ -188,13 +188,14 @@ class Backend(ABC):
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
         """Wait until one of the executors may have a due job, but not past `until`.
 
-        A hint: it may return early, and does so at any change. If `change_count` is not `since`, it returns at once.
+        A hint: it may return early, and does so at any change that may have made work. If there was one since the
+        `change_count` given as `since`, it returns at once.
         """
         await self._wakeups.wait(until, since=since)
 
     async def wait_ended(self, until: datetime, *, since: int) -> None:
-        """Wait until a job may have ended, but not past `until`. A hint, like `wait_ready`."""
-        await self._wakeups.wait(until, since=since)
+        """Wait until a job may have ended, but not past `until`. A hint, like `wait_ready`, and ended by any change."""
+        await self._wakeups.wait(until, since=since, for_end=True)
 
     @property
     def cancels(self) -> int:

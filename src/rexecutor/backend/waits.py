@@ -28,7 +28,10 @@ Unended: TypeAlias = Mapping[JobId, JobStatus | None]
 
 def known_of(records: Iterable[JobRecord]) -> Known:
     """Return what a look has found, made of the records of the jobs."""
-    return {record.id: record if record.status.has_ended or record.defect else record.status for record in records}
+    return {
+        record.id: record if record.status.has_ended or record.defect is not None else record.status
+        for record in records
+    }
 
 
 class WatchedStore(Protocol):

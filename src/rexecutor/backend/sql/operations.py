@@ -11,6 +11,7 @@ from typing import Any, LiteralString, NamedTuple, TypeAlias, TypeVar
 from rexecutor.backend.messages import Count, Ticked
 from rexecutor.backend.sql.rows import STATUSES, spans_of, spans_text
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
+from rexecutor.backend.waits import known_of
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Change, Interrupted, Rerun
@@ -96,6 +97,20 @@ class Scripts(ABC):
         first = SMALLEST_ID if after is None else max(after, SMALLEST_ID)
         rows = yield self.where("select_jobs", where, now, after=first, limit=min(limit, LARGEST_ID))
         return [self.read_job(row) for row in rows]
+
+    def check_ended(self, ids: Collection[JobId], now: datetime | None) -> Script[dict[JobId, JobRecord | JobStatus]]:
+        """Return those of the jobs that are stored; see `Backend.check_ended`.
+
+        The second statement, for those that have ended, may see them later than the first: rerun, or deleted.
+        """
+        rows = yield self.where("select_statuses", IdIn(frozenset(ids)), now)
+        found = {job_id: STATUSES.get(status, JobStatus.DISCARDED) for job_id, status in rows}
+        known: dict[JobId, JobRecord | JobStatus] = {
+            job_id: status for job_id, status in found.items() if not status.has_ended
+        }
+        if ended := found.keys() - known.keys():
+            known |= known_of((yield from self.query(IdIn(frozenset(ended)), len(ended), None, now)))
+        return known
 
     def count(self) -> Script[list[Count]]:
         """Count the jobs by executor and status, except those of an unknown status."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -211,6 +211,11 @@ class SQLiteBackend(Backend):
         """Return jobs in order of id. Reads beside the writer, without blocking it."""
         now = self.clock.now()
         return await self._read(lambda: SCRIPTS.query(where, limit, after, now))
+
+    async def check_ended(self, ids: Collection[JobId]) -> Mapping[JobId, JobRecord | JobStatus]:
+        """Return those of the jobs that are stored. Reads the data of ended ones only, without blocking the writer."""
+        now = self.clock.now()
+        return await self._read(lambda: SCRIPTS.check_ended(ids, now))
 
     def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in order of id. Reads on a new connection, which creates and migrates the file as `open` does."""

@@ -55,7 +55,25 @@ class FileWatch:
                 connection.close()
 
     async def wait_ready(self, until: datetime, since: int) -> None:
-        """Wait until there may be work that was not there at count `since`, but not past `until`.
+        """Wait until there may be work that was not there at count `since`, but not past `until`."""
+        await self._wait(until, since, for_end=False)
+
+    async def wait_ended(self, until: datetime, since: int) -> None:
+        """Wait for any commit, but not past `until`."""
+        if self._has_passed_over:  # such a commit may have come after the caller's look
+            self._has_passed_over = False
+            self._wakeups.notify(is_end=True)
+            return
+        with self._guard:
+            self._ends_awaited += 1
+        try:
+            await self._wait(until, since, for_end=True)
+        finally:
+            with self._guard:
+                self._ends_awaited -= 1
+
+    async def _wait(self, until: datetime, since: int, *, for_end: bool) -> None:
+        """Wait for a change that concerns the caller.
 
         Only one waiter polls the file, every `POLL_INTERVAL`; the others wait for the hint that it gives.
         """
@@ -65,34 +83,22 @@ class FileWatch:
         while (left := timedelta(seconds=ends - self._clock.monotonic())) > timedelta(0):
             looking = self._looking
             if not looking.acquire(blocking=False):  # one waiter looks at the file for all
-                if await self._wakeups.wait_for(left, since=since):
+                if await self._wakeups.wait_for(left, since=since, for_end=for_end):
                     return
                 continue
             try:
-                if self._has_changed() or await self._wakeups.wait_for(min(left, POLL_INTERVAL), since=since):
+                if self._has_changed(for_end=for_end) or await self._wakeups.wait_for(
+                    min(left, POLL_INTERVAL), since=since, for_end=for_end
+                ):
                     return
             finally:
                 looking.release()
 
-    async def wait_ended(self, until: datetime, since: int) -> None:
-        """Wait for any commit, but not past `until`."""
-        if self._has_passed_over:  # such a commit may have come after the caller's look
-            self._has_passed_over = False
-            self._wakeups.notify()
-            return
-        with self._guard:
-            self._ends_awaited += 1
-        try:
-            await self.wait_ready(until, since)
-        finally:
-            with self._guard:
-                self._ends_awaited -= 1
+    def _has_changed(self, *, for_end: bool) -> bool:
+        """Return whether another connection's commit concerns the caller, and wake all others whom it concerns.
 
-    def _has_changed(self) -> bool:
-        """Return whether another connection's commit concerns those who wait, and if so wake all of them.
-
-        A commit concerns them if there is new work, or if someone waits for a job to end. Other commits are passed
-        over; otherwise the heartbeats of idle nodes would make all nodes ask for work all the time.
+        A commit concerns those who wait for work if there is new work, and those who wait for an end in any case. Other
+        commits are passed over; otherwise the heartbeats of idle nodes would make all nodes ask for work all the time.
         """
         with self._guard, contextlib.suppress(sqlite3.Error):  # busy: look again soon
             if self._connection is None:
@@ -102,8 +108,8 @@ class FileWatch:
                 has_work = self._has_work(self._connection)
                 self._seen = version
                 if has_work or self._ends_awaited:
-                    self._wakeups.notify()
-                    return True
+                    self._wakeups.notify(is_end=not has_work)
+                    return has_work or for_end
                 self._has_passed_over = True
         return False
 
