@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from math import inf
 from typing import Final, TypeVar, overload
 
 from psycopg.conninfo import conninfo_to_dict
@@ -21,26 +22,30 @@ from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
 from rexecutor.backend.postgres.listener import Listener
 from rexecutor.backend.postgres.liveness import Cutter, seconds_for
 from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
-from rexecutor.backend.postgres.notifying import CANCEL, NotifyingScripts, concerned
+from rexecutor.backend.postgres.notifying import AWAITED, CANCEL, ENDED, NotifyingScripts, concerned
 from rexecutor.backend.postgres.operations import Operations, execute, run, run_steps
 from rexecutor.backend.postgres.pool import Connections, Pool
 from rexecutor.backend.postgres.rows import Batch, batches_of, text_length
 from rexecutor.backend.postgres.statements import Statements, channel_of
 from rexecutor.backend.postgres.sync import SyncStore
-from rexecutor.backend.sql.operations import Script
-from rexecutor.backend.waits import Known, known_of
-from rexecutor.clock import Clock
+from rexecutor.backend.sql.operations import Script, Statement
+from rexecutor.backend.waits import Known
+from rexecutor.clock import Clock, unique_id
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement
+from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement, Snooze
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
-from rexecutor.model.where import IdIn, Where
+from rexecutor.model.where import Where
 
 T = TypeVar("T")
 
 GIVEN_BACK: Final = "-"
 """Payload of a notification that a node gave back jobs at its shutdown, in place of their executors' names."""
+ANNOUNCE_SECONDS: Final = 10.0
+"""Seconds after which a backend that waits for the end of jobs announces that again."""
+AWAITED_SECONDS: Final = 30.0
+"""Seconds for which an announcement counts: so long, a backend that has heard it notifies of ended jobs."""
 NOTIFY_SECONDS: Final = 3.0
 """Seconds that sending a notification may take. It is short because notifications are hints and the next one waits."""
 MIGRATION_SECONDS: Final = 3_600.0
@@ -89,6 +94,8 @@ class PostgresBackend(Backend):
         self._fake_clock = clock
         self._opening = Opening("PostgreSQL", lambda: self._connections.is_open)
         self._listener = Listener(self._connections.conninfo, self.schema, self._hear) if listens else None
+        self._token = AWAITED + unique_id()
+        self._announced = self._awaited = -inf  # when this backend has announced a wait, and heard of one elsewhere
         self._notifier, self._batcher = Notifier(self._notify), EnqueueBatcher(self._enqueue_plain)
         self._scripts = NotifyingScripts(self._statements, self._now, self.limits)
         self._sync = SyncStore(self._connections.conninfo, self.schema, max_connections)
@@ -237,6 +244,9 @@ class PostgresBackend(Backend):
         self._wakeups.notify()
         if any(isinstance(one.outcome, Interrupted) for one in settlements):
             self._notifier.ring({GIVEN_BACK})
+        # Also if they were refused: `complete_in` may have completed them.
+        elif self._is_awaited and not all(isinstance(one.outcome, Snooze) for one in settlements):
+            self._notifier.ring({ENDED})
         return refused
 
     async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
@@ -253,7 +263,7 @@ class PostgresBackend(Backend):
         await super().wait_ready(executors, until, since=since)
 
     async def wait_ended(self, until: datetime, *, since: int) -> None:
-        """Wait until the job may have ended; see `Backend.wait_ended`."""
+        """Wait until a job may have ended; see `Backend.wait_ended`."""
         self._listen()
         await super().wait_ended(until, since=since)
 
@@ -266,14 +276,33 @@ class PostgresBackend(Backend):
         """Return jobs in the order of their ids."""
         return await self._run(lambda: self._statements.query(where, limit, after, self._now()))
 
+    async def check_ended(self, ids: Collection[JobId]) -> Known:
+        """Return those of the jobs that are stored. Reads the data of ended ones only.
+
+        Every 10 s, other backends first hear that somebody waits here, so that they notify of ended jobs. When that
+        notification comes back here it causes one more look, for the jobs that ended before others had heard it.
+        """
+        announces = (
+            self._listener is not None
+            and self._listener.is_hearing
+            and self.clock.monotonic() - self._announced >= ANNOUNCE_SECONDS
+        )
+
+        async def check(connection: Connection) -> Known:
+            if announces:
+                await execute(connection, self._notification([self._token]))
+                self._announced = self.clock.monotonic()
+            return await run_steps(connection, self._statements.check_ended(ids, self._now()))
+
+        return await self._connections.run(check)
+
     def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in the order of their ids, on a synchronous connection."""
         return self._sync.read(self._scripts.query(where, limit, after))
 
     def check_ended_sync(self, ids: Collection[JobId], *, seconds: float | None = None) -> Known:
         """Return which of the jobs have ended, on a synchronous connection."""
-        script = self._scripts.query(IdIn(frozenset(ids)), len(ids), None)
-        return known_of(self._sync.read(script, seconds=seconds))
+        return self._sync.read(self._statements.check_ended(ids, self._now()), seconds=seconds)
 
     async def count(self) -> Sequence[Count]:
         """Count the jobs, except those of an unknown status. Reads the whole table."""
@@ -359,19 +388,32 @@ class PostgresBackend(Backend):
 
     def _hear(self, payload: str | None) -> None:
         """Wake those who wait. The payload is None if notifications may have been missed."""
+        if payload is not None and payload.startswith(AWAITED):
+            if payload != self._token:
+                self._awaited = self.clock.monotonic()
+            self._wakeups.notify(is_end=True)
+            return
         if payload in {None, CANCEL, EVERYTHING}:
             self.notify_cancel()
         if payload != CANCEL:
-            self._wakeups.notify()
+            self._wakeups.notify(is_end=payload == ENDED)
+
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether somebody waits for the end of jobs at another backend."""
+        return self.clock.monotonic() - self._awaited < AWAITED_SECONDS
 
     def _wake(self, executors: Collection[str]) -> None:
         """Wake all who wait for jobs, here and on other nodes."""
         self._wakeups.notify()
         self._notifier.ring(executors)
 
-    async def _notify(self, executors: list[str]) -> None:
-        notify = self._statements.of("notify", channel=channel_of(self.schema), executors=executors)
+    async def _notify(self, names: list[str]) -> None:
+        notify = self._notification(names)
         await self._connections.run(lambda connection: execute(connection, notify), seconds=NOTIFY_SECONDS)
+
+    def _notification(self, names: list[str]) -> Statement:
+        return self._statements.of("notify", channel=channel_of(self.schema), executors=names)
 
     async def _run(self, script: Callable[[], Script[T]]) -> T:
         """Execute a script of at most one statement, in no transaction."""

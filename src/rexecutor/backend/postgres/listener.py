@@ -60,6 +60,11 @@ class Listener:
         self._failures = 0
         self.channel: Final = channel_of(schema)
 
+    @property
+    def is_hearing(self) -> bool:
+        """Whether its latest connection has heard a notification."""
+        return self._has_heard
+
     def start(self) -> None:
         """Start the task that listens; does nothing if it runs already."""
         if self._task is None or self._task.get_loop().is_closed():

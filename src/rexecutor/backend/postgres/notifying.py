@@ -16,6 +16,10 @@ Now: TypeAlias = Callable[[], datetime | None]
 
 CANCEL: Final = "!"
 """Payload of a notification that the cancel of a running job was requested, in place of an executor's name."""
+ENDED: Final = "="
+"""Payload of a notification that jobs have ended."""
+AWAITED: Final = "?"
+"""Prefix of the payload of a notification that somebody waits for the end of jobs; the backend's token follows."""
 
 
 class NotifyingScripts:
@@ -73,4 +77,5 @@ def concerned(record: JobRecord, change: CancelAsked | Rerun) -> Collection[str]
     """Return the payloads of the notifications that a change of a job needs; `record` is the changed job."""
     if isinstance(change, Rerun):
         return {record.executor}
-    return {CANCEL} if record.status is JobStatus.EXECUTING else ()
+    # Always, whether or not this process has heard that somebody waits: it may not listen, and cancels are rare.
+    return {CANCEL} if record.status is JobStatus.EXECUTING else {ENDED}

@@ -58,7 +58,7 @@ class SyncStore:
             return run_as_it_is(connection, script)
 
     def read(self, script: Script[T], *, seconds: float | None = None) -> T:
-        """Execute a script of at most one statement, in no transaction; otherwise like `run`.
+        """Execute a script that only reads, each statement by itself, in no transaction; otherwise like `run`.
 
         Args:
             script: The script.

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from rexecutor.backend.sqlite.watch import FileWatch
 from rexecutor.backend.sqlite.writer import SqlThread
 from rexecutor.backend.sync_waits import Watch
 from rexecutor.backend.unwrapping import SqlAlchemyConnection, SqlAlchemySession
+from rexecutor.backend.waits import Known
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -212,7 +213,7 @@ class SQLiteBackend(Backend):
         now = self.clock.now()
         return await self._read(lambda: SCRIPTS.query(where, limit, after, now))
 
-    async def check_ended(self, ids: Collection[JobId]) -> Mapping[JobId, JobRecord | JobStatus]:
+    async def check_ended(self, ids: Collection[JobId]) -> Known:
         """Return those of the jobs that are stored. Reads the data of ended ones only, without blocking the writer."""
         now = self.clock.now()
         return await self._read(lambda: SCRIPTS.check_ended(ids, now))

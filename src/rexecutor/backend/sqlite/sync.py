@@ -14,11 +14,10 @@ from rexecutor.backend.sqlite.connection import connect, migrate, transaction, t
 from rexecutor.backend.sqlite.watch import POLL_INTERVAL
 from rexecutor.backend.sqlite.writer import lenient_text
 from rexecutor.backend.sync_waits import Watch
-from rexecutor.backend.waits import Known, known_of
+from rexecutor.backend.waits import Known
 from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock
 from rexecutor.model.job import JobId
-from rexecutor.model.where import IdIn
 
 T = TypeVar("T")
 
@@ -99,8 +98,7 @@ class _FileWatch:
         """Read the jobs."""
         with translated(self._path):
             self._seen = self._version()  # read first: a commit in between counts as one that comes later
-            where = IdIn(frozenset(ids))
-            return known_of(store.run(self._connection, store.SCRIPTS.query(where, len(ids), None, self._clock.now())))
+            return store.run(self._connection, store.SCRIPTS.check_ended(ids, self._clock.now()))
 
     def wait(self, seconds: float, *, since: int) -> None:
         """Wait for a commit of this backend or of anyone else."""
