@@ -26,6 +26,7 @@ from rexecutor.testing.suite.unique import UniqueCases
 from rexecutor.testing.suite.unique_batch import UniqueBatchCases
 from rexecutor.testing.suite.unique_data import UniqueDataCases
 from rexecutor.testing.suite.update import UpdateCases
+from rexecutor.testing.suite.waits import WaitCases
 from rexecutor.testing.suite.where import WhereCases
 
 
@@ -53,6 +54,7 @@ class BackendSuite(
     PruneCases,
     DutyCases,
     HintCases,
+    WaitCases,
     HostileInputCases,
     SharedStoreCases,
     SynchronousCases,
