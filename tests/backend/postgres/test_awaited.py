@@ -4,7 +4,7 @@ The clock stands still, so that no wait ends because it polls.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -77,7 +77,7 @@ async def announced(backend: PostgresBackend) -> None:
 
 
 @asynccontextmanager
-async def notifications(backend: PostgresBackend) -> AsyncIterator[list[str]]:
+async def notifications(backend: PostgresBackend) -> AsyncGenerator[list[str]]:
     """Collect what is sent on the channel of the schema, except what a listener sends to itself."""
     heard: list[str] = []
     async with await psycopg.AsyncConnection.connect(server_url(), autocommit=True) as connection:
