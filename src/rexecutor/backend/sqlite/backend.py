@@ -222,6 +222,10 @@ class SQLiteBackend(Backend):
         """Return jobs in order of id. Reads on a new connection, which creates and migrates the file as `open` does."""
         return self._sync.read(lambda now: SCRIPTS.query(where, limit, after, now))
 
+    def check_ended_sync(self, ids: Collection[JobId], *, seconds: float | None = None) -> Known:
+        """Return which of the jobs have ended. Reads the data of ended ones only, on a new connection."""
+        return self._sync.read(lambda now: SCRIPTS.check_ended(ids, now))
+
     def watch_sync(self) -> AbstractContextManager[Watch]:
         """Return a watch that notices every commit to the file, on a connection of its own."""
         return self._sync.watch(self._wakeups)
