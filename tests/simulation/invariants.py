@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rexecutor.backend.messages import Node
-from rexecutor.jobs.executor import version_of
+from rexecutor.jobs.stored import version_of
 from rexecutor.model.job import ClaimId, Job, JobId, JobRecord, NewJob, NodeId
 from rexecutor.model.outcomes import (
     CancelAsked,

@@ -1,5 +1,6 @@
 """`assert_enqueued` and `refute_enqueued`: what they find, and what they say when they do not."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -473,13 +474,20 @@ class TestWithoutALoop:
 
             assert_enqueued_sync(1, for_executor=EmailJob)
 
-    def test_a_store_that_must_be_awaited_is_refused_with_what_to_do(self, tmp_path: Path) -> None:
-        backend = SQLiteBackend(tmp_path / "jobs.db")
+    async def test_any_backend_is_looked_at(self, backend: Backend) -> None:
+        await enqueue_email(backend, "bob")
 
-        with pytest.raises(ConfigurationError, match=r"^assert_enqueued_sync: SQLiteBackend .*bound_to\(connection\)"):
-            assert_enqueued_sync(backend=backend)
-        with pytest.raises(ConfigurationError, match=r"^refute_enqueued_sync: SQLiteBackend "):
-            refute_enqueued_sync(backend=backend)
+        [job] = await asyncio.to_thread(assert_enqueued_sync, 1, for_executor=EmailJob, backend=backend)
+        assert job.data == "bob"
+        with pytest.raises(AssertionError, match="no job expected, 1 found"):
+            await asyncio.to_thread(refute_enqueued_sync, for_executor=EmailJob, backend=backend)
+
+    def test_a_backend_that_is_not_open_is_looked_at_too(self, tmp_path: Path) -> None:
+        backend = SQLiteBackend(tmp_path / "jobs.db")
+        EmailJob.builder().with_data("bob").enqueue_sync(backend=backend)
+
+        assert_enqueued_sync(1, for_executor=EmailJob, backend=backend)
+        refute_enqueued_sync(for_executor=ChargeOrder, backend=backend)
 
     @pytest.mark.parametrize("count", [-1, True, "1"])
     def test_a_count_that_cannot_work_is_refused(self, count: Any) -> None:

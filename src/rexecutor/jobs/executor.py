@@ -1,4 +1,4 @@
-"""`Executor`, the class that users subclass for each kind of job, and what it does with stored jobs."""
+"""`Executor`, the class that users subclass for each kind of job."""
 
 from collections.abc import Collection, Coroutine
 from datetime import datetime, timedelta
@@ -6,27 +6,21 @@ from typing import Any, Final, TypeAlias, overload
 
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
-from rexecutor.backend.current import current_backend
-from rexecutor.errors import DecodeError, InvalidJobError, JobNotFoundError
 from rexecutor.jobs.await_guard import marked_async
-from rexecutor.jobs.definition import ExecutorDefinition, check_definition
+from rexecutor.jobs.definition import check_definition
 from rexecutor.jobs.enqueue import MISSING, JobBuilder, builder_with
 from rexecutor.jobs.handle import JobHandle
-from rexecutor.jobs.types import check_types, codecs_of, decode
-from rexecutor.model.checks import checked_instance, checked_int, checked_texts, mistake
-from rexecutor.model.job import Data, Job, JobId, Metadata, Result
-from rexecutor.model.status import JobStatus
+from rexecutor.jobs.stored import StoredJobs
+from rexecutor.jobs.types import check_types
+from rexecutor.model.checks import mistake
+from rexecutor.model.job import Data, Metadata, Result
 from rexecutor.model.unique import UniquenessCriteria
-from rexecutor.model.where import ExecutorIn, Where
-from rexecutor.telemetry.events import JobUnreadable
-from rexecutor.telemetry.log import log_event
 
-_PAGE: Final = 1_000
 _OF_EXECUTOR: Final[Any] = MISSING
 """Default of `unique`: the executor's `uniqueness_criteria`. None would mean none at all."""
 
 
-class Executor(ExecutorDefinition[Data, Metadata, Result]):
+class Executor(StoredJobs[Data, Metadata, Result]):
     """A kind of job. Subclass it with a data type, and define `name` and `execute`.
 
     One instance runs many jobs at the same time. Keep in it what they share, such as a client.
@@ -318,111 +312,6 @@ class Executor(ExecutorDefinition[Data, Metadata, Result]):
             unique=unique,
         )
 
-    @classmethod
-    async def query_jobs(
-        cls, where: Where, *, limit: int | None = None, after: JobId | None = None, backend: Backend | None = None
-    ) -> list[Job[Data, Metadata, Result]]:
-        """Return this executor's jobs that match the expression, in order of id.
-
-        A job that cannot be decoded is left out and logged as a warning.
-
-        Args:
-            where: Which jobs.
-            limit: The most jobs to return, 1 or more; None for all. For the next page, pass the last id as `after`.
-            after: Return only jobs with an id above this one.
-            backend: Where to look; None for the global backend.
-
-        Raises:
-            ConfigurationError: An argument is invalid.
-            GlobalBackendError: No backend was given and there is no global one.
-            BackendError: The store failed.
-        """
-        what = f"{cls.name}: query_jobs"
-        checked_int(f"{what}: limit", limit, 1, or_none=True)
-        checked_int(f"{what}: after", after, or_none=True)
-        checked_instance(f"{what}: where", where, Where, "a Where, such as Where.status_equals(…)")
-        store = current_backend(backend)
-        codecs = codecs_of(cls, store.limits)
-        ours = ExecutorIn(frozenset({cls.name})) & where
-        jobs: list[Job[Data, Metadata, Result]] = []
-        size = _PAGE if limit is None else min(limit, _PAGE)
-        while limit is None or len(jobs) < limit:
-            page = await store.query(ours, limit=size, after=after)
-            for record in page:
-                try:
-                    jobs.append(decode(codecs, record))
-                except DecodeError as error:
-                    log_event(JobUnreadable(record.id, cls.name, error))
-            if len(page) < size:
-                break
-            after, size = page[-1].id, _PAGE  # undecodable jobs are left out, maybe many: read whole pages from here
-        return jobs if limit is None else jobs[:limit]
-
-    @classmethod
-    async def update_job(
-        cls, job: Job[Data, Metadata, Any], *, backend: Backend | None = None
-    ) -> Job[Data, Metadata, Result]:
-        """Store a changed copy of a job that has not ended, and return the job as it is stored then.
-
-        ```python
-        await EmailJob.update_job(dataclasses.replace(job, priority=1))
-        ```
-
-        Data, metadata, priority, tags, `max_attempts`, `scheduled_at` and `expires_at` are stored. Everything else
-        stays as it is, including the status. Atomic, and optimistic: if the job has changed since the copy was read,
-        nothing is stored.
-
-        Raises:
-            StaleJobError: The job has changed since the copy was read. The start or end of an attempt is a change too.
-            JobStateError: It has ended.
-            JobNotFoundError: There is no such job of this executor.
-            InvalidJobError: The job cannot be stored; an `EncodeError` if the cause is its data or metadata.
-            GlobalBackendError: No backend was given and there is no global one.
-            BackendError: The store failed; whether it was done is not known.
-        """
-        what = f"{cls.name}: update_job"
-        checked_instance(f"{what}: job", job, Job, "a Job, changed by dataclasses.replace", error=InvalidJobError)
-        if job.executor != cls.name:
-            raise JobNotFoundError(
-                f"job {job.id} belongs to {job.executor}, not to {cls.name}; call update_job of its executor"
-            )
-        checked_texts(f"{what}: tags", job.tags, error=InvalidJobError)
-        store = current_backend(backend)
-        builder = cls.builder().with_data(job.data).with_max_attempts(job.max_attempts).with_priority(job.priority)
-        builder = builder.with_tags(*job.tags).schedule_at(job.scheduled_at)
-        if job.metadata is not None:
-            builder = builder.with_metadata(job.metadata)
-        if job.expires_at is not None:
-            builder = builder.expires_at(job.expires_at)
-        record = await store.update(job.id, builder.build(store.limits), version=version_of(job))
-        return decode(codecs_of(cls, store.limits), record)
-
-    @classmethod
-    async def cancel_job(cls, job_id: JobId, reason: str, *, backend: Backend | None = None) -> JobStatus:
-        """Cancel a job and return its status after that.
-
-        A waiting job is cancelled at once. For a running job, its node learns of the request within a heartbeat and
-        cancels the attempt; if the attempt ends before that, its outcome counts. A job that has ended stays as it is.
-
-        Raises:
-            JobNotFoundError: There is no such job of this executor.
-            GlobalBackendError: No backend was given and there is no global one.
-            BackendError: The store failed; repeat it.
-        """
-        return await current_backend(backend).cancel(job_id, reason, executor=cls.name)
-
-    @classmethod
-    async def rerun_job(cls, job_id: JobId, *, backend: Backend | None = None) -> None:
-        """Run an ended job once more, at once. If no attempt is left, one more is allowed.
-
-        Raises:
-            JobStateError: It has not ended.
-            JobNotFoundError: There is no such job of this executor.
-            GlobalBackendError: No backend was given and there is no global one.
-            BackendError: The store failed; whether it was done is not known.
-        """
-        await current_backend(backend).rerun(job_id, executor=cls.name)
-
 
 AnyExecutor: TypeAlias = Executor[Any, Any, Any]
 ExecutorLike: TypeAlias = type[AnyExecutor] | AnyExecutor
@@ -439,8 +328,3 @@ def executor_class(what: str, executor: object) -> type[AnyExecutor]:
     if Executor not in executor_cls.__mro__ or not isinstance(getattr(executor_cls, "name", None), str):
         raise mistake(what, "an Executor class or an instance of one", executor)
     return executor_cls
-
-
-def version_of(job: Job[Any, Any, Any]) -> int:
-    """Return the version of the stored job that this copy was read at."""
-    return job._version  # noqa: SLF001 - hidden from users only  # pyright: ignore[reportPrivateUsage]

@@ -131,7 +131,7 @@ def _type_arguments(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> De
         for base in cast("tuple[Any, ...]", ancestor.__dict__.get("__orig_bases__", ())):
             origin = get_origin(base)
             arguments = tuple(_substituted(argument, known) for argument in get_args(base))
-            if ExecutorDefinition in getattr(origin, "__bases__", ()):  # it is `Executor`
+            if ExecutorDefinition in getattr(getattr(origin, "__base__", None), "__bases__", ()):  # it is `Executor`
                 return DeclaredTypes(*(_resolved(executor_cls, argument) for argument in arguments))
             known |= dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
     raise DefinitionError(f"{place_of(executor_cls)}: has no data type; subclass `Executor[str]`, for example")

@@ -1,17 +1,11 @@
-"""The checks of `assert_enqueued` and `refute_enqueued` and their failure messages, without I/O.
-
-A check is a generator: it yields a request for a page of jobs and is sent that page. So the same code works with an
-async backend and with a blocking connection.
-"""
+"""The checks of `assert_enqueued` and `refute_enqueued` and their failure messages, without I/O."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
-from rexecutor.backend.app_transaction import SyncTransaction, Transaction
-from rexecutor.backend.base import Backend
-from rexecutor.backend.memory import InMemoryBackend
-from rexecutor.errors import ConfigurationError, DecodeError
+from rexecutor.backend.pages import Page, Reading
+from rexecutor.errors import DecodeError
 from rexecutor.jobs.types import decode
 from rexecutor.model.job import Job, JobId, JobRecord
 from rexecutor.model.where import Everything, Where
@@ -27,64 +21,8 @@ CANDIDATES: Final = 5_000
 SHOWN: Final = 5
 """Maximum number of jobs shown in each part of a failure message."""
 
-T = TypeVar("T")
 
-
-class Page(NamedTuple):
-    """Request for the next `PAGE` jobs that match `where`, in order of id, after the job `after`."""
-
-    where: Where
-    after: JobId | None
-
-
-Check: TypeAlias = Generator[Page, Sequence[JobRecord], T]
-
-
-async def run_check(store: Backend | Transaction, check: Check[T]) -> T:
-    """Run a check against an async backend or transaction."""
-    __tracebackhide__ = True
-    try:
-        page = next(check)
-        while True:
-            page = check.send(await store.query(page.where, limit=PAGE, after=page.after))
-    except StopIteration as done:
-        return done.value
-
-
-def run_check_sync(what: str, store: Backend | SyncTransaction, check: Check[T]) -> T:
-    """Run a check on a blocking connection, or on an `InMemoryBackend`, whose queries wait for nothing.
-
-    Args:
-        what: The public function that was called, for error messages.
-        store: The transaction or backend to query.
-        check: The check to run.
-
-    Raises:
-        ConfigurationError: `store` is a backend that must be awaited.
-    """
-    __tracebackhide__ = True
-    if isinstance(store, InMemoryBackend):
-        running = run_check(store, check)
-        try:
-            running.send(None)
-        except StopIteration as done:
-            return done.value
-        raise AssertionError("InMemoryBackend.query waits for something")  # pragma: no cover
-    if isinstance(store, Backend):
-        backend_name = type(store).__name__
-        raise ConfigurationError(
-            f"{what}: {backend_name} must be awaited; give backend={backend_name}(…).bound_to(connection), or await the"
-            " function without _sync"
-        )
-    try:
-        page = next(check)
-        while True:
-            page = check.send(store.query_sync(page.where, limit=PAGE, after=page.after))
-    except StopIteration as done:
-        return done.value
-
-
-def expect_enqueued(wanted: Expectation, count: int | None) -> Check[list[Job[Any, Any, Any]]]:
+def expect_enqueued(wanted: Expectation, count: int | None) -> Reading[list[Job[Any, Any, Any]]]:
     """Return the expected jobs, in order of id. Fail unless there are exactly `count`, or at least one if None."""
     __tracebackhide__ = True
     jobs: list[Job[Any, Any, Any]] = []
@@ -117,7 +55,7 @@ def expect_enqueued(wanted: Expectation, count: int | None) -> Check[list[Job[An
     return jobs
 
 
-def expect_none(unwanted: Expectation) -> Check[None]:
+def expect_none(unwanted: Expectation) -> Reading[None]:
     """Fail if there is a job that meets the criteria."""
     __tracebackhide__ = True
     first: list[JobRecord] = []
@@ -135,9 +73,9 @@ def expect_none(unwanted: Expectation) -> Check[None]:
         raise AssertionError("\n".join([*lines, *_listed("found:", first, found)]))
 
 
-def _each(where: Where, take: Callable[[JobRecord], object]) -> Check[None]:
+def _each(where: Where, take: Callable[[JobRecord], object]) -> Reading[None]:
     after: JobId | None = None
-    while page := (yield Page(where, after)):
+    while page := (yield Page(where, PAGE, after)):
         for record in page:
             take(record)
         if len(page) < PAGE:
@@ -145,7 +83,7 @@ def _each(where: Where, take: Callable[[JobRecord], object]) -> Check[None]:
         after = page[-1].id
 
 
-def _nearest(wanted: Expectation) -> Check[list[str]]:
+def _nearest(wanted: Expectation) -> Reading[list[str]]:
     """Return lines about the jobs that miss the fewest criteria, the newest first among equals."""
     candidates: deque[JobRecord] = deque(maxlen=CANDIDATES)
     total = 0
@@ -173,7 +111,7 @@ def _nearest(wanted: Expectation) -> Check[list[str]]:
     return lines
 
 
-def _others(wanted: Expectation) -> Check[list[str]]:
+def _others(wanted: Expectation) -> Reading[list[str]]:
     """Return a line about the jobs of other executors, for a store without a job of the expected executor."""
     jobs: Counter[str] = Counter()
     yield from _each(Everything(), lambda record: jobs.update([record.executor]))

@@ -6,10 +6,11 @@ from typing import Any, overload
 
 from rexecutor.backend.app_transaction import Transaction, awaited, backend_of
 from rexecutor.backend.base import Backend
+from rexecutor.backend.pages import read
 from rexecutor.jobs.executor import Executor, ExecutorLike
 from rexecutor.model.checks import checked_int
 from rexecutor.model.job import Data, Job, Metadata, Result
-from rexecutor.testing.checks import expect_enqueued, expect_none, run_check
+from rexecutor.testing.checks import expect_enqueued, expect_none
 from rexecutor.testing.expectation import UNSET, checked_expectation
 
 
@@ -71,7 +72,7 @@ async def assert_enqueued(
         scheduled_at: Aware moment at which a job must be due, to the microsecond.
         scheduled_after: Aware moment after which a job must be due; exactly at it does not count.
         scheduled_before: Aware moment before which a job must be due; exactly at it does not count.
-        backend: The backend to run_check in; the global backend if None. With `backend.bound_to(connection)`, jobs that
+        backend: The backend to look in; the global backend if None. With `backend.bound_to(connection)`, jobs that
             the connection's transaction has enqueued but not committed count too.
 
     Raises:
@@ -95,7 +96,7 @@ async def assert_enqueued(
         after=scheduled_after,
         before=scheduled_before,
     )
-    return await run_check(store, expect_enqueued(wanted, count))
+    return await read(store, expect_enqueued(wanted, count))
 
 
 @overload
@@ -161,4 +162,4 @@ async def refute_enqueued(
         after=scheduled_after,
         before=scheduled_before,
     )
-    await run_check(store, expect_none(unwanted))
+    await read(store, expect_none(unwanted))

@@ -6,10 +6,11 @@ from typing import Any, overload
 
 from rexecutor.backend.app_transaction import SyncTransaction, backend_of, blocking
 from rexecutor.backend.base import Backend
+from rexecutor.backend.pages import read_sync
 from rexecutor.jobs.executor import Executor, ExecutorLike
 from rexecutor.model.checks import checked_int
 from rexecutor.model.job import Data, Job, Metadata, Result
-from rexecutor.testing.checks import expect_enqueued, expect_none, run_check_sync
+from rexecutor.testing.checks import expect_enqueued, expect_none
 from rexecutor.testing.expectation import UNSET, checked_expectation
 
 
@@ -57,8 +58,8 @@ def assert_enqueued_sync(
     (job,) = assert_enqueued_sync(1, for_executor=EmailJob, backend=store.bound_to(connection))
     ```
 
-    The arguments and errors are those of `assert_enqueued`, except for `backend`: an `InMemoryBackend`, or
-    `backend.bound_to(connection)` with a blocking connection; the global backend if None.
+    The arguments and errors are those of `assert_enqueued`, except that the connection of a
+    `backend.bound_to(connection)` must be a blocking one. A backend need not be open.
     """
     __tracebackhide__ = True
     checked_int("assert_enqueued_sync: count", count, 0, or_none=True)
@@ -74,7 +75,7 @@ def assert_enqueued_sync(
         after=scheduled_after,
         before=scheduled_before,
     )
-    return run_check_sync("assert_enqueued_sync", store, expect_enqueued(wanted, count))
+    return read_sync(store, expect_enqueued(wanted, count))
 
 
 @overload
@@ -129,4 +130,4 @@ def refute_enqueued_sync(
         after=scheduled_after,
         before=scheduled_before,
     )
-    run_check_sync("refute_enqueued_sync", store, expect_none(unwanted))
+    read_sync(store, expect_none(unwanted))

@@ -1,0 +1,305 @@
+"""What an executor's class does with its stored jobs, with an event loop and without one."""
+
+from typing import Any, Final
+
+from rexecutor.backend.app_transaction import (
+    SyncTransaction,
+    Transaction,
+    awaited,
+    backend_of,
+    blocking,
+    bound,
+)
+from rexecutor.backend.base import Backend
+from rexecutor.backend.pages import Page, Reading, read, read_sync
+from rexecutor.errors import DecodeError, InvalidJobError, JobNotFoundError
+from rexecutor.jobs.definition import ExecutorDefinition
+from rexecutor.jobs.enqueue import JobBuilder
+from rexecutor.jobs.types import codecs_of, decode
+from rexecutor.model.checks import checked_instance, checked_int, checked_texts
+from rexecutor.model.job import Data, Job, JobId, Limits, Metadata, NewJob, Result
+from rexecutor.model.status import JobStatus
+from rexecutor.model.where import ExecutorIn, Where
+from rexecutor.telemetry.events import JobUnreadable
+from rexecutor.telemetry.log import log_event
+
+_PAGE: Final = 1_000
+
+
+class StoredJobs(ExecutorDefinition[Data, Metadata, Result]):
+    """The part of `Executor` for jobs that are stored. A method with `_sync` blocks the thread, and needs no loop."""
+
+    @classmethod
+    async def query_jobs(
+        cls,
+        where: Where,
+        *,
+        limit: int | None = None,
+        after: JobId | None = None,
+        backend: Backend | Transaction | None = None,
+        connection: object = None,
+    ) -> list[Job[Data, Metadata, Result]]:
+        """Return this executor's jobs that match the expression, in order of id.
+
+        A job that cannot be decoded is left out and logged as a warning.
+
+        Args:
+            where: Which jobs.
+            limit: The most jobs to return, 1 or more; None for all. For the next page, pass the last id as `after`.
+            after: Return only jobs with an id above this one.
+            backend: Where to look; None for the global backend.
+            connection: Your own connection or session, to see what your transaction has enqueued and changed. The same
+                as `backend=backend.bound_to(connection)`.
+
+        Raises:
+            ConfigurationError: An argument is invalid.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed.
+        """
+        target = _awaited(cls, "query_jobs", backend, connection)
+        return await read(target, _matching(cls, "query_jobs", where, limit, after, backend_of(target).limits))
+
+    @classmethod
+    def query_jobs_sync(
+        cls,
+        where: Where,
+        *,
+        limit: int | None = None,
+        after: JobId | None = None,
+        backend: Backend | SyncTransaction | None = None,
+        connection: object = None,
+    ) -> list[Job[Data, Metadata, Result]]:
+        """Return this executor's jobs that match the expression as `query_jobs` does, without an event loop.
+
+        The arguments and errors are those of `query_jobs`, with a connection that blocks. The backend need not be open.
+
+        Raises:
+            ConfigurationError: An argument is invalid, or the backend has no synchronous queries.
+        """
+        target = _blocking(cls, "query_jobs", backend, connection)
+        return read_sync(target, _matching(cls, "query_jobs_sync", where, limit, after, backend_of(target).limits))
+
+    @classmethod
+    async def update_job(
+        cls, job: Job[Data, Metadata, Any], *, backend: Backend | Transaction | None = None, connection: object = None
+    ) -> Job[Data, Metadata, Result]:
+        """Store a changed copy of a job that has not ended, and return the job as it is stored then.
+
+        ```python
+        await EmailJob.update_job(dataclasses.replace(job, priority=1))
+        ```
+
+        Data, metadata, priority, tags, `max_attempts`, `scheduled_at` and `expires_at` are stored. Everything else
+        stays as it is, including the status. Atomic, and optimistic: if the job has changed since the copy was read,
+        nothing is stored.
+
+        Args:
+            job: The changed copy.
+            backend: Where the job is stored; None for the global backend.
+            connection: Your own connection or session, for a change that is part of your transaction. Until you commit
+                it, others wait for the job, also the node that runs it.
+
+        Raises:
+            StaleJobError: The job has changed since the copy was read. The start or end of an attempt is a change too.
+            JobStateError: It has ended.
+            JobNotFoundError: There is no such job of this executor.
+            InvalidJobError: The job cannot be stored; an `EncodeError` if the cause is its data or metadata.
+            ConfigurationError: The connection is a synchronous one, or cannot be used as it is; nothing was changed.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed; whether it was done is not known.
+        """
+        _check_copy(cls, "update_job", job)
+        target = _awaited(cls, "update_job", backend, connection)
+        limits = backend_of(target).limits
+        record = await target.update(job.id, _as_new(cls, job, limits), version=version_of(job))
+        return decode(codecs_of(cls, limits), record)
+
+    @classmethod
+    def update_job_sync(
+        cls,
+        job: Job[Data, Metadata, Any],
+        *,
+        backend: Backend | SyncTransaction | None = None,
+        connection: object = None,
+    ) -> Job[Data, Metadata, Result]:
+        """Store a changed copy of a job that has not ended as `update_job` does, without an event loop.
+
+        The arguments and errors are those of `update_job`, with a connection that blocks. The backend need not be open.
+
+        Raises:
+            StaleJobError: The job has changed since the copy was read.
+            ConfigurationError: The connection is an asynchronous one or cannot be used as it is, or the backend has no
+                synchronous changes; nothing was changed.
+        """
+        _check_copy(cls, "update_job_sync", job)
+        target = _blocking(cls, "update_job", backend, connection)
+        limits = backend_of(target).limits
+        record = target.update_sync(job.id, _as_new(cls, job, limits), version=version_of(job))
+        return decode(codecs_of(cls, limits), record)
+
+    @classmethod
+    async def cancel_job(
+        cls,
+        job_id: JobId,
+        reason: str,
+        *,
+        backend: Backend | Transaction | None = None,
+        connection: object = None,
+    ) -> JobStatus:
+        """Cancel a job and return its status after that.
+
+        A waiting job is cancelled at once. For a running job, its node learns of the request within a heartbeat and
+        cancels the attempt; if the attempt ends before that, its outcome counts. A job that has ended stays as it is.
+
+        Args:
+            job_id: The job.
+            reason: Why, for people; it becomes the job's last error.
+            backend: Where the job is stored; None for the global backend.
+            connection: Your own connection or session, for a cancel that is part of your transaction; see `update_job`.
+
+        Raises:
+            JobNotFoundError: There is no such job of this executor.
+            ConfigurationError: An argument is invalid, or the connection is a synchronous one or cannot be used as it
+                is; nothing was changed.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed; repeat it.
+        """
+        return await _awaited(cls, "cancel_job", backend, connection).cancel(job_id, reason, executor=cls.name)
+
+    @classmethod
+    def cancel_job_sync(
+        cls,
+        job_id: JobId,
+        reason: str,
+        *,
+        backend: Backend | SyncTransaction | None = None,
+        connection: object = None,
+    ) -> JobStatus:
+        """Cancel a job and return its status after that, as `cancel_job` does, without an event loop.
+
+        The arguments and errors are those of `cancel_job`, with a connection that blocks. The backend need not be open.
+
+        Raises:
+            JobNotFoundError: There is no such job of this executor.
+            ConfigurationError: An argument is invalid, the connection is an asynchronous one or cannot be used as it
+                is, or the backend has no synchronous changes; nothing was changed.
+        """
+        return _blocking(cls, "cancel_job", backend, connection).cancel_sync(job_id, reason, executor=cls.name)
+
+    @classmethod
+    async def rerun_job(
+        cls, job_id: JobId, *, backend: Backend | Transaction | None = None, connection: object = None
+    ) -> None:
+        """Run an ended job once more, at once. If no attempt is left, one more is allowed.
+
+        Args:
+            job_id: The job.
+            backend: Where the job is stored; None for the global backend.
+            connection: Your own connection or session, for a rerun that is part of your transaction; see `update_job`.
+
+        Raises:
+            JobStateError: It has not ended.
+            JobNotFoundError: There is no such job of this executor.
+            ConfigurationError: An argument is invalid, or the connection is a synchronous one or cannot be used as it
+                is; nothing was changed.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed; whether it was done is not known.
+        """
+        await _awaited(cls, "rerun_job", backend, connection).rerun(job_id, executor=cls.name)
+
+    @classmethod
+    def rerun_job_sync(
+        cls, job_id: JobId, *, backend: Backend | SyncTransaction | None = None, connection: object = None
+    ) -> None:
+        """Run an ended job once more, at once, as `rerun_job` does, without an event loop.
+
+        The arguments and errors are those of `rerun_job`, with a connection that blocks. The backend need not be open.
+
+        Raises:
+            JobStateError: It has not ended.
+            JobNotFoundError: There is no such job of this executor.
+            ConfigurationError: An argument is invalid, the connection is an asynchronous one or cannot be used as it
+                is, or the backend has no synchronous changes; nothing was changed.
+        """
+        _blocking(cls, "rerun_job", backend, connection).rerun_sync(job_id, executor=cls.name)
+
+
+def version_of(job: Job[Any, Any, Any]) -> int:
+    """Return the version of the stored job that this copy was read at."""
+    return job._version  # noqa: SLF001 - hidden from users only  # pyright: ignore[reportPrivateUsage]
+
+
+def _awaited(
+    executor_cls: type[ExecutorDefinition[Any, Any, Any]],
+    name: str,
+    backend: Backend | Transaction | None,
+    connection: object,
+) -> Backend | Transaction:
+    """Return where the asynchronous method of this name goes."""
+    what = f"{executor_cls.name}: {name}"
+    return awaited(backend if connection is None else bound(what, backend, connection), what, f"{name}_sync")
+
+
+def _blocking(
+    executor_cls: type[ExecutorDefinition[Any, Any, Any]],
+    name: str,
+    backend: Backend | SyncTransaction | None,
+    connection: object,
+) -> Backend | SyncTransaction:
+    """Return where the synchronous twin of the method of this name goes."""
+    what = f"{executor_cls.name}: {name}_sync"
+    return blocking(backend if connection is None else bound(what, backend, connection), what, f"`await {name}`")
+
+
+def _matching(
+    executor_cls: type[ExecutorDefinition[Data, Metadata, Result]],
+    name: str,
+    where: Where,
+    limit: int | None,
+    after: JobId | None,
+    limits: Limits,
+) -> Reading[list[Job[Data, Metadata, Result]]]:
+    """Read the executor's jobs that match; see `query_jobs`."""
+    what = f"{executor_cls.name}: {name}"
+    checked_int(f"{what}: limit", limit, 1, or_none=True)
+    checked_int(f"{what}: after", after, or_none=True)
+    checked_instance(f"{what}: where", where, Where, "a Where, such as Where.status_equals(…)")
+    codecs = codecs_of(executor_cls, limits)
+    ours = ExecutorIn(frozenset({executor_cls.name})) & where
+    jobs: list[Job[Data, Metadata, Result]] = []
+    size = _PAGE if limit is None else min(limit, _PAGE)
+    while limit is None or len(jobs) < limit:
+        page = yield Page(ours, size, after)
+        for record in page:
+            try:
+                jobs.append(decode(codecs, record))
+            except DecodeError as error:
+                log_event(JobUnreadable(record.id, executor_cls.name, error))
+        if len(page) < size:
+            break
+        after, size = page[-1].id, _PAGE  # undecodable jobs are left out, maybe many: read whole pages from here
+    return jobs if limit is None else jobs[:limit]
+
+
+def _check_copy(executor_cls: type[ExecutorDefinition[Any, Any, Any]], name: str, job: Job[Any, Any, Any]) -> None:
+    """Raise unless the job is a copy of one of the executor's jobs."""
+    what = f"{executor_cls.name}: {name}"
+    checked_instance(f"{what}: job", job, Job, "a Job, changed by dataclasses.replace", error=InvalidJobError)
+    if job.executor != executor_cls.name:
+        raise JobNotFoundError(
+            f"job {job.id} belongs to {job.executor}, not to {executor_cls.name}; call {name} of its executor"
+        )
+    checked_texts(f"{what}: tags", job.tags, error=InvalidJobError)
+
+
+def _as_new(
+    executor_cls: type[ExecutorDefinition[Data, Metadata, Any]], job: Job[Data, Metadata, Any], limits: Limits
+) -> NewJob:
+    """Return the fields of the job that an update stores, checked and encoded."""
+    builder = JobBuilder(executor_cls).with_data(job.data).with_max_attempts(job.max_attempts)
+    builder = builder.with_priority(job.priority).with_tags(*job.tags).schedule_at(job.scheduled_at)
+    if job.metadata is not None:
+        builder = builder.with_metadata(job.metadata)
+    if job.expires_at is not None:
+        builder = builder.expires_at(job.expires_at)
+    return builder.build(limits)
