@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -156,14 +156,14 @@ class TestChanges:
 
 
 @contextmanager
-def sqlite_connection(backend: Backend) -> Iterator[Any]:
+def sqlite_connection(backend: Backend) -> Generator[Any]:
     assert isinstance(backend, SQLiteBackend)
     with closing(sqlite3.connect(backend.path, check_same_thread=False)) as connection:
         yield connection
 
 
 @contextmanager
-def postgres_connection(backend: Backend) -> Iterator[Any]:
+def postgres_connection(backend: Backend) -> Generator[Any]:
     with psycopg.connect(server_url()) as connection:
         yield connection
         connection.rollback()
