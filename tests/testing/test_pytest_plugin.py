@@ -347,6 +347,22 @@ class TestAStoreThatIsNamed:
                 await EmailJob.builder().with_data("a").enqueue(backend=bound)
 
 
+async def test_jobs_of_a_connection_are_recorded_in_the_fixture(rexecutor_backend: InMemoryBackend) -> None:
+    await EmailJob.enqueue("a", connection=object())
+    EmailJob.enqueue_sync("b", connection=object())
+
+    assert [job.data for job in await assert_enqueued(2, for_executor=EmailJob)] == ["a", "b"]
+
+
+async def test_jobs_of_a_connection_are_recorded_in_a_backend_that_overrides_the_global_one() -> None:
+    with override_global_backend(InMemoryBackend().paused()) as backend:
+        await EmailJob.enqueue("a", connection=object())
+
+        await assert_enqueued(1, for_executor=EmailJob, with_data="a")
+        with pytest.raises(ConfigurationError, match="cannot store a job in your transaction"):
+            await EmailJob.enqueue("b", connection=object(), backend=backend)
+
+
 def test_undoing_other_patches_does_not_undo_it(
     rexecutor_backend: InMemoryBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
