@@ -54,7 +54,7 @@ async def _fill(backend: Backend) -> None:
         await backend.settle(
             [
                 Settlement(3, 1, Failed(_error(), timedelta(days=1))),
-                Settlement(4, 1, Complete()),
+                Settlement(4, 1, Complete('{"sent":["d ü"]}')),
                 Settlement(5, 1, Failed(_error(), timedelta(0))),
             ]
         )
@@ -69,7 +69,8 @@ def _job(name: str, *, delay: timedelta = timedelta(0)) -> NewJob:
 
 
 def _report() -> NewJob:
-    return NewJob("report", '"q3\\u001b[2J"', '{"by":"ann"}', 1, 9, (), None, timedelta(0))
+    data, expires_at = '"q3\\u001b[2J"', datetime(2126, 5, 1, 12, 30, tzinfo=UTC)
+    return NewJob("report", data, '{"by":"ann"}', 1, 9, (), None, timedelta(0), expires_at=expires_at)
 
 
 def _error() -> JobError:

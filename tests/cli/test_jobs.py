@@ -9,6 +9,7 @@ from rexecutor.app.connect import connect
 from rexecutor.cli.jobs import HEADINGS
 from rexecutor.cli.output import write_table
 from rexecutor.model.job import JobRecord, NewJob
+from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.model.where import IdIn
@@ -73,6 +74,28 @@ def test_list_answers_the_jobs_that_were_asked_for(
     assert [job["id"] for job in answer.json] == ids
 
 
+def test_list_shows_the_result_and_when_a_job_expires(rexecutor: Run, url: str) -> None:
+    heading, *lines = [line.split("\t") for line in rexecutor("jobs", "list", "--url", url).out.splitlines()]
+    rows = [dict(zip(heading, line, strict=True)) for line in lines]
+
+    assert [row["result"] for row in rows] == ["", "", "", '{"sent":["d ü"]}', "", "", ""]
+    assert [row["expires_at"] for row in rows] == [*[""] * 6, "2126-05-01T12:30:00Z"]
+
+
+def test_list_shows_the_beginning_of_a_long_result(rexecutor: Run, url: str) -> None:
+    result = "[" + "1," * 1_000 + "1]"
+
+    async def settle() -> None:
+        async with connect(url) as backend:
+            await backend.settle([Settlement(2, 1, Complete(result))])
+
+    asyncio.run(settle())
+
+    row = rexecutor("jobs", "list", "--after", "1", "--limit", "1", "--url", url).out.splitlines()[1].split("\t")
+    assert row[HEADINGS.index("result")] == result[:60] + "…"
+    assert f"result  {result}" in rexecutor("jobs", "show", "2", "--url", url).out.splitlines()
+
+
 def test_list_says_how_to_see_more(rexecutor: Run, url: str) -> None:
     assert "--after 2" in rexecutor("jobs", "list", "--limit", "2", "--url", url).err
     assert rexecutor("jobs", "list", "--limit", "7", "--url", url).err == ""
@@ -84,7 +107,9 @@ def test_list_as_json_is_one_array_with_the_data_as_the_json_it_is(rexecutor: Ru
     assert jobs[3]["data"] == {"to": "d ü"}
     assert jobs[3]["metadata"] is None
     assert jobs[3]["tags"] == ["a b", "c"]
+    assert jobs[3]["result"] == {"sent": ["d ü"]}
     assert jobs[6]["data"] == "q3\x1b[2J"
+    assert (jobs[6]["result"], jobs[6]["expires_at"]) == (None, "2126-05-01T12:30:00Z")
     assert jobs[6]["metadata"] == {"by": "ann"}
     assert [job["status"] for job in jobs[:6]] == list(JobStatus)
 
@@ -102,6 +127,16 @@ def test_show_prints_data_and_errors_with_the_traceback(rexecutor: Run, url: str
     assert "status  discarded" in lines
     assert 'data  {"to":"f ü"}' in lines
     assert '      File "mail.py", line 7' in lines
+
+
+def test_show_prints_the_result_and_when_a_job_expires(rexecutor: Run, url: str) -> None:
+    complete = rexecutor("jobs", "show", "4", "--url", url).out
+    waiting = rexecutor("jobs", "show", "7", "--url", url).out
+
+    assert 'result  {"sent":["d ü"]}' in complete.splitlines()
+    assert "expires_at" not in complete
+    assert "expires_at  2126-05-01 12:30:00+00:00" in waiting.splitlines()
+    assert "result" not in waiting
 
 
 def test_show_as_json_is_the_whole_job(rexecutor: Run, url: str) -> None:
@@ -300,6 +335,25 @@ def test_on_a_terminal_moments_are_whole(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     moment, error = "2026-08-01T09:30:00Z", "ValueError: the bank does not answer, and neither does anybody else"
 
-    write_table(HEADINGS, [("123456", "discarded", "mail.reminders", "5/5", "0", moment, "weekly,reminder", error)])
+    write_table(
+        HEADINGS, [("123456", "discarded", "mail.reminders", "5/5", "0", moment, "", "weekly,reminder", "", error)]
+    )
 
     assert moment in capsys.readouterr().out
+
+
+def test_on_a_terminal_columns_without_a_value_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")  # which gets no bold headings
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    write_table(("id", "result", "tags"), [("1", "", ""), ("2", "", "a")])
+    write_table(("id", "result"), [])
+
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["id", "tags"],
+        ["1"],
+        ["2", "a"],
+        ["id", "result"],
+    ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from rexecutor.cli.failure import FailedError, note
-from rexecutor.cli.output import as_json, write_fields, write_json, write_line, write_table
+from rexecutor.cli.output import as_json, short, write_fields, write_json, write_line, write_table
 from rexecutor.cli.store import AsJson, Schema, Url, use_store
 from rexecutor.cli.values import check_text, check_texts, json_text, moment, note_unknown
 from rexecutor.errors import JobNotFoundError
@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from rexecutor.model.where import Where
 
 MAX_ID: Final = 2**63 - 1
-HEADINGS: Final = ("id", "status", "executor", "attempt", "priority", "scheduled_at", "tags", "last_error")
+HEADINGS: Final = (
+    "id",
+    "status",
+    "executor",
+    "attempt",
+    "priority",
+    "scheduled_at",
+    "expires_at",
+    "tags",
+    "result",
+    "last_error",
+)
 
 Id: TypeAlias = Annotated[int, typer.Argument(metavar="ID", max=MAX_ID, help="The job's id.")]
 
@@ -80,7 +91,7 @@ def list_jobs(  # noqa: PLR0913 - one parameter for each option
 
 @jobs.command("show")
 def show_job(job_id: Id, *, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:
-    """Show all fields of a job, with its data and errors."""
+    """Show all fields of a job, with its data, its result and its errors."""
     record = use_store(url, lambda backend: find_job(backend, job_id), schema=schema)
     if json:
         write_json(as_json(record))
@@ -173,10 +184,16 @@ def _row(record: "JobRecord") -> tuple[str, ...]:
         record.executor,
         f"{record.attempt}/{record.max_attempts}",
         str(record.priority),
-        f"{record.scheduled_at:%Y-%m-%dT%H:%M:%SZ}",
+        _moment(record.scheduled_at),
+        "" if record.expires_at is None else _moment(record.expires_at),
         ",".join(record.tags),
+        short(record.result or ""),
         _last_error(record),
     )
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _last_error(record: "JobRecord") -> str:

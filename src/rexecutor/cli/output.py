@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:]{8}\S*")
 """Matches a moment in ISO 8601."""
+_CELL: Final = 60
+"""Number of characters that a table shows of a text that may be long."""
 _USUAL_WIDTH: Final = 80
 """Width of a terminal, in columns, from which a table does not wrap moments."""
 
@@ -30,7 +32,10 @@ def write_line(text: str) -> None:
 
 
 def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table with headings: drawn on a terminal, elsewhere one tab-separated line for each row."""
+    """Print a table with headings: drawn on a terminal, elsewhere one tab-separated line for each row.
+
+    On a terminal, a column is left out if all its cells are empty.
+    """
     rows = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         sys.stdout.writelines("\t".join(row) + "\n" for row in (headings, *rows))
@@ -39,6 +44,8 @@ def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    filled = [number for number in range(len(headings)) if not rows or any(row[number] for row in rows)]
+    headings, rows = [headings[number] for number in filled], [[row[number] for number in filled] for row in rows]
     console = Console()
     table = Table(*headings, box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(table.columns):
@@ -61,14 +68,20 @@ def write_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 
 def as_json(record: "JobRecord") -> dict[str, Any]:
-    """Return a job for `write_json`: all its fields, with its data and metadata as nested JSON."""
+    """Return a job for `write_json`: all its fields, with its data, metadata and result as nested JSON."""
     from msgspec.structs import asdict  # not needed for --help
 
-    metadata = record.metadata
+    metadata, result = record.metadata, record.result
     return asdict(record) | {
         "data": _embedded(record.data),
         "metadata": None if metadata is None else _embedded(metadata),
+        "result": None if result is None else _embedded(result),
     }
+
+
+def short(text: str) -> str:
+    """Return the text for a cell of a table, cut after `_CELL` characters."""
+    return text if len(text) <= _CELL else f"{text[:_CELL]}…"
 
 
 def _embedded(text: str) -> object:

@@ -110,6 +110,7 @@ class _Change:
             priority=record.priority if self.priority is None else new.priority,
             tags=record.tags if self.tags is None else new.tags,
             scheduled_at=record.scheduled_at if self.scheduled_at is None else new.scheduled_at,
+            expires_at=record.expires_at,
         )
 
     def _builder(self, executor: str) -> "JobBuilder[Any, Any, Any]":
