@@ -45,6 +45,7 @@ class Renamed(msgspec.Struct, rename="camel"):
 class Inner(pydantic.BaseModel):
     tags: set[str] = pydantic.Field(default=set(WORDS), alias="labels")
     nested: set[frozenset[str]] = {frozenset(WORDS[:3]), frozenset(WORDS[3:6])}
+    waits: set[frozenset[timedelta]] = {frozenset(timedelta(days, days) for days in range(5))}
     bytes_too: frozenset[bytes] = frozenset(word.encode() for word in WORDS)
 
 

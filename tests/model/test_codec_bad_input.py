@@ -2,9 +2,12 @@
 
 import json
 import math
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -59,6 +62,10 @@ def _models(levels: int) -> Model:
 class Keyed:
     values: dict[Any, Any]
     padding: str = "as long as what reading would lose"
+
+
+class Kind(Enum):
+    A = "a"
 
 
 class TestBadInput:
@@ -228,6 +235,55 @@ class TestBadInput:
             return
         codec(Any).decode(text)
         assert "\\u0000" not in text.replace("\\\\", "")
+
+    def test_an_error_of_pydantic_is_one_line_with_the_place_and_without_the_data(self) -> None:
+        class Holding(msgspec.Struct):
+            users: dict[str, list[User]]
+
+        cases: list[tuple[Any, Any, str]] = [
+            (User, {"name": 7}, "User expected: Input should be a valid string - at `$.name` (and 1 more)"),
+            (User, {"name": "bob"}, "User expected: Field required - at `$.born`"),
+            (
+                User,
+                {"name": "a", "born": "2026-01-01", "friends": [{}]},
+                "required - at `$.friends[0].name` (and 1 more)",
+            ),
+            (list[User], [{"name": "bob"}], "expected: Field required - at `$[0].born`"),
+            (Holding, {"users": {"a": [{"name": "bob"}]}}, "expected: Field required - at `$.users[...][0].born`"),
+        ]
+        for kind, value, message in cases:
+            with pytest.raises(EncodeError) as refused:
+                codec(kind).encode(value)
+            with pytest.raises(DecodeError) as unread:
+                codec(kind).decode(json.dumps(value))
+            assert str(refused.value).endswith(message)
+            assert str(unread.value) == str(refused.value)
+
+
+class TestTypes:
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            dict[bool, int],
+            dict[tuple[int, int], str],
+            dict[None, int],
+            dict[Line, int],
+            list[dict[frozenset[str], int]],
+        ],
+    )
+    def test_a_dict_with_keys_that_are_never_texts_cannot_be_stored(self, kind: Any) -> None:
+        with pytest.raises(DefinitionError, match=r"cannot be stored as JSON: keys of a JSON object are texts, which"):
+            codec(kind)
+
+    @pytest.mark.parametrize("key", [1, 1.5, "a", b"a", date(2026, 1, 1), Kind.A, Decimal("1.10"), uuid.UUID(int=1)])
+    def test_a_dict_may_have_keys_that_texts_are_decoded_to(self, key: Any) -> None:
+        kind: Any = dict[type(key), int]
+
+        assert codec(kind).decode(codec(kind).encode({key: 1})) == {key: 1}
+
+    def test_raw_json_which_nobody_has_checked_cannot_be_stored(self) -> None:
+        with pytest.raises(DefinitionError, match=r"the content of a msgspec\.Raw is not checked; declare Any"):
+            codec(list[msgspec.Raw])
 
 
 class TestBadRows:

@@ -95,6 +95,19 @@ class Excluding(pydantic.BaseModel):
     cache: dict[str, int] = pydantic.Field(default={}, exclude=True)
 
 
+class Sometimes(pydantic.BaseModel):
+    n: Annotated[int | None, pydantic.Field(exclude_if=lambda n: n is None)] = 4
+
+
+class Sealed(pydantic.BaseModel):
+    pin: pydantic.SecretStr | None = pydantic.Field(default=None, exclude=True)
+
+
+class Loose(pydantic.BaseModel):
+    any: Any = None
+    n: int = 1
+
+
 @pydantic_dataclass
 class Keeping:
     hidden: int = pydantic.Field(default=1, exclude=True)
@@ -290,6 +303,26 @@ REFUSED: Sequence[tuple[str, Any, Any, str]] = (
     ("an excluded field in a list", list[Excluding], [excluding(1), excluding(2)], r"\$\[1\]\.hidden: `exclude=True`"),
     ("an excluded dict", Excluding, Excluding(cache={"b": 1}), r"\$\.cache: `exclude=True`"),
     ("an excluded field of a dataclass", Keeping, Keeping(2), r"\$\.hidden: `exclude=True`"),
+    ("a field excluded by a condition", Sometimes, Sometimes(n=None), r"\$\.n: `exclude=True` keeps this field out"),
+    (
+        "a secret in an excluded field",
+        Sealed,
+        Sealed(pin=pydantic.SecretStr("x")),
+        r"\$\.pin: a pydantic secret is not",
+    ),
+    ("a secret as Any", dict[str, Any], {"a": pydantic.SecretStr("x")}, r"SecretStr is not a type|a pydantic secret"),
+    (
+        "a secret as Any in a model",
+        Loose,
+        Loose(any=pydantic.SecretStr("x")),
+        r"\$\.any: a pydantic secret is not stored",
+    ),
+    (
+        "a None that is not declared",
+        Loose,
+        Loose.model_construct(n=None),
+        r"Input should be a valid integer - at `\$\.n`",
+    ),
     ("a subclass of a Struct", Base, Derived(1, "x"), "Base expected, Derived given, which would arrive as Base"),
     ("a subclass of a dataclass", Point, Point3(1, 2), "Point expected, Point3 given"),
     ("a subclass of a model", Parent, Child(id=1), "Parent expected, Child given"),
@@ -497,6 +530,8 @@ AS_PLAIN: Sequence[tuple[Any, Any, Any]] = (
     (uuid.UUID, uuid.UUID(int=10), "00000000-0000-0000-0000-00000000000A"),
     (list[Decimal], [Decimal("1.5")], [1.5]),
     (set[int], {1, 2}, [2, 1]),
+    (float, 1.0, 1),
+    (dict[float, list[float]], {1.0: [2.0]}, {1: [2]}),
     (Aliased, Aliased.model_validate({"At": datetime(2026, 1, 1, tzinfo=UTC)}), {"At": "2026-01-01T00:00:00Z"}),
     (Even, Even(2), {"n": 2}),
     (Amounts, Amounts({"a": 1, "b": 2}), {"b": 2, "a": 1}),

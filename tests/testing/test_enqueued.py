@@ -320,9 +320,9 @@ async def test_metadata_that_differ_are_shown(backend: Backend) -> None:
     some = await failure_of(for_executor=EmailJob, with_metadata={"run": 2}, backend=backend)
     none = await failure_of(for_executor=EmailJob, with_metadata=None, backend=backend)
 
-    assert '  with metadata {"run":2}' in some
-    assert "    metadata.run: 1, expected 2" in some
-    assert '    metadata: {"run":1}, expected null' in none
+    assert '  with metadata {"run":2.0}' in some
+    assert "    metadata.run: 1.0, expected 2.0" in some
+    assert '    metadata: {"run":1.0}, expected null' in none
 
 
 async def test_an_earlier_moment_is_told_by_its_distance(backend: Backend, clock: FakeClock) -> None:
@@ -400,7 +400,7 @@ refute_enqueued: no job expected, 1 found
 found:
   job 1 of email_job, scheduled, scheduled at 2026-01-01 01:00:00 UTC
     data "bob"
-    metadata {"run":1}
+    metadata {"run":1.0}
     tags "a\""""
 
 

@@ -40,7 +40,18 @@ _EXACT = msgspec.json.Decoder(float_hook=Decimal)
 _SELF_EVIDENT: Final = (str, bool, type(None))
 """Types whose values always survive JSON unchanged."""
 _SETS: Final = (inspect.CustomType, inspect.SetType, inspect.FrozenSetType)
+_FLOATS: Final = (inspect.AnyType, inspect.CustomType, inspect.FloatType, inspect.DictType)
 _DICTS: Final = (inspect.AnyType, inspect.CustomType, inspect.DictType, inspect.TypedDictType)
+
+_KEY_TYPES: Final = (
+    *(inspect.AnyType, inspect.CustomType, inspect.StrType, inspect.IntType, inspect.FloatType, inspect.DecimalType),
+    *(inspect.EnumType, inspect.LiteralType, inspect.UUIDType, inspect.BytesType, inspect.Metadata),
+    *(inspect.DateTimeType, inspect.DateType, inspect.TimeType, inspect.TimeDeltaType),
+)
+"""Types that a key in a JSON object, which is a text, can be decoded to."""
+_KEYS: Final = "keys of a JSON object are texts, which cannot be decoded to keys of this type; use a list of pairs"
+_PLACE: Final = re.compile(r" - at `\$(.*)`$")
+"""How msgspec ends the message of an error with its place."""
 
 _UNION_ADVICE: Final = (
     "; declare a pydantic model with a field of this union, or a `RootModel` of it, or msgspec Structs with `tag=True`"
@@ -90,7 +101,7 @@ class Codec(Generic[T]):
             self._write: Callable[[object], bytes] = ENCODER.encode
             self._read: Callable[[bytes | str], T] = decoder.decode
             parts = _parts([inspect.type_info(kind)])
-            _check_custom(parts)
+            _check_parts(parts)
             if is_by_pydantic := any(map(_is_pydantic_dataclass, parts)):
                 if any(isinstance(part, inspect.StructType) for part in parts):
                     raise TypeError(_MIXED_MODELS)  # noqa: TRY301 - reported as msgspec's own errors are
@@ -101,7 +112,8 @@ class Codec(Generic[T]):
                 f"{self.name}: {self._type_name} cannot be stored as JSON: {error}{advice}"
             ) from error
         self._may_lack_defaults = any(map(_has_class_defaults, parts))
-        self._may_hold_decimals = any(isinstance(part, inspect.DecimalType) for part in parts)  # equal floats are not
+        self._has_equal_numbers = any(isinstance(part, inspect.DecimalType | inspect.FloatType) for part in parts)
+        self._may_hold_floats = any(isinstance(part, _FLOATS) for part in parts)
         self._may_hold_sets = any(isinstance(part, _SETS) for part in parts)
         self._is_without_keys = not any(isinstance(part, _DICTS) for part in parts)
         self._has_text_keys = not is_by_pydantic and all(map(_has_text_keys, parts))
@@ -126,9 +138,9 @@ class Codec(Generic[T]):
                 if self._plain is str and not isinstance(value, str):  # msgspec writes dates and UUIDs as text
                     self._refuse(f"str expected, {type(value).__name__} given")
                 encoded, decoded = self._checked(value)
-                if self._may_hold_decimals or value != decoded:  # it was made from plain JSON values, such as a dict
-                    with contextlib.suppress(EncodeError):  # a default that cannot be stored, such as a secret
-                        encoded, _ = self._checked(decoded)
+                # Plain values, such as a dict, were given for those of the declared type. Equal numbers may be, too.
+                if self._has_equal_numbers or value != decoded:
+                    encoded = self._in_one_form(decoded, encoded)
         except EncodeError:
             raise
         except Exception as error:  # hooks and properties of users' types may raise anything
@@ -173,13 +185,21 @@ class Codec(Generic[T]):
         _check_depth(encoded, self._depth)
         return in_order(value, encoded, self._read_distinct)
 
+    def _in_one_form(self, decoded: T, encoded: bytes) -> bytes:
+        """Return the JSON of the decoded value, which may differ from that of the equal value that was given."""
+        with contextlib.suppress(EncodeError):  # for a default that cannot be stored, such as a secret
+            if self._written(decoded) != encoded:
+                return self._checked(decoded)[0]
+        return encoded
+
     def _checked(self, value: T) -> tuple[bytes, T]:
         """Return the value's JSON and what it decodes to, which is the same value."""
         if self._may_lack_defaults:
             set_defaults(value)
         encoded = self._written(value)
         self._check(encoded)
-        _check_numbers(self.name, value, encoded)
+        if self._may_hold_floats:
+            _check_numbers(self.name, value, encoded)
         decoded = self._read(encoded)
         self._check_same(value, decoded)
         return encoded, decoded
@@ -287,13 +307,23 @@ def _parts(waiting: list[object]) -> list[inspect.Type]:
     return [part for part in seen.values() if isinstance(part, inspect.Type)]
 
 
-def _check_custom(parts: list[inspect.Type]) -> None:
-    """Raise a `TypeError` for a type that neither msgspec nor pydantic can decode."""
+def _check_parts(parts: list[inspect.Type]) -> None:
+    """Raise a `TypeError` for a type that JSON cannot hold, or that neither msgspec nor pydantic can decode."""
     for part in parts:
         if isinstance(part, inspect.CustomType):
             kind: Any = get_origin(part.cls) or part.cls
             if kind is not object and not issubclass(kind, PydanticModel):
                 raise TypeError(not_json(kind))
+        elif isinstance(part, inspect.RawType):  # its text is neither checked nor brought into order
+            raise TypeError("the content of a msgspec.Raw is not checked; declare Any")
+        elif isinstance(part, inspect.DictType) and not _is_key(part.key_type):
+            raise TypeError(_KEYS)
+
+
+def _is_key(part: inspect.Type) -> bool:
+    """Whether a dict may have keys of this type, or of one member of this union."""
+    members = part.types if isinstance(part, inspect.UnionType) else (part,)
+    return any(isinstance(member, _KEY_TYPES) for member in members)
 
 
 def _has_text_keys(part: inspect.Type) -> bool:
@@ -392,7 +422,23 @@ def _reason(error: Exception, depth: int) -> str:
         return f"it is nested too deeply; at most {depth} levels are allowed"
     if isinstance(error, UnicodeEncodeError):
         return "it contains a lone surrogate, which is not a character"
-    return str(error) or type(error).__name__
+    return _pydantic_reason(error) or str(error) or type(error).__name__
+
+
+def _pydantic_reason(error: Exception) -> str | None:
+    """Return the first of pydantic's errors in one line, as msgspec would write it; None if it is not pydantic's.
+
+    Pydantic's own text has several lines, and contains the data.
+    """
+    inner = error if hasattr(error, "error_count") else error.__cause__
+    if not hasattr(inner, "error_count"):
+        return None
+    first, *others = cast("Any", inner).errors(include_url=False, include_context=False, include_input=False)
+    outer = _PLACE.search(str(error)) if inner is not error else None
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
+    place = "".join((outer[1] if outer else "", *steps))
+    more = f" (and {len(others)} more)" if others else ""
+    return first["msg"] + (f" - at `${place}`" if place else "") + more
 
 
 def _refusal(error: Exception, depth: int) -> str:

@@ -97,7 +97,9 @@ def _fields(names: Sequence[str], given: object, came: object) -> Found | None:
             continue
         found = _compared(one, other)
         if found is not None:
-            if getattr(_pydantic_fields(type(given)).get(name), "exclude", False):
+            field = _pydantic_fields(type(given)).get(name)
+            is_excluded = getattr(field, "exclude", False) or getattr(field, "exclude_if", None) is not None
+            if is_excluded and not _holds_secret(one):
                 found = [_EXCLUDED_ADVICE]
             found.append(f".{name}")
             return found
@@ -203,6 +205,8 @@ def _attributes(given: Any, came: Any) -> Found | None:
 def _converted(given: object, came: object) -> Found | None:
     """Compare values of different types."""
     kind, other = type(given), type(came)
+    if is_secret(kind):
+        return [NO_SECRETS]
     if kind is int and other is float:
         return None if given == came else _changed(given)
     if kind in _PLAIN and other not in _PLAIN:
@@ -213,8 +217,9 @@ def _converted(given: object, came: object) -> Found | None:
         return _comparison(other)(given, came)
     if isinstance(given, float) and not math.isfinite(given):
         return ["NaN or an infinity, which JSON cannot hold"]
-    name, theirs = kind.__qualname__, "None" if came is None else other.__qualname__
-    return [f"{name} given, which would arrive as {theirs}; give a {theirs}, or declare {name} as its type"]
+    name, theirs = _named(given), _named(came)
+    article = "" if came is None else "an " if theirs[0] in "AEIOUaeiou" else "a "
+    return [f"{name} given, which would arrive as {theirs}; give {article}{theirs}, or declare {name} as its type"]
 
 
 def _interpreted(given: object, came: object) -> Found | None:
@@ -301,10 +306,11 @@ def _holds_secret(value: object) -> bool:
 def _changed(given: object, *way: str) -> Found:
     if is_secret(type(given)):
         return [NO_SECRETS, *way]
-    return [
-        f"this {type(given).__qualname__} would arrive as another one: its JSON, read again, does not give it",
-        *way,
-    ]
+    return [f"this {_named(given)} would arrive as another one: its JSON decodes to a different value", *way]
+
+
+def _named(value: object) -> str:
+    return "None" if value is None else type(value).__qualname__
 
 
 def _shown(key: object) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
@@ -155,14 +155,17 @@ def _ordered(value: object, tree: Any) -> Any:
     JSON does not tell a set from a list. So the value and the tree are walked together, to find the sets.
     """
     if isinstance(value, set | frozenset) and isinstance(tree, list):
-        return _ordered_set(cast("set[object]", value), cast("list[Any]", tree))
+        return _ordered_set(cast("Collection[object]", value), cast("list[Any]", tree))
     if isinstance(value, dict) and isinstance(tree, dict):
         members, read = cast("dict[object, object]", value), cast("dict[str, Any]", tree)
+        if len(members) != len(read):  # a serializer of the user's own wrote something else
+            return read
         pairs = zip(members.values(), read.items(), strict=True)
         return {key: _ordered(member, inner) for member, (key, inner) in pairs}
     if isinstance(value, list | tuple) and isinstance(tree, list):
-        items = zip(cast("Sequence[object]", value), cast("list[Any]", tree), strict=True)
-        return [_ordered(item, inner) for item, inner in items]
+        items = zip(cast("Sequence[object]", value), cast("list[Any]", tree), strict=False)
+        inners = [_ordered(item, inner) for item, inner in items]
+        return [*inners, *tree[len(inners) :]]
     return _ordered_fields(cast("object", value), tree)
 
 
@@ -182,11 +185,9 @@ def _ordered_fields(value: object, tree: Any) -> Any:
     return tree
 
 
-def _ordered_set(members: Iterable[object], read: list[Any]) -> list[Any]:
-    if any(isinstance(one, list | dict) for one in read):  # members may hold sets of their own: sort those first
-        own = [(member, json.loads(ENCODER.encode(member))) for member in members]
-        texts = set(map(_EXACT.encode, read))
-        if all(_EXACT.encode(written) in texts for _, written in own):
-            read = [_ordered(member, written) for member, written in own]
+def _ordered_set(members: Collection[object], read: list[Any]) -> list[Any]:
+    # Members may hold sets of their own: sort those first. Encoders write the members in the set's own order.
+    if any(isinstance(one, list | dict) for one in read) and len(members) == len(read):
+        read = [_ordered(member, inner) for member, inner in zip(members, read, strict=True)]
     kinds = set(map(type, read))
     return sorted(read) if kinds == {str} or kinds <= {int, float} else sorted(read, key=SORTING.encode)
