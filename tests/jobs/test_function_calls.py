@@ -22,6 +22,7 @@ from rexecutor import (
     BackoffStrategy,
     Cancel,
     ConfigurationError,
+    EncodeError,
     InMemoryBackend,
     InvalidJobError,
     Job,
@@ -328,6 +329,18 @@ class TestRuns:
         (schedule,) = rexecutor._config.schedules.values()
         assert schedule.job is not None
         assert schedule.job.data == '{"to":"bob","subject":"hello","copies":1}'
+
+    async def test_a_schedule_of_a_job_without_required_arguments_needs_no_data(self) -> None:
+        @job
+        async def report(day: str = "today") -> None: ...
+
+        rexecutor = Rexecutor(InMemoryBackend()).with_cron_executor(report, "0 9 * * *")
+        with pytest.raises(EncodeError, match="send_email: data is missing, Arguments expected"):
+            rexecutor.with_cron_executor(send_email, "0 9 * * *")
+
+        (schedule,) = rexecutor._config.schedules.values()
+        assert schedule.job is not None
+        assert schedule.job.data == '{"day":"today"}'
 
     async def test_jobs_enqueue_jobs(self) -> None:
         @job

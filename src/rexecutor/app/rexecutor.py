@@ -149,7 +149,8 @@ class Rexecutor:
         Args:
             executor: A class, which is instantiated; or an instance, if it needs arguments.
             schedule: Five cron fields, or six with seconds first; see `Cron`.
-            data: Data of each job; may be left out if the executor's data type is None.
+            data: Data of each job; may be left out if the executor's data type is None, or for a function job that
+                needs no arguments.
             timezone: Time zone of the schedule's fields.
             metadata: Metadata of each job.
             priority: Priority of each job; 0 is the most urgent.
@@ -170,7 +171,9 @@ class Rexecutor:
         self._require_not_running("with_cron_executor")
         checked_texts("with_cron_executor: tags", tags)
         executor_cls = self._config.add_executor(executor, is_implied=True)
-        builder = executor_cls.builder().with_data(data).with_priority(priority).with_tags(*tags)
+        builder = executor_cls.builder().with_priority(priority).with_tags(*tags)
+        if data is not None:
+            builder = builder.with_data(data)
         made = cron_schedule(
             builder if metadata is None else builder.with_metadata(metadata),
             schedule,
