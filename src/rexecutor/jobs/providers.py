@@ -8,7 +8,7 @@ parameters may be provided in turn. What a job needs is made once for it, and cl
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Hashable, Mapping
 from concurrent.futures import Future
 from contextlib import (
     AbstractAsyncContextManager,
@@ -19,6 +19,7 @@ from contextlib import (
 )
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import (
     Annotated,
     Any,
@@ -135,6 +136,12 @@ def needs_of(function: Callable[..., Any]) -> Needs:
     Raises:
         NameError: An annotation names something that is not defined yet.
     """
+    return _needs_of(function) if isinstance(function, Hashable) else _needs_of.__wrapped__(function)
+
+
+@lru_cache(maxsize=1_000)
+def _needs_of(function: Callable[..., Any]) -> Needs:
+    """Inspect the annotations. Remembered, because each job asks for those of its providers."""
     target = function.__init__ if inspect.isclass(function) else function
     try:
         hints = get_type_hints(target, include_extras=True)
