@@ -72,4 +72,4 @@ async def test_many_cancels_at_once_are_told_in_few_heartbeats(
         await asyncio.gather(*(handle.cancel("not wanted") for handle in handles))
         await soon(asyncio.gather(*(handle.wait() for handle in handles)))
 
-        assert len(beats) <= 3 + (loop.time() - began) / lease.CANCEL_INTERVAL.total_seconds()
+        assert len(beats) <= 3 + (loop.time() - began) / lease.HURRIED_INTERVAL.total_seconds()

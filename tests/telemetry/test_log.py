@@ -22,6 +22,7 @@ from rexecutor.telemetry.events import (
     EnqueueForgotten,
     Event,
     JobEnded,
+    JobsExpired,
     JobsPruned,
     JobsRescued,
     JobStarted,
@@ -343,6 +344,7 @@ async def test_a_failed_duty_is_told_with_its_exception(tracker: Tracker) -> Non
         (DutyRecovered("claim", 1), "claim succeeds again after 1 failure"),
         (DutyRecovered("claim", 2), "claim succeeds again after 2 failures"),
         (JobsRescued(1), "rescued 1 job of lost nodes; any without an attempt left is discarded"),
+        (JobsExpired(1), "cancelled 1 job that had expired before starting"),
         (JobsPruned(1, JobStatus.COMPLETE), "pruned 1 job with the status complete"),
         (NodeStopping("7", 1), "node 7 stopping: waiting for 1 running job"),
         (NodeStopping("7", 0), "node 7 stopping: waiting for 0 running jobs"),
@@ -377,6 +379,7 @@ TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
         (LeaseLost("7", 2), "ERROR", "node 7 could not renew its lease: it claims nothing and has cancelled 2 jobs"),
         (LeaseRegained("7"), "INFO", "node 7 renewed its lease again"),
         (JobsRescued(2), "WARNING", "rescued 2 jobs of lost nodes; any without an attempt left is discarded"),
+        (JobsExpired(2), "INFO", "cancelled 2 jobs that had expired before starting"),
         (JobsPruned(2, JobStatus.COMPLETE), "INFO", "pruned 2 jobs with the status complete"),
         (
             DutyFailed("claim", BackendError("no connection")),

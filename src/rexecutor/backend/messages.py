@@ -10,7 +10,7 @@ from rexecutor.model.status import JobStatus
 
 PAGE: Final = 1_000
 """How many jobs a query returns at most if no limit is given."""
-EXPIRED_PER_HEARTBEAT: Final = 1_000
+EXPIRED_PER_HEARTBEAT: Final = 500
 """Maximum number of expired jobs that one heartbeat cancels, so that it never takes long."""
 
 

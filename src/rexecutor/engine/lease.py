@@ -13,7 +13,7 @@ from typing import Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import Heartbeat, Node
+from rexecutor.backend.messages import EXPIRED_PER_HEARTBEAT, Heartbeat, Node
 from rexecutor.clock import Clock, Reading, leap
 from rexecutor.engine.loop import Emit, first_of
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered, LeaseLost, LeaseRegained
@@ -21,8 +21,8 @@ from rexecutor.telemetry.events import DutyFailed, DutyRecovered, LeaseLost, Lea
 HEARTBEATS_PER_LEASE: Final = 6
 """Heartbeats per lease: every 5 s for 30 s. Three in a row may be missed before the lease is in doubt."""
 
-CANCEL_INTERVAL: Final = timedelta(milliseconds=100)
-"""Shortest time between two heartbeats that are made because a cancel was requested."""
+HURRIED_INTERVAL: Final = timedelta(milliseconds=100)
+"""Shortest time between two heartbeats that are made because a cancel was requested, or more jobs have expired."""
 
 
 class Lease:
@@ -39,7 +39,8 @@ class Lease:
         self._renewed: float | None = None
         self._looked: Reading | None = None
         self._rescues_from = 0.0
-        self._is_hurried = False
+        self.is_hurried = False
+        """Whether the next step renews the lease, however recent the last try."""
         self.pending_since: float | None = None
         """When the heartbeat under way began, in the clock's monotonic seconds; None if none is under way."""
 
@@ -53,9 +54,9 @@ class Lease:
         """
         now = self._clock.monotonic()
         is_recent = self._begun is not None and now - self._begun < 0.9 * self.interval.total_seconds()
-        if is_recent and not self._is_hurried:
+        if is_recent and not self.is_hurried:
             return None
-        self._is_hurried = False
+        self.is_hurried = False
         self._begun = self.pending_since = now
         try:
             heartbeat = self._heartbeats.send(self._node, rescues=self._may_rescue(now))
@@ -65,6 +66,8 @@ class Lease:
         finally:
             self.pending_since = None
         self._renewed = now
+        if heartbeat.expired >= EXPIRED_PER_HEARTBEAT:
+            self.is_hurried = True  # there may be more
         return heartbeat
 
     def tell(self, epoch: int) -> None:
@@ -73,7 +76,7 @@ class Lease:
 
     def hurry(self) -> None:
         """Have the next step renew the lease, however recent the last try: its answer may name jobs to cancel."""
-        self._is_hurried = True
+        self.is_hurried = True
 
     def _may_rescue(self, now: float) -> bool:
         """Return whether leases that look expired may be rescued: not just after the wall clock has leapt ahead."""
@@ -151,7 +154,8 @@ class LeaseThread:
                 heartbeat = self._lease.step()
                 if heartbeat is not None:
                     self._tell(self._deliver, heartbeat)
-                waits = self._lease.interval.total_seconds()
+                # Never at once: between two heartbeats, others must be able to write to the store.
+                waits = (HURRIED_INTERVAL if self._lease.is_hurried else self._lease.interval).total_seconds()
             except BaseException as error:  # noqa: BLE001 - delivered to the loop; the lease outlives a store's errors
                 self._tell(self._deliver, error)
                 waits = min(waits, 1.0)
@@ -223,7 +227,7 @@ class LeaseWatch:
         if self._cancels != self._backend.cancels:
             self._cancels = self._backend.cancels
             self.thread.hurry()
-        await self._clock.wait(stop, CANCEL_INTERVAL)
+        await self._clock.wait(stop, HURRIED_INTERVAL)
 
     def _deliver(self, heartbeat: Heartbeat | BaseException) -> None:
         if isinstance(heartbeat, BaseException):

@@ -29,6 +29,7 @@ from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
 from rexecutor.model.schedules import Schedule
 from rexecutor.telemetry.events import (
     DutyFailed,
+    JobsExpired,
     JobsRescued,
     LeaseLost,
     NodeStarted,
@@ -269,4 +270,6 @@ class RunningNode:
     def _take_heartbeat(self, heartbeat: Heartbeat) -> None:
         if heartbeat.rescued:
             self._emit(JobsRescued(heartbeat.rescued))
+        if heartbeat.expired:
+            self._emit(JobsExpired(heartbeat.expired))
         self._runner.cancel(heartbeat.cancels)

@@ -74,6 +74,16 @@ class JobsRescued:
 
 
 @dataclass(frozen=True, slots=True)
+class JobsExpired:
+    """Waiting jobs were cancelled because they had not started in time. Emitted after such a heartbeat.
+
+    A job that a node claims after that time is cancelled there instead, with a `JobEnded`.
+    """
+
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
 class JobsPruned:
     """Ended jobs were deleted. Emitted once for each spec of a pruning that has deleted any."""
 
@@ -239,6 +249,7 @@ Event: TypeAlias = (
     | LeaseLost
     | LeaseRegained
     | JobsRescued
+    | JobsExpired
     | JobsPruned
     | DutyFailed
     | DutyRecovered

@@ -21,6 +21,7 @@ from rexecutor.telemetry.events import (
     EnqueueForgotten,
     Event,
     JobEnded,
+    JobsExpired,
     JobsPruned,
     JobsRescued,
     JobStarted,
@@ -165,6 +166,8 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
             see: tuple[str, tuple[object, ...]] = ("", ()) if more is None else (", see: %s", (more,))
             template = "rescued %s of lost nodes; any without an attempt left is discarded" + see[0]
             return _Line(logging.WARNING, template, (_counted(jobs, "job"), *see[1]))
+        case JobsExpired(jobs):
+            return _Line(logging.INFO, "cancelled %s that had expired before starting", (_counted(jobs, "job"),))
         case JobsPruned(jobs, status):
             return _Line(logging.INFO, "pruned %s with the status %s", (_counted(jobs, "job"), status))
         case DutyFailed(duty, error):

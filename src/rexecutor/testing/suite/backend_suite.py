@@ -7,6 +7,7 @@ from rexecutor.testing.suite.claim_order import ClaimOrderCases
 from rexecutor.testing.suite.duties import DutyCases
 from rexecutor.testing.suite.enqueue import EnqueueCases
 from rexecutor.testing.suite.event_loops import EventLoopCases
+from rexecutor.testing.suite.expiry import ExpiryCases
 from rexecutor.testing.suite.fence import FenceCases
 from rexecutor.testing.suite.hints import HintCases
 from rexecutor.testing.suite.hostile import HostileInputCases
@@ -17,6 +18,7 @@ from rexecutor.testing.suite.query import QueryCases
 from rexecutor.testing.suite.release_claims import ReleaseClaimsCases
 from rexecutor.testing.suite.replace import ReplaceCases
 from rexecutor.testing.suite.rescue import RescueCases
+from rexecutor.testing.suite.results import ResultCases
 from rexecutor.testing.suite.schedules import ScheduleCases
 from rexecutor.testing.suite.settle import SettleCases
 from rexecutor.testing.suite.shared_store import SharedStoreCases
@@ -37,9 +39,11 @@ class BackendSuite(
     ClaimCases,
     ClaimOrderCases,
     SettleCases,
+    ResultCases,
     FenceCases,
     LeaseCases,
     RescueCases,
+    ExpiryCases,
     ReleaseClaimsCases,
     CancelAndRerunCases,
     QueryCases,

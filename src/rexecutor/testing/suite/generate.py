@@ -1,6 +1,6 @@
 """Hypothesis strategies of the model: jobs, demands, outcomes, expressions, schedules and more."""
 
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ from rexecutor.backend.messages import Demand
 from rexecutor.model.codec import canonical
 from rexecutor.model.cron import Cron
 from rexecutor.model.job import ErrorKind, JobError, NewJob
-from rexecutor.model.outcomes import Cancelled, Complete, Failed, Interrupted, Snooze
+from rexecutor.model.outcomes import Cancelled, Complete, Discarded, Expired, Failed, Interrupted, Snooze
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.schedules import CatchUp, Schedule
 from rexecutor.model.status import JobStatus
@@ -63,7 +63,7 @@ tags = st.lists(st.sampled_from(["a", "b", "a'b", "100 %", "_"]) | texts.filter(
 _DATA: Final = ("null", '"text"', '{"n": [1, 2.50]}', '{"n":[1.0,25e-1]}', '"\\u00e9 \' \\""')
 _METADATA: Final = (None, None, "null", '{"by": "me"}')
 
-new_jobs = st.builds(
+_plain_jobs = st.builds(
     new_job,
     executors,
     data=st.sampled_from(_DATA),
@@ -74,6 +74,13 @@ new_jobs = st.builds(
     scheduled_at=st.none() | st.none() | spans.map(lambda span: START + span),
     delay=st.sampled_from(_SPANS[:1] * 6 + _SPANS[1:]),
 )
+
+
+def _expiring(job: NewJob, expiry: datetime | timedelta) -> NewJob:
+    return replace(job, **{"expires_at" if isinstance(expiry, datetime) else "expires_in": expiry})
+
+
+new_jobs = _plain_jobs | _plain_jobs | st.builds(_expiring, _plain_jobs, spans | spans.map(lambda span: START + span))
 
 batches = st.lists(new_jobs, min_size=1, max_size=8) | st.just([])
 _KEYS: Final = tuple(UniquenessCriteria.by_key(key).key or "" for key in ("a", "b", 1))
@@ -121,12 +128,17 @@ errors = st.builds(
 )
 
 outcomes = (
-    st.builds(Complete)
+    st.builds(Complete, st.none() | st.sampled_from(_DATA))
     | st.builds(Cancelled, errors)
     | st.builds(Snooze, spans)
     | st.builds(Failed, errors, spans)
+    | st.builds(Discarded, errors)
+    | st.builds(Expired)
     | st.builds(Interrupted)
 )
+
+results = st.tuples(st.none(), st.none(), st.none()) | st.tuples(*[st.none() | st.sampled_from(_DATA)] * 3)
+"""Three results, often none."""
 
 parts = st.lists(st.tuples(picks, fences, outcomes), max_size=6)
 """Settlements as tuples: which job to pick, the number to add to its `claims`, and the outcome."""
@@ -134,7 +146,14 @@ parts = st.lists(st.tuples(picks, fences, outcomes), max_size=6)
 _SCHEDULES: Final = (
     Schedule("a", Cron("*/10 * * * * *"), UTC, new_job("alpha"), CatchUp.ALL),
     Schedule("b", Cron("5,7 * * * * *"), UTC, new_job("beta", priority=1), CatchUp.LATEST, timedelta(seconds=5)),
-    Schedule("c", Cron("0 * * * * *"), UTC, new_job("gamma", tags=("a",)), CatchUp.SKIP, timedelta(minutes=5)),
+    Schedule(
+        "c",
+        Cron("0 * * * * *"),
+        UTC,
+        new_job("gamma", tags=("a",), expires_in=timedelta(seconds=5)),
+        CatchUp.SKIP,
+        timedelta(minutes=5),
+    ),
     Schedule("d", Cron("* * * * * *"), UTC, None, CatchUp.ALL, timedelta(seconds=3)),
     Schedule("e", Cron("0 0 * * * *"), UTC, new_job("alpha"), CatchUp.LATEST),
 )

@@ -158,6 +158,7 @@ class Mirror:
             assert (record.completed_at is not None) == (status is JobStatus.COMPLETE)
             assert (record.cancelled_at is not None) == (status is JobStatus.CANCELLED)
             assert (record.discarded_at is not None) == (status is JobStatus.DISCARDED)
+            assert record.result is None or status is JobStatus.COMPLETE
             assert 0 <= record.attempt <= record.claims
             assert record.attempt <= record.max_attempts or record.id in self._curtailed
             assert len(record.errors) <= self._limits.errors

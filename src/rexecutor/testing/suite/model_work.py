@@ -1,5 +1,6 @@
 """Model steps of nodes: claims, outcomes and leases. Other steps move the clock."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis.stateful import precondition, rule
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.model import rules
 from rexecutor.model.job import JobId, JobRecord, NodeId
-from rexecutor.model.outcomes import Claimed, Complete, Interrupted, Lost, Outcome, Settlement
+from rexecutor.model.outcomes import Claimed, Complete, Expired, Interrupted, Lost, Outcome, Settlement
 from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite import generate
 from rexecutor.testing.suite.model_base import ModelBase
@@ -59,13 +60,13 @@ class WorkModel(ModelBase):
         assert sorted(refused) == sorted(expected)
 
     @precondition(lambda self: self.mirror.executing())
-    @rule(share=st.floats(0, 1), outcome=generate.outcomes)
-    def settle_a_whole_batch(self, share: float, outcome: Outcome) -> None:
+    @rule(share=st.floats(0, 1), outcome=generate.outcomes, results=generate.results)
+    def settle_a_whole_batch(self, share: float, outcome: Outcome, results: Sequence[str | None]) -> None:
         """Settle all executing jobs at once, as a busy worker does: a share of them complete."""
         running = self.mirror.executing()
         done = int(len(running) * share)
         settlements = [
-            Settlement(record.id, record.claims, Complete() if number < done else outcome)
+            Settlement(record.id, record.claims, Complete(results[number % 3]) if number < done else outcome)
             for number, record in enumerate(running)
         ]
         refused = self.run(self.backend.settle(settlements))
@@ -83,7 +84,7 @@ class WorkModel(ModelBase):
 
     @rule(node_id=generate.node_ids, lease=generate.leases)
     def heartbeat(self, node_id: NodeId, lease: timedelta) -> None:
-        """Renew a lease, which rescues the jobs of nodes without one."""
+        """Renew a lease, which rescues the jobs of nodes without one, and cancels expired jobs."""
         heartbeat = self.heartbeats.send(Node(node_id, f"host:{node_id}", lease))
 
         self.mirror.renew(node_id, lease)
@@ -91,6 +92,10 @@ class WorkModel(ModelBase):
         for record in lost:
             self.mirror.end(record, Lost())
         assert heartbeat.rescued == len(lost)
+        expired = [record for record in self.mirror.waiting() if rules.is_expired(record, self.clock.now())]
+        for record in expired:
+            self.mirror.change(record, Expired())
+        assert heartbeat.expired == len(expired)
         assert sorted((asked.job_id, asked.claims, asked.reason) for asked in heartbeat.cancels) == [
             (record.id, record.claims, record.cancel_reason)
             for record in self.mirror.executing()

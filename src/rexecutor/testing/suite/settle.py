@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from rexecutor.model import rules
 from rexecutor.model.job import ErrorKind, JobRecord
-from rexecutor.model.outcomes import Complete, Failed, Interrupted, Outcome, Settlement, Snooze
+from rexecutor.model.outcomes import Complete, Discarded, Expired, Failed, Interrupted, Outcome, Settlement, Snooze
 from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import (
@@ -61,6 +61,29 @@ class SettleCases(Cases):
         assert job.discarded_at == store.now
         assert len(job.errors) == 1
 
+    async def test_a_job_that_is_not_to_be_retried_is_discarded_at_its_first_failure(self, store: Store) -> None:
+        job = await _settled(store, Discarded(job_error("never again")))
+
+        assert (job.status, job.attempt, job.max_attempts) == (JobStatus.DISCARDED, 1, 5)
+        assert (job.discarded_at, job.node) == (store.now, None)
+        assert [error.details for error in job.errors] == ["never again"]
+
+    async def test_outcomes_of_jobs_whose_cancel_was_requested_are_recorded_as_the_rules_say(
+        self, store: Store
+    ) -> None:
+        outcomes: list[Outcome] = [Complete("7"), Discarded(job_error("never again")), Expired(), Interrupted()]
+        jobs = await store.executing(*[new_job()] * len(outcomes))
+        for job in jobs:
+            await store.backend.cancel(job.id, "enough")
+        asked = await store.jobs()
+
+        await store.settle_all([Settlement(*job.claim_id, each) for job, each in zip(jobs, outcomes, strict=True)])
+
+        assert await store.jobs() == [
+            rules.transition(job, outcome, store.now, store.backend.limits)
+            for job, outcome in zip(asked, outcomes, strict=True)
+        ]
+
     async def test_a_job_has_just_as_many_attempts_as_it_is_allowed(self, store: Store) -> None:
         [job] = await store.executing(new_job(max_attempts=3))
         statuses = [(await store.settle(job, failed())).status]
@@ -104,6 +127,9 @@ class SettleCases(Cases):
             Snooze(HOUR),
             failed(delay=HOUR),
             Interrupted(),
+            Complete('{"n": 1}'),
+            Discarded(job_error("never again")),
+            Expired(),
             Complete(),
         ]
         jobs = await store.executing(*(new_job(data=str(number)) for number in range(len(outcomes))))

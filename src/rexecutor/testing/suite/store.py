@@ -27,7 +27,7 @@ HOUR: Final = timedelta(hours=1)
 MICROSECOND: Final = timedelta(microseconds=1)
 
 
-def new_job(
+def new_job(  # noqa: PLR0913 - one for each field
     executor: str = ALPHA,
     *,
     data: str = "null",
@@ -38,9 +38,13 @@ def new_job(
     scheduled_at: datetime | None = None,
     delay: timedelta = timedelta(0),
     unique: UniquenessCriteria | None = None,
+    expires_at: datetime | None = None,
+    expires_in: timedelta | None = None,
 ) -> NewJob:
-    """Return a new job; by default it is due at once."""
-    return NewJob(executor, data, metadata, max_attempts, priority, tags, scheduled_at, delay, unique)
+    """Return a new job; by default it is due at once, and never expires."""
+    return NewJob(
+        executor, data, metadata, max_attempts, priority, tags, scheduled_at, delay, unique, expires_at, expires_in
+    )
 
 
 def job_error(

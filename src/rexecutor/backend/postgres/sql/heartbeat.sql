@@ -90,7 +90,6 @@ expired AS (
     UPDATE "rexecutor".jobs AS job SET
         due = false,
         status = 'cancelled',
-        revision = least(job.revision, 9223372036854775806) + 1,
         errors = "rexecutor".latest(
             job.errors || "rexecutor".error(job.attempt, 'expired', 'Expired', %(expired)s::text, clock.now),
             %(most_errors)s
