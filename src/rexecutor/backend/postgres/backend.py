@@ -1,6 +1,7 @@
 """`PostgresBackend`: the port on PostgreSQL."""
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from math import inf
 from typing import Final, TypeVar, overload
@@ -22,13 +23,22 @@ from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
 from rexecutor.backend.postgres.listener import Listener
 from rexecutor.backend.postgres.liveness import Cutter, seconds_for
 from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
-from rexecutor.backend.postgres.notifying import AWAITED, CANCEL, ENDED, NotifyingScripts, concerned
+from rexecutor.backend.postgres.notifying import (
+    ANNOUNCE_SECONDS,
+    AWAITED,
+    CANCEL,
+    ENDED,
+    NotifyingScripts,
+    concerned,
+)
 from rexecutor.backend.postgres.operations import Operations, execute, run, run_steps
 from rexecutor.backend.postgres.pool import Connections, Pool
 from rexecutor.backend.postgres.rows import Batch, batches_of, text_length
 from rexecutor.backend.postgres.statements import Statements, channel_of
 from rexecutor.backend.postgres.sync import SyncStore
+from rexecutor.backend.postgres.sync_watch import watching
 from rexecutor.backend.sql.operations import Script, Statement
+from rexecutor.backend.sync_waits import Watch
 from rexecutor.backend.waits import Known
 from rexecutor.clock import Clock, unique_id
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -42,8 +52,6 @@ T = TypeVar("T")
 
 GIVEN_BACK: Final = "-"
 """Payload of a notification that a node gave back jobs at its shutdown, in place of their executors' names."""
-ANNOUNCE_SECONDS: Final = 10.0
-"""Seconds after which a backend that waits for the end of jobs announces that again."""
 AWAITED_SECONDS: Final = 30.0
 """Seconds for which an announcement counts: so long, a backend that has heard it notifies of ended jobs."""
 NOTIFY_SECONDS: Final = 3.0
@@ -80,7 +88,8 @@ class PostgresBackend(Backend):
             max_connections: Maximum size of the backend's own pool, 1 or more; a given pool keeps its own maximum. A
                 running node uses two more connections, one to listen and one for its lease; an application that waits
                 for the end of jobs uses the one to listen. Code without an event loop uses separate connections, one
-                for each thread that enqueues at the same moment, and also at most this many.
+                for each thread that calls at the same moment, and also at most this many; while threads wait for the
+                end of jobs, one more listens.
             listens: Whether to be woken by LISTEN and NOTIFY. If False, polling alone finds jobs, and they start later.
 
         Raises:
@@ -303,6 +312,12 @@ class PostgresBackend(Backend):
     def check_ended_sync(self, ids: Collection[JobId], *, seconds: float | None = None) -> Known:
         """Return which of the jobs have ended, on a synchronous connection."""
         return self._sync.read(self._statements.check_ended(ids, self._now()), seconds=seconds)
+
+    def watch_sync(self) -> AbstractContextManager[Watch]:
+        """Return a watch that listens for ended jobs once it is 0.2 s old, on a connection of its own."""
+        if self._listener is None:
+            return super().watch_sync()
+        return watching(self, self._connections.conninfo, self._statements, self._wakeups)
 
     async def count(self) -> Sequence[Count]:
         """Count the jobs, except those of an unknown status. Reads the whole table."""

@@ -172,11 +172,13 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
 
     patience: float | None = None
     """Seconds that a reply may take before the connection is closed. None for `OPERATION_SECONDS`."""
+    is_pooled: bool = False
+    """Whether there is a pooler such as PgBouncer, which may give the server's session to others."""
 
     @override
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         """Wait for the reply as psycopg does, but for a limited time."""
-        seconds = timeout or self.patience or seconds_for()
+        seconds = (self.patience or seconds_for()) if timeout is None else timeout
         try:
             return wait(gen, self.pgconn.socket, interval=interval, timeout=seconds)
         except BaseException as error:  # an interruption such as KeyboardInterrupt may come at any moment
@@ -224,7 +226,8 @@ def connect_blocking(conninfo: str, *, patience: float = SETUP_SECONDS) -> Bound
     try:
         connection.patience = patience
         row = connection.execute(_SERVER_PROCESS).fetchone()
-        if row is not None and row[0] == connection.info.backend_pid:
+        connection.is_pooled = row is None or row[0] != connection.info.backend_pid
+        if not connection.is_pooled:
             connection.execute(SESSION_SETTINGS)
     except BaseException:
         connection.close()

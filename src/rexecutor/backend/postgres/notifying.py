@@ -18,6 +18,8 @@ CANCEL: Final = "!"
 """Payload of a notification that the cancel of a running job was requested, in place of an executor's name."""
 ENDED: Final = "="
 """Payload of a notification that jobs have ended."""
+ANNOUNCE_SECONDS: Final = 10.0
+"""Seconds after which a backend that waits for the end of jobs announces that again."""
 AWAITED: Final = "?"
 """Prefix of the payload of a notification that somebody waits for the end of jobs; the backend's token follows."""
 
