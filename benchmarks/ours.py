@@ -6,10 +6,23 @@ import sys
 from collections.abc import Awaitable, Callable
 from time import monotonic_ns, perf_counter
 
-from rexecutor import Backend, Executor, Job, Rexecutor, connect, enqueue_many
+import msgspec
+
+from rexecutor import Backend, Executor, Job, Rexecutor, Where, connect, enqueue_many
 from rexecutor.model.status import JobStatus
 
 DATA: dict[str, object] = {"to": "bob@example.com", "order": 12345}
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """A result of 200 bytes as JSON."""
+
+    order: int
+    sent: bool
+    text: str
+
+
+RECEIPT = Receipt(order=12345, sent=True, text="x" * 163)
 
 
 class Noop(Executor[dict[str, object]]):
@@ -25,6 +38,22 @@ class Noop(Executor[dict[str, object]]):
         self._left -= 1
         if not self._left:
             self.all_ran.set()
+
+
+class Reporting(Executor[dict[str, object], None, Receipt]):
+    """A job that does nothing and returns a result of 200 bytes. It has Noop's name, and so takes Noop's jobs."""
+
+    name = "noop"
+
+    def __init__(self, jobs: int) -> None:
+        self._left = jobs
+        self.all_ran = asyncio.Event()
+
+    async def execute(self, job: Job[dict[str, object]]) -> Receipt:  # noqa: ARG002
+        self._left -= 1
+        if not self._left:
+            self.all_ran.set()
+        return RECEIPT
 
 
 class Stamp(Executor[int]):
@@ -61,24 +90,28 @@ async def enqueue_in_bulk(backend: Backend, jobs: int) -> float:
         return perf_counter() - began
 
 
-async def fill_and_drain(backend: Backend, jobs: int, max_concurrency: int) -> float:
+async def fill_and_drain(
+    backend: Backend, jobs: int, max_concurrency: int, kind: type[Noop | Reporting] = Noop
+) -> float:
     """Enqueue the jobs and run them. Return the seconds of the run."""
     async with backend:
         await enqueue_many([Noop.builder().with_data(DATA) for _ in range(jobs)], backend=backend)
-        return await drain(backend, jobs, max_concurrency)
+        return await drain(backend, jobs, max_concurrency, kind)
 
 
-async def drain(backend: Backend, jobs: int, max_concurrency: int) -> float:
+async def drain(backend: Backend, jobs: int, max_concurrency: int, kind: type[Noop | Reporting] = Noop) -> float:
     """Run all jobs by one worker. Return the seconds from its start until all outcomes are recorded."""
     async with backend:
         await backend.check_schema()
-        noop = Noop(jobs)
+        executor = kind(jobs)
         began = perf_counter()
-        async with Rexecutor(backend, max_concurrency=max_concurrency).with_executor(noop):
-            await noop.all_ran.wait()
+        async with Rexecutor(backend, max_concurrency=max_concurrency).with_executor(executor):
+            await executor.all_ran.wait()
         seconds = perf_counter() - began
         (count,) = await backend.count()
         assert (count.status, count.jobs) == (JobStatus.COMPLETE, jobs), count
+        (job,) = await kind.query_jobs(Where.status_equals(JobStatus.COMPLETE), limit=1, backend=backend)
+        assert job.result == (RECEIPT if kind is Reporting else None), job
         return seconds
 
 

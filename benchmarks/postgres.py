@@ -62,6 +62,13 @@ def measure(report: Report, scale: float) -> None:
             ),
             goal=0.5,
         )
+        report.compare(
+            "postgres: drain with 200-byte results (bare: without)",
+            all_jobs,
+            lambda: asyncio.run(ours.drain(fresh(url, waiting=all_jobs), all_jobs, SLOTS, ours.Reporting)),
+            lambda: asyncio.run(ours.drain(fresh(url, waiting=all_jobs), all_jobs, SLOTS)),
+            goal=0.9,
+        )
         _compare_tables(report, url, all_jobs, int(MANY * scale))
         _compare_latencies(report, url, int(300 * scale))
 

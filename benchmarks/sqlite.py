@@ -44,6 +44,15 @@ def measure(report: Report, scale: float) -> None:
                 in_folder(lambda path: asyncio.run(ours.fill_and_drain(backend_of(kind, path), all_jobs, slots))),
                 in_folder(lambda path: sqlite_bare.drain(filled(path, all_jobs), "noop", BATCH)),
             )
+        report.compare(
+            f"{kind}: drain with 200-byte results (bare: without)",
+            all_jobs,
+            in_folder(
+                lambda path: asyncio.run(ours.fill_and_drain(backend_of(kind, path), all_jobs, BATCH, ours.Reporting))
+            ),
+            in_folder(lambda path: asyncio.run(ours.fill_and_drain(backend_of(kind, path), all_jobs, BATCH))),
+            goal=0.9,
+        )
     latencies(report, int(300 * scale))
 
 
