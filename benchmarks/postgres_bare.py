@@ -97,6 +97,7 @@ def _script(batch: int) -> str:
         "kinds": f"array_fill('complete'::text, {each})",
         "delays": f"array_fill('0'::interval, {each})",
         "errors": f"array_fill(NULL::text, {each})",
+        "expired": "NULL",
         "results": f"array_fill(NULL::text, {each})",
         "node": "NULL",
         "patience": "'1s'",
