@@ -82,7 +82,7 @@ REFUSED: list[tuple[object, str]] = [
     (generator, "is a generator; it must return, not yield"),
     (asynchronous, "is a generator; it must return, not yield"),
     (plain, "is a plain `def`; make it `async def`, or write @job(blocking=True)"),
-    (Mailer.send, "takes self; a job has no instance to call a method of; subclass Executor"),
+    (Mailer.send, "takes self, but a job has no instance; write @staticmethod above @job, or subclass Executor"),
     (Mailer().send, "a job has no instance to call a method of; subclass Executor"),
     (Mailer.of_class, "a job has no instance to call a method of; subclass Executor"),
     (vars(Mailer)["of_class"], "a job has no instance to call a method of; subclass Executor"),

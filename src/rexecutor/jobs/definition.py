@@ -74,11 +74,12 @@ _OF_OTHERS: Final[dict[str, str]] = {
     "serializer": "data are JSON of the type in the brackets of Executor[…]; leave it out",
     **dict.fromkeys(("task_name", "job_name"), "set name"),
 }
-_SIGNATURE_OPTIONS: Final[dict[str, Any]] = {}
-if sys.version_info >= (3, 14):  # which evaluates annotations when `inspect.signature` asks for them
+SIGNATURE_OPTIONS: Final[dict[str, Any]] = {}
+"""For `inspect.signature`, so that it does not evaluate annotations: they may use names that are defined later."""
+if sys.version_info >= (3, 14):  # which evaluates them when they are asked for
     from annotationlib import Format
 
-    _SIGNATURE_OPTIONS["annotation_format"] = Format.STRING
+    SIGNATURE_OPTIONS["annotation_format"] = Format.STRING
 
 
 class DeclaredTypes(NamedTuple):
@@ -232,7 +233,7 @@ def takes(function: object, count: int) -> bool:
     """
     try:
         signature = inspect.signature(
-            cast("Any", _without_annotations(function)), follow_wrapped=False, **_SIGNATURE_OPTIONS
+            cast("Any", _without_annotations(function)), follow_wrapped=False, **SIGNATURE_OPTIONS
         )
         signature.bind(*[None] * count)
     except (TypeError, ValueError):

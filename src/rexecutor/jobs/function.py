@@ -501,7 +501,6 @@ def _made(settings: dict[str, Any], function: Any) -> JobFunction[Any, Any]:
     _check_settings(where, settings)
     _check_kind_of_def(where, function, settings["blocking"])
     check_parameters(function, where)
-    _check_method(function, where)
     if settings["name"] is None and function.__name__ == "<lambda>":
         raise DefinitionError(f"{where}: a lambda has no name; give it one, as in job(name=…), or define it by `def`")
     base: type[JobFunction[Any, Any]] = BlockingJobFunction if settings["blocking"] else AsyncJobFunction
@@ -540,20 +539,6 @@ def _check_kind(function: Any) -> None:
         advice = "define a function that calls it"
     if advice:
         raise DefinitionError(f"job: a function expected, not {function!r}; {advice}")
-
-
-def _check_method(function: Any, where: str) -> None:
-    """Raise a `DefinitionError` for a function in the body of a class that takes the instance."""
-    outer = function.__qualname__.rpartition(".")[0]
-    first = next(iter(inspect.signature(function).parameters.values()), None)
-    if (
-        outer
-        and not outer.endswith(">")
-        and first
-        and first.name in ("self", "cls")
-        and first.annotation is first.empty
-    ):
-        raise DefinitionError(f"{where}: takes {first.name}; {_NO_METHODS}")
 
 
 def _check_settings(where: str, settings: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ from uuid import UUID
 import msgspec
 
 from rexecutor.errors import DefinitionError, EncodeError
+from rexecutor.jobs.definition import SIGNATURE_OPTIONS
 from rexecutor.jobs.providers import PROVIDED, Needs, check_needs, needs_of
 from rexecutor.model.codec import Codec
 from rexecutor.model.job import Job
@@ -72,11 +73,17 @@ class Shape(NamedTuple):
 
 def check_parameters(function: Callable[..., Any], where: str) -> None:
     """Raise a `DefinitionError` if a parameter has no name, or one that data cannot have. Reads no annotation."""
-    for parameter in _parameters(function, where):
+    parameters = _parameters(function, where)
+    for parameter in parameters:
         if parameter.kind in _REFUSED:
             raise DefinitionError(f"{where}: {_REFUSED[parameter.kind].format(parameter.name)}")
         if parameter.name.startswith("__"):
             raise DefinitionError(f"{where}: {parameter.name} begins with two underscores; give it another name")
+    if parameters and _is_self(parameters[0], function):
+        raise DefinitionError(
+            f"{where}: takes {parameters[0].name}, but a job has no instance; write @staticmethod above @job, or"
+            " subclass Executor, which keeps what its jobs share"
+        )
 
 
 def shape_of(
@@ -125,12 +132,18 @@ def shape_of(
 def _parameters(function: Callable[..., Any], where: str) -> list[inspect.Parameter]:
     """Return the parameters of the function; of a decorator's wrapper only if it names them itself."""
     try:
-        own = inspect.signature(function, follow_wrapped=False)
+        own = inspect.signature(function, follow_wrapped=False, **SIGNATURE_OPTIONS)
         if any(one.kind in _VARIADIC for one in own.parameters.values()):
-            own = inspect.signature(function)
+            own = inspect.signature(function, **SIGNATURE_OPTIONS)
     except (TypeError, ValueError) as error:
         raise DefinitionError(f"{where}: its parameters are not known: {error}; wrap it in a function") from error
     return list(own.parameters.values())
+
+
+def _is_self(first: inspect.Parameter, function: Callable[..., Any]) -> bool:
+    """Whether this is the first parameter of a function in the body of a class, which takes the instance."""
+    body = function.__qualname__.rpartition(".")[0]
+    return bool(body) and not body.endswith(">") and first.name in ("self", "cls") and first.annotation is first.empty
 
 
 def _field(where: str, parameter: inspect.Parameter, hint: Any) -> tuple[str, Any] | tuple[str, Any, Any]:
