@@ -1,6 +1,7 @@
 """What `@job` refuses, and when."""
 
 import functools
+import inspect
 import re
 from collections.abc import AsyncGenerator, Callable, Generator
 from datetime import timedelta
@@ -254,3 +255,10 @@ def test_a_static_method_may_hold_a_job() -> None:
 
     assert Mail.send.data("bob").to == "bob"
     assert Mail().send.data("bob").to == "bob"
+
+
+def test_the_decorator_is_importable_beside_the_module_of_its_name() -> None:
+    import rexecutor.model.job
+
+    assert rexecutor.job is job
+    assert inspect.ismodule(rexecutor.model.job)

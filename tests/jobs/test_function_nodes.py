@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -153,6 +154,42 @@ async def test_an_override_from_another_thread_is_seen_by_the_node(backend: Back
         after = await soon((await build.options(backend=backend).enqueue(1)).result())
 
     assert (during, after) == (Report(1), Report(6))
+
+
+LOG: list[str] = []
+
+
+async def get_pool() -> AsyncGenerator[list[str]]:
+    LOG.append("open")
+    yield LOG
+    LOG.append("close")
+
+
+async def get_connection(pool: Annotated[list[str], Provide(get_pool, scope="worker")]) -> AsyncGenerator[str]:
+    pool.append("begin")
+    yield f"connection {len(pool)}"
+    pool.append("end")
+
+
+@job
+async def use_pool(pool: Annotated[list[str], Provide(get_pool, scope="worker")] = PROVIDED) -> None:
+    pool.append("use")
+
+
+@job
+async def use_connection(connection: Annotated[str, Provide(get_connection)] = PROVIDED) -> str:
+    LOG.append("use")
+    return connection
+
+
+async def test_what_the_worker_has_is_made_once_and_closed_after_its_last_job(backend: Backend) -> None:
+    LOG.clear()
+
+    async with Rexecutor(backend, executors=[use_pool, use_connection]):
+        for each in (use_pool, use_connection, use_pool):
+            await soon((await each.options(backend=backend).enqueue()).wait())
+
+    assert LOG == ["open", "use", "begin", "use", "end", "use", "close"]
 
 
 class TestChildProcesses:
