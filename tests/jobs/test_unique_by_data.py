@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -336,6 +336,16 @@ class TestBadInput:
     async def test_the_fields_of_a_type_that_is_defined_later_are_checked_at_the_enqueue(self) -> None:
         with pytest.raises(InvalidJobError, match="no field 'usr'; they have 'user_id'; did you mean 'user_id'"):
             await Later.builder().with_data(Forward(1)).enqueue(backend=InMemoryBackend())
+
+    async def test_an_update_asks_for_no_field(self) -> None:
+        executor_cls = executor_of(dict[str, int], BY_USER)
+        backend = InMemoryBackend()
+        handle = await executor_cls.builder().with_data({"other": 1}).unique(None).enqueue(backend=backend)
+        job = await handle.fetch()
+
+        changed = await executor_cls.update_job(replace(job, priority=1), backend=backend)
+
+        assert (changed.priority, changed.data) == (1, {"other": 1})
 
     async def test_in_a_batch_the_message_says_which_job(self) -> None:
         executor_cls = executor_of(dict[str, int], BY_USER)

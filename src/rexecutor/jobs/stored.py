@@ -297,6 +297,7 @@ def _as_new(
 ) -> NewJob:
     """Return the fields of the job that an update stores, checked and encoded."""
     builder = JobBuilder(executor_cls).with_data(job.data).with_max_attempts(job.max_attempts)
+    builder = builder.unique(None)  # an update leaves the key as it is
     builder = builder.with_priority(job.priority).with_tags(*job.tags).schedule_at(job.scheduled_at)
     if job.metadata is not None:
         builder = builder.with_metadata(job.metadata)
