@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from time import monotonic_ns, perf_counter
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
@@ -22,6 +23,8 @@ class Receipt(msgspec.Struct, frozen=True):
     text: str
 
 
+TEXT = "x" * 198
+"""A result of 200 bytes as JSON, and a struct of as many."""
 RECEIPT = Receipt(order=12345, sent=True, text="x" * 163)
 
 
@@ -29,6 +32,7 @@ class Noop(Executor[dict[str, object]]):
     """A job that does nothing. `all_ran` is set when the last one has run."""
 
     name = "noop"
+    returns: ClassVar[object] = None
 
     def __init__(self, jobs: int) -> None:
         self._left = jobs
@@ -44,6 +48,7 @@ class Reporting(Executor[dict[str, object], None, Receipt]):
     """A job that does nothing and returns a result of 200 bytes. It has Noop's name, and so takes Noop's jobs."""
 
     name = "noop"
+    returns: ClassVar[object] = RECEIPT
 
     def __init__(self, jobs: int) -> None:
         self._left = jobs
@@ -54,6 +59,26 @@ class Reporting(Executor[dict[str, object], None, Receipt]):
         if not self._left:
             self.all_ran.set()
         return RECEIPT
+
+
+class Writing(Executor[dict[str, object], None, str]):
+    """The same with a text."""
+
+    name = "noop"
+    returns: ClassVar[object] = TEXT
+
+    def __init__(self, jobs: int) -> None:
+        self._left = jobs
+        self.all_ran = asyncio.Event()
+
+    async def execute(self, job: Job[dict[str, object]]) -> str:  # noqa: ARG002
+        self._left -= 1
+        if not self._left:
+            self.all_ran.set()
+        return TEXT
+
+
+Kind: TypeAlias = type[Noop | Reporting | Writing]
 
 
 class Stamp(Executor[int]):
@@ -90,16 +115,14 @@ async def enqueue_in_bulk(backend: Backend, jobs: int) -> float:
         return perf_counter() - began
 
 
-async def fill_and_drain(
-    backend: Backend, jobs: int, max_concurrency: int, kind: type[Noop | Reporting] = Noop
-) -> float:
+async def fill_and_drain(backend: Backend, jobs: int, max_concurrency: int, kind: Kind = Noop) -> float:
     """Enqueue the jobs and run them. Return the seconds of the run."""
     async with backend:
         await enqueue_many([Noop.builder().with_data(DATA) for _ in range(jobs)], backend=backend)
         return await drain(backend, jobs, max_concurrency, kind)
 
 
-async def drain(backend: Backend, jobs: int, max_concurrency: int, kind: type[Noop | Reporting] = Noop) -> float:
+async def drain(backend: Backend, jobs: int, max_concurrency: int, kind: Kind = Noop) -> float:
     """Run all jobs by one worker. Return the seconds from its start until all outcomes are recorded."""
     async with backend:
         await backend.check_schema()
@@ -111,7 +134,7 @@ async def drain(backend: Backend, jobs: int, max_concurrency: int, kind: type[No
         (count,) = await backend.count()
         assert (count.status, count.jobs) == (JobStatus.COMPLETE, jobs), count
         (job,) = await kind.query_jobs(Where.status_equals(JobStatus.COMPLETE), limit=1, backend=backend)
-        assert job.result == (RECEIPT if kind is Reporting else None), job
+        assert job.result == kind.returns, job
         return seconds
 
 

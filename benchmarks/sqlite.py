@@ -44,16 +44,19 @@ def measure(report: Report, scale: float) -> None:
                 in_folder(lambda path: asyncio.run(ours.fill_and_drain(backend_of(kind, path), all_jobs, slots))),
                 in_folder(lambda path: sqlite_bare.drain(filled(path, all_jobs), "noop", BATCH)),
             )
-        report.compare(
-            f"{kind}: drain with 200-byte results (bare: without)",
-            all_jobs,
-            in_folder(
-                lambda path: asyncio.run(ours.fill_and_drain(backend_of(kind, path), all_jobs, BATCH, ours.Reporting))
-            ),
-            in_folder(lambda path: asyncio.run(ours.fill_and_drain(backend_of(kind, path), all_jobs, BATCH))),
-            goal=0.9,
-        )
+        for what, reporting in (("text", ours.Writing), ("struct", ours.Reporting)):
+            report.compare(
+                f"{kind}: drain, 200-byte {what} (bare: none)",
+                all_jobs,
+                in_folder(_drain(kind, all_jobs, reporting)),
+                in_folder(_drain(kind, all_jobs, ours.Noop)),
+                goal=0.9,
+            )
     latencies(report, int(300 * scale))
+
+
+def _drain(kind: str, jobs: int, executor: ours.Kind) -> Callable[[Path], float]:
+    return lambda path: asyncio.run(ours.fill_and_drain(backend_of(kind, path), jobs, BATCH, executor))
 
 
 def in_folder(run: Callable[[Path], float]) -> Callable[[], float]:
