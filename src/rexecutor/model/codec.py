@@ -207,8 +207,11 @@ class Codec(Generic[T]):
     def _check(self, encoded: bytes) -> None:
         if self._limit is not None and len(encoded) > self._limit:
             raise EncodeError(f"{self.name} has {len(encoded):,} bytes as JSON, at most {self._limit:,} are allowed")
-        _check_text(self.name, encoded)
-        _check_depth(encoded, self._depth)
+        # These tests stand here too, because ordinary values need no more than them.
+        if b"\\u0000" in encoded:
+            _check_text(self.name, encoded)
+        if len(encoded) > self._depth:  # otherwise it has too few brackets
+            _check_depth(encoded, self._depth)
 
     def _check_same(self, value: T, decoded: T) -> None:
         found = difference(value, decoded)

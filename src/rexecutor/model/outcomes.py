@@ -1,9 +1,10 @@
 """What can happen to a job: what an executor returns, how an attempt ends, and every change of a status."""
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -43,9 +44,8 @@ class Undeclared(NamedTuple):
     type_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
-    """The attempt succeeded."""
+class Complete(msgspec.Struct, frozen=True, gc=False):
+    """The attempt succeeded. A struct, because there may be one for each job."""
 
     result: str | None = None
     """What `execute` returned, as JSON text; None if that is null, or if the executor declares no result."""
@@ -69,14 +69,20 @@ def returned(value: object, encode: Callable[[Any], str] | None) -> Returned:
         TypeError: The value stands for work that was not done: a coroutine, another awaitable, or a generator.
         EncodeError: The value is not of the declared type, or is too large.
     """
-    if isinstance(value, Cancel | Snooze):
-        return value
-    if value is not None and (inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)):
+    if not _is_result(type(value)):
+        if isinstance(value, Cancel | Snooze):
+            return value
         raise TypeError(f"execute returned a {type(value).__name__}, so its work was not done; await or run it")
     if encode is None:
         return COMPLETE if value is None else Undeclared(type(value).__name__)
     text = encode(value)
     return COMPLETE if text == "null" else Complete(text)
+
+
+@lru_cache(maxsize=1_000)
+def _is_result(kind: type[object]) -> bool:
+    """Return whether a value of this type may be a result: it does not name the outcome, and no work is left in it."""
+    return not issubclass(kind, (Cancel, Snooze, Awaitable, GeneratorType, AsyncGeneratorType))
 
 
 @dataclass(frozen=True, slots=True)
