@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import pytest
 
@@ -23,6 +23,7 @@ from rexecutor import (
     Cancel,
     ConfigurationError,
     EncodeError,
+    ExecutionResult,
     InMemoryBackend,
     InvalidJobError,
     Job,
@@ -458,6 +459,15 @@ class TestDecoratedFunctions:
 
         assert LOG == [("client", "bob")]
 
+    def test_a_wrapper_that_is_no_function_has_the_parameters_of_what_it_wraps(self) -> None:
+        @job(blocking=True)
+        @functools.lru_cache
+        def length(text: str) -> int:
+            return len(text)
+
+        assert length("abc") == 3
+        assert length.data(text="abc").text == "abc"
+
     async def test_a_decorator_that_returns_nothing_to_await_is_named(self) -> None:
         @job
         @forgetting
@@ -505,6 +515,37 @@ class TestOtherProcesses:
 
         with pytest.raises(pickle.PicklingError, match=r"local: .* is not this job, so another process cannot import"):
             pickle.dumps(local)
+
+
+@pytest.mark.parametrize(
+    ("hint", "result"),
+    [
+        (int, int),
+        (int | Cancel, int),
+        (int | Cancel | Snooze | None, int | None),
+        (Annotated[int | Cancel, "a note"], Annotated[int, "a note"]),
+        (Any, Any),
+        (list[int], list[int]),
+        (None, type(None)),
+        (ExecutionResult, type(None)),
+        (Annotated[Cancel | Snooze, "a note"], type(None)),
+        (NoReturn, type(None)),
+    ],
+)
+def test_the_result_is_the_return_annotation_without_cancel_and_snooze(hint: Any, result: Any) -> None:
+    async def function() -> Any: ...
+
+    function.__annotations__["return"] = hint
+
+    assert job(function).declared_types().result == result
+
+
+def test_a_function_without_a_return_annotation_has_no_result() -> None:
+    async def function() -> Any: ...
+
+    del function.__annotations__["return"]
+
+    assert job(function).declared_types().result is type(None)
 
 
 def test_the_signature_is_the_functions() -> None:

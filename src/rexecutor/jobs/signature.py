@@ -132,12 +132,19 @@ def shape_of(
 def _parameters(function: Callable[..., Any], where: str) -> list[inspect.Parameter]:
     """Return the parameters of the function; of a decorator's wrapper only if it names them itself."""
     try:
-        own = inspect.signature(function, follow_wrapped=False, **SIGNATURE_OPTIONS)
-        if any(one.kind in _VARIADIC for one in own.parameters.values()):
-            own = inspect.signature(function, **SIGNATURE_OPTIONS)
-    except (TypeError, ValueError) as error:
-        raise DefinitionError(f"{where}: its parameters are not known: {error}; wrap it in a function") from error
+        own = _signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):  # a wrapper that is no function, such as that of `lru_cache`
+        own = None
+    if own is None or any(one.kind in _VARIADIC for one in own.parameters.values()):
+        try:
+            own = _signature(function, follow_wrapped=True)
+        except (TypeError, ValueError) as error:
+            raise DefinitionError(f"{where}: its parameters are not known: {error}; wrap it in a function") from error
     return list(own.parameters.values())
+
+
+def _signature(function: Callable[..., Any], *, follow_wrapped: bool) -> inspect.Signature:
+    return inspect.signature(function, follow_wrapped=follow_wrapped, **SIGNATURE_OPTIONS)
 
 
 def _is_self(first: inspect.Parameter, function: Callable[..., Any]) -> bool:
@@ -199,6 +206,10 @@ def _result_type(hint: Any, *, is_async: bool) -> Any:
         hint = hint.__value__
     if not is_async and get_origin(hint) in (Awaitable, Coroutine):  # what a decorated function returns
         return _result_type(get_args(hint)[-1], is_async=True)
+    if get_origin(hint) is Annotated:
+        inner, *notes = get_args(hint)
+        kind = _result_type(inner, is_async=is_async)
+        return kind if kind is NoneType else Annotated[(kind, *notes)]
     if get_origin(hint) in (Union, UnionType):
         kept = [one for one in get_args(hint) if one not in (Cancel, Snooze)]
         return Union[tuple(kept)] if kept else NoneType  # noqa: UP007 - made at run time
