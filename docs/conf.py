@@ -41,7 +41,10 @@ nitpick_ignore_regex = [
     ("py:class", r"rexecutor\.testing\.suite\.case\.Cases"),  # what `BackendSuite` and a part of it have in common
     ("py:class", r"rexecutor\.clock\.T"),  # a type variable as well
     ("py:class", r"rexecutor\.jobs\.definition\.ExecutorDefinition"),  # the part of `Executor` that a subclass defines
-    ("py:.*", r"(typing_extensions\.|rexecutor\.model\.job\.)?(Data|Metadata)"),  # type variables
+    ("py:.*", r"(typing_extensions\.|rexecutor\.model\.job\.)?(Data|Metadata|Result)"),  # type variables
+    ("py:.*", r"(typing\.~)?P|rexecutor\.jobs\.providers\.T"),  # likewise
+    ("py:class", r"rexecutor\.jobs\.function\._\w+"),  # the two forms of `@job`, for type checkers
+    ("py:class", r"rexecutor\.jobs\.definition\.DeclaredTypes"),  # what the library itself asks an executor for
 ]
 
 _MADE_BY_OTHERS = {  # nobody calls these: their fields are no signature
