@@ -194,6 +194,14 @@ class TestEnqueues:
             await send_by.enqueue("bob", client="mine")
         assert not hasattr(send_by.data("bob"), "client")
 
+    async def test_a_setting_among_the_arguments_is_sent_to_options(self) -> None:
+        call: Any = send_email.enqueue
+
+        with pytest.raises(
+            ArgumentsError, match=r"tags is a setting; write send_email.options\(tags=…\).enqueue\(…\);"
+        ):
+            await call("bob", tags=["a"])
+
     async def test_the_job_is_no_argument_of_an_enqueue(self) -> None:
         call: Any = knows_its_job.enqueue
 

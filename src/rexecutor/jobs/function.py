@@ -4,7 +4,7 @@ import importlib
 import inspect
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from datetime import datetime, timedelta
 from functools import partial, update_wrapper
 from pickle import PicklingError
@@ -240,10 +240,19 @@ class JobFunction(Executor[Any, Any, Result], Generic[P, Result]):
         try:
             bound = shape.given.bind(*args, **kwargs)
         except TypeError as error:
-            given = [name for name in kwargs if name in shape.needs]
-            why = f"{given[0]} is provided when the job runs, so it is no argument of an enqueue" if given else error
+            why = self._advice(kwargs) or str(error)
             raise ArgumentsError(f"{self.name}: {why}; expected {self.name}{shape.given}") from None
         return shape.data(**bound.arguments)
+
+    def _advice(self, kwargs: Mapping[str, object]) -> str:
+        """Return what is wrong with an argument that is none of the function's but means something else; "" if none."""
+        shape = self._shape()
+        for name in kwargs:
+            if name in shape.needs:
+                return f"{name} is provided when the job runs, so it is no argument of an enqueue"
+            if name in _SETTINGS and name not in shape.given.parameters:
+                return f"{name} is a setting; write {self.__name__}.options({name}=…).enqueue(…)"
+        return ""
 
     def _arguments(self, job: AnyJob) -> dict[str, Any]:
         """Return the function's arguments for a running job, except those that are provided."""
@@ -365,6 +374,10 @@ class JobOptions(Generic[P, Result]):
 
     def _with_data(self, /, *args: P.args, **kwargs: P.kwargs) -> JobBuilder[Any, Any, Result]:
         return self._builder.with_data(self._function.data(*args, **kwargs))
+
+
+_SETTINGS: Final = frozenset(inspect.signature(JobFunction.options).parameters) - {"self"}
+"""Names of the settings of an enqueue, for messages."""
 
 
 class _Anything:
