@@ -15,7 +15,7 @@ from rexecutor.errors import BackendError, ConfigurationError
 from rexecutor.model.job import JobId, JobRecord
 from rexecutor.model.status import JobStatus
 
-FIRST_PAUSE_SECONDS: Final = 0.02
+FIRST_PAUSE_SECONDS: Final = 0.005
 """Seconds between looks while a wait is young. The older the youngest wait is, the longer the pause."""
 PAUSE_SHARE: Final = 0.25
 """Length of a pause, compared with the age of the youngest wait."""

@@ -79,6 +79,27 @@ async def test_a_waiting_backend_hears_of_another_ones_enqueue(
     assert waiting.change_count > since
 
 
+async def test_a_waiting_backend_hears_of_a_synchronous_enqueue_on_a_backend_that_is_not_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rexecutor.backend.sqlite.watch.POLL_INTERVAL", timedelta(hours=1))
+    async with SQLiteBackend(path) as waiting:
+        if waiting._doorbell.address is None:
+            pytest.skip("no Unix sockets here")
+        heartbeats = waiting.heartbeat_connection()
+        heartbeats.send(Node("n", "n", timedelta(hours=1)))
+        since = waiting.change_count
+        wait = asyncio.ensure_future(
+            waiting.wait_ready({"echo"}, waiting.clock.now() + timedelta(hours=1), since=since)
+        )
+
+        await asyncio.to_thread(SQLiteBackend(path).enqueue_sync, [new_job()])
+
+        await soon(wait, 5)
+        heartbeats.close()
+    assert waiting.change_count > since
+
+
 async def test_a_heartbeat_of_another_makes_no_work_but_may_be_an_end(path: Path) -> None:
     async with SQLiteBackend(path) as waiting, SQLiteBackend(path) as other:
         heartbeats = other.heartbeat_connection()

@@ -66,12 +66,21 @@ class Doorbell:
         self._remove_folder()
 
     def ring(self, addresses: Iterable[str], *, is_cancel: bool = False) -> None:
-        """Wake the doorbells at these addresses, except this one. Addresses where nobody listens are skipped."""
-        if self._socket is not None:
-            for address in addresses:
-                if address != self.address:
-                    with contextlib.suppress(OSError, ValueError):
-                        self._socket.sendto(_CANCEL if is_cancel else _RING, _socket_address(address))
+        """Wake the doorbells at these addresses, except this one. Addresses where nobody listens are skipped.
+
+        Callable from any thread; this doorbell need not be open.
+        """
+        others = [address for address in addresses if address != self.address]
+        if not others or not hasattr(socket, "AF_UNIX"):
+            return
+        bell = self._socket
+        with contextlib.suppress(OSError):
+            if bell is not None:
+                _send(bell, others, is_cancel=is_cancel)
+                return
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+                made.setblocking(False)
+                _send(made, others, is_cancel=is_cancel)
 
     @staticmethod
     def _drain(bell: socket.socket, notify: Callable[[], object], notify_cancel: Callable[[], object]) -> None:
@@ -84,6 +93,12 @@ class Doorbell:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def _send(bell: socket.socket, addresses: Iterable[str], *, is_cancel: bool) -> None:
+    for address in addresses:
+        with contextlib.suppress(OSError, ValueError):
+            bell.sendto(_CANCEL if is_cancel else _RING, _socket_address(address))
 
 
 def _socket_address(address: str) -> bytes:
