@@ -33,7 +33,7 @@ from rexecutor.jobs.current import current_job
 from rexecutor.jobs.enqueue import JobBuilder, enqueue_many, enqueue_many_sync
 from rexecutor.jobs.executor import Executor
 from rexecutor.jobs.function import JobFunction, job
-from rexecutor.jobs.handle import JobHandle, results, results_sync
+from rexecutor.jobs.handle import JobHandle, job_handle, results, results_sync
 from rexecutor.jobs.providers import PROVIDED, Provide, override_provider
 from rexecutor.jobs.pruning import Pruner, PrunerConfig
 from rexecutor.model.backoff import BackoffStrategy, Jitter
@@ -98,6 +98,7 @@ __all__ = [
     "enqueue_many",
     "enqueue_many_sync",
     "job",
+    "job_handle",
     "override_global_backend",
     "override_provider",
     "results",

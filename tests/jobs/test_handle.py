@@ -157,9 +157,9 @@ class TestCancelAndRerun:
         mine = await enqueued(backend)
         not_mine = JobHandle(mine.id, "inserted", Other, backend)
 
-        with pytest.raises(JobNotFoundError, match=r"there is no job \d+ of other in this store"):
+        with pytest.raises(JobNotFoundError, match=r"job \d+ belongs to \S+, not to other"):
             await not_mine.cancel("enough")
-        with pytest.raises(JobNotFoundError, match=r"there is no job \d+ of other in this store"):
+        with pytest.raises(JobNotFoundError, match=r"job \d+ belongs to \S+, not to other"):
             await not_mine.rerun()
 
         assert (await mine.fetch()).status is JobStatus.SCHEDULED

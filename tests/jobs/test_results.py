@@ -83,7 +83,7 @@ class TestResultOf:
             result_of(None, 7, None, LIMITS)
 
     def test_another_executors_job_is_an_error(self) -> None:
-        with pytest.raises(JobNotFoundError, match="there is no job 7 of other in this store"):
+        with pytest.raises(JobNotFoundError, match="job 7 belongs to build, not to other"):
             result_of(Other, 7, record(), LIMITS)
 
     @pytest.mark.parametrize(
@@ -162,5 +162,5 @@ class TestJobOfRecord:
         assert (job.data, job.metadata, job.result) == ([1], {"a": 1}, {"rows": 3})
 
     def test_another_executors_job_is_an_error(self) -> None:
-        with pytest.raises(JobNotFoundError, match="there is no job 7 of other in this store"):
+        with pytest.raises(JobNotFoundError, match="job 7 belongs to build, not to other"):
             job_of_record(Other, 7, record(), LIMITS)

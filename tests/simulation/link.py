@@ -145,8 +145,8 @@ class LinkedBackend(Backend):
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         return await self._call("query", lambda: self._store.query(where, limit=limit, after=after))
 
-    async def count(self) -> Sequence[Count]:
-        return await self._call("count", self._store.count)
+    async def count(self, where: Where | None = None) -> Sequence[Count]:
+        return await self._call("count", lambda: self._store.count(where))
 
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         return await self._call("change", lambda: self._store.apply(job_id, change, executor=executor))

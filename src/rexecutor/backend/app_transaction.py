@@ -44,7 +44,7 @@ class Transaction(Bound, ABC):
         """Return jobs as `Backend.query` does, including those enqueued in the uncommitted transaction."""
 
     @abstractmethod
-    async def count(self) -> Sequence[Count]:
+    async def count(self, where: Where | None = None) -> Sequence[Count]:
         """Count the jobs as `Backend.count` does, including those enqueued in the uncommitted transaction."""
 
     @abstractmethod
@@ -86,7 +86,7 @@ class SyncTransaction(Bound, ABC):
         """Return jobs as `Transaction.query` does."""
 
     @abstractmethod
-    def count_sync(self) -> Sequence[Count]:
+    def count_sync(self, where: Where | None = None) -> Sequence[Count]:
         """Count the jobs as `Transaction.count` does."""
 
     @abstractmethod

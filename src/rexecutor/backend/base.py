@@ -232,8 +232,11 @@ class Backend(ABC):
         return known_of(await self.query(IdIn(frozenset(ids)), limit=len(ids)))
 
     @abstractmethod
-    async def count(self) -> Sequence[Count]:
+    async def count(self, where: Where | None = None) -> Sequence[Count]:
         """Return how many jobs there are by executor and status, sorted by these; no entry if there are none.
+
+        Args:
+            where: Which jobs to count; None for all.
 
         Raises:
             BackendError: The store failed.
@@ -372,7 +375,7 @@ class Backend(ABC):
         """
         return nullcontext(PollingWatch(self, self._wakeups))
 
-    def count_sync(self) -> Sequence[Count]:
+    def count_sync(self, where: Where | None = None) -> Sequence[Count]:
         """Return how many jobs there are as `count` does, without an event loop; see `query_sync`.
 
         Raises:

@@ -126,14 +126,15 @@ class InMemoryBackend(Backend):
             found = [record for record in self._found(where) if after is None or record.id > after]
         return sorted(found, key=attrgetter("id"))[:limit]
 
-    async def count(self) -> Sequence[Count]:
+    async def count(self, where: Where | None = None) -> Sequence[Count]:
         """Count the jobs by executor and status."""
-        return self.count_sync()
+        return self.count_sync(where)
 
-    def count_sync(self) -> Sequence[Count]:
+    def count_sync(self, where: Where | None = None) -> Sequence[Count]:
         """Count the jobs by executor and status."""
         with self._lock:
-            counts = Counter((record.executor, record.status) for record in self._records.values())
+            records = self._records.values() if where is None else self._found(where)
+            counts = Counter((record.executor, record.status) for record in records)
         return [Count(executor, status, counts[executor, status]) for executor, status in sorted(counts)]
 
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:

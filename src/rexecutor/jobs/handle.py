@@ -10,10 +10,11 @@ import msgspec
 from typing_extensions import TypeVar
 
 from rexecutor.backend.base import Backend
+from rexecutor.backend.current import current_backend
 from rexecutor.backend.waits import Ends, Unended
 from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.results import job_of_record, result_of
-from rexecutor.model.checks import checked_delay, checked_instance
+from rexecutor.model.checks import checked_delay, checked_id, checked_instance
 from rexecutor.model.job import Data, Disposition, Job, JobId, JobRecord, Metadata, Result
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
@@ -27,7 +28,8 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
     id: JobId
     disposition: Disposition
     """What the enqueue did: `"inserted"`, or, by uniqueness criteria, `"existing"` or `"replaced"`."""
-    executor: type[ExecutorDefinition[Data, Metadata, Result]]
+    executor: type[ExecutorDefinition[Data, Metadata, Result]] | None
+    """The job's executor; None for a handle made by `job_handle`."""
     backend: Backend
 
     async def fetch(self) -> Job[Data, Metadata, Result]:
@@ -85,7 +87,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             JobNotFoundError: It is no longer stored.
             BackendError: The store failed; repeat it.
         """
-        return await self.backend.cancel(self.id, reason, executor=self.executor.name)
+        return await self.backend.cancel(self.id, reason, executor=_executor_of(self))
 
     async def rerun(self) -> None:
         """Run the ended job once more, at once. If no attempt is left, one more is allowed.
@@ -95,7 +97,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             JobNotFoundError: It is no longer stored.
             BackendError: The store failed; whether it was done is not known.
         """
-        await self.backend.rerun(self.id, executor=self.executor.name)
+        await self.backend.rerun(self.id, executor=_executor_of(self))
 
     def fetch_sync(self) -> Job[Data, Metadata, Result]:
         """Return the job as it is now, as `fetch` does, from code without an event loop.
@@ -155,7 +157,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             ConfigurationError: The backend has no synchronous changes.
             BackendError: The store failed; repeat it.
         """
-        return self.backend.cancel_sync(self.id, reason, executor=self.executor.name)
+        return self.backend.cancel_sync(self.id, reason, executor=_executor_of(self))
 
     def rerun_sync(self) -> None:
         """Run the ended job once more, at once, as `rerun` does; see `fetch_sync`.
@@ -166,7 +168,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             ConfigurationError: The backend has no synchronous changes.
             BackendError: The store failed; whether it was done is not known.
         """
-        self.backend.rerun_sync(self.id, executor=self.executor.name)
+        self.backend.rerun_sync(self.id, executor=_executor_of(self))
 
 
 @overload
@@ -233,6 +235,32 @@ def _checked(what: str, handles: Iterable[JobHandle[Any, Any, Any]]) -> list[Job
     for handle in handles:
         checked_instance(f"{what}: each handle", handle, JobHandle, "a JobHandle, as an enqueue returns it")
     return handles
+
+
+def job_handle(job_id: JobId, backend: Backend | None = None) -> JobHandle[Any, Any, Any]:
+    """Return a handle to a job of which only the id is known. No I/O: the job need not exist.
+
+    Its `fetch` and `wait` return a `Job` with plain JSON values: data, metadata and result are dicts, lists, texts,
+    numbers, booleans or None. If you know the executor, use its `handle(job_id)`, whose data are typed.
+
+    ```python
+    job = await job_handle(7).fetch()
+    print(job.executor, job.status, job.data)
+    ```
+
+    Args:
+        job_id: The job's id, as `JobHandle.id` or `Job.id` has it.
+        backend: Where the job is stored; None for the global backend.
+
+    Raises:
+        ConfigurationError: The id is not an int.
+        GlobalBackendError: No backend was given and there is no global one.
+    """
+    return JobHandle(checked_id("job_handle: job_id", job_id), "existing", None, current_backend(backend))
+
+
+def _executor_of(handle: JobHandle[Any, Any, Any]) -> str | None:
+    return None if handle.executor is None else handle.executor.name
 
 
 def _job(handle: JobHandle[Any, Any, Any], record: JobRecord | None) -> Job[Any, Any, Any]:
@@ -349,7 +377,7 @@ def _late(
     """Return the message for jobs that have not ended in time."""
     place = min(unended)
     handle, status = handles[place], unended[place]
-    name = f"job {handle.id} ({handle.executor.name})"
+    name = f"job {handle.id}" + ("" if handle.executor is None else f" ({handle.executor.name})")
     if status is None:
         one = f"{name}: the store did not respond within {timeout}"
     else:

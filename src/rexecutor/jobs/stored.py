@@ -1,5 +1,6 @@
 """What an executor's class does with its stored jobs, with an event loop and without one."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from rexecutor.backend.app_transaction import (
@@ -11,12 +12,16 @@ from rexecutor.backend.app_transaction import (
     bound,
 )
 from rexecutor.backend.base import Backend
+from rexecutor.backend.current import current_backend
+from rexecutor.backend.messages import Count
 from rexecutor.backend.pages import Page, Reading, read, read_sync
 from rexecutor.errors import DecodeError, InvalidJobError, JobNotFoundError
 from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.enqueue import JobBuilder
+from rexecutor.jobs.handle import JobHandle
+from rexecutor.jobs.results import job_of_record
 from rexecutor.jobs.types import codecs_of, decode
-from rexecutor.model.checks import checked_instance, checked_int, checked_texts
+from rexecutor.model.checks import checked_id, checked_instance, checked_int, checked_texts
 from rexecutor.model.job import Data, Job, JobId, Limits, Metadata, NewJob, Result
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import ExecutorIn, Where
@@ -28,6 +33,101 @@ _PAGE: Final = 1_000
 
 class StoredJobs(ExecutorDefinition[Data, Metadata, Result]):
     """The part of `Executor` for jobs that are stored. A method with `_sync` blocks the thread, and needs no loop."""
+
+    @classmethod
+    def handle(cls, job_id: JobId, *, backend: Backend | None = None) -> JobHandle[Data, Metadata, Result]:
+        """Return a handle to the job with this id. No I/O: the job need not exist.
+
+        Args:
+            job_id: The job's id, as `JobHandle.id` or `Job.id` has it.
+            backend: Where the job is stored; None for the global backend.
+
+        Raises:
+            ConfigurationError: The id is not an int.
+            GlobalBackendError: No backend was given and there is no global one.
+        """
+        return JobHandle(checked_id(f"{cls.name}: handle: job_id", job_id), "existing", cls, current_backend(backend))
+
+    @classmethod
+    async def get_job(
+        cls, job_id: JobId, *, backend: Backend | Transaction | None = None, connection: object = None
+    ) -> Job[Data, Metadata, Result]:
+        """Return the job with this id as it is now.
+
+        Args:
+            job_id: The job's id, as `JobHandle.id` or `Job.id` has it.
+            backend: Where to look; None for the global backend.
+            connection: Your own connection or session, to see what your transaction has enqueued and changed.
+
+        Raises:
+            JobNotFoundError: There is no such job, or it is another executor's.
+            DecodeError: Its data is not, or no longer, of the executor's type.
+            ConfigurationError: The id is not an int, or the connection cannot be used as it is.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed.
+        """
+        checked_id(f"{cls.name}: get_job: job_id", job_id)
+        target = _awaited(cls, "get_job", backend, connection)
+        found = await target.query(Where.id_equals(job_id), limit=1)
+        return job_of_record(cls, job_id, found[0] if found else None, backend_of(target).limits)
+
+    @classmethod
+    def get_job_sync(
+        cls, job_id: JobId, *, backend: Backend | SyncTransaction | None = None, connection: object = None
+    ) -> Job[Data, Metadata, Result]:
+        """Return the job with this id as it is now, as `get_job` does, without an event loop.
+
+        The arguments and errors are those of `get_job`, with a connection that blocks. The backend need not be open.
+
+        Raises:
+            JobNotFoundError: There is no such job, or it is another executor's.
+            ConfigurationError: The id is not an int, the connection cannot be used as it is, or the backend has no
+                synchronous queries.
+        """
+        checked_id(f"{cls.name}: get_job_sync: job_id", job_id)
+        target = _blocking(cls, "get_job", backend, connection)
+        found = target.query_sync(Where.id_equals(job_id), limit=1)
+        return job_of_record(cls, job_id, found[0] if found else None, backend_of(target).limits)
+
+    @classmethod
+    async def count_jobs(
+        cls, where: Where | None = None, *, backend: Backend | Transaction | None = None, connection: object = None
+    ) -> Mapping[JobStatus, int]:
+        """Return how many jobs of this executor there are in each status, 0 if there are none.
+
+        ```python
+        counts = await EmailJob.count_jobs(Where.tagged_by_one_of("welcome"))
+        print(counts[JobStatus.DISCARDED], sum(counts.values()))
+        ```
+
+        Reads all of the executor's rows, so it takes seconds if there are millions.
+
+        Args:
+            where: Which jobs; None for all.
+            backend: Where to count; None for the global backend.
+            connection: Your own connection or session, to see what your transaction has enqueued and changed.
+
+        Raises:
+            ConfigurationError: An argument is invalid.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed.
+        """
+        ours = _ours(cls, "count_jobs", where)
+        return _by_status(await _awaited(cls, "count_jobs", backend, connection).count(ours))
+
+    @classmethod
+    def count_jobs_sync(
+        cls, where: Where | None = None, *, backend: Backend | SyncTransaction | None = None, connection: object = None
+    ) -> Mapping[JobStatus, int]:
+        """Return how many jobs of this executor there are in each status as `count_jobs` does, without an event loop.
+
+        The arguments and errors are those of `count_jobs`, with a connection that blocks. The backend need not be open.
+
+        Raises:
+            ConfigurationError: An argument is invalid, or the backend has no synchronous count.
+        """
+        ours = _ours(cls, "count_jobs_sync", where)
+        return _by_status(_blocking(cls, "count_jobs", backend, connection).count_sync(ours))
 
     @classmethod
     async def query_jobs(
@@ -251,6 +351,20 @@ def _blocking(
     return blocking(backend if connection is None else bound(what, backend, connection), what, f"`await {name}`")
 
 
+def _ours(executor_cls: type[ExecutorDefinition[Any, Any, Any]], name: str, where: Where | None) -> Where:
+    """Return the condition for those of the executor's jobs that match; None for all of them."""
+    ours = ExecutorIn(frozenset({executor_cls.name}))
+    if where is None:
+        return ours
+    what = f"{executor_cls.name}: {name}: where"
+    return ours & checked_instance(what, where, Where, "a Where, such as Where.status_equals(…)")
+
+
+def _by_status(counts: Iterable[Count]) -> dict[JobStatus, int]:
+    found = {count.status: count.jobs for count in counts}
+    return {status: found.get(status, 0) for status in JobStatus}
+
+
 def _matching(
     executor_cls: type[ExecutorDefinition[Data, Metadata, Result]],
     name: str,
@@ -265,7 +379,7 @@ def _matching(
     checked_int(f"{what}: after", after, or_none=True)
     checked_instance(f"{what}: where", where, Where, "a Where, such as Where.status_equals(…)")
     codecs = codecs_of(executor_cls, limits)
-    ours = ExecutorIn(frozenset({executor_cls.name})) & where
+    ours = _ours(executor_cls, name, where)
     jobs: list[Job[Data, Metadata, Result]] = []
     size = _PAGE if limit is None else min(limit, _PAGE)
     while limit is None or len(jobs) < limit:

@@ -127,6 +127,13 @@ def checked_statuses(what: str, statuses: Collection[JobStatus]) -> frozenset[Jo
     return frozenset(statuses)
 
 
+def checked_id(what: str, job_id: int) -> int:
+    """Return the id, or raise a `ConfigurationError` unless it is an int. A bool is no id."""
+    if type(job_id) is int:
+        return job_id
+    raise mistake(what, "an int", job_id, f"it is of type {type(job_id).__name__}")
+
+
 def checked_ids(what: str, ids: Collection[int]) -> frozenset[int]:
     """Return the ids, or raise a `ConfigurationError` if one is not an int."""
     for job_id in ids:

@@ -50,8 +50,8 @@ class _PostgresTransaction(_PostgresBound, Transaction):
     async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         return await self._run(self._scripts.query(where, limit, after))
 
-    async def count(self) -> Sequence[Count]:
-        return await self._run(self._scripts.count())
+    async def count(self, where: Where | None = None) -> Sequence[Count]:
+        return await self._run(self._scripts.count(where))
 
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         return (await self._run(self._scripts.apply(job_id, change, executor))).status
@@ -70,8 +70,8 @@ class _PostgresSyncTransaction(_PostgresBound, SyncTransaction):
     def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         return self._run(self._scripts.query(where, limit, after))
 
-    def count_sync(self) -> Sequence[Count]:
-        return self._run(self._scripts.count())
+    def count_sync(self, where: Where | None = None) -> Sequence[Count]:
+        return self._run(self._scripts.count(where))
 
     def apply_sync(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         return self._run(self._scripts.apply(job_id, change, executor)).status

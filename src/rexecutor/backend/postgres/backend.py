@@ -319,13 +319,13 @@ class PostgresBackend(Backend):
             return super().watch_sync()
         return watching(self, self._connections.conninfo, self._statements, self._wakeups)
 
-    async def count(self) -> Sequence[Count]:
-        """Count the jobs, except those of an unknown status. Reads the whole table."""
-        return await self._run(self._statements.count)
+    async def count(self, where: Where | None = None) -> Sequence[Count]:
+        """Count the jobs, except those of an unknown status. Reads all rows that may be meant."""
+        return await self._run(lambda: self._statements.count(where, self._now()))
 
-    def count_sync(self) -> Sequence[Count]:
+    def count_sync(self, where: Where | None = None) -> Sequence[Count]:
         """Count the jobs as `count` does, on a synchronous connection."""
-        return self._sync.read(self._scripts.count())
+        return self._sync.read(self._scripts.count(where))
 
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job."""

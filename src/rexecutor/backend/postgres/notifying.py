@@ -50,9 +50,9 @@ class NotifyingScripts:
         """Return the script of `Backend.query`: at most one statement."""
         return self._statements.query(where, limit, after, self._now())
 
-    def count(self) -> Script[list[Count]]:
+    def count(self, where: Where | None) -> Script[list[Count]]:
         """Return the script of `Backend.count`: one statement."""
-        return self._statements.count()
+        return self._statements.count(where, self._now())
 
     def apply(self, job_id: JobId, change: CancelAsked | Rerun, executor: str | None) -> Script[JobRecord]:
         """Return the script of `Backend.apply`; its result is the changed job."""

@@ -18,7 +18,7 @@ from rexecutor.model.outcomes import CancelAsked, Change, Interrupted, Rerun
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import UniquenessCriteria
-from rexecutor.model.where import IdIn, Not, StatusIn, Where
+from rexecutor.model.where import Everything, IdIn, Not, StatusIn, Where
 
 T = TypeVar("T")
 
@@ -112,9 +112,9 @@ class Scripts(ABC):
             known |= known_of((yield from self.query(IdIn(frozenset(ended)), len(ended), None, now)))
         return known
 
-    def count(self) -> Script[list[Count]]:
-        """Count the jobs by executor and status, except those of an unknown status."""
-        rows = yield self.of("count_jobs")
+    def count(self, where: Where | None = None, now: datetime | None = None) -> Script[list[Count]]:
+        """Count the jobs by executor and status, except those of an unknown status; see `Backend.count`."""
+        rows = yield self.where("count_jobs", Everything() if where is None else where, now)
         return [Count(executor, STATUSES[status], jobs) for executor, status, jobs in rows if status in STATUSES]
 
     def apply(

@@ -72,13 +72,13 @@ class SqliteTransaction(SyncTransaction, Transaction):
         """Return jobs, including uncommitted ones of this transaction; takes no lock."""
         return self._read(store.SCRIPTS.query(where, limit, after, self.backend.clock.now()))
 
-    async def count(self) -> Sequence[Count]:
+    async def count(self, where: Where | None = None) -> Sequence[Count]:
         """Count the jobs as `count_sync` does; blocks the loop."""
-        return self.count_sync()
+        return self.count_sync(where)
 
-    def count_sync(self) -> Sequence[Count]:
+    def count_sync(self, where: Where | None = None) -> Sequence[Count]:
         """Count the jobs, including uncommitted ones of this transaction; takes no lock."""
-        return self._read(store.SCRIPTS.count())
+        return self._read(store.SCRIPTS.count(where, self.backend.clock.now()))
 
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job as `apply_sync` does; blocks the loop."""

@@ -230,13 +230,14 @@ class SQLiteBackend(Backend):
         """Return a watch that notices every commit to the file, on a connection of its own."""
         return self._sync.watch(self._wakeups)
 
-    async def count(self) -> Sequence[Count]:
-        """Count the jobs by executor and status. Reads the whole table, beside the writer."""
-        return await self._read(SCRIPTS.count)
+    async def count(self, where: Where | None = None) -> Sequence[Count]:
+        """Count the jobs by executor and status. Reads all rows that may be meant, beside the writer."""
+        now = self.clock.now()
+        return await self._read(lambda: SCRIPTS.count(where, now))
 
-    def count_sync(self) -> Sequence[Count]:
-        """Count the jobs by executor and status. Reads the whole table, on a new connection."""
-        return self._sync.read(lambda _: SCRIPTS.count())
+    def count_sync(self, where: Where | None = None) -> Sequence[Count]:
+        """Count the jobs by executor and status. Reads all rows that may be meant, on a new connection."""
+        return self._sync.read(lambda now: SCRIPTS.count(where, now))
 
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job; see `Backend.apply`."""

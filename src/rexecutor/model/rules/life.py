@@ -232,8 +232,10 @@ def found(record: JobRecord | None, job_id: JobId, executor: str | None) -> JobR
     Raises:
         JobNotFoundError: There is no such job (of that executor, if one is given).
     """
-    if record is None or executor not in (None, record.executor):
+    if record is None:
         raise JobNotFoundError.of(job_id, executor)
+    if executor not in (None, record.executor):
+        raise JobNotFoundError(f"job {job_id} belongs to {record.executor}, not to {executor}")
     return record
 
 

@@ -1,6 +1,8 @@
 """Queries: every kind of expression, and pages."""
 
-from rexecutor.backend.messages import PAGE
+from collections import Counter
+
+from rexecutor.backend.messages import PAGE, Count
 from rexecutor.model import rules
 from rexecutor.model.outcomes import Complete, Snooze
 from rexecutor.model.status import JobStatus
@@ -60,6 +62,25 @@ class QueryCases(Cases):
 
         for where in _EXPRESSIONS:
             assert await store.jobs(where) == [job for job in jobs if rules.matches(where, job, store.now)], where
+
+    async def test_the_same_expressions_count_what_the_rules_say(self, store: Store) -> None:
+        await _fill(store)
+        jobs = await store.jobs()
+
+        for where in _EXPRESSIONS:
+            meant = Counter((job.executor, job.status) for job in jobs if rules.matches(where, job, store.now))
+            counts = [Count(executor, status, meant[executor, status]) for executor, status in sorted(meant)]
+            assert list(await store.backend.count(where)) == counts, where
+        assert list(await store.backend.count()) == list(await store.backend.count(Everything()))
+
+    async def test_ages_are_counted_on_the_stores_clock(self, store: Store) -> None:
+        await store.enqueue(new_job(), new_job(delay=HOUR))
+
+        due = Where.scheduled_at_within_the_last(HOUR)
+
+        assert [count.jobs for count in await store.backend.count(due)] == [1]
+        store.clock.advance(HOUR)
+        assert [count.jobs for count in await store.backend.count(due)] == [2]
 
     async def test_all_jobs_are_returned_in_the_order_of_their_ids(self, store: Store) -> None:
         ids = await store.enqueue(*(new_job(priority=9 - number, delay=HOUR) for number in range(10)))

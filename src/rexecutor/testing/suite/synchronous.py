@@ -14,7 +14,7 @@ from rexecutor.model import rules
 from rexecutor.model.job import JobId, JobRecord, NewJob
 from rexecutor.model.outcomes import CancelAsked, Complete, Rerun
 from rexecutor.model.status import ENDED, OPEN, JobStatus
-from rexecutor.model.where import Everything, ExecutorIn, StatusIn
+from rexecutor.model.where import Everything, ExecutorIn, StatusIn, Where
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, SECOND, Store, expect, new_job
 
@@ -99,6 +99,9 @@ class SynchronousCases(Cases):
         await store.job_in(JobStatus.COMPLETE, new_job("done"))
 
         assert list(await in_thread(store.backend.count_sync)) == list(await store.backend.count())
+        for where in (Everything(), ExecutorIn(frozenset({BETA})), Where.scheduled_at_within_the_last(HOUR)):
+            counts = await in_thread(lambda: store.backend.count_sync(where))  # noqa: B023 - called at once
+            assert list(counts) == list(await store.backend.count(where)), where
 
     async def test_a_waiting_job_is_cancelled_synchronously(self, store: Store) -> None:
         skip_without(store.backend, "apply_sync")

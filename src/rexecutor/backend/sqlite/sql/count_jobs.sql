@@ -1,2 +1,6 @@
--- Counts all jobs; reads the whole table.
-SELECT executor, status, count(*) FROM rexecutor_jobs GROUP BY executor, status ORDER BY executor, status
+-- Counts jobs; the condition comes from `compile_where`. For all jobs it reads the whole table, for those of one
+-- executor the rows of that executor: an index on `executor`.
+SELECT executor, status, count(*)
+FROM rexecutor_jobs
+WHERE /* where */
+GROUP BY executor, status ORDER BY executor, status
