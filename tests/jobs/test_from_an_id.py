@@ -1,5 +1,6 @@
 """Jobs of which only the id is known, and how many there are: `get_job`, `handle`, `job_handle`, `count_jobs`."""
 
+import asyncio
 import pickle
 from dataclasses import dataclass
 from datetime import timedelta
@@ -224,3 +225,24 @@ class TestCountJobs:
     async def test_what_is_no_expression_is_refused(self, where: Any) -> None:
         with pytest.raises(ConfigurationError, match=r"^tick: count_jobs: where must be a Where, such as"):
             await Tick.count_jobs(where)
+
+    async def test_without_an_event_loop_the_same_is_counted(self, backend: Backend) -> None:
+        await enqueue_many([Tick.new(), Tick.new(tags=["a"])], backend=backend)
+
+        for where in (None, Where.tagged_by_one_of("a")):
+            counts = await asyncio.to_thread(Tick.count_jobs_sync, where, backend=backend)
+            assert counts == await Tick.count_jobs(where, backend=backend)
+
+
+async def test_a_job_is_gotten_without_an_event_loop(backend: Backend) -> None:
+    job_id = await enqueued(backend)
+
+    assert await asyncio.to_thread(SendLetter.get_job_sync, job_id, backend=backend) == await SendLetter.get_job(
+        job_id, backend=backend
+    )
+    with pytest.raises(JobNotFoundError, match=f"job {job_id} belongs to send_letter, not to tick"):
+        await asyncio.to_thread(Tick.get_job_sync, job_id, backend=backend)
+    with pytest.raises(JobNotFoundError, match=f"there is no job {job_id + 1} of tick"):
+        await asyncio.to_thread(Tick.get_job_sync, job_id + 1, backend=backend)
+    with pytest.raises(ConfigurationError, match=r"get_job_sync: job_id must be an int, not '7'; it is of type str"):
+        Tick.get_job_sync("7", backend=backend)  # pyright: ignore[reportArgumentType] - the point

@@ -143,7 +143,7 @@ class TestChanges:
     async def test_another_executors_job_is_not_found(self, backend: Backend) -> None:
         [job_id] = await enqueued(backend, "a")
 
-        with pytest.raises(JobNotFoundError, match="of other in this store"):
+        with pytest.raises(JobNotFoundError, match="belongs to mail, not to other"):
             await within(lambda: Other.cancel_job_sync(job_id, "why", backend=backend))
         with pytest.raises(JobNotFoundError, match="of other in this store"):
             await within(lambda: Other.rerun_job_sync(job_id, backend=backend))
