@@ -153,8 +153,7 @@ class _Demo:
 
 
 def _builder(job: SourceFile) -> JobBuilder[SourceFile, None]:
-    builder = ExamineFile.builder().with_data(job)
-    return builder.with_max_attempts(2) if job.trouble == "always fails" else builder
+    return ExamineFile.new(job, max_attempts=2 if job.trouble == "always fails" else None)
 
 
 async def _all_of(backend: Backend, jobs: Mapping[JobId, SourceFile]) -> dict[JobId, JobRecord]:

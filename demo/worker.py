@@ -28,7 +28,7 @@ def main(url: str, history_path: str) -> None:
     history = History(Path(history_path))
     threading.Thread(target=_end_with_the_demo, daemon=True).start()
     executor = ExamineFile(history, os.getpid())
-    rexecutor = Rexecutor(connect(url), max_concurrency=THREADS, lease=LEASE).with_executor(executor)
+    rexecutor = Rexecutor(connect(url), executors=[executor], max_concurrency=THREADS, lease=LEASE)
     asyncio.run(rexecutor.run_until_signal())
     history.close()
 

@@ -1,4 +1,4 @@
-"""Define an executor, enqueue a job for later, and check what was enqueued, as a test of an application does.
+"""Make a function a job, enqueue it for later, and check what was enqueued, as a test of an application does.
 
 The backend is paused: it hands out no jobs, so the enqueued job stays in it.
 """
@@ -6,37 +6,36 @@ The backend is paused: it hands out no jobs, so the enqueued job stays in it.
 import asyncio
 from datetime import timedelta
 
-from rexecutor import Executor, InMemoryBackend, Job, Rexecutor
+from rexecutor import InMemoryBackend, Rexecutor, job
 from rexecutor.testing import assert_enqueued
 
 
-class EmailJob(Executor[str]):
-    """Sends a mail to an address."""
-
-    name = "email_job"
-    max_attempts = 2
-
-    async def execute(self, job: Job[str]) -> None:
-        """Do something important with a mail."""
-        print(f"{self.name} running, with data: {job.data}")
+@job(max_attempts=2)
+async def send_email(to: str, subject: str = "hello") -> int:
+    """Send a mail, and return how many characters it has."""
+    print(f"to {to}: {subject}")
+    return len(subject)
 
 
 async def main() -> None:
-    """Enqueue one job and find it."""
+    """Enqueue one job, find it, and call the function itself."""
     backend = InMemoryBackend().paused()
-    async with Rexecutor(backend).with_executor(EmailJob).set_global_backend():
-        handle = await EmailJob.builder().with_data("bob@example.com").schedule_in(timedelta(hours=3)).enqueue()
+    async with Rexecutor(backend, executors=[send_email]).set_global_backend():
+        in_three_hours = send_email.options(schedule_in=timedelta(hours=3))
+        handle = await in_three_hours.enqueue("bob@example.com", subject="your order")
         print(f"enqueued job {handle.id}")
 
         now = backend.clock.now()
-        [job] = await assert_enqueued(
+        [found] = await assert_enqueued(
             1,
-            for_executor=EmailJob,
-            with_data="bob@example.com",
+            for_executor=send_email,
+            with_data=send_email.data("bob@example.com", subject="your order"),
             scheduled_after=now + timedelta(minutes=170),
             scheduled_before=now + timedelta(minutes=190),
         )
-        print(f"found: {job.data}, {job.status}, at most {job.max_attempts} attempts")
+        print(f"found: {found.executor}, {found.status}, at most {found.max_attempts} attempts")
+
+        print(f"called: {await send_email('ann@example.com')} characters")
 
 
 asyncio.run(main())

@@ -22,15 +22,14 @@ class ExampleExecutor(Executor[str, dict[str, str]]):
 async def main() -> None:
     """Enqueue to a backend that is passed as an argument."""
     backend = InMemoryBackend().paused()
-    handle = await (
-        ExampleExecutor.builder()
-        .with_data("First job")
-        .with_metadata({"asked_by": "ann"})
-        .with_max_attempts(2)
-        .with_tags("initial_job", "delayed")
-        .with_priority(3)
-        .schedule_in(2 * HOUR)
-        .enqueue(backend=backend)
+    handle = await ExampleExecutor.enqueue(
+        "First job",
+        metadata={"asked_by": "ann"},
+        max_attempts=2,
+        tags=["initial_job", "delayed"],
+        priority=3,
+        schedule_in=2 * HOUR,
+        backend=backend,
     )
 
     now = backend.clock.now()
@@ -45,8 +44,10 @@ async def main() -> None:
     )
     print(f"found {job.data!r}, {job.max_attempts} attempts, tags {', '.join(job.tags)}")
 
-    builder = ExampleExecutor.builder().add_tag("batch").schedule_at(now + 5 * HOUR)
-    handles = await enqueue_many([builder.with_data(f"guest {number}") for number in range(100)], backend=backend)
+    guests = [
+        ExampleExecutor.new(f"guest {number}", tags=["batch"], schedule_at=now + 5 * HOUR) for number in range(100)
+    ]
+    handles = await enqueue_many(guests, backend=backend)
     print(f"enqueued {len(handles)} jobs at once")
 
     where = Where.tagged_by_one_of("batch") & ~Where.data_equals("guest 0") | Where.scheduled_at_before(now + 3 * HOUR)

@@ -21,12 +21,12 @@ class Remind(Executor[str]):
 
 async def sign_up(name: str) -> JobHandle[str, None]:
     """Enqueue a job deep in the application, which has no backend at hand."""
-    return await Remind.builder().with_data(name).enqueue()
+    return await Remind.enqueue(name)
 
 
 async def main() -> None:
     """Use the global backend, and show its errors."""
-    async with Rexecutor(InMemoryBackend()).with_executor(Remind).set_global_backend() as rexecutor:
+    async with Rexecutor(InMemoryBackend(), executors=[Remind]).set_global_backend() as rexecutor:
         handle = await sign_up("ann")
         await handle.wait()
 

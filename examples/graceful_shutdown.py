@@ -28,14 +28,14 @@ async def main() -> None:
     """Shut down twice while a job runs."""
     backend = InMemoryBackend()
     with override_global_backend(backend):
-        async with Rexecutor(backend).with_executor(slow := Slow()):
-            handle = await Slow.builder().with_data(0.2).enqueue()
+        async with Rexecutor(backend, executors=[slow := Slow()]):
+            handle = await Slow.enqueue(0.2)
             await slow.started.wait()
         print(f"after the block: {(await handle.fetch()).status}")
 
-        rexecutor = Rexecutor(backend).with_executor(slow := Slow())
+        rexecutor = Rexecutor(backend, executors=[slow := Slow()])
         await rexecutor.start()
-        handle = await Slow.builder().with_data(3600.0).enqueue()
+        handle = await Slow.enqueue(3600.0)
         await slow.started.wait()
         await rexecutor.graceful_shutdown(timeout=timedelta(milliseconds=100))
         job = await handle.fetch()

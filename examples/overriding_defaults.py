@@ -19,14 +19,14 @@ class Import(Executor[str]):
 async def main() -> None:
     """Enqueue jobs with and without overrides."""
     with override_global_backend(InMemoryBackend()):
-        usual = await Import.builder().with_data("monday.csv").enqueue()
+        usual = await Import.enqueue("monday.csv")
         print(f"usual: {usual.disposition}, {(await usual.fetch()).max_attempts} attempts")
 
-        again = await Import.builder().with_data("tuesday.csv").enqueue()
+        again = await Import.enqueue("tuesday.csv")
         print(f"again: {again.disposition}, {(await again.fetch()).data}")
 
         by_key = UniquenessCriteria.by_key("tuesday.csv")
-        special = await Import.builder().with_data("tuesday.csv").unique(by_key).with_max_attempts(1).enqueue()
+        special = await Import.enqueue("tuesday.csv", unique=by_key, max_attempts=1)
         print(f"special: {special.disposition}, {(await special.fetch()).max_attempts} attempt")
 
 

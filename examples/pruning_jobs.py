@@ -61,13 +61,11 @@ async def main() -> None:
         .with_pruner(Pruner.max_length(3, JobStatus.DISCARDED).except_(RefreshWorker))
     )
     backend = InMemoryBackend()
-    rexecutor = Rexecutor(backend).with_executor(RefreshWorker).with_executor(EmailScheduler)
+    rexecutor = Rexecutor(backend, executors=[RefreshWorker, EmailScheduler])
     with override_global_backend(backend):
         async with rexecutor:
-            builders = [
-                executor.builder().with_data(n) for executor in (RefreshWorker, EmailScheduler) for n in range(9)
-            ]
-            for handle in await enqueue_many(builders):
+            jobs = [executor.new(number) for executor in (RefreshWorker, EmailScheduler) for number in range(9)]
+            for handle in await enqueue_many(jobs):
                 await handle.wait()
         before = await stored(backend)
         print(f"before: {numbers(before)}")

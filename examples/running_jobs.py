@@ -74,9 +74,9 @@ async def main() -> None:
     logging.getLogger("rexecutor").setLevel(logging.CRITICAL)  # the failures here are on purpose
     with tempfile.TemporaryDirectory() as folder:
         backend = SQLiteBackend(Path(folder) / "jobs.db")
-        async with Rexecutor(backend).with_executor(ChargeOrder(Gateway())).set_global_backend():
+        async with Rexecutor(backend, executors=[ChargeOrder(Gateway())]).set_global_backend():
             for order in (Order(1, 1_999), Order(2, 500_000), Order(3, 0)):
-                job = await (await ChargeOrder.builder().with_data(order).enqueue()).wait()
+                job = await (await ChargeOrder.enqueue(order)).wait()
                 reason = job.errors[-1].details.splitlines()[-1] if job.errors else "no errors"
                 print(f"order {job.data.id}: {job.status} after {job.attempt} attempts, {reason}")
 

@@ -45,12 +45,12 @@ async def main() -> None:
         path = Path(folder) / "jobs.db"
         async with (
             Rexecutor(SQLiteBackend(path)) as web,
-            Rexecutor(SQLiteBackend(path)).with_executor(RefreshWorker("small node")),
-            Rexecutor(SQLiteBackend(path), max_concurrency=2).with_executor(ResizeImage("big node")),
+            Rexecutor(SQLiteBackend(path), executors=[RefreshWorker("small node")]),
+            Rexecutor(SQLiteBackend(path), executors=[ResizeImage("big node")], max_concurrency=2),
         ):
-            refresh = await RefreshWorker.builder().with_data(7).enqueue(backend=web.backend)
+            refresh = await RefreshWorker.enqueue(7, backend=web.backend)
             await refresh.wait()
-            resize = await ResizeImage.builder().with_data("cat.png").enqueue(backend=web.backend)
+            resize = await ResizeImage.enqueue("cat.png", backend=web.backend)
             await resize.wait()
 
 

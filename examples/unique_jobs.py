@@ -1,13 +1,13 @@
 """Unique jobs: what must not be enqueued twice, and what an enqueue does instead.
 
-The criteria stand on the executor, or on one job with `unique(…)`, which takes their place. The handle's `disposition`
+The criteria stand on the executor, or on one job with `unique=`, which takes their place. The handle's `disposition`
 says what became of the enqueue: `inserted`, `existing` or `replaced`.
 """
 
 import asyncio
 from datetime import timedelta
 
-from rexecutor import Executor, InMemoryBackend, Job, JobStatus, Replace, Rexecutor, UniquenessCriteria
+from rexecutor import Executor, InMemoryBackend, Job, JobStatus, Replace, Rexecutor, UniquenessCriteria, job
 from rexecutor.testing import assert_enqueued
 
 
@@ -26,31 +26,27 @@ class UniqueJob(Executor[None]):
         """Do something important."""
 
 
-class WelcomeMail(Executor[str]):
-    """Runs once for each user, however often it is enqueued: `by_key` tells the users apart."""
-
-    name = "welcome_mail"
-
-    async def execute(self, job: Job[str]) -> None:
-        """Send the mail."""
+@job(unique=UniquenessCriteria.by_executor().and_data("user"))
+async def welcome(user: str, greeting: str) -> None:
+    """Run once for each user, however often it is enqueued and with whatever greeting: `and_data` names the field."""
+    print(f"{greeting}, {user}")
 
 
 async def main() -> None:
     """Enqueue some jobs twice."""
     backend = InMemoryBackend().paused()
-    async with Rexecutor(backend).with_executor(UniqueJob).with_executor(WelcomeMail).set_global_backend():
-        first = await UniqueJob.builder().enqueue()
-        second = await UniqueJob.builder().with_priority(7).enqueue()
+    async with Rexecutor(backend, executors=[UniqueJob, welcome]).set_global_backend():
+        first = await UniqueJob.enqueue()
+        second = await UniqueJob.enqueue(priority=7)
         print(f"{first.disposition}, then {second.disposition}: the same job: {first.id == second.id}")
-        [job] = await assert_enqueued(1, for_executor=UniqueJob)
-        print(f"one job, now with priority {job.priority}")
+        [found] = await assert_enqueued(1, for_executor=UniqueJob)
+        print(f"one job, now with priority {found.priority}")
 
         for user in ("ann", "bob", "ann"):
-            criteria = UniquenessCriteria.by_executor().and_key({"user": user})
-            handle = await WelcomeMail.builder().with_data(f"Hello {user}").unique(criteria).enqueue()
+            handle = await welcome.enqueue(user, greeting=f"Hello {user}")
             print(f"welcome {user}: {handle.disposition}")
 
-        anyway = await UniqueJob.builder().unique(None).enqueue()
+        anyway = await UniqueJob.enqueue(unique=None)
         print(f"without criteria: {anyway.disposition}")
 
 

@@ -22,7 +22,9 @@ PRINTED: Final = {
     ],
     "define_and_enqueue.py": [
         "enqueued job 1",
-        "found: bob@example.com, scheduled, at most 2 attempts",
+        "found: send_email, scheduled, at most 2 attempts",
+        "to ann@example.com: hello",
+        "called: 5 characters",
     ],
     "enqueueing_jobs.py": [
         "found 'First job', 2 attempts, tags initial_job, delayed",
