@@ -93,7 +93,7 @@ async def advanced(clock: FakeClock, waiting: "asyncio.Future[Any]") -> Any:
 
 async def timed_out(clock: FakeClock, waiting: "asyncio.Future[Any]", seconds: int) -> Any:
     """Let as much time pass as the wait has, and not more: the last look ends in its own time."""
-    await until(lambda: clock.waiting > 0)
+    await until(lambda: clock.waiting > 1)  # the timer of the timeout, and that of the pause after the first look
     clock.advance(seconds * SECOND)
     return await soon(waiting)
 
