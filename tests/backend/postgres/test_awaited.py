@@ -20,7 +20,18 @@ from rexecutor.model.job import JobId, JobRecord
 from rexecutor.model.outcomes import Complete, Outcome, Settlement, Snooze
 from rexecutor.model.status import JobStatus
 from rexecutor.testing import FakeClock
-from rexecutor.testing.suite.store import ALPHA, HOUR, SECOND, Store, cancelled, failed, new_job
+from rexecutor.testing.suite.store import (
+    ALPHA,
+    BETA,
+    HOUR,
+    LEASE,
+    OTHER_NODE,
+    SECOND,
+    Store,
+    cancelled,
+    failed,
+    new_job,
+)
 from tests.postgres import Migrated, postgres_backend, server_url, until_it_listens
 from tests.support import record_of, soon, until
 
@@ -158,6 +169,26 @@ async def test_a_job_completed_in_the_applications_transaction_ends_a_wait_when_
     assert await near.backend.settle([Settlement(*job.claim_id, failed())]) == [job.id]
 
     assert (await soon(waiting)).keys() == {job.id}
+
+
+async def test_a_heartbeat_tells_of_jobs_that_it_ends_and_of_no_others(near: Store) -> None:
+    async def told_after(step: timedelta) -> list[str]:
+        near.clock.advance(step)
+        async with notifications(backend_of(near)) as sent:
+            near.heartbeat(OTHER_NODE)
+            return await all_heard(backend_of(near), sent)
+
+    [job] = await near.executing(new_job(max_attempts=2))
+    [late] = await near.enqueue(new_job(BETA, expires_in=HOUR))
+
+    told_of_a_rescue = await told_after(LEASE)
+    near.heartbeat()
+    assert [again.id for again in await near.claim()] == [job.id]
+    told_of_a_discard = await told_after(LEASE)
+    told_of_an_expiry = await told_after(HOUR)
+
+    assert (told_of_a_rescue, told_of_a_discard, told_of_an_expiry) == ([], [ENDED], [ENDED])
+    assert [(await near.job(each)).status for each in (job.id, late)] == [JobStatus.DISCARDED, JobStatus.CANCELLED]
 
 
 async def test_nobody_is_told_of_an_outcome_that_nobody_waits_for(near: Store) -> None:

@@ -18,7 +18,7 @@ from rexecutor import JobStatus, Replace, UniquenessCriteria
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.backend.sql.operations import Statement
 from rexecutor.model import rules
-from rexecutor.model.where import Everything, StatusIn, Where
+from rexecutor.model.where import Everything, IdIn, StatusIn, Where
 from rexecutor.testing.suite.store import HOUR, new_job
 from tests.postgres import Migrated, run_postgres, server_url
 
@@ -221,8 +221,9 @@ def prune(name: str, *names: str, **parameters: Any) -> Statement:
 
 def heartbeat(*, rescues: bool) -> Statement:
     limits = {"most_losses": 3, "most_errors": 20, "lost": "lost", "expired": "expired", "most_expired": 1_000}
+    told = {"channel": "plans", "ended": "="}
     return STATEMENTS.of(
-        "heartbeat", node="alive", name="alive", lease=HOUR, epoch=0, rescues=rescues, **limits, now=NOW
+        "heartbeat", node="alive", name="alive", lease=HOUR, epoch=0, rescues=rescues, **limits, **told, now=NOW
     )
 
 
@@ -247,6 +248,7 @@ CASES: Mapping[str, tuple[Statement, int]] = {
     "unique by executor and window": (conflicting(BY_EXECUTOR.and_within(HOUR)), 10),
     "unique by executor, whatever the status": (conflicting(BY_EXECUTOR.and_statuses(*EVERY_STATUS)), 10),
     "a page": (page(Everything()), 100),
+    "a look at a thousand jobs": (STATEMENTS.where("select_statuses", IdIn(frozenset(range(1_000))), NOW), 2_000),
     "prune by age": (prune("prune_older", age=timedelta(days=1)), 100 * EXECUTORS + 300),
     "prune by age, one executor": (prune("prune_older", "executor 3", age=timedelta(days=1)), 400),
     "prune by age, nothing to do": (prune("prune_older", age=timedelta(days=365)), 50),

@@ -11,7 +11,8 @@ from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import EXPIRED_PER_HEARTBEAT, CancelRequest, Heartbeat, Node
 from rexecutor.backend.postgres.connection import translated
 from rexecutor.backend.postgres.liveness import SETUP_SECONDS, BoundedConnection, connect_blocking, is_lost
-from rexecutor.backend.postgres.statements import Statements
+from rexecutor.backend.postgres.notifying import ENDED
+from rexecutor.backend.postgres.statements import Statements, channel_of
 from rexecutor.clock import Clock
 from rexecutor.model import rules
 from rexecutor.model.job import Limits, NodeId
@@ -61,13 +62,15 @@ class PostgresHeartbeats(HeartbeatConnection):
             "lost": rules.LOST_DETAILS,
             "expired": rules.EXPIRED_DETAILS,
             "most_expired": EXPIRED_PER_HEARTBEAT,
+            "channel": channel_of(self._statements.schema),
+            "ended": ENDED,
             "most_losses": self._limits.losses,
             "most_errors": self._limits.errors,
             "now": None if self._clock is None else self._clock.now(),
         }
         with self._connected(node.lease / 2) as connection:
             rows = connection.execute(self._statements.text("heartbeat"), wanted).fetchall()
-        cancels = [CancelRequest(*row[3:]) for row in rows if row[3] is not None]
+        cancels = [CancelRequest(*row[3:6]) for row in rows if row[3] is not None]
         has_begun, rescued, expired = rows[0][:3]
         if expired:
             self._on_ended()

@@ -6,6 +6,7 @@
 -- 3. Cancels waiting jobs that have expired, those that expired first, as `rules.transition` does for `Expired`.
 -- 4. Deletes scopes that have not been taken for a day. Until then, a transaction with an older snapshot must find that
 --    its scope has changed.
+-- 5. Notifies those who wait for the end of jobs, if any has ended by this.
 -- Returns whether the lease began, how many jobs were rescued, how many had expired, and one row for each requested
 -- cancel of a job that the node runs. Rows that others have locked are left to the next heartbeat, so it never waits.
 -- Indexes: jobs_running, jobs_expiring, scopes_taken.
@@ -118,7 +119,11 @@ forgotten_scopes AS (
     ))
 )
 SELECT
-    renewed.has_begun, (SELECT count(*) FROM rescued), (SELECT count(*) FROM expired), asked.id, asked.claims, asked.cancel_reason
+    renewed.has_begun, (SELECT count(*) FROM rescued), (SELECT count(*) FROM expired), asked.id, asked.claims,
+    asked.cancel_reason,
+    (SELECT count(pg_notify(%(channel)s::text, %(ended)s::text)) FROM (
+        SELECT FROM expired UNION ALL SELECT FROM decided WHERE decided.status <> 'retryable' LIMIT 1
+    ) AS ends)
 FROM renewed LEFT JOIN "rexecutor".jobs AS asked
     ON asked.status = 'executing' AND asked.node = %(node)s AND asked.cancel_reason IS NOT NULL
 ORDER BY asked.id
