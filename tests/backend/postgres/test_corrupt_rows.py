@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from rexecutor import Executor, Job, JobStatus, PostgresBackend, Replace, Rexecutor, UniquenessCriteria
 from rexecutor.backend.messages import Claim, Demand, Node
@@ -42,6 +43,8 @@ UNCONSTRAINED = {
     "no moment to run at": "scheduled_at = NULL",
     "a moment to run at that never comes": "scheduled_at = 'infinity'",
     "an unknown status": "status = 'sleeping', due = false",
+    "an expiry that never comes": "expires_at = 'infinity'",
+    "an expiry before all calendars": "expires_at = '4000-01-01 BC'",
     "errors of nonsense": "errors = '[1, null]'",
 }
 """What only comes in if somebody has dropped them."""
@@ -73,7 +76,7 @@ def drop_constraints(backend: PostgresBackend) -> None:
         END $$""",
         *(
             f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL"
-            for column in ("tags", "inserted_at", "scheduled_at", "attempt")
+            for column in ("tags", "inserted_at", "scheduled_at", "attempt", "errors", "revision")
         ),
     )
 
@@ -168,13 +171,36 @@ async def test_a_row_that_cannot_be_read_is_claimed_and_settled_as_the_others_ar
     assert {await status_of(backend, other) for other in others} == {JobStatus.COMPLETE}
 
 
-@pytest.mark.parametrize("change", ["tags = NULL", "inserted_at = NULL", "tags = '{NULL}'"])
+@pytest.mark.parametrize("change", ["tags = NULL", "inserted_at = NULL", "tags = '{NULL}'", "expires_at = 'infinity'"])
 async def test_a_row_without_what_every_row_has_fails_no_claim(backend: PostgresBackend, change: str) -> None:
     first, *others = await enqueued(backend)
     drop_constraints(backend)
     corrupt(backend, first, change)
 
     assert defective(await claim(backend)) == {first: True, others[0]: False, others[1]: False}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"revision = {MOST}, claims = {MOST}",
+        "errors = '7'",
+        "errors = NULL",
+        "revision = NULL",
+        "tags = NULL",
+        "inserted_at = 'infinity'",
+        "expires_at = '-infinity'",
+        "status = 'sleeping'",
+    ],
+)
+async def test_a_corrupt_row_that_has_expired_fails_no_heartbeat(backend: PostgresBackend, change: str) -> None:
+    first, *others = [answer.id for answer in await backend.enqueue([replace(new_job(), expires_in=timedelta(0))] * 3)]
+    drop_constraints(backend)
+    corrupt(backend, first, change)
+
+    heartbeat(backend)
+
+    assert {await status_of(backend, job_id) for job_id in (first, *others)} == {JobStatus.CANCELLED}
 
 
 GIVEN_BACK = {

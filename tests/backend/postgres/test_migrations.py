@@ -399,6 +399,9 @@ CORRUPT: list[dict[str, Any]] = [
     {"scheduled_at": "infinity"},
     {"scheduled_at": "10000-01-01 00:00:00+00"},
     {"scheduled_at": "0001-01-01 00:00:00+00 BC"},
+    {"expires_at": "infinity"},
+    {"expires_at": "10000-01-01 00:00:00+00"},
+    {"expires_at": "0001-01-01 00:00:00+00 BC"},
 ]
 
 

@@ -30,6 +30,9 @@ CORRUPT = {
     "tags that are no UTF-8": "tags = CAST(x'5b22ff225d' AS TEXT)",
     "errors of nonsense": "errors = '[1, null]'",
     "a moment beyond all calendars": "scheduled_at = 9000000000000000000",
+    "an expiry beyond all calendars": "expires_at = -9000000000000000000",
+    "a result that is no UTF-8": "result = CAST(x'22ff22' AS TEXT)",
+    "a result that is no JSON": "result = '{'",
     "an executor that is no UTF-8": "executor = CAST(x'ff' AS TEXT)",
     "a key that is no UTF-8": "unique_key = CAST(x'ff' AS TEXT)",
     "a revision beyond all counting": "revision = 9223372036854775807",
@@ -135,6 +138,41 @@ async def test_a_counter_out_of_its_bounds_fails_no_claim(backend: SQLiteBackend
     assert [job.id for job in claimed.jobs] == [answer.id for answer in answers]
     assert all(job.attempt >= 1 and job.claims >= 1 for job in claimed.jobs)
     assert list(await backend.settle([Settlement(*job.claim_id, Complete()) for job in claimed.jobs])) == []
+
+
+@pytest.mark.parametrize("change", CORRUPT.values(), ids=CORRUPT)
+async def test_a_corrupt_row_that_has_expired_fails_no_heartbeat(backend: SQLiteBackend, change: str) -> None:
+    answers = await backend.enqueue([new_job(expires_in=timedelta(0))] * 3)
+    await corrupt(backend, answers[1].id, change)
+    heartbeats = backend.heartbeat_connection()
+
+    heartbeats.send(Node(NODE, NODE, timedelta(seconds=30)))
+    again = heartbeats.send(Node(NODE, NODE, timedelta(seconds=30)))
+
+    heartbeats.close()
+    jobs = await backend.query(Everything())
+    left = [job for job in jobs if job.status is not JobStatus.CANCELLED]
+    # What cannot be read is left to a claim, which reports its defect.
+    is_left = "sleeping" in change or "expires_at" in change
+    assert again.expired == 0
+    assert [job.id for job in left] == [answers[1].id] * is_left
+    assert all(job.defect for job in left)
+
+
+@pytest.mark.parametrize("change", ["expires_at = -9000000000000000000", "expires_at = 9000000000000000000"])
+async def test_an_expiry_that_cannot_be_read_is_a_defect_of_the_claimed_job(
+    backend: SQLiteBackend, change: str
+) -> None:
+    answers = await backend.enqueue([new_job()] * 2)
+    await corrupt(backend, answers[0].id, change)
+    heartbeats = backend.heartbeat_connection()
+    heartbeats.send(Node(NODE, NODE, timedelta(seconds=30)))
+    heartbeats.close()
+
+    claimed = await backend.claim(Demand({ALPHA: 10}, 10), NODE)
+
+    assert [job.defect is not None for job in claimed.jobs] == [True, False]
+    assert [job.expires_at for job in claimed.jobs] == [None, None]
 
 
 @pytest.mark.parametrize("change", CORRUPT.values(), ids=CORRUPT)

@@ -15,6 +15,8 @@ from rexecutor.model.outcomes import (
     Change,
     Claimed,
     Complete,
+    Discarded,
+    Expired,
     Failed,
     Interrupted,
     Lost,
@@ -43,6 +45,10 @@ def reason(attempt: int) -> JobError:
     return error(attempt, ErrorKind.CANCELLED, "Cancel", "enough")
 
 
+def expiry(attempt: int) -> JobError:
+    return error(attempt, ErrorKind.EXPIRED, "Expired", rules.EXPIRED_DETAILS)
+
+
 WAITING = replace(
     rules.inserted(new_job(max_attempts=3), 7, START),
     attempt=1,
@@ -55,6 +61,9 @@ WAITING = replace(
 )
 EXECUTING = replace(WAITING, status=JobStatus.EXECUTING, attempt=2, claims=5, node="node-1")
 ASKED = replace(EXECUTING, cancel_reason="enough")
+EXPIRED = replace(
+    rules.inserted(new_job(), 7, START), claims=1, revision=1, errors=(OLD,), expires_at=NOW, attempted_at=START
+)
 LAST = replace(EXECUTING, max_attempts=2)
 FREE = {"node": None, "revision": 6}
 ENDED_BY_CANCEL = {"status": JobStatus.CANCELLED, "cancelled_at": NOW, "cancel_reason": None, **FREE}
@@ -74,6 +83,42 @@ CASES: list[tuple[str, JobRecord, Change, dict[str, Any]]] = [
         ASKED,
         Complete(),
         {"status": JobStatus.COMPLETE, "node": None, "completed_at": NOW, "cancel_reason": None},
+    ),
+    (
+        "a success with a result",
+        replace(EXECUTING, expires_at=START),
+        Complete('{"n": 1}'),
+        {"status": JobStatus.COMPLETE, "node": None, "completed_at": NOW, "result": '{"n": 1}'},
+    ),
+    (
+        "a failure that is not to be retried",
+        EXECUTING,
+        Discarded(BOOM),
+        {"status": JobStatus.DISCARDED, "discarded_at": NOW, "errors": (OLD, BOOM), **FREE},
+    ),
+    (
+        "a failure of a cancelled job that is not to be retried",
+        ASKED,
+        Discarded(BOOM),
+        {"errors": (OLD, BOOM, reason(2)), **ENDED_BY_CANCEL},
+    ),
+    (
+        "an expiry of a waiting job",
+        EXPIRED,
+        Expired(),
+        {"status": JobStatus.CANCELLED, "cancelled_at": NOW, "errors": (OLD, expiry(0))},
+    ),
+    (
+        "an expiry of a claimed job",
+        EXECUTING,
+        Expired(),
+        {"attempt": 1, "errors": (OLD, expiry(1)), **ENDED_BY_CANCEL},
+    ),
+    (
+        "an expiry of a claimed job whose cancel was requested",
+        ASKED,
+        Expired(),
+        {"attempt": 1, "errors": (OLD, expiry(1)), **ENDED_BY_CANCEL},
     ),
     (
         "a cancel by the executor",
@@ -163,6 +208,12 @@ CASES: list[tuple[str, JobRecord, Change, dict[str, Any]]] = [
         for status in (JobStatus.COMPLETE, JobStatus.CANCELLED, JobStatus.DISCARDED)
     ),
     (
+        "a rerun of a job with a result and an expiry",
+        replace(WAITING, status=JobStatus.COMPLETE, completed_at=START, result="7", expires_at=NOW),
+        Rerun(),
+        {"completed_at": None, "result": None, "expires_at": None, **AGAIN},
+    ),
+    (
         "a rerun of a job without attempts left",
         replace(WAITING, status=JobStatus.DISCARDED, attempt=3, discarded_at=START),
         Rerun(),
@@ -198,6 +249,21 @@ def test_a_change_that_is_not_possible_says_which(change: Change, what: str) -> 
 
     with pytest.raises(JobStateError, match=rf"^job 7 \(alpha\): {what}$"):
         rules.transition(done, change, NOW, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"expires_at": None},
+        {"expires_at": NOW + timedelta(microseconds=1)},
+        {"attempt": 1},
+        {"snoozes": 1},
+    ],
+    ids=str,
+)
+def test_a_waiting_job_that_has_started_or_not_expired_cannot_expire(fields: dict[str, Any]) -> None:
+    with pytest.raises(JobStateError, match=r"^job 7 \(alpha\): an expiry while scheduled is not possible$"):
+        rules.transition(replace(EXPIRED, **fields), Expired(), NOW, LIMITS)
 
 
 def test_a_rerun_of_a_waiting_job_says_what_to_do() -> None:

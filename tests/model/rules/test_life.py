@@ -9,14 +9,28 @@ from msgspec.structs import replace
 from rexecutor.errors import JobStateError, StaleJobError
 from rexecutor.model import rules
 from rexecutor.model.job import ErrorKind, Limits, NewJob
-from rexecutor.model.outcomes import CancelAsked, Change, Complete, Failed, Interrupted, Lost, Rerun, Snooze
+from rexecutor.model.outcomes import (
+    CancelAsked,
+    Change,
+    Complete,
+    Discarded,
+    Expired,
+    Failed,
+    Interrupted,
+    Lost,
+    Rerun,
+    Snooze,
+)
 from rexecutor.model.status import ENDED, OPEN, WAITING, JobStatus
 from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import HOUR, SECOND, cancelled, failed, job_error, new_job
 from tests.model.records import CLAIMED, changed, executing, record_in, scheduled
 
-OUTCOMES: tuple[Change, ...] = (Complete(), cancelled(), Snooze(HOUR), failed(), Interrupted(), Lost())
+OUTCOMES: tuple[Change, ...] = (
+    *(Complete(), Complete("7"), cancelled(), Snooze(HOUR), failed(), Discarded(job_error()), Expired()),
+    *(Interrupted(), Lost()),
+)
 
 
 class TestTransition:

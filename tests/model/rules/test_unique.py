@@ -82,6 +82,16 @@ class TestExisting:
 
 
 class TestReplaced:
+    def test_the_expiry_is_replaced_with_the_due_time_and_otherwise_kept(self) -> None:
+        record = scheduled(expires_at=START + SECOND)
+        new = replace(NEW, expires_in=HOUR)
+
+        with_due_time = rules.replaced(record, new, BY_EXECUTOR.on_conflict(Replace.scheduled_at()), START)
+        without = rules.replaced(record, new, BY_EXECUTOR.on_conflict(Replace.priority()), START)
+        never = rules.replaced(record, NEW, BY_EXECUTOR.on_conflict(Replace.scheduled_at()), START)
+
+        assert (with_due_time.expires_at, without.expires_at, never.expires_at) == (START + HOUR, START + SECOND, None)
+
     @pytest.mark.parametrize("field", EVERY_FIELD)
     def test_one_field_alone(self, field: Field) -> None:
         record = scheduled(revision=3)
