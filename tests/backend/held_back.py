@@ -46,6 +46,10 @@ class Held(ABC):
         """Undo all claims of the node."""
 
     @abstractmethod
+    async def select_for_update(self, job_id: JobId) -> None:
+        """Lock a job, and change nothing."""
+
+    @abstractmethod
     async def lock_node(self, node_id: NodeId) -> None:
         """Have the node's beats wait."""
 
@@ -75,6 +79,9 @@ class PostgresHeld(Held):
 
     async def release_claims(self, node_id: NodeId) -> None:
         await self._run(self._statements.release_claims(node_id, (), 0, self.now, self._backend.limits))
+
+    async def select_for_update(self, job_id: JobId) -> None:
+        await self._run(self._statements.fetch(job_id))
 
     async def lock_node(self, node_id: NodeId) -> None:
         await run(self._connection, self._statements.of("lock_node", node=node_id))
@@ -109,6 +116,9 @@ class SqliteHeld(Held):
 
     async def release_claims(self, node_id: NodeId) -> None:
         self._run(SCRIPTS.release_claims(node_id, (), 0, self.now, self._limits))
+
+    async def select_for_update(self, job_id: JobId) -> None:
+        self._run(SCRIPTS.fetch(job_id))
 
     async def lock_node(self, node_id: NodeId) -> None:
         """Do nothing: all wait for the one write lock."""

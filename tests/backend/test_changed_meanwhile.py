@@ -15,12 +15,34 @@ from rexecutor.backend.postgres.statements import PACKAGE, Statements, in_schema
 from rexecutor.backend.sql import statement
 from rexecutor.model import rules
 from rexecutor.model.job import JobRecord, NewJob
-from rexecutor.model.outcomes import CancelAsked, Complete, Interrupted, Lost, Outcome, Rerun, Settlement, Snooze
+from rexecutor.model.outcomes import (
+    CancelAsked,
+    Complete,
+    Discarded,
+    Expired,
+    Interrupted,
+    Lost,
+    Outcome,
+    Rerun,
+    Settlement,
+    Snooze,
+)
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.status import JobStatus
 from rexecutor.testing import FakeClock
 from rexecutor.testing.clock import START
-from rexecutor.testing.suite.store import ALPHA, HOUR, LEASE, NODE, OTHER_NODE, SECOND, cancelled, failed, new_job
+from rexecutor.testing.suite.store import (
+    ALPHA,
+    HOUR,
+    LEASE,
+    NODE,
+    OTHER_NODE,
+    SECOND,
+    cancelled,
+    failed,
+    job_error,
+    new_job,
+)
 from tests.backend.held_back import Held, PostgresHeld, held_back, turn
 from tests.backends import made_backend
 from tests.model.records import LIMITS
@@ -32,6 +54,9 @@ UNIQUE = UniquenessCriteria.by_key("k").on_conflict(
 JOB = new_job(unique=UNIQUE)
 OUTCOMES: Mapping[str, tuple[int, Outcome]] = {
     "complete": (5, Complete()),
+    "complete with a result": (5, Complete('{"n": [1, 2.50]}')),
+    "not to be retried": (5, Discarded(job_error())),
+    "expired": (5, Expired()),
     "failed": (5, failed(delay=HOUR)),
     "failed for the last time": (1, failed(delay=HOUR)),
     "snooze": (5, Snooze(HOUR)),
@@ -172,6 +197,93 @@ async def test_a_rescue_leaves_a_job_alone_that_a_live_node_has_claimed_since_it
     assert await record_of(backend, job.id) == job
 
 
+async def update_expiry(held: Held, record: JobRecord) -> JobRecord:
+    await held.update(record.id, replace(JOB, expires_in=HOUR), record.version)
+    return rules.updated(record, replace(JOB, expires_in=HOUR), record.version, held.now)
+
+
+async def cancel_and_rerun(held: Held, record: JobRecord) -> JobRecord:
+    cancelled = await cancel(held, record)
+    await held.apply(record.id, Rerun())
+    return rules.transition(cancelled, Rerun(), held.now, LIMITS)
+
+
+async def leave(held: Held, record: JobRecord) -> JobRecord:
+    await held.select_for_update(record.id)
+    return record
+
+
+@pytest.mark.parametrize("change", [cancel, update_expiry, update_and_cancel, cancel_and_rerun, leave])
+async def test_a_heartbeat_leaves_an_expired_job_alone_that_somebody_is_changing(
+    backend: Backend, clock: FakeClock, change: Change
+) -> None:
+    """On PostgreSQL it does not wait for the row. On SQLite it has to wait for the write lock, and sees the change."""
+    [first, other] = await backend.enqueue([replace(JOB, expires_in=SECOND), new_job(expires_in=SECOND)])
+    clock.advance(HOUR)
+    job, waiting = [await record_of(backend, each.id) for each in (first, other)]
+
+    async with held_back(backend) as held:
+        after = await change(held, job)
+        beating = asyncio.ensure_future(asyncio.to_thread(heartbeat, backend, NODE))
+        if isinstance(backend, PostgresBackend):
+            await soon(beating)
+        else:
+            await held.waited_for()
+    await soon(beating)
+    heartbeat(backend, OTHER_NODE)
+
+    expected = rules.transition(after, Expired(), clock.now(), LIMITS) if change is leave else after
+    assert await record_of(backend, job.id) == expected
+    assert await record_of(backend, waiting.id) == rules.transition(waiting, Expired(), clock.now(), LIMITS)
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+@pytest.mark.parametrize("change", [*CHANGES[:1], update_expiry, cancel_and_rerun])
+async def test_an_expired_job_that_changes_between_the_snapshot_and_the_lock_of_a_heartbeat_is_left_alone(
+    backend: Backend, clock: FakeClock, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [first] = await backend.enqueue([replace(JOB, expires_in=SECOND)])
+    clock.advance(HOUR)
+    job = await record_of(backend, first.id)
+    with monkeypatch.context() as patched:
+        patched.setattr(Statements, "text", waiting_before_its_locks)
+
+        async with held_back(backend) as held:
+            assert isinstance(held, PostgresHeld)
+            await held.take_turn()
+            beating = asyncio.ensure_future(asyncio.to_thread(heartbeat, backend, NODE))
+            await held.waited_for()
+            async with held_back(backend) as quick:
+                after = await change(quick, job)
+    await soon(beating)
+
+    assert await record_of(backend, job.id) == after
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+async def test_an_expired_job_that_is_claimed_between_the_snapshot_and_the_lock_of_a_heartbeat_is_left_alone(
+    backend: Backend, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await backend.enqueue([replace(JOB, expires_in=SECOND)])
+    clock.advance(HOUR)
+    heartbeats = heartbeat(backend, NODE)  # the lease; the job expires here unless it is claimed first
+    assert heartbeats == 0
+    await backend.enqueue([new_job(expires_in=SECOND)])
+    clock.advance(2 * SECOND)
+    with monkeypatch.context() as patched:
+        patched.setattr(Statements, "text", waiting_before_its_locks)
+
+        async with held_back(backend) as held:
+            assert isinstance(held, PostgresHeld)
+            await held.take_turn()
+            beating = asyncio.ensure_future(asyncio.to_thread(heartbeat, backend, OTHER_NODE))
+            await held.waited_for()
+            [job] = await claim(backend, NODE)
+    await soon(beating)
+
+    assert await record_of(backend, job.id) == job
+
+
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 @pytest.mark.parametrize("what", [OlderThan(SECOND), BeyondNewest(0)])
 async def test_a_job_that_is_rerun_while_it_is_about_to_be_pruned_stays(
@@ -196,8 +308,12 @@ async def test_a_job_that_is_rerun_while_it_is_about_to_be_pruned_stays(
 
 
 def waiting_before_its_locks(statements: Statements, name: str) -> LiteralString:
-    """Return the statement. One that prunes waits for its turn after it takes its snapshot and before it locks rows."""
+    """Return the statement. One that prunes or expires waits for its turn between its snapshot and its locks."""
     text = in_schema(statement(PACKAGE, name), statements.schema)
+    if name == "heartbeat":
+        bound = "AND waiting.expires_at <= (SELECT clock.now FROM clock)"
+        assert bound in text
+        return text.replace(bound, f"{bound} AND ({turn(statements.schema)}) IS NOT NULL")
     if not name.startswith("prune"):
         return text
     return text.replace("FOR UPDATE", f"AND ({turn(statements.schema)}) IS NOT NULL FOR UPDATE")

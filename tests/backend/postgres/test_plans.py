@@ -65,6 +65,16 @@ URGENT_LATER = """
 INSERT INTO {schema}.jobs (executor, data, max_attempts, priority, inserted_at, scheduled_at)
 SELECT 'executor ' || n % {executors}, '1', 5, 0, {at}, {at} + interval '1 day' FROM generate_series(1, {rows}) AS n
 """
+EXPIRED = """
+INSERT INTO {schema}.jobs (executor, data, max_attempts, inserted_at, scheduled_at, due, expires_at)
+SELECT 'executor ' || n % {executors}, '1', 5, {at}, {at} + interval '1 day', false, {at} - n * interval '1 s'
+FROM generate_series(1, {rows}) AS n
+"""
+NOT_YET_EXPIRED = """
+INSERT INTO {schema}.jobs (executor, data, max_attempts, inserted_at, scheduled_at, expires_at)
+SELECT 'executor ' || n % {executors}, '1', 5, {at}, {at} + interval '1 day', {at} + interval '1 hour'
+FROM generate_series(1, {rows}) AS n
+"""
 NODES = "INSERT INTO {schema}.nodes VALUES ('alive', 'here', {at}, {at} + interval '1 hour')"
 
 
@@ -81,7 +91,7 @@ class Shape:
     def commands(self) -> list[str]:
         parts = [BACKLOG, RUNNING, NODES]
         if self.is_beside_others:
-            parts[:0] = [FINISHED, OVERDUE, URGENT_LATER]
+            parts[:0] = [FINISHED, OVERDUE, URGENT_LATER, EXPIRED, NOT_YET_EXPIRED]
         return [part.format(rows=self.rows, executors=EXECUTORS, at=AT, schema=SCHEMA) for part in parts]
 
 
@@ -220,7 +230,7 @@ def prune(name: str, *names: str, **parameters: Any) -> Statement:
 
 
 def heartbeat(*, rescues: bool) -> Statement:
-    limits = {"most_losses": 3, "most_errors": 20, "lost": "lost", "expired": "expired", "most_expired": 1_000}
+    limits = {"most_losses": 3, "most_errors": 20, "lost": "lost", "expired": "expired", "most_expired": 500}
     told = {"channel": "plans", "ended": "="}
     return STATEMENTS.of(
         "heartbeat", node="alive", name="alive", lease=HOUR, epoch=0, rescues=rescues, **limits, **told, now=NOW
