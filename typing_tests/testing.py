@@ -9,13 +9,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
 
-from rexecutor import ExecutionResult, Executor, InMemoryBackend, Job
+from rexecutor import Cancel, ExecutionResult, Executor, InMemoryBackend, Job, JobHandle, Snooze
 from rexecutor.testing import (
     BackendSuite,
     Drained,
     FakeClock,
     assert_enqueued,
     assert_enqueued_sync,
+    assert_result,
+    assert_result_sync,
     drain,
     model_of,
     perform,
@@ -54,6 +56,13 @@ class Nightly(Executor[None]):
     async def execute(self, job: Job[None]) -> None: ...
 
 
+class Count(Executor[str, None, int]):
+    name = "count"
+
+    async def execute(self, job: Job[str]) -> int | Snooze:
+        return len(job.data)
+
+
 async def the_answers_of_the_helpers_have_types(clock: FakeClock) -> None:
     now = clock.now()
     assert_type(await assert_enqueued(1, for_executor=EmailJob), list[Job[str, None]])
@@ -84,6 +93,8 @@ async def a_run_takes_the_data_of_its_executor(clock: FakeClock) -> None:
     assert_type(await perform(EmailJob(), "bob", attempt=2, tags=["a"], clock=clock), ExecutionResult)
     assert_type(await perform(Report, [1], metadata={"a": "b"}), ExecutionResult)
     assert_type(await perform(Nightly), ExecutionResult)
+    assert_type(await perform(Count, "bob"), int | Cancel | Snooze)
+    assert_type(await perform(Count(), "bob"), int | Cancel | Snooze)
     await perform(Report, None)
 
     await perform(EmailJob)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -96,3 +107,16 @@ async def a_drain_takes_any_executors(clock: FakeClock) -> None:
     assert_type(drained, Drained)
     assert_type(drained.complete, int)
     assert_type(drained.runs, int)
+
+
+async def a_result_is_of_the_executors_type(
+    count: JobHandle[str, None, int], email: JobHandle[str], any_job: JobHandle[Any, Any, Any]
+) -> None:
+    assert_type(await assert_result(count, 7), None)
+    assert_result_sync(count, 7)
+    await assert_result(email, None)
+    await assert_result(any_job, {"rows": 7})
+
+    await assert_result(count, "7")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    assert_result_sync(email, 7)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    await assert_result(7, 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

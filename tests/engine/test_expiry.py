@@ -5,21 +5,15 @@ from typing import Any
 
 import pytest
 
-from rexecutor import ErrorKind, InMemoryBackend, Job, JobStatus, Rexecutor, Snooze
+from rexecutor import ErrorKind, Job, JobStatus, Rexecutor, Snooze
 from rexecutor.backend.base import Backend
 from rexecutor.model.job import JobId, NewJob
 from rexecutor.model.outcomes import Expired
 from rexecutor.telemetry.events import JobEnded
 from rexecutor.testing import FakeClock
-from tests.engine.executors import Quick, works
+from tests.engine.executors import Quick, Waiting, works
 from tests.engine.scripted import SECOND, Scripted, until_status
 from tests.support import Events, record_of, soon, until
-
-
-@pytest.fixture
-async def backend(clock: FakeClock) -> InMemoryBackend:
-    """The store that keeps the moment already."""
-    return InMemoryBackend(clock=clock)
 
 
 class Uncalled(Scripted):
@@ -37,15 +31,19 @@ async def enqueued(backend: Backend, expires_in: timedelta, data: str = '"x"') -
     return (await backend.enqueue([new]))[0].id
 
 
-@pytest.mark.parametrize("data", ['"x"', "not json"])
+@pytest.mark.parametrize("data", ['"x"', "7"])
 async def test_a_job_that_expired_before_its_claim_is_cancelled_unread_and_never_run(
     backend: Backend, clock: FakeClock, events: Events, data: str
 ) -> None:
     ran: list[Job[str]] = []
-    job_id = await enqueued(backend, SECOND, data)
-    clock.advance(SECOND)
+    first, uncalled = Waiting(), Uncalled(ran.append)
 
-    async with Rexecutor(backend, max_concurrency=1).with_executor(Uncalled(ran.append)).with_executor(Quick):
+    async with Rexecutor(backend, max_concurrency=1, executors=[first, uncalled, Quick]):
+        await Waiting.builder().enqueue(backend=backend)
+        await until(lambda: first.runs == 1)
+        job_id = await enqueued(backend, SECOND, data)
+        clock.advance(SECOND)  # too little for the next heartbeat, which cancels what has expired, too
+        first.let_go.set()
         await until_status(backend, job_id, JobStatus.CANCELLED)
         assert await works(backend), "its slot is free again"
 

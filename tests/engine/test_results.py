@@ -84,12 +84,6 @@ async def one_run(executor: Build | BuildInThread, backend: Backend, attempts: i
         return await soon((await builder.enqueue(backend=backend)).wait())
 
 
-@pytest.fixture
-async def backend(clock: FakeClock) -> InMemoryBackend:
-    """The store that keeps results already."""
-    return InMemoryBackend(clock=clock)
-
-
 @BOTH
 async def test_a_declared_result_is_stored_with_the_completion(backend: Backend, kind: type[Build]) -> None:
     job = await one_run(kind(lambda _: Report(7, "there")), backend)

@@ -13,13 +13,14 @@ class HeartbeatConnection(ABC):
     def send(self, node: Node, *, rescues: bool = True) -> Heartbeat:
         """Renew or begin the node's lease, rescue jobs of dead nodes, cancel expired jobs; return requested cancels.
 
-        Atomic. Jobs of a node whose lease has run out change by `Lost`, and the store forgets the node; neither happens
-        if `rescues` is False. The node's own lease is renewed even if it has run out, as long as no other heartbeat has
-        noticed. A row that cannot be changed does not fail the heartbeat: its job is discarded, without the values that
-        cannot be read.
+        Atomic. Jobs of a node whose lease has run out change by `Lost`, and the store forgets the node. The node's own
+        lease is renewed even if it has run out, as long as no other heartbeat has noticed. A row that cannot be changed
+        does not fail the heartbeat: its job is discarded, without the values that cannot be read.
 
         Waiting jobs that have expired (`rules.is_expired`) change by `Expired`: at most `EXPIRED_PER_HEARTBEAT`, those
         that expired first. This wakes those who wait for the end of such a job.
+
+        If `rescues` is False, neither lost nor expired jobs change.
 
         Raises:
             BackendError: The store failed; whether the lease was renewed is not known.

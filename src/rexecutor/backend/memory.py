@@ -211,7 +211,7 @@ class InMemoryBackend(Backend):
             lost = [record for record in self._executing() if record.node not in self._leases] if rescues else []
             for record in lost:
                 self._change(record, Lost(), now)
-            expired = self._index.expired(now)
+            expired: Sequence[JobRecord] = self._index.expired(now) if rescues else ()
             for record in expired:
                 self._change(record, Expired(), now)
             cancels = [

@@ -181,7 +181,7 @@ class Attempt(msgspec.Struct, eq=False):
         # Code that was told to stop may raise anything because of that, even what stands in `discard_on`, and that must
         # not cost the job its other attempts. A thread is never told to stop.
         if discarded_by is not None and (self.stop is None or (self.executor.blocking and self.child is None)):
-            details = f"{details.rstrip()}\nnot retried: {discarded_by} is in discard_on\n"
+            details = f"{details.rstrip()} (not retried: {discarded_by} is in discard_on)\n"
             return Discarded(self._error(kind, type_name, details))
         return self._failed(self._error(kind, type_name, details))
 

@@ -1,7 +1,8 @@
 """Test helpers for applications and for backends.
 
 For applications: `assert_enqueued` and `refute_enqueued` (`…_sync` without an event loop) check which jobs are in a
-store, `perform` runs one executor once, `drain` runs all due jobs, and `FakeClock` stands still until it is moved.
+store, and `assert_result` what one of them has returned. `perform` runs one executor once, `drain` runs all due jobs,
+and `FakeClock` stands still until it is moved.
 
 For backends: `BackendSuite` and `model_of` test that a backend keeps the port's promises.
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rexecutor.testing.enqueued import assert_enqueued, refute_enqueued
     from rexecutor.testing.enqueued_sync import assert_enqueued_sync, refute_enqueued_sync
     from rexecutor.testing.performing import perform
+    from rexecutor.testing.results import assert_result, assert_result_sync
     from rexecutor.testing.suite import BackendSuite
     from rexecutor.testing.suite.model import BackendModel as BackendModel
     from rexecutor.testing.suite.model import model_of as model_of
@@ -28,6 +30,8 @@ __all__ = [
     "FakeClock",
     "assert_enqueued",
     "assert_enqueued_sync",
+    "assert_result",
+    "assert_result_sync",
     "drain",
     "perform",
     "refute_enqueued",
@@ -41,6 +45,8 @@ _HOMES = {
     "FakeClock": "rexecutor.testing.clock",
     "assert_enqueued": "rexecutor.testing.enqueued",
     "assert_enqueued_sync": "rexecutor.testing.enqueued_sync",
+    "assert_result": "rexecutor.testing.results",
+    "assert_result_sync": "rexecutor.testing.results",
     "drain": "rexecutor.testing.draining",
     "model_of": "rexecutor.testing.suite.model",
     "perform": "rexecutor.testing.performing",

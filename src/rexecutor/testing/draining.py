@@ -21,7 +21,7 @@ from rexecutor.jobs.executor import AnyExecutor, ExecutorLike, executor_class
 from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
 from rexecutor.model.checks import checked_int, checked_moment
 from rexecutor.model.job import JobError, JobRecord
-from rexecutor.model.outcomes import COMPLETE, Cancelled, Failed, Outcome, Settlement, Snooze
+from rexecutor.model.outcomes import COMPLETE, Cancelled, Discarded, Expired, Failed, Outcome, Settlement, Snooze
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 from rexecutor.telemetry.log import log_event
@@ -45,8 +45,9 @@ class Drained:
     """Failed runs after which the job has another attempt."""
     snoozed: int = 0
     cancelled: int = 0
+    """Cancelled runs, and jobs that had expired and were not run."""
     discarded: int = 0
-    """Failed runs that were the job's last attempt."""
+    """Failed runs that were the job's last attempt, or failed with an exception in `discard_on`."""
     errors: tuple[JobError, ...] = field(default=(), compare=False)
     """Errors of failed, discarded and cancelled runs, the last 20. Ignored when two results are compared."""
 
@@ -73,10 +74,10 @@ async def drain(
     assert await drain(EmailJob, ChargeOrder(gateway), until=clock.now() + timedelta(hours=3)) == Drained(complete=2)
     ```
 
-    Jobs run as on a worker: they are claimed in order, `timeout`, `backoff` and `max_attempts` apply, and outcomes are
-    stored. Unlike on a worker they run one at a time, so that a test is deterministic: a job that waits for another
-    job waits for ever. Jobs of other executors are left alone. A paused `InMemoryBackend` works too, and stays paused
-    for everything else.
+    Jobs run as on a worker: they are claimed in order, `timeout`, `backoff`, `max_attempts` and `discard_on` apply,
+    and outcomes and results are stored. A job that has expired is cancelled when its turn comes. Unlike on a worker
+    they run one at a time, so that a test is deterministic: a job that waits for another job waits for ever. Jobs of
+    other executors are left alone. A paused `InMemoryBackend` works too, and stays paused for everything else.
 
     On a `FakeClock` time stands still while a job runs: it times out only if the job itself moves the clock.
 
@@ -187,7 +188,8 @@ class _OneAtATime:
     async def claim(self) -> Claim:
         """Claim the next due job, if there is one.
 
-        The heartbeat rescues no jobs: the test has moved the clock, so an expired lease is no sign of a dead node.
+        The heartbeat neither rescues nor expires jobs. The test has moved the clock, so a lease that has run out is no
+        sign of a dead node; and a job that has expired is counted when it is claimed.
         """
         now = self._store.clock.now()
         if now >= self._heartbeat_at:
@@ -209,10 +211,12 @@ class _OneAtATime:
         settlement = self._settlement
         if settlement is not None:
             refused = await self._store.settle([settlement])
+            found = await self._store.query(Where.id_equals(record.id), limit=1)
+            stored = found[0] if found else None
             if not refused:
-                self._count(settlement.outcome, await self._status(record))
-            elif settlement.commit_unknown and await self._status(record) is JobStatus.COMPLETE:
-                self._count(COMPLETE, JobStatus.COMPLETE)
+                self._count(settlement.outcome, stored)
+            elif settlement.commit_unknown and stored is not None and stored.status is JobStatus.COMPLETE:
+                self._count(COMPLETE, stored)
 
     async def end(self) -> None:
         """Stop the running job, give its claim back, end the lease, and close what providers made.
@@ -246,16 +250,16 @@ class _OneAtATime:
             if stored.cancel_reason is not None and stored.claims == record.claims:
                 self._runner.cancel([CancelRequest(stored.id, stored.claims, stored.cancel_reason)])
 
-    async def _status(self, record: JobRecord) -> JobStatus | None:
-        found = await self._store.query(Where.id_equals(record.id), limit=1)
-        return found[0].status if found else None
-
-    def _count(self, outcome: Outcome, status: JobStatus | None) -> None:
-        if isinstance(outcome, Failed | Cancelled):
-            self._errors = [*self._errors, outcome.error][-_MAX_ERRORS:]
-        if isinstance(outcome, Cancelled) or status is JobStatus.CANCELLED:
+    def _count(self, outcome: Outcome, stored: JobRecord | None) -> None:
+        status = None if stored is None else stored.status
+        error = outcome.error if isinstance(outcome, Failed | Discarded | Cancelled) else None
+        if isinstance(outcome, Expired) and stored is not None and stored.errors:
+            error = stored.errors[-1]
+        if error is not None:
+            self._errors = [*self._errors, error][-_MAX_ERRORS:]
+        if isinstance(outcome, Cancelled | Expired) or status is JobStatus.CANCELLED:
             word = "cancelled"
-        elif isinstance(outcome, Failed):
+        elif isinstance(outcome, Failed | Discarded):
             word = "discarded" if status is JobStatus.DISCARDED else "failed"
         else:
             word = "snoozed" if isinstance(outcome, Snooze) else "complete"

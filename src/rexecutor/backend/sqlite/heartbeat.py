@@ -79,7 +79,7 @@ def _heartbeat(
     if began:
         store.execute(connection, "begin_lease", **lease, name=node.name, now=stored(now))
     rescued = _rescue(connection, now, limits) if rescues else 0
-    expired = _expire(connection, now, limits)
+    expired = _expire(connection, now, limits) if rescues else 0
     cancels = [CancelRequest(*row) for row in store.execute(connection, "select_cancels", node=node.id)]
     return Heartbeat(cancels, rescued, began, expired)
 

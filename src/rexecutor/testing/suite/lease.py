@@ -168,8 +168,12 @@ class LeaseCases(Cases):
 
     async def test_a_heartbeat_that_may_not_rescue_leaves_all_as_it_is(self, store: Store) -> None:
         [job] = await store.executing()
+        [expiring] = await store.enqueue(new_job(expires_in=LEASE))
         store.clock.advance(LEASE * 2)
 
-        assert store.heartbeat(OTHER_NODE, rescues=False).rescued == 0
+        heartbeat = store.heartbeat(OTHER_NODE, rescues=False)
+        assert (heartbeat.rescued, heartbeat.expired) == (0, 0)
         assert await store.job(job.id) == job
-        assert store.heartbeat(OTHER_NODE).rescued == 1
+        assert (await store.job(expiring)).status is JobStatus.SCHEDULED
+        heartbeat = store.heartbeat(OTHER_NODE)
+        assert (heartbeat.rescued, heartbeat.expired) == (1, 1)

@@ -99,7 +99,7 @@ expired AS (
     FROM clock
     WHERE job.ctid = ANY(ARRAY(
         SELECT waiting.ctid FROM "rexecutor".jobs AS waiting
-        WHERE waiting.expires_at IS NOT NULL AND waiting.attempt = 0 AND waiting.snoozes = 0
+        WHERE %(rescues)s AND waiting.expires_at IS NOT NULL AND waiting.attempt = 0 AND waiting.snoozes = 0
             AND waiting.status NOT IN ('executing', 'complete', 'cancelled', 'discarded')
             AND waiting.expires_at <= (SELECT clock.now FROM clock)
         ORDER BY waiting.expires_at
