@@ -146,9 +146,12 @@ def docstring_examples() -> Iterator[tuple[str, str]]:
 def test_an_example_in_a_docstring_says_only_what_there_is(example: str) -> None:
     """They have no imports and no loop to run in; so it is their syntax that is checked, and each name of ours."""
     tree = compile(example, "docstring", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    ours = set(rexecutor.__all__) - {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    nodes = list(ast.walk(tree))
+    own = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    ours = set(rexecutor.__all__) - own
 
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ours:
             assert hasattr(getattr(rexecutor, node.value.id), node.attr), ast.unparse(node)
 
