@@ -1,11 +1,13 @@
 """Enqueues from code without an event loop, on connections of the backends' own."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -290,8 +292,10 @@ class TestPostgresConnection:
         if child == 0:
             failed = True
             try:
-                letter("b").enqueue_sync(backend=backend)
-                failed = False
+                handle = letter("b").enqueue_sync(backend=backend)
+                with contextlib.suppress(TimeoutError):
+                    handle.wait_sync(timedelta(seconds=0.4))
+                failed = handle.fetch_sync().data != "b"
             finally:
                 os._exit(int(failed))
         assert (await asyncio.to_thread(os.waitpid, child, 0))[1] == 0

@@ -11,6 +11,7 @@ from tests.support import soon
 
 PROGRAM: Final = """
 import asyncio, os, sqlite3, sys
+from datetime import timedelta
 from pathlib import Path
 from rexecutor import Executor, RexecutorError, SQLiteBackend, Where
 
@@ -26,6 +27,7 @@ def enqueue_sync(backend):
 
 def read_sync(backend):
     [job] = backend.query_sync(Where.everything())
+    print(backend.sync_waits.wait([job.id], print, timeout=timedelta(seconds=0.1)), flush=True)
     print(backend.cancel_sync(job.id, "enough"), flush=True)
 
 def bound(backend):
@@ -105,4 +107,6 @@ async def test_a_child_of_a_process_that_has_closed_its_store_may_use_sqlite(tmp
 
 
 async def test_a_child_of_a_process_that_has_closed_its_store_may_read_and_change_it(tmp_path: Path) -> None:
-    assert await come_to("read_sync", tmp_path / "jobs.db", "closed") == ("cancelled", 0)
+    said, status = await come_to("read_sync", tmp_path / "jobs.db", "closed")
+
+    assert (said.splitlines(), status) == (["{1: <JobStatus.SCHEDULED: 'scheduled'>}", "cancelled"], 0)
