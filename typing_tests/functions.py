@@ -141,6 +141,7 @@ async def cancel_and_snooze_are_no_results() -> None:
     assert_type(await through_a_decorator.enqueue("bob"), JobHandle[Any, Any, int])
     handle = await build.enqueue(3)
     assert_type(await handle.result(), Report)
+    assert_type(handle.result_sync(timedelta(seconds=1)), Report)
     assert_type((await handle.fetch()).result, Report | None)
 
 

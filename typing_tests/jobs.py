@@ -32,9 +32,11 @@ from rexecutor import (
     PostgresBackend,
     Snooze,
     SQLiteBackend,
+    Where,
     enqueue_many,
     enqueue_many_sync,
     override_global_backend,
+    results_sync,
 )
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 
@@ -151,6 +153,20 @@ def an_enqueue_without_a_loop_answers_the_same(backend: Backend) -> None:
     builder = ChargeOrder.builder().with_data(Order(id=1))
     assert_type(builder.enqueue_sync(), JobHandle[Order, Trace])
     assert_type(enqueue_many_sync([builder], backend=backend), list[JobHandle[Order, Trace]])
+    handle = builder.enqueue_sync(backend=backend)
+    assert_type(handle.fetch_sync(), Job[Order, Trace])
+    assert_type(handle.wait_sync(timedelta(seconds=1)).data, Order)
+    assert_type(handle.cancel_sync("enough"), JobStatus)
+    assert_type(results_sync([handle, handle]), list[None])
+
+
+def stored_jobs_without_a_loop_are_typed(backend: Backend, connection: psycopg.Connection[Any]) -> None:
+    job = ChargeOrder.get_job_sync(7, backend=backend)
+    assert_type(job, Job[Order, Trace])
+    assert_type(ChargeOrder.query_jobs_sync(Where.everything(), connection=connection), list[Job[Order, Trace]])
+    assert_type(ChargeOrder.update_job_sync(job), Job[Order, Trace])
+    assert_type(ChargeOrder.cancel_job_sync(7, "enough"), JobStatus)
+    ChargeOrder.update_job_sync(EmailJob.get_job_sync(7))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def connections_that_are_awaited(
