@@ -138,11 +138,17 @@ def _type_arguments(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> De
 
 
 def _substituted(argument: Any, known: dict[Any, Any]) -> Any:
-    """Replace known type variables in an argument, also inside a generic such as `list[T]`."""
-    if get_origin(argument) is None:
-        return known.get(argument, argument) if isinstance(argument, TypeVar) else argument
-    inner = tuple(known.get(parameter, parameter) for parameter in getattr(argument, "__parameters__", ()))
-    return argument[inner] if inner else argument
+    """Replace type variables in an argument, also inside a generic such as `list[T]`, if they are known."""
+    if isinstance(argument, TypeVar):
+        return known.get(argument, _default(argument))
+    inner = tuple(known.get(parameter, _default(parameter)) for parameter in getattr(argument, "__parameters__", ()))
+    return argument[inner] if get_origin(argument) is not None and inner else argument
+
+
+def _default(parameter: Any) -> Any:
+    """Return the default of a type variable, or the variable itself if it has none."""
+    has_default = getattr(parameter, "has_default", None)  # not there before Python 3.13, except on typing_extensions'
+    return parameter.__default__ if has_default is not None and has_default() else parameter
 
 
 def _resolved(executor_cls: type, argument: Any) -> Any:
