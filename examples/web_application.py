@@ -1,48 +1,45 @@
 """A small web application that responds at once and leaves the work to jobs.
 
-It is plain asyncio, so that it needs nothing else. With FastAPI, Starlette or Litestar the `async with` is the body of
-the lifespan, and `accept` is a handler:
+It is plain asyncio, so that it needs nothing else. With FastAPI the `async with` is the lifespan (with Starlette and
+Litestar likewise), and the handlers are:
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with Rexecutor(SQLiteBackend("jobs.db")).with_executor(Thumbnail(gallery)).set_global_backend():
-            yield
+    rexecutor = Rexecutor(SQLiteBackend("jobs.db"), executors=[make_thumbnail]).set_global_backend()
+    app = FastAPI(lifespan=rexecutor.lifespan)
 
     @app.post("/images/{name}")
     async def accept(name: str) -> dict[str, int]:
-        return {"job": (await Thumbnail.builder().with_data(name).enqueue()).id}
+        return {"job": (await make_thumbnail.enqueue(name)).id}
+
+    @app.get("/jobs/{id}")
+    async def report(id: int) -> dict[str, str | None]:
+        job = await make_thumbnail.get_job(id)
+        return {"status": job.status, "thumbnail": job.result}
 """
 
 import asyncio
 import tempfile
 from pathlib import Path
 
-from rexecutor import Executor, Job, JobHandle, Rexecutor, SQLiteBackend, Where
+from rexecutor import Rexecutor, SQLiteBackend, job
 
 
-class Thumbnail(Executor[str]):
-    """Makes the thumbnail of an image."""
-
-    name = "thumbnail"
-
-    def __init__(self, gallery: list[str]) -> None:
-        self._gallery = gallery
-
-    async def execute(self, job: Job[str]) -> None:
-        """Make the thumbnail."""
-        self._gallery.append(f"small {job.data}")
+@job
+async def make_thumbnail(image: str) -> str:
+    """Make the thumbnail of an image, and return its name."""
+    return f"small {image}"
 
 
 async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Respond to `POST /images/NAME` with the id of a new job, and to `GET /jobs/ID` with the job's status."""
+    """Respond to `POST /images/NAME` with the id of a new job, and to `GET /jobs/ID` with its status and result."""
     method, path, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(maxsplit=2)
     _, what, name = path.split("/")
     if (method, what) == ("POST", "images"):
-        handle = await Thumbnail.builder().with_data(name).enqueue()
+        handle = await make_thumbnail.enqueue(name)
         writer.write(f"HTTP/1.1 202 Accepted\r\nConnection: close\r\n\r\n{handle.id}".encode())
     else:
-        [job] = await Thumbnail.query_jobs(Where.id_equals(int(name)))
-        writer.write(f"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{job.status}".encode())
+        found = await make_thumbnail.get_job(int(name))
+        body = f"{found.status}, {found.result}"
+        writer.write(f"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}".encode())
     writer.close()
     await writer.wait_closed()
 
@@ -60,18 +57,16 @@ async def request(port: int, line: str) -> str:
 async def main() -> None:
     """Serve three requests."""
     with tempfile.TemporaryDirectory() as folder:
-        gallery: list[str] = []
         backend = SQLiteBackend(Path(folder) / "jobs.db")
-        async with Rexecutor(backend).with_executor(Thumbnail(gallery)).set_global_backend():
+        async with Rexecutor(backend, executors=[make_thumbnail]).set_global_backend():
             server = await asyncio.start_server(accept, "127.0.0.1", 0)
             port: int = server.sockets[0].getsockname()[1]
 
             print(await request(port, "POST /images/cat.png"))
             print(await request(port, "POST /images/dog.png"))
-            for job_id in (1, 2):
-                await JobHandle(job_id, "existing", Thumbnail, backend).wait()
+            print(await make_thumbnail.handle(1).result())
+            await make_thumbnail.handle(2).wait()
             print(await request(port, "GET /jobs/2"))
-            print(*sorted(gallery), sep=", ")
 
             server.close()
             await server.wait_closed()

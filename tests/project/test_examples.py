@@ -75,8 +75,8 @@ PRINTED: Final = {
     "web_application.py": [
         "HTTP/1.1 202 Accepted: 1",
         "HTTP/1.1 202 Accepted: 2",
-        "HTTP/1.1 200 OK: complete",
-        "small cat.png, small dog.png",
+        "small cat.png",
+        "HTTP/1.1 200 OK: complete, small dog.png",
     ],
 }
 """Script → its lines."""
