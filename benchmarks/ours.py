@@ -3,13 +3,15 @@
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import timedelta
 from time import monotonic_ns, perf_counter
 from typing import ClassVar, TypeAlias
 
 import msgspec
 
 from rexecutor import Backend, Executor, Job, Rexecutor, Where, connect, enqueue_many
+from rexecutor.model.job import JobId, JobRecord
 from rexecutor.model.status import JobStatus
 
 DATA: dict[str, object] = {"to": "bob@example.com", "order": 12345}
@@ -90,6 +92,15 @@ class Stamp(Executor[int]):
         say([job.data, monotonic_ns()])
 
 
+class Answer(Executor[int, None, int]):
+    """A job that returns its number."""
+
+    name = "answer"
+
+    async def execute(self, job: Job[int]) -> int:
+        return job.data
+
+
 async def enqueue_one_by_one(backend: Backend, jobs: int) -> float:
     """Await each enqueue before the next. Return the seconds."""
     async with backend:
@@ -164,6 +175,32 @@ async def pickup_by(module: str, url: str, enqueue: Callable[[int], Awaitable[No
 
     That process prints that it is ready, and then for each job its number and when it had it.
     """
+
+    async def ran(number: int, lines: asyncio.StreamReader) -> int:
+        await enqueue(number)
+        data, moment = json.loads(await lines.readline())
+        assert data == number
+        return moment
+
+    return await _latencies(module, url, ran, jobs)
+
+
+async def result(url: str, jobs: int) -> tuple[float, float]:
+    """Enqueue one job at a time for an idle worker in another process, and await its result. Return p50 and p99."""
+    async with connect(url) as backend:
+
+        async def returned(number: int, _: asyncio.StreamReader) -> int:
+            handle = await Answer.builder().with_data(number).enqueue(backend=backend)
+            assert await handle.result() == number
+            return monotonic_ns()
+
+        return await _latencies("benchmarks.worker", url, returned, jobs)
+
+
+async def _latencies(
+    module: str, url: str, end_of: Callable[[int, asyncio.StreamReader], Awaitable[int]], jobs: int
+) -> tuple[float, float]:
+    """Return p50 and p99, in seconds, from the call of `end_of` until the moment that it returns."""
     worker = await asyncio.create_subprocess_exec(sys.executable, "-m", module, url, stdout=asyncio.subprocess.PIPE)
     assert worker.stdout is not None
     seconds: list[float] = []
@@ -171,16 +208,41 @@ async def pickup_by(module: str, url: str, enqueue: Callable[[int], Awaitable[No
         assert json.loads(await worker.stdout.readline()) == "ready"
         for number in range(jobs + 5):
             called = monotonic_ns()
-            await enqueue(number)
-            data, ran = json.loads(await worker.stdout.readline())
-            assert data == number
-            seconds.append((ran - called) / 1e9)
+            seconds.append((await end_of(number, worker.stdout) - called) / 1e9)
             await asyncio.sleep(0.02)  # until the worker is idle again
     finally:
         worker.terminate()
         await worker.wait()
     seconds = sorted(seconds[5:])
     return seconds[len(seconds) // 2], seconds[int(len(seconds) * 0.99)]
+
+
+async def looks_a_change(backend: Backend, other: Backend, waits: int, changes: int) -> float:
+    """Await many results at once. Return how many queries one change causes, made by another backend."""
+    looks = 0
+    check_ended = backend.check_ended
+
+    async def counted(ids: Collection[JobId]) -> Mapping[JobId, JobRecord | JobStatus]:
+        nonlocal looks
+        looks += 1
+        return await check_ended(ids)
+
+    vars(backend)["check_ended"] = counted
+    async with backend, other:
+        later = [Answer.builder().with_data(number).schedule_in(timedelta(days=1)) for number in range(waits)]
+        handles = await enqueue_many(later, backend=backend)
+        async with asyncio.TaskGroup() as tasks:
+            for handle in handles:
+                tasks.create_task(handle.wait())
+            await asyncio.sleep(0.5)  # until the first looks are over
+            before, began = looks, perf_counter()
+            for handle in handles[:changes]:
+                await other.cancel(handle.id, "measured")
+                await asyncio.sleep(0.05)
+            caused = looks - before - int(perf_counter() - began)  # without those of each second
+            for handle in handles[changes:]:
+                await other.cancel(handle.id, "no longer needed")
+    return caused / changes
 
 
 def say(what: object) -> None:

@@ -97,20 +97,21 @@ def _compare_tables(report: Report, url: str, jobs: int, many: int) -> None:
 
 
 def _compare_latencies(report: Report, url: str, jobs: int) -> None:
-    """Print how soon an idle worker in another process gets a job."""
+    """Print how soon an idle worker in another process gets a job, and how soon its result is back."""
     mine: list[tuple[float, float]] = []
     bare: list[tuple[float, float]] = []
+    results: list[tuple[float, float]] = []
     for _ in range(report.rounds):
         mine.append(asyncio.run(ours.pickup(fresh_url(url), jobs)))
         bare.append(asyncio.run(postgres_bare.pickup(fresh_url(url), jobs)))
+        results.append(asyncio.run(ours.result(fresh_url(url), jobs)))
     for place, (name, goal) in enumerate((("p50", "<= 1.6"), ("p99", ""))):
-        report.line(
-            f"postgres: pickup by another process, {name}, ms",
-            median(one[place] for one in mine) * 1e3,
-            median(one[place] for one in bare) * 1e3,
-            goal,
-            digits=2,
-        )
+        picked, picked_bare, returned = (median(one[place] for one in some) * 1e3 for some in (mine, bare, results))
+        report.line(f"postgres: pickup by another process, {name}, ms", picked, picked_bare, goal, digits=2)
+        report.line(f"postgres: result of one (bare: pickup by ours), {name}, ms", returned, picked, digits=2)
+    for waits in (1, 1_000):
+        looks = asyncio.run(ours.looks_a_change(fresh(url), PostgresBackend(url), waits, min(waits, 20)))
+        report.line(f"postgres: {waits:,} results awaited (bare: 1), looks a change", looks, 1, digits=2)
 
 
 def fresh_url(url: str, *, waiting: int = 0) -> str:
