@@ -145,7 +145,7 @@ class TestChanges:
 
         with pytest.raises(JobNotFoundError, match="belongs to mail, not to other"):
             await within(lambda: Other.cancel_job_sync(job_id, "why", backend=backend))
-        with pytest.raises(JobNotFoundError, match="of other in this store"):
+        with pytest.raises(JobNotFoundError, match="belongs to mail, not to other"):
             await within(lambda: Other.rerun_job_sync(job_id, backend=backend))
 
     async def test_an_id_that_is_none_is_refused(self, backend: Backend) -> None:

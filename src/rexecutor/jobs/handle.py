@@ -244,8 +244,8 @@ def job_handle(job_id: JobId, backend: Backend | None = None) -> JobHandle[Any, 
     numbers, booleans or None. If you know the executor, use its `handle(job_id)`, whose data are typed.
 
     ```python
-    job = await job_handle(7).fetch()
-    print(job.executor, job.status, job.data)
+    found = await job_handle(7).fetch()
+    print(found.executor, found.status, found.data)
     ```
 
     Args:
