@@ -205,8 +205,6 @@ def new_row(job: NewJob) -> Mapping[str, Any]:
         "scheduled_at": job.scheduled_at,
         "delay": job.delay,
         "unique_key": None if job.unique is None else job.unique.key,
-        "expires_at": job.expires_at,
-        "expires_in": job.expires_in,
     }
 
 

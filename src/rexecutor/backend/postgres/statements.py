@@ -162,7 +162,7 @@ class Statements(Scripts):
         return answers
 
     def enqueue_one(self, job: NewJob, now: datetime | None, *, rings: bool) -> Statement:
-        """Return the one statement that enqueues a job without criteria; if `rings`, it also notifies the nodes."""
+        """Return the one statement that enqueues a job without criteria or expiry. `rings`: notify the nodes."""
         channel = channel_of(self.schema) if rings else None
         return self.of("insert_job", **new_row(job), channel=channel, now=now)
 
@@ -200,7 +200,9 @@ class Statements(Scripts):
         """Return the steps of an enqueue without criteria, one for each batch. Several need a transaction."""
         answers: list[Enqueued] = []
         for jobs, _ in batches:
-            if len(jobs) == 1:
+            if any(map(expires, jobs)):
+                rows = yield self.of("insert_expiring_jobs", jobs=new_rows(jobs), now=now)
+            elif len(jobs) == 1:
                 rows = yield self.enqueue_one(jobs[0], now, rings=False)
             else:
                 rows = yield self.of("insert_jobs", jobs=new_rows(jobs), now=now)
@@ -216,6 +218,11 @@ def scope_of(job: NewJob) -> str:
     unique = job.unique
     parts = unique and [job.executor if unique.is_by_executor else None, unique.key]
     return hashlib.blake2b(msgspec.json.encode(parts), digest_size=32).hexdigest()
+
+
+def expires(job: NewJob) -> bool:
+    """Whether a new job may expire."""
+    return job.expires_at is not None or job.expires_in is not None
 
 
 def is_bigint(number: int) -> bool:

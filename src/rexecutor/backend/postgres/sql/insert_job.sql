@@ -1,4 +1,4 @@
--- Stores one new job, as `insert_jobs` does, and returns its id. Unless `channel` is NULL, notifies it at the commit.
+-- Stores one new job that never expires, as `insert_jobs` does, and returns its id. Unless `channel` is NULL, notifies it at the commit.
 WITH clock AS MATERIALIZED (
     SELECT
         coalesce(%(now)s::timestamptz, now()) AS now,
@@ -6,12 +6,11 @@ WITH clock AS MATERIALIZED (
 ),
 stored AS (
     INSERT INTO "rexecutor".jobs (
-        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, due, unique_key, expires_at
+        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, due, unique_key
     )
     SELECT
         %(executor)s::text, %(data)s::json, %(metadata)s::json, %(max_attempts)s::integer, %(priority)s::integer,
-        %(tags)s::text[], clock.now, clock.due_at, clock.due_at <= clock.now, %(unique_key)s::text,
-        coalesce(clock.now + %(expires_in)s::interval, %(expires_at)s::timestamptz)
+        %(tags)s::text[], clock.now, clock.due_at, clock.due_at <= clock.now, %(unique_key)s::text
     FROM clock
     RETURNING id
 )

@@ -1,5 +1,5 @@
--- Stores new jobs in the order given, and returns their ids in that order. One JSON parameter holds them all: reading
--- it takes half the time that the driver and the server need for one array for each column.
+-- Stores new jobs that never expire, in the order given, and returns their ids in that order. One JSON parameter holds
+-- them all: reading it takes half the time that the driver and the server need for one array for each column.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
@@ -7,15 +7,15 @@ given AS (
     SELECT job.*, clock.now, coalesce(job.scheduled_at, clock.now + job.delay, clock.now) AS due_at
     FROM clock, json_to_recordset(%(jobs)s::json) AS job (
         executor text, data text, metadata text, max_attempts integer, priority integer, tags json,
-        scheduled_at timestamptz, delay interval, unique_key text, expires_at timestamptz, expires_in interval
+        scheduled_at timestamptz, delay interval, unique_key text
     )
 )
 INSERT INTO "rexecutor".jobs (
-    executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, due, unique_key, expires_at
+    executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, due, unique_key
 )
 SELECT
     executor, coalesce(data, 'null')::json, metadata::json, max_attempts, coalesce(priority, 0),
     CASE WHEN tags IS NULL THEN '{}' ELSE ARRAY(SELECT json_array_elements_text(tags)) END,
-    now, due_at, due_at <= now, unique_key, coalesce(now + expires_in, expires_at)
+    now, due_at, due_at <= now, unique_key
 FROM given
 RETURNING id
