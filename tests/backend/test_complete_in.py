@@ -91,6 +91,29 @@ async def test_writes_and_completion_are_committed_together_whatever_execute_ans
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("result", [None, '{"n": [1, 2.50], "text": "ž \\u0000"}'])
+async def test_the_result_is_committed_with_the_completion_and_undone_with_it(
+    backend: Backend, counter: AppCounter, result: str | None
+) -> None:
+    undone, done = await claimed(backend, 2)
+    completion = backend.completion()
+
+    async def complete_in_vain() -> None:
+        async with counter.transaction() as connection:
+            assert await completion.complete(undone, connection, result='"undone"')
+            raise ValueError("roll back")
+
+    with pytest.raises(ValueError, match="roll back"):
+        await complete_in_vain()
+    async with counter.transaction() as connection:
+        assert await completion.complete(done, connection, result=result)
+        assert not await completion.complete(done, connection, result='"again"')
+
+    assert (await record_of(backend, undone.id)) == undone
+    record = await record_of(backend, done.id)
+    assert (record.status, record.result) == (JobStatus.COMPLETE, result)
+
+
 async def test_an_error_before_the_commit_undoes_both_and_is_a_failed_attempt(
     backend: Backend, counter: AppCounter
 ) -> None:

@@ -80,6 +80,8 @@ class Client:
             builder = builder.unique(UniquenessCriteria.by_key(chance.randrange(3)).and_executor())
         if chance.random() < 0.3 and kind is not Windowed:
             builder = builder.with_tags("slow")
+        if chance.random() < 0.15:
+            builder = builder.expires_in(timedelta(seconds=chance.uniform(0.1, 15)))
         if chance.random() < 0.25:
             builder = builder.schedule_in(timedelta(seconds=chance.uniform(0, 20)))
         elif chance.random() < 0.1:

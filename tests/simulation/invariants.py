@@ -1,4 +1,4 @@
-"""What must hold at every moment, whatever goes wrong: the invariants I1 to I8, the lease and cron.
+"""What must hold at every moment, whatever goes wrong: the invariants I1 to I8, expiry (I11), the lease and cron.
 
 The checker sees each change of the store as it is made, and each start and end of a job's code.
 """
@@ -11,6 +11,7 @@ from typing import Final
 
 from rexecutor.backend.messages import Node
 from rexecutor.jobs.stored import version_of
+from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Job, JobId, JobRecord, NewJob, NodeId
 from rexecutor.model.outcomes import (
     CancelAsked,
@@ -18,6 +19,8 @@ from rexecutor.model.outcomes import (
     Change,
     Claimed,
     Complete,
+    Discarded,
+    Expired,
     Failed,
     Interrupted,
     Lost,
@@ -33,7 +36,7 @@ WATCH: Final = 1.0
 SLACK: Final = 0.2
 """Seconds that a loop and its timers may take."""
 
-_OUTCOMES: Final = (Complete, Cancelled, Snooze, Failed, Interrupted, Lost)
+_OUTCOMES: Final = (Complete, Cancelled, Snooze, Failed, Discarded, Interrupted, Lost)
 
 
 @dataclass(eq=False)
@@ -142,8 +145,10 @@ class Checker:
             self.expect(isinstance(change, Rerun), "I4", f"job {before.id} had ended, and was changed by {name}")
         if isinstance(change, Claimed):
             self._check_claim(before, after, change.node, now)
-        elif isinstance(change, _OUTCOMES):
+        elif isinstance(change, _OUTCOMES) or (isinstance(change, Expired) and before.status is JobStatus.EXECUTING):
             self._check_outcome(before, change, now)
+        elif isinstance(change, Expired):
+            self.expect(rules.is_expired(before, now), "I11", f"job {before.id} expired early, or after its start")
         elif not isinstance(change, CancelAsked | Rerun):
             self.expect(before.status is after.status, "I6", f"job {before.id}: an update changed its status")
 
@@ -165,6 +170,10 @@ class Checker:
         match change:
             case Complete():
                 self.expect(ended == "ok", "I4", f"{where}: Complete, but its code: {ended}")
+            case Expired():
+                self.expect(run is None, "I11", f"{where}: Expired, but its code ran: {ended}")
+                is_over = before.expires_at is not None and before.expires_at <= now
+                self.expect(is_over, "I11", f"{where}: Expired, but its moment had not come")
             case Snooze():
                 self.expect(ended == "snooze", "I4", f"{where}: Snooze, but its code: {ended}")
             case Failed():
