@@ -34,10 +34,11 @@ from rexecutor.backend.postgres.notifying import (
 from rexecutor.backend.postgres.operations import Operations, execute, run, run_steps
 from rexecutor.backend.postgres.pool import Connections, Pool
 from rexecutor.backend.postgres.rows import Batch, batches_of, text_length
-from rexecutor.backend.postgres.statements import Statements, channel_of, expires
+from rexecutor.backend.postgres.statements import Statements, channel_of
 from rexecutor.backend.postgres.sync import SyncStore
 from rexecutor.backend.postgres.sync_watch import watching
 from rexecutor.backend.sql.operations import Script, Statement
+from rexecutor.backend.sql.rows import may_expire
 from rexecutor.backend.sync_waits import Watch
 from rexecutor.backend.waits import Known
 from rexecutor.clock import Clock, unique_id
@@ -184,7 +185,7 @@ class PostgresBackend(Backend):
 
     async def _enqueue_plain(self, *batches: Batch) -> Sequence[Enqueued]:
         jobs = batches[0].jobs
-        is_lone = len(batches) == len(jobs) == 1 and not expires(jobs[0])
+        is_lone = len(batches) == len(jobs) == 1 and not may_expire(jobs[0])
         notifies = False
 
         async def store(connection: Connection) -> Sequence[Enqueued]:

@@ -21,6 +21,7 @@ from rexecutor.backend.postgres.rows import (
 )
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Rows, Script, Scripts, Statement
+from rexecutor.backend.sql.rows import may_expire
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.model import rules
 from rexecutor.model.job import Enqueued, JobError, JobRecord, NewJob, NodeId
@@ -200,7 +201,7 @@ class Statements(Scripts):
         """Return the steps of an enqueue without criteria, one for each batch. Several need a transaction."""
         answers: list[Enqueued] = []
         for jobs, _ in batches:
-            if any(map(expires, jobs)):
+            if any(map(may_expire, jobs)):
                 rows = yield self.of("insert_expiring_jobs", jobs=new_rows(jobs), now=now)
             elif len(jobs) == 1:
                 rows = yield self.enqueue_one(jobs[0], now, rings=False)
@@ -218,11 +219,6 @@ def scope_of(job: NewJob) -> str:
     unique = job.unique
     parts = unique and [job.executor if unique.is_by_executor else None, unique.key]
     return hashlib.blake2b(msgspec.json.encode(parts), digest_size=32).hexdigest()
-
-
-def expires(job: NewJob) -> bool:
-    """Whether a new job may expire."""
-    return job.expires_at is not None or job.expires_in is not None
 
 
 def is_bigint(number: int) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from rexecutor.model.job import JobError, JobRecord
+from rexecutor.model.job import JobError, JobRecord, NewJob
 from rexecutor.model.schedules import Span
 from rexecutor.model.status import JobStatus
 
@@ -17,6 +17,11 @@ STATUSES: Final = {str(status): status for status in JobStatus}
 UNREADABLE: Final = (ValueError, LookupError, TypeError, OverflowError)
 """Errors raised when a column holds an invalid value."""
 _SPANS: Final = msgspec.json.Decoder(tuple[Span, ...])
+
+
+def may_expire(job: NewJob) -> bool:
+    """Whether a new job has a moment of expiry."""
+    return job.expires_at is not None or job.expires_in is not None
 
 
 def defective(

@@ -16,6 +16,7 @@ import msgspec
 from rexecutor.backend.messages import Claim, Demand, Ticked
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Script, Scripts, Statement
+from rexecutor.backend.sql.rows import may_expire
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.backend.sqlite.dialect import DIALECT
 from rexecutor.backend.sqlite.rows import (
@@ -24,6 +25,7 @@ from rexecutor.backend.sqlite.rows import (
     fields_row,
     moment,
     moment_or_none,
+    new_expiring_rows,
     new_rows,
     read_claimed,
     read_row,
@@ -148,7 +150,10 @@ def enqueue(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetim
 
 
 def _insert(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetime) -> list[Enqueued]:
-    connection.executemany(statement(_PACKAGE, "insert_job"), new_rows(jobs, now))
+    if any(map(may_expire, jobs)):
+        connection.executemany(statement(_PACKAGE, "insert_expiring_job"), new_expiring_rows(jobs, now))
+    else:
+        connection.executemany(statement(_PACKAGE, "insert_job"), new_rows(jobs, now))
     last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
     return [Enqueued(job_id, "inserted") for job_id in range(last - len(jobs) + 1, last + 1)]
 

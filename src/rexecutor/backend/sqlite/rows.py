@@ -126,9 +126,13 @@ def new_rows(jobs: Iterable[NewJob], now: datetime) -> Iterator[tuple[Any, ...]]
         tags = msgspec.json.encode(job.tags).decode() if job.tags else "[]"
         fixed = (job.executor, job.data, job.metadata, job.max_attempts, job.priority, tags)
         key = None if job.unique is None else job.unique.key
-        never = job.expires_at is None and job.expires_in is None
-        expires = None if never else stored_or_none(rules.expires_at(job, now))
-        yield (*fixed, now_stored, due, due <= now_stored, key, expires)
+        yield (*fixed, now_stored, due, due <= now_stored, key)
+
+
+def new_expiring_rows(jobs: Sequence[NewJob], now: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield the parameters of `insert_expiring_job` for each job."""
+    for job, row in zip(jobs, new_rows(jobs, now), strict=True):
+        yield (*row, stored_or_none(rules.expires_at(job, now)))
 
 
 def changed_row(record: JobRecord) -> Mapping[str, Any]:
