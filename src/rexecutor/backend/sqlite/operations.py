@@ -52,6 +52,9 @@ PROMOTED: Final = 1_000
 _EVER: Final = 2**63 - 1
 _PAGE: Final = 100
 """How many jobs a search for jobs to prune reads at once."""
+_FEW: Final = 8
+_MANY: Final = 128
+"""How many successes with results one statement records: a few, or many; the rest of its rows are empty."""
 _SAVE: Final = Statement("SAVEPOINT change", {})
 _UNDO: Final = Statement("ROLLBACK TO change", {})
 _KEEP: Final = Statement("RELEASE change", {})
@@ -215,18 +218,36 @@ def _complete_all(
         now: When they ended.
     """
     connection.execute("SAVEPOINT complete")
-    name, settled = (
-        "complete_jobs",
-        [(job_id, claims) for job_id, (claims, result) in complete.items() if result is None],
-    )
-    if len(settled) < len(complete):
-        name, settled = "complete_with_results", [(job_id, *claim) for job_id, claim in complete.items()]
-    rows = msgspec.json.encode(settled).decode()
-    are_ours = execute(connection, name, settled=rows, now=stored(now)).rowcount == len(complete)
+    settled = [(job_id, claims) for job_id, (claims, result) in complete.items() if result is None]
+    if len(settled) == len(complete):
+        rows = msgspec.json.encode(settled).decode()
+        recorded = execute(connection, "complete_jobs", settled=rows, now=stored(now)).rowcount
+    else:
+        recorded = _complete_with_results(connection, complete, now)
+    are_ours = recorded == len(complete)
     if not are_ours:
         connection.execute("ROLLBACK TO complete")
     connection.execute("RELEASE complete")
     return are_ours
+
+
+def _complete_with_results(
+    connection: sqlite3.Connection, complete: Mapping[JobId, tuple[int, str | None]], now: datetime
+) -> int:
+    """Record successes of which some have a result. Return how many claims still held."""
+    given: list[Any] = []
+    for job_id, (claims, result) in complete.items():
+        given += (job_id, claims, result)
+    recorded, size = 0, 3 * (_FEW if len(complete) <= _FEW else _MANY)  # two texts, so that both stay prepared
+    text = statement(_PACKAGE, "complete_with_results").replace("/* rows */", ", ".join(["(?, ?, ?)"] * (size // 3)))
+    try:
+        for start in range(0, len(given), size):
+            rows = given[start : start + size]
+            rows += [None] * (size - len(rows))
+            recorded += connection.execute(text, (stored(now), *rows)).rowcount
+    except OverflowError:  # an id or a claim that no job has
+        return 0
+    return recorded
 
 
 def _settle_one(connection: sqlite3.Connection, settlement: Settlement, now: datetime, limits: Limits) -> bool:

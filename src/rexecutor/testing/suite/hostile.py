@@ -180,12 +180,14 @@ class HostileInputCases(Cases):
             with expect(JobNotFoundError):
                 await store.backend.rerun(number)
             assert await store.settle_all([Settlement(number, 1, Complete())]) == [number]
+            assert await store.settle_all([Settlement(number, 1, Complete("1"))]) == [number]
 
     async def test_claims_beyond_all_numbers_are_refused(self, store: Store) -> None:
         [job] = await store.executing()
 
         for number in _NUMBERS:
             assert await store.settle_all([Settlement(job.id, number, Complete())]) == [job.id]
+            assert await store.settle_all([Settlement(job.id, number, Complete("1"))]) == [job.id]
 
         assert await store.job(job.id) == job
 

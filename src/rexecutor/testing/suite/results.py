@@ -55,6 +55,15 @@ class ResultCases(Cases):
 
         assert [job.result for job in await store.jobs()] == ["1", None, None, '"x"', None]
 
+    async def test_each_job_of_a_batch_of_any_size_gets_its_own_result(self, store: Store) -> None:
+        for size in (1, 7, 8, 9, 127, 128, 129, 300):
+            jobs = await store.executing(*[new_job()] * size)
+
+            refused = await store.settle_all([Settlement(*job.claim_id, Complete(str(job.id))) for job in jobs])
+
+            assert refused == []
+            assert [(await store.job(job.id)).result for job in jobs[::13]] == [str(job.id) for job in jobs[::13]]
+
     async def test_in_a_batch_with_a_lost_claim_the_others_get_their_results(self, store: Store) -> None:
         lost, plain, other = await store.executing(*[new_job()] * 3)
         await store.backend.settle([Settlement(*lost.claim_id, failed(delay=HOUR))])
