@@ -34,7 +34,7 @@ from rexecutor.backend.sqlite.rows import (
 )
 from rexecutor.model import rules
 from rexecutor.model.job import Enqueued, ErrorKind, JobError, JobId, JobRecord, Limits, NewJob, NodeId, is_storable
-from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.outcomes import COMPLETE, Complete, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.schedules import Schedule
 from rexecutor.model.status import OPEN, JobStatus
@@ -195,36 +195,39 @@ def settle(
     connection: sqlite3.Connection, settlements: Sequence[Settlement], now: datetime, limits: Limits
 ) -> list[JobId]:
     """Record outcomes. Return the jobs whose claim was lost."""
-    complete = {
-        one.job_id: (one.claims, one.outcome.result) for one in settlements if isinstance(one.outcome, Complete)
+    complete = {one.job_id: one.claims for one in settlements if isinstance(one.outcome, Complete)}
+    results = {
+        one.job_id: one.outcome.result
+        for one in settlements
+        if one.outcome is not COMPLETE and isinstance(one.outcome, Complete)
     }
     rest = [one for one in settlements if not isinstance(one.outcome, Complete)]
     # Successes are recorded in one statement. If a claim was lost, or a job stands in the batch twice, that statement
     # cannot tell which; then all outcomes are recorded one by one, in order.
     has_twins = len({one.job_id for one in settlements}) < len(settlements)  # the first of them counts
-    if has_twins or (complete and not _complete_all(connection, complete, now)):
+    if has_twins or (complete and not _complete_all(connection, complete, results, now)):
         rest = settlements
     return [one.job_id for one in rest if not _settle_one(connection, one, now, limits)]
 
 
 def _complete_all(
-    connection: sqlite3.Connection, complete: Mapping[JobId, tuple[int, str | None]], now: datetime
+    connection: sqlite3.Connection, claims: Mapping[JobId, int], results: Mapping[JobId, str | None], now: datetime
 ) -> bool:
-    """Record successes in one statement, all or none. Return False, with none recorded, if any claim was lost.
+    """Record successes, all or none. Return False, with none recorded, if any claim was lost.
 
     Args:
         connection: The connection, in a transaction.
-        complete: Of each job the claim and the result.
+        claims: The claim of each job.
+        results: The results of those that may have one.
         now: When they ended.
     """
     connection.execute("SAVEPOINT complete")
-    settled = [(job_id, claims) for job_id, (claims, result) in complete.items() if result is None]
-    if len(settled) == len(complete):
-        rows = msgspec.json.encode(settled).decode()
-        recorded = execute(connection, "complete_jobs", settled=rows, now=stored(now)).rowcount
+    if any(result is not None for result in results.values()):
+        recorded = _complete_with_results(connection, claims, results, now)
     else:
-        recorded = _complete_with_results(connection, complete, now)
-    are_ours = recorded == len(complete)
+        pairs = msgspec.json.encode(list(claims.items())).decode()
+        recorded = execute(connection, "complete_jobs", settled=pairs, now=stored(now)).rowcount
+    are_ours = recorded == len(claims)
     if not are_ours:
         connection.execute("ROLLBACK TO complete")
     connection.execute("RELEASE complete")
@@ -232,13 +235,13 @@ def _complete_all(
 
 
 def _complete_with_results(
-    connection: sqlite3.Connection, complete: Mapping[JobId, tuple[int, str | None]], now: datetime
+    connection: sqlite3.Connection, claims: Mapping[JobId, int], results: Mapping[JobId, str | None], now: datetime
 ) -> int:
     """Record successes of which some have a result. Return how many claims still held."""
     given: list[Any] = []
-    for job_id, (claims, result) in complete.items():
-        given += (job_id, claims, result)
-    recorded, size = 0, 3 * (_FEW if len(complete) <= _FEW else _MANY)  # two texts, so that both stay prepared
+    for job_id, claim in claims.items():
+        given += (job_id, claim, results.get(job_id))
+    recorded, size = 0, 3 * (_FEW if len(claims) <= _FEW else _MANY)  # two texts, so that both stay prepared
     text = statement(_PACKAGE, "complete_with_results").replace("/* rows */", ", ".join(["(?, ?, ?)"] * (size // 3)))
     try:
         for start in range(0, len(given), size):

@@ -103,7 +103,10 @@ def read_claimed(head: Head, row: Sequence[Any], node: NodeId, attempted_at: dat
             inserted_at,
             inserted_at if scheduled_at == row[12] else EPOCH + timedelta(0, 0, scheduled_at),
             attempted_at,
-            expires_at=moment_or_none(row[13]),
+            None,
+            None,
+            None,
+            None if row[13] is None else EPOCH + timedelta(0, 0, row[13]),
         )
     except UNREADABLE as error:
         known = (job_id, executor, "executing", *row[1:5], priority, *row[5:10], node, None, *row[10:13], scheduled_at)

@@ -94,11 +94,11 @@ class ExpiryCases(Cases):
 
     async def test_a_job_that_was_due_and_not_claimed_is_cancelled(self, store: Store) -> None:
         first, second = await store.enqueue(*[new_job(expires_in=HOUR)] * 2)
-        store.heartbeat()
+        store.heartbeat(lease=2 * HOUR)
         await store.claim(1)
         store.clock.advance(HOUR)
 
-        assert store.heartbeat(OTHER_NODE, rescues=False).expired == 1
+        assert store.heartbeat(OTHER_NODE).expired == 1
 
         assert (await store.job(first)).status is JobStatus.EXECUTING
         assert (await store.job(second)).status is JobStatus.CANCELLED
@@ -112,15 +112,24 @@ class ExpiryCases(Cases):
         assert [beat.expired for beat in beats] == [2, 0]
         assert [len(job.errors) for job in await store.jobs()] == [1, 1, 0]
 
+    async def test_a_heartbeat_that_may_rescue_nobody_cancels_nothing(self, store: Store) -> None:
+        [job_id] = await store.enqueue(new_job(expires_in=HOUR))
+        store.clock.advance(HOUR)
+
+        assert store.heartbeat(rescues=False).expired == 0
+
+        assert (await store.job(job_id)).status is JobStatus.SCHEDULED
+
     async def test_a_job_that_has_started_does_not_expire(self, store: Store) -> None:
         failing, snoozing, running = await store.executing(*[new_job(expires_in=HOUR)] * 3)
         await store.settle_all(
             [Settlement(*failing.claim_id, failed(delay=2 * HOUR)), Settlement(*snoozing.claim_id, Snooze(2 * HOUR))]
         )
         before = await store.jobs()
+        store.heartbeat(lease=2 * HOUR)
         store.clock.advance(HOUR)
 
-        assert store.heartbeat(rescues=False).expired == 0
+        assert store.heartbeat().expired == 0
 
         assert await store.jobs() == before
         assert before[2].id == running.id
