@@ -180,6 +180,7 @@ async def test_a_heartbeat_tells_of_jobs_that_it_ends_and_of_no_others(near: Sto
 
     [job] = await near.executing(new_job(max_attempts=2))
     [late] = await near.enqueue(new_job(BETA, expires_in=HOUR))
+    await backend_of(near)._notifier.flush()
 
     told_of_a_rescue = await told_after(LEASE)
     near.heartbeat()
