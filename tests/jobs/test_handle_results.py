@@ -166,7 +166,7 @@ class TestResult:
         wrong = JobHandle(handle.id, "inserted", Count, backend)
 
         for ask in (wrong.result, wrong.wait, wrong.fetch):
-            with pytest.raises(JobNotFoundError, match=rf"there is no job {handle.id} of count in this store"):
+            with pytest.raises(JobNotFoundError, match=rf"job {handle.id} belongs to build, not to count"):
                 await soon(ask())
 
     async def test_a_result_that_is_no_longer_of_the_type_is_an_error_and_the_job_stays_complete(
