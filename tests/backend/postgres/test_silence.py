@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from rexecutor import Backend, Executor, Job, PostgresBackend, UniquenessCriteria, Where
@@ -282,9 +283,10 @@ def test_an_interrupted_thread_waits_for_no_answer(
     backend.enqueue_sync([new_job()])
     proxy.silence_all()
     assert threading.current_thread() is threading.main_thread()
+    [connection] = backend._sync._idle
 
     def interrupt() -> None:
-        while backend._sync._idle:
+        while connection.info.transaction_status != TransactionStatus.ACTIVE:
             pass
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
