@@ -2,29 +2,42 @@
 
 import asyncio
 import contextlib
+import os
 import random
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from rexecutor import Backend, Executor, Job, PostgresBackend, Rexecutor, SQLiteBackend
 from rexecutor.backend.messages import Claim, Demand
 from rexecutor.model.job import JobId, NodeId
+from rexecutor.model.outcomes import Settlement
+from tests.faults.answers import Answer, answer
 from tests.faults.history import History
 
 _CLAIMS: dict[JobId, int] = {}
 """The number of each claim, which a job itself does not know."""
 
 
+_DOOMED: set[JobId] = set()
+"""Jobs whose outcome kills the process before it is sent."""
+
+
 class Watched(Backend):
-    """Remembers the numbers of claims."""
+    """Remembers the numbers of claims, and dies of a doomed job's settlement."""
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
         claim = await super().claim(demand, node_id)
         _CLAIMS.update({record.id: record.claims for record in claim.jobs})
         return claim
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
+        if _DOOMED.intersection(one.job_id for one in settlements):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await super().settle(settlements)
 
 
 class WatchedSQLite(Watched, SQLiteBackend): ...
@@ -39,11 +52,12 @@ def watched(store: str) -> Backend:
     return WatchedPostgres(url, schema=schema) if schema else WatchedSQLite(Path(store))
 
 
-class Traced(Executor[str]):
-    """Writes when it starts and ends.
+class Traced(Executor[str, None, Answer]):
+    """Writes when it starts and ends, and returns a result that can be checked.
 
     Its data says what it does between: some milliseconds, `hang`, `deaf` to hang
-    and not be cancelled, or `block` to hold the whole event loop.
+    and not be cancelled, or `block` to hold the whole event loop. After the first run of `die`, the process
+    kills itself when it is about to send the outcome.
     """
 
     name = "traced"
@@ -52,8 +66,11 @@ class Traced(Executor[str]):
     def __init__(self, note: Callable[[str, JobId], None]) -> None:
         self._note = note
 
-    async def execute(self, job: Job[str]) -> None:
+    async def execute(self, job: Job[str]) -> Answer:
         self._note("start", job.id)
+        claims = _CLAIMS[job.id]
+        if job.data == "die" and claims == 1:
+            _DOOMED.add(job.id)
         if job.data == "hang":
             await asyncio.Event().wait()
         if job.data == "block":
@@ -61,8 +78,10 @@ class Traced(Executor[str]):
         while job.data == "deaf":
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
-        await asyncio.sleep(float(job.data) * random.random() / 1000)
+        milliseconds = 0.0 if job.data == "die" else float(job.data)
+        await asyncio.sleep(milliseconds * random.random() / 1000)
         self._note("end", job.id)
+        return answer(job.id, job.executor, claims)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from rexecutor.backend.postgres import listener, liveness
 from rexecutor.backend.postgres.listener import Listener
 from rexecutor.cli.worker import _leave_soon
 from rexecutor.model.job import JobId
+from tests.faults.answers import Answer, answer
 from tests.faults.history import History
 from tests.faults.worker import _CLAIMS, watched
 
@@ -35,16 +36,17 @@ class Task(msgspec.Struct, frozen=True):
     """Seconds; for `search` the letters of a text that a bad regular expression searches while it holds the GIL."""
 
 
-class Tasked(Executor[Task]):
-    """Notes `start`, and `end`, `failed` or `cancelled`, of each run."""
+class Tasked(Executor[Task, None, Answer]):
+    """Notes `start`, and `end`, `failed` or `cancelled`, of each run. Returns a result that can be checked."""
 
     name = "tasked"
 
     def __init__(self, note: Callable[[str, JobId], None] = lambda _, __: None) -> None:
         self._note = note
 
-    async def execute(self, job: Job[Task]) -> None:
+    async def execute(self, job: Job[Task]) -> Answer:
         self._note("start", job.id)
+        claims = _CLAIMS[job.id]
         try:
             await self._do(job)
         except asyncio.CancelledError:
@@ -54,6 +56,7 @@ class Tasked(Executor[Task]):
             self._note("failed", job.id)
             raise
         self._note("end", job.id)
+        return answer(job.id, job.executor, claims)
 
     async def _do(self, job: Job[Task]) -> None:
         amount = job.data.amount

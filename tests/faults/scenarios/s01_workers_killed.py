@@ -5,6 +5,7 @@ import random
 import signal
 
 from rexecutor import JobStatus, enqueue_many
+from tests.faults.answers import count_answers
 from tests.faults.history import Line
 from tests.faults.processes import fleet
 from tests.faults.scenario import Ground, Report, Scenario, count_jobs, count_runs
@@ -16,7 +17,10 @@ WORKERS = 4
 
 
 async def run(ground: Ground) -> Report:
-    """Kill one of four workers at a random moment, again and again, until all is done; start another each time."""
+    """Kill one of four workers at a random moment, again and again, until all is done; start another each time.
+
+    One more job kills its worker between its work and the settlement: its second run's result is the one.
+    """
     jobs, kills = ground.size(100_000, 3_000), ground.size(100, 4)
     chance = random.Random(ground.seed)
     killed: list[tuple[int, float]] = []
@@ -35,17 +39,26 @@ async def run(ground: Ground) -> Report:
             killed.append((victim.pid, asyncio.get_running_loop().time()))
             await victim.wait()
             working.append(await workers.start())
+        [doomed] = await enqueue_many([Traced.builder().with_data("die")], backend=backend)
+        ended = [asyncio.ensure_future(one.wait()) for one in working]
+        await asyncio.wait(ended, timeout=300, return_when=asyncio.FIRST_COMPLETED)
+        killed += [(one.pid, asyncio.get_running_loop().time()) for one in working if one.returncode is not None]
+        await workers.start()
         async with asyncio.timeout(300):
             while {count.status for count in await backend.count()} != {JobStatus.COMPLETE}:
                 await asyncio.sleep(0.1)
         lines = workers.lines()
-        report = Report(enqueued=jobs, acknowledged=len(ids))
+        report = Report(enqueued=jobs + 1, acknowledged=len(ids) + 1)
         count_runs(report, lines, dict(killed))
-        await count_jobs(report, backend, ids, lines)
+        await count_jobs(report, backend, [*ids, doomed.id], lines)
+        answers = await count_answers(report, backend)
+    done = [line.claims for line in lines if line.job_id == doomed.id and line.what == "end"]
+    report.expect(f"the work was done under the claims {done}, [1, 2] expected", done == [1, 2])
+    report.expect("the result is that of the second run", answers[doomed.id].claims == 2)
     waits, again = recoveries(lines, killed)
     report.recovery_s = round(max(waits, default=0.0), 2)
-    report.figures = {
-        "kills": kills,
+    report.figures |= {
+        "kills": len(killed),
         "lease_s": LEASE,
         "recovery_p50_s": round(sorted(waits)[len(waits) // 2], 2) if waits else 0.0,
         "recovered_again": len(again),

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from rexecutor import enqueue_many
 from rexecutor.model.job import JobId
+from tests.faults.answers import count_answers
 from tests.faults.outcomes import Seen, doubled, seen, watch
 from tests.faults.programs.scripted_worker import Task, Tasked
 from tests.faults.proxy import Proxy
@@ -56,8 +57,8 @@ async def run(ground: Ground) -> Report:
 async def pause_one(ground: Ground, stop_it: Stop, its_store: str | None = None) -> Report:
     """Stop a worker that runs 50 jobs until another has taken all of them over; then let it go on.
 
-    Half of the jobs would have ended while it stood still, and end as soon as it goes on. The other half would go on
-    for long, and are cancelled by the worker when it notices that they are lost.
+    Half of the jobs would have ended while it stood still, and end as soon as it goes on: their results come too late.
+    The other half would go on for long, and are cancelled by the worker when it notices that they are lost.
     """
     lease, pause = (30.0, 45.0) if ground.is_full else (1.5, 3.5)
     chance = random.Random(ground.seed)
@@ -85,9 +86,10 @@ async def pause_one(ground: Ground, stop_it: Stop, its_store: str | None = None)
         report = Report(enqueued=JOBS, acknowledged=len(ids), late_outcomes=len(paused.said(REFUSED)))
         count_runs(report, lines)
         await count_jobs(report, backend, ids, lines)
+        await count_answers(report, backend)
         report.recovery_s = round(max(taken, default=pause), 2)
         found = seen(ground.store)
-    report.figures = {
+    report.figures |= {
         "lease_s": lease,
         "pause_s": pause,
         "rescued": other.rescued(),
