@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -36,7 +37,7 @@ from rexecutor.backend.postgres import statements
 from rexecutor.model.job import JobRecord
 from rexecutor.model.outcomes import COMPLETE, Complete, Failed, Settlement
 from rexecutor.telemetry.events import JobEnded
-from rexecutor.testing import drain, perform
+from rexecutor.testing import assert_result, drain, perform
 from tests.backend.app_counter import COUNTERS, AppCounter, Counting, PostgresCounter, SqliteCounter, Undoing
 from tests.backends import made_backend
 from tests.model.records import executing
@@ -306,3 +307,42 @@ async def test_only_a_job_that_runs_can_be_completed() -> None:
             await job.complete_in(object())
         with pytest.raises(JobStateError, match="complete_in: job 1 does not run here"):
             job.complete_in_sync(object())
+
+
+class Answering(Executor[None, None, int]):
+    """Counts one and completes its job with a result, in one transaction; returns another."""
+
+    name = "answering"
+    max_attempts = 1
+
+    def __init__(self, counter: AppCounter, result: Any) -> None:
+        self.counter = counter
+        self.result = result
+
+    async def execute(self, job: Job[None]) -> int:
+        async with self.counter.transaction() as connection:
+            await job.complete_in(connection, result=self.result)
+        return 8
+
+
+async def test_the_result_is_committed_with_the_writes_and_the_returned_value_is_ignored(
+    backend: Backend, counter: AppCounter
+) -> None:
+    handle = await Answering.builder().enqueue(backend=backend)
+
+    await drain(Answering(counter, 7), backend=backend)
+
+    await assert_result(handle, 7)
+    assert counter.count() == 1
+
+
+async def test_a_result_of_another_type_is_refused_before_anything_is_written(
+    backend: Backend, counter: AppCounter
+) -> None:
+    handle = await Answering.builder().enqueue(backend=backend)
+
+    await drain(Answering(counter, "seven"), backend=backend)
+
+    record = await record_of(backend, handle.id)
+    assert (record.status, [error.type_name for error in record.errors]) == (JobStatus.DISCARDED, ["EncodeError"])
+    assert (record.result, counter.count()) == (None, 0)

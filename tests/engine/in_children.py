@@ -129,18 +129,19 @@ class InChild(Executor[str]):
         return None if self.limit is None else timedelta(seconds=self.limit)
 
 
-class AddOne(Executor[str]):
-    """Adds one to a counter in the jobs' own file, in one transaction with its end."""
+class AddOne(Executor[str, None, int]):
+    """Adds one to a counter in the jobs' own file, in one transaction with its end and its result."""
 
     name = "add_one"
     blocking = "process"
     max_concurrency = 1
 
-    def execute(self, job: Job[str]) -> None:
+    def execute(self, job: Job[str]) -> int:
         connection = sqlite3.connect(job.data)
         with contextlib.closing(connection), connection:
             connection.execute("UPDATE counter SET number = number + 1")
-            job.complete_in_sync(connection)
+            job.complete_in_sync(connection, result=7)
+        return 8  # which is ignored
 
 
 class Answer(msgspec.Struct):

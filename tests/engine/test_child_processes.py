@@ -268,7 +268,7 @@ async def test_complete_in_sync_works_in_a_child(tmp_path: Path) -> None:
             handle = await AddOne.builder().with_data(str(path)).enqueue(backend=rexecutor.backend)
             ended = await soon(handle.wait(), 60)
 
-            assert (ended.status, ended.errors) == (JobStatus.COMPLETE, ())
+            assert (ended.status, ended.result, ended.errors) == (JobStatus.COMPLETE, 7, ())
             assert connection.execute("SELECT number FROM counter").fetchone() == (1,)
 
 
