@@ -150,6 +150,20 @@ async def test_the_claim_still_walks_its_own_index(backend: SQLiteBackend, *, is
     assert walks(promotes, "later"), promotes
 
 
+@pytest.mark.parametrize("is_analyzed", [False, True])
+async def test_a_count_of_one_executors_jobs_reads_only_its_rows(backend: SQLiteBackend, *, is_analyzed: bool) -> None:
+    if is_analyzed:
+        await analyze(backend)
+    alone = ExecutorIn(frozenset({"alpha"}))
+
+    for where in (alone, alone & StatusIn(frozenset({JobStatus.COMPLETE}))):
+        count = SCRIPTS.where("count_jobs", where, None)
+        found = await explain(backend, count.text, count.parameters)
+
+        assert "SEARCH rexecutor_jobs USING INDEX rexecutor_jobs_" in found, found
+        assert "(executor=?" in found, found
+
+
 async def steps(backend: SQLiteBackend, work: NewJob | PruneSpec) -> int:
     """Count the virtual machine's steps, by tens: the same on every machine."""
     counted = 0
