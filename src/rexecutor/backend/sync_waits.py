@@ -1,6 +1,5 @@
 """Threads that wait for jobs to end. One of them looks at the store for all; none is started for that."""
 
-import asyncio
 import os
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -8,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Final, Protocol
 
+from rexecutor.affinity import running_loop
 from rexecutor.backend.waits import LOOK_SECONDS, MOST_IDS, SHORTEST_LOOK_SECONDS, Ends, Known, Unended, Wait
 from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock
@@ -135,7 +135,7 @@ class SyncWaits:
             self._start()
         mine = _Wait(ids, self._store.clock, timeout)
         self._look(self._store.check_ended_sync, mine, [mine])
-        if timeout is None and mine.open and _is_in_loop():
+        if timeout is None and mine.open and running_loop() is not None:
             raise ConfigurationError(
                 "a wait without a timeout would block the event loop of this thread; await the method without _sync"
             )
@@ -217,11 +217,3 @@ class SyncWaits:
         self._lock = threading.Lock()
         self._lead = threading.Lock()
         self._waits: dict[_Wait, None] = {}
-
-
-def _is_in_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

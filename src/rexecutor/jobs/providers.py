@@ -34,6 +34,7 @@ from typing import (
     get_type_hints,
 )
 
+from rexecutor.affinity import running_loop
 from rexecutor.background import in_fresh_context, start_task
 from rexecutor.errors import ConfigurationError, DefinitionError
 
@@ -234,7 +235,7 @@ class WorkerScope:
             await self._make(provider, made)
         if made.done():
             return made.result()
-        if in_loop := _running_loop():
+        if in_loop := running_loop():
             return await asyncio.wrap_future(made, loop=in_loop)
         return made.result()
 
@@ -277,7 +278,7 @@ class WorkerScope:
         return failed
 
     async def _make(self, provider: Provider, made: "Future[Any]") -> None:
-        in_loop = _running_loop() is not None
+        in_loop = running_loop() is not None
         if not in_loop or not _needs_loop(provider):
             stack = AsyncExitStack()
             try:
@@ -374,7 +375,7 @@ async def provided(needs: Needs, given: Collection[str]) -> AsyncGenerator[dict[
             yield {name: await _value(need, stack, scope, made) for name, need in needs.items() if name not in given}
     finally:
         if own is not None:
-            failed = await own.close() if _running_loop() else own.close_sync()
+            failed = await own.close() if running_loop() else own.close_sync()
             if failed:
                 raise failed[0].error
 
@@ -475,10 +476,3 @@ def _required(provider: Provider) -> list[str]:
 
 def _name(provider: Provider) -> str:
     return str(getattr(provider, "__qualname__", None) or repr(provider))
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

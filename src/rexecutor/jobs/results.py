@@ -4,9 +4,9 @@ from typing import Any, Final
 
 from rexecutor.errors import DecodeError, JobFailedError
 from rexecutor.jobs.definition import ExecutorDefinition
-from rexecutor.jobs.types import PLAIN, codecs_of, decode
+from rexecutor.jobs.types import PLAIN, codecs_of, codecs_or_plain, decode
 from rexecutor.model import rules
-from rexecutor.model.job import ErrorKind, Job, JobId, JobRecord, Limits, Result
+from rexecutor.model.job import ErrorKind, Job, JobId, JobRecord, Limits, Result, detail_lines
 from rexecutor.model.status import JobStatus
 
 _LONGEST_REASON: Final = 500
@@ -24,7 +24,7 @@ def job_of_record(
         DecodeError: Its data, metadata or result is not of the executor's type, or the row could not be read.
     """
     found = rules.found(record, job_id, None if executor is None else executor.name)
-    return decode(PLAIN if executor is None else codecs_of(executor, limits), found)
+    return decode(codecs_or_plain(executor, limits), found)
 
 
 def result_of(
@@ -53,7 +53,7 @@ def result_of(
         raise DecodeError(f"{found.executor}: {found.defect}")
     if found.status is not JobStatus.COMPLETE:
         raise JobFailedError(_message(found), _readable(executor, found, limits))
-    codec = (PLAIN if executor is None else codecs_of(executor, limits)).result
+    codec = codecs_or_plain(executor, limits).result
     nothing: Any = None
     return nothing if found.result is None or codec is None else codec.decode(found.result)
 
@@ -78,7 +78,7 @@ def _message(record: JobRecord) -> str:
     error = record.errors[-1]
     if error.kind is ErrorKind.DECODE:
         return f"{what}: {_UNREADABLE}"
-    lines = error.details.strip().splitlines() or [error.type_name]
+    lines = detail_lines(error)
     # An exception's message is the last line of its traceback.
     reason = lines[-1] if error.kind is ErrorKind.EXCEPTION else " ".join(lines)
     return f"{what}: {reason[:_LONGEST_REASON]}"

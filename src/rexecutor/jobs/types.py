@@ -110,6 +110,13 @@ PLAIN: Final[Codecs[Any, Any, Any]] = Codecs(
 """The codecs of a job whose executor is not known: plain JSON values."""
 
 
+def codecs_or_plain(
+    executor_cls: type[ExecutorDefinition[Any, Any, Any]] | None, limits: Limits
+) -> Codecs[Any, Any, Any]:
+    """Return the codecs of an executor's types, or those for plain JSON values if the executor is not known."""
+    return PLAIN if executor_cls is None else codecs_of(executor_cls, limits)
+
+
 @cache
 def _codecs_of(
     executor_cls: type[ExecutorDefinition[Any, Any, Any]], data: int, metadata: int, result: int, depth: int

@@ -291,6 +291,11 @@ class Limits:
             raise mistake("Limits.depth", f"at most {DEPTH}", self.depth)
 
 
+def detail_lines(error: JobError) -> list[str]:
+    """Return the lines of an error's details, at least one: the type's name if it has none."""
+    return error.details.strip().splitlines() or [error.type_name]
+
+
 def checked_priority(executor: str, priority: int) -> int:
     """Return the priority, or raise an `InvalidJobError` unless it is an int from 0 to `MAX_PRIORITY`."""
     return checked_int(f"{executor}: priority", priority, 0, MAX_PRIORITY, error=InvalidJobError)

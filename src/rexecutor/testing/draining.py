@@ -20,7 +20,7 @@ from rexecutor.errors import ConfigurationError, GlobalBackendError, RexecutorEr
 from rexecutor.jobs.executor import AnyExecutor, ExecutorLike, executor_class
 from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
 from rexecutor.model.checks import checked_int, checked_moment
-from rexecutor.model.job import JobError, JobRecord
+from rexecutor.model.job import JobError, JobRecord, detail_lines
 from rexecutor.model.outcomes import COMPLETE, Cancelled, Discarded, Expired, Failed, Outcome, Settlement, Snooze
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
@@ -292,5 +292,4 @@ def _global_if_none(store: Backend) -> AbstractContextManager[object]:
 
 
 def _line(error: JobError) -> str:
-    lines = error.details.strip().splitlines() or [error.type_name]
-    return f"{error.kind}: {shortened(lines[-1])}"
+    return f"{error.kind}: {shortened(detail_lines(error)[-1])}"

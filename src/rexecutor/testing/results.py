@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.handle import JobHandle
-from rexecutor.jobs.types import PLAIN, codecs_of, encoded_result
+from rexecutor.jobs.types import codecs_or_plain, encoded_result
 from rexecutor.model.checks import checked_instance
 from rexecutor.model.codec import canonical
-from rexecutor.model.job import JobRecord, Limits, Result
+from rexecutor.model.job import JobRecord, Result, detail_lines
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 from rexecutor.testing.differences import shortened, value_differences
@@ -54,15 +53,9 @@ def assert_result_sync(handle: JobHandle[Any, Any, Result], value: Result) -> No
 def _expected(what: str, handle: JobHandle[Any, Any, Any], value: object) -> str:
     """Return the expected result as JSON text."""
     checked_instance(f"{what}: handle", handle, JobHandle, "a JobHandle, as `await ….enqueue(…)` returns it")
-    return _encoded(what, handle.executor, handle.backend.limits, value) or _NONE
-
-
-def _encoded(
-    what: str, executor: type[ExecutorDefinition[Any, Any, Any]] | None, limits: Limits, value: object
-) -> str | None:
-    if executor is None:  # the handle knows no more than the job's id
-        return encoded_result(PLAIN, what, value)
-    return encoded_result(codecs_of(executor, limits), executor.name, value)
+    executor = handle.executor
+    codecs = codecs_or_plain(executor, handle.backend.limits)
+    return encoded_result(codecs, what if executor is None else executor.name, value) or _NONE
 
 
 def _check(what: str, handle: JobHandle[Any, Any, Any], expected: str, found: Sequence[JobRecord]) -> None:
@@ -89,5 +82,4 @@ def _why(record: JobRecord) -> Iterator[str]:
     count = len(record.errors)
     yield f"  attempt {record.attempt} of {record.max_attempts}, {count or 'no'} error{'' if count == 1 else 's'}"
     for error in record.errors[-_SHOWN:]:
-        last = (error.details.strip().splitlines() or [error.type_name])[-1]
-        yield f"  attempt {error.attempt}, {error.kind}: {shortened(last)}"
+        yield f"  attempt {error.attempt}, {error.kind}: {shortened(detail_lines(error)[-1])}"
