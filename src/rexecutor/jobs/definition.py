@@ -7,7 +7,7 @@ import functools
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from difflib import get_close_matches
 from types import CodeType, CoroutineType, FunctionType, MethodType
@@ -154,9 +154,9 @@ class ExecutorDefinition(ABC, Generic[Data, Metadata, Result]):
         return None
 
 
-def place_of(cls: type) -> str:
-    """Return the full name of a class, with its module, for messages."""
-    return f"{cls.__module__}.{cls.__qualname__}"
+def place_of(defined: type | Callable[..., object]) -> str:
+    """Return the full name of a class or a function, with its module, for messages."""
+    return f"{defined.__module__}.{defined.__qualname__}"
 
 
 def check_definition(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> None:
@@ -176,13 +176,32 @@ def check_definition(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> N
     for method in ("backoff", "timeout"):
         if inspect.iscoroutinefunction(getattr(executor_cls, method)):
             raise DefinitionError(f"{where}: {method} is `async def`; make it a plain `def`, which returns at once")
-    if inspect.isasyncgenfunction(executor_cls.execute) or inspect.isgeneratorfunction(executor_cls.execute):
-        raise DefinitionError(f"{where}: execute is a generator; it must return, not yield")
-    blocking = executor_cls.blocking
-    if blocking and inspect.iscoroutinefunction(executor_cls.execute):
-        raise DefinitionError(f"{where}: execute is `async def` and blocking is {blocking!r}; choose one")
-    if not blocking and _is_plain_def(executor_cls.execute):
-        raise DefinitionError(f"{where}: execute is a plain `def`; make it `async def`, or set `blocking = True`")
+    execute, how = executor_cls.execute, "set `blocking = True`"
+    check_kind_of_def(f"{where}: execute", execute, executor_cls.blocking, is_plain=_is_plain_def(execute), how=how)
+
+
+def check_blocking(where: str, blocking: object) -> None:
+    """Raise a `DefinitionError` unless this is a value of the setting `blocking`."""
+    if blocking not in (False, True, "thread", "process"):
+        raise mistake(f"{where}: blocking", 'False, True, "thread" or "process"', blocking, error=DefinitionError)
+
+
+def check_kind_of_def(what: str, function: object, blocking: object, *, is_plain: bool, how: str) -> None:
+    """Raise a `DefinitionError` if the function does not go with `blocking`.
+
+    Args:
+        what: What the function is, for messages.
+        function: The function.
+        blocking: The setting.
+        is_plain: Whether it is known to return nothing awaitable.
+        how: How to make a plain `def` one that blocks, for messages.
+    """
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise DefinitionError(f"{what} is a generator; it must return, not yield")
+    if blocking and inspect.iscoroutinefunction(function):
+        raise DefinitionError(f"{what} is `async def` and blocking is {blocking!r}; choose one")
+    if not blocking and is_plain:
+        raise DefinitionError(f"{what} is a plain `def`; make it `async def`, or {how}")
 
 
 def to_await(executor: ExecutorDefinition[Any, Any, Any], result: object, function: object = None) -> Awaitable[object]:
@@ -243,9 +262,7 @@ def takes(function: object, count: int) -> bool:
 
 def _check_settings(executor_cls: type[ExecutorDefinition[Any, Any, Any]], where: str) -> None:
     checked_int(f"{where}: max_concurrency", executor_cls.max_concurrency, 1, or_none=True, error=DefinitionError)
-    blocking: object = executor_cls.blocking
-    if blocking not in (False, True, "thread", "process"):
-        raise mistake(f"{where}: blocking", 'False, True, "thread" or "process"', blocking, error=DefinitionError)
+    check_blocking(where, executor_cls.blocking)
     _check_setting_names(executor_cls, where)
     discard_on: object = executor_cls.discard_on
     if not isinstance(discard_on, tuple) or not all(map(_is_exception, cast("tuple[object, ...]", discard_on))):

@@ -31,7 +31,15 @@ from rexecutor.backend.base import Backend
 from rexecutor.errors import ArgumentsError, ConfigurationError, DefinitionError, JobStateError
 from rexecutor.jobs.await_guard import marked_async
 from rexecutor.jobs.current import running_job
-from rexecutor.jobs.definition import DeclaredTypes, not_to_await, place_of, takes, to_await
+from rexecutor.jobs.definition import (
+    DeclaredTypes,
+    check_blocking,
+    check_kind_of_def,
+    not_to_await,
+    place_of,
+    takes,
+    to_await,
+)
 from rexecutor.jobs.enqueue import MISSING, JobBuilder, builder_with
 from rexecutor.jobs.executor import Executor
 from rexecutor.jobs.handle import JobHandle
@@ -510,9 +518,13 @@ def job(
 def _made(settings: dict[str, Any], function: Any) -> JobFunction[Any, Any]:
     """Return the job that is made of the function."""
     _check_kind(function)
-    where = _place(function)
+    where = place_of(function)
     _check_settings(where, settings)
-    _check_kind_of_def(where, function, settings["blocking"])
+    # For a decorated function only a call can tell.
+    is_plain = not (inspect.iscoroutinefunction(function) or hasattr(function, "__wrapped__"))
+    how = "write @job(blocking=True)"
+    check_kind_of_def(f"{where}:", function, settings["blocking"], is_plain=is_plain, how=how)
+    _check_importable(where, function, settings["blocking"])
     check_parameters(function, where)
     if settings["name"] is None and function.__name__ == "<lambda>":
         raise DefinitionError(f"{where}: a lambda has no name; give it one, as in job(name=…), or define it by `def`")
@@ -556,9 +568,7 @@ def _check_kind(function: Any) -> None:
 
 def _check_settings(where: str, settings: dict[str, Any]) -> None:
     """Raise a `DefinitionError` if a setting is wrong that the executor's checks do not know by its name."""
-    if settings["blocking"] not in (False, True, "thread", "process"):
-        expected = 'False, True, "thread" or "process"'
-        raise mistake(f"{where}: blocking", expected, settings["blocking"], error=DefinitionError)
+    check_blocking(where, settings["blocking"])
     if settings["_timeout"] is not None:
         checked_delay(f"{where}: timeout", settings["_timeout"], least=_SHORTEST_TIMEOUT, error=DefinitionError)
     if settings["uniqueness_criteria"] is not None:
@@ -571,24 +581,13 @@ def _check_settings(where: str, settings: dict[str, Any]) -> None:
         raise mistake(f"{where}: backoff", expected, backoff, error=DefinitionError)
 
 
-def _check_kind_of_def(where: str, function: Any, blocking: object) -> None:
-    """Raise a `DefinitionError` if the function does not go with `blocking`. For a decorator only a call can tell."""
-    is_async = inspect.iscoroutinefunction(function)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise DefinitionError(f"{where}: is a generator; it must return, not yield")
-    if is_async and blocking:
-        raise DefinitionError(f"{where}: is `async def` and blocking is {blocking!r}; choose one")
-    if not is_async and not blocking and not hasattr(function, "__wrapped__"):
-        raise DefinitionError(f"{where}: is a plain `def`; make it `async def`, or write @job(blocking=True)")
+def _check_importable(where: str, function: Any, blocking: object) -> None:
+    """Raise a `DefinitionError` if a child process is asked for and could not import the function."""
     if blocking == "process" and "<" in function.__qualname__:
         raise DefinitionError(
             f'{where}: blocking is "process", but a child process cannot import a lambda or a function that another one'
             " defines; define it at the top of a module"
         )
-
-
-def _place(function: Any) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
 
 
 def _imported(module: str, qualified_name: str) -> Any:
