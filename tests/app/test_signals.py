@@ -37,7 +37,7 @@ class Mail(Executor[str]):
 
 
 async def run_until_signal() -> asyncio.Task[None]:
-    """Begin to, and return when signals are caught."""
+    """Return a task in which a `Rexecutor` runs and catches signals."""
     rexecutor = Rexecutor(InMemoryBackend(), executors=[Mail])
     running = asyncio.create_task(rexecutor.run_until_signal())
     await until(lambda: rexecutor.is_running)

@@ -255,7 +255,7 @@ def test_what_has_not_ended_in_time_is_lost_and_fails_the_demo(
 
 
 def _workers(demo: subprocess.Popen[str]) -> list[int]:
-    """Wait until the demo tells of its workers, and return their process ids."""
+    """Return the process ids of the demo's workers, once it has printed them."""
     assert demo.stderr is not None
     for line in demo.stderr:
         if line.startswith("started workers "):

@@ -20,7 +20,7 @@ class _Override:
     """One block of `override_global_backend`, or one use of the pytest fixture."""
 
     def __init__(self, backend: Backend, outer: "_Override | None", stand_in: StandIn | None) -> None:
-        """Begin a block.
+        """Record an override and the thread that begins it.
 
         Args:
             backend: The overriding backend.

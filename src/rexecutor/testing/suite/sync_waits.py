@@ -43,7 +43,7 @@ async def _until_waiting(backend: Backend, threads: int) -> None:
 
 
 class SyncWaitCases(Cases):
-    """A wait of a thread ends soon after the jobs have, whoever has ended them, and in time otherwise."""
+    """A thread's wait ends soon after its jobs, on whatever backend they end, or when its timeout is over."""
 
     async def test_jobs_that_have_ended_are_found_at_once(self, store: Store) -> None:
         skip_without(store.backend, "query_sync")
