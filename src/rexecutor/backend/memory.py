@@ -297,8 +297,8 @@ class _Index:
             self._keyed[record.unique_key][record.id] = record
         if record.status.is_waiting:
             insort(self._queues[record.executor], record, key=rules.claim_order)
-            if (expiring := _expiring(record)) is not None:
-                insort(self._expiring, expiring)
+            if record.expires_at is not None and not rules.has_started(record):
+                insort(self._expiring, (record.expires_at, record.id, record))
 
     def replace(self, record: JobRecord, changed: JobRecord) -> None:
         """Replace a job by its changed record, which has the same executor and key."""
@@ -316,8 +316,8 @@ class _Index:
         if record.status.is_waiting:
             queue = self._queues[record.executor]
             del queue[bisect_left(queue, rules.claim_order(record), key=rules.claim_order)]
-            if (expiring := _expiring(record)) is not None:
-                del self._expiring[bisect_left(self._expiring, expiring)]
+            if record.expires_at is not None and not rules.has_started(record):
+                del self._expiring[bisect_left(self._expiring, (record.expires_at, record.id, record))]
 
     def claimable(self, executor: str, now: datetime, slots: int) -> Sequence[JobRecord]:
         """Return the executor's jobs to claim next, at most `slots`."""
@@ -349,10 +349,3 @@ class _Index:
                     continue
             found = min(found, some, key=len)
         return found
-
-
-def _expiring(record: JobRecord) -> tuple[datetime, JobId, JobRecord] | None:
-    """Return the entry of a waiting job that may expire; None if it may not."""
-    if record.expires_at is None or rules.has_started(record):
-        return None
-    return record.expires_at, record.id, record

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 from weakref import ReferenceType
 
@@ -22,15 +22,16 @@ class AwaitGuard:
     """An argument of a coroutine, which is deleted with it. Logs an error if the coroutine was dropped unawaited.
 
     The coroutine is a real one, so it goes wherever Python expects one. It must set the guard's `coroutine` to None
-    when it starts. A coroutine that is closed, or cancelled as a task, before it starts is not a forgotten one. It
-    still exists when its arguments are deleted, but a dropped one no longer does: its weak references are dead.
+    when it starts. A coroutine that is cancelled as a task before it starts is not a forgotten one. It still exists
+    when its arguments are deleted, but a dropped one no longer does: its weak references are dead. One that is closed
+    before it starts is told from a dropped one before Python 3.12 only: since then it keeps its arguments to its end.
     """
 
     __slots__ = ("call", "coroutine", "jobs")
 
-    def __init__(self, call: str, jobs: Sequence[_OfExecutor]) -> None:
+    def __init__(self, call: str, jobs: _OfExecutor | list[Any]) -> None:
         self.call = call
-        self.jobs = jobs
+        self.jobs = jobs  # one job stands alone, to make no list for each of thousands of enqueues at once
         self.coroutine: ReferenceType[Coroutine[Any, Any, Any]] | None = None
 
     # The names are bound as defaults because the interpreter may have cleared the module at its end.
@@ -39,9 +40,12 @@ class AwaitGuard:
         log: Callable[[EnqueueForgotten], None] = log_event,
         event: type[EnqueueForgotten] = EnqueueForgotten,
     ) -> None:
-        if self.coroutine is not None and self.coroutine() is None and self.jobs:
-            executors = dict.fromkeys(job.executor.name for job in self.jobs)
-            log(event(", ".join(executors), self.call, len(self.jobs)))
+        if self.coroutine is None or self.coroutine() is not None:
+            return
+        jobs: list[Any] = self.jobs if isinstance(self.jobs, list) else [self.jobs]
+        if jobs:
+            executors = dict.fromkeys(job.executor.name for job in jobs)
+            log(event(", ".join(executors), self.call, len(jobs)))
 
 
 def marked_async(function: Function) -> Function:

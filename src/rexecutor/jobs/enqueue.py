@@ -135,7 +135,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed; whether the job was stored is not known.
         """
-        guard = AwaitGuard("enqueue", (self,))
+        guard = AwaitGuard("enqueue", self)
         coroutine = _enqueue_one(self, backend, connection, guard)
         guard.coroutine = ref(coroutine)
         return coroutine
@@ -177,6 +177,8 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
                     f"{executor_cls.name}: tag has {len(tag)} characters, at most {limits.tag} are allowed"
                 )
         criteria = executor_cls.uniqueness_criteria if isinstance(self.criteria, _Missing) else self.criteria
+        if criteria is not None:
+            criteria = with_data_key(criteria, codecs.data, data)
         expiry = self.expiry
         return NewJob(
             executor_cls.name,
@@ -187,7 +189,7 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             self.tags,
             self.scheduled_at,
             self.delay,
-            with_data_key(criteria, codecs.data, data),
+            criteria,
             expiry if isinstance(expiry, datetime) else None,
             expiry if isinstance(expiry, timedelta) else None,
         )

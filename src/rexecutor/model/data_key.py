@@ -20,18 +20,18 @@ _SHOWN_FIELDS: Final = 10
 _WITH_FIELDS: Final = (inspect.StructType, inspect.DataclassType, inspect.NamedTupleType, inspect.TypedDictType)
 
 
-def with_data_key(criteria: UniquenessCriteria | None, codec: Codec[Any], encoded: str) -> UniquenessCriteria | None:
+def with_data_key(criteria: UniquenessCriteria, codec: Codec[Any], encoded: str) -> UniquenessCriteria:
     """Return the criteria with the key that the data make; the same criteria if they do not compare data.
 
     Args:
-        criteria: The job's criteria; None for none.
+        criteria: The job's criteria.
         codec: The codec of the executor's data.
         encoded: The data, as this codec has encoded them.
 
     Raises:
         InvalidJobError: The data lack one of the fields, or have no fields at all.
     """
-    if criteria is None or criteria.data_fields is None:
+    if criteria.data_fields is None:
         return criteria
     if criteria.data_fields:
         encoded = _chosen(sorted(criteria.data_fields), codec, encoded)

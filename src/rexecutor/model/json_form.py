@@ -20,6 +20,9 @@ Of the libraries and stores that read the JSON, pydantic has the lowest limit: 2
 900, minus the frames already on the stack; PostgreSQL's `json` about 6,000 with its default `max_stack_depth`.
 """
 
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+_SETS: Final = (set, frozenset)
+_SEQUENCES: Final = (list, tuple, set, frozenset)
 _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -98,7 +101,10 @@ def in_order(value: object, text: bytes, read: Callable[[str], Any]) -> bytes:
 
 def holds_set(value: object) -> bool:
     """Whether the value is or contains a set, at any depth."""
-    return any(isinstance(item, set | frozenset) for item in _nested(value))
+    for item in _nested(value):  # noqa: SIM110 - `any` takes twice as long, for each enqueue
+        if isinstance(item, _SETS):
+            return True
+    return False
 
 
 def set_defaults(value: object) -> None:
@@ -119,13 +125,13 @@ def _nested(value: object) -> Iterator[object]:
     waiting: list[object] = [value]
     while waiting:
         item = waiting.pop()
-        if item is None or isinstance(item, str | int | float) or id(item) in seen:
+        if type(item) in _PLAIN or id(item) in seen:
             continue
         yield item
         seen.add(id(item))  # it may contain itself
         if isinstance(item, dict):
             waiting += cast("dict[object, object]", item).values()
-        elif isinstance(item, list | tuple | set | frozenset):
+        elif isinstance(item, _SEQUENCES):
             waiting += cast("Iterable[object]", item)
         else:
             waiting += [getattr(item, name, None) for name, _ in fields_of(type(item))]
