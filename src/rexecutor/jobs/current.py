@@ -11,10 +11,10 @@ running_job: Final[ContextVar[Job[Any, Any, Any]]] = ContextVar("rexecutor_job")
 
 
 def current_job() -> Job[Any, Any, Any]:
-    """Return the job whose `execute`, or function, called this, however far below.
+    """Return the job that runs here: the one whose code called this, at any depth.
 
-    Works in tasks that the job starts, in blocking jobs, and in child processes; in a thread that the job starts by
-    itself only if that runs in a copy of the context, as `asyncio.to_thread` does.
+    Works in blocking jobs, in child processes, and in tasks that the job starts. In a thread that the job starts, it
+    works only if the thread runs in a copy of the job's context, as with `asyncio.to_thread`.
 
     Raises:
         JobStateError: No job runs here.

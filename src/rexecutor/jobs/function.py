@@ -141,6 +141,8 @@ class JobFunction(Executor[Any, Any, Result], Generic[P, Result]):
     def data(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Return the data of a job with these arguments, for schedules and for `with_data=` in tests.
 
+        They have the function's parameters as attributes. Types are not checked before the data are stored.
+
         ```python
         rexecutor.with_cron_executor(send_email, "0 9 * * *", send_email.data("bob@example.com"))
         ```
@@ -165,13 +167,14 @@ class JobFunction(Executor[Any, Any, Result], Generic[P, Result]):
         connection: object = None,
         backend: Backend | Transaction | SyncTransaction | None = None,
     ) -> "JobOptions[P, Result]":
-        """Return this job with settings for its enqueues, as often as you like.
+        """Return this job with settings for its enqueues. What it returns may enqueue any number of jobs.
 
         ```python
         await send_email.options(schedule_in=timedelta(hours=1), tags=["reminder"]).enqueue("bob@example.com")
         ```
 
-        The settings are those of `Executor.enqueue`. What is left out is as `@job` says.
+        Nothing is stored yet. The settings are those of `Executor.enqueue`, with the same bounds. If `max_attempts` or
+        `unique` is left out, the value given to `@job` counts.
 
         Raises:
             InvalidJobError: A setting is not valid, or two exclude each other.
@@ -371,7 +374,7 @@ class JobOptions(Generic[P, Result]):
 
         Raises:
             ArgumentsError: The function does not take these arguments.
-            ConfigurationError: `options` was given a connection or a backend, which a job that is not stored has not.
+            ConfigurationError: `options` was given a connection or a backend; give it to `enqueue_many` instead.
         """
         if self._connection is not None or self._backend is not None:
             given = "backend" if self._connection is None else "connection"
@@ -481,19 +484,21 @@ def job(
 
     A first parameter annotated `Job[…]` receives the running job. Parameters annotated with `Provide` are made when
     the job runs. All others are the job's data: JSON must be able to hold their types. What the function returns is
-    the job's result, of the type of its return annotation; without one, no result is stored. `Cancel` and `Snooze`
-    mean what they mean for `Executor.execute`.
+    the job's result, of the type of its return annotation; without one, no result is stored. If it returns `Cancel` or
+    `Snooze`, that has the same effect as in `Executor.execute`.
 
     Args:
-        function: The function; a decorated one, too.
-        name: Name of the job in stores; None for the function's own. Never change it while jobs wait.
+        function: The function. Other decorators may stand between it and `@job`.
+        name: Name of the job in stores, 1 to 128 characters of `A-Z a-z 0-9 _ . : -`; None for the function's own.
+            Never change it while jobs wait.
         max_attempts: How many attempts a job may have before a failure discards it: 1 to 32,767.
-        max_concurrency: How many of these jobs one `Rexecutor` runs at a time; None for no limit of their own.
+        max_concurrency: How many of these jobs one `Rexecutor` runs at a time, 1 or more; None for no limit of their
+            own.
         blocking: True or `"thread"` for a plain `def` that runs in a thread, `"process"` for a child process.
         timeout: How long an attempt may take, above zero; None for no limit.
         backoff: How long to wait before the next attempt: a strategy, or a function of the failed job. None for 4 s,
             8 s, 16 s …, at most 7 days, with 10 % of jitter either way.
-        unique: Which of these jobs must not be enqueued twice.
+        unique: Which of these jobs must not be enqueued twice; None for no such rule.
         discard_on: Exceptions that discard the job at once, without another attempt; their subclasses too.
 
     Raises:

@@ -36,8 +36,8 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
         """Return the job as it is now.
 
         Raises:
-            JobNotFoundError: It is no longer stored, or is another executor's.
-            DecodeError: Its data is not, or no longer, of the executor's type.
+            JobNotFoundError: The job is no longer stored, or is another executor's.
+            DecodeError: Its data, metadata or result is not, or no longer, of the executor's type.
             BackendError: The store failed.
         """
         found = await self.backend.query(Where.id_equals(self.id), limit=1)
@@ -49,13 +49,14 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
         A thousand waits at once cost the store no more than one: they share their queries.
 
         Args:
-            timeout: How long to wait at most, on the backend's clock. None for no limit: for ever if nobody runs
-                the job.
+            timeout: How long to wait at most, on the backend's clock; zero looks once. None for no limit: for ever if
+                nobody runs the job.
 
         Raises:
             TimeoutError: The job has not ended by then; it goes on.
-            JobNotFoundError: It is no longer stored, or is another executor's.
-            DecodeError: Its data is not, or no longer, of the executor's type.
+            JobNotFoundError: The job is no longer stored, or is another executor's.
+            DecodeError: Its data, metadata or result is not, or no longer, of the executor's type.
+            ConfigurationError: The timeout is not a timedelta, or is below zero.
             BackendError: The store failed.
         """
         return (await _ended("wait", [self], timeout, _job))[0]
@@ -63,7 +64,8 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
     async def result(self, timeout: timedelta | None = None) -> Result:  # noqa: ASYNC109 - a promise of the API
         """Wait until the job is complete, and return what `execute` returned.
 
-        None if the executor declares no result, or none was stored. After a rerun, the result of the new run.
+        Returns None if the executor declares no result, or if none was stored. After a rerun, returns the result of the
+        new run.
 
         Args:
             timeout: How long to wait at most, as for `wait`.
@@ -73,6 +75,7 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             JobFailedError: The job is cancelled or discarded. The error's `job` has the reason in its last error.
             JobNotFoundError: It is no longer stored, for example because it was pruned, or is another executor's.
             DecodeError: The stored result is no longer of the executor's type. The job stays complete.
+            ConfigurationError: The timeout is not a timedelta, or is below zero.
             BackendError: The store failed.
         """
         return (await _ended("result", [self], timeout, _result))[0]
@@ -81,20 +84,25 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
         """Cancel the job and return its status after that.
 
         A waiting job is cancelled at once. For a running job, its node learns of the request within a heartbeat. A job
-        that has ended stays as it is.
+        that has ended stays as it is. Atomic.
+
+        Args:
+            reason: Kept as the details of the job's last error. If it is longer than `Limits.error_text` characters, it
+                loses its middle.
 
         Raises:
-            JobNotFoundError: It is no longer stored.
-            BackendError: The store failed; repeat it.
+            ConfigurationError: The reason is not a str.
+            JobNotFoundError: The job is no longer stored, or is another executor's.
+            BackendError: The store failed; call it again, which does no harm if the job is cancelled by then.
         """
         return await self.backend.cancel(self.id, reason, executor=_executor_of(self))
 
     async def rerun(self) -> None:
-        """Run the ended job once more, at once. If no attempt is left, one more is allowed.
+        """Run the ended job once more, at once. If no attempt is left, one more is allowed. Atomic.
 
         Raises:
-            JobStateError: It has not ended.
-            JobNotFoundError: It is no longer stored.
+            JobStateError: The job has not ended.
+            JobNotFoundError: It is no longer stored, or is another executor's.
             BackendError: The store failed; whether it was done is not known.
         """
         await self.backend.rerun(self.id, executor=_executor_of(self))
@@ -105,8 +113,8 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
         Blocks the calling thread, as all methods with `_sync` do. The backend need not be open.
 
         Raises:
-            JobNotFoundError: It is no longer stored, or is another executor's.
-            DecodeError: Its data is not, or no longer, of the executor's type.
+            JobNotFoundError: The job is no longer stored, or is another executor's.
+            DecodeError: Its data, metadata or result is not, or no longer, of the executor's type.
             ConfigurationError: The backend has no synchronous queries.
             BackendError: The store failed.
         """
@@ -114,27 +122,29 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
         return _job(self, found[0] if found else None)
 
     def wait_sync(self, timeout: timedelta | None = None) -> Job[Data, Metadata, Result]:
-        """Block until the job has ended, in any status, and return it, as `wait` does; see `fetch_sync`.
+        """Block until the job has ended, in any status, and return it, as `wait` does.
 
-        Threads that wait at the same moment share their queries. On a `FakeClock` the timeout passes only if another
-        thread moves the clock.
+        For code without an event loop. The backend need not be open. Threads that wait at the same moment share their
+        queries. On a `FakeClock` the timeout passes only if another thread moves the clock.
 
         Args:
-            timeout: How long to wait at most, on the backend's clock. None for no limit: for ever if nobody runs
-                the job.
+            timeout: How long to wait at most, on the backend's clock; zero looks once. None for no limit: for ever if
+                nobody runs the job.
 
         Raises:
             TimeoutError: The job has not ended by then; it goes on.
-            JobNotFoundError: It is no longer stored, or is another executor's.
-            DecodeError: Its data is not, or no longer, of the executor's type.
-            ConfigurationError: The backend has no synchronous queries; or an event loop runs in this thread, and the
-                wait would block it without a limit.
+            JobNotFoundError: The job is no longer stored, or is another executor's.
+            DecodeError: Its data, metadata or result is not, or no longer, of the executor's type.
+            ConfigurationError: The timeout is not a timedelta, or is below zero; the backend has no synchronous
+                queries; or an event loop runs in this thread, and without a timeout the wait could block it for ever.
             BackendError: The store failed.
         """
         return _ended_sync("wait_sync", [self], timeout, _job)[0]
 
     def result_sync(self, timeout: timedelta | None = None) -> Result:
-        """Block until the job is complete, and return what `execute` returned, as `result` does; see `wait_sync`.
+        """Block until the job is complete, and return what `execute` returned, as `result` does.
+
+        For code without an event loop; see `wait_sync`.
 
         Args:
             timeout: How long to wait at most, as for `wait_sync`.
@@ -150,21 +160,21 @@ class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
         return _ended_sync("result_sync", [self], timeout, _result)[0]
 
     def cancel_sync(self, reason: str) -> JobStatus:
-        """Cancel the job and return its status after that, as `cancel` does; see `fetch_sync`.
+        """Cancel the job and return its status after that, as `cancel` does, from code without an event loop.
 
         Raises:
-            JobNotFoundError: It is no longer stored.
-            ConfigurationError: The backend has no synchronous changes.
-            BackendError: The store failed; repeat it.
+            JobNotFoundError: The job is no longer stored, or is another executor's.
+            ConfigurationError: The reason is not a str, or the backend has no synchronous changes.
+            BackendError: The store failed; call it again, as for `cancel`.
         """
         return self.backend.cancel_sync(self.id, reason, executor=_executor_of(self))
 
     def rerun_sync(self) -> None:
-        """Run the ended job once more, at once, as `rerun` does; see `fetch_sync`.
+        """Run the ended job once more, at once, as `rerun` does, from code without an event loop.
 
         Raises:
-            JobStateError: It has not ended.
-            JobNotFoundError: It is no longer stored.
+            JobStateError: The job has not ended.
+            JobNotFoundError: It is no longer stored, or is another executor's.
             ConfigurationError: The backend has no synchronous changes.
             BackendError: The store failed; whether it was done is not known.
         """
@@ -203,6 +213,7 @@ async def results(
         JobFailedError: One of the jobs is cancelled or discarded.
         JobNotFoundError: One is no longer stored, or is another executor's.
         DecodeError: A stored result is no longer of its executor's type.
+        ConfigurationError: A handle is not a `JobHandle`, or the timeout is not a timedelta or is below zero.
         BackendError: A store failed.
     """
     return await _ended("results", _checked("results", handles), timeout, _result)
@@ -224,7 +235,7 @@ def results_sync(handles: Iterable[JobHandle[Any, Any, Any]], timeout: timedelta
         JobFailedError: One of the jobs is cancelled or discarded.
         JobNotFoundError: One is no longer stored, or is another executor's.
         DecodeError: A stored result is no longer of its executor's type.
-        ConfigurationError: As for `JobHandle.wait_sync`.
+        ConfigurationError: A handle is not a `JobHandle`; otherwise as for `JobHandle.wait_sync`.
         BackendError: A store failed.
     """
     return _ended_sync("results_sync", _checked("results_sync", handles), timeout, _result)

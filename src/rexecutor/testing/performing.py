@@ -76,9 +76,9 @@ async def perform(
     executor asks for child processes. The executor's `timeout` applies. An exception of the job is raised unchanged,
     and its `backoff` is not called.
 
-    Returned are the job's result, checked as a worker does, or a `Cancel` or `Snooze`. `job.complete_in` uses no
-    connection; the result that it was given is returned. A value of an executor that declares no result is ignored with
-    a warning in the log, as on a worker; `perform` then returns None.
+    `perform` returns the job's result, checked as on a worker, or a `Cancel` or `Snooze`. `job.complete_in` uses no
+    connection; `perform` returns the result that it was given. If the executor declares no result, a value that it
+    returns is ignored with a warning in the log, as on a worker, and `perform` returns None.
 
     Args:
         executor: The executor's class, or an instance if its `__init__` needs arguments.
@@ -86,7 +86,7 @@ async def perform(
         metadata: The job's metadata; None for no metadata.
         attempt: Number of this attempt, from 1 to the job's maximum.
         max_attempts: Maximum number of attempts of the job; the executor's if None.
-        priority: The job's priority.
+        priority: The job's priority: 0 is the most urgent, 32,767 the least.
         tags: The job's tags.
         errors: The errors of earlier attempts.
         scheduled_at: When the job is due; now if None. If it is in the future, the attempt is recorded as starting
