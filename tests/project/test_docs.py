@@ -5,18 +5,20 @@ import contextlib
 import inspect
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
 import rexecutor
 import rexecutor.testing
 from rexecutor import Backend, JobStatus, PostgresBackend, SQLiteBackend
+from rexecutor.model.outcomes import Change
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -118,6 +120,23 @@ def test_every_public_name_is_on_an_api_page(module: ModuleType) -> None:
     missing = {f"{module.__name__}.{name}" for name in module.__all__} - documented().keys()
 
     assert not missing
+
+
+def classes_in(annotation: object) -> Iterator[type]:
+    """The classes that an annotation is made of."""
+    if inspect.isclass(annotation) and get_origin(annotation) is None:
+        yield annotation
+    for part in get_args(annotation):
+        yield from classes_in(part)
+
+
+def test_every_class_of_ours_in_the_ports_signatures_is_on_an_api_page() -> None:
+    methods = [method for name, method in vars(Backend).items() if not name.startswith("_") and callable(method)]
+    hints = [hint for method in methods for hint in get_type_hints(method).values()]
+    ours = {kind for hint in [*hints, Change] for kind in classes_in(hint) if kind.__module__.startswith("rexecutor.")}
+    shown = [the(name) for name in documented()]  # a whole module stands for its classes
+
+    assert [kind for kind in ours if kind not in shown and sys.modules[kind.__module__] not in shown] == []
 
 
 def test_what_the_api_pages_name_exists() -> None:
