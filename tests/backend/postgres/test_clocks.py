@@ -1,18 +1,24 @@
-"""A node whose clock is not the database's."""
+"""A node whose clock is not the database's, and sessions in a time zone that changes its clocks."""
 
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from rexecutor import Where
+from rexecutor import JobStatus, UniquenessCriteria, Where
 from rexecutor.backend.messages import Demand, Node
+from rexecutor.backend.postgres.operations import run
+from rexecutor.backend.sql.operations import Statement
 from rexecutor.clock import SystemClock
+from rexecutor.model.outcomes import Complete, Settlement, Snooze
+from rexecutor.model.pruning import OlderThan, PruneSpec
 from rexecutor.testing import FakeClock
-from rexecutor.testing.suite.store import ALPHA, new_job
-from tests.postgres import postgres_backend
+from rexecutor.testing.suite.store import ALPHA, MICROSECOND, NODE, Store, failed, new_job
+from tests.postgres import Migrated, postgres_backend, schema_of, server_url
 
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
 class WrongClock(SystemClock):
@@ -59,3 +65,66 @@ async def test_the_time_that_a_claim_takes_is_not_added_to_when_to_look_again(tm
         claim = await backend.claim(Demand({ALPHA: 1}, 1), "node")
 
     assert claim.next_due == record.scheduled_at
+
+
+@pytest.fixture(params=[datetime(2026, 3, 7, 12, tzinfo=UTC), datetime(2026, 10, 31, 12, tzinfo=UTC)], ids=str)
+async def new_york(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """A store whose sessions are in New York, on a day before a night with a change of clocks."""
+    clock = FakeClock(request.param)
+    url = f"{server_url()}&options=-c%20timezone%3DAmerica/New_York"
+    backend = Migrated(url, schema=schema_of(tmp_path), clock=clock, max_connections=5, listens=False)
+    async with backend:
+        zone = await backend._connections.run(lambda connection: run(connection, Statement("SHOW timezone", {})))
+        assert zone == [("America/New_York",)]
+        store = Store(backend, clock, lambda: backend, shares_store=True)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+async def test_a_day_until_a_job_is_due_or_expires_has_24_hours(new_york: Store) -> None:
+    await new_york.enqueue(new_job(delay=DAY))
+    await new_york.enqueue(new_job(delay=DAY), new_job(delay=DAY))
+    await new_york.enqueue(new_job(delay=DAY, unique=UniquenessCriteria.by_key("k")))
+    await new_york.enqueue(new_job(delay=DAY, expires_in=2 * DAY), new_job(expires_in=DAY))
+
+    stored = await new_york.jobs()
+    times = [(job.scheduled_at - new_york.now, job.expires_at and job.expires_at - new_york.now) for job in stored]
+    assert times == [*[(DAY, None)] * 4, (DAY, 2 * DAY), (timedelta(0), DAY)]
+
+
+async def test_a_day_until_the_next_attempt_has_24_hours(new_york: Store) -> None:
+    snoozing, failing = await new_york.executing(*[new_job()] * 2)
+
+    await new_york.settle_all(
+        [Settlement(*snoozing.claim_id, Snooze(DAY)), Settlement(*failing.claim_id, failed(delay=DAY))]
+    )
+
+    assert [job.scheduled_at - new_york.now for job in await new_york.jobs()] == [DAY, DAY]
+
+
+async def test_a_lease_of_a_day_has_24_hours(new_york: Store) -> None:
+    new_york.heartbeat(lease=DAY)
+    await new_york.enqueue(new_job())
+    new_york.clock.jump(DAY - MICROSECOND)
+
+    [job] = await new_york.claim()
+
+    new_york.clock.jump(MICROSECOND)
+    assert new_york.heartbeat("another").rescued == 1
+    assert job.node == NODE
+
+
+async def test_a_day_since_a_job_ended_or_was_due_has_24_hours(new_york: Store) -> None:
+    [job] = await new_york.executing(new_job())
+    await new_york.settle(job, Complete())
+    daily = PruneSpec(JobStatus.COMPLETE, OlderThan(DAY))
+
+    found: list[int] = []
+    for step in (DAY - MICROSECOND, 2 * MICROSECOND):
+        new_york.clock.jump(step)
+        found += [len(await new_york.backend.query(Where.scheduled_at_older_than(DAY)))]
+        found += [await new_york.backend.prune(daily, 10)]
+
+    assert found == [0, 0, 1, 1]

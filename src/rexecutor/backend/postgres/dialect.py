@@ -43,7 +43,8 @@ class PostgresDialect(Dialect):
     def scheduled(self, comparison: str, name: str, *, ago: bool) -> str:
         """Return the condition that `scheduled_at` compares so with a moment, or with a time span before now."""
         if ago:
-            return f"scheduled_at {comparison} coalesce(%(now)s::timestamptz, now()) - %({name})s::interval"
+            utc = "coalesce(%(now)s::timestamptz, now()) AT TIME ZONE 'UTC'"  # elsewhere a day may have 23 or 25 hours
+            return f"scheduled_at {comparison} ({utc} - %({name})s::interval) AT TIME ZONE 'UTC'"
         return f"scheduled_at {comparison} %({name})s::timestamptz"
 
     def moment(self, value: datetime | timedelta) -> Any:

@@ -15,7 +15,11 @@ WITH clock AS MATERIALIZED (
 ),
 renewed AS (
     INSERT INTO "rexecutor".nodes AS node (id, name, started_at, lease_until, epoch)
-    SELECT %(node)s, %(name)s, clock.now, clock.now + %(lease)s::interval, %(epoch)s FROM clock
+    SELECT
+        %(node)s, %(name)s, clock.now,
+        (clock.now AT TIME ZONE 'UTC' + %(lease)s::interval) AT TIME ZONE 'UTC',  -- elsewhere a day may last 23 h
+        %(epoch)s
+    FROM clock
     ON CONFLICT (id) DO UPDATE SET
         lease_until = excluded.lease_until,
         epoch = greatest(node.epoch, excluded.epoch)
@@ -112,7 +116,7 @@ forgotten_scopes AS (
     DELETE FROM "rexecutor".scopes
     WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM "rexecutor".scopes
-        WHERE taken_at < clock_timestamp() - interval '1 day'
+        WHERE taken_at < clock_timestamp() - interval '24 hours'
         ORDER BY taken_at
         LIMIT 1000
         FOR UPDATE SKIP LOCKED

@@ -1,10 +1,13 @@
 -- Stores new jobs, some of which expire, as `insert_jobs` does. A statement of its own, because two more columns of the
 -- JSON make an insert slower by a fourteenth, and few jobs expire.
 WITH clock AS MATERIALIZED (
-    SELECT coalesce(%(now)s::timestamptz, now()) AS now
+    SELECT moment AS now, moment AT TIME ZONE 'UTC' AS utc  -- to add spans to: elsewhere a day may have 23 or 25 hours
+    FROM (SELECT coalesce(%(now)s::timestamptz, now()) AS moment) AS current
 ),
 given AS (
-    SELECT job.*, clock.now, coalesce(job.scheduled_at, clock.now + job.delay, clock.now) AS due_at
+    SELECT
+        job.*, clock.now, clock.utc,
+        coalesce(job.scheduled_at, (clock.utc + job.delay) AT TIME ZONE 'UTC', clock.now) AS due_at
     FROM clock, json_to_recordset(%(jobs)s::json) AS job (
         executor text, data text, metadata text, max_attempts integer, priority integer, tags json,
         scheduled_at timestamptz, delay interval, unique_key text, expires_at timestamptz, expires_in interval
@@ -16,6 +19,6 @@ INSERT INTO "rexecutor".jobs (
 SELECT
     executor, coalesce(data, 'null')::json, metadata::json, max_attempts, coalesce(priority, 0),
     CASE WHEN tags IS NULL THEN '{}' ELSE ARRAY(SELECT json_array_elements_text(tags)) END,
-    now, due_at, due_at <= now, unique_key, coalesce(now + expires_in, expires_at)
+    now, due_at, due_at <= now, unique_key, coalesce((utc + expires_in) AT TIME ZONE 'UTC', expires_at)
 FROM given
 RETURNING id

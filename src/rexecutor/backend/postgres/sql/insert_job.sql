@@ -2,7 +2,10 @@
 WITH clock AS MATERIALIZED (
     SELECT
         coalesce(%(now)s::timestamptz, now()) AS now,
-        coalesce(%(scheduled_at)s::timestamptz, coalesce(%(now)s::timestamptz, now()) + %(delay)s::interval) AS due_at
+        coalesce(  -- in UTC: elsewhere a day may have 23 or 25 hours
+            %(scheduled_at)s::timestamptz,
+            (coalesce(%(now)s::timestamptz, now()) AT TIME ZONE 'UTC' + %(delay)s::interval) AT TIME ZONE 'UTC'
+        ) AS due_at
 ),
 stored AS (
     INSERT INTO "rexecutor".jobs (

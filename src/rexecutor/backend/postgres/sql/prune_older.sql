@@ -23,7 +23,10 @@ DELETE FROM "rexecutor".jobs WHERE ctid = ANY(ARRAY(
         SELECT old.id FROM names CROSS JOIN LATERAL (
             SELECT job.id, job.ended_at FROM "rexecutor".jobs AS job
             WHERE job.status = %(status)s AND job.executor = names.executor AND job.ended_at IS NOT NULL
-                AND job.ended_at < coalesce(%(now)s::timestamptz, now()) - %(age)s::interval
+                -- In UTC: elsewhere a day may have 23 or 25 hours.
+                AND job.ended_at < (
+                    coalesce(%(now)s::timestamptz, now()) AT TIME ZONE 'UTC' - %(age)s::interval
+                ) AT TIME ZONE 'UTC'
             ORDER BY job.ended_at, job.id
             LIMIT %(limit)s
         ) AS old

@@ -60,7 +60,8 @@ UPDATE "rexecutor".jobs AS job SET
     snoozes = least(job.snoozes, 2147483646) + (decided.kind = 'snooze')::integer,
     revision = least(job.revision, 9223372036854775806) + (decided.kind <> 'complete')::integer,
     scheduled_at = CASE
-        WHEN decided.status <> 'discarded' AND decided.kind IN ('snooze', 'failed') THEN decided.now + decided.delay
+        WHEN decided.status <> 'discarded' AND decided.kind IN ('snooze', 'failed')
+            THEN (decided.now AT TIME ZONE 'UTC' + decided.delay) AT TIME ZONE 'UTC'  -- elsewhere a day may last 23 h
         ELSE job.scheduled_at
     END,
     errors = CASE
