@@ -42,3 +42,19 @@ def test_importing_the_package_loads_no_extra_and_no_test_tool() -> None:
     answer = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
 
     assert answer.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("missing", ["psycopg", "psycopg_pool"])
+def test_all_names_can_be_imported_without_the_extra_for_postgresql(missing: str) -> None:
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from rexecutor import *\n"
+        "print('SQLiteBackend' in globals(), 'PostgresBackend' in globals())\n"
+        "import rexecutor\n"
+        "rexecutor.PostgresBackend"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True)
+
+    assert done.stdout == "True False\n"
+    assert "pip install 'rexecutor[postgres]'" in done.stderr

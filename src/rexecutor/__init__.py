@@ -1,8 +1,10 @@
 """Durable, typed background jobs: an SQLite file today, many nodes on PostgreSQL tomorrow.
 
-Everything public is importable from here.
+Everything public is importable from here. Without psycopg, which is an extra, `from rexecutor import *` leaves out
+`PostgresBackend`.
 """
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rexecutor.app.connect import connect
@@ -116,6 +118,10 @@ if not TYPE_CHECKING:  # type checkers see the imports above, and so misspelt na
 
         globals()[name] = PostgresBackend
         return PostgresBackend
+
+    if find_spec("psycopg") is None or find_spec("psycopg_pool") is None:
+        # Otherwise `from rexecutor import *` would fail.
+        __all__.remove("PostgresBackend")  # noqa: PYI056 - type checkers do not see it
 
 
 def __dir__() -> list[str]:
