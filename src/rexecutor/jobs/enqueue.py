@@ -413,6 +413,7 @@ def _checked_delay(what: str, delay: timedelta) -> timedelta:
 
 
 def _checked_expiry(what: str, delay: timedelta) -> timedelta:
-    if isinstance(delay, timedelta) and delay <= _AT_ONCE:
-        raise mistake(what, "a timedelta above zero", delay, error=InvalidJobError)
+    if isinstance(delay, timedelta) and not _AT_ONCE < delay <= LONGEST_DELAY:
+        bounds = f"above zero and of at most {LONGEST_DELAY.days} days"
+        raise mistake(what, f"a timedelta {bounds}", delay, error=InvalidJobError)
     return _checked_delay(what, delay)
