@@ -285,7 +285,7 @@ async def test_memory_says_that_it_shares_no_transaction() -> None:
     job_id = await run_once(backend, Completing())
 
     (error,) = (await record_of(backend, job_id)).errors
-    assert "InMemoryBackend shares no transaction with your connection" in error.details
+    assert "InMemoryBackend shares no transaction with your connection; leave the call out" in error.details
     assert await perform(Completing) is None
 
 

@@ -46,6 +46,7 @@ class NoCompletion(Completion):
     def complete_sync(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:
         """Raise a `ConfigurationError`."""
         raise ConfigurationError(
-            f"complete_in: {self._store} shares no transaction with your connection; return None from execute, or keep"
-            " the jobs in the database of your data (SQLiteBackend, PostgresBackend)"
+            f"complete_in: {self._store} shares no transaction with your connection; leave the call out, since the job"
+            " is complete when execute returns, or keep the jobs in the database of your data (SQLiteBackend,"
+            " PostgresBackend)"
         )
