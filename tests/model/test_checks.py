@@ -24,6 +24,8 @@ from rexecutor.model.status import JobStatus
 
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001
 UNTYPED: Any = "high"
+NOTHING: Any = None
+NUMBER: Any = 7
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,7 @@ UNTYPED: Any = "high"
         ),
         (lambda: checked_name("a: b", "a b"), "a: b must be 1 to 128 characters of A-Z a-z 0-9 _ . : -, not 'a b'"),
         (lambda: checked_texts("a: b", "abc"), "a: b must be a collection of str, not 'abc'; write ['abc']"),
+        (lambda: checked_texts("a: b", NOTHING), "a: b must be a collection of str, not None; write [] for none"),
         (lambda: checked_tags("a", UNTYPED), "a must be a collection of str, not 'high'; write ['high']"),
         (lambda: checked_tags("a", [["b"]]), "a: each tag must be a str, not ['b']; write *['b']"),  # pyright: ignore[reportArgumentType] - the mistake
         (
@@ -66,6 +69,11 @@ UNTYPED: Any = "high"
 def test_a_mistake_is_named_in_one_wording(check: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}"):
         check()
+
+
+def test_what_is_no_text_is_not_advised_to_be_put_into_a_list() -> None:
+    with pytest.raises(ConfigurationError, match=r"a: b must be a collection of str, not 7$"):
+        checked_texts("a: b", NUMBER)
 
 
 def test_the_caller_chooses_the_error() -> None:

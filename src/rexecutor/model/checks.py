@@ -108,7 +108,8 @@ def checked_name(what: str, name: object, *, error: type[RexecutorError] = Confi
 def checked_texts(what: str, texts: Texts, *, error: type[RexecutorError] = ConfigurationError) -> Texts:
     """Return the texts, or raise an error for a single str, which is a collection of its characters."""
     if isinstance(texts, str) or not isinstance(texts, Iterable):
-        raise mistake(what, "a collection of str", texts, f"write [{texts!r}]", error=error)
+        advice = f"write [{texts!r}]" if isinstance(texts, str) else "write [] for none" if texts is None else ""
+        raise mistake(what, "a collection of str", texts, advice, error=error)
     return texts
 
 
