@@ -269,6 +269,28 @@ async def test_an_end_is_no_reason_to_ask_for_work(near: Store, far: PostgresBac
     await soon(ready)
 
 
+async def test_jobs_that_a_heartbeat_cancels_wake_who_waits_for_ends_and_nobody_who_waits_for_work(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with postgres_backend(tmp_path, clock, listens=False) as deaf:
+        store = Store(deaf, clock, lambda: deaf, shares_store=True)
+        [job_id] = await store.enqueue(new_job(expires_in=SECOND))
+        clock.jump(SECOND)
+        since = deaf.change_count
+        ready = asyncio.ensure_future(deaf.wait_ready([ALPHA], store.now + HOUR, since=since))
+        ended = asyncio.ensure_future(deaf.wait_ended(store.now + HOUR, since=since))
+        await until(lambda: clock.waiting == 2)
+
+        store.heartbeat()
+        store.close()
+
+        await soon(ended)
+        assert (await store.job(job_id)).status is JobStatus.CANCELLED
+        assert not ready.done()
+        await store.enqueue(new_job())
+        await soon(ready)
+
+
 async def test_without_notifications_a_wait_ends_within_a_second(near: Store, tmp_path: Path, clock: FakeClock) -> None:
     async with postgres_backend(tmp_path, clock, listens=False) as deaf:
         [job] = await near.executing()

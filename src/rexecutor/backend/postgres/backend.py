@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from math import inf
 from typing import Final, TypeVar, overload
 
@@ -390,9 +391,8 @@ class PostgresBackend(Backend):
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection with a connection of its own."""
         self._connections.check_open()
-        return PostgresHeartbeats(
-            self._connections.conninfo, self._statements, self._fake_clock, self.limits, self._wakeups.notify
-        )
+        on_ended = partial(self._wakeups.notify, is_end=True)
+        return PostgresHeartbeats(self._connections.conninfo, self._statements, self._fake_clock, self.limits, on_ended)
 
     def _now(self) -> datetime | None:
         return None if self._fake_clock is None else self._fake_clock.now()

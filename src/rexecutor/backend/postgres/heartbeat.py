@@ -39,7 +39,7 @@ class PostgresHeartbeats(HeartbeatConnection):
             statements: Statements of the backend's schema.
             clock: Replaces the database's time in tests; None in production.
             limits: Limits of the backend.
-            on_ended: Called in the lease's thread after jobs have expired.
+            on_ended: Called in the lease's thread after jobs have expired, and so have ended.
         """
         self._conninfo = conninfo
         self._statements = statements
