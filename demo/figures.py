@@ -66,16 +66,19 @@ class Account:
         """Return a line for each kind of fault; none if all is well."""
         faults: list[str] = []
         if lost := self.lost():
-            faults.append(f"{len(lost)} jobs are lost or have not ended: {_some(self._described(lost))}")
+            what = _counted(len(lost), "job is lost or has not ended", "jobs are lost or have not ended")
+            faults.append(f"{what}: {_some(self._described(lost))}")
         unexpected = [
             job_id
             for job_id, record in self.records.items()
             if record.status.has_ended and record.status is not _expected(self.jobs[job_id])
         ]
         if unexpected:
-            faults.append(f"{len(unexpected)} jobs ended in the wrong status: {_some(self._described(unexpected))}")
+            what = _counted(len(unexpected), "job ended in the wrong status", "jobs ended in the wrong status")
+            faults.append(f"{what}: {_some(self._described(unexpected))}")
         if wrong := self._wrong():
-            faults.append(f"{len(wrong)} recorded results are wrong: {_some(wrong)}")
+            what = _counted(len(wrong), "recorded result is wrong", "recorded results are wrong")
+            faults.append(f"{what}: {_some(wrong)}")
         return faults
 
     def checked(self) -> int:
@@ -122,6 +125,10 @@ def _was_retried(record: JobRecord) -> bool:
 
 def _has_error(record: JobRecord, kind: ErrorKind) -> bool:
     return any(error.kind is kind for error in record.errors)
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _some(items: Sequence[str]) -> str:

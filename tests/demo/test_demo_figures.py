@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -57,14 +58,20 @@ def test_a_job_that_has_not_ended_is_lost(status: JobStatus) -> None:
     account = _account(_record(status))
 
     assert account.figures()["lost"] == 1
-    assert account.faults() == [f"1 jobs are lost or have not ended: 1 {status}"]
+    assert account.faults() == [f"1 job is lost or has not ended: 1 {status}"]
 
 
 def test_a_job_that_the_store_no_longer_has_is_lost() -> None:
     account = _account(None)
 
     assert account.figures()["lost"] == 1
-    assert account.faults() == ["1 jobs are lost or have not ended: 1 gone"]
+    assert account.faults() == ["1 job is lost or has not ended: 1 gone"]
+
+
+def test_several_faults_of_a_kind_are_counted_in_one_line() -> None:
+    account = dataclasses.replace(_account(None), jobs={1: SourceFile("a.py"), 2: SourceFile("b.py")})
+
+    assert account.faults() == ["2 jobs are lost or have not ended: 1 gone, 2 gone"]
 
 
 def test_a_complete_job_that_left_no_result_is_lost() -> None:
@@ -75,12 +82,12 @@ def test_a_complete_job_that_left_no_result_is_lost() -> None:
 def test_a_result_that_differs_from_the_direct_computation_is_a_fault(wrong: Findings) -> None:
     account = _account(_record(JobStatus.COMPLETE), history=[Ended(1, FINDINGS), Ended(1, wrong)])
 
-    assert account.faults() == ["1 recorded results are wrong: a.py"]
+    assert account.faults() == ["1 recorded result is wrong: a.py"]
 
 
 @pytest.mark.parametrize("status", [JobStatus.DISCARDED, JobStatus.CANCELLED])
 def test_a_job_that_ends_without_being_complete_is_a_fault(status: JobStatus) -> None:
-    assert _account(_record(status)).faults() == [f"1 jobs ended in the wrong status: 1 {status}"]
+    assert _account(_record(status)).faults() == [f"1 job ended in the wrong status: 1 {status}"]
 
 
 def test_the_job_that_always_fails_must_be_discarded() -> None:
