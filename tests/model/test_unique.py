@@ -1,6 +1,7 @@
 """`UniquenessCriteria` and `Replace` as values; what they mean is in the suite and in `rules/test_unique.py`."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -176,7 +177,7 @@ class TestKey:
         keys = {
             subprocess.run(
                 [sys.executable, "-c", program],
-                env={"PYTHONHASHSEED": seed},
+                env={**os.environ, "PYTHONHASHSEED": seed},
                 capture_output=True,
                 text=True,
                 check=True,
