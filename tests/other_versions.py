@@ -19,8 +19,6 @@ VENVS: Final = ROOT / ".venvs"
 PINS: Final = (ROOT / "pyproject.toml", ROOT / "constraints.txt")
 LEFT_OUT: Final = (
     "demo",
-    # A child's death while its job is sent can upset Python 3.12 and 3.13: `Connection.send` leaves an exported buffer.
-    "engine/test_child_processes.py",
     "faults",
     "project/test_benchmarks.py",
     "project/test_cron_oracle.py",

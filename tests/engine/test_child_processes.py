@@ -24,14 +24,21 @@ from rexecutor import (
     InMemoryBackend,
     Job,
     JobStatus,
+    Limits,
     Rexecutor,
     SQLiteBackend,
 )
+from rexecutor.backend.completion import NoCompletion
 from rexecutor.engine import processes, runner
+from rexecutor.engine.child import ChildSetup
 from rexecutor.engine.node import concurrency
+from rexecutor.engine.processes import NotBegunError
+from rexecutor.model import rules
 from rexecutor.model.outcomes import Failed
 from rexecutor.telemetry.events import JobEnded
 from rexecutor.testing import perform
+from rexecutor.testing.clock import START
+from rexecutor.testing.suite.store import new_job
 from tests.engine.in_children import AddOne, InChild
 from tests.support import Events, record_of, soon, until, until_no_threads_of_ours
 
@@ -281,6 +288,23 @@ async def test_a_backend_that_shares_no_transaction_says_so_in_a_child(tmp_path:
             ended = await soon(handle.wait(), 60)
         assert "InMemoryBackend shares no transaction" in ended.errors[0].details
         assert connection.execute("SELECT number FROM counter").fetchone() == (0,)
+
+
+def test_a_job_that_cannot_be_handed_over_leaves_no_view_of_a_buffer_behind(notes: Path) -> None:
+    """Collected as garbage, both may crash Python 3.12, and later ones complain of the buffer."""
+    child = processes.ChildProcess(ChildSetup({"in_child": InChild(notes)}, NoCompletion("none"), Limits()))
+    child.wait_ready()
+    child.kill()
+    assert child._has_ended_in(60)
+
+    with pytest.raises(NotBegunError) as raised:
+        child.run(rules.inserted(new_job(InChild.name), 1, START))
+
+    assert raised.value.__cause__ is not None
+    frames = [frame for frame, _ in traceback.walk_tb(raised.value.__cause__.__traceback__)]
+    buffers = [value.obj for frame in frames for value in frame.f_locals.values() if type(value) is memoryview]
+    assert not [buffer for buffer in buffers if not isinstance(buffer, bytes)]
+    child.close()
 
 
 def test_an_executor_that_cannot_be_sent_is_refused_where_it_is_registered(notes: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -99,11 +100,13 @@ def serve(pipe: "Connection[Any, Any]", stop_pipe: "Connection[Any, Any]", setup
     providers = WorkerScope()
     try:
         with contextlib.suppress(EOFError, OSError):
-            pipe.send(Ready())
+            # Not `pipe.send`: if the other end is gone, its error keeps a view of a buffer alive. When both are
+            # collected as garbage, the buffer complains, and Python 3.12 may crash.
+            pipe.send_bytes(pickle.dumps(Ready()))
             while True:
                 record: JobRecord = pipe.recv()
-                pipe.send(Begun())
-                pipe.send(in_fresh_context(_run, record, setup, providers))
+                pipe.send_bytes(pickle.dumps(Begun()))
+                pipe.send_bytes(pickle.dumps(in_fresh_context(_run, record, setup, providers)))
     finally:  # the parent gives it a second, and then kills this process
         for provider, error in providers.close_sync():
             log_event(ProviderNotClosed(provider, error))

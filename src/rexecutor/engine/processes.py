@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Generator
@@ -96,7 +97,7 @@ class ChildProcess:
         self.jobs += 1
         has_begun = False
         try:
-            self._pipe.send(record)
+            self._pipe.send_bytes(pickle.dumps(record))  # not `send`: see `serve`
             while True:
                 answer = self._receive()
                 if isinstance(answer, Reply):
