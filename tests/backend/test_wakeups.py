@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from datetime import timedelta
+from typing import cast
 
 from rexecutor import Backend
 from rexecutor.backend.wakeups import Wakeups
@@ -40,6 +41,42 @@ async def test_a_change_heard_in_another_thread_ends_a_wait() -> None:
 
     assert await waiting is True
     thread.join()
+
+
+async def test_a_change_is_heard_while_a_wait_begins_in_another_threads_loop() -> None:
+    hints = Wakeups(FakeClock())
+    elsewhere = asyncio.new_event_loop()
+    thread = threading.Thread(target=elsewhere.run_forever, daemon=True)
+    thread.start()
+    begun: list[asyncio.Future[bool]] = []
+
+    async def begin() -> None:
+        begun.append(asyncio.ensure_future(hints.wait_for(HOUR, since=0)))
+        await asyncio.wait((begun[-1],), timeout=0)
+
+    async def end() -> None:
+        for wait in begun:
+            wait.cancel()
+        await asyncio.wait(begun)
+        elsewhere.stop()
+
+    class AfterABeginning:
+        """True, once another loop has begun a wait."""
+
+        def __bool__(self) -> bool:
+            asyncio.run_coroutine_threadsafe(begin(), elsewhere).result()
+            return True
+
+    for_end = cast("bool", AfterABeginning())
+    waiting = [asyncio.ensure_future(hints.wait_for(HOUR, since=0, for_end=for_end)) for _ in range(2)]
+    await until(lambda: len(begun) == 2)
+
+    hints.notify(is_end=True)
+
+    assert await asyncio.gather(*waiting) == [True, True]
+    asyncio.run_coroutine_threadsafe(end(), elsewhere)
+    thread.join()
+    elsewhere.close()
 
 
 async def test_a_wait_that_hears_nothing_says_so() -> None:

@@ -30,7 +30,9 @@ class Wakeups:
             self.count += 1
             if not is_end:
                 self._latest_work = self.count
-            waiting = [(event, loop) for event, (loop, for_end) in self._waiting.items() if for_end or not is_end]
+            # A copy, because waits come and go meanwhile in the loops of other threads.
+            concerned = self._waiting.copy().items()
+            waiting = [(event, loop) for event, (loop, for_end) in concerned if for_end or not is_end]
             for changed in self._threads:
                 changed.set()
         for event, loop in waiting:
