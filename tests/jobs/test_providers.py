@@ -20,6 +20,7 @@ from rexecutor.jobs.providers import (
     provided_sync,
     worker_scope,
 )
+from tests.support import until
 
 LOG: list[str] = []
 
@@ -233,6 +234,55 @@ async def test_a_job_that_is_cancelled_while_a_worker_makes_a_value_leaves_it_to
         go.set()
         assert await second == "made"
     await scope.close()
+
+
+async def test_when_the_job_that_makes_a_value_is_cancelled_another_one_that_waits_makes_it() -> None:
+    begun: list[asyncio.Event] = []
+
+    async def slow() -> str:
+        go = asyncio.Event()
+        begun.append(go)
+        await go.wait()
+        return "made"
+
+    # Only its call tells that it is asynchronous, so it is called in the task of the job that comes first.
+    make = Provide(lambda: slow(), scope="worker")  # noqa: PLW0108 - a function that is no `async def`
+
+    async def use() -> Any:
+        async with provided({"value": make}, ()) as values:
+            return values["value"]
+
+    scope = WorkerScope()
+    with worker_scope(scope):
+        jobs = [asyncio.create_task(use()) for _ in range(4)]
+        for count in (1, 2):
+            await until(lambda: len(begun) == count)  # noqa: B023 - called at once
+            jobs.pop(0).cancel()
+        await until(lambda: len(begun) == 3)
+        begun[-1].set()
+        assert await asyncio.gather(*jobs) == ["made", "made"]
+    assert len(begun) == 3
+    assert await scope.close() == []
+
+
+async def test_a_provider_that_is_cancelled_from_within_fails_the_job_and_is_not_called_for_ever() -> None:
+    calls: list[int] = []
+
+    async def stopping() -> str:
+        calls.append(1)
+        raise asyncio.CancelledError
+
+    async def use() -> Any:
+        async with provided({"value": Provide(stopping, scope="worker")}, ()) as values:
+            return values["value"]
+
+    scope = WorkerScope()
+    with worker_scope(scope):
+        failures = await asyncio.gather(use(), use(), return_exceptions=True)
+    assert [str(one) for one in failures] == [
+        f"provider {stopping.__qualname__} was stopped before it had made its value"
+    ] * 2
+    assert len(calls) == 2
 
 
 async def test_a_worker_tries_again_after_a_provider_has_failed() -> None:

@@ -36,7 +36,7 @@ from typing import (
 
 from rexecutor.affinity import running_loop
 from rexecutor.background import in_fresh_context, start_task
-from rexecutor.errors import ConfigurationError, DefinitionError
+from rexecutor.errors import ConfigurationError, DefinitionError, RexecutorError
 
 T = TypeVar("T")
 Provider: TypeAlias = Callable[..., Any]
@@ -209,6 +209,10 @@ class NotClosed(NamedTuple):
     error: BaseException
 
 
+class _MakingStoppedError(RexecutorError):
+    """The value of a worker was not made, because the task that was making it was cancelled."""
+
+
 class WorkerScope:
     """What is made once for a worker: one value per provider, used by its tasks and threads.
 
@@ -224,20 +228,24 @@ class WorkerScope:
     async def value(self, provider: Provider) -> Any:
         """Return the provider's value; make it if this is the first call. A failure is raised to all who wait for it.
 
-        After a failure, the next call tries again.
+        After a failure, the next call tries again. If the job that makes the value is cancelled, one that waits for it
+        makes it.
         """
-        with self._lock:
-            made = self._values.get(provider)
-            if is_first := made is None:
-                made = self._values[provider] = Future()
-                made.set_running_or_notify_cancel()  # so that a job that is cancelled while it waits does not cancel it
-        if is_first:
-            await self._make(provider, made)
-        if made.done():
-            return made.result()
-        if in_loop := running_loop():
-            return await asyncio.wrap_future(made, loop=in_loop)
-        return made.result()
+        while True:
+            with self._lock:
+                made = self._values.get(provider)
+                if is_first := made is None:
+                    made = self._values[provider] = Future()
+                    made.set_running_or_notify_cancel()  # so that a job that is cancelled does not cancel it
+            if is_first:
+                await self._make(provider, made)
+            try:
+                if not made.done() and (in_loop := running_loop()):
+                    return await asyncio.wrap_future(made, loop=in_loop)
+                return made.result()
+            except _MakingStoppedError:
+                if is_first:  # a provider that always stops would be called again for ever
+                    raise
 
     async def close(self, timeout: float | None = None) -> list[NotClosed]:  # noqa: ASYNC109 - for all of them
         """Close what was made, the latest first. Return what could not be closed; it keeps no other from being closed.
@@ -284,8 +292,7 @@ class WorkerScope:
             try:
                 made.set_result(await _entered(provider, stack, self, {}))
             except BaseException as error:
-                self._values.pop(provider, None)
-                made.set_exception(error)
+                self._fail(provider, made, error)
                 raise
             self._made.append(_Made(_name(provider), stack.aclose, in_loop))
             return
@@ -310,9 +317,15 @@ class WorkerScope:
         except BaseException as error:  # noqa: BLE001 - a provider may raise anything
             if made.done():
                 return error
-            self._values.pop(provider, None)
-            made.set_exception(error)
+            self._fail(provider, made, error)
         return None
+
+    def _fail(self, provider: Provider, made: "Future[Any]", error: BaseException) -> None:
+        """Raise the error to all who wait for the value, unless it only concerns the one who makes it."""
+        self._values.pop(provider, None)
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            error = _MakingStoppedError(f"provider {_name(provider)} was stopped before it had made its value")
+        made.set_exception(error)
 
 
 async def _closed(one: _Made) -> BaseException | None:
