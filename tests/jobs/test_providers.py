@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 import pytest
@@ -353,6 +354,11 @@ def test_a_replacement_that_cannot_be_called_is_refused() -> None:
         pass
 
 
+def test_a_replacement_without_a_hash_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="has no hash"), override_provider(plain, WithoutHash("here")):
+        pass
+
+
 def test_a_replacement_that_waits_is_refused_in_a_thread() -> None:
     with (
         override_provider(plain, waiting),
@@ -392,7 +398,15 @@ def test_what_can_never_be_provided_is_refused_when_it_is_defined(need: Provide,
         check_needs("send", {"value": need}, in_loop=in_loop)
 
 
-@pytest.mark.parametrize(("provider", "scope"), [(7, "job"), (plain, "thread")])
+@dataclass
+class WithoutHash:
+    url: str
+
+    def __call__(self) -> str:
+        return self.url
+
+
+@pytest.mark.parametrize(("provider", "scope"), [(7, "job"), (plain, "thread"), (WithoutHash("here"), "job")])
 def test_a_provide_that_cannot_work_is_refused_at_once(provider: Any, scope: Any) -> None:
     with pytest.raises(DefinitionError, match="Provide"):
         Provide(provider, scope)

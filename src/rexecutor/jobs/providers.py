@@ -48,6 +48,7 @@ _overrides: Final[dict[Provider, list[Provider]]] = {}
 """What replaces each overridden provider; the last one counts. For the whole process, so that threads see it."""
 _GUARD: Final = threading.Lock()
 
+_NO_HASH: Final = "it has no hash, by which its value would be found again; a dataclass has one with `eq=False`"
 _SHORTEST_CLOSE: Final = 0.1
 """Least time, in seconds, that each of a worker's values has to be closed in, and to end once that is cancelled."""
 
@@ -64,7 +65,7 @@ class Provide:
     out is correct to the type checker too.
 
     Raises:
-        DefinitionError: The provider cannot be called, or the scope is neither `"job"` nor `"worker"`.
+        DefinitionError: The provider cannot be called or has no hash, or the scope is neither `"job"` nor `"worker"`.
     """
 
     provider: Provider
@@ -79,6 +80,8 @@ class Provide:
     def __post_init__(self) -> None:
         if not callable(self.provider):
             raise DefinitionError(f"Provide({self.provider!r}): a function or a context manager expected")
+        if not _has_hash(self.provider):
+            raise DefinitionError(f"Provide({self.provider!r}): {_NO_HASH}")
         if self.scope not in ("job", "worker"):
             raise DefinitionError(f'Provide: scope is {self.scope!r}, "job" or "worker" expected')
 
@@ -113,13 +116,15 @@ def override_provider(provider: Callable[..., T], replacement: Callable[..., Any
         replacement: A function or a context manager. For a ready value, give `lambda: value`.
 
     Raises:
-        ConfigurationError: One of them cannot be called.
+        ConfigurationError: One of them cannot be called, or has no hash.
     """
     for given in (provider, replacement):
         if not callable(given):
             raise ConfigurationError(
                 f"override_provider: {given!r} cannot be called; give a function, such as `lambda: value`"
             )
+        if not _has_hash(given):
+            raise ConfigurationError(f"override_provider: {given!r}: {_NO_HASH}")
     with _GUARD:
         _overrides.setdefault(provider, []).append(replacement)
     try:
@@ -485,6 +490,14 @@ def _required(provider: Provider) -> list[str]:
         return []
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [one.name for one in parameters if one.default is one.empty and one.kind not in kinds]
+
+
+def _has_hash(provider: Provider) -> bool:
+    try:
+        hash(provider)
+    except TypeError:
+        return False
+    return True
 
 
 def _name(provider: Provider) -> str:
