@@ -129,6 +129,17 @@ class TestForgotten:
 
         assert errors == [LINE]
 
+    def test_it_is_logged_at_once_while_the_warning_keeps_the_coroutine(self, errors: list[str]) -> None:
+        """As pytest keeps the warnings of a test: their `source` is the coroutine."""
+        with warnings.catch_warnings(record=True, action="always") as caught:
+            EmailJob.enqueue("bob")  # pyright: ignore[reportUnusedCoroutine] - the point
+
+            assert errors == [LINE]
+            assert len(caught) == 1
+
+        caught.clear()
+        assert errors == [LINE]
+
     def test_a_handler_that_fails_disturbs_nobody(self, errors: list[str]) -> None:
         class Broken(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, overload
-from weakref import ref
 
 import msgspec
 from msgspec.structs import replace
@@ -11,7 +10,7 @@ from msgspec.structs import replace
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction, awaited, backend_of, blocking, bound
 from rexecutor.backend.base import Backend
 from rexecutor.errors import InvalidJobError
-from rexecutor.jobs.await_guard import AwaitGuard, marked_async
+from rexecutor.jobs.await_guard import AwaitGuard, await_guard, marked_async
 from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.handle import JobHandle
 from rexecutor.jobs.types import codecs_of
@@ -135,9 +134,9 @@ class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
             GlobalBackendError: No backend was given and there is no global one.
             BackendError: The store failed; whether the job was stored is not known.
         """
-        guard = AwaitGuard("enqueue", self)
-        coroutine = _enqueue_one(self, backend, connection, guard)
-        guard.coroutine = ref(coroutine)
+        guards: list[AwaitGuard] = []
+        coroutine = _enqueue_one(self, backend, connection, guards)
+        guards.append(await_guard(coroutine, "enqueue", self))
         return coroutine
 
     def enqueue_sync(
@@ -279,9 +278,9 @@ def enqueue_many(
         BackendError: The store failed; whether the jobs were stored is not known.
     """
     checked = _checked_builders("enqueue_many", builders)
-    guard = AwaitGuard("enqueue_many", checked)
-    coroutine = _enqueue_many(checked, backend, connection, guard)
-    guard.coroutine = ref(coroutine)
+    guards: list[AwaitGuard] = []
+    coroutine = _enqueue_many(checked, backend, connection, guards)
+    guards.append(await_guard(coroutine, "enqueue_many", checked))
     return coroutine
 
 
@@ -329,9 +328,9 @@ async def _enqueue_one(
     builder: JobBuilder[Data, Metadata, Result],
     backend: Backend | Transaction | None,
     connection: object,
-    guard: AwaitGuard,
+    guards: list[AwaitGuard],
 ) -> JobHandle[Data, Metadata, Result]:
-    guard.coroutine = None
+    guards.clear()
     target = awaited(backend if connection is None else bound("enqueue", backend, connection))
     store = backend_of(target)
     [answer] = await target.enqueue([builder.build(store.limits)])
@@ -342,9 +341,9 @@ async def _enqueue_many(
     builders: list[JobBuilder[Any, Any, Any]],
     backend: Backend | Transaction | None,
     connection: object,
-    guard: AwaitGuard,
+    guards: list[AwaitGuard],
 ) -> list[JobHandle[Any, Any, Any]]:
-    guard.coroutine = None
+    guards.clear()
     target = awaited(backend if connection is None else bound("enqueue", backend, connection))
     jobs = _built(builders, backend_of(target).limits)
     return _handles(builders, await target.enqueue(jobs) if jobs else (), backend_of(target))
