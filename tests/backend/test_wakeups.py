@@ -1,7 +1,10 @@
 """How a change that was heard of reaches those who wait."""
 
 import asyncio
+import os
+import signal
 import threading
+import warnings
 from datetime import timedelta
 from typing import cast
 
@@ -77,6 +80,41 @@ async def test_a_change_is_heard_while_a_wait_begins_in_another_threads_loop() -
     asyncio.run_coroutine_threadsafe(end(), elsewhere)
     thread.join()
     elsewhere.close()
+
+
+async def test_a_child_that_is_forked_during_a_notification_hears_of_changes_too() -> None:
+    hints = Wakeups(FakeClock())
+    looked, notifying = [False], threading.Event()
+
+    class ForAWhile:
+        """True; from the second look on it takes a while to say so."""
+
+        def __bool__(self) -> bool:
+            if looked[0]:
+                notifying.set()
+                threading.Event().wait(0.2)
+            looked[0] = True
+            return True
+
+    waiting = asyncio.ensure_future(hints.wait_for(HOUR, since=0, for_end=cast("bool", ForAWhile())))
+    await until(lambda: looked[0])
+    thread = threading.Thread(target=lambda: hints.notify(is_end=True))
+    thread.start()
+    notifying.wait()
+
+    with warnings.catch_warnings(action="ignore"):  # of threads: a newer Python warns
+        child = os.fork()
+    if child == 0:
+        signal.alarm(5)  # which ends a child that hangs
+        failed = True
+        try:
+            hints.notify(is_end=True)
+            failed = False
+        finally:
+            os._exit(int(failed))
+    assert (await asyncio.to_thread(os.waitpid, child, 0))[1] == 0
+    assert await waiting is True
+    thread.join()
 
 
 async def test_a_wait_that_hears_nothing_says_so() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from datetime import datetime, timedelta
 
+from rexecutor.affinity import GUARD
 from rexecutor.clock import Clock
 
 
@@ -12,7 +13,6 @@ class Wakeups:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
         self._waiting: dict[asyncio.Event, tuple[asyncio.AbstractEventLoop, bool]] = {}
         self._threads: set[threading.Event] = set()
         self._latest_work = 0
@@ -26,7 +26,7 @@ class Wakeups:
         Args:
             is_end: Whether jobs have ended and nothing else has happened: only those who wait for an end are woken.
         """
-        with self._lock:  # otherwise two threads may count one change, and the count may even go back
+        with GUARD:  # otherwise two threads may count one change, and the count may even go back
             self.count += 1
             if not is_end:
                 self._latest_work = self.count
@@ -65,13 +65,13 @@ class Wakeups:
     def wait_sync(self, seconds: float, *, since: int) -> bool:
         """Wait for the end of a job as `wait` does, in a thread and for at most `seconds` of real time."""
         changed = threading.Event()
-        with self._lock:
+        with GUARD:
             self._threads.add(changed)
         try:
             if not self._has_changed(since, for_end=True):
                 changed.wait(seconds)
         finally:
-            with self._lock:
+            with GUARD:
                 self._threads.discard(changed)
         return self._has_changed(since, for_end=True)
 
