@@ -259,6 +259,7 @@ class TestOptions:
             {"schedule_in": 3},
             {"schedule_in": timedelta(1), "schedule_at": datetime(2026, 1, 1, tzinfo=UTC)},
             {"expires_in": timedelta(0)},
+            {"schedule_in": timedelta(2), "expires_in": timedelta(1)},
             {"unique": 3},
         ],
     )

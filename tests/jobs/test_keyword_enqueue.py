@@ -1,7 +1,7 @@
 """An enqueue with keyword arguments: `Executor.enqueue`, `enqueue_sync` and `new`."""
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -14,6 +14,7 @@ from rexecutor import (
     InMemoryBackend,
     InvalidJobError,
     Job,
+    JobBuilder,
     JobHandle,
     UniquenessCriteria,
     enqueue_many,
@@ -247,6 +248,15 @@ class TestBadInput:
             ({"expires_in": -HOUR}, "expires_in must be a timedelta above zero"),
             ({"expires_in": 0}, "expires_in must be a timedelta, not 0"),
             ({"expires_in": timedelta.max}, "expires_in must be a timedelta above zero and of at most 365000 days"),
+            (
+                {"schedule_in": 2 * HOUR, "expires_in": HOUR},
+                "expires_in 1:00:00 is not longer than schedule_in 2:00:00, so the job would never start; let it",
+            ),
+            ({"schedule_in": HOUR, "expires_in": HOUR}, "expires_in 1:00:00 is not longer than schedule_in 1:00:00"),
+            (
+                {"schedule_at": MOMENT, "expires_at": MOMENT},
+                r"expires_at .* is not after schedule_at .*, so the job would never start; let it expire later",
+            ),
             ({"unique": "email_job"}, "unique must be"),
             ({"unique": UniquenessCriteria()}, "unique are empty"),
         ],
@@ -271,6 +281,40 @@ class TestBadInput:
     def test_a_builders_expiry_is_checked_at_once(self, builder: Any, message: str) -> None:
         with pytest.raises(InvalidJobError, match=message):
             builder()
+
+    @pytest.mark.parametrize(
+        "builder",
+        [
+            EmailJob.new("bob").schedule_in(HOUR).expires_in(HOUR),
+            EmailJob.new("bob").expires_in(HOUR).schedule_in(2 * HOUR),
+            EmailJob.new("bob").schedule_at(MOMENT).expires_at(MOMENT - HOUR),
+        ],
+    )
+    async def test_a_builders_job_that_would_expire_before_it_is_due_is_refused_by_its_enqueue(
+        self, backend: InMemoryBackend, builder: JobBuilder[str, Trace]
+    ) -> None:
+        with pytest.raises(InvalidJobError, match=r"^email_job: enqueue: expires_.* so the job would never start"):
+            await builder.enqueue(backend=backend)
+        with pytest.raises(InvalidJobError, match=r"^job 2 of 2: email_job: enqueue: expires_.* would never start"):
+            await enqueue_many([EmailJob.new("ann"), builder], backend=backend)
+
+        assert await stored(backend) == []
+
+    async def test_a_retry_that_is_due_after_the_expiry_may_be_changed(
+        self, backend: InMemoryBackend, clock: FakeClock
+    ) -> None:
+        handle = await EmailJob.enqueue("bob", expires_at=clock.now() + HOUR, backend=backend)
+        stored_job = await handle.fetch()
+
+        await EmailJob.update_job(replace(stored_job, scheduled_at=clock.now() + 2 * HOUR), backend=backend)
+
+        assert (await handle.fetch()).scheduled_at == clock.now() + 2 * HOUR
+
+    async def test_a_moment_and_a_delay_are_not_compared(self, backend: InMemoryBackend) -> None:
+        await EmailJob.enqueue("bob", schedule_at=MOMENT, expires_in=HOUR, backend=backend)
+        await EmailJob.enqueue("bob", schedule_in=HOUR, expires_at=MOMENT, backend=backend)
+
+        assert len(await stored(backend)) == 2
 
     async def test_data_that_cannot_be_stored_is_refused_in_the_await(self, backend: InMemoryBackend) -> None:
         with pytest.raises(EncodeError, match="email_job: data is missing, str expected"):

@@ -84,6 +84,8 @@ class Client:
             builder = builder.expires_in(timedelta(seconds=chance.uniform(0.1, 15)))
         if chance.random() < 0.25:
             builder = builder.schedule_in(timedelta(seconds=chance.uniform(0, 20)))
+            if isinstance(builder.expiry, timedelta):  # two delays are compared, and this one may be the shorter
+                builder = builder.expires_at(self.clock.now() + builder.expiry)
         elif chance.random() < 0.1:
             builder = builder.schedule_at(self.clock.now() + timedelta(seconds=chance.uniform(-10, 20)))
         return builder

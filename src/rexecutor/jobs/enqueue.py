@@ -225,7 +225,7 @@ def builder_with(  # noqa: PLR0913 - one for each setting of a job
         expiry = _checked_moment(f"{what}: expires_at", expires_at)
     elif expires_in is not None:
         expiry = _checked_expiry(f"{what}: expires_in", expires_in)
-    return JobBuilder(
+    builder = JobBuilder(
         executor_cls,
         data,
         metadata,
@@ -237,6 +237,8 @@ def builder_with(  # noqa: PLR0913 - one for each setting of a job
         unique,
         expiry,
     )
+    _check_can_start(builder)
+    return builder
 
 
 @overload
@@ -333,6 +335,7 @@ async def _enqueue_one(
     guards.clear()
     target = awaited(backend if connection is None else bound("enqueue", backend, connection))
     store = backend_of(target)
+    _check_can_start(builder)
     [answer] = await target.enqueue([builder.build(store.limits)])
     return JobHandle(answer.id, answer.disposition, builder.executor, store)
 
@@ -366,6 +369,7 @@ def _built(builders: list[JobBuilder[Any, Any, Any]], limits: Limits) -> list[Ne
     jobs: list[NewJob] = []
     for place, builder in enumerate(builders, 1):
         try:
+            _check_can_start(builder)
             jobs.append(builder.build(limits))
         except InvalidJobError as error:
             if len(builders) == 1:
@@ -416,3 +420,25 @@ def _checked_expiry(what: str, delay: timedelta) -> timedelta:
         bounds = f"above zero and of at most {LONGEST_DELAY.days} days"
         raise mistake(what, f"a timedelta {bounds}", delay, error=InvalidJobError)
     return _checked_delay(what, delay)
+
+
+def _check_can_start(builder: JobBuilder[Any, Any, Any]) -> None:
+    """Raise an `InvalidJobError` if the new job expires before it is due.
+
+    A moment and a delay are not compared: the delay counts on the store's clock, from the enqueue. A stored job is not
+    checked in this way: its retry may be due after its expiry.
+    """
+    expiry = builder.expiry
+    if isinstance(expiry, datetime):
+        is_too_late = builder.scheduled_at is not None and expiry <= builder.scheduled_at
+        given = f"expires_at {expiry} is not after schedule_at {builder.scheduled_at}"
+    elif expiry is not None:
+        is_too_late = builder.scheduled_at is None and expiry <= builder.delay
+        given = f"expires_in {expiry} is not longer than schedule_in {builder.delay}"
+    else:
+        return
+    if is_too_late:
+        raise InvalidJobError(
+            f"{builder.executor.name}: enqueue: {given}, so the job would never start; let it expire later, or start"
+            " earlier"
+        )

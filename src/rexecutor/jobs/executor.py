@@ -125,8 +125,10 @@ class Executor(StoredJobs[Data, Metadata, Result]):
             max_attempts: How many attempts the job may have, 1 to 32,767; None for the executor's `max_attempts`.
             schedule_at: Run the job at this moment, an aware datetime from 1970 to 9998; at once if it is in the past.
             schedule_in: Run the job this long after it is enqueued, on the store's clock; at most 1,000 years.
-            expires_at: A job that has not started by then is cancelled, with an error of the kind `expired`.
-            expires_in: How long after the enqueue it expires, on the store's clock; above zero, at most 1,000 years.
+            expires_at: A job that has not started by then is cancelled, with an error of the kind `expired`. After
+                `schedule_at`.
+            expires_in: How long after the enqueue it expires, on the store's clock; above zero and `schedule_in`, at
+                most 1,000 years.
             unique: Which jobs must not be enqueued twice; None for no such rule. Default: the executor's
                 `uniqueness_criteria`.
             connection: Your own connection or session, for an enqueue that is part of your transaction and is stored
