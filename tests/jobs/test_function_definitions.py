@@ -54,6 +54,11 @@ async def get_client() -> str:
     return "client"
 
 
+async def provider_as_default(client: str = cast("str", Provide(get_client))) -> None: ...
+async def bare_provider(client: Annotated[str, get_client]) -> None: ...
+async def bare_provide(client: Annotated[str, Provide]) -> None: ...
+
+
 def plain() -> None: ...
 async def fine(to: str) -> None: ...
 
@@ -80,6 +85,12 @@ REFUSED: list[tuple[object, str]] = [
     (optional_job, "job is annotated with Job; only the first parameter can receive the job"),
     (two_underscores, "__to begins with two underscores; give it another name"),
     (provided_by_nobody, "client is PROVIDED, but not annotated: Annotated[…, Provide(…)]"),
+    (
+        provider_as_default,
+        "client has its provider in the wrong place; write `client: Annotated[str, Provide(get_client)]`",
+    ),
+    (bare_provider, "write `client: Annotated[str, Provide(get_client)]`"),
+    (bare_provide, "write `client: Annotated[str, Provide(…)]`"),
     (generator, "is a generator; it must return, not yield"),
     (asynchronous, "is a generator; it must return, not yield"),
     (plain, "is a plain `def`; make it `async def`, or write @job(blocking=True)"),

@@ -30,7 +30,7 @@ import msgspec
 
 from rexecutor.errors import DefinitionError, EncodeError
 from rexecutor.jobs.definition import SIGNATURE_OPTIONS
-from rexecutor.jobs.providers import PROVIDED, Needs, check_needs, needs_of
+from rexecutor.jobs.providers import PROVIDED, Needs, Provide, check_needs, needs_of
 from rexecutor.model.codec import Codec
 from rexecutor.model.job import Job
 from rexecutor.model.outcomes import Cancel, Snooze
@@ -157,6 +157,10 @@ def _field(where: str, parameter: inspect.Parameter, hint: Any) -> tuple[str, An
     name, default = parameter.name, parameter.default
     if _mentions_job(hint):
         raise DefinitionError(f"{where}: {name} is annotated with Job; only the first parameter can receive the job")
+    if (provider := _meant_provider(hint, default)) is not None:
+        kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        written = f"Annotated[{getattr(kind, '__name__', kind)}, Provide({provider})]"
+        raise DefinitionError(f"{where}: {name} has its provider in the wrong place; write `{name}: {written}`")
     Codec[Any](hint, owner=where, what=name)
     if default is parameter.empty:
         return name, hint
@@ -169,6 +173,18 @@ def _field(where: str, parameter: inspect.Parameter, hint: Any) -> tuple[str, An
     if isinstance(default, _IMMUTABLE):
         return name, hint, default
     return name, hint, msgspec.field(default_factory=partial(copy.deepcopy, default))
+
+
+def _meant_provider(hint: Any, default: object) -> str | None:
+    """Return the name of a provider that stands where other libraries have it: as the default, or without `Provide`."""
+    marks = (default, *(get_args(hint)[1:] if get_origin(hint) is Annotated else ()))
+    for mark in marks:
+        provider: Any = mark.provider if isinstance(mark, Provide) else mark
+        if provider is Provide:
+            return "…"
+        if isinstance(mark, Provide) or (inspect.isfunction(provider) and mark is not default):
+            return getattr(provider, "__name__", "…")
+    return None
 
 
 def _data_type(
