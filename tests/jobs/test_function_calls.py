@@ -345,12 +345,33 @@ class TestRuns:
         async def report(day: str = "today") -> None: ...
 
         rexecutor = Rexecutor(InMemoryBackend()).with_cron_executor(report, "0 9 * * *")
-        with pytest.raises(EncodeError, match="send_email: data is missing, Arguments expected"):
+        with pytest.raises(EncodeError, match=r"send_email: data is missing, .*; use send_email.data\(…\)$"):
             rexecutor.with_cron_executor(send_email, "0 9 * * *")
 
         (schedule,) = rexecutor._config.schedules.values()
         assert schedule.job is not None
         assert schedule.job.data == '{"day":"today"}'
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda: perform(send_email, "bob"),
+            lambda: perform(send_email),
+            lambda: assert_enqueued(for_executor=send_email, with_data="bob", backend=InMemoryBackend()),
+            lambda: send_email.builder().with_data("bob").enqueue(backend=InMemoryBackend()),
+        ],
+    )
+    async def test_arguments_in_place_of_data_are_refused_with_what_makes_data(
+        self, call: Callable[[], Awaitable[object]]
+    ) -> None:
+        with pytest.raises(EncodeError, match=r"send_email: data.*; use send_email.data\(…\)$"):
+            await call()
+
+    async def test_data_with_a_wrong_value_are_not_taken_for_arguments(self) -> None:
+        wrong: Any = 7
+
+        with pytest.raises(EncodeError, match=r"Expected `str`, got `int` - at `\$.to`$"):
+            await perform(send_email, send_email.data(wrong))
 
     async def test_jobs_enqueue_jobs(self) -> None:
         @job

@@ -121,11 +121,13 @@ def codecs_or_plain(
 def _codecs_of(
     executor_cls: type[ExecutorDefinition[Any, Any, Any]], data: int, metadata: int, result: int, depth: int
 ) -> Codecs[Any, Any, Any]:
-    types = executor_cls.declared_types() or _type_arguments(executor_cls)
+    declared = executor_cls.declared_types()
+    types = declared or _type_arguments(executor_cls)
     owner = executor_cls.name
+    advice = f"use {executor_cls.__name__}.data(…)" if declared else ""  # then it is a function job
     has_result = types.result is not None and types.result is not NoneType
     return Codecs(
-        Codec(types.data, owner=owner, what="data", limit=data, depth=depth),
+        Codec(types.data, owner=owner, what="data", limit=data, depth=depth, advice=advice),
         Codec(types.metadata, owner=owner, what="metadata", limit=metadata, depth=depth),
         Codec(types.result, owner=owner, what="result", limit=result, depth=depth) if has_result else None,
     )

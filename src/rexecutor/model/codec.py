@@ -74,7 +74,9 @@ def _from_builtins(kind: type, value: object) -> Any:
 class Codec(Generic[T]):
     """Encodes and decodes one declared type. Thread-safe. The type is inspected once, when the codec is made."""
 
-    def __init__(self, kind: Any, *, owner: str, what: str, limit: int | None = None, depth: int = DEPTH) -> None:
+    def __init__(
+        self, kind: Any, *, owner: str, what: str, limit: int | None = None, depth: int = DEPTH, advice: str = ""
+    ) -> None:
         """Inspect the type and choose how to write and read it.
 
         Args:
@@ -83,6 +85,7 @@ class Codec(Generic[T]):
             what: `"data"` or `"metadata"`, for error messages.
             limit: Maximum size of the JSON, in bytes; None for no limit.
             depth: How deep arrays and objects may be nested.
+            advice: How to make a value of the type, a class, for the error message about a value of another type.
 
         Raises:
             DefinitionError: JSON cannot hold the type.
@@ -94,6 +97,7 @@ class Codec(Generic[T]):
         self._is_metadata = what == "metadata"
         self._limit = limit
         self._depth = depth
+        self._advice = advice and f"; {advice}"
         self._read_distinct = _reader(self.name)
         self._plain = type(None) if kind is None else kind if kind in _SELF_EVIDENT else None
         try:
@@ -145,6 +149,8 @@ class Codec(Generic[T]):
             raise
         except Exception as error:  # hooks and properties of users' types may raise anything
             why = _refusal(error, self._depth)
+            if self._advice and not isinstance(value, self.kind):
+                why += self._advice
             raise EncodeError(f"{self.name}: {self._type_name} expected: {why}") from error
         return encoded.decode()
 
@@ -162,7 +168,7 @@ class Codec(Generic[T]):
 
     def missing(self) -> EncodeError:
         """Return the error for a job without a value."""
-        return EncodeError(f"{self.name} is missing, {self._type_name} expected")
+        return EncodeError(f"{self.name} is missing, {self._type_name} expected{self._advice}")
 
     def _undeclared(self, value: object) -> str:
         """Return the message for a value given to an executor that declares None."""
