@@ -197,7 +197,10 @@ class Connections:
         if self._is_other_process:
             raise BackendClosedError("PostgreSQL: opened before a fork; open another backend in the child")
         if not self.is_open:
-            raise BackendClosedError("PostgreSQL: not open; use `async with`, or start a Rexecutor with it")
+            raise BackendClosedError(
+                "PostgreSQL: not open; use `async with`, or start a Rexecutor with it;"
+                " methods such as `enqueue_sync` need no open backend"
+            )
 
     def must_close(self) -> bool:
         """Return whether this process has the pool open.

@@ -19,7 +19,10 @@ OLDEST: Final = (3, 38, 0)
 BUSY_SECONDS: Final = 5.0
 _WAL_TRIES: Final = 50
 _ADVICE: Final = {
-    sqlite3.SQLITE_BUSY: f"another process held the file's lock for {BUSY_SECONDS:.0f} s; try again",
+    sqlite3.SQLITE_BUSY: (
+        f"another process held the file's lock for {BUSY_SECONDS:.0f} s, or this one did, with an open transaction of"
+        " its own: give that as `connection=`, or commit it first; otherwise try again"
+    ),
     sqlite3.SQLITE_READONLY: ("the file, its folder or this connection is read-only; allow this process to write them"),
     sqlite3.SQLITE_CANTOPEN: "check the path and its permissions",
     sqlite3.SQLITE_NOTADB: "the file is not an SQLite database; give another path",

@@ -94,7 +94,10 @@ class SqlThread:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._guard:  # work queued after the stop future, from another loop's thread, would never finish
             if self._thread is None:
-                raise BackendClosedError(f"{self._path}: not open; use `async with`, or start a Rexecutor with it")
+                raise BackendClosedError(
+                    f"{self._path}: not open; use `async with`, or start a Rexecutor with it;"
+                    " methods such as `enqueue_sync` need no open backend"
+                )
             self._queue.put(_Request(work, answer))
         return await answer
 
