@@ -47,6 +47,13 @@ def test_what_is_no_executor_is_refused(wrong: Any) -> None:
         Rexecutor(InMemoryBackend()).with_executor(wrong)
 
 
+def test_a_schedule_whose_arguments_are_swapped_names_the_call() -> None:
+    swapped: Any = Rexecutor(InMemoryBackend()).with_cron_executor
+
+    with pytest.raises(DefinitionError, match=r"^with_cron_executor: executor must be .*, not '\* \* \* \* \*'$"):
+        swapped("* * * * *", Gated())
+
+
 @pytest.mark.parametrize(
     "settings", [{"max_concurrency": 0}, {"max_concurrency": True}, {"lease": timedelta(seconds=0.5)}, {"lease": 30}]
 )

@@ -272,7 +272,7 @@ def test_worker_that_logs_errors_only_is_silent_when_there_are_none(folder: Path
         ("shop:nowhere", "nowhere"),
         ("shop:rexecutor.nowhere", "nowhere"),
         ("shop:number", "int"),
-        ("shop:Greet", "the class Greet"),
+        ("shop:Greet", "is a job; give the Rexecutor"),
         ("shop:nothing", "NoneType"),
         ("shop:wants", "without arguments"),
         ("shop:later", "without arguments"),
@@ -324,6 +324,23 @@ def test_a_module_that_cannot_be_imported_is_an_error_that_says_why(
 
     assert answer.status == 1
     assert told in answer.error
+
+
+def test_a_job_in_place_of_a_rexecutor_is_a_misuse(
+    rexecutor: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "jobs_only.py").write_text("""
+from rexecutor import job
+
+@job
+async def add() -> None: ...
+""")
+    monkeypatch.delitem(sys.modules, "jobs_only", raising=False)
+
+    answer = rexecutor("worker", "jobs_only:add")
+
+    assert answer.status == 2
+    assert "'jobs_only:add' is a job; give the Rexecutor that runs it" in answer.error
 
 
 def test_a_log_level_that_is_none_is_a_misuse(rexecutor: Run, folder: Path) -> None:

@@ -22,6 +22,7 @@ from rexecutor import (
     JobStatus,
     SQLiteBackend,
     enqueue_many,
+    job_handle,
     results,
 )
 from rexecutor.backend.messages import Demand, Node
@@ -242,6 +243,16 @@ class TestResults:
     async def test_what_is_no_handle_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="results: each handle must be a JobHandle"):
             await results(cast("Any", [7]))
+
+    async def test_handles_without_a_list_are_refused(self) -> None:
+        handle = job_handle(1, InMemoryBackend())
+        all_of: Any = results
+
+        for given in ((handle,), (handle, handle)):
+            with pytest.raises(
+                ConfigurationError, match=r"^results: handles must be an iterable .*; put them in a list$"
+            ):
+                await all_of(*given)
 
 
 class TestSeveralBackends:

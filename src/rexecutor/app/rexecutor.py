@@ -170,7 +170,7 @@ class Rexecutor:
         """
         self._require_not_running("with_cron_executor")
         checked_texts("with_cron_executor: tags", tags)
-        executor_cls = self._config.add_executor(executor, is_implied=True)
+        executor_cls = self._config.add_executor(executor, is_implied=True, what="with_cron_executor: executor")
         builder = executor_cls.builder().with_priority(priority).with_tags(*tags)
         if data is not None:
             builder = builder.with_data(data)

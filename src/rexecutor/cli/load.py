@@ -10,6 +10,7 @@ from rexecutor.app.rexecutor import Rexecutor
 from rexecutor.cli.failure import FailedError, MisusedError
 from rexecutor.errors import RexecutorError
 from rexecutor.jobs.definition import takes
+from rexecutor.jobs.executor import Executor
 
 
 def find_target(target: str) -> object:
@@ -45,6 +46,8 @@ def made_rexecutor(target: str, found: object) -> Rexecutor:
     """
     if isinstance(found, Rexecutor):
         return found
+    if _is_executor(found):
+        raise MisusedError(f"{target!r} is a job; give the Rexecutor that runs it, made with `executors=[…]`")
     if inspect.iscoroutinefunction(found) or (inspect.isroutine(found) and not takes(found, 0)):
         raise MisusedError(f"{target!r} must be a function without arguments that is not async")
     if not callable(found) or isinstance(found, type) or not takes(found, 0):  # a Flask application is callable too
@@ -82,6 +85,10 @@ def _one_line(error: Exception) -> str:
     here = str(Path.cwd())
     theirs = [frame for frame in frames if frame.filename.startswith(here)] or frames  # not a library's, if possible
     return f"{text} ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else text
+
+
+def _is_executor(value: object) -> bool:
+    return isinstance(value, Executor) or (isinstance(value, type) and issubclass(value, Executor))
 
 
 def _kind(value: object) -> str:

@@ -358,6 +358,9 @@ _enqueue_many.__qualname__ = "enqueue_many"
 
 
 def _checked_builders(what: str, builders: Iterable[JobBuilder[Any, Any, Any]]) -> list[JobBuilder[Any, Any, Any]]:
+    if not isinstance(builders, Iterable):
+        expected = "an iterable of JobBuilders"
+        raise mistake(f"{what}: builders", expected, builders, "put them in a list", error=InvalidJobError)
     builders = list(builders)
     for builder in builders:
         expected = "a JobBuilder, such as MyExecutor.new(…)"

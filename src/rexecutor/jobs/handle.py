@@ -14,7 +14,7 @@ from rexecutor.backend.current import current_backend
 from rexecutor.backend.waits import Ends, Unended
 from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.results import job_of_record, result_of
-from rexecutor.model.checks import checked_delay, checked_id, checked_instance
+from rexecutor.model.checks import checked_delay, checked_id, checked_instance, mistake
 from rexecutor.model.job import Data, Disposition, Job, JobId, JobRecord, Metadata, Result
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
@@ -242,6 +242,8 @@ def results_sync(handles: Iterable[JobHandle[Any, Any, Any]], timeout: timedelta
 
 
 def _checked(what: str, handles: Iterable[JobHandle[Any, Any, Any]]) -> list[JobHandle[Any, Any, Any]]:
+    if not isinstance(handles, Iterable):
+        raise mistake(f"{what}: handles", "an iterable of JobHandles", handles, "put them in a list")
     handles = list(handles)
     for handle in handles:
         checked_instance(f"{what}: each handle", handle, JobHandle, "a JobHandle, as an enqueue returns it")

@@ -66,12 +66,16 @@ def returned(value: object, encode: Callable[[Any], str] | None) -> Returned:
         encode: Encodes a result of the declared type as JSON text; None if the executor declares no result.
 
     Raises:
-        TypeError: The value stands for work that was not done: a coroutine, another awaitable, or a generator.
+        TypeError: The value stands for work that was not done: a coroutine, another awaitable, or a generator. Or it
+            is the class `Cancel` or `Snooze`, and not an instance.
         EncodeError: The value is not of the declared type, or is too large.
     """
-    if not _is_result(type(value)):
+    if not _is_result(type(value)) or value is Cancel or value is Snooze:
         if isinstance(value, Cancel | Snooze):
             return value
+        if value is Cancel or value is Snooze:
+            example = 'Cancel("why")' if value is Cancel else "Snooze(timedelta(minutes=5))"
+            raise TypeError(f"execute returned the class {value.__name__}; return an instance, such as {example}")
         raise TypeError(f"execute returned a {type(value).__name__}, so its work was not done; await or run it")
     if encode is None:
         return COMPLETE if value is None else Undeclared(type(value).__name__)
