@@ -202,6 +202,22 @@ class TestEnqueues:
         ):
             await call("bob", tags=["a"])
 
+    async def test_so_is_a_setting_that_another_library_has_there(self) -> None:
+        call: Any = send_email.enqueue_sync
+
+        for word, advice in (("countdown", "options(schedule_in=…).enqueue(…)"), ("queue", "there are no queues")):
+            with pytest.raises(ArgumentsError, match=rf"{word} is no argument of the function: .*{re.escape(advice)}"):
+                call("bob", **{word: 3})
+
+    @pytest.mark.parametrize("name", ["delay", "apply_async", "defer"])
+    def test_a_method_of_another_library_is_named_in_ours(self, name: str) -> None:
+        with pytest.raises(
+            AttributeError, match=rf"no attribute '{name}'; write send_email.enqueue\(…\) or send_email"
+        ):
+            getattr(send_email, name)
+        with pytest.raises(AttributeError, match=r"no attribute 'colour'$"):
+            getattr(send_email, "colour")  # noqa: B009 - to type checkers there is none
+
     async def test_the_job_is_no_argument_of_an_enqueue(self) -> None:
         call: Any = knows_its_job.enqueue
 

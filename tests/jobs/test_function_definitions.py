@@ -115,6 +115,23 @@ def test_a_function_that_cannot_be_a_job_is_refused_at_its_decoration(function: 
 
 
 @pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("retries", "set max_attempts, which counts the first attempt too"),
+        ("queue", "there are no queues"),
+        ("bind", "a first parameter that is annotated `Job[…]` receives the running job"),
+        ("time_limit", "set timeout"),
+        ("uniqueness_criteria", "set unique, for example"),
+        ("countdown", "give it when a job is enqueued: options(schedule_in=…).enqueue(…)"),
+        ("max_attemps", "there are name, max_attempts, "),
+    ],
+)
+def test_a_setting_of_another_library_is_refused_with_what_to_write(setting: str, message: str) -> None:
+    with pytest.raises(DefinitionError, match=re.escape(f"job: {setting} is not a setting: {message}")):
+        made(**{setting: 3})
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"name": "a b"}, "name must be 1 to 128 characters"),

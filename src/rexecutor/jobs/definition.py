@@ -74,6 +74,35 @@ _OF_OTHERS: Final[dict[str, str]] = {
     "serializer": "data are JSON of the type in the brackets of Executor[…]; leave it out",
     **dict.fromkeys(("task_name", "job_name"), "set name"),
 }
+_OF_OTHERS_FOR_FUNCTIONS: Final[dict[str, str]] = {
+    **_OF_OTHERS,
+    **dict.fromkeys(
+        ("retry_delay", "retry_backoff", "retry_backoff_max", "retry_jitter", "default_retry_delay"), "set backoff"
+    ),
+    **dict.fromkeys(("time_limit", "soft_time_limit", "job_timeout", "timeout_seconds", "timeout_ms"), "set timeout"),
+    **dict.fromkeys(
+        ("countdown", "eta", "delay", "run_at", "scheduled_at", "schedule_at", "schedule_in"),
+        "give it when a job is enqueued: options(schedule_in=…).enqueue(…), or schedule_at=…",
+    ),
+    **dict.fromkeys(
+        ("expires", "expires_in", "expires_at"),
+        "give it when a job is enqueued: options(expires_in=…).enqueue(…), or expires_at=…",
+    ),
+    **dict.fromkeys(
+        ("uniqueness_criteria", "unique_for", "unique_by", "unique_key", "queueing_lock"),
+        "set unique, for example to UniquenessCriteria.by_data()",
+    ),
+    "tags": "give them when a job is enqueued: options(tags=…).enqueue(…)",
+    "priority": "give it when a job is enqueued: options(priority=…).enqueue(…)",
+    **dict.fromkeys(
+        ("ignore_result", "store_result", "store_results", "result_ttl"),
+        "a result is stored if the function has a return annotation; leave it out",
+    ),
+    "serializer": "data are JSON of the types of the parameters; leave it out",
+    **dict.fromkeys(
+        ("bind", "pass_context", "context"), "a first parameter that is annotated `Job[…]` receives the running job"
+    ),
+}
 SIGNATURE_OPTIONS: Final[dict[str, Any]] = {}
 """For `inspect.signature`, so that it does not evaluate annotations: they may use names that are defined later."""
 if sys.version_info >= (3, 14):  # which evaluates them when they are asked for
@@ -178,6 +207,11 @@ def check_definition(executor_cls: type[ExecutorDefinition[Any, Any, Any]]) -> N
             raise DefinitionError(f"{where}: {method} is `async def`; make it a plain `def`, which returns at once")
     execute, how = executor_cls.execute, "set `blocking = True`"
     check_kind_of_def(f"{where}: execute", execute, executor_cls.blocking, is_plain=_is_plain_def(execute), how=how)
+
+
+def advice_for_function(name: str) -> str | None:
+    """Return what to write for a keyword of another library, for a function job; None if it is none."""
+    return _OF_OTHERS_FOR_FUNCTIONS.get(name)
 
 
 def check_blocking(where: str, blocking: object) -> None:

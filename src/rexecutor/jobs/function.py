@@ -10,6 +10,7 @@ from functools import partial, update_wrapper
 from pickle import PicklingError
 from types import new_class
 from typing import (
+    TYPE_CHECKING,
     Any,
     ClassVar,
     Concatenate,
@@ -33,6 +34,7 @@ from rexecutor.jobs.await_guard import marked_async
 from rexecutor.jobs.current import running_job
 from rexecutor.jobs.definition import (
     DeclaredTypes,
+    advice_for_function,
     check_blocking,
     check_kind_of_def,
     not_to_await,
@@ -56,9 +58,14 @@ AnyJob: TypeAlias = Job[Any, Any, Any]
 Backoff: TypeAlias = BackoffStrategy | Callable[[AnyJob], timedelta]
 """Waits by the number of the failed attempt, or a function of the failed job."""
 
+_ENQUEUES: Final = ("delay", "apply_async", "s", "si", "send", "defer", "defer_async", "schedule", "kiq")
+"""What other libraries call the enqueue."""
 _OF_JOB: Final[Any] = MISSING
 """Default of `unique`: what `@job` says. None would mean none at all."""
 _NO_METHODS: Final = "a job has no instance to call a method of; subclass Executor, which keeps what its jobs share"
+_KNOWN: Final = (
+    "there are name, max_attempts, max_concurrency, blocking, timeout, backoff, unique and discard_on; see also options"
+)
 _SHORTEST_TIMEOUT: Final = timedelta(microseconds=1)
 _SHAPES: Final = threading.RLock()
 """Held while a function is inspected, so that two threads do not make two types of its data."""
@@ -82,6 +89,14 @@ class JobFunction(Executor[Any, Any, Result], Generic[P, Result]):
     def __repr__(self) -> str:
         """Return the name of the job and of the function."""
         return f"<job {self.name!r}: {place_of(type(self))}>"
+
+    if not TYPE_CHECKING:  # to type checkers there are no other attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise an `AttributeError`, which says what to write for a method of another library."""
+            own = type(self).__name__
+            advice = f"; write {own}.enqueue(…) or {own}.enqueue_sync(…)" if name in _ENQUEUES else ""
+            raise AttributeError(f"{self!r} has no attribute {name!r}{advice}", name=name, obj=self)
 
     def __copy__(self) -> Self:
         """Return the job itself, as for a function."""
@@ -263,6 +278,9 @@ class JobFunction(Executor[Any, Any, Result], Generic[P, Result]):
                 return f"{name} is provided when the job runs, so it is no argument of an enqueue"
             if name in _SETTINGS and name not in shape.given.parameters:
                 return f"{name} is a setting; write {self.__name__}.options({name}=…).enqueue(…)"
+            advice = None if name in shape.given.parameters else advice_for_function(name)
+            if advice is not None:
+                return f"{name} is no argument of the function: {advice}"
         return ""
 
     def _arguments(self, job: AnyJob) -> dict[str, Any]:
@@ -472,6 +490,7 @@ def job(
     backoff: Backoff | None = None,
     unique: UniquenessCriteria | None = None,
     discard_on: tuple[type[BaseException], ...] = (),
+    **others: object,  # not in the overloads: type checkers refuse them
 ) -> Any:
     """Make a job of a function: `@job` over an `async def`, or `@job(blocking=True)` over a plain `def`.
 
@@ -500,6 +519,7 @@ def job(
             8 s, 16 s …, at most 7 days, with 10 % of jitter either way.
         unique: Which of these jobs must not be enqueued twice; None for no such rule.
         discard_on: Exceptions that discard the job at once, without another attempt; their subclasses too.
+        others: None. A setting of another library is refused with what to write instead.
 
     Raises:
         DefinitionError: The function cannot be a job: it has `*args`, `**kwargs` or positional-only parameters; JSON
@@ -507,6 +527,8 @@ def job(
             setting is out of range. If an annotation names something that is not defined yet, it is resolved when the
             job is first used: given to a `Rexecutor`, or enqueued.
     """
+    for other in others:
+        raise DefinitionError(f"job: {other} is not a setting: {advice_for_function(other) or _KNOWN}")
     settings: dict[str, Any] = {
         "name": name,
         "max_attempts": max_attempts,
