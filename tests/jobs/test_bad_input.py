@@ -18,6 +18,7 @@ from rexecutor import (
     DefinitionError,
     Executor,
     GlobalBackendError,
+    InMemoryBackend,
     InvalidJobError,
     Job,
     JobFailedError,
@@ -25,6 +26,7 @@ from rexecutor import (
     JobStatus,
     Rexecutor,
     UniquenessCriteria,
+    Where,
     job,
     job_handle,
 )
@@ -249,3 +251,16 @@ class TestDefinitions:
             DefinitionError, match=r"repeat: two executors have this name, .*repeat and .*again; give one"
         ):
             Rexecutor(backend, executors=[repeat, again])
+
+
+@pytest.mark.parametrize("kind", ["JobHandle", "JobBuilder"])
+def test_a_handle_or_a_builder_among_the_data_is_named_by_its_own_type(kind: str) -> None:
+    builder: Any = repeat.new("a")
+    given = builder if kind == "JobBuilder" else builder.enqueue_sync(backend=InMemoryBackend())
+
+    wrong: Any
+    for wrong in (given, [given]):
+        with pytest.raises(InvalidJobError, match=rf"{kind} is not a type that JSON can hold"):
+            repeat.new(wrong).enqueue_sync(backend=InMemoryBackend())
+        with pytest.raises(InvalidJobError, match=rf"{kind} is not a type that JSON can hold"):
+            Where.data_equals(wrong)

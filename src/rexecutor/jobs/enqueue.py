@@ -27,6 +27,7 @@ from rexecutor.model.job import (
     checked_priority,
     is_storable,
 )
+from rexecutor.model.json_form import NotData
 from rexecutor.model.unique import UniquenessCriteria, checked_criteria
 
 _FIRST_MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,7 +46,7 @@ MISSING: Final = _Missing()
 """Default of an argument whose value may be None."""
 
 
-class JobBuilder(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
+class JobBuilder(NotData, msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
     """A job before it is enqueued. Each method returns a changed copy; invalid input raises at once."""
 
     executor: type[ExecutorDefinition[Data, Metadata, Result]]

@@ -16,13 +16,14 @@ from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.results import job_of_record, result_of
 from rexecutor.model.checks import checked_delay, checked_id, checked_instance, mistake
 from rexecutor.model.job import Data, Disposition, Job, JobId, JobRecord, Metadata, Result
+from rexecutor.model.json_form import NotData
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 
 T = TypeVar("T", default=Any)
 
 
-class JobHandle(msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
+class JobHandle(NotData, msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
     """A handle to an enqueued job, which may be waiting, running, ended or deleted by now."""
 
     id: JobId

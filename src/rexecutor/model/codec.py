@@ -28,6 +28,7 @@ from rexecutor.model.json_form import (
     holds_set,
     in_order,
     is_too_deep,
+    not_data,
     not_json,
     set_defaults,
     to_builtins,
@@ -148,7 +149,7 @@ class Codec(Generic[T]):
         except EncodeError:
             raise
         except Exception as error:  # hooks and properties of users' types may raise anything
-            why = _refusal(error, self._depth)
+            why = not_data(value) or _refusal(error, self._depth)
             if self._advice and not isinstance(value, self.kind):
                 why += self._advice
             raise EncodeError(f"{self.name}: {self._type_name} expected: {why}") from error
@@ -253,7 +254,8 @@ def compared(value: object, *, owner: str, what: str) -> str:
     except EncodeError:
         raise
     except Exception as error:  # hooks and properties of users' types may raise anything
-        raise EncodeError(f"{name}: JSON cannot hold it: {_refusal(error, DEPTH)}") from error
+        why = not_data(value) or _refusal(error, DEPTH)
+        raise EncodeError(f"{name}: JSON cannot hold it: {why}") from error
 
 
 def canonical(text: str) -> str:

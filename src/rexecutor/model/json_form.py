@@ -57,6 +57,28 @@ def to_builtins(value: object) -> Any:
     raise NotImplementedError(not_json(type(value)))
 
 
+class NotData:
+    """Base of Structs that are never data. msgspec would begin to write them, and name a type within them instead."""
+
+    __slots__ = ()
+
+
+def not_data(value: object, depth: int = 4) -> str | None:
+    """Return the message for a value that is `NotData` or holds such a value, at most `depth` deep; None if neither."""
+    if isinstance(value, NotData):
+        return not_json(type(value))
+    inner: Iterable[object] = ()
+    if depth == 0:  # the value may hold itself
+        return None
+    if isinstance(value, dict):
+        inner = cast("dict[object, object]", value).values()
+    elif isinstance(value, _SEQUENCES):
+        inner = cast("Iterable[object]", value)
+    elif isinstance(value, msgspec.Struct):
+        inner = (getattr(value, name) for name in value.__struct_fields__)
+    return next(filter(None, (not_data(one, depth - 1) for one in inner)), None)
+
+
 def not_json(kind: type[Any]) -> str:
     """Return the message for a type that JSON cannot hold: what is wrong, and what to use instead."""
     if is_secret(kind):
