@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from rexecutor import Backend, Cancel, ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor, enqueue_many
+from rexecutor import Backend, ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor, enqueue_many
 from rexecutor.model.job import NewJob
 from rexecutor.telemetry.events import ResultIgnored
 from rexecutor.testing import FakeClock, perform
@@ -139,7 +139,7 @@ async def test_perform_raises_an_exception_that_cannot_be_looked_at() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [True, 0, "secret", ["secret"], ValueError("secret"), Cancel, object()],
+    [True, 0, "secret", ["secret"], ValueError("secret"), ValueError, object()],
     ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("base", [Scripted, Blocking])
