@@ -166,4 +166,4 @@ def is_free(file: str) -> bool:
     return True
 
 
-SCENARIO = Scenario("S6", "a worker paused for longer than its lease", ("Start", "Overlap", "Lease"), run)
+SCENARIO = Scenario("S6", "a worker paused for longer than its lease", ("Start", "Overlap", "Lease", "Results"), run)
