@@ -9,6 +9,7 @@ from rexecutor.backend.completion import Completion
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.memory import InMemoryBackend
 from rexecutor.backend.messages import PAGE, CancelRequest, Claim, Count, Demand, Heartbeat, Node, Ticked
+from rexecutor.backend.sync_waits import Watch
 from rexecutor.clock import Clock
 from rexecutor.errors import (
     BackendClosedError,
@@ -28,6 +29,8 @@ from rexecutor.model.outcomes import (
     Change,
     Claimed,
     Complete,
+    Discarded,
+    Expired,
     Failed,
     Interrupted,
     Lost,
@@ -82,10 +85,12 @@ __all__ = [
     "Count",
     "DataEquals",
     "Demand",
+    "Discarded",
     "Enqueued",
     "ErrorKind",
     "Everything",
     "ExecutorIn",
+    "Expired",
     "Failed",
     "Heartbeat",
     "HeartbeatConnection",
@@ -128,6 +133,7 @@ __all__ = [
     "Ticked",
     "Transaction",
     "UniquenessCriteria",
+    "Watch",
     "Where",
     "node_of",
     "rules",

@@ -86,4 +86,6 @@ def recoveries(lines: list[Line], killed: list[tuple[int, float]]) -> tuple[list
     return first, again
 
 
-SCENARIO = Scenario("S1", "workers killed at work (SIGKILL)", ("Accepted", "Delivery", "Start", "Lease", "Results"), run)
+SCENARIO = Scenario(
+    "S1", "workers killed at work (SIGKILL)", ("Accepted", "Delivery", "Start", "Lease", "Results"), run
+)
