@@ -10,6 +10,7 @@ import msgspec
 
 from rexecutor import InMemoryBackend
 from rexecutor.backend.messages import Heartbeat, Node
+from rexecutor.engine.buffer import Buffer
 from rexecutor.engine.dispatcher import Dispatcher
 from rexecutor.engine.lease import LeaseThread, LeaseWatch
 from rexecutor.engine.settler import Settler
@@ -50,6 +51,32 @@ def outcomes_under_way_are_given_back() -> Mutant:
         return []
 
     return patch.object(Settler, "held", property(held))
+
+
+def jobs_claimed_ahead_are_given_back() -> Mutant:
+    """Giving back forgets the jobs that wait for a slot."""
+
+    def held(_: Buffer) -> list[ClaimId]:
+        return []
+
+    return patch.object(Buffer, "held", property(held))
+
+
+def jobs_claimed_ahead_outlive_the_lease() -> Mutant:
+    """A node whose lease is lost starts the jobs that waited for a slot."""
+    make = Buffer.__init__
+
+    def careless(buffer: Buffer, **settings: Any) -> None:
+        settings["may_start"] = lambda: True
+        make(buffer, **settings)
+
+    def idle(_: Buffer) -> None:
+        """Keep the jobs."""
+
+    patches = ExitStack()
+    patches.enter_context(patch.object(Buffer, "__init__", careless))
+    patches.enter_context(patch.object(Buffer, "give_back_all", idle))
+    return patches
 
 
 def no_node_fences_itself() -> Mutant:
@@ -176,6 +203,8 @@ MUTANTS: Final[tuple[Callable[[], Mutant], ...]] = (
     any_outcome_counts,
     lost_claims_are_kept,
     outcomes_under_way_are_given_back,
+    jobs_claimed_ahead_are_given_back,
+    jobs_claimed_ahead_outlive_the_lease,
     no_node_fences_itself,
     outcomes_are_tried_once,
     jobs_start_early,

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from rexecutor import Rexecutor, clock
+from rexecutor.engine import buffer, pace
 from rexecutor.engine.lease import Lease
 from rexecutor.telemetry.events import Event
 from tests.simulation.clock import NodeClock
@@ -167,6 +168,9 @@ def simulated_engine(world: World) -> Generator[None]:
         patches.enter_context(patch("rexecutor.engine.node.unique_id", lambda: f"n{next(ids)}"))
         patches.enter_context(patch("rexecutor.engine.node.log_event", told))
         patches.enter_context(patch("rexecutor.background.Context", _context_of_the_process))
+        if world.claims_far_ahead:
+            patches.enter_context(patch.multiple(pace, WORK=50.0, SLOW_FOR=0.0))
+            patches.enter_context(patch.object(buffer, "STAY", 2.0))
         patches.enter_context(patch.object(clock, "_RANDOM", world.chance("engine", 0)))
         yield
 

@@ -59,6 +59,8 @@ class World:
         self.lease: Final = timedelta(seconds=chance.choice([3, 3, 3, 6, 30]))
         self.nodes: Final = chance.choice([2, 3, 4])
         self.slots: Final = chance.choice([1, 3, 10])
+        self.claims_far_ahead: Final = chance.random() < 0.7
+        """Whether the nodes claim more jobs ahead, and keep them for longer, than they do in truth."""
         self.failing = chance.choice([0.0, 0.05, 0.25])
         """How many of the nodes' calls fail in a burst."""
         self.slow = chance.choice([0.0, 0.02, 0.1])

@@ -88,7 +88,7 @@ def test_two_seeds_are_two_stories() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_defect_is_noticed(mutant: Callable[[], Mutant]) -> None:
-    assert _finds(range(1, 41), mutant)
+    assert _finds(range(1, 121), mutant)
 
 
 def test_a_node_that_never_waits_for_a_due_moment_is_noticed() -> None:

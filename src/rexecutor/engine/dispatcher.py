@@ -9,13 +9,12 @@ from typing import Final
 from rexecutor.backend.base import Backend
 from rexecutor.backend.messages import Claim, Demand
 from rexecutor.clock import random_between
+from rexecutor.engine.buffer import Buffer
 from rexecutor.engine.lease import LeaseWatch
 from rexecutor.engine.loop import first_of
 from rexecutor.engine.runner import Runner
 from rexecutor.engine.settler import Settler
-from rexecutor.engine.slots import Slots
-from rexecutor.model.job import JobRecord, NodeId
-from rexecutor.model.outcomes import Interrupted, Settlement
+from rexecutor.model.job import NodeId
 
 POLL_INTERVAL: Final = 1.0
 """Poll interval, in seconds, when no hint comes; jittered by a tenth."""
@@ -33,7 +32,7 @@ class Dispatcher:
         node_id: NodeId,
         *,
         executors: Collection[str],
-        slots: Slots,
+        buffer: Buffer,
         runner: Runner,
         settler: Settler,
         watch: LeaseWatch,
@@ -42,7 +41,7 @@ class Dispatcher:
         self._backend = backend
         self._node_id = node_id
         self._executors = executors
-        self._slots = slots
+        self._buffer = buffer
         self._runner = runner
         self._settler = settler
         self._watch = watch
@@ -60,27 +59,25 @@ class Dispatcher:
         if self._stop.is_set():
             return
         await self.release_unconfirmed_claims()
-        self._slots.watch()
-        demand = self._slots.demand(self._epoch)
+        demand = self._buffer.demand(self._epoch)
         if demand is None:
-            await self._slots.freed.wait()
+            await self._buffer.hungry.wait()
             return
         since = self._backend.change_count
         claim, given = await self._take(demand)
         if len(claim.jobs) == demand.limit:
-            others = self._slots.demand(self._epoch, threaded=False)
+            others = self._buffer.demand(self._epoch, threaded=False)
             if others is not None and not self._stop.is_set():  # slots are left, for jobs that need no thread
                 await self._take(others)
         elif not self._stop.is_set():
-            # An executor that got fewer jobs than it had slots for has no more due jobs: its next free slot can wait.
-            self._slots.drained = {executor for executor, slots in demand.slots.items() if given[executor] < slots}
-            await first_of(self._slots.freed.wait(), self._hint(claim, since))
+            # An executor that got fewer jobs than it had asked for has no more due jobs: its next free slot can wait.
+            self._buffer.note_drained({executor for executor, slots in demand.slots.items() if given[executor] < slots})
+            await first_of(self._buffer.hungry.wait(), self._hint(claim, since))
 
     async def _take(self, demand: Demand) -> tuple[Claim, Mapping[str, int]]:
         claim = await self._claim(demand)
-        given = Counter(record.executor for record in claim.jobs)
-        self._hand_over(claim.jobs, given)
-        return claim, given
+        self._buffer.take(claim.jobs)
+        return claim, Counter(record.executor for record in claim.jobs)
 
     async def _claim(self, demand: Demand) -> Claim:
         self._claims_confirmed = False
@@ -95,19 +92,11 @@ class Dispatcher:
             BackendError: The store failed; repeat it.
         """
         if not self._claims_confirmed:
-            held = {*self._runner.held, *self._settler.held}
+            held = {*self._runner.held, *self._buffer.held, *self._settler.held}
             await self._backend.release_claims(self._node_id, held, epoch=self._epoch + 1)
             self._epoch += 1
             self._lease.tell(self._epoch)
             self._claims_confirmed = True
-
-    def _hand_over(self, jobs: Collection[JobRecord], given: Mapping[str, int]) -> None:
-        if self._stop.is_set() or not self._lease.is_trusted:  # a lease may be lost while an answer is on its way
-            for record in jobs:
-                self._settler.put(Settlement(record.id, record.claims, Interrupted()))
-        elif jobs:
-            self._slots.take(given)
-            self._runner.start(jobs)
 
     async def _hint(self, claim: Claim, since: int) -> None:
         clock = self._backend.clock

@@ -13,10 +13,12 @@ from rexecutor.backend.messages import Heartbeat, Node
 from rexecutor.background import in_fresh_context
 from rexecutor.clock import unique_id
 from rexecutor.engine.attempt import Stop
+from rexecutor.engine.buffer import Buffer
 from rexecutor.engine.deadlines import STOP_GRACE
 from rexecutor.engine.dispatcher import Dispatcher
 from rexecutor.engine.lease import Lease, LeaseWatch
 from rexecutor.engine.loop import first_of, keep_going
+from rexecutor.engine.pace import Pace
 from rexecutor.engine.periodic import Pruning, PruningLoop, ScheduleLoop
 from rexecutor.engine.processes import Recycling
 from rexecutor.engine.runner import Runner
@@ -117,7 +119,7 @@ class RunningNode:
             completion=backend.completion(),
             emit=self._emit,
             settle=self._settler.put,
-            ended=self._slots.free,
+            ended=self._free_slot,
             context=context,
             recycling=recycling,
         )
@@ -129,13 +131,22 @@ class RunningNode:
             backend=backend,
             emit=self._emit,
             on_heartbeat=self._take_heartbeat,
-            on_lost=lambda: self._runner.stop_all(Stop.LEASE_LOST),
+            on_lost=self._lose_jobs,
+        )
+        ahead = [key for key, one in executors.items() if not one.blocking]
+        self._buffer = Buffer(
+            clock=clock,
+            slots=self._slots,
+            pace=Pace(ahead, clock),
+            start=self._runner.start,
+            settle=self._settler.put,
+            may_start=lambda: self._lease.is_trusted and not self._stop_claims.is_set(),
         )
         self._dispatcher = Dispatcher(
             backend,
             self._node.id,
             executors=executors.keys(),
-            slots=self._slots,
+            buffer=self._buffer,
             runner=self._runner,
             settler=self._settler,
             watch=self._watch,
@@ -190,7 +201,8 @@ class RunningNode:
         until = asyncio.get_running_loop().time() + grace.total_seconds()
         self._emit(NodeStopping(self._node.id, len(self._runner.held), len(self._runner.stuck)))
         self._stop_claims.set()
-        self._slots.freed.set()  # the dispatcher may wait for one
+        self._buffer.give_back_all()
+        self._buffer.hungry.set()  # the dispatcher may wait for it
         try:
             # Claims and jobs end side by side: a store that does not answer must not keep the jobs running. The claim
             # under way is waited for and not cancelled, because the jobs that it takes have to be given back.
@@ -265,11 +277,21 @@ class RunningNode:
         self._claims_ended.set()
         if not self._stop_duties.is_set():
             self._watch.thread.end()
-            self._emit(LeaseLost(self._node.id, self._runner.stop_all(Stop.LEASE_LOST)))
+            self._emit(LeaseLost(self._node.id, self._lose_jobs()))
 
     def _take_heartbeat(self, heartbeat: Heartbeat) -> None:
         if heartbeat.rescued:
             self._emit(JobsRescued(heartbeat.rescued))
         if heartbeat.expired:
             self._emit(JobsExpired(heartbeat.expired))
+        self._buffer.start_cancelled(heartbeat.cancels)
         self._runner.cancel(heartbeat.cancels)
+
+    def _free_slot(self, executor: str) -> None:
+        """Free the slot of a job that has ended."""
+        self._buffer.ended(executor)
+
+    def _lose_jobs(self) -> int:
+        """Stop all jobs, because the lease is lost. Return how many were running."""
+        self._buffer.give_back_all()
+        return self._runner.stop_all(Stop.LEASE_LOST)

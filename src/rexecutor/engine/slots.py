@@ -1,8 +1,6 @@
 """How many more jobs a node may run: of each executor, in threads, and in all."""
 
-import asyncio
 from collections.abc import Collection, Mapping
-from typing import Final
 
 from rexecutor.backend.messages import Demand
 
@@ -30,10 +28,11 @@ class Slots:
         self._left = total
         self._threaded = frozenset(threaded)
         self._threads = threads
-        self.freed: Final = asyncio.Event()
-        """Set when a slot of an executor that is not drained was freed since `watch`."""
-        self.drained: Collection[str] = frozenset()
-        """Executors without more due jobs: their free slots are no reason to claim."""
+
+    @property
+    def left(self) -> int:
+        """How many more jobs may run in all."""
+        return self._left
 
     def take(self, jobs: Mapping[str, int]) -> None:
         """Take a slot for each of these jobs, given as executor name → number of jobs."""
@@ -43,15 +42,13 @@ class Slots:
     def free(self, executor: str) -> None:
         """Free one slot of the executor: the code of one of its jobs has ended."""
         self._change(executor, 1)
-        if executor not in self.drained:
-            self.freed.set()
 
-    def watch(self) -> None:
-        """Forget which slots were freed and which executors are drained: a claim is about to be made."""
-        self.freed.clear()
-        self.drained = frozenset()
+    def free_for(self, executor: str) -> int:
+        """Return how many more jobs of the executor may run; less than 1 for none."""
+        free = min(self._free[executor], self._left)
+        return min(free, self._threads) if executor in self._threaded else free
 
-    def demand(self, epoch: int, *, threaded: bool = True) -> Demand | None:
+    def demand(self, epoch: int, more: Mapping[str, int], *, threaded: bool = True) -> Demand | None:
         """Return a demand for what there are free slots for; None if there are none.
 
         A store limits jobs by executor and in all, but not by thread. So while threads are free, the demand in all is
@@ -59,14 +56,20 @@ class Slots:
 
         Args:
             epoch: The node's current epoch.
+            more: Executor name → how many jobs to ask for beyond its free slots; below zero for fewer. Not taken into
+                account while jobs that need a thread are asked for.
             threaded: False to leave out the jobs that need a thread, and so to ask for more of the others.
         """
         has_threads = threaded and self._threads > 0
-        limit = min(self._left, self._threads) if self._threaded and has_threads else self._left
+        if self._threaded and has_threads:
+            limit, more = min(self._left, self._threads), dict[str, int]()
+        else:
+            limit = max(self._left, 0) + sum(more.values())
         slots = {
-            name: min(free, limit)
+            name: min(wanted, limit)
             for name, free in self._free.items()
-            if free > 0 and (has_threads or name not in self._threaded)
+            if (wanted := max(min(free, self._left), 0) + more.get(name, 0)) > 0
+            and (has_threads or name not in self._threaded)
         }
         return Demand(slots, limit, epoch) if limit > 0 and slots else None
 

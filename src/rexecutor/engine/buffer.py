@@ -1,0 +1,212 @@
+"""Jobs that a node has claimed ahead of its free slots, so that short jobs need not wait for the store."""
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from rexecutor.backend.messages import CancelRequest, Demand
+from rexecutor.background import in_fresh_context
+from rexecutor.clock import Clock
+from rexecutor.engine.deadlines import Deadlines
+from rexecutor.engine.pace import Pace
+from rexecutor.engine.slots import Slots
+from rexecutor.model import rules
+from rexecutor.model.job import ClaimId, JobRecord
+from rexecutor.model.outcomes import Interrupted, Settlement
+
+STAY: Final = 0.3
+"""A job that finds no slot for so many seconds, and at most twice as many, is given back, for another node to run."""
+
+
+class Buffer:
+    """Stands between the claims and the runner: starts jobs while there are slots, and keeps the rest for a moment.
+
+    How many jobs it asks for beyond the free slots is up to `Pace`: with slow jobs none.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        slots: Slots,
+        pace: Pace,
+        start: Callable[[Sequence[JobRecord]], None],
+        settle: Callable[[Settlement], None],
+        may_start: Callable[[], bool],
+    ) -> None:
+        """Make an empty buffer.
+
+        Args:
+            clock: The clock of the time that a job may stay here.
+            slots: The node's free slots.
+            pace: How many jobs to ask for ahead.
+            start: Runs jobs that have a slot.
+            settle: Called with the outcome of each job that is given back.
+            may_start: Whether jobs may be started: the lease is certain, and the node is not stopping.
+        """
+        self._clock = clock
+        self._slots = slots
+        self._pace = pace
+        self._start_jobs = start
+        self._settle = settle
+        self._may_start = may_start
+        self._waiting: defaultdict[str, deque[JobRecord]] = defaultdict(deque)
+        self._low: Mapping[str, int] = {}
+        self._count = 0
+        self._seen: Collection[ClaimId] = ()
+        self._looks = Deadlines(clock, self._give_back_old)
+        self._will_start = False
+        self._drained: Collection[str] = frozenset()
+        self.hungry: Final = asyncio.Event()
+        """Set when an executor's jobs should be claimed: a slot is free, or few of its jobs are left here."""
+
+    @property
+    def held(self) -> Collection[ClaimId]:
+        """Claims whose jobs wait here."""
+        return [record.claim_id for some in self._waiting.values() for record in some]
+
+    def demand(self, epoch: int, *, threaded: bool = True) -> Demand | None:
+        """Return a demand for the free slots and for what to claim ahead; None if no executor is hungry.
+
+        It forgets which executors are drained, because a claim is about to be made.
+
+        Args:
+            epoch: The node's current epoch.
+            threaded: False to leave out the jobs that need a thread, and so to ask for more of the others.
+        """
+        self.hungry.clear()
+        self._drained = frozenset()
+        ahead = self._pace.ahead()
+        self._low = {executor: number // 2 for executor, number in ahead.items()}
+        waiting = {executor: len(some) for executor, some in self._waiting.items() if some}
+        more = {executor: ahead.get(executor, 0) - waiting.get(executor, 0) for executor in {**ahead, **waiting}}
+        demand = self._slots.demand(epoch, more, threaded=threaded)
+        if demand is None or all(waiting.get(one, 0) > self._low.get(one, 0) for one in demand.slots):
+            return None
+        return demand
+
+    def note_drained(self, executors: Collection[str]) -> None:
+        """Note which executors have no more due jobs: a free slot of theirs is no reason to claim."""
+        self._drained = executors
+
+    def take(self, jobs: Sequence[JobRecord]) -> None:
+        """Start the claimed jobs, in claim order, for which there are slots, and keep the others."""
+        if not self._may_start():
+            self._give_back(jobs)
+            return
+        if not self._count:
+            jobs = self._start(jobs)
+        if jobs:
+            self._keep(jobs)
+
+    def ended(self, executor: str) -> None:
+        """Free the slot of a job whose code has ended. In the next turn of the loop, waiting jobs take the slots."""
+        self._slots.free(executor)
+        self._pace.ended[executor] += 1
+        self._note_hunger(executor)
+        if self._count and not self._will_start:
+            self._will_start = True
+            in_fresh_context(asyncio.get_running_loop().call_soon, self._start_waiting)  # not in the job's
+
+    def start_cancelled(self, requests: Iterable[CancelRequest]) -> None:
+        """Start the jobs that these requests name, with or without a free slot: the runner is about to cancel them.
+
+        It has what a cancelled job needs, and ends such a job before its code begins.
+        """
+        self._run(self._removed({(request.job_id, request.claims) for request in requests}))
+
+    def give_back_all(self) -> None:
+        """Give back all jobs that wait here: the node stops, or its lease is lost."""
+        self._give_back(self._removed(frozenset(self.held)))
+        self._looks.stop()
+
+    def _note_hunger(self, executor: str) -> None:
+        waiting = self._waiting.get(executor)
+        if executor not in self._drained and (not waiting or len(waiting) <= self._low.get(executor, 0)):
+            self.hungry.set()
+
+    def _keep(self, jobs: Sequence[JobRecord]) -> None:
+        """Keep jobs that find no slot; give back those of which too many, or too large ones, wait already."""
+        kept, refused = self._pace.kept(jobs)
+        self._give_back(refused)
+        by_executor: defaultdict[str, list[JobRecord]] = defaultdict(list)
+        for record in kept:
+            by_executor[record.executor].append(record)
+        for executor, some in by_executor.items():
+            waiting = self._waiting[executor]
+            is_urgent = bool(waiting) and rules.claim_order(some[0]) < rules.claim_order(waiting[-1])
+            waiting.extend(some)
+            self._count += len(some)
+            if is_urgent:
+                self._waiting[executor] = deque(sorted(waiting, key=rules.claim_order))
+        if kept:
+            self._looks.add(self._clock.monotonic() + STAY)
+            self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        """Start waiting jobs, those first that a claim would take first, while there are slots."""
+        self._will_start = False
+        if not self._may_start():
+            self.give_back_all()
+            return
+        waiting = [some for some in self._waiting.values() if some]
+        if len(waiting) > 1:
+            waiting.sort(key=lambda some: rules.claim_order(some[0]))
+        for some in waiting:
+            free = min(self._slots.free_for(some[0].executor), len(some))
+            if free > 0:
+                self._count -= free
+                jobs = [some.popleft() for _ in range(free)]
+                self._run(jobs)
+                self._note_hunger(jobs[0].executor)
+
+    def _start(self, jobs: Sequence[JobRecord]) -> Sequence[JobRecord]:
+        """Start jobs for which there are slots; return the others."""
+        free: dict[str, int] = {}
+        left = self._slots.left
+        started: list[JobRecord] = []
+        others: list[JobRecord] = []
+        for record in jobs:
+            executor = record.executor
+            if executor not in free:
+                free[executor] = self._slots.free_for(executor)
+            if left > 0 and free[executor] > 0:
+                left -= 1
+                free[executor] -= 1
+                started.append(record)
+            else:
+                others.append(record)
+        self._run(started)
+        return others
+
+    def _run(self, jobs: Sequence[JobRecord]) -> None:
+        if jobs:
+            self._slots.take(Counter(record.executor for record in jobs))
+            self._start_jobs(jobs)
+
+    def _removed(self, claims: Collection[ClaimId]) -> Sequence[JobRecord]:
+        """Remove the jobs of these claims, and return them."""
+        removed: list[JobRecord] = []
+        for executor, waiting in self._waiting.items() if claims else ():
+            some = [record for record in waiting if record.claim_id in claims]
+            if some:
+                removed += some
+                self._count -= len(some)
+                self._waiting[executor] = deque(record for record in waiting if record.claim_id not in claims)
+        return removed
+
+    def _give_back(self, jobs: Iterable[JobRecord]) -> None:
+        for record in jobs:
+            self._settle(Settlement(record.id, record.claims, Interrupted()))
+
+    def _give_back_old(self, now: float) -> Iterable[float]:
+        """Give back the jobs that were here at the last look too: their executor is slower than its pace was."""
+        old = self._removed(self._seen)
+        for executor in {record.executor for record in old}:
+            self._pace.slow_down(executor)
+        self._give_back(old)
+        if old:
+            self._drained = frozenset()  # they are due again
+        self._seen = frozenset(self.held)
+        return [now + STAY] if self._seen else []
