@@ -17,12 +17,22 @@ SLOTS = 100
 BATCH = SLOTS  # jobs that a worker with this many slots claims and settles at a time, if they take no time
 MANY = 1_000_000
 _WAITING = """
-INSERT INTO {schema}.jobs (executor, data, max_attempts, due)
-SELECT 'noop', '{data}', 5, true FROM generate_series(1, {jobs})
+WITH stored AS (
+    INSERT INTO {schema}.stored_jobs (executor, data, max_attempts)
+    SELECT 'noop', '{data}', 5 FROM generate_series(1, {jobs})
+    RETURNING id, executor, scheduled_at, priority
+)
+INSERT INTO {schema}.queue (id, executor, scheduled_at, priority, due)
+SELECT id, executor, scheduled_at, priority, true FROM stored
 """
 _FINISHED = """
-INSERT INTO {schema}.jobs (executor, data, max_attempts, status, attempt, claims, completed_at)
-SELECT 'noop', '{data}', 5, 'complete', 1, 1, now() FROM generate_series(1, {jobs})
+WITH stored AS (
+    INSERT INTO {schema}.stored_jobs (executor, data, max_attempts, status, attempt, claims, completed_at)
+    SELECT 'noop', '{data}', 5, 'complete', 1, 1, now() FROM generate_series(1, {jobs})
+    RETURNING id, completed_at
+)
+INSERT INTO {schema}.ended (executor, status, ended_at, ids)
+SELECT 'noop', 'complete', completed_at, array_agg(id ORDER BY id) FROM stored GROUP BY completed_at, id / 100
 """
 
 
@@ -140,5 +150,5 @@ def _load(url: str, schema: str, text: str, jobs: int) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         load = text.replace("{schema}", schema).replace("{data}", postgres_bare.DATA).replace("{jobs}", str(jobs))
         connection.execute(load.encode())
-        connection.execute(f"VACUUM ANALYZE {schema}.jobs".encode())
+        connection.execute(f"VACUUM ANALYZE {schema}.stored_jobs, {schema}.queue, {schema}.ended".encode())
         connection.execute("CHECKPOINT")

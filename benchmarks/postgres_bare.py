@@ -14,11 +14,18 @@ from rexecutor.backend.sql import statement
 NODE = "bench"
 CHANNEL = "bench"
 DATA = '{"to":"bob@example.com","order":12345}'
-_COLUMNS = "executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, due, unique_key"
-_INSERT = f"""
-INSERT INTO rexecutor.jobs ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, now(), now(), true, %s) RETURNING id
+_COLUMNS = "executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, unique_key"
+_NEW = f"""
+WITH new AS (
+    INSERT INTO rexecutor.stored_jobs ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, now(), now(), %s)
+    RETURNING id, executor, scheduled_at, priority
+), queued AS (
+    INSERT INTO rexecutor.queue (id, executor, scheduled_at, priority, due)
+    SELECT id, executor, scheduled_at, priority, true FROM new
+)
 """
-_INSERT_AND_NOTIFY = f"WITH new AS ({_INSERT}) SELECT id, pg_notify('{CHANNEL}', 'stamp') FROM new"
+_INSERT = f"{_NEW} SELECT id FROM new"
+_INSERT_AND_NOTIFY = f"{_NEW} SELECT id, pg_notify('{CHANNEL}', 'stamp') FROM new"
 
 
 def text_of(name: str) -> str:
@@ -37,15 +44,19 @@ async def enqueue_one_by_one(url: str, jobs: int) -> float:
 
 
 async def enqueue_many(url: str, jobs: int) -> float:
-    """Insert all jobs by one COPY. Return the seconds."""
-    copied = f"COPY rexecutor.jobs ({_COLUMNS}) FROM STDIN".encode()
+    """Insert all jobs by one COPY, and queue them. Return the seconds."""
+    copied = f"COPY rexecutor.stored_jobs ({_COLUMNS}) FROM STDIN".encode()
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
         row = await (await connection.execute("SELECT now()")).fetchone()
         assert row is not None
         began = perf_counter()
         async with cursor.copy(copied) as copy:
             for _ in range(jobs):
-                await copy.write_row(("noop", DATA, None, 5, 0, [], row[0], row[0], True, None))
+                await copy.write_row(("noop", DATA, None, 5, 0, [], row[0], row[0], None))
+        await connection.execute(
+            "INSERT INTO rexecutor.queue (id, executor, scheduled_at, priority, due)"
+            " SELECT id, executor, scheduled_at, priority, true FROM rexecutor.stored_jobs"
+        )
         return perf_counter() - began
 
 
@@ -90,19 +101,13 @@ def _script(batch: int) -> str:
         f"coalesce(array_agg({name}) FILTER (WHERE id IS NOT NULL), '{{}}') AS {alias}"
         for name, alias in (("id", "ids"), ("claims", "claims"))
     )
-    each = "ARRAY[cardinality(:ids::bigint[])]"
     outcomes = {
         "ids": ":ids",
         "claims": ":claims",
-        "kinds": f"array_fill('complete'::text, {each})",
-        "delays": f"array_fill('0'::interval, {each})",
-        "errors": f"array_fill(NULL::text, {each})",
-        "expired": "NULL",
-        "results": f"array_fill(NULL::text, {each})",
+        "results": "NULL",
         "node": "NULL",
         "patience": "'1s'",
-        "most_errors": 10,
         "now": "NULL",
     }
     claim = f"{head}\n), answer AS (SELECT{rows})\nSELECT {ids} FROM answer \\gset"
-    return f"{claim}\n{text_of('settle_jobs') % outcomes};\n"
+    return f"{claim}\n{text_of('settle_complete') % outcomes};\n"

@@ -36,11 +36,11 @@ async def corrupt(backend: Backend, job_id: JobId) -> None:
         backend._replace(record, replace(record, priority=-1, attempt=70_000, max_attempts=0))
         return
     if isinstance(backend, PostgresBackend):
-        jobs = f"{backend.schema}.jobs"
+        jobs = f"{backend.schema}.stored_jobs"
         run_postgres(
-            f"ALTER TABLE {jobs} DROP CONSTRAINT jobs_priority_check",
-            f"ALTER TABLE {jobs} DROP CONSTRAINT jobs_max_attempts_check",
+            f"ALTER TABLE {jobs} DROP CONSTRAINT jobs_sound",
             f"UPDATE {jobs} SET priority = -1, attempt = 70000, max_attempts = 0 WHERE id = {job_id}",
+            f"UPDATE {backend.schema}.queue SET priority = -1 WHERE id = {job_id}",
         )
         return
     assert isinstance(backend, SQLiteBackend)
@@ -59,7 +59,7 @@ async def bring_ids_to(backend: Backend, last_id: JobId) -> None:
         backend._last_id = last_id
         return
     if isinstance(backend, PostgresBackend):
-        run_postgres(f"ALTER TABLE {backend.schema}.jobs ALTER COLUMN id RESTART WITH {last_id + 1}")
+        run_postgres(f"ALTER TABLE {backend.schema}.stored_jobs ALTER COLUMN id RESTART WITH {last_id + 1}")
         return
     assert isinstance(backend, SQLiteBackend)
 

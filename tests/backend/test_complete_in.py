@@ -240,14 +240,15 @@ async def test_a_job_of_that_number_in_another_database_is_not_completed(backend
 
 
 @pytest.mark.parametrize("kind", ["psycopg"])
+@pytest.mark.parametrize("table", ["running", "stored_jobs"])
 async def test_a_transaction_that_stays_open_does_not_hold_other_outcomes_up(
-    backend: Backend, counter: AppCounter, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, counter: AppCounter, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statements, "LOCK_TIMEOUT", "50ms")
     held, other = [Settlement(*job.claim_id, COMPLETE) for job in await claimed(backend, 2)]
     with psycopg.connect(server_url()) as connection:
         assert isinstance(backend, PostgresBackend)
-        name = sql.Identifier(backend.schema, "jobs")
+        name = sql.Identifier(backend.schema, table)
         connection.execute(sql.SQL("SELECT FROM {} WHERE id = %s FOR UPDATE").format(name), [held.job_id])
 
         with pytest.raises(BackendError, match="a transaction holds the row"):

@@ -15,6 +15,35 @@ Refused: Final = (sqlite3.Error, psycopg.Error, UnicodeError, OverflowError)
 """What a driver raises if the store itself does not take a value."""
 
 
+BY_HAND: Final = """
+CREATE OR REPLACE FUNCTION {schema}.by_hand() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    DELETE FROM {schema}.queue WHERE id = OLD.id;
+    DELETE FROM {schema}.running WHERE id = OLD.id;
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM {schema}.stored_jobs WHERE id = OLD.id;
+        RETURN OLD;
+    END IF;
+    UPDATE {schema}.stored_jobs SET
+        executor = NEW.executor, status = CASE WHEN NEW.status = 'executing' THEN 'scheduled' ELSE NEW.status END,
+        data = NEW.data, metadata = NEW.metadata, attempt = NEW.attempt, max_attempts = NEW.max_attempts,
+        priority = NEW.priority, tags = NEW.tags, errors = NEW.errors, claims = NEW.claims, snoozes = NEW.snoozes,
+        losses = NEW.losses, unique_key = NEW.unique_key, revision = NEW.revision, inserted_at = NEW.inserted_at,
+        scheduled_at = NEW.scheduled_at, attempted_at = NEW.attempted_at, completed_at = NEW.completed_at
+    WHERE id = NEW.id;
+    IF NEW.status = 'executing' OR NEW.node IS NOT NULL OR NEW.cancel_reason IS NOT NULL THEN
+        INSERT INTO {schema}.running (id, claims, attempted_at, attempt, node, executor, cancel_reason)
+        VALUES (NEW.id, NEW.claims, NEW.attempted_at, NEW.attempt, NEW.node, NEW.executor, NEW.cancel_reason);
+    END IF;
+    IF NEW.status <> 'executing' AND (NEW.due OR NEW.status IN ('scheduled', 'retryable')) THEN
+        INSERT INTO {schema}.queue (id, executor, scheduled_at, priority, due)
+        VALUES (NEW.id, NEW.executor, NEW.scheduled_at, NEW.priority, NEW.due);
+    END IF;
+    RETURN NEW;
+END $$
+"""
+"""Has PostgreSQL's tables say what a change of its view of the jobs means, nonsense included."""
+
+
 class ManualSql:
     """A connection of one's own. In its statements `{jobs}`, `{nodes}` … are the tables, and `?` a parameter."""
 
@@ -50,22 +79,34 @@ class ManualSql:
         if not self.is_postgres:
             self.run("PRAGMA ignore_check_constraints = ON")
             return
-        found = self.run(
-            "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = ?::regclass",
-            f'"{self.schema}".jobs',
+        schema = f'"{self.schema}"'
+        self.run(f"ALTER TABLE {schema}.stored_jobs DROP CONSTRAINT IF EXISTS jobs_sound")
+        for table in ("stored_jobs", "queue", "running"):
+            found = self.run(
+                "SELECT attname FROM pg_attribute WHERE attrelid = ?::regclass AND attnum > 0 AND attname <> 'id'"
+                " AND attnotnull",
+                f"{schema}.{table}",
+            )
+            for (column,) in found:
+                self.run(f'ALTER TABLE {schema}.{table} ALTER COLUMN "{column}" DROP NOT NULL')
+        self.run(BY_HAND.replace("{schema}", schema))
+        self.run(
+            "CREATE OR REPLACE TRIGGER by_hand INSTEAD OF UPDATE OR DELETE ON {jobs} FOR EACH ROW"
+            f" EXECUTE FUNCTION {schema}.by_hand()"
         )
-        for (name,) in found:
-            self.run(f'ALTER TABLE {{jobs}} DROP CONSTRAINT "{name}"')
-        for column in ("executor", "data", "tags", "errors", "scheduled_at", "inserted_at", "max_attempts", "attempt"):
-            self.run(f'ALTER TABLE {{jobs}} ALTER COLUMN "{column}" DROP NOT NULL')
 
     def put(self, executor: str, data: str | bytes, *, max_attempts: int, metadata: str | None = None) -> JobId:
         """Add a job that is due at once, and return its id. `bytes` are data that may not be UTF-8."""
         moment = time.time_ns() // 1_000
-        columns = "executor, status, data, metadata, max_attempts, due"
         if self.is_postgres:
-            text = f"INSERT INTO {{jobs}} ({columns}) VALUES (?, 'scheduled', ?, ?, ?, true) RETURNING id"
+            text = (
+                f'WITH job AS (INSERT INTO "{self.schema}".stored_jobs (executor, data, metadata, max_attempts)'
+                f' VALUES (?, ?, ?, ?) RETURNING *), queued AS (INSERT INTO "{self.schema}".queue'
+                " (id, executor, scheduled_at, priority, due)"
+                " SELECT id, executor, scheduled_at, priority, true FROM job) SELECT id FROM job"
+            )
             return self.run(text, executor, data, metadata, max_attempts)[0][0]
+        columns = "executor, status, data, metadata, max_attempts, due"
         text = (
             f"INSERT INTO {{jobs}} ({columns}, inserted_at, scheduled_at)"
             " VALUES (?, 'scheduled', CAST(? AS TEXT), ?, ?, 1, ?, ?) RETURNING id"
@@ -74,7 +115,10 @@ class ManualSql:
 
     def make_retries_due(self) -> None:
         """Let no failed job wait for its next attempt."""
-        past = "now()" if self.is_postgres else str(time.time_ns() // 1_000)
+        if self.is_postgres:
+            self.run(f'UPDATE "{self.schema}".queue SET scheduled_at = now() WHERE scheduled_at > now()')
+            return
+        past = str(time.time_ns() // 1_000)
         self.run(f"UPDATE {{jobs}} SET scheduled_at = {past} WHERE status = 'retryable' AND scheduled_at > {past}")
 
     def statuses(self, ids: Sequence[JobId]) -> dict[JobId, tuple[str, int, str | None]]:

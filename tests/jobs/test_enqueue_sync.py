@@ -270,7 +270,7 @@ class TestPostgresConnection:
             f"CREATE SEQUENCE {backend.schema}.tries",
             f"CREATE FUNCTION {backend.schema}.die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             f" PERFORM nextval('{backend.schema}.tries'), pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$",
-            f"CREATE TRIGGER die BEFORE INSERT ON {backend.schema}.jobs"
+            f"CREATE TRIGGER die BEFORE INSERT ON {backend.schema}.stored_jobs"
             f" FOR EACH STATEMENT EXECUTE FUNCTION {backend.schema}.die()",
         )
 
@@ -278,7 +278,7 @@ class TestPostgresConnection:
             letter("b").enqueue_sync(backend=backend)
 
         assert run_postgres(f"SELECT last_value FROM {backend.schema}.tries") == [(1,)]
-        run_postgres(f"DROP TRIGGER die ON {backend.schema}.jobs")
+        run_postgres(f"DROP TRIGGER die ON {backend.schema}.stored_jobs")
         letter("c").enqueue_sync(backend=backend)
         assert run_postgres(f"SELECT data::text FROM {backend.schema}.jobs ORDER BY id") == [('"a"',), ('"c"',)]
         await backend.close()

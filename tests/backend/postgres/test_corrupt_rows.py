@@ -31,7 +31,7 @@ UNCLAIMABLE = {f"inserted at {moment}": f"inserted_at = '{moment}'" for moment i
 UNREADABLE = {
     **UNCLAIMABLE,
     **{f"attempted at {moment}": f"attempted_at = '{moment}'" for moment in MOMENTS},
-    **{f"complete at {moment}": f"completed_at = '{moment}', status = 'complete', due = false" for moment in MOMENTS},
+    **{f"complete at {moment}": f"completed_at = '{moment}', status = 'complete'" for moment in MOMENTS},
 }
 """What the schema's own constraints let in."""
 
@@ -42,7 +42,7 @@ UNCONSTRAINED = {
     "no moment of its insertion": "inserted_at = NULL",
     "no moment to run at": "scheduled_at = NULL",
     "a moment to run at that never comes": "scheduled_at = 'infinity'",
-    "an unknown status": "status = 'sleeping', due = false",
+    "an unknown status": "status = 'sleeping'",
     "an expiry that never comes": "expires_at = 'infinity'",
     "an expiry before all calendars": "expires_at = '4000-01-01 BC'",
     "errors of nonsense": "errors = '[1, null]'",
@@ -62,12 +62,12 @@ async def backend(tmp_path: Path) -> AsyncIterator[PostgresBackend]:
         yield made
 
 
-def corrupt(backend: PostgresBackend, job_id: JobId, change: str) -> None:
-    run_postgres(f'UPDATE "{backend.schema}".jobs SET {change} WHERE id = {job_id}')
+def corrupt(backend: PostgresBackend, job_id: JobId, change: str, table: str = "stored_jobs") -> None:
+    run_postgres(f'UPDATE "{backend.schema}".{table} SET {change} WHERE id = {job_id}')
 
 
 def drop_constraints(backend: PostgresBackend) -> None:
-    table = f'"{backend.schema}".jobs'
+    table = f'"{backend.schema}".stored_jobs'
     run_postgres(
         f"""DO $$ DECLARE name text; BEGIN
             FOR name IN SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = '{table}'::regclass LOOP
@@ -214,7 +214,7 @@ GIVEN_BACK = {
 async def test_a_corrupt_row_is_given_back_and_so_are_the_others(backend: PostgresBackend, change: str) -> None:
     ids = await enqueued(backend)
     await claim(backend)
-    corrupt(backend, ids[0], change)
+    corrupt(backend, ids[0], change, "running" if change == "attempt = 0" else "stored_jobs")
 
     assert await backend.release_claims(NODE, ()) == 3
     assert {await status_of(backend, job_id) for job_id in ids} == {JobStatus.SCHEDULED}
@@ -224,7 +224,7 @@ async def test_a_corrupt_row_is_given_back_and_so_are_the_others(backend: Postgr
 async def test_a_number_at_its_end_fails_no_settlement(backend: PostgresBackend, change: str) -> None:
     ids = await enqueued(backend)
     claimed = await claim(backend)
-    corrupt(backend, ids[0], change)
+    corrupt(backend, ids[0], change, "running" if change == "attempt = 0" else "stored_jobs")
 
     refused = await backend.settle([Settlement(*job.claim_id, Snooze(timedelta(hours=1))) for job in claimed.jobs])
 

@@ -20,6 +20,7 @@ from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
 from rexecutor.backend.postgres.listener import LISTENING
 from rexecutor.backend.postgres.notifier import Notifier
 from rexecutor.errors import BackendError
+from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered, ListeningUseless
 from tests.faults.proxy import Proxy
 from tests.postgres import Migrated, run_postgres, schema_of, server_url, until_it_listens
@@ -200,11 +201,11 @@ async def test_a_claim_whose_answer_never_comes_is_cut_off(
 ) -> None:
     monkeypatch.setattr("rexecutor.backend.postgres.liveness.OPERATION_SECONDS", 0.3)
     async with far_handle(proxy, near) as far:
-        await far.settle([])
+        await far.settle([Settlement(1, 1, Complete())])
         proxy.is_silent = True
 
         with pytest.raises(BackendError):
-            await soon(far.settle([]), 10)
+            await soon(far.settle([Settlement(1, 1, Complete())]), 10)
         proxy.is_silent = False
 
 

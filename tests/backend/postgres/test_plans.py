@@ -6,7 +6,7 @@ At 1,000 and 100,000 rows of each kind; `make plans` asks at 1,000,000.
 import asyncio
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString, TypeAlias, cast
@@ -15,9 +15,11 @@ import psycopg
 import pytest
 
 from rexecutor import JobStatus, Replace, UniquenessCriteria
+from rexecutor.backend.postgres.rows import changed_row
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.backend.sql.operations import Statement
 from rexecutor.model import rules
+from rexecutor.model.status import OPEN
 from rexecutor.model.where import Everything, IdIn, StatusIn, Where
 from rexecutor.testing.suite.store import HOUR, new_job
 from tests.postgres import Migrated, run_postgres, server_url
@@ -28,53 +30,80 @@ ROWS = [int(os.environ["REXECUTOR_PLAN_ROWS"])] if "REXECUTOR_PLAN_ROWS" in os.e
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AT = f"timestamptz '{NOW.isoformat()}'"
 EXECUTORS = 10
-SMALL, READ_WHOLE = 1_000, 12_000
+SMALL, READ_WHOLE = 1_000, 20_000
 """With as few rows a kind, as many reads cost nothing: the planner may read the table whole."""
 SCHEMA = cast("LiteralString", f"plans_{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}")
 STATEMENTS = Statements(SCHEMA)
 
-# All enqueued at the same moment, as a batch is; and of every kind the same executors.
-BACKLOG = """
-INSERT INTO {schema}.jobs (executor, data, max_attempts, inserted_at, scheduled_at, due, unique_key)
-SELECT 'executor ' || n % {executors}, '1', 5, {at}, {at}, true, CASE WHEN n % 10 = 0 THEN 'key ' || n END
-FROM generate_series(1, {rows}) AS n
+QUEUED = """
+INSERT INTO {schema}.queue (id, executor, scheduled_at, priority, due, expires_at)
+SELECT id, executor, scheduled_at, priority, {due}, expires_at FROM stored
 """
-OVERDUE = """
-INSERT INTO {schema}.jobs (executor, data, max_attempts, inserted_at, scheduled_at)
-SELECT 'executor ' || n % {executors}, '1', 5, {at}, {at} - interval '1 min' FROM generate_series(1, {rows}) AS n
+RETURNED = "RETURNING id, executor, scheduled_at, priority, expires_at"
+# All enqueued at the same moment, as a batch is; and of every kind the same executors.
+BACKLOG = f"""
+WITH stored AS (
+    INSERT INTO {{schema}}.stored_jobs (executor, data, max_attempts, inserted_at, scheduled_at, unique_key)
+    SELECT 'executor ' || n % {{executors}}, '1', 5, {{at}}, {{at}}, CASE WHEN n % 10 = 0 THEN 'key ' || n END
+    FROM generate_series(1, {{rows}}) AS n {RETURNED}
+) {QUEUED.replace("{due}", "true")}
+"""
+OVERDUE = f"""
+WITH stored AS (
+    INSERT INTO {{schema}}.stored_jobs (executor, data, max_attempts, inserted_at, scheduled_at)
+    SELECT 'executor ' || n % {{executors}}, '1', 5, {{at}}, {{at}} - interval '1 min'
+    FROM generate_series(1, {{rows}}) AS n {RETURNED}
+) {QUEUED.replace("{due}", "false")}
 """
 RUNNING = """
-INSERT INTO {schema}.jobs (
-    executor, data, max_attempts, inserted_at, scheduled_at, status, node, claims, attempt, attempted_at, cancel_reason
+WITH stored AS (
+    INSERT INTO {schema}.stored_jobs (executor, data, max_attempts, inserted_at, scheduled_at)
+    SELECT 'executor ' || n % {executors}, '1', 5, {at}, {at} - interval '1 hour' FROM generate_series(1, 500) AS n
+    RETURNING id, executor
 )
+INSERT INTO {schema}.running (id, claims, attempted_at, attempt, node, executor, cancel_reason)
 SELECT
-    'executor ' || n % {executors}, '1', 5, {at}, {at} - interval '1 hour', 'executing',
-    CASE WHEN n % 10 = 0 THEN 'lost' ELSE 'alive' END, 1, 1, {at}, CASE WHEN n % 50 = 1 THEN 'not wanted' END
-FROM generate_series(1, 500) AS n
+    id, 1, {at}, 1, CASE WHEN id % 10 = 0 THEN 'lost' ELSE 'alive' END, executor,
+    CASE WHEN id % 50 = 1 THEN 'not wanted' END
+FROM stored
 """
+# Settled a hundred at a time; those of one executor and moment are one row of the log.
 FINISHED = """
-INSERT INTO {schema}.jobs (
-    executor, data, max_attempts, inserted_at, scheduled_at, status, claims, attempt, completed_at, unique_key
+WITH stored AS (
+    INSERT INTO {schema}.stored_jobs (
+        executor, data, max_attempts, inserted_at, scheduled_at, status, claims, attempt, completed_at, unique_key
+    )
+    SELECT
+        'executor ' || n % {executors}, '1', 5, {at} - interval '9 days', {at} - n % 80000 * interval '10 s',
+        'complete', 1, 1, {at} - n / 100 % 8000 * interval '100 s', CASE WHEN n % 10 = 0 THEN 'key ' || n END
+    FROM generate_series(1, {rows}) AS n
+    RETURNING id, executor, completed_at
 )
-SELECT
-    'executor ' || n % {executors}, '1', 5, {at} - interval '9 days', {at} - n % 80000 * interval '10 s', 'complete',
-    1, 1, {at} - n % 80000 * interval '10 s', CASE WHEN n % 10 = 0 THEN 'key ' || n END
-FROM generate_series(1, {rows}) AS n
+INSERT INTO {schema}.ended (executor, status, ended_at, ids)
+SELECT executor, 'complete', completed_at, array_agg(id ORDER BY id) FROM stored GROUP BY executor, completed_at
 """
-URGENT_LATER = """
-INSERT INTO {schema}.jobs (executor, data, max_attempts, priority, inserted_at, scheduled_at)
-SELECT 'executor ' || n % {executors}, '1', 5, 0, {at}, {at} + interval '1 day' FROM generate_series(1, {rows}) AS n
+URGENT_LATER = f"""
+WITH stored AS (
+    INSERT INTO {{schema}}.stored_jobs (executor, data, max_attempts, priority, inserted_at, scheduled_at)
+    SELECT 'executor ' || n % {{executors}}, '1', 5, 0, {{at}}, {{at}} + interval '1 day'
+    FROM generate_series(1, {{rows}}) AS n {RETURNED}
+) {QUEUED.replace("{due}", "false")}
 """
-EXPIRED = """
-INSERT INTO {schema}.jobs (executor, data, max_attempts, inserted_at, scheduled_at, due, expires_at)
-SELECT 'executor ' || n % {executors}, '1', 5, {at}, {at} + interval '1 day', false, {at} - n * interval '1 s'
-FROM generate_series(1, {rows}) AS n
+EXPIRED = f"""
+WITH stored AS (
+    INSERT INTO {{schema}}.stored_jobs (executor, data, max_attempts, inserted_at, scheduled_at, expires_at)
+    SELECT 'executor ' || n % {{executors}}, '1', 5, {{at}}, {{at}} + interval '1 day', {{at}} - n * interval '1 s'
+    FROM generate_series(1, {{rows}}) AS n {RETURNED}
+) {QUEUED.replace("{due}", "false")}
 """
-NOT_YET_EXPIRED = """
-INSERT INTO {schema}.jobs (executor, data, max_attempts, inserted_at, scheduled_at, expires_at)
-SELECT 'executor ' || n % {executors}, '1', 5, {at}, {at} + interval '1 day', {at} + interval '1 hour'
-FROM generate_series(1, {rows}) AS n
+NOT_YET_EXPIRED = f"""
+WITH stored AS (
+    INSERT INTO {{schema}}.stored_jobs (executor, data, max_attempts, inserted_at, scheduled_at, expires_at)
+    SELECT 'executor ' || n % {{executors}}, '1', 5, {{at}}, {{at}} + interval '1 day', {{at}} + interval '1 hour'
+    FROM generate_series(1, {{rows}}) AS n {RETURNED}
+) {QUEUED.replace("{due}", "false")}
 """
+TABLES = ("stored_jobs", "queue", "running", "ended")
 NODES = "INSERT INTO {schema}.nodes VALUES ('alive', 'here', {at}, {at} + interval '1 hour')"
 
 
@@ -104,8 +133,8 @@ def shape(request: pytest.FixtureRequest) -> Iterator[Shape]:
     run_postgres(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
     asyncio.run(make_schema())
     run_postgres(
-        f"ALTER TABLE {SCHEMA}.jobs SET (autovacuum_enabled = false)",
-        f"ALTER TABLE {SCHEMA}.jobs ALTER COLUMN priority SET DEFAULT 1",
+        *(f"ALTER TABLE {SCHEMA}.{table} SET (autovacuum_enabled = false)" for table in TABLES),
+        f"ALTER TABLE {SCHEMA}.stored_jobs ALTER COLUMN priority SET DEFAULT 1",
         *made.commands(),
     )
     yield made
@@ -122,7 +151,8 @@ def connection(request: pytest.FixtureRequest, shape: Shape) -> Iterator[Connect
     """A connection in a transaction that is rolled back, statistics with it."""
     with psycopg.connect(server_url(), autocommit=True) as made, made.transaction(force_rollback=True):
         if request.param == "analyzed":
-            made.execute(f"ANALYZE {SCHEMA}.jobs")
+            for table in TABLES:
+                made.execute(f"ANALYZE {SCHEMA}.{table}")
         yield made
 
 
@@ -164,7 +194,7 @@ def plan_of(connection: Connection, statement: Statement) -> Plan:
 
 
 def has_statistics(connection: Connection) -> bool:
-    found = connection.execute(f"SELECT FROM pg_stats WHERE schemaname = '{SCHEMA}' AND tablename = 'jobs' LIMIT 1")
+    found = connection.execute(f"SELECT FROM pg_stats WHERE schemaname = '{SCHEMA}' AND tablename = 'ended' LIMIT 1")
     return found.fetchone() is not None
 
 
@@ -175,8 +205,8 @@ def nodes_of(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def reads_jobs(node: Mapping[str, Any]) -> bool:
-    is_jobs = node.get("Relation Name") == "jobs" or node.get("Index Name", "").startswith("jobs")
-    return is_jobs and "Scan" in node["Node Type"]
+    name = node.get("Relation Name") or node.get("Index Name", "")
+    return name.startswith((*TABLES, "jobs")) and "Scan" in node["Node Type"]
 
 
 def rows_read(scan: Mapping[str, Any]) -> float:
@@ -195,11 +225,11 @@ def claim(executors: int, *, promoted: bool = True) -> Statement:
 
 
 def settle(connection: Connection) -> Statement:
-    rows = connection.execute(f"SELECT id FROM {SCHEMA}.jobs WHERE status = 'executing' LIMIT 400").fetchall()
+    ids = running_ids(connection)
     failed = '[{"attempt": 1}]'
     return STATEMENTS.of(
         "settle_jobs",
-        ids=[row[0] for row in rows],
+        ids=ids,
         claims=[1] * 400,
         kinds=["complete", "failed"] * 200,
         delays=[timedelta(0)] * 400,
@@ -213,9 +243,30 @@ def settle(connection: Connection) -> Statement:
     )
 
 
+def settle_complete(connection: Connection) -> Statement:
+    ids = ",".join(map(str, running_ids(connection)))
+    claims = ",".join(["1"] * 400)
+    return STATEMENTS.of(
+        "settle_complete", ids=f"{{{ids}}}", claims=f"{{{claims}}}", results=None, node=None, patience="1s", now=NOW
+    )
+
+
+def running_ids(connection: Connection) -> list[int]:
+    return [row[0] for row in connection.execute(f"SELECT id FROM {SCHEMA}.running ORDER BY id LIMIT 400").fetchall()]
+
+
 def conflicting(unique: UniquenessCriteria, statuses: frozenset[JobStatus] | None = None) -> Statement:
-    where = rules.conflicting(new_job("executor 3"), unique, NOW - 8 * HOUR)
-    return STATEMENTS.where("select_conflicting", where if statuses is None else where & StatusIn(statuses), NOW)
+    job, now = new_job("executor 3"), NOW - 8 * HOUR
+    where = rules.conflicting(job, unique, now)
+    where = where if statuses is None else where & StatusIn(statuses)
+    wanted = unique.statuses if statuses is None else unique.statuses & statuses
+    return next(STATEMENTS.first_conflicting(where, job, unique, wanted, now))
+
+
+def change(status: str) -> Statement:
+    record = rules.inserted(new_job("executor 3"), 7, NOW)
+    row = {**changed_row(record), "status": status}
+    return STATEMENTS.of("update_job", **row | {f"{status}_at": NOW})
 
 
 def page(where: Where) -> Statement:
@@ -242,9 +293,9 @@ BY_EXECUTOR = UniquenessCriteria.by_executor()
 EVERY_STATUS = tuple(JobStatus)
 
 CASES: Mapping[str, tuple[Statement, int]] = {
-    "claim for one executor": (claim(1), 300),
-    "claim for ten executors": (claim(10), 1_300),
-    "claim before a promotion": (claim(10, promoted=False), 1_300),
+    "claim for one executor": (claim(1), 500),
+    "claim for ten executors": (claim(10), 1_500),
+    "claim before a promotion": (claim(10, promoted=False), 1_500),
     "promote": (STATEMENTS.of("promote_jobs", limit=1_000, now=NOW), 3_000),
     "a heartbeat that rescues": (heartbeat(rescues=True), 8_000),
     "a heartbeat": (heartbeat(rescues=False), 3_000),
@@ -253,20 +304,27 @@ CASES: Mapping[str, tuple[Statement, int]] = {
     "unique by key, to be replaced": (conflicting(KEY, Replace.priority().statuses), 10),
     "unique by key and window": (conflicting(KEY.and_within(HOUR)), 10),
     "unique by key, whatever the status": (conflicting(KEY.and_statuses(*EVERY_STATUS)), 10),
-    "unique by executor": (conflicting(BY_EXECUTOR), 10),
-    "unique by executor, to be replaced": (conflicting(BY_EXECUTOR, Replace.priority().statuses), 100),
+    "unique by executor": (conflicting(BY_EXECUTOR), 700),  # what runs is few, and read whole
+    "unique by executor, to be replaced": (conflicting(BY_EXECUTOR, Replace.priority().statuses), 700),
+    "unique by executor in a window, not ended": (conflicting(BY_EXECUTOR.and_within(HOUR).and_statuses(*OPEN)), 700),
     "unique by executor and window": (conflicting(BY_EXECUTOR.and_within(HOUR)), 10),
     "unique by executor, whatever the status": (conflicting(BY_EXECUTOR.and_statuses(*EVERY_STATUS)), 10),
-    "a page": (page(Everything()), 100),
+    "a page": (page(Everything()), 300),
+    "a page of executing jobs": (page(StatusIn(frozenset({JobStatus.EXECUTING}))), 1_100),
+    "a look for a job's place": (STATEMENTS.of("lock_place", id=7, reruns=False), 10),
+    "a look for a job's place in the log": (STATEMENTS.of("lock_place", id=7, reruns=True), 100),
+    "one job": (STATEMENTS.of("select_job", id=7), 10),
+    "a job that waits still": (change("scheduled"), 10),
+    "a job that is cancelled": (change("cancelled"), 10),
     "a look at a thousand jobs": (
         STATEMENTS.where("select_statuses", IdIn(frozenset(range(1_000))), NOW),
         3_000,
     ),  # with dead index entries
-    "prune by age": (prune("prune_older", age=timedelta(days=1)), 100 * EXECUTORS + 300),
-    "prune by age, one executor": (prune("prune_older", "executor 3", age=timedelta(days=1)), 400),
+    "prune by age": (prune("prune_older", age=timedelta(days=1)), 100 * EXECUTORS + 700),
+    "prune by age, one executor": (prune("prune_older", "executor 3", age=timedelta(days=1)), 700),
     "prune by age, nothing to do": (prune("prune_older", age=timedelta(days=365)), 50),
-    "prune by number": (prune("prune_beyond", kept=50), 151 * EXECUTORS + 300),
-    "prune by number, one executor": (prune("prune_beyond", "executor 3", kept=50), 500),
+    "prune by number": (prune("prune_beyond", kept=50), 151 * EXECUTORS + 700),
+    "prune by number, one executor": (prune("prune_beyond", "executor 3", kept=50), 900),
     "prune by number, nothing to do": (prune("prune_beyond", kept=2_000_000), 0),
 }
 
@@ -285,7 +343,11 @@ def test_what_is_read_does_not_grow_with_the_table(plans: Connection, shape: Sha
     assert plan.rows <= most, plan
 
 
-def test_a_settle_reads_the_jobs_that_it_settles(plans: Connection, shape: Shape) -> None:
-    plan = plan_of(plans, settle(plans))
+@pytest.mark.parametrize("settles", [settle, settle_complete])
+def test_a_settle_reads_the_jobs_that_it_settles(
+    plans: Connection, shape: Shape, settles: Callable[[Connection], Statement]
+) -> None:
+    plan = plan_of(plans, settles(plans))
 
+    print(f"{shape} | {settles.__name__}: {plan.rows:,.0f} rows, {plan.milliseconds:.1f} ms, {plan.scans}")  # noqa: T201
     assert plan.rows <= (READ_WHOLE if shape.rows <= SMALL else 2_000), plan

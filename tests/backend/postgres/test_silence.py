@@ -21,7 +21,7 @@ from rexecutor.backend.postgres.liveness import SESSION_SETTINGS, ImpatientConne
 from rexecutor.backend.postgres.rows import Batch
 from rexecutor.errors import BackendError
 from rexecutor.model.job import Enqueued
-from rexecutor.model.outcomes import CancelAsked
+from rexecutor.model.outcomes import CancelAsked, Complete, Settlement
 from rexecutor.model.pruning import OlderThan, PruneSpec
 from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.store import new_job
@@ -78,7 +78,7 @@ OPERATIONS: dict[str, Callable[[Backend], Awaitable[object]]] = {
     "cancel": lambda backend: backend.apply(1, CancelAsked("why"), executor=None),
     "update": lambda backend: backend.update(1, new_job(), version=0),
     "claim": lambda backend: backend.claim(Demand({"alpha": 1}, 1), "node"),
-    "settle": lambda backend: backend.settle([]),
+    "settle": lambda backend: backend.settle([Settlement(1, 1, Complete())]),
     "give back": lambda backend: backend.release_claims("node", ()),
     "tick": lambda backend: backend.tick([], up_since=None),
     "schedules": lambda backend: backend.schedules(),

@@ -26,10 +26,17 @@ LONGEST_MS = (200, 1_000)
 OLD, YOUNG = timedelta(days=2), timedelta(hours=1)
 """How long ago the first half of the rows ended, and the second."""
 IN_POSTGRES = """
-INSERT INTO "{schema}".jobs (executor, data, max_attempts, status, attempt, claims, attempted_at, completed_at)
-SELECT 'bulk_' || (n %% 10), n::text::json, 5, 'complete', 1, 1, now() - interval '3 days',
-    now() - CASE WHEN n < %(rows)s / 2 THEN %(old)s ELSE %(young)s END + n * interval '1 microsecond'
-FROM generate_series(0, %(rows)s - 1) AS n
+WITH stored AS (
+    INSERT INTO "{schema}".stored_jobs (
+        executor, data, max_attempts, status, attempt, claims, attempted_at, completed_at
+    )
+    SELECT 'bulk_' || (n %% 10), n::text::json, 5, 'complete', 1, 1, now() - interval '3 days',
+        now() - CASE WHEN n < %(rows)s / 2 THEN %(old)s ELSE %(young)s END + n * interval '1 microsecond'
+    FROM generate_series(0, %(rows)s - 1) AS n
+    RETURNING id, executor, completed_at
+)
+INSERT INTO "{schema}".ended (executor, status, ended_at, ids)
+SELECT executor, 'complete', completed_at, ARRAY[id] FROM stored
 """
 IN_SQLITE = """
 WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :rows - 1)

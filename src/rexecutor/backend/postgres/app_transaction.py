@@ -119,7 +119,8 @@ class PostgresCompletion(Completion):
         now = None if self._clock is None else self._clock.now()
         settlement = Settlement(*record.claim_id, Complete(result))
         statements = Statements(self._schema)
-        if (yield statements.settle([settlement], self._most_errors, now, node=record.node)):
+        refused = yield from statements.settle([settlement], self._most_errors, now, node=record.node)
+        if not refused:
             return True
         # Nothing was recorded. In a stricter isolation level, the snapshot may be older than the claim: then the job
         # may still be this node's, and the transaction just cannot see that.

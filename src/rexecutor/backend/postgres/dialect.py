@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rexecutor.backend.sql.where import Dialect
-from rexecutor.model.status import JobStatus
+from rexecutor.model.status import WAITING, JobStatus
 
 
 class PostgresDialect(Dialect):
@@ -32,13 +32,15 @@ class PostgresDialect(Dialect):
     def statuses(self, statuses: frozenset[JobStatus]) -> str:
         """Return the condition that the job has none of the other statuses.
 
-        In this form it implies the conditions of the partial indexes. And a planner without statistics assumes that it
-        holds for most jobs, and so walks an index in its order.
+        In this form a planner without statistics assumes that it holds for most jobs, and so walks an index in its
+        order. Jobs that all wait, or all execute, are those with a row in `queue` or `running`, so that the planner may
+        begin with that table.
         """
-        if statuses == frozenset({JobStatus.EXECUTING}):
-            return "status = 'executing'"  # as the index jobs_running writes it
         others = ", ".join(f"'{one}'" for one in JobStatus if one not in statuses)
-        return f"status NOT IN ({others})" if others else "true"
+        text = f"status NOT IN ({others})" if others else "true"
+        if statuses == frozenset({JobStatus.EXECUTING}):
+            return "node IS NOT NULL"
+        return f"due IS NOT NULL AND {text}" if statuses <= WAITING else text
 
     def scheduled(self, comparison: str, name: str, *, ago: bool) -> str:
         """Return the condition that `scheduled_at` compares so with a moment, or with a time span before now."""

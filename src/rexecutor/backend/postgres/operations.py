@@ -6,6 +6,7 @@ rarer change, on rows that are read, locked and written back in one transaction.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -16,10 +17,10 @@ from psycopg.rows import TupleRow, tuple_row
 from rexecutor.backend.messages import Claim, Demand
 from rexecutor.backend.postgres.connection import Connection
 from rexecutor.backend.postgres.rows import load_anyway, read_claimed
-from rexecutor.backend.postgres.statements import Statements, run_script
+from rexecutor.backend.postgres.statements import Statements, is_mixed, run_script
 from rexecutor.backend.sql.operations import Rows, Script, Statement
 from rexecutor.clock import Clock
-from rexecutor.model.job import ClaimId, JobId, Limits, NodeId
+from rexecutor.model.job import JobId, Limits, NodeId
 from rexecutor.model.outcomes import Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 
@@ -90,15 +91,8 @@ class Operations:
         self, connection: Connection, settlements: Sequence[Settlement], now: datetime | None
     ) -> list[JobId]:
         """Record outcomes; return the jobs whose claim no longer holds."""
-        rows = await run(connection, self._statements.settle(settlements, self._limits.errors, now))
-        recorded: set[ClaimId] = {(row[0], row[1]) for row in rows}
-        refused: list[JobId] = []
-        for one in settlements:
-            if (claim := (one.job_id, one.claims)) in recorded:
-                recorded.discard(claim)  # of two settlements of one claim, the first counts
-            else:
-                refused.append(one.job_id)
-        return refused
+        async with connection.transaction() if is_mixed(settlements) else nullcontext():
+            return await run_steps(connection, self._statements.settle(settlements, self._limits.errors, now))
 
     async def prune(self, connection: Connection, spec: PruneSpec, limit: int, now: datetime | None) -> int:
         """Delete ended jobs and return their number."""
@@ -108,4 +102,5 @@ class Operations:
                 statement = self._statements.of("prune_older", **named, age=age, limit=limit, now=now)
             case BeyondNewest(kept):
                 statement = self._statements.of("prune_beyond", **named, kept=kept, limit=limit)
-        return (await execute(connection, statement)).rowcount
+        [[jobs]] = await run(connection, statement)
+        return jobs

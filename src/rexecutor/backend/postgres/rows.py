@@ -222,7 +222,6 @@ def changed_row(record: JobRecord) -> Mapping[str, Any]:
         "errors": msgspec.json.encode(record.errors).decode(),
         "snoozes": _within(record.snoozes, _LARGEST_INTEGER),
         "losses": _within(record.losses, _LARGEST_INTEGER),
-        "node": record.node,
         "cancel_reason": record.cancel_reason,
         "revision": _within(record.revision, _LARGEST_BIGINT),
         "scheduled_at": record.scheduled_at,

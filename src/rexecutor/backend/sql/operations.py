@@ -173,9 +173,9 @@ class Scripts(ABC):
         # A job that may be replaced goes before one that may not, as in `rules.pick_existing`.
         found: JobRecord | None = None
         if unique.replacement is not None and (statuses := unique.statuses & unique.replacement.statuses):
-            found = yield from self._first(where & StatusIn(statuses), self.index_for(unique, statuses), now)
+            found = yield from self.first_conflicting(where & StatusIn(statuses), job, unique, statuses, now)
         if found is None:
-            found = yield from self._first(where, self.index_for(unique, unique.statuses), now)
+            found = yield from self.first_conflicting(where, job, unique, unique.statuses, now)
         if found is None:
             return None
         record = rules.replaced(found, job, unique, now)
@@ -185,8 +185,16 @@ class Scripts(ABC):
             return Enqueued(found.id, "replaced")
         return (yield from self.use_existing(job, unique, now, corrupt | {record.id}))
 
-    def _first(self, where: Where, index: LiteralString, now: datetime) -> Script[JobRecord | None]:
-        rows = yield self.where("select_conflicting", where, now, index=index)
+    def first_conflicting(
+        self,
+        where: Where,
+        job: NewJob,
+        unique: UniquenessCriteria,
+        statuses: frozenset[JobStatus],
+        now: datetime,
+    ) -> Script[JobRecord | None]:
+        """Return the first job in one of the statuses that meets the condition, locked; None if there is none."""
+        rows = yield self.where("select_conflicting", where, now, index=self.index_for(unique, statuses))
         return self.read_job(rows[0]) if rows else None
 
     def tick(

@@ -9,7 +9,8 @@
 -- 5. Notifies those who wait for the end of jobs, if any has ended by this.
 -- Returns whether the lease began, how many jobs were rescued, how many had expired, and one row for each requested
 -- cancel of a job that the node runs. Rows that others have locked are left to the next heartbeat, so it never waits.
--- Indexes: jobs_running, jobs_expiring, scopes_taken.
+-- Of each job, the row of `queue` or `running` is locked first. Indexes: queue_expiring, scopes_taken, the primary key of
+-- stored_jobs; `running` is small and read whole.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
@@ -26,91 +27,110 @@ renewed AS (
     RETURNING node.xmax = 0 AS has_begun
 ),
 lost AS (
-    SELECT job.id, job.claims FROM "rexecutor".jobs AS job, clock
-    WHERE %(rescues)s AND job.status = 'executing' AND job.node IS DISTINCT FROM %(node)s AND NOT EXISTS (
-        SELECT FROM "rexecutor".nodes AS node WHERE node.id = job.node AND node.lease_until > clock.now
+    SELECT run.id, run.claims FROM "rexecutor".running AS run, clock
+    WHERE %(rescues)s AND run.node <> %(node)s AND NOT EXISTS (
+        SELECT FROM "rexecutor".nodes AS node WHERE node.id = run.node AND node.lease_until > clock.now
     )
-    ORDER BY job.id
+    ORDER BY run.id
 ),
--- The lock reads what others have committed since the heartbeat began, such as a cancel or other fields. A job that has been
--- claimed since is left alone. Only `claims` shows that, because the nodes are those of the heartbeat's beginning.
+-- The lock reads what others have committed since the heartbeat began, such as a cancel. A job that has been claimed since
+-- is left alone. Only `claims` shows that, because the nodes are those of the heartbeat's beginning.
 orphans AS MATERIALIZED (
-    SELECT job.* FROM lost CROSS JOIN LATERAL (
-        SELECT held.id, held.attempt, held.max_attempts, held.losses, held.cancel_reason
-        FROM "rexecutor".jobs AS held
-        WHERE held.id = lost.id AND held.claims = lost.claims AND held.node IS NOT NULL
+    SELECT run.* FROM lost CROSS JOIN LATERAL (
+        SELECT held.id, held.claims FROM "rexecutor".running AS held
+        WHERE held.id = lost.id AND held.claims = lost.claims
         FOR UPDATE SKIP LOCKED
-    ) AS job
+    ) AS run
 ),
-decided AS (
-    SELECT
-        orphans.id,
-        clock.now,
-        CASE
-            WHEN orphans.cancel_reason IS NOT NULL THEN 'cancelled'
-            WHEN orphans.attempt >= orphans.max_attempts OR orphans.losses >= %(most_losses)s - 1 THEN 'discarded'
-            ELSE 'retryable'
-        END AS status
-    FROM orphans, clock
+taken AS (
+    DELETE FROM "rexecutor".running AS run USING orphans
+    WHERE run.id = ANY(ARRAY[orphans.id])  -- as in `settle_complete`
+    RETURNING run.*
 ),
 rescued AS (
-    UPDATE "rexecutor".jobs AS job SET
-        status = decided.status,
-        node = NULL,
-        cancel_reason = NULL,
+    -- What depends on `max_attempts` and `losses` is decided here, where the job's row is the newest.
+    UPDATE "rexecutor".stored_jobs AS job SET
+        status = CASE
+            WHEN taken.cancel_reason IS NOT NULL THEN 'cancelled'
+            WHEN taken.attempt >= job.max_attempts OR job.losses >= %(most_losses)s - 1 THEN 'discarded'
+            ELSE 'retryable'
+        END,
+        attempt = taken.attempt,
+        claims = taken.claims,
+        attempted_at = taken.attempted_at,
         losses = least(job.losses, 2147483646) + 1,
         revision = least(job.revision, 9223372036854775806) + 1,
         scheduled_at = CASE
-            WHEN decided.status <> 'retryable' THEN job.scheduled_at
-            WHEN job.losses >= 1 THEN decided.now + make_interval(secs => mod(abs(job.id), 100) / 10.0)
-            ELSE least(job.scheduled_at, decided.now)
+            WHEN taken.cancel_reason IS NOT NULL OR taken.attempt >= job.max_attempts
+                OR job.losses >= %(most_losses)s - 1 THEN job.scheduled_at
+            WHEN job.losses >= 1 THEN clock.now + make_interval(secs => mod(abs(job.id), 100) / 10.0)
+            ELSE least(job.scheduled_at, clock.now)
         END,
         errors = "rexecutor".latest(
             job.errors
-            || "rexecutor".error(job.attempt, 'lost', 'NodeLost', %(lost)s::text, decided.now)
-            || CASE WHEN decided.status = 'cancelled' THEN "rexecutor".error(
-                job.attempt, 'cancelled', 'Cancel', job.cancel_reason, decided.now
+            || "rexecutor".error(taken.attempt, 'lost', 'NodeLost', %(lost)s::text, clock.now)
+            || CASE WHEN taken.cancel_reason IS NOT NULL THEN "rexecutor".error(
+                taken.attempt, 'cancelled', 'Cancel', taken.cancel_reason, clock.now
             ) ELSE '[]'::jsonb END,
             %(most_errors)s
         ),
-        cancelled_at = CASE WHEN decided.status = 'cancelled' THEN decided.now END,
-        discarded_at = CASE WHEN decided.status = 'discarded' THEN decided.now END
-    FROM decided
-    WHERE job.id = ANY(ARRAY[decided.id])  -- as in `settle_jobs`
-    RETURNING job.id
-),
--- By ctid: a node that has been renewed since the heartbeat began has another ctid, and stays.
-forgotten AS (
-    DELETE FROM "rexecutor".nodes WHERE ctid = ANY(ARRAY(
-        SELECT node.ctid FROM "rexecutor".nodes AS node, clock
-        WHERE %(rescues)s AND node.lease_until <= clock.now AND node.id <> %(node)s AND NOT EXISTS (
-            SELECT FROM "rexecutor".jobs AS job
-            WHERE job.status = 'executing' AND job.node = node.id AND job.id NOT IN (SELECT orphans.id FROM orphans)
-        )
-        FOR UPDATE OF node SKIP LOCKED
-    ))
+        completed_at = NULL,
+        cancelled_at = CASE WHEN taken.cancel_reason IS NOT NULL THEN clock.now END,
+        discarded_at = CASE
+            WHEN taken.cancel_reason IS NULL
+                AND (taken.attempt >= job.max_attempts OR job.losses >= %(most_losses)s - 1) THEN clock.now
+        END
+    FROM taken, clock
+    WHERE job.id = ANY(ARRAY[taken.id])
+    RETURNING job.id, job.status, job.priority, job.scheduled_at, taken.executor, taken.flow, taken.lane, clock.now
 ),
 -- By ctid: a job that was claimed, cancelled or changed since the heartbeat began has another ctid, and is left alone.
+dequeued AS (
+    DELETE FROM "rexecutor".queue WHERE ctid = ANY(ARRAY(
+        SELECT waiting.ctid FROM "rexecutor".queue AS waiting
+        WHERE %(rescues)s AND waiting.expires_at IS NOT NULL
+            AND waiting.expires_at <= (SELECT clock.now FROM clock)
+        ORDER BY waiting.expires_at
+        LIMIT %(most_expired)s
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING id, executor
+),
 expired AS (
-    UPDATE "rexecutor".jobs AS job SET
-        due = false,
+    UPDATE "rexecutor".stored_jobs AS job SET
         status = 'cancelled',
         errors = "rexecutor".latest(
             job.errors || "rexecutor".error(job.attempt, 'expired', 'Expired', %(expired)s::text, clock.now),
             %(most_errors)s
         ),
         cancelled_at = clock.now
-    FROM clock
-    WHERE job.ctid = ANY(ARRAY(
-        SELECT waiting.ctid FROM "rexecutor".jobs AS waiting
-        WHERE %(rescues)s AND waiting.expires_at IS NOT NULL AND waiting.attempt = 0 AND waiting.snoozes = 0
-            AND waiting.status NOT IN ('executing', 'complete', 'cancelled', 'discarded')
-            AND waiting.expires_at <= (SELECT clock.now FROM clock)
-        ORDER BY waiting.expires_at
-        LIMIT %(most_expired)s
-        FOR UPDATE SKIP LOCKED
+    FROM dequeued, clock
+    -- It may have ended if somebody has changed it by hand.
+    WHERE job.id = ANY(ARRAY[dequeued.id]) AND coalesce(job.completed_at, job.cancelled_at, job.discarded_at) IS NULL
+    RETURNING job.id, job.status, dequeued.executor, clock.now
+),
+waiting AS (
+    INSERT INTO "rexecutor".queue (id, executor, scheduled_at, priority, due, flow, lane)
+    SELECT id, executor, scheduled_at, priority, scheduled_at <= now, flow, lane FROM rescued WHERE status = 'retryable'
+),
+logged AS (
+    INSERT INTO "rexecutor".ended (executor, status, ended_at, ids)
+    SELECT executor, status, now, array_agg(id ORDER BY id) FROM (
+        SELECT id, executor, status, now FROM rescued WHERE status <> 'retryable'
+        UNION ALL SELECT id, executor, status, now FROM expired
+    ) AS ends
+    GROUP BY executor, status, now
+),
+-- By ctid: a node that has been renewed since the heartbeat began has another ctid, and stays.
+forgotten AS (
+    DELETE FROM "rexecutor".nodes WHERE ctid = ANY(ARRAY(
+        SELECT node.ctid FROM "rexecutor".nodes AS node, clock
+        WHERE %(rescues)s AND node.lease_until <= clock.now AND node.id <> %(node)s AND NOT EXISTS (
+            SELECT FROM "rexecutor".running AS run
+            WHERE run.node = node.id AND run.id NOT IN (SELECT orphans.id FROM orphans)
+        )
+        FOR UPDATE OF node SKIP LOCKED
     ))
-    RETURNING job.id
 ),
 forgotten_scopes AS (
     DELETE FROM "rexecutor".scopes
@@ -126,8 +146,7 @@ SELECT
     renewed.has_begun, (SELECT count(*) FROM rescued), (SELECT count(*) FROM expired), asked.id, asked.claims,
     asked.cancel_reason,
     (SELECT count(pg_notify(%(channel)s::text, %(ended)s::text)) FROM (
-        SELECT FROM expired UNION ALL SELECT FROM decided WHERE decided.status <> 'retryable' LIMIT 1
+        SELECT FROM expired UNION ALL SELECT FROM rescued WHERE rescued.status <> 'retryable' LIMIT 1
     ) AS ends)
-FROM renewed LEFT JOIN "rexecutor".jobs AS asked
-    ON asked.status = 'executing' AND asked.node = %(node)s AND asked.cancel_reason IS NOT NULL
+FROM renewed LEFT JOIN "rexecutor".running AS asked ON asked.node = %(node)s AND asked.cancel_reason IS NOT NULL
 ORDER BY asked.id

@@ -12,13 +12,20 @@ given AS (
         executor text, data text, metadata text, max_attempts integer, priority integer, tags json,
         scheduled_at timestamptz, delay interval, unique_key text, expires_at timestamptz, expires_in interval
     )
+),
+stored AS (
+    INSERT INTO "rexecutor".stored_jobs (
+        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, unique_key, expires_at
+    )
+    SELECT
+        executor, coalesce(data, 'null')::json, metadata::json, max_attempts, coalesce(priority, 0),
+        CASE WHEN tags IS NULL THEN '{}' ELSE ARRAY(SELECT json_array_elements_text(tags)) END,
+        now, due_at, unique_key, coalesce((utc + expires_in) AT TIME ZONE 'UTC', expires_at)
+    FROM given
+    RETURNING id, executor, priority, inserted_at, scheduled_at, expires_at
+),
+queued AS (
+    INSERT INTO "rexecutor".queue (id, executor, scheduled_at, priority, due, expires_at)
+    SELECT id, executor, scheduled_at, priority, scheduled_at <= inserted_at, expires_at FROM stored
 )
-INSERT INTO "rexecutor".jobs (
-    executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, due, unique_key, expires_at
-)
-SELECT
-    executor, coalesce(data, 'null')::json, metadata::json, max_attempts, coalesce(priority, 0),
-    CASE WHEN tags IS NULL THEN '{}' ELSE ARRAY(SELECT json_array_elements_text(tags)) END,
-    now, due_at, due_at <= now, unique_key, coalesce((utc + expires_in) AT TIME ZONE 'UTC', expires_at)
-FROM given
-RETURNING id
+SELECT id FROM stored

@@ -8,13 +8,17 @@ WITH clock AS MATERIALIZED (
         ) AS due_at
 ),
 stored AS (
-    INSERT INTO "rexecutor".jobs (
-        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, due, unique_key
+    INSERT INTO "rexecutor".stored_jobs (
+        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, unique_key
     )
     SELECT
         %(executor)s::text, %(data)s::json, %(metadata)s::json, %(max_attempts)s::integer, %(priority)s::integer,
-        %(tags)s::text[], clock.now, clock.due_at, clock.due_at <= clock.now, %(unique_key)s::text
+        %(tags)s::text[], clock.now, clock.due_at, %(unique_key)s::text
     FROM clock
-    RETURNING id
+    RETURNING id, executor, priority, inserted_at, scheduled_at
+),
+queued AS (
+    INSERT INTO "rexecutor".queue (id, executor, scheduled_at, priority, due)
+    SELECT id, executor, scheduled_at, priority, scheduled_at <= inserted_at FROM stored
 )
 SELECT id, CASE WHEN %(channel)s::text IS NOT NULL THEN pg_notify(%(channel)s::text, %(executor)s::text) END FROM stored

@@ -10,13 +10,20 @@ given AS (
         executor text, data text, metadata text, max_attempts integer, priority integer, tags json,
         scheduled_at timestamptz, delay interval, unique_key text
     )
+),
+stored AS (
+    INSERT INTO "rexecutor".stored_jobs (
+        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, unique_key
+    )
+    SELECT
+        executor, coalesce(data, 'null')::json, metadata::json, max_attempts, coalesce(priority, 0),
+        CASE WHEN tags IS NULL THEN '{}' ELSE ARRAY(SELECT json_array_elements_text(tags)) END,
+        now, due_at, unique_key
+    FROM given
+    RETURNING id, executor, priority, inserted_at, scheduled_at
+),
+queued AS (
+    INSERT INTO "rexecutor".queue (id, executor, scheduled_at, priority, due)
+    SELECT id, executor, scheduled_at, priority, scheduled_at <= inserted_at FROM stored
 )
-INSERT INTO "rexecutor".jobs (
-    executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, due, unique_key
-)
-SELECT
-    executor, coalesce(data, 'null')::json, metadata::json, max_attempts, coalesce(priority, 0),
-    CASE WHEN tags IS NULL THEN '{}' ELSE ARRAY(SELECT json_array_elements_text(tags)) END,
-    now, due_at, due_at <= now, unique_key
-FROM given
-RETURNING id
+SELECT id FROM stored

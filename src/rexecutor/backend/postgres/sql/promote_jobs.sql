@@ -1,10 +1,9 @@
--- Marks jobs whose time has come as due, the earliest first. Index: jobs_later. A row that changed between this
+-- Marks jobs whose time has come as due, the earliest first. Index: queue_later. A row that changed between this
 -- statement's snapshot and its lock has another ctid, so it is not found: it is left to the next claim.
-UPDATE "rexecutor".jobs SET due = true
+UPDATE "rexecutor".queue SET due = true
 WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM "rexecutor".jobs
-    WHERE NOT due AND status NOT IN ('executing', 'complete', 'cancelled', 'discarded')
-        AND scheduled_at <= coalesce(%(now)s::timestamptz, now())
+    SELECT ctid FROM "rexecutor".queue
+    WHERE NOT due AND scheduled_at <= coalesce(%(now)s::timestamptz, now())
     ORDER BY scheduled_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED

@@ -1,42 +1,113 @@
--- Deletes, for each executor, all jobs that ended with `status` except the `kept` that ended last. Oldest end first, at
--- most `limit` in all, and none that is locked. Index: jobs_ended, one step for each executor with such jobs, and for
--- each executor to prune a scan of as many entries as are kept.
+-- Deletes, for each executor, all jobs that ended with `status` except the `kept` that ended last, and returns their
+-- number. Oldest end first, at most `limit` in all, and none that is locked. Index: ended_by, one step for each executor
+-- with such jobs, and for each executor to prune a scan of the log's rows of as many jobs as are kept; the primary key of
+-- stored_jobs.
 WITH RECURSIVE names AS (
     (
-        SELECT executor FROM "rexecutor".jobs
-        WHERE status = %(status)s AND ended_at IS NOT NULL
+        SELECT executor FROM "rexecutor".ended
+        WHERE status = %(status)s
         ORDER BY executor
         LIMIT 1
     )
     UNION ALL
     SELECT (
-        SELECT job.executor FROM "rexecutor".jobs AS job
-        WHERE job.status = %(status)s AND job.ended_at IS NOT NULL AND job.executor > names.executor
-        ORDER BY job.executor
+        SELECT log.executor FROM "rexecutor".ended AS log
+        WHERE log.status = %(status)s AND log.executor > names.executor
+        ORDER BY log.executor
         LIMIT 1
     )
     FROM names WHERE names.executor IS NOT NULL
-)
--- By ctid: a job that was rerun between this statement's snapshot and its lock has another ctid. So it is not found,
--- and stays. By its id it would be found and deleted.
-DELETE FROM "rexecutor".jobs WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM "rexecutor".jobs WHERE id = ANY(ARRAY(
-        SELECT old.id FROM names CROSS JOIN LATERAL (
-            SELECT job.ended_at, job.id FROM "rexecutor".jobs AS job
-            WHERE job.status = %(status)s AND job.executor = names.executor AND job.ended_at IS NOT NULL
-            ORDER BY job.ended_at DESC, job.id DESC
-            OFFSET %(kept)s
-            LIMIT 1
-        ) AS first CROSS JOIN LATERAL (
-            SELECT job.id, job.ended_at FROM "rexecutor".jobs AS job
-            WHERE job.status = %(status)s AND job.executor = names.executor AND job.ended_at IS NOT NULL
-                AND (job.ended_at, job.id) <= (first.ended_at, first.id)
-            ORDER BY job.ended_at, job.id
-            LIMIT %(limit)s
-        ) AS old
-        WHERE (names.executor = ANY(%(executors)s)) <> %(is_except)s
-        ORDER BY old.ended_at, old.id
-        LIMIT %(limit)s
-    ))
+),
+-- The moment at which the jobs to keep end, and how many of those that ended at that moment are too many.
+ends AS (
+    SELECT names.executor, last.ended_at AS boundary, newest.jobs - %(kept)s AS excess
+    FROM names CROSS JOIN LATERAL (
+        SELECT log.ended_at FROM (
+            SELECT ended_at, sum(jobs) OVER (ORDER BY ended_at DESC ROWS UNBOUNDED PRECEDING) AS jobs
+            FROM (
+                SELECT ended_at, jobs FROM "rexecutor".ended
+                WHERE status = %(status)s AND executor = names.executor
+                ORDER BY ended_at DESC
+                LIMIT %(kept)s + 1  -- each row is of one job at least
+            ) AS newest
+        ) AS log
+        WHERE log.jobs > %(kept)s
+        ORDER BY log.ended_at DESC
+        LIMIT 1
+    ) AS last CROSS JOIN LATERAL (
+        SELECT sum(log.jobs) AS jobs FROM "rexecutor".ended AS log
+        WHERE log.status = %(status)s AND log.executor = names.executor AND log.ended_at >= last.ended_at
+    ) AS newest
+    WHERE (names.executor = ANY(%(executors)s)) <> %(is_except)s
+),
+old AS (
+    SELECT
+        ends.*, log.*,
+        CASE
+            WHEN log.ended_at < ends.boundary THEN log.jobs
+            WHEN count(*) OVER (PARTITION BY ends.executor, log.ended_at) = 1 THEN ends.excess
+            ELSE 0  -- of several rows of that moment, not known yet
+        END AS too_many
+    FROM ends CROSS JOIN LATERAL (
+        SELECT log.ctid AS place, log.ended_at, log.jobs, log.ids FROM "rexecutor".ended AS log
+        WHERE log.status = %(status)s AND log.executor = ends.executor AND log.ended_at <= ends.boundary
+        ORDER BY log.ended_at
+        FETCH FIRST (%(limit)s) ROWS WITH TIES
+    ) AS log
+),
+counted AS (
+    SELECT
+        old.*,
+        sum(too_many) OVER (ORDER BY ended_at) - sum(too_many) OVER (PARTITION BY ended_at) AS older
+    FROM old
+),
+doomed AS MATERIALIZED (
+    SELECT place, ended_at, id FROM (
+        SELECT
+            counted.place, counted.ended_at, counted.boundary, counted.excess, id,
+            row_number() OVER (PARTITION BY counted.executor, counted.ended_at ORDER BY id) AS nth
+        FROM counted CROSS JOIN LATERAL unnest(counted.ids) AS id
+        WHERE counted.older < %(limit)s
+    ) AS each
+    WHERE ended_at < boundary OR nth <= excess
+    ORDER BY ended_at, id
+    LIMIT %(limit)s
+),
+-- A row of the log that changed between this statement's snapshot and its lock has another ctid, so it is left to the
+-- next batch: perhaps one of its jobs was rerun.
+held AS MATERIALIZED (
+    SELECT ctid AS place FROM "rexecutor".ended WHERE ctid = ANY(ARRAY(SELECT DISTINCT place FROM doomed))
     FOR UPDATE SKIP LOCKED
-))
+),
+found AS MATERIALIZED (
+    SELECT doomed.place, doomed.id, job.ctid AS job_place
+    FROM doomed JOIN held ON held.place = doomed.place LEFT JOIN LATERAL (
+        SELECT job.ctid FROM "rexecutor".stored_jobs AS job
+        WHERE job.id = doomed.id AND job.status = %(status)s
+            AND coalesce(job.completed_at, job.cancelled_at, job.discarded_at) = doomed.ended_at
+    ) AS job ON true
+),
+-- By ctid: a job that somebody has changed since the snapshot is not found, and stays.
+deleted AS (
+    DELETE FROM "rexecutor".stored_jobs WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM "rexecutor".stored_jobs
+        WHERE ctid = ANY(ARRAY(SELECT job_place FROM found WHERE job_place IS NOT NULL))
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING id
+),
+gone AS MATERIALIZED (
+    -- Somebody may have deleted a job by hand.
+    SELECT place, id FROM found WHERE job_place IS NULL OR id IN (SELECT deleted.id FROM deleted)
+),
+cuts AS (
+    SELECT place, count(*) AS jobs, array_agg(id) AS ids FROM gone GROUP BY place
+),
+emptied AS (
+    DELETE FROM "rexecutor".ended AS log USING cuts WHERE log.ctid = cuts.place AND log.jobs = cuts.jobs
+),
+shortened AS (
+    UPDATE "rexecutor".ended AS log SET ids = ARRAY(SELECT unnest(log.ids) EXCEPT SELECT unnest(cuts.ids) ORDER BY 1)
+    FROM cuts WHERE log.ctid = cuts.place AND log.jobs > cuts.jobs
+)
+SELECT count(*) FROM gone

@@ -1,8 +1,10 @@
--- Returns one job, locked until the transaction ends.
+-- Returns one job, locked until the transaction ends. `lock_place` has locked the row that says where it stands.
 SELECT
-    id, executor, status, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims,
-    snoozes, losses, node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at,
-    cancelled_at, discarded_at, expires_at, NULL
-FROM "rexecutor".jobs
-WHERE id = %(id)s
-FOR UPDATE
+    job.id, job.executor, CASE WHEN run.id IS NULL THEN job.status ELSE 'executing' END, job.data::text, job.metadata::text,
+    coalesce(run.attempt, job.attempt), job.max_attempts, job.priority, job.tags, job.errors::text,
+    coalesce(run.claims, job.claims), job.snoozes, job.losses, run.node, run.cancel_reason, job.unique_key,
+    job.revision, job.inserted_at, job.scheduled_at, coalesce(run.attempted_at, job.attempted_at), job.completed_at,
+    job.cancelled_at, job.discarded_at, job.expires_at, NULL
+FROM "rexecutor".stored_jobs AS job LEFT JOIN "rexecutor".running AS run ON run.id = job.id
+WHERE job.id = %(id)s
+FOR UPDATE OF job

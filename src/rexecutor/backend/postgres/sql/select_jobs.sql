@@ -1,4 +1,5 @@
--- Returns a page of jobs in the order of their ids; the condition comes from `compile_where`.
+-- Returns a page of jobs in the order of their ids; the condition comes from `compile_where`. Index: a primary key, of
+-- queue for jobs that wait, of running for those that execute, otherwise of stored_jobs.
 SELECT
     id, executor, status, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims,
     snoozes, losses, node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at,

@@ -1,0 +1,25 @@
+-- Locks the row that says where a job stands: in `queue` if it waits, in `running` if it executes, and if `reruns`, in the
+-- log if it has ended. All who change a job lock this row before that of the job. Returns a row if the job was stored when
+-- the statement began: whether it had ended then, and whether one of these rows is locked. If none is, and it had not
+-- ended, the job has moved while this waited.
+-- Index: the primary keys, and ended_by.
+WITH waiting AS (
+    SELECT FROM "rexecutor".queue WHERE id = %(id)s FOR UPDATE
+),
+executing AS (
+    SELECT FROM "rexecutor".running WHERE id = %(id)s FOR UPDATE
+),
+logged AS (
+    SELECT FROM "rexecutor".stored_jobs AS job CROSS JOIN LATERAL (
+        SELECT FROM "rexecutor".ended AS log
+        WHERE log.status = job.status AND log.executor = job.executor
+            AND log.ended_at = coalesce(job.completed_at, job.cancelled_at, job.discarded_at)
+            AND log.ids @> ARRAY[job.id]
+        FOR UPDATE
+    ) AS log
+    WHERE %(reruns)s::boolean AND job.id = %(id)s
+)
+SELECT
+    status IN ('complete', 'cancelled', 'discarded'),
+    EXISTS (SELECT FROM waiting) OR EXISTS (SELECT FROM executing) OR EXISTS (SELECT FROM logged)
+FROM "rexecutor".jobs WHERE id = %(id)s
