@@ -23,7 +23,7 @@ from rexecutor.backend.postgres.rows import (
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Rows, Script, Scripts, Statement
 from rexecutor.backend.sql.rows import may_expire
-from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID, compile_where
+from rexecutor.backend.sql.where import compile_where
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobError, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.model.outcomes import (
@@ -245,34 +245,31 @@ class Statements(Scripts):
         runs, and wait for locks as long as that transaction does.
         """
         fixed = {"node": node, "patience": LOCK_TIMEOUT if node is None else None, "now": now}
-        fast, others = _by_speed(settlements)
-        recorded: set[ClaimId] = set()
-        if fast:
-            ids, parameters = _as_texts(fast)
-            [[done]] = yield self.of("settle_complete", **parameters, **fixed)
-            if done == ids and len(fast) == len(settlements):
-                return []
-            found = set(map(int, done[1:-1].split(","))) if done != "{}" else set[int]()
-            for one in fast:
-                if one.job_id in found:
-                    recorded.add((one.job_id, one.claims))
+        left, recorded = sorted(filter(_is_storable, settlements), key=_job_id), set[ClaimId]()
+        while left:
+            some, left = _first_of_each(left)
+            fast = [one for one in some if type(one.outcome) is Complete]
+            others = [one for one in some if type(one.outcome) is not Complete] if len(fast) < len(some) else []
+            if fast:
+                ids, parameters = _as_texts(fast)
+                [[done]] = yield self.of("settle_complete", **parameters, **fixed)
+                if done == ids:
+                    if len(fast) == len(settlements):
+                        return []
+                    recorded.update([(one.job_id, one.claims) for one in fast])
                 else:
-                    others.append(one)
-        if others:
-            parts = [_parts(one.outcome) for one in others]
-            rows = yield self.of(
-                "settle_jobs",
-                ids=[one.job_id for one in others],
-                claims=[one.claims for one in others],
-                kinds=[part[0] for part in parts],
-                delays=[part[1] for part in parts],
-                errors=[part[2] for part in parts],
-                results=[part[3] for part in parts],
-                expired=rules.EXPIRED_DETAILS,
-                most_errors=most_errors,
-                **fixed,
-            )
-            recorded.update((row[0], row[1]) for row in rows)
+                    found = set(map(int, done[1:-1].split(","))) if done != "{}" else set[int]()
+                    recorded.update([(one.job_id, one.claims) for one in fast if one.job_id in found])
+                    others = [one for one in some if one.job_id not in found]
+            if others:
+                rows = yield self.of(
+                    "settle_jobs",
+                    **_as_arrays(others),
+                    expired=rules.EXPIRED_DETAILS,
+                    most_errors=most_errors,
+                    **fixed,
+                )
+                recorded.update((row[0], row[1]) for row in rows)
         refused: list[JobId] = []
         for one in settlements:
             if (claim := (one.job_id, one.claims)) in recorded:
@@ -316,30 +313,6 @@ def is_mixed(settlements: Sequence[Settlement]) -> bool:
     return Complete in kinds and len(kinds) > 1
 
 
-def _by_speed(settlements: Sequence[Settlement]) -> tuple[list[Settlement], list[Settlement]]:
-    """Return the successes that `settle_complete` takes, in the order of ids, and all others that can be settled."""
-    fast: list[Settlement] = []
-    others: list[Settlement] = []
-    for one in settlements:
-        outcome = one.outcome
-        if type(outcome) is Complete and (outcome.result is None or _is_element(outcome.result)):
-            fast.append(one)
-        else:
-            others.append(one)
-    fast.sort(key=_job_id)
-    is_sound = len({one.job_id for one in settlements}) == len(settlements)
-    if is_sound and (not fast or (fast[0].job_id >= SMALLEST_ID and fast[-1].job_id <= LARGEST_ID)):
-        claims = [one.claims for one in fast]
-        if not fast or (min(claims) >= SMALLEST_ID and max(claims) <= LARGEST_ID):
-            return fast, others if all(map(_is_storable, others)) else [one for one in others if _is_storable(one)]
-    return [], [one for one in settlements if _is_storable(one)]
-
-
-def _is_element(result: str) -> bool:
-    """Return whether the text is the same as an element of a JSON array, where `null` means that there is none."""
-    return result != "null" and result == result.strip()
-
-
 _job_id: Final[Callable[[Settlement], int]] = attrgetter("job_id")
 
 
@@ -347,13 +320,36 @@ def _is_storable(one: Settlement) -> bool:
     return is_bigint(one.job_id) and is_bigint(one.claims)
 
 
-def _as_texts(successes: Sequence[Settlement]) -> tuple[str, dict[str, str | None]]:
-    """Return the ids, and the parameters of `settle_complete`: arrays and results as texts."""
+def _first_of_each(settlements: list[Settlement]) -> tuple[list[Settlement], list[Settlement]]:
+    """Return the first settlement of each job, and the others; they come in the order of the jobs' ids."""
+    if len({one.job_id for one in settlements}) == len(settlements):
+        return settlements, []
+    firsts: list[Settlement] = []
+    others: list[Settlement] = []
+    for one in settlements:
+        (others if firsts and firsts[-1].job_id == one.job_id else firsts).append(one)
+    return firsts, others
+
+
+def _as_texts(successes: Sequence[Settlement]) -> tuple[str, dict[str, Any]]:
+    """Return the ids, and the parameters of `settle_complete`: ids and claims as texts, and results, if any."""
     ids = f"{{{','.join([str(one.job_id) for one in successes])}}}"
     claims = f"{{{','.join([str(one.claims) for one in successes])}}}"
     results = [cast("Complete", one.outcome).result for one in successes]
-    listed = None if results.count(None) == len(results) else f"[{','.join([one or 'null' for one in results])}]"
-    return ids, {"ids": ids, "claims": claims, "results": listed}
+    return ids, {"ids": ids, "claims": claims, "results": None if results.count(None) == len(results) else results}
+
+
+def _as_arrays(settlements: Sequence[Settlement]) -> dict[str, Any]:
+    """Return the parameters of `settle_jobs`."""
+    parts = [_parts(one.outcome) for one in settlements]
+    return {
+        "ids": [one.job_id for one in settlements],
+        "claims": [one.claims for one in settlements],
+        "kinds": [part[0] for part in parts],
+        "delays": [part[1] for part in parts],
+        "errors": [part[2] for part in parts],
+        "results": [part[3] for part in parts],
+    }
 
 
 def _parts(outcome: Outcome) -> tuple[str, timedelta, str | None, str | None]:

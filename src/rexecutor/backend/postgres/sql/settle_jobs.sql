@@ -1,33 +1,35 @@
 -- Records how attempts ended, in one statement for any mix of outcomes, as `rules.transition` does. Fenced by `claims`.
--- Rows of `running` are locked in the order of ids, then those of the jobs. Returns what it recorded; the other claims no
--- longer hold. It sees what others commit while it waits for a row, such as a cancel or other fields.
--- Index: the primary keys, two lookups for each job, as in `settle_complete`.
-WITH clock AS MATERIALIZED (
+-- The ids are in order and no two are the same. Returns what it recorded; the other claims no longer hold. Rows are found
+-- and locked as in `settle_complete`.
+WITH given AS MATERIALIZED (
     SELECT
+        %(ids)s::bigint[] AS ids,
+        %(claims)s::bigint[] AS claims,
+        %(kinds)s::text[] AS kinds,
+        %(delays)s::interval[] AS delays,
+        %(errors)s::text[] AS errors,
+        %(results)s::text[] AS results,
         coalesce(%(now)s::timestamptz, now()) AS now,
         set_config('lock_timeout', coalesce(%(patience)s::text, current_setting('lock_timeout')), true) AS patience
 ),
-given AS MATERIALIZED (
-    SELECT DISTINCT ON (id, claims) given.* FROM clock CROSS JOIN unnest(
-        %(ids)s::bigint[], %(claims)s::bigint[], %(kinds)s::text[], %(delays)s::interval[], %(errors)s::text[],
-        %(results)s::text[]
-    ) WITH ORDINALITY AS given (id, claims, kind, delay, error, result, place)
-    WHERE clock.patience IS NOT NULL
-    ORDER BY id, claims, place
-),
 gone AS (
-    DELETE FROM "rexecutor".running AS run USING given
-    WHERE run.id = ANY(ARRAY[given.id]) AND run.claims = given.claims
+    DELETE FROM "rexecutor".running AS run
+    WHERE (SELECT patience FROM given) IS NOT NULL
+        AND run.id = ANY((SELECT ids FROM given)::bigint[])
+        AND run.claims = (SELECT claims FROM given)[width_bucket(run.id, (SELECT ids FROM given))]
         AND (%(node)s::text IS NULL OR run.node = %(node)s)
-    RETURNING
-        run.id, run.claims, run.attempt, run.attempted_at, run.executor, run.flow, run.lane, run.cancel_reason,
-        given.kind, given.delay, given.error::jsonb AS error, given.result::json AS result
+    RETURNING run.*
+),
+outcomes AS (
+    SELECT
+        gone.*, given.now, given.kinds[place] AS kind, given.delays[place] AS delay,
+        given.errors[place]::jsonb AS error, given.results[place]::json AS result
+    FROM gone, given, LATERAL width_bucket(gone.id, given.ids) AS place
 ),
 ours AS (
     SELECT
-        gone.*,
-        clock.now,
-        greatest(gone.attempt - (kind IN ('snooze', 'interrupted', 'expired'))::integer, 0) AS left_attempt,
+        outcomes.*,
+        greatest(attempt - (kind IN ('snooze', 'interrupted', 'expired'))::integer, 0) AS left_attempt,
         kind NOT IN ('complete', 'cancelled', 'expired') AND cancel_reason IS NOT NULL AS is_asked,
         CASE
             WHEN kind = 'complete' THEN 'complete'
@@ -36,7 +38,7 @@ ours AS (
             WHEN kind = 'failed' THEN 'retryable'
             ELSE 'scheduled'
         END AS status
-    FROM gone, clock
+    FROM outcomes
 ),
 done AS (
     -- What depends on `max_attempts` is decided here, where the job's row is the newest.
