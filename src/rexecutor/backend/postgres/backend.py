@@ -88,10 +88,10 @@ class PostgresBackend(Backend):
             clock: For tests: used instead of the database's time.
             limits: How large jobs may be.
             max_connections: Maximum size of the backend's own pool, 1 or more; a given pool keeps its own maximum. A
-                running node uses two more connections, one to listen and one for its lease; an application that waits
-                for the end of jobs uses the one to listen. Code without an event loop uses separate connections, one
-                for each thread that calls at the same moment, and also at most this many; while threads wait for the
-                end of jobs, one more listens.
+                running node uses four more connections, for its claims, its outcomes, its lease and to listen; an
+                application that waits for the end of jobs uses the one to listen. Code without an event loop uses
+                separate connections, one for each thread that calls at the same moment, and also at most this many;
+                while threads wait for the end of jobs, one more listens.
             listens: Whether to be woken by LISTEN and NOTIFY. If False, polling alone finds jobs, and they start later.
 
         Raises:
@@ -244,13 +244,13 @@ class PostgresBackend(Backend):
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
         """Take due jobs."""
         return await self._connections.run(
-            lambda connection: self._operations.claim(connection, demand, node_id, self._now())
+            lambda connection: self._operations.claim(connection, demand, node_id, self._now()), duty="claim"
         )
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
         """Record outcomes."""
         refused = await self._connections.run(
-            lambda connection: self._operations.settle(connection, settlements, self._now())
+            lambda connection: self._operations.settle(connection, settlements, self._now()), duty="settle"
         )
         self._wakeups.notify()
         if any(isinstance(one.outcome, Interrupted) for one in settlements):

@@ -31,13 +31,26 @@ SETUP_SECONDS: Final = 5.0
 SESSION_SETTINGS: Final = (
     "SELECT set_config('default_transaction_isolation', 'read committed', false),"
     " set_config('datestyle', 'ISO', false),"
+    " set_config('timezone', 'UTC', false),"
     " set_config('idle_in_transaction_session_timeout', '10s', false),"
     " set_config('lock_timeout', '25s', false)"
 )
-"""Sets up a session: each statement sees what others have committed, and the driver can parse times.
+"""Sets up a session: each statement sees what others have committed, and the driver can parse times, in UTC without a
+conversion.
 
 The server ends a session that is idle within a transaction, because its locks block others. It ends a wait for a lock
 before the client gives up. Not for the session of a pooler, which the application uses too.
+"""
+PLAN_SETTINGS: Final = (
+    "SELECT set_config('plan_cache_mode', 'force_generic_plan', false),"
+    " set_config('enable_seqscan', 'off', false),"
+    " set_config('enable_hashjoin', 'off', false),"
+    " set_config('enable_mergejoin', 'off', false),"
+    " set_config('jit', 'off', false)"
+)
+"""Sets up a session in which the same few statements are executed all the time: each is planned only once.
+
+The tables may be empty then. So plans that read a whole table are ruled out.
 """
 _SERVER_PROCESS: Final = "SELECT pg_backend_pid()"
 _LOST: Final = {
@@ -209,10 +222,12 @@ async def is_behind_pooler(connection: psycopg.AsyncConnection[Any]) -> bool:
     return row is not None and row[0] != connection.info.backend_pid
 
 
-async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Set up a new session with `SESSION_SETTINGS`; not behind a pooler."""
+async def configure(connection: psycopg.AsyncConnection[Any], *, plans_once: bool = False) -> None:
+    """Set up a new session with `SESSION_SETTINGS`, and perhaps with `PLAN_SETTINGS`; not behind a pooler."""
     with Cutter().cut_after(SETUP_SECONDS, connection):
-        await connection.execute(SESSION_SETTINGS)
+        await connection.execute(SESSION_SETTINGS, prepare=False)
+        if plans_once:
+            await connection.execute(PLAN_SETTINGS, prepare=False)
 
 
 def connect_blocking(conninfo: str, *, patience: float = SETUP_SECONDS) -> BoundedConnection:

@@ -48,6 +48,8 @@ RENEW_SECONDS: Final = 1.0
 """Minimum interval, in seconds, between replacing all connections while the server refuses to work on them."""
 IDLE_SECONDS: Final = 60.0
 """Seconds that a connection beyond the first may be idle before the pool closes it."""
+DUTY_CONNECTIONS: Final = 2
+"""Maximum size of the pool of a duty. One is enough for a node; two if one falls silent, or for several nodes."""
 _OWN: Final = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")
 """Settings of a pool's connections that belong to psycopg, not to libpq."""
 
@@ -96,6 +98,10 @@ class Connections:
         self._schema = schema
         self._limit = self._given.max_size if self._given is not None else limit
         self._pool: Pool | None = None
+        self._duties: dict[str, Pool] = {}
+        """Pools of the duties that have connections of their own, from their first use."""
+        self._duty_turn = asyncio.Lock()
+        self._is_pooled = False
         self._is_ours = True
         self._affinity: Affinity | None = None
         self._is_checked = False
@@ -115,34 +121,50 @@ class Connections:
         with translated(self._schema):
             connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
             async with connection:
-                is_pooled = await is_behind_pooler(connection)
-            pool: Pool = self._given or _Pool(
-                self.conninfo,
-                connection_class=PooledConnection,
-                kwargs={"autocommit": True, **({"prepare_threshold": None} if is_pooled else {})},
-                configure=partial(self._begin, is_pooled=is_pooled),
-                min_size=1,  # the pool uses its connections in turn: the fewer, the warmer each stays
-                max_size=self._limit,
-                max_idle=IDLE_SECONDS,
-                reconnect_timeout=RECONNECT_SECONDS,
-                reconnect_failed=self._knock_later,
-                timeout=POOL_WAIT_SECONDS,
-                open=False,
-                name=POOL_NAME,
-            )
+                self._is_pooled = await is_behind_pooler(connection)
+            pool: Pool = self._given or self._make_pool()
             self._is_ours = pool.closed
             if self._is_ours:
                 logging.getLogger("psycopg.pool").addFilter(_is_worth_a_line)  # only once, however often it is added
-                try:
-                    # Without waiting, the first operation would make a second connection.
-                    await start_task(pool.open(wait=True))
-                except BaseException:
-                    await pool.close()
-                    raise
+                await _opened(pool)
         self._affinity = Affinity()
         self._cutter = Cutter()
         self._is_checked = False
+        self._duties, self._duty_turn = {}, asyncio.Lock()
         self._pool = pool
+
+    def _make_pool(self, *, plans_once: bool = False) -> Pool:
+        """Return a pool of the backend's own, not open yet. With `plans_once`, it plans each statement only once."""
+        if self._is_pooled:
+            settings: dict[str, Any] = {"prepare_threshold": None}
+        else:
+            settings = {"prepare_threshold": 0} if plans_once else {}
+        return _Pool(
+            self.conninfo,
+            connection_class=PooledConnection,
+            kwargs={"autocommit": True, **settings},
+            configure=partial(self._begin, plans_once=plans_once),
+            min_size=1,  # the pool uses its connections in turn: the fewer, the warmer each stays
+            max_size=DUTY_CONNECTIONS if plans_once else self._limit,
+            max_idle=IDLE_SECONDS,
+            reconnect_timeout=RECONNECT_SECONDS,
+            reconnect_failed=self._knock_later,
+            timeout=POOL_WAIT_SECONDS,
+            open=False,
+            name=POOL_NAME,
+        )
+
+    async def _open_duty(self, duty: str) -> Pool:
+        """Open the pool of a duty at its first use, and return it."""
+        async with self._duty_turn:
+            if duty not in self._duties:
+                pool = self._make_pool(plans_once=True)
+                await _opened(pool)
+                if not self.is_open:
+                    await pool.close()
+                    self.check_open()
+                self._duties[duty] = pool
+        return self._duties[duty]
 
     async def close(self) -> None:
         """Drop the pool, and close it if it was opened here."""
@@ -150,11 +172,12 @@ class Connections:
             return  # dropping it might close connections that the parent process uses
         is_running = self.is_open
         pool, self._pool, self._affinity = self._pool, None, None
+        duties, self._duties = self._duties, {}
         if pool is not None and is_running:  # otherwise its tasks have ended with its loop
             for knock in self._knocks:
                 knock.cancel()
-            if self._is_ours:
-                await pool.close()
+            for one in (*duties.values(), pool) if self._is_ours else duties.values():
+                await one.close()
 
     def close_sync(self) -> bool:
         """Close the connections of a pool whose event loop has ended; return whether there was such a pool.
@@ -166,16 +189,16 @@ class Connections:
             return False
         if self.is_open:
             raise BackendClosedError("PostgreSQL: it is open in an event loop; `await backend.close()` there")
-        self._pool, self._affinity = None, None
+        self._pool, self._affinity, self._duties = None, None, {}
         for connection in self._made:
             connection.pgconn.finish()  # without its loop, no more of closing it can be done
         return True
 
-    async def _begin(self, connection: Connection, *, is_pooled: bool) -> None:
-        """Remember a new connection of the backend's own pool, and set up its session unless a pooler owns it."""
+    async def _begin(self, connection: Connection, *, plans_once: bool) -> None:
+        """Remember a new connection of a pool of the backend's own, and set up its session unless a pooler owns it."""
         self._made.add(connection)
-        if not is_pooled:
-            await configure(connection)
+        if not self._is_pooled:
+            await configure(connection, plans_once=plans_once)
 
     async def _knock_later(self, pool: Pool) -> None:
         """Request a connection soon.
@@ -234,7 +257,12 @@ class Connections:
         self._is_checked = False
 
     async def run(
-        self, work: Callable[[Connection], Awaitable[T]], *, is_checked: bool = True, seconds: float | None = None
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        *,
+        is_checked: bool = True,
+        seconds: float | None = None,
+        duty: str | None = None,
     ) -> T:
         """Do the work on a connection of the pool, and commit it.
 
@@ -248,17 +276,21 @@ class Connections:
             work: Uses the connection, for statements and transactions only.
             is_checked: Whether to check the schema's version at the first use.
             seconds: Maximum time for the work once it has a connection; None for `OPERATION_SECONDS`.
+            duty: Name of a duty whose statements have connections of their own, which plan each of them only once.
 
         Raises:
             BackendClosedError: The pool is not open, or belongs to another process or event loop.
             BackendError: The pool gave no connection within its timeout, the work failed, or it took too long.
         """
         self.check_place()
-        pool, asked, task = self._pool, asyncio.get_running_loop().time(), asyncio.current_task()
+        asked, task = asyncio.get_running_loop().time(), asyncio.current_task()
         cancelled = cancels(task)
+        pool = self._pool
         assert pool is not None  # noqa: S101 - `check_place` has checked that
         with translated(self._schema):
             try:
+                if duty is not None:
+                    pool = self._duties.get(duty) or await self._open_duty(duty)
                 while True:
                     async with self._lent(pool) as connection:
                         # The pool swallows a cancellation that comes at the same moment as a connection.
@@ -268,7 +300,7 @@ class Connections:
                         # the server has ended is found here, at the cost of a poll of its socket. Only now is it safe
                         # to try again: nothing was sent yet. Later failures may come after a commit.
                         if asked > self._renewed and is_stale(connection):
-                            await self._renew(pool, connection)
+                            await self._renew(connection)
                             continue
                         try:
                             with self._cutter.cut_after(seconds or seconds_for(), connection):
@@ -279,7 +311,7 @@ class Connections:
                                     return await work(connection)
                         except psycopg.Error as error:
                             if connection.closed or is_lost(error):
-                                await self._renew_once(pool, connection, asked)
+                                await self._renew_once(connection, asked)
                             raise
             except (PoolTimeout, TimeoutError) as error:
                 raise BackendError(
@@ -303,25 +335,35 @@ class Connections:
     def _lent(self, pool: Pool) -> AbstractAsyncContextManager[Connection]:
         """Return a context that lends a connection of the pool; the wait for it is limited."""
         # The application's pool may check connections before it lends them, and wait for each reply without limit.
-        return pool.connection() if self._given is None else _lent_within(pool.timeout + SETUP_SECONDS, pool)
+        return pool.connection() if pool is not self._given else _lent_within(pool.timeout + SETUP_SECONDS, pool)
 
-    async def _renew_once(self, pool: Pool, connection: Connection, asked: float) -> None:
-        """Renew the pool, unless it was renewed since the operation began or a moment before.
+    async def _renew_once(self, connection: Connection, asked: float) -> None:
+        """Renew the connections, unless it was renewed since the operation began or a moment before.
 
-        While the server refuses to write, for example, every operation fails, but only one a second renews the pool.
+        While the server refuses to write, for example, every operation fails, but only one a second renews them.
         """
         if asked > self._renewed + (0.0 if connection.closed else RENEW_SECONDS):
-            await self._renew(pool, connection)
+            await self._renew(connection)
 
-    async def _renew(self, pool: Pool, connection: Connection) -> None:
-        """Close the connection, and have the pool replace all others, in use or not.
+    async def _renew(self, connection: Connection) -> None:
+        """Close the connection, and have the pools replace all others, in use or not.
 
         What ended one connection has most likely ended them all, and each would cost another failure.
         """
         self._renewed = asyncio.get_running_loop().time()
         await connection.close()
-        if not pool.closed:
-            await pool.drain()
+        for pool in (self._pool, *self._duties.values()):
+            if pool is not None and not pool.closed:
+                await pool.drain()
+
+
+async def _opened(pool: Pool) -> None:
+    try:
+        # Without waiting, the first operation would make a second connection.
+        await start_task(pool.open(wait=True))
+    except BaseException:
+        await pool.close()
+        raise
 
 
 @asynccontextmanager
