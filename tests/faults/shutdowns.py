@@ -153,5 +153,5 @@ async def end(moment: Moment, ground: Ground, member: Member, enqueued: int) -> 
 
 def forget_all(store: str) -> None:
     """Take all jobs and nodes away, for the next worker."""
-    for table in ("jobs", "nodes"):
+    for table in ("stored_jobs", "queue", "running", "ended", "nodes") if "#" in store else ("jobs", "nodes"):
         rows_of(store, f"DELETE FROM {{}}{table}")

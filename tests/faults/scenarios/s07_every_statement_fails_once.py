@@ -19,7 +19,7 @@ from tests.faults.statement_faults import POSTGRES_KINDS, SQLITE_KINDS, Fault
 
 NEVER = 10**9
 """The number of no statement."""
-TABLES = ("jobs", "nodes", "schedules", "duties", "scopes")
+TABLES = ("stored_jobs", "queue", "running", "ended", "nodes", "schedules", "duties", "scopes")
 
 
 async def run(ground: Ground) -> Report:

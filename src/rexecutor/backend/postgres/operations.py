@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from psycopg import AsyncCursor, DataError
+from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow, tuple_row
 
 from rexecutor.backend.messages import Claim, Demand
@@ -75,7 +76,11 @@ class Operations:
             "now": now,
         }
         asked = now or self._clock.now()
-        rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=False))
+        try:
+            rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=False))
+        except UniqueViolation:
+            await run(connection, self._statements.of("dequeue_running"))
+            raise
         if rows[0][1]:
             await run(connection, self._statements.of("promote_jobs", limit=PROMOTED, now=now))
             asked = now or self._clock.now()

@@ -112,6 +112,7 @@ expired AS (
 waiting AS (
     INSERT INTO "rexecutor".queue (id, executor, scheduled_at, priority, due, flow, lane)
     SELECT id, executor, scheduled_at, priority, scheduled_at <= now, flow, lane FROM rescued WHERE status = 'retryable'
+    ON CONFLICT (id) DO NOTHING  -- somebody may have put it there by hand
 ),
 logged AS (
     INSERT INTO "rexecutor".ended (executor, status, ended_at, ids)

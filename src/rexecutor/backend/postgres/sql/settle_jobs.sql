@@ -88,8 +88,11 @@ done AS (
 ),
 waiting AS (
     INSERT INTO "rexecutor".queue (id, executor, scheduled_at, priority, due, expires_at, flow, lane)
-    SELECT id, executor, scheduled_at, priority, scheduled_at <= now, expires_at, flow, lane FROM done
+    SELECT
+        id, executor, coalesce(scheduled_at, now), priority, coalesce(scheduled_at <= now, true), expires_at, flow, lane
+    FROM done
     WHERE status IN ('scheduled', 'retryable')
+    ON CONFLICT (id) DO NOTHING  -- somebody may have put it there by hand
 ),
 logged AS (
     INSERT INTO "rexecutor".ended (executor, status, ended_at, ids)
