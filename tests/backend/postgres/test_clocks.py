@@ -8,6 +8,7 @@ import pytest
 
 from rexecutor import JobStatus, UniquenessCriteria, Where
 from rexecutor.backend.messages import Demand, Node
+from rexecutor.backend.postgres import liveness
 from rexecutor.backend.postgres.operations import run
 from rexecutor.backend.sql.operations import Statement
 from rexecutor.clock import SystemClock
@@ -68,11 +69,14 @@ async def test_the_time_that_a_claim_takes_is_not_added_to_when_to_look_again(tm
 
 
 @pytest.fixture(params=[datetime(2026, 3, 7, 12, tzinfo=UTC), datetime(2026, 10, 31, 12, tzinfo=UTC)], ids=str)
-async def new_york(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """A store whose sessions are in New York, on a day before a night with a change of clocks."""
+async def new_york(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Store]:
+    """A store whose sessions are in New York, as an application's may be, before a night with a change of clocks."""
+    settings = liveness.SESSION_SETTINGS.replace("'UTC'", "'America/New_York'")
+    monkeypatch.setattr(liveness, "SESSION_SETTINGS", settings)
     clock = FakeClock(request.param)
-    url = f"{server_url()}&options=-c%20timezone%3DAmerica/New_York"
-    backend = Migrated(url, schema=schema_of(tmp_path), clock=clock, max_connections=5, listens=False)
+    backend = Migrated(server_url(), schema=schema_of(tmp_path), clock=clock, max_connections=5, listens=False)
     async with backend:
         zone = await backend._connections.run(lambda connection: run(connection, Statement("SHOW timezone", {})))
         assert zone == [("America/New_York",)]
