@@ -1,0 +1,426 @@
+"""Two who move one job at once: at the moment between a lock and its commit, or between a snapshot and its lock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import LiteralString, TypeAlias
+
+import pytest
+from msgspec.structs import replace
+
+from rexecutor import (
+    BackendError,
+    JobNotFoundError,
+    JobStateError,
+    JobStatus,
+    PostgresBackend,
+    Replace,
+    StaleJobError,
+    UniquenessCriteria,
+)
+from rexecutor.backend.messages import Demand
+from rexecutor.backend.postgres.operations import run_steps
+from rexecutor.backend.postgres.statements import PACKAGE, Statements, in_schema
+from rexecutor.backend.sql import statement
+from rexecutor.model import rules
+from rexecutor.model.job import JobRecord
+from rexecutor.model.outcomes import CancelAsked, Complete, Outcome, Rerun, Settlement
+from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.where import Everything
+from rexecutor.testing import FakeClock
+from rexecutor.testing.clock import START
+from rexecutor.testing.suite.store import ALPHA, HOUR, LEASE, NODE, OTHER_NODE, SECOND, failed, new_job
+from tests.backend.held_back import Held, PostgresHeld, held_back, turn
+from tests.backend.test_changed_meanwhile import (
+    JOB,
+    cancel,
+    cancel_and_rerun,
+    changed,
+    claim,
+    executing,
+    heartbeat,
+    update,
+)
+from tests.model.records import LIMITS
+from tests.postgres import postgres_backend, run_postgres
+from tests.support import record_of, soon
+
+Change: TypeAlias = Callable[[Held, JobRecord], Awaitable[JobRecord]]
+
+
+@pytest.fixture
+async def backend(clock: FakeClock, tmp_path: Path) -> AsyncIterator[PostgresBackend]:
+    async with postgres_backend(tmp_path, clock) as made:
+        yield made
+
+
+async def waiting(backend: PostgresBackend) -> JobRecord:
+    heartbeat(backend, NODE)
+    [enqueued] = await backend.enqueue([JOB])
+    return await record_of(backend, enqueued.id)
+
+
+async def ended(backend: PostgresBackend, jobs: int, outcome: Outcome) -> list[JobRecord]:
+    """Return jobs that ended together, so that they stand in one row of the log."""
+    some = await executing(backend, *[replace(new_job(), max_attempts=1)] * jobs)
+    await backend.settle([Settlement(*one.claim_id, outcome) for one in some])
+    return [await record_of(backend, one.id) for one in some]
+
+
+def rows_of(backend: PostgresBackend) -> dict[str, list[int]]:
+    """Return which jobs stand where."""
+    found = {
+        table: [row[0] for row in run_postgres(f"SELECT id FROM {backend.schema}.{table} ORDER BY 1")]
+        for table in ("queue", "running")
+    }
+    logged = run_postgres(f"SELECT unnest(ids) FROM {backend.schema}.ended ORDER BY 1")
+    return found | {"ended": [row[0] for row in logged]}
+
+
+def claiming_late(statements: Statements, name: str) -> LiteralString:
+    """Return the statement. A claim waits for its turn between its snapshot and its locks."""
+    text = in_schema(statement(PACKAGE, name), statements.schema)
+    bound = "AND head.scheduled_at <= (SELECT clock.now FROM clock)"
+    if name != "claim_jobs":
+        return text
+    assert bound in text
+    return text.replace(bound, f"{bound} AND ({turn(statements.schema)}) IS NOT NULL")
+
+
+async def update_data(held: Held, record: JobRecord) -> JobRecord:
+    new = replace(JOB, data='"new"')
+    await held.update(record.id, new, record.version)
+    return rules.updated(record, new, record.version, held.now)
+
+
+REPLACING = UniquenessCriteria.by_key("k").on_conflict(Replace.priority().and_data().for_statuses(*JobStatus))
+
+
+async def replace_by_enqueue(held: Held, record: JobRecord) -> JobRecord:
+    new = replace(changed(record), unique=REPLACING)
+    await held.enqueue([new])
+    return rules.replaced(record, new, REPLACING, held.now)
+
+
+CHANGES: tuple[Change, ...] = (update_data, update, replace_by_enqueue, cancel, cancel_and_rerun)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_claim_neither_waits_for_a_change_nor_takes_the_job(backend: PostgresBackend, change: Change) -> None:
+    job = await waiting(backend)
+
+    async with held_back(backend) as held:
+        after = await change(held, job)
+        assert await soon(claim(backend, NODE)) == []
+
+    assert await record_of(backend, job.id) == after
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_claim_with_an_older_snapshot_does_not_take_what_has_changed(
+    backend: PostgresBackend, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await waiting(backend)
+    with monkeypatch.context() as patched:
+        patched.setattr(Statements, "text", claiming_late)
+        async with held_back(backend) as held:
+            assert isinstance(held, PostgresHeld)
+            await held.take_turn()
+            claiming = asyncio.ensure_future(claim(backend, NODE))
+            await held.waited_for()
+            async with held_back(backend) as quick:
+                after = await change(quick, job)
+        assert await soon(claiming) == []
+
+    assert await record_of(backend, job.id) == after
+    again = await claim(backend, NODE)
+    expected = [] if after.status.has_ended else [replace(after, **taken(after))]
+    assert [replace(one, inserted_at=job.inserted_at) for one in again] == expected
+
+
+def taken(record: JobRecord) -> dict[str, object]:
+    return {
+        "status": JobStatus.EXECUTING,
+        "attempt": record.attempt + 1,
+        "claims": record.claims + 1,
+        "node": NODE,
+        "attempted_at": START,
+    }
+
+
+async def in_claim(held: Held, backend: PostgresBackend) -> JobRecord:
+    """Claim the one job in the transaction that is held back."""
+    assert isinstance(held, PostgresHeld)
+    claimed = await backend._operations.claim(held._connection, Demand({ALPHA: 1}, 1), NODE, START)
+    return claimed.jobs[0]
+
+
+async def in_settle(held: Held, backend: PostgresBackend, job: JobRecord, outcome: Outcome) -> JobRecord:
+    """Settle the job in the transaction that is held back, and return what it becomes."""
+    assert isinstance(held, PostgresHeld)
+    settlement = Settlement(*job.claim_id, outcome)
+    assert await run_steps(held._connection, backend._statements.settle([settlement], 20, START)) == []
+    return rules.transition(job, outcome, START, LIMITS)
+
+
+async def test_a_cancel_that_waits_for_a_claim_is_asked_of_the_running_job(backend: PostgresBackend) -> None:
+    job = await waiting(backend)
+
+    async with held_back(backend) as held:
+        claimed = await in_claim(held, backend)
+        cancelling = asyncio.ensure_future(backend.cancel(job.id, "enough"))
+        await held.waited_for()
+    await soon(cancelling)
+
+    assert await record_of(backend, job.id) == rules.transition(claimed, CancelAsked("enough"), START, LIMITS)
+    assert rows_of(backend) == {"queue": [], "running": [job.id], "ended": []}
+
+
+async def test_an_update_that_waits_for_a_claim_is_of_a_stale_copy(backend: PostgresBackend) -> None:
+    job = await waiting(backend)
+
+    async with held_back(backend) as held:
+        claimed = await in_claim(held, backend)
+        updating = asyncio.ensure_future(backend.update(job.id, changed(job), version=job.version))
+        await held.waited_for()
+    with pytest.raises(StaleJobError):
+        await soon(updating)
+
+    assert await record_of(backend, job.id) == claimed
+
+
+async def test_a_replacement_that_waits_for_a_claim_is_of_the_running_job(backend: PostgresBackend) -> None:
+    job = await waiting(backend)
+
+    async with held_back(backend) as held:
+        claimed = await in_claim(held, backend)
+        new = replace(changed(job), unique=REPLACING)
+        enqueuing = asyncio.ensure_future(backend.enqueue([new]))
+        await held.waited_for()
+    [answer] = await soon(enqueuing)
+
+    assert (answer.id, answer.disposition) == (job.id, "replaced")
+    assert await record_of(backend, job.id) == rules.replaced(claimed, new, REPLACING, START)
+
+
+async def test_a_rerun_that_waits_for_a_claim_is_refused(backend: PostgresBackend) -> None:
+    job = await waiting(backend)
+
+    async with held_back(backend) as held:
+        claimed = await in_claim(held, backend)
+        rerunning = asyncio.ensure_future(backend.rerun(job.id))
+        await held.waited_for()
+    with pytest.raises(JobStateError):
+        await soon(rerunning)
+
+    assert await record_of(backend, job.id) == claimed
+
+
+async def test_a_heartbeat_does_not_wait_for_a_claim_and_expires_nothing(
+    backend: PostgresBackend, clock: FakeClock
+) -> None:
+    heartbeat(backend, NODE)
+    [enqueued] = await backend.enqueue([new_job(expires_in=SECOND)])
+    clock.advance(2 * SECOND)
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        [claimed] = (await backend._operations.claim(held._connection, Demand({ALPHA: 1}, 1), NODE, clock.now())).jobs
+        await soon(asyncio.to_thread(heartbeat, backend, OTHER_NODE))
+
+    assert await record_of(backend, enqueued.id) == claimed
+
+
+OUTCOMES = (Complete(), Complete("[1]"), failed(delay=HOUR))
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+async def test_a_cancel_that_waits_for_an_outcome_comes_after_it(backend: PostgresBackend, outcome: Outcome) -> None:
+    [job] = await executing(backend, JOB)
+
+    async with held_back(backend) as held:
+        after = await in_settle(held, backend, job, outcome)
+        cancelling = asyncio.ensure_future(backend.cancel(job.id, "enough"))
+        await held.waited_for()
+    await soon(cancelling)
+
+    assert await record_of(backend, job.id) == rules.transition(after, CancelAsked("enough"), START, LIMITS)
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+async def test_a_rerun_that_waits_for_an_outcome_comes_after_it(backend: PostgresBackend, outcome: Outcome) -> None:
+    [job] = await executing(backend, replace(JOB, max_attempts=1))
+
+    async with held_back(backend) as held:
+        after = await in_settle(held, backend, job, outcome)
+        rerunning = asyncio.ensure_future(backend.rerun(job.id))
+        await held.waited_for()
+    await soon(rerunning)
+
+    assert await record_of(backend, job.id) == rules.transition(after, Rerun(), START, LIMITS)
+    assert rows_of(backend) == {"queue": [job.id], "running": [], "ended": []}
+
+
+async def test_an_update_that_waits_for_a_success_is_refused(backend: PostgresBackend) -> None:
+    [job] = await executing(backend, JOB)
+
+    async with held_back(backend) as held:
+        after = await in_settle(held, backend, job, Complete())
+        updating = asyncio.ensure_future(backend.update(job.id, changed(job), version=job.version))
+        await held.waited_for()
+    with pytest.raises(JobStateError):
+        await soon(updating)
+
+    assert await record_of(backend, job.id) == after
+
+
+async def test_an_enqueue_that_waits_for_the_end_of_the_job_in_its_way_adds_its_own(backend: PostgresBackend) -> None:
+    [job] = await executing(backend, JOB)
+
+    async with held_back(backend) as held:
+        after = await in_settle(held, backend, job, Complete())
+        enqueuing = asyncio.ensure_future(backend.enqueue([replace(JOB, priority=3)]))
+        await held.waited_for()
+    [answer] = await soon(enqueuing)
+
+    assert (answer.disposition, await record_of(backend, job.id)) == ("inserted", after)
+    assert rows_of(backend) == {"queue": [answer.id], "running": [], "ended": [job.id]}
+
+
+async def test_a_rescue_neither_waits_for_an_outcome_nor_takes_its_job(
+    backend: PostgresBackend, clock: FakeClock
+) -> None:
+    [job] = await executing(backend, JOB)
+    heartbeat(backend, OTHER_NODE)
+    clock.advance(LEASE)
+
+    async with held_back(backend) as held:
+        after = await in_settle(held, backend, job, Complete())
+        assert await soon(asyncio.to_thread(heartbeat, backend, OTHER_NODE)) == 0
+    assert heartbeat(backend, OTHER_NODE) == 0
+
+    assert await record_of(backend, job.id) == after
+
+
+async def test_an_outcome_that_waits_for_a_rescue_is_refused(backend: PostgresBackend, clock: FakeClock) -> None:
+    [job] = await executing(backend, JOB)
+    clock.advance(LEASE)
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        await rescue(held, backend, clock)
+        settling = asyncio.ensure_future(backend.settle([Settlement(*job.claim_id, Complete())]))
+        await held.waited_for()
+
+    assert list(await soon(settling)) == [job.id]
+    assert (await record_of(backend, job.id)).status is JobStatus.RETRYABLE
+
+
+async def rescue(held: PostgresHeld, backend: PostgresBackend, clock: FakeClock) -> None:
+    """Beat in the transaction that is held back."""
+    given: dict[str, object] = {"node": OTHER_NODE, "name": "there", "lease": LEASE, "epoch": 0, "rescues": True}
+    given |= {"lost": rules.LOST_DETAILS, "expired": rules.EXPIRED_DETAILS, "most_expired": 10, "channel": "none"}
+    given |= {"ended": "=", "most_losses": 3, "most_errors": 20, "now": clock.now()}
+    await held._connection.execute(backend._statements.text("heartbeat"), given)
+
+
+@pytest.mark.parametrize("what", [OlderThan(SECOND), BeyondNewest(0)])
+async def test_a_pruning_does_not_wait_for_a_rerun_and_leaves_the_job(
+    backend: PostgresBackend, clock: FakeClock, what: OlderThan | BeyondNewest
+) -> None:
+    first, other = await ended(backend, 2, Complete())
+    clock.advance(HOUR)
+    spec = PruneSpec(JobStatus.COMPLETE, what)
+
+    async with held_back(backend) as held:
+        await held.apply(first.id, Rerun())
+        assert await soon(backend.prune(spec, 10)) == 0
+
+    assert await backend.prune(spec, 10) == 1
+    assert [one.id for one in await backend.query(Everything())] == [first.id] != [other.id]
+    assert rows_of(backend) == {"queue": [first.id], "running": [], "ended": []}
+
+
+@pytest.mark.parametrize("what", [OlderThan(SECOND), BeyondNewest(0)])
+async def test_a_rerun_that_waits_for_a_pruning_finds_no_job(
+    backend: PostgresBackend, clock: FakeClock, what: OlderThan | BeyondNewest
+) -> None:
+    [job] = await ended(backend, 1, failed(delay=HOUR))
+    clock.advance(HOUR)
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        spec = PruneSpec(JobStatus.DISCARDED, what)
+        assert await backend._operations.prune(held._connection, spec, 10, clock.now()) == 1
+        rerunning = asyncio.ensure_future(backend.rerun(job.id))
+        await held.waited_for()
+        assert await soon(backend.prune(spec, 10)) == 0
+    with pytest.raises(JobNotFoundError):
+        await soon(rerunning)
+
+    assert rows_of(backend) == {"queue": [], "running": [], "ended": []}
+
+
+@pytest.mark.parametrize("what", [OlderThan(SECOND), BeyondNewest(0)])
+async def test_a_pruning_leaves_a_locked_job_and_keeps_it_in_the_log(
+    backend: PostgresBackend, clock: FakeClock, what: OlderThan | BeyondNewest
+) -> None:
+    first, other = await ended(backend, 2, Complete())
+    clock.advance(HOUR)
+    spec = PruneSpec(JobStatus.COMPLETE, what)
+
+    async with held_back(backend) as held:
+        await held.select_for_update(first.id)
+        assert await soon(backend.prune(spec, 10)) == 1
+        assert rows_of(backend)["ended"] == [first.id] != [other.id]
+
+    assert await backend.prune(spec, 10) == 1
+    assert await backend.query(Everything()) == []
+
+
+async def test_of_two_reruns_at_once_one_is_refused(backend: PostgresBackend) -> None:
+    job, _ = await ended(backend, 2, Complete())
+
+    async with held_back(backend) as held:
+        await held.apply(job.id, Rerun())
+        rerunning = asyncio.ensure_future(backend.rerun(job.id))
+        await held.waited_for()
+    with pytest.raises(JobStateError):
+        await soon(rerunning)
+
+    assert rows_of(backend)["queue"] == [job.id]
+
+
+def finding_nothing(statements: Statements, name: str) -> LiteralString:
+    text = in_schema(statement(PACKAGE, name), statements.schema)
+    return text.replace("AND run.id = ANY(", "AND false AND run.id = ANY(") if name == "settle_complete" else text
+
+
+async def test_what_the_fast_statement_does_not_record_the_other_one_does(
+    backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = await executing(backend, JOB, new_job(), new_job())
+    monkeypatch.setattr(Statements, "text", finding_nothing)
+
+    refused = await backend.settle(
+        [Settlement(*one.claim_id, Complete("[1]")) for one in jobs] + [Settlement(jobs[0].id, 7, Complete())]
+    )
+
+    assert list(refused) == [jobs[0].id]
+    assert [one.status for one in await backend.query(Everything())] == [JobStatus.COMPLETE] * 3
+
+
+async def test_a_job_that_executes_and_was_queued_by_hand_does_not_stop_the_claims_of_others(
+    backend: PostgresBackend,
+) -> None:
+    [job] = await executing(backend, JOB)
+    run_postgres(
+        f"INSERT INTO {backend.schema}.queue (id, executor, scheduled_at, priority, due)"
+        f" VALUES ({job.id}, '{ALPHA}', '{START}', 0, true)"
+    )
+    [other] = await backend.enqueue([new_job()])
+
+    with pytest.raises(BackendError, match="running_pkey"):
+        await claim(backend, NODE)
+
+    assert [one.id for one in await claim(backend, NODE)] == [other.id]
