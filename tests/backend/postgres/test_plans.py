@@ -251,6 +251,13 @@ def settle_complete(connection: Connection) -> Statement:
     )
 
 
+def marked_claim(executors: int) -> Statement:
+    """Return a claim that begins at the middle of the backlog."""
+    middle = {"priorities": [1] * executors, "moments": [NOW] * executors, "ids": [ROWS[-1] // 2] * executors}
+    plain = claim(executors, promoted=True)
+    return STATEMENTS.of("claim_marked", **plain.parameters, **middle)
+
+
 def running_ids(connection: Connection) -> list[int]:
     return [row[0] for row in connection.execute(f"SELECT id FROM {SCHEMA}.running ORDER BY id LIMIT 400").fetchall()]
 
@@ -296,6 +303,7 @@ CASES: Mapping[str, tuple[Statement, int]] = {
     "claim for one executor": (claim(1), 500),
     "claim for ten executors": (claim(10), 1_500),
     "claim before a promotion": (claim(10, promoted=False), 1_500),
+    "claim from a mark on": (marked_claim(10), 1_500),
     "promote": (STATEMENTS.of("promote_jobs", limit=1_000, now=NOW), 3_000),
     "a heartbeat that rescues": (heartbeat(rescues=True), 8_000),
     "a heartbeat": (heartbeat(rescues=False), 3_000),

@@ -17,6 +17,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from rexecutor.backend.messages import Claim, Demand
 from rexecutor.backend.postgres.connection import Connection
+from rexecutor.backend.postgres.low_marks import LowMarks
 from rexecutor.backend.postgres.rows import load_anyway, read_claimed
 from rexecutor.backend.postgres.statements import Statements, is_mixed, run_script
 from rexecutor.backend.sql.operations import Rows, Script, Statement
@@ -64,6 +65,7 @@ class Operations:
         self._clock = clock
         self._statements = statements
         self._limits = limits
+        self._marks = LowMarks()
 
     async def claim(self, connection: Connection, demand: Demand, node_id: NodeId, now: datetime | None) -> Claim:
         """Take due jobs; see `Backend.claim`."""
@@ -75,21 +77,31 @@ class Operations:
             "epoch": demand.epoch,
             "now": now,
         }
+        began = self._clock.monotonic()
         asked = now or self._clock.now()
+        marks = None if now is not None else self._marks.wanted(demand.slots, began)
         try:
-            rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=False))
+            if marks is None:
+                rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=False))
+            else:
+                rows = await run(connection, self._statements.of("claim_marked", **wanted, **marks, promoted=False))
         except UniqueViolation:
             await run(connection, self._statements.of("dequeue_running"))
             raise
+        ended = self._clock.monotonic()
         if rows[0][1]:
             await run(connection, self._statements.of("promote_jobs", limit=PROMOTED, now=now))
-            asked = now or self._clock.now()
+            marks = None
+            began, asked = self._clock.monotonic(), now or self._clock.now()
             rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=True))
+            ended = self._clock.monotonic()
         # Counted from the request: the next claim takes as long to reach the server. Counted from the reply, it would
         # come late.
         due_in: timedelta | None = rows[0][0]
         next_due = None if due_in is None else asked + due_in
         jobs = [read_claimed(row[2:], node_id) for row in rows if row[2] is not None]
+        if now is None:
+            self._marks.note(jobs, began, ended, is_marked=marks is not None)
         return Claim(jobs, next_due if len(jobs) < demand.limit else None)
 
     async def settle(
