@@ -15,6 +15,7 @@ from rexecutor import Backend, InMemoryBackend, PostgresBackend, SQLiteBackend
 from rexecutor.clock import Clock
 from rexecutor.model.job import JobId
 from tests.postgres import postgres_backend, run_postgres
+from tests.sqlite_rows import change_job
 from tests.support import record_of
 
 BACKENDS: Final[Mapping[str, Callable[[Path, Clock | None], Backend]]] = {
@@ -45,11 +46,8 @@ async def corrupt(backend: Backend, job_id: JobId) -> None:
         return
     assert isinstance(backend, SQLiteBackend)
 
-    await run_sql(
-        backend,
-        "PRAGMA ignore_check_constraints = ON",
-        f"UPDATE rexecutor_jobs SET priority = -1, attempt = 70000, max_attempts = 0 WHERE id = {job_id}",
-        "PRAGMA ignore_check_constraints = OFF",
+    await backend._writer.run(
+        lambda connection: change_job(connection, job_id, "priority = -1, attempt = 70000, max_attempts = 0")
     )
 
 
@@ -63,7 +61,7 @@ async def bring_ids_to(backend: Backend, last_id: JobId) -> None:
         return
     assert isinstance(backend, SQLiteBackend)
 
-    await run_sql(backend, f"UPDATE sqlite_sequence SET seq = {last_id} WHERE name = 'rexecutor_jobs'")
+    await run_sql(backend, f"UPDATE sqlite_sequence SET seq = {last_id} WHERE name = 'rexecutor_stored_jobs'")
 
 
 async def run_sql(backend: SQLiteBackend, *commands: str) -> None:

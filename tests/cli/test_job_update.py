@@ -107,7 +107,7 @@ def test_update_of_a_job_that_has_ended_fails(rexecutor: Run, url: str, job_id: 
 
 def test_update_of_a_job_that_cannot_be_read_fails(rexecutor: Run, url: str) -> None:
     connection = sqlite3.connect(url.removeprefix("sqlite:///"))
-    connection.execute("UPDATE rexecutor_jobs SET tags = 'no json' WHERE id = 1")
+    connection.execute("UPDATE rexecutor_stored_jobs SET tags = 'no json' WHERE id = 1")
     connection.commit()
     connection.close()
 

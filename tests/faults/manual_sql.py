@@ -44,6 +44,37 @@ END $$
 """Has PostgreSQL's tables say what a change of its view of the jobs means, nonsense included."""
 
 
+BY_HAND_IN_SQLITE: Final = (
+    """
+    CREATE TEMP TRIGGER by_hand_deleted INSTEAD OF DELETE ON rexecutor_jobs BEGIN
+        DELETE FROM rexecutor_queue WHERE id = OLD.id;
+        DELETE FROM rexecutor_running WHERE id = OLD.id;
+        DELETE FROM rexecutor_stored_jobs WHERE id = OLD.id;
+    END
+    """,
+    """
+    CREATE TEMP TRIGGER by_hand_updated INSTEAD OF UPDATE ON rexecutor_jobs BEGIN
+        DELETE FROM rexecutor_queue WHERE id = OLD.id;
+        DELETE FROM rexecutor_running WHERE id = OLD.id;
+        UPDATE rexecutor_stored_jobs SET
+            executor = NEW.executor, status = CASE NEW.status WHEN 'executing' THEN 'scheduled' ELSE NEW.status END,
+            data = NEW.data, metadata = NEW.metadata, attempt = NEW.attempt, max_attempts = NEW.max_attempts,
+            priority = NEW.priority, tags = NEW.tags, errors = NEW.errors, claims = NEW.claims, snoozes = NEW.snoozes,
+            losses = NEW.losses, unique_key = NEW.unique_key, revision = NEW.revision, inserted_at = NEW.inserted_at,
+            scheduled_at = NEW.scheduled_at, attempted_at = NEW.attempted_at, completed_at = NEW.completed_at
+        WHERE id = NEW.id;
+        INSERT INTO rexecutor_running (id, claims, attempted_at, attempt, node, executor, cancel_reason)
+        SELECT NEW.id, NEW.claims, coalesce(NEW.attempted_at, 0), NEW.attempt, NEW.node, NEW.executor, NEW.cancel_reason
+        WHERE NEW.status = 'executing' OR NEW.node IS NOT NULL OR NEW.cancel_reason IS NOT NULL;
+        INSERT INTO rexecutor_queue (id, executor, scheduled_at, priority, due)
+        SELECT NEW.id, NEW.executor, NEW.scheduled_at, NEW.priority, coalesce(NEW.due, 0)
+        WHERE NEW.status <> 'executing' AND (NEW.due OR NEW.status IN ('scheduled', 'retryable'));
+    END
+    """,
+)
+"""Has SQLite's tables say what a change of its view of the jobs means, nonsense included."""
+
+
 class ManualSql:
     """A connection of one's own. In its statements `{jobs}`, `{nodes}` … are the tables, and `?` a parameter."""
 
@@ -78,6 +109,8 @@ class ManualSql:
         """Take all checks from the table of jobs, as long as its columns can hold the values at all."""
         if not self.is_postgres:
             self.run("PRAGMA ignore_check_constraints = ON")
+            for trigger in BY_HAND_IN_SQLITE:
+                self.run(trigger)
             return
         schema = f'"{self.schema}"'
         self.run(f"ALTER TABLE {schema}.stored_jobs DROP CONSTRAINT IF EXISTS jobs_sound")
@@ -106,20 +139,28 @@ class ManualSql:
                 " SELECT id, executor, scheduled_at, priority, true FROM job) SELECT id FROM job"
             )
             return self.run(text, executor, data, metadata, max_attempts)[0][0]
-        columns = "executor, status, data, metadata, max_attempts, due"
         text = (
-            f"INSERT INTO {{jobs}} ({columns}, inserted_at, scheduled_at)"
-            " VALUES (?, 'scheduled', CAST(? AS TEXT), ?, ?, 1, ?, ?) RETURNING id"
+            "INSERT INTO rexecutor_stored_jobs (executor, data, metadata, max_attempts, inserted_at, scheduled_at)"
+            " VALUES (?, CAST(? AS TEXT), ?, ?, ?, ?) RETURNING id"
         )
-        return self.run(text, executor, data, metadata, max_attempts, moment, moment)[0][0]
+        queue = "INSERT INTO rexecutor_queue (id, executor, scheduled_at, priority, due) VALUES (?, ?, ?, 0, 1)"
+        self.run("BEGIN IMMEDIATE")
+        try:
+            job_id = self.run(text, executor, data, metadata, max_attempts, moment, moment)[0][0]
+            self.run(queue, job_id, executor, moment)
+        except BaseException:
+            self.run("ROLLBACK")
+            raise
+        self.run("COMMIT")
+        return job_id
 
     def make_retries_due(self) -> None:
         """Let no failed job wait for its next attempt."""
         if self.is_postgres:
             self.run(f'UPDATE "{self.schema}".queue SET scheduled_at = now() WHERE scheduled_at > now()')
-            return
-        past = str(time.time_ns() // 1_000)
-        self.run(f"UPDATE {{jobs}} SET scheduled_at = {past} WHERE status = 'retryable' AND scheduled_at > {past}")
+        else:
+            now = str(time.time_ns() // 1_000)
+            self.run(f"UPDATE rexecutor_queue SET scheduled_at = {now} WHERE scheduled_at > {now}")
 
     def statuses(self, ids: Sequence[JobId]) -> dict[JobId, tuple[str, int, str | None]]:
         """Return each job's status, its attempts and the kind of its last error."""

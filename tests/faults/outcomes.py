@@ -8,6 +8,7 @@ from tests.faults.rows import rows_of
 
 _TABLE: Final = "CREATE TABLE {}seen (id bigint, claims bigint, status text, losses integer)"
 _CONDITION: Final = "old.node IS NOT NULL AND new.node IS NULL OR old.status IN ('complete', 'cancelled', 'discarded')"
+_RAN: Final = "new.claims > old.claims OR old.status IN ('complete', 'cancelled', 'discarded')"
 _NOTE: Final = "INSERT INTO {}seen VALUES (new.id, new.claims, new.status, new.losses - old.losses);"
 _STORED: Final = "old.claims <> new.claims OR old.status IN ('complete', 'cancelled', 'discarded')"
 """PostgreSQL's rows of jobs get the number of a claim at its end."""
@@ -15,7 +16,7 @@ _POSTGRES: Final = (
     f"CREATE FUNCTION {{}}see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {_NOTE} RETURN NULL; END $$",
     f"CREATE TRIGGER see AFTER UPDATE ON {{}}stored_jobs FOR EACH ROW WHEN ({_STORED}) EXECUTE FUNCTION {{}}see()",
 )
-_SQLITE: Final = (f"CREATE TRIGGER see AFTER UPDATE ON {{}}jobs WHEN {_CONDITION} BEGIN {_NOTE} END",)
+_SQLITE: Final = (f"CREATE TRIGGER see AFTER UPDATE ON {{}}stored_jobs WHEN {_RAN} BEGIN {_NOTE} END",)
 
 
 @dataclass(frozen=True, slots=True)

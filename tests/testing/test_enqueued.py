@@ -383,7 +383,7 @@ async def test_a_corrupt_row_is_shown_for_what_it_is(tmp_path: Any, clock: FakeC
     async with SQLiteBackend(tmp_path / "jobs.db", clock=clock) as backend:
         await enqueue_email(backend, "bob")
         with sqlite3.connect(tmp_path / "jobs.db") as connection:
-            connection.execute("UPDATE rexecutor_jobs SET errors = 'no JSON'")
+            connection.execute("UPDATE rexecutor_stored_jobs SET errors = 'no JSON'")
         connection.close()
 
         missed = await failure_of(for_executor=EmailJob, with_data="alice", backend=backend)

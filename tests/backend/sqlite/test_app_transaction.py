@@ -216,7 +216,7 @@ async def test_a_failed_enqueue_leaves_the_transaction_usable_and_nothing_of_its
         connection.execute("CREATE TABLE orders (id)")
         connection.execute("INSERT INTO orders VALUES (1)")
         connection.execute(
-            "CREATE TEMP TRIGGER refuse BEFORE INSERT ON rexecutor_jobs WHEN NEW.data = '\"b\"'"
+            "CREATE TEMP TRIGGER refuse BEFORE INSERT ON rexecutor_stored_jobs WHEN NEW.data = '\"b\"'"
             " BEGIN SELECT raise(ABORT, 'refused'); END"
         )
 

@@ -14,6 +14,7 @@ from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.where import Everything, ExecutorIn, KeyIs
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job
+from tests.sqlite_rows import change_job
 from tests.support import record_of
 
 KEY = UniquenessCriteria.by_key("order 7")
@@ -36,7 +37,7 @@ CORRUPT = {
     "an executor that is no UTF-8": "executor = CAST(x'ff' AS TEXT)",
     "a key that is no UTF-8": "unique_key = CAST(x'ff' AS TEXT)",
     "a revision beyond all counting": "revision = 9223372036854775807",
-    "an unknown status": "status = 'sleeping', due = 0",
+    "an unknown status": "status = 'sleeping'",
 }
 
 WHERES = (
@@ -60,12 +61,7 @@ async def backend(tmp_path: Path) -> AsyncIterator[SQLiteBackend]:
 
 
 async def corrupt(backend: SQLiteBackend, job_id: int, change: str) -> None:
-    def change_row(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        connection.execute(f"UPDATE rexecutor_jobs SET {change} WHERE id = ?", (job_id,))
-        connection.execute("PRAGMA ignore_check_constraints = OFF")
-
-    await backend._writer.run(change_row)
+    await backend._writer.run(lambda connection: change_job(connection, job_id, change))
 
 
 @pytest.mark.parametrize("change", CORRUPT.values(), ids=CORRUPT)

@@ -36,9 +36,9 @@ async def test_the_drivers_exception_is_the_cause_of_ours(
     sqlite: SQLiteBackend, call: Callable[[SQLiteBackend, JobHandle[str, None]], Awaitable[object]]
 ) -> None:
     handle = await Mail.builder().with_data("x").enqueue(backend=sqlite)
-    await run_sql(sqlite, "ALTER TABLE rexecutor_jobs RENAME TO rexecutor_gone")
+    await run_sql(sqlite, "DROP TABLE rexecutor_stored_jobs")
 
-    with pytest.raises(BackendError, match=r"jobs\.db: no such table: .*rexecutor_jobs") as caught:
+    with pytest.raises(BackendError, match=r"jobs\.db: no such table: .*rexecutor_stored_jobs") as caught:
         await call(sqlite, handle)
 
     assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
@@ -46,6 +46,6 @@ async def test_the_drivers_exception_is_the_cause_of_ours(
 
 async def test_what_a_constraint_refuses_is_told_as_what_it_is(sqlite: SQLiteBackend) -> None:
     with pytest.raises(BackendError, match="NOT NULL constraint failed") as caught:
-        await run_sql(sqlite, "INSERT INTO rexecutor_jobs (id) VALUES (1)")
+        await run_sql(sqlite, "INSERT INTO rexecutor_stored_jobs (id) VALUES (1)")
 
     assert isinstance(caught.value.__cause__, sqlite3.IntegrityError)

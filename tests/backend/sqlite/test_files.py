@@ -34,6 +34,7 @@ from rexecutor.model.outcomes import Settlement, Snooze
 from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
 from tests.faults.connections import connecting_as
+from tests.sqlite_rows import change_job
 from tests.support import record_of, soon, until_no_threads_of_ours
 
 PACKAGE = "rexecutor.backend.sqlite"
@@ -262,11 +263,7 @@ async def test_a_corrupt_row_ends_and_holds_nobody_up(backend: SQLiteBackend, ch
     handles = await enqueue_many([Echo.builder().with_data("x") for _ in range(3)], backend=backend)
     damaged = handles[1].id
 
-    def corrupt(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        connection.execute(f"UPDATE rexecutor_jobs SET {change}, max_attempts = 1 WHERE id = ?", (damaged,))
-
-    await backend._writer.run(corrupt)
+    await backend._writer.run(lambda connection: change_job(connection, damaged, f"max_attempts = 1, {change}"))
 
     async with Rexecutor(backend).with_executor(Echo):
         for handle in (handles[0], handles[2]):
@@ -282,12 +279,7 @@ async def test_a_corrupt_row_ends_and_holds_nobody_up(backend: SQLiteBackend, ch
 
 async def test_a_row_of_an_unknown_status_is_left_alone_and_does_not_fail_a_page(backend: SQLiteBackend) -> None:
     handles = await enqueue_many([Echo.builder().with_data("x") for _ in range(3)], backend=backend)
-
-    def corrupt(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        connection.execute("UPDATE rexecutor_jobs SET status = 'sleeping', due = 0 WHERE id = ?", (handles[1].id,))
-
-    await backend._writer.run(corrupt)
+    await backend._writer.run(lambda connection: change_job(connection, handles[1].id, "status = 'sleeping'"))
 
     records = await backend.query(Everything())
 
@@ -314,32 +306,37 @@ async def test_the_statements_of_every_day_use_their_indexes_and_sort_nothing(
             "select_due_executors": plan(connection, "select_due_executors"),
             "promote_jobs": plan(connection, "promote_jobs", now=1, limit=10),
             "select_next_due": plan(connection, "select_next_due"),
-            "claim_jobs": plan(connection, "claim_jobs", ids="[1]", node="n", now=1),
+            "dequeue_jobs": plan(connection, "dequeue_jobs", ids="[1]"),
+            "start_jobs": plan(connection, "start_jobs", ids="[1]", node="n", now=1),
+            "select_started": plan(connection, "select_started", ids="[1]"),
+            "stop_jobs": plan(connection, "stop_jobs", ids="[1]"),
             "complete_jobs": plan(connection, "complete_jobs", settled="[[1,1]]", now=1),
             "select_orphans": plan(connection, "select_orphans", now=1),
             "select_running": plan(connection, "select_running", node="n"),
-            "select_cancels": plan(connection, "select_cancels", node="n"),
             "select_work": plan(connection, "select_work"),
         }
 
     found = await backend._writer.run(plans)
 
     expected = {
-        "select_due_jobs": "rexecutor_jobs_due",
-        "select_due_executors": "rexecutor_jobs_due",
-        "promote_jobs": "rexecutor_jobs_later",
-        "select_next_due": "rexecutor_jobs_later",
-        "claim_jobs": "INTEGER PRIMARY KEY",
+        "select_due_jobs": "rexecutor_queue_due",
+        "select_due_executors": "rexecutor_queue_due",
+        "promote_jobs": "rexecutor_queue_later",
+        "select_next_due": "rexecutor_queue_later",
+        "dequeue_jobs": "INTEGER PRIMARY KEY",
+        "start_jobs": "INTEGER PRIMARY KEY",
+        "select_started": "INTEGER PRIMARY KEY",
+        "stop_jobs": "INTEGER PRIMARY KEY",
         "complete_jobs": "INTEGER PRIMARY KEY",
-        "select_orphans": "rexecutor_jobs_running",
-        "select_running": "rexecutor_jobs_running",
-        "select_cancels": "rexecutor_jobs_running",
-        "select_work": "rexecutor_jobs_due",
+        "select_orphans": "SEARCH job USING INTEGER PRIMARY KEY",
+        "select_running": "SEARCH job USING INTEGER PRIMARY KEY",
+        "select_work": "rexecutor_queue_due",
     }
     for name, index in expected.items():
         assert index in found[name], found[name]
-        assert "SCAN rexecutor_jobs" not in found[name].replace("SCAN rexecutor_jobs USING", "USING"), found[name]
-        assert name == "select_orphans" or "TEMP B-TREE" not in found[name], found[name]
+        for scan in ("SCAN rexecutor_stored_jobs", "SCAN job", "SCAN rexecutor_queue"):
+            assert scan not in found[name].replace("SCAN rexecutor_queue USING", "USING"), found[name]
+        assert "TEMP B-TREE" not in found[name], found[name]
 
 
 async def test_a_claim_costs_the_same_beside_many_jobs_of_a_more_urgent_future(backend: SQLiteBackend) -> None:
@@ -393,7 +390,7 @@ async def test_the_log_is_written_back_and_does_not_grow_without_bound(path: Pat
 async def test_a_corrupt_row_of_a_dead_node_costs_no_lease(backend: SQLiteBackend, change: str) -> None:
     heartbeats, dead, live = (
         backend.heartbeat_connection(),
-        Node("dead", "dead", SECOND / 1000),
+        Node("dead", "dead", timedelta(hours=1)),
         Node("live", "live", timedelta(hours=1)),
     )
     heartbeats.send(dead)
@@ -401,10 +398,8 @@ async def test_a_corrupt_row_of_a_dead_node_costs_no_lease(backend: SQLiteBacken
     await backend.claim(Demand({"echo": 2}, 2), "dead")
 
     def corrupt(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("UPDATE rexecutor_nodes SET lease_until = 0")
-        connection.execute("UPDATE rexecutor_jobs SET status = 'executing', node = 'dead', due = 0, claims = 1")
-        connection.execute(f"UPDATE rexecutor_jobs SET {change} WHERE id = 1")
+        change_job(connection, 1, change)
 
     await backend._writer.run(corrupt)
 
@@ -422,7 +417,7 @@ async def test_an_outcome_that_a_corrupt_row_cannot_take_ends_the_job(backend: S
     await backend.enqueue([new_job()])
     (record,) = (await backend.claim(Demand({"echo": 1}, 1), "n")).jobs
     await backend._writer.run(
-        lambda connection: connection.execute("UPDATE rexecutor_jobs SET snoozes = 9223372036854775807") and None
+        lambda connection: connection.execute("UPDATE rexecutor_stored_jobs SET snoozes = 9223372036854775807") and None
     )
 
     assert await backend.settle([Settlement(record.id, record.claims, Snooze(SECOND))]) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from rexecutor import JobStatus, SQLiteBackend, UniquenessCriteria
+from rexecutor import BackendError, JobStatus, SQLiteBackend, UniquenessCriteria
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.sql import migrations
 from rexecutor.model.job import JobRecord
@@ -23,7 +23,30 @@ from rexecutor.testing.suite.store import HOUR, LEASE, failed, new_job
 from tests.model.records import record_in
 
 PACKAGE = "rexecutor.backend.sqlite"
-STEPS = migrations(PACKAGE)
+STEPS = (
+    *migrations(PACKAGE),
+    (len(migrations(PACKAGE)) + 1, "ALTER TABLE rexecutor_nodes ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';"),
+    (
+        len(migrations(PACKAGE)) + 2,
+        "CREATE TABLE rexecutor_colours (name TEXT);\nCREATE INDEX rexecutor_colours_name ON rexecutor_colours (name);",
+    ),
+)
+"""The migrations, and two that a later release might have."""
+
+
+def release(monkeypatch: pytest.MonkeyPatch, steps: tuple[tuple[int, str], ...]) -> None:
+    """Let this be a release with these migrations."""
+
+    def migrations_of(package: str) -> tuple[tuple[int, str], ...]:
+        assert package == PACKAGE
+        return steps
+
+    monkeypatch.setattr("rexecutor.backend.sqlite.connection.migrations", migrations_of)
+
+
+@pytest.fixture(autouse=True)
+def later_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    release(monkeypatch, STEPS)
 
 
 def make_file(path: Path, version: int) -> None:
@@ -37,10 +60,18 @@ def make_file(path: Path, version: int) -> None:
 
 
 INSERT = """
-INSERT INTO rexecutor_jobs (
-    id, executor, status, data, attempt, max_attempts, errors, claims, node, inserted_at, scheduled_at, attempted_at,
-    completed_at, cancelled_at, discarded_at, due
-) VALUES (?, ?, ?, 'null', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO rexecutor_stored_jobs (
+    id, executor, status, data, attempt, max_attempts, errors, claims, inserted_at, scheduled_at, attempted_at,
+    completed_at, cancelled_at, discarded_at
+) VALUES (?, ?, ?, 'null', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+QUEUE = """
+INSERT INTO rexecutor_queue (id, executor, scheduled_at, priority, due)
+SELECT id, executor, scheduled_at, priority, 1 FROM rexecutor_stored_jobs WHERE id = ?
+"""
+RUN = """
+INSERT INTO rexecutor_running (id, claims, attempted_at, attempt, node, executor)
+SELECT id, claims, attempted_at, attempt, ?, executor FROM rexecutor_stored_jobs WHERE id = ?
 """
 
 
@@ -57,9 +88,13 @@ def fill(path: Path) -> list[JobRecord]:
             ]
             ends = (one.attempted_at, one.completed_at, one.cancelled_at, one.discarded_at)
             moments = (start, start, *(None if moment is None else start for moment in ends))
-            counts = (one.attempt, one.max_attempts, json.dumps(errors), one.claims, one.node)
-            is_due = one.status is JobStatus.SCHEDULED
-            connection.execute(INSERT, (one.id, one.executor, one.status, *counts, *moments, is_due))
+            counts = (one.attempt, one.max_attempts, json.dumps(errors), one.claims)
+            runs = one.status is JobStatus.EXECUTING
+            connection.execute(INSERT, (one.id, one.executor, "scheduled" if runs else one.status, *counts, *moments))
+            if runs:
+                connection.execute(RUN, (one.node, one.id))
+            elif one.status.is_waiting:
+                connection.execute(QUEUE, (one.id,))
         lease_until = start + LEASE // timedelta(microseconds=1)
         connection.execute(
             "INSERT INTO rexecutor_nodes (id, name, doorbell, started_at, lease_until)"
@@ -71,14 +106,14 @@ def fill(path: Path) -> list[JobRecord]:
 
 
 def schema(path: Path) -> list[tuple[str, str, str]]:
-    """Return all tables and indexes, with columns and their types, but not the text that made them."""
+    """Return all tables, views and indexes, with columns and their types, but not the text that made them."""
     with closing(sqlite3.connect(path)) as connection:
         names = connection.execute(
             "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
         ).fetchall()
         described: list[tuple[str, str, str]] = []
         for kind, name, text in names:
-            pragma = "table_xinfo" if kind == "table" else "index_xinfo"
+            pragma = "index_xinfo" if kind == "index" else "table_xinfo"
             columns = connection.execute(f"PRAGMA {pragma}({name})").fetchall()
             where = text.partition(" WHERE ")[2] if kind == "index" else ""
             described.append((kind, name, f"{columns} {where}"))
@@ -113,7 +148,43 @@ async def test_a_file_of_any_version_becomes_what_a_new_file_is(path: Path, vers
 
 
 def test_the_numbers_of_the_migrations_leave_no_gap() -> None:
-    assert [number for number, _ in STEPS] == list(range(1, len(STEPS) + 1))
+    assert [number for number, _ in migrations(PACKAGE)] == list(range(1, len(migrations(PACKAGE)) + 1))
+
+
+async def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_file(path, 1)
+    before = schema(path)
+    broken = (*STEPS[:2], (3, "CREATE TABLE rexecutor_more (id INTEGER);\nCREATE TABLE rexecutor_more (id INTEGER);"))
+    release(monkeypatch, broken)
+
+    with pytest.raises(BackendError, match="rexecutor_more already exists"):
+        await open_file(path).open()
+
+    assert schema(path) == before
+
+
+async def test_who_reads_the_jobs_by_sql_sees_them_as_they_are(path: Path) -> None:
+    async with open_file(path) as backend:
+        with closing(backend.heartbeat_connection()) as heartbeats:
+            heartbeats.send(Node("node-1", "host", LEASE))
+        await backend.enqueue([new_job("alpha"), new_job("beta"), new_job("gamma", delay=HOUR)])
+        [job] = (await backend.claim(Demand({"alpha": 1}, 1), "node-1")).jobs
+        await backend.cancel(job.id, "enough")
+        with closing(sqlite3.connect(path)) as connection:
+            columns = "status, node, attempt, claims, cancel_reason, due, attempted_at = inserted_at, ended_at"
+            rows = connection.execute(f"SELECT {columns} FROM rexecutor_jobs ORDER BY id").fetchall()
+            await backend.settle([Settlement(*job.claim_id, Complete('"done"'))])
+            ended = connection.execute(
+                "SELECT status, node, attempt, claims, cancel_reason, due, result, ended_at = completed_at"
+                " FROM rexecutor_jobs WHERE id = 1"
+            ).fetchall()
+
+    assert rows == [
+        ("executing", "node-1", 1, 1, "enough", None, 1, None),
+        ("scheduled", None, 0, 0, None, 1, None, None),
+        ("scheduled", None, 0, 0, None, 0, None, None),
+    ]
+    assert ended == [("complete", None, 1, 1, None, None, '"done"', 1)]
 
 
 async def test_jobs_of_the_first_version_are_read_as_they_were(path: Path) -> None:

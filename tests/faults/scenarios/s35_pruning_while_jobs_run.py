@@ -40,7 +40,7 @@ SELECT executor, 'complete', completed_at, ARRAY[id] FROM stored
 """
 IN_SQLITE = """
 WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :rows - 1)
-INSERT INTO rexecutor_jobs (
+INSERT INTO rexecutor_stored_jobs (
     executor, data, max_attempts, status, attempt, claims, inserted_at, scheduled_at, attempted_at, completed_at
 )
 SELECT 'bulk_' || (n % 10), n, 5, 'complete', 1, 1, 0, 0, 0, :now - iif(n < :rows / 2, :old, :young) + n FROM numbers

@@ -88,6 +88,7 @@ def _rescue(connection: sqlite3.Connection, now: datetime, limits: Limits) -> in
     orphans = [read_row(row) for row in store.execute(connection, "select_orphans", now=stored(now)).fetchall()]
     for record in orphans:
         store.run(connection, store.SCRIPTS.transit(record, Lost(), now, limits))
+    store.execute(connection, "delete_orphans")
     store.execute(connection, "delete_dead_nodes", now=stored(now))
     return len(orphans)
 

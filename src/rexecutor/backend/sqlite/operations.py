@@ -1,7 +1,7 @@
 """The operations of the port within a transaction: synchronous functions that take a connection.
 
-A claim and a success are single statements, because they are what a worker does all day. Every other change is made
-by `rules.transition` itself, on a row that is read and written back under the file's one write lock.
+A claim and a success are statements for a whole batch, because they are what a worker does all day. Every other change
+is made by `rules.transition` itself, on a row that is read and written back under the file's one write lock.
 """
 
 import sqlite3
@@ -52,6 +52,7 @@ PROMOTED: Final = 1_000
 _EVER: Final = 2**63 - 1
 _PAGE: Final = 100
 """How many jobs a search for jobs to prune reads at once."""
+_MOST_CLAIMS: Final = 2**53 - 1
 _FEW: Final = 8
 _MANY: Final = 128
 """How many successes with results one statement records: a few, or many; the rest of its rows are empty."""
@@ -80,7 +81,8 @@ class _SqliteScripts(Scripts):
         return read_row(row)
 
     def write_change(self, record: JobRecord) -> Statement:
-        return self.of("update_job", **changed_row(record))
+        verb = "revise_job" if record.status is JobStatus.EXECUTING else "update_job"
+        return self.of(verb, **changed_row(record))
 
     def write_fields(self, record: JobRecord) -> Statement:
         return self.of("rewrite_job", **fields_row(record))
@@ -98,15 +100,37 @@ class _SqliteScripts(Scripts):
         yield _SAVE
         try:
             yield as_(record)  # a value may be one that cannot even be encoded
+            yield from self._place(record, now)
         except UNWRITABLE as error:
             yield _UNDO
             details = f"the stored row cannot be written: {type(error).__name__}"
             errors = msgspec.json.encode([JobError(1, ErrorKind.DECODE, "UnwritableRow", details, now)]).decode()
-            yield self.of("discard_job", id=record.id, errors=errors, now=stored(now))
+            claims = min(record.claims, _MOST_CLAIMS)
+            yield self.of("discard_job", id=record.id, errors=errors, claims=claims, now=stored(now))
+            yield from self._leave(record.id, "dequeue_jobs", "stop_jobs")
             yield _KEEP
             return False
         yield _KEEP
         return True
+
+    def update(self, job_id: JobId, new: NewJob, version: int, now: datetime) -> Script[JobRecord]:
+        changed = yield from super().update(job_id, new, version, now)
+        yield from self._place(changed, now)
+        return changed
+
+    def _place(self, record: JobRecord, now: datetime) -> Script[None]:
+        """Let the job stand where its status says: in the queue, among what runs, or in neither if it has ended."""
+        if record.status is JobStatus.EXECUTING:
+            yield self.of("ask_cancel", id=record.id, cancel_reason=record.cancel_reason)
+        elif record.status.is_waiting:
+            yield from self._leave(record.id, "stop_jobs")
+            yield self.of("requeue_job", id=record.id, now=stored(now))
+        else:
+            yield from self._leave(record.id, "dequeue_jobs", "stop_jobs")
+
+    def _leave(self, job_id: JobId, *statements: str) -> Script[None]:
+        for name in statements:
+            yield self.of(name, ids=f"[{job_id}]")
 
     def index_for(self, unique: UniquenessCriteria, statuses: frozenset[JobStatus]) -> LiteralString:
         """Return the `INDEXED BY` clause.
@@ -158,7 +182,9 @@ def _insert(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetim
     else:
         connection.executemany(statement(_PACKAGE, "insert_job"), new_rows(jobs, now))
     last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
-    return [Enqueued(job_id, "inserted") for job_id in range(last - len(jobs) + 1, last + 1)]
+    first = last - len(jobs) + 1
+    execute(connection, "queue_jobs", first=first, last=last, now=stored(now))
+    return [Enqueued(job_id, "inserted") for job_id in range(first, last + 1)]
 
 
 def doorbells(connection: sqlite3.Connection, now: datetime) -> list[str]:
@@ -182,9 +208,11 @@ def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: 
     records: list[JobRecord] = []
     if heads:
         ids = msgspec.json.encode([head[2] for head in heads]).decode()
-        rows = execute(connection, "claim_jobs", ids=ids, node=node_id, now=now_stored).fetchall()
-        claimed = {row[0]: row for row in rows}
-        records = [read_claimed(head, claimed[head[2]], node_id, now) for head in heads]
+        execute(connection, "dequeue_jobs", ids=ids)
+        execute(connection, "start_jobs", ids=ids, node=node_id, now=now_stored)
+        started = {row[0]: row for row in execute(connection, "select_started", ids=ids)}
+        # Of a job that somebody has deleted by hand, only its row in the queue was left.
+        records = [read_claimed(head, started[head[2]], node_id, now) for head in heads if head[2] in started]
     next_due: int | None = None
     if len(records) < demand.limit:
         next_due = execute(connection, "select_next_due").fetchone()[0]
@@ -202,8 +230,8 @@ def settle(
         if one.outcome is not COMPLETE and isinstance(one.outcome, Complete)
     }
     rest = [one for one in settlements if not isinstance(one.outcome, Complete)]
-    # Successes are recorded in one statement. If a claim was lost, or a job stands in the batch twice, that statement
-    # cannot tell which; then all outcomes are recorded one by one, in order.
+    # Successes are recorded together. If a claim was lost, or a job stands in the batch twice, that cannot tell which;
+    # then all outcomes are recorded one by one, in order.
     has_twins = len({one.job_id for one in settlements}) < len(settlements)  # the first of them counts
     if has_twins or (complete and not _complete_all(connection, complete, results, now)):
         rest = settlements
@@ -228,7 +256,9 @@ def _complete_all(
         pairs = msgspec.json.encode(list(claims.items())).decode()
         recorded = execute(connection, "complete_jobs", settled=pairs, now=stored(now)).rowcount
     are_ours = recorded == len(claims)
-    if not are_ours:
+    if are_ours:
+        execute(connection, "stop_jobs", ids=msgspec.json.encode(list(claims)).decode())
+    else:
         connection.execute("ROLLBACK TO complete")
     connection.execute("RELEASE complete")
     return are_ours

@@ -1,7 +1,5 @@
 -- Writes back the fields that an update or a replacing enqueue has changed. The row was read in the same transaction.
--- Promotion marks the job as due again if its time has come.
-UPDATE rexecutor_jobs SET
-    due = 0,
+UPDATE rexecutor_stored_jobs SET
     data = :data,
     metadata = :metadata,
     max_attempts = :max_attempts,

@@ -1,9 +1,9 @@
 -- Lists the executors that have due jobs: one step along the index for each, however many jobs it has.
--- Index: rexecutor_jobs_due.
+-- Index: rexecutor_queue_due.
 WITH RECURSIVE found (executor) AS (
-    SELECT min(executor) FROM rexecutor_jobs WHERE due = 1
+    SELECT min(executor) FROM rexecutor_queue WHERE due = 1 AND flow IS NULL
     UNION ALL
-    SELECT (SELECT min(executor) FROM rexecutor_jobs WHERE due = 1 AND executor > found.executor)
+    SELECT (SELECT min(executor) FROM rexecutor_queue WHERE due = 1 AND flow IS NULL AND executor > found.executor)
     FROM found
     WHERE found.executor IS NOT NULL
 )

@@ -1,2 +1,2 @@
--- Returns when the next future job is due. Index: rexecutor_jobs_later.
-SELECT min(scheduled_at) FROM rexecutor_jobs WHERE due = 0 AND status IN ('scheduled', 'retryable')
+-- Returns when the next future job is due. Index: rexecutor_queue_later.
+SELECT min(scheduled_at) FROM rexecutor_queue WHERE due = 0

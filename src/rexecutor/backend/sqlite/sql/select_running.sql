@@ -1,8 +1,8 @@
--- Returns the jobs that a node runs. Index: rexecutor_jobs_running.
+-- Returns the jobs that a node runs. Reads all that runs.
 SELECT
-    id, executor, status, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,
-    node, cancel_reason, unique_key, revision, inserted_at, scheduled_at, attempted_at, completed_at, cancelled_at, discarded_at,
-    expires_at, NULL
-FROM rexecutor_jobs
-WHERE status = 'executing' AND node = :node
-ORDER BY id
+    job.id, job.executor, 'executing', data, metadata, run.attempt, max_attempts, priority, tags, errors, run.claims, snoozes, losses,
+    run.node, run.cancel_reason, unique_key, revision, inserted_at, job.scheduled_at, run.attempted_at, completed_at, cancelled_at, discarded_at,
+    job.expires_at, NULL
+FROM rexecutor_running AS run CROSS JOIN rexecutor_stored_jobs AS job
+WHERE run.node = :node AND job.id = run.id
+ORDER BY run.id

@@ -1,17 +1,15 @@
--- Writes back what `rules.transition` made of a row that was read in the same transaction.
+-- Writes back what `rules.transition` made of a row that was read in the same transaction, unless the job still executes.
 -- Only a job that has just been completed has a result: rows to change are read without theirs.
--- Promotion marks the job as due again if its time has come.
-UPDATE rexecutor_jobs SET
-    due = 0,
+UPDATE rexecutor_stored_jobs SET
     status = :status,
     attempt = :attempt,
     max_attempts = :max_attempts,
     errors = :errors,
+    claims = :claims,
     snoozes = :snoozes,
     losses = :losses,
-    node = :node,
-    cancel_reason = :cancel_reason,
     scheduled_at = :scheduled_at,
+    attempted_at = :attempted_at,
     completed_at = :completed_at,
     cancelled_at = :cancelled_at,
     discarded_at = :discarded_at,

@@ -1,0 +1,5 @@
+-- Puts the new jobs of these ids into the queue.
+INSERT INTO rexecutor_queue (id, executor, scheduled_at, priority, due, expires_at, flow, lane)
+SELECT id, executor, scheduled_at, priority, scheduled_at <= :now, expires_at, flow, lane
+FROM rexecutor_stored_jobs
+WHERE id BETWEEN :first AND :last

@@ -1,0 +1,6 @@
+-- Returns the jobs whose runs have just begun. The caller knows the other columns: see `read_claimed`.
+SELECT
+    job.id, data, metadata, run.attempt, max_attempts, tags, errors, run.claims, snoozes, losses, unique_key, revision,
+    inserted_at, expires_at
+FROM rexecutor_running AS run CROSS JOIN rexecutor_stored_jobs AS job
+WHERE run.id IN (SELECT value FROM json_each(:ids)) AND job.id = run.id
