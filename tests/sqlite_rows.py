@@ -1,7 +1,9 @@
-"""Rows of an SQLite file changed by hand, behind the library's back."""
+"""Rows of an SQLite file: changed by hand, behind the library's back, and compared with each other."""
 
 import re
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 from rexecutor.model.job import JobId
 
@@ -23,3 +25,37 @@ def change_job(connection: sqlite3.Connection, job_id: JobId, change: str) -> No
         if held := [f"{column} = {value}" for column, value in values.items() if column in columns]:
             connection.execute(f"UPDATE {table} SET {', '.join(held)} WHERE id = ?", (job_id,))
     connection.execute("PRAGMA ignore_check_constraints = OFF")
+
+
+_MISPLACED = """
+SELECT id, why FROM (
+    SELECT job.id, CASE
+        WHEN run.id IS NOT NULL AND waiting.id IS NOT NULL THEN 'runs and waits'
+        WHEN run.id IS NOT NULL AND (job.ended_at IS NOT NULL OR job.status NOT IN ('scheduled', 'retryable'))
+            THEN 'runs and has ended'
+        WHEN run.id IS NOT NULL AND run.claims <= job.claims THEN 'runs under a claim that is over'
+        WHEN run.id IS NOT NULL AND run.executor <> job.executor THEN 'runs for another executor'
+        WHEN run.id IS NOT NULL THEN NULL
+        WHEN job.status NOT IN ('scheduled', 'retryable')
+            THEN CASE WHEN waiting.id IS NOT NULL THEN 'has ended and waits' END
+        WHEN waiting.id IS NULL THEN 'waits in no queue'
+        WHEN waiting.executor <> job.executor OR waiting.priority <> job.priority THEN 'waits as another'
+        WHEN waiting.scheduled_at <> job.scheduled_at THEN 'waits for another moment'
+        WHEN waiting.expires_at IS NOT CASE WHEN job.attempt = 0 AND job.snoozes = 0 THEN job.expires_at END
+            THEN 'expires at another moment'
+    END AS why
+    FROM rexecutor_stored_jobs AS job
+    LEFT JOIN rexecutor_running AS run ON run.id = job.id
+    LEFT JOIN rexecutor_queue AS waiting ON waiting.id = job.id
+    UNION ALL
+    SELECT id, 'runs and is not stored' FROM rexecutor_running WHERE id NOT IN (SELECT id FROM rexecutor_stored_jobs)
+    UNION ALL
+    SELECT id, 'waits and is not stored' FROM rexecutor_queue WHERE id NOT IN (SELECT id FROM rexecutor_stored_jobs)
+) WHERE why IS NOT NULL
+"""
+
+
+def misplaced(path: Path) -> list[tuple[JobId, str]]:
+    """Return the jobs whose rows contradict each other: each must wait, run, or have ended, and in one place only."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(_MISPLACED).fetchall()

@@ -8,6 +8,7 @@ import pytest
 from tests.faults.scenario import Ground, Scenario, scenarios
 from tests.faults.stores import prepare, temporary_store
 from tests.postgres import schema_of, server_url
+from tests.sqlite_rows import misplaced
 
 SECONDS = 90
 """How long one may take before it is given up."""
@@ -32,6 +33,8 @@ def check(scenario: Scenario, kind: str, folder: Path) -> None:
         store = str(folder / "jobs.db") if kind == "sqlite" else f"{server_url()}#{schema_of(folder)}"
         asyncio.run(prepare(store))
         wrong = asyncio.run(run(scenario, store, ground))
+        if kind == "sqlite":
+            wrong += [f"job {job_id} {why}" for job_id, why in misplaced(Path(store))]
     if wrong:
         pytest.fail(f"{scenario.name} on {kind}: {'; '.join(wrong)}")
 

@@ -10,11 +10,12 @@ import pytest
 
 from rexecutor import JobStatus, Replace, SQLiteBackend, UniquenessCriteria, Where
 from rexecutor.backend.messages import Demand, Node
+from rexecutor.model.job import JobRecord
 from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.where import Everything, ExecutorIn, KeyIs
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job
-from tests.sqlite_rows import change_job
+from tests.sqlite_rows import change_job, misplaced
 from tests.support import record_of
 
 KEY = UniquenessCriteria.by_key("order 7")
@@ -197,3 +198,52 @@ async def test_data_are_compared_in_an_application_s_file_of_another_encoding(tm
         assert [job.id for job in await backend.query(Where.data_equals("ž"))] == ids[:1]
         assert [job.id for job in await backend.query(Where.metadata_equals(1))] == ids[:1]
         assert [job.id for job in await backend.query(~Where.metadata_equals(1))] == ids[1:]
+
+
+async def run_by_hand(backend: SQLiteBackend, command: str) -> None:
+    await backend._writer.run(lambda connection: connection.execute(command) and None)
+
+
+async def claimed_by(backend: SQLiteBackend, node: str) -> list[JobRecord]:
+    with closing(backend.heartbeat_connection()) as heartbeats:
+        heartbeats.send(Node(node, node, timedelta(seconds=30)))
+    return list((await backend.claim(Demand({ALPHA: 10}, 10), node)).jobs)
+
+
+async def test_a_job_that_was_deleted_by_hand_while_it_waited_is_in_no_ones_way(backend: SQLiteBackend) -> None:
+    gone, left = await backend.enqueue([new_job()] * 2)
+    await run_by_hand(backend, f"DELETE FROM rexecutor_stored_jobs WHERE id = {gone.id}")
+
+    assert [job.id for job in await claimed_by(backend, NODE)] == [left.id]
+    assert misplaced(backend.path) == []
+
+
+async def test_a_job_that_was_deleted_by_hand_while_it_ran_is_forgotten(backend: SQLiteBackend) -> None:
+    await backend.enqueue([new_job()] * 2)
+    gone, left = await claimed_by(backend, NODE)
+    await run_by_hand(backend, f"DELETE FROM rexecutor_stored_jobs WHERE id = {gone.id}")
+
+    refused = await backend.settle([Settlement(*job.claim_id, Complete()) for job in (gone, left)])
+    await claimed_by(backend, NODE)
+
+    assert list(refused) == [gone.id]
+    assert misplaced(backend.path) == []
+
+
+async def test_a_job_that_was_queued_by_hand_while_it_ran_is_run_again_and_its_first_run_fenced_off(
+    backend: SQLiteBackend,
+) -> None:
+    await backend.enqueue([new_job()])
+    [first] = await claimed_by(backend, NODE)
+    await run_by_hand(
+        backend,
+        "INSERT INTO rexecutor_queue (id, executor, scheduled_at, priority, due)"
+        " SELECT id, executor, scheduled_at, priority, 1 FROM rexecutor_stored_jobs",
+    )
+
+    [second] = await claimed_by(backend, "other")
+
+    assert second.claims > first.claims
+    assert list(await backend.settle([Settlement(*first.claim_id, Complete())])) == [first.id]
+    assert list(await backend.settle([Settlement(*second.claim_id, Complete())])) == []
+    assert misplaced(backend.path) == []

@@ -7,13 +7,23 @@ from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.sqlite import SQLiteBackend
 from rexecutor.testing import BackendSuite, FakeClock, model_of
 from rexecutor.testing.suite.store import ALPHA, HOUR, SECOND, new_job
+from tests.sqlite_rows import misplaced
+
+
+class CheckedBackend(SQLiteBackend):
+    """Compares the tables with each other before it closes."""
+
+    async def close(self) -> None:
+        wrong = misplaced(self.path) if self.is_open else []
+        await super().close()
+        assert not wrong, wrong
 
 
 class TestSQLiteBackend(BackendSuite):
     shares_store: ClassVar[bool] = True
 
     def open_backend(self, clock: FakeClock, store: Path) -> SQLiteBackend:
-        return SQLiteBackend(store / "jobs.db", clock=clock)
+        return CheckedBackend(store / "jobs.db", clock=clock)
 
 
 TestSQLiteModel = model_of(TestSQLiteBackend)
