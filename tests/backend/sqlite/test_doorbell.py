@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from rexecutor import JobStatus, Rexecutor, SQLiteBackend
 from rexecutor.backend.messages import Node
+from rexecutor.backend.sqlite.connection import connect
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.testing import FakeClock
 from tests.backend.sqlite.test_files import Echo, new_job
@@ -98,6 +100,32 @@ async def test_a_waiting_backend_hears_of_a_synchronous_enqueue_on_a_backend_tha
         await soon(wait, 5)
         heartbeats.close()
     assert waiting.change_count > since
+
+
+async def test_enqueues_of_one_commit_ring_once_and_are_stored_whatever_comes_of_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rings: list[bool] = []
+
+    def ring(self: Doorbell, addresses: Iterable[str], *, is_cancel: bool = False) -> None:
+        rings.append(is_cancel)
+        raise ValueError("whatever happens here, the jobs are stored")
+
+    monkeypatch.setattr(Doorbell, "ring", ring)
+    async with SQLiteBackend(path) as backend:
+        [job, *_] = await backend.enqueue([new_job()])
+        with closing(connect(path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            enqueues = [asyncio.ensure_future(backend.enqueue([new_job()])) for _ in range(21)]
+            await asyncio.to_thread(lambda: None)
+            other.execute("COMMIT")
+        await soon(asyncio.gather(*enqueues))
+        await backend.cancel(job.id, "enough")
+
+        # At most: the first enqueue, one whose transaction began alone, all others, the cancel.
+        assert len(rings) <= 4
+        assert (rings[0], rings[-1]) == (False, True)
+        assert sum(count.jobs for count in await backend.count()) == 22
 
 
 async def test_a_heartbeat_of_another_makes_no_work_but_may_be_an_end(path: Path) -> None:

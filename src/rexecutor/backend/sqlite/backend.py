@@ -310,12 +310,20 @@ class SQLiteBackend(Backend):
         self, work: Callable[[sqlite3.Connection, datetime], T], *, is_cancel: bool = False
     ) -> T:
         """Do the work, then wake all who wait for jobs, also in other processes."""
-        result, doorbells = await self._change(
-            lambda connection, now: (work(connection, now), store.doorbells(connection, now))
+        result = await self._writer.run(
+            lambda connection: work(connection, self.clock.now()),
+            committed=self._ring_cancel if is_cancel else self._ring,
         )
         self._wakeups.notify()
-        self._doorbell.ring(doorbells, is_cancel=is_cancel)
         return result
+
+    # In the writer's thread: other processes are awake before this process's loop is.
+
+    def _ring(self, connection: sqlite3.Connection) -> None:
+        self._doorbell.ring(store.doorbells(connection, self.clock.now()))
+
+    def _ring_cancel(self, connection: sqlite3.Connection) -> None:
+        self._doorbell.ring(store.doorbells(connection, self.clock.now()), is_cancel=True)
 
     def _change_and_wake_sync(self, work: Callable[[sqlite3.Connection, datetime], T], *, is_cancel: bool = False) -> T:
         """Do the work on a new connection, then wake all who wait for jobs, also in other processes."""

@@ -22,10 +22,11 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Request:
-    """Work for the thread, and the future that gets its result."""
+    """Work for the thread, the future that gets its result, and what to do once it is committed."""
 
     work: Callable[[sqlite3.Connection], Any]
     answer: asyncio.Future[Any]
+    committed: Callable[[sqlite3.Connection], object] | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -81,10 +82,20 @@ class SqlThread:
             raise
         self._thread = thread
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        committed: Callable[[sqlite3.Connection], object] | None = None,
+    ) -> T:
         """Run the work in a transaction. Return its result once the transaction is committed.
 
         If the caller is cancelled before the work has begun, it is not done.
+
+        Args:
+            work: Called in the thread with its connection.
+            committed: Called in the thread after the commit, before anybody is told; once if several pieces of work of
+                a transaction give the same. Its errors are ignored: what it does is a hint.
 
         Raises:
             BackendClosedError: The thread is not started, or was started before a fork.
@@ -98,7 +109,7 @@ class SqlThread:
                     f"{self._path}: not open; use `async with`, or start a Rexecutor with it;"
                     " methods such as `enqueue_sync` need no open backend"
                 )
-            self._queue.put(_Request(work, answer))
+            self._queue.put(_Request(work, answer, committed))
         return await answer
 
     async def stop(self) -> None:
@@ -140,6 +151,9 @@ class SqlThread:
         _call(loop, _succeed, opened)
         while not isinstance(batch := _next_batch(queue), asyncio.Future):
             self._run_batch(connection, batch)
+            for committed in {request.committed for request in batch if request.error is None and request.committed}:
+                with contextlib.suppress(Exception):  # the work is done, and this thread must go on
+                    committed(connection)
             for waiting in {request.answer.get_loop() for request in batch}:
                 _call(waiting, _deliver, [request for request in batch if request.answer.get_loop() is waiting])
             self._checkpoints.make(connection)
