@@ -153,5 +153,6 @@ async def end(moment: Moment, ground: Ground, member: Member, enqueued: int) -> 
 
 def forget_all(store: str) -> None:
     """Take all jobs and nodes away, for the next worker."""
-    for table in ("stored_jobs", "queue", "running", "ended", "nodes") if "#" in store else ("jobs", "nodes"):
+    tables = "stored_jobs", "queue", "running", "nodes"
+    for table in (*tables, "ended") if "#" in store else tables:
         rows_of(store, f"DELETE FROM {{}}{table}")
