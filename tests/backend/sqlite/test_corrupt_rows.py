@@ -156,6 +156,20 @@ async def test_a_corrupt_row_that_has_expired_fails_no_heartbeat(backend: SQLite
     assert all(job.defect for job in left)
 
 
+@pytest.mark.parametrize("change", ["attempt = 1", "snoozes = 1", "status = 'complete'", "status = 'sleeping'"])
+async def test_a_job_that_its_queue_takes_for_expired_and_that_has_started_fails_no_heartbeat(
+    backend: SQLiteBackend, change: str
+) -> None:
+    answers = await backend.enqueue([new_job(expires_in=timedelta(0))] * 2)
+    await corrupt(backend, answers[0].id, change)
+
+    with closing(backend.heartbeat_connection()) as heartbeats:
+        heartbeat = heartbeats.send(Node(NODE, NODE, timedelta(seconds=30)))
+
+    assert heartbeat.expired == 1
+    assert (await record_of(backend, answers[1].id)).status is JobStatus.CANCELLED
+
+
 @pytest.mark.parametrize("change", ["expires_at = -9000000000000000000", "expires_at = 9000000000000000000"])
 async def test_an_expiry_that_cannot_be_read_is_a_defect_of_the_claimed_job(
     backend: SQLiteBackend, change: str

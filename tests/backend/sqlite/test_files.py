@@ -425,6 +425,7 @@ async def test_an_outcome_that_a_corrupt_row_cannot_take_ends_the_job(backend: S
     after = await record_of(backend, record.id)
     heartbeats.close()
     assert (after.status, after.errors[-1].type_name) == (JobStatus.DISCARDED, "UnwritableRow")
+    assert after.claims == record.claims  # so that no later claim has the number of this one
 
 
 async def test_opening_twice_at_once_opens_once(path: Path) -> None:
