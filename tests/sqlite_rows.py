@@ -3,8 +3,10 @@
 import re
 import sqlite3
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
+from rexecutor.backend.sqlite.rows import stored
 from rexecutor.model.job import JobId
 
 _TABLES = ("rexecutor_stored_jobs", "rexecutor_queue", "rexecutor_running")
@@ -41,6 +43,7 @@ SELECT id, why FROM (
         WHEN waiting.id IS NULL THEN 'waits in no queue'
         WHEN waiting.executor <> job.executor OR waiting.priority <> job.priority THEN 'waits as another'
         WHEN waiting.scheduled_at <> job.scheduled_at THEN 'waits for another moment'
+        WHEN waiting.due AND waiting.scheduled_at > :now THEN 'is due too early'
         WHEN waiting.expires_at IS NOT CASE WHEN job.attempt = 0 AND job.snoozes = 0 THEN job.expires_at END
             THEN 'expires at another moment'
     END AS why
@@ -55,7 +58,12 @@ SELECT id, why FROM (
 """
 
 
-def misplaced(path: Path) -> list[tuple[JobId, str]]:
-    """Return the jobs whose rows contradict each other: each must wait, run, or have ended, and in one place only."""
+def misplaced(path: Path, now: datetime | None = None) -> list[tuple[JobId, str]]:
+    """Return the jobs whose rows contradict each other: each must wait, run, or have ended, and in one place only.
+
+    Args:
+        path: The file.
+        now: The store's time, unless it has gone back: no job may be due that is scheduled for later.
+    """
     with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(_MISPLACED).fetchall()
+        return connection.execute(_MISPLACED, {"now": 2**63 - 1 if now is None else stored(now)}).fetchall()

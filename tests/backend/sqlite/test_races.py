@@ -236,4 +236,4 @@ async def test_a_change_that_waits_for_another_sees_what_it_has_changed(
 
         assert answer == expected
         assert list(await backend.query(Everything())) == left
-        assert misplaced(backend.path) == []
+        assert misplaced(backend.path, clock.now()) == []
