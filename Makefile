@@ -6,7 +6,7 @@ DOCS_READY := .venv/.docs-ready
 MUTANTS_READY := .venv/.mutants-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions quick-versions test-pgbouncer lint check format docs bench faults simulate cron-oracle mutants sql-mutants plans coverage clean
+.PHONY: help demo test test-versions quick-versions test-pgbouncer lint check format docs bench bench-peers bench-long faults simulate cron-oracle mutants sql-mutants plans coverage clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -59,8 +59,14 @@ docs: $(DOCS_READY)  ## build docs/_build/html; warnings are errors, and nothing
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(READY)  ## measure, beside bare sqlite3 in the same run
-	$(BIN)/python -m benchmarks
+bench: $(READY)  ## measure, beside the bare drivers in the same run (about 3 minutes)
+	$(BIN)/python -m benchmarks core --here --scale 0.25 --out build/bench
+
+bench-peers: $(READY)  ## the same beside all peers, each in an environment of its own; Redis where it is installed (2 hours)
+	$(BIN)/python -m benchmarks core --systems all --rounds 5 --out build/bench-peers
+
+bench-long: $(READY)  ## all workloads, steady load for ten minutes included, beside the fastest peer on PostgreSQL (3 hours)
+	$(BIN)/python -m benchmarks all --systems ours,bare,pgqueuer --rounds 5 --out build/bench-long
 
 faults: $(READY)  ## every scenario of docs/reliability.md at full size, on both stores, and the page anew (2 hours)
 	$(BIN)/python -m tests.faults --full --keep docs/faults.jsonl; status=$$?; \

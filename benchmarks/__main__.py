@@ -67,7 +67,7 @@ class Run:
                 able.append(system)
             elif why:
                 self.results.leave_out(workload.name, system.name, why)
-        for number in range(self.options.rounds):
+        for number in range(1 if workload.is_long else self.options.rounds):
             turn = number % max(1, len(able))
             for system in able[turn:] + able[:turn]:
                 if system.name in self.results.left_out.get(workload.name, {}):

@@ -13,6 +13,7 @@ OURS: Final = (
     "typing_extensions==4.16.0",
     UVLOOP,
 )
+PGQUEUER: Final = ("pgqueuer[asyncpg]==1.6.0", "asyncpg==0.32.0", UVLOOP)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class System:
     @property
     def environment(self) -> str:
         """Name of its environment."""
-        return "ours" if self.ours or self.bare else self.adapter
+        return "ours" if self.ours or self.bare else self.adapter.removeprefix("peer_")
 
     @property
     def reference(self) -> str:
@@ -76,10 +77,20 @@ SYSTEMS: Final[dict[str, System]] = {
             "pgqueuer",
             "postgres",
             "peer_pgqueuer",
-            ("pgqueuer[asyncpg]==1.6.0", "asyncpg==0.32.0", UVLOOP),
+            PGQUEUER,
             "asyncpg, batch_size=100, durable tables, autovac settings",
             rate=15_000,
-            lacks=frozenset({"fail", "slots"}),
+            lacks=frozenset({"fail"}),
+        ),
+        System(
+            "pgqueuer-1000",
+            "postgres",
+            "peer_pgqueuer",
+            PGQUEUER,
+            "the same with batch_size=1000",
+            options={"batch": 1_000},
+            rate=15_000,
+            lacks=frozenset({"fail"}),
         ),
         System(
             "procrastinate",
@@ -95,7 +106,7 @@ SYSTEMS: Final[dict[str, System]] = {
             "sqlite",
             "peer_huey",
             ("huey==3.5.4",),
-            "WAL, fsync, 2 threads, results=False",
+            "WAL, fsync, 4 threads, results=False",
             rate=1_000,
             lacks=frozenset({"bulk", "slots", "unique", "many"}),
         ),
@@ -140,7 +151,7 @@ SYSTEMS: Final[dict[str, System]] = {
             "postgres",
             "peer_awa",
             ("awa-pg==0.6.9", UVLOOP),
-            "max_workers=100, claimers=2, enqueue_many_copy",
+            "max_workers=100, enqueue_many_copy",
             rate=5_000,
             lacks=frozenset({"fail", "unique", "many"}),
         ),
@@ -158,7 +169,7 @@ SYSTEMS: Final[dict[str, System]] = {
             "sqlite",
             "peer_taskito",
             ("taskito==0.22.0",),
-            "async_concurrency=100, scheduler_batch_size=100, scheduler_poll_interval_ms=10, push_dispatch",
+            "async_concurrency=100, scheduler_batch_size=100, scheduler_poll_interval_ms=1",
             rate=2_000,
             lacks=frozenset({"fail", "unique", "many"}),
         ),
@@ -167,7 +178,7 @@ SYSTEMS: Final[dict[str, System]] = {
             "postgres",
             "peer_taskito",
             ("taskito==0.22.0",),
-            "async_concurrency=100, scheduler_batch_size=100, scheduler_poll_interval_ms=10, push_dispatch",
+            "async_concurrency=100, scheduler_batch_size=100, scheduler_poll_interval_ms=1",
             rate=1_000,
             lacks=frozenset({"fail", "unique", "many"}),
         ),
@@ -203,7 +214,7 @@ SYSTEMS: Final[dict[str, System]] = {
             "redis",
             "peer_celery",
             ("celery[redis]==5.7.0",),
-            "prefork with one child, prefetch multiplier 128, results ignored",
+            "10 threads (prefork is slower), prefetch multiplier 128, results ignored",
             rate=1_500,
             lacks=frozenset({"bulk", "slots", "fail", "unique", "many"}),
         ),

@@ -34,6 +34,8 @@ class Workload:
     only_ours: bool = False
     bare: bool = False
     """Whether the bare ceilings have it, too."""
+    is_long: bool = False
+    """Whether one round is enough."""
     share_of: str = ""
     """The workload whose main figure this one is compared with, for each system."""
 
@@ -388,6 +390,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
             steady(),
             "p50_ms",
             ("p99_ms", "p999_ms", "last_to_first_p99", "dead_rows", "wal_per_job", "commits_per_job"),
+            is_long=True,
         ),
         Workload(
             "pinned",
@@ -396,6 +399,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
             "p99_ms",
             ("p50_ms", "last_to_first_p99", "dead_rows"),
             stores=_SERVED,
+            is_long=True,
         ),
         Workload(
             "waiting",

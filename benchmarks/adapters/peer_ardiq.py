@@ -3,10 +3,9 @@
 
 from ardiq import Ardiq
 
-from benchmarks.adapters.harness import FAIL_EVERY, OPTIONS, SLOTS, TO, URL, Adapter, body
+from benchmarks.adapters.harness import FAIL_EVERY, SLOTS, TO, URL, Adapter, body
 
-settings = {name: OPTIONS[name] for name in ("prefetch",) if name in OPTIONS}
-app = Ardiq(redis_url=URL or None, queue_name="bench", concurrency=SLOTS, **settings)
+app = Ardiq(redis_url=URL or None, queue_name="bench", concurrency=SLOTS)
 
 
 @app.task(max_retries=1 if FAIL_EVERY else 0, backoff_ms=1)

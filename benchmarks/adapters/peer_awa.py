@@ -1,14 +1,14 @@
 # pyright: basic, reportMissingImports=false
-"""awa: https://github.com/hardbyte/awa. Its Rust core does the worker's loop; 100 workers, 2 claimers; COPY in bulk."""
+"""awa: https://github.com/hardbyte/awa. Its Rust core does the worker's loop; 100 workers; COPY in bulk."""
 
 import asyncio
 from dataclasses import dataclass
 
 from awa import AsyncClient
 
-from benchmarks.adapters.harness import OPTIONS, SLOTS, TO, URL, Adapter, body
+from benchmarks.adapters.harness import SLOTS, TO, URL, Adapter, body
 
-QUEUE = {"name": "mail", "max_workers": SLOTS, "claimers": 2, **OPTIONS.get("queue", {})}
+QUEUE = {"name": "mail", "max_workers": SLOTS}
 
 ADDRESS = URL.replace("postgres@/", "/", 1) + "&user=postgres"
 """The same URL without a user before the empty host, which its parser refuses."""

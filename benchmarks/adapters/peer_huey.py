@@ -1,9 +1,9 @@
 # pyright: basic, reportMissingImports=false
-"""Huey on SQLite: https://huey.readthedocs.io. WAL, fsync; one consumer with two threads; no results."""
+"""Huey on SQLite: https://huey.readthedocs.io. WAL, fsync; one consumer with four threads; no results."""
 
 import huey
 
-from benchmarks.adapters.harness import FAIL_EVERY, OPTIONS, TO, URL, BlockingAdapter, blocking_body
+from benchmarks.adapters.harness import FAIL_EVERY, TO, URL, BlockingAdapter, blocking_body
 
 app = huey.SqliteHuey(filename=URL or ":memory:", fsync=True, results=False)
 
@@ -21,7 +21,7 @@ class HueyAdapter(BlockingAdapter):
         return app.pending_count() + app.scheduled_count()
 
     def work(self) -> object:
-        return app.create_consumer(workers=int(OPTIONS.get("threads", 2)), worker_type="thread").run()
+        return app.create_consumer(workers=4, worker_type="thread").run()
 
 
 ADAPTER = HueyAdapter

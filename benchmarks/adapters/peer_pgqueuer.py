@@ -15,9 +15,10 @@ from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
 from pgqueuer.models import Job
 
-from benchmarks.adapters.harness import OPTIONS, SLOTS, TO, URL, Adapter, body
+from benchmarks.adapters.harness import OPTIONS, PAUSE, SLOTS, TO, URL, Adapter, body
 
-BATCH = int(OPTIONS.get("batch", 100))
+BATCH = SLOTS // 2 if PAUSE else int(OPTIONS.get("batch", 100))
+"""Jobs that one claim takes: with slow jobs, the most that this number of jobs at a time allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class PgQueuerAdapter(Adapter):
             await body(Mail(**json.loads(job.payload)).order)
 
         # A limit of jobs at a time would cost two more looks for each claim: it is set only where it matters.
-        limit = None if OPTIONS.get("unlimited", True) else max(SLOTS, 2 * BATCH)
+        limit = SLOTS if PAUSE else None
         await pgq.run(batch_size=BATCH, dequeue_timeout=timedelta(seconds=30), max_concurrent_tasks=limit)
         return None
 

@@ -1,16 +1,18 @@
 # pyright: basic, reportMissingImports=false
-"""taskito: https://docs.byteveda.org/taskito. Its Rust core claims in batches and is woken by each enqueue."""
+"""taskito: https://docs.byteveda.org/taskito. Its Rust core claims in batches and looks every millisecond."""
 
 import taskito
+from taskito import log_config
 
-from benchmarks.adapters.harness import OPTIONS, SLOTS, TO, URL, BlockingAdapter, body
+from benchmarks.adapters.harness import SLOTS, TO, URL, BlockingAdapter, body
 
+log_config.configure(level="WARNING")  # by default each job costs two lines
 store = {"backend": "postgres", "db_url": URL} if "://" in URL else {"db_path": URL or ":memory:"}
 queue = taskito.Queue(
     **store,
     async_concurrency=SLOTS,
-    scheduler_batch_size=int(OPTIONS.get("batch", 100)),
-    scheduler_poll_interval_ms=int(OPTIONS.get("poll", 10)),
+    scheduler_batch_size=100,
+    scheduler_poll_interval_ms=1,
     push_dispatch=True,
     drain_timeout=2,
 )
