@@ -22,7 +22,7 @@ def newest_python() -> Path:
     """Return the newest CPython of this machine, up to the newest that all systems support, for all environments."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for version in ("3.13", "3.12"):
-        for found in [*sorted(root.glob(f"{version}.*/bin/python")), shutil.which(f"python{version}")]:
+        for found in [*sorted(root.glob(f"{version}.*/bin/python"), reverse=True), shutil.which(f"python{version}")]:
             if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
                 return Path(found)
     return Path(getattr(sys, "_base_executable", sys.executable))

@@ -169,7 +169,10 @@ SYSTEMS: Final[dict[str, System]] = {
             "sqlite",
             "peer_taskito",
             ("taskito==0.22.0",),
-            "async_concurrency=100, scheduler_batch_size=100, scheduler_poll_interval_ms=1",
+            (
+                "async_concurrency=100, scheduler_batch_size=100, scheduler_poll_interval_ms=1; "
+                "synchronous=NORMAL, which it does not let one change"
+            ),
             rate=2_000,
             lacks=frozenset({"fail", "unique", "many"}),
         ),
