@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
+from types import FrameType
 
 from benchmarks import plots
 from benchmarks.cell import Cell
@@ -119,6 +121,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def end(number: int, _: FrameType | None) -> None:
+    """End so that everything that was started ends, too."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -141,6 +148,7 @@ def main() -> None:
         some = chosen(options.systems.split(","))
     except KeyError as error:
         parser.error(f"unknown system: {error}; {systems}")
+    signal.signal(signal.SIGTERM, end)
     with ExitStack() as servers:
         run = Run(options, servers)
         for system in some:

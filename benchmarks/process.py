@@ -90,7 +90,7 @@ class Process:
         assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-        for how, wait in ((None, 1.0), (signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
+        for how, wait in ((None, 3.0), (signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
             if how is not None:
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(how)

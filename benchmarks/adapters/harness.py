@@ -9,6 +9,7 @@ import json
 import mmap
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -326,10 +327,16 @@ def _serve_blocking(adapter: BlockingAdapter, say: Callable[[Answer], None]) -> 
         command = json.loads(line)
         if command["do"] == "work":
             say({})
+            threading.Thread(target=_end_with_the_driver, daemon=True).start()
             adapter.work()
             return
         say(_do_blocking(adapter, command))
     adapter.close()
+
+
+def _end_with_the_driver() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _do_blocking(adapter: BlockingAdapter, command: dict[str, Any]) -> Answer:  # noqa: C901 - as above
