@@ -65,34 +65,39 @@ class Record:
         return is_first
 
 
-_runs: Record | None = None
-_calls: Record | None = None
+_records: dict[str, Record] = {}
+_making = threading.Lock()
 
 
 def _forget() -> None:
-    global _runs, _calls  # noqa: PLW0603 - a fork has files of its own
-    _runs = _calls = None
+    global _making  # noqa: PLW0603 - a thread of the parent may hold the old one
+    _making = threading.Lock()
+    _records.clear()  # a fork has files of its own
 
 
 os.register_at_fork(after_in_child=_forget)
 
 
+def _record(kind: str) -> Record:
+    try:
+        return _records[kind]
+    except KeyError:
+        with _making:  # many threads may have their first job at once, and a second record would empty the first's file
+            if kind not in _records:
+                _records[kind] = Record(kind)
+            return _records[kind]
+
+
 def ran(order: int) -> None:
     """Record that a job runs, and fail if it is to fail."""
-    global _runs  # noqa: PLW0603 - one for each process, made in the process that runs jobs
-    if _runs is None:
-        _runs = Record("runs")
-    is_first = _runs.mark(order)
+    is_first = _record("runs").mark(order)
     if FAIL_EVERY and is_first and not order % FAIL_EVERY:
         raise BenchmarkError(f"job {order} is to fail once")
 
 
 def called(order: int) -> None:
     """Record that a job is about to be enqueued."""
-    global _calls  # noqa: PLW0603 - as above
-    if _calls is None:
-        _calls = Record("calls")
-    _calls.mark(order)
+    _record("calls").mark(order)
 
 
 async def body(order: int) -> None:
