@@ -4,6 +4,7 @@ import argparse
 import json
 import signal
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +19,9 @@ from benchmarks.report import Results
 from benchmarks.stores import KINDS, NoServerError, Store
 from benchmarks.systems import SYSTEMS, System, chosen
 from benchmarks.workloads import GROUPS, WORKLOADS, Workload
+
+MOST_FAILURES = 2
+"""After how many failures of a system at a workload its other rounds are left out."""
 
 
 class Run:
@@ -69,15 +73,15 @@ class Run:
                 able.append(system)
             elif why:
                 self.results.leave_out(workload.name, system.name, why)
+        failures: Counter[str] = Counter()
         for number in range(1 if workload.is_long else self.options.rounds):
             turn = number % max(1, len(able))
             for system in able[turn:] + able[:turn]:
-                if system.name in self.results.left_out.get(workload.name, {}):
-                    continue
-                self._measure(workload, system, number)
+                if failures[system.name] < MOST_FAILURES:
+                    failures[system.name] += not self._measure(workload, system, number)
         say(self.results.table(workload) + "\n" if able else f"{workload.name}: nobody can")
 
-    def _measure(self, workload: Workload, system: System, number: int) -> None:
+    def _measure(self, workload: Workload, system: System, number: int) -> bool:
         store = self._stores[system.store]
         assert isinstance(store, Store)
         began = perf_counter()
@@ -89,10 +93,11 @@ class Run:
                 raise
             self.results.leave_out(workload.name, system.name, f"round {number + 1}: {error}")
             say(f"{workload.name}, {system.name}: {error}")
-            return
+            return False
         self.results.add(workload.name, system.name, figures)
         value = figures[workload.main]
         say(f"  {workload.name} {number + 1} {system.name}: {value:,.2f} ({perf_counter() - began:.1f} s)")
+        return True
 
     def write(self) -> None:
         """Write the tables, the raw figures and the plots."""

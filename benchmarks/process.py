@@ -106,7 +106,9 @@ class Process:
 
     def _error(self, what: str) -> AdapterError:
         tail = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return AdapterError(f"{self._name} {what}: {tail[-1].strip() if tail else 'it said nothing'}")
+        code = self._process.poll()
+        last = tail[-1].strip() if tail else "it said nothing"
+        return AdapterError(f"{self._name} {what}{'' if code is None else f' with exit status {code}'}: {last}")
 
 
 def tree(pid: int) -> list[int]:
