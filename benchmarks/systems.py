@@ -80,7 +80,6 @@ SYSTEMS: Final[dict[str, System]] = {
             PGQUEUER,
             "asyncpg, batch_size=100, durable tables, autovac settings",
             rate=15_000,
-            lacks=frozenset({"fail"}),
         ),
         System(
             "pgqueuer-1000",
@@ -90,7 +89,6 @@ SYSTEMS: Final[dict[str, System]] = {
             "the same with batch_size=1000",
             options={"batch": 1_000},
             rate=15_000,
-            lacks=frozenset({"fail"}),
         ),
         System(
             "procrastinate",
