@@ -1,4 +1,4 @@
-"""The ceiling on SQLite: bare `sqlite3` calls on one table with the columns of a job and two indexes.
+"""The ceiling on SQLite: bare `sqlite3` calls on two tables, the jobs and a narrow queue of those that wait.
 
 The tables are its own, so that the ceiling stays where it is when rexecutor's schema changes.
 """
@@ -10,52 +10,57 @@ from typing import Final
 from benchmarks.adapters.harness import TO, URL, BlockingAdapter, ran
 
 BATCH: Final = 100
-_TABLE: Final = """
+_TABLES: Final = """
 PRAGMA journal_mode = WAL;
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY, executor TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'scheduled', data TEXT NOT NULL,
     metadata TEXT, attempt INTEGER NOT NULL DEFAULT 0, max_attempts INTEGER NOT NULL, priority INTEGER NOT NULL,
-    tags TEXT NOT NULL, claims INTEGER NOT NULL DEFAULT 0, node TEXT, inserted_at INTEGER NOT NULL,
+    tags TEXT NOT NULL, claims INTEGER NOT NULL DEFAULT 0, inserted_at INTEGER NOT NULL,
     scheduled_at INTEGER NOT NULL, completed_at INTEGER
 );
-CREATE INDEX jobs_due ON jobs (executor, priority, scheduled_at, id) WHERE status = 'scheduled';
 CREATE INDEX jobs_scheduled ON jobs (executor, scheduled_at, id);
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY, executor TEXT NOT NULL, priority INTEGER NOT NULL, scheduled_at INTEGER NOT NULL
+);
+CREATE INDEX queue_due ON queue (executor, priority, scheduled_at, id);
+CREATE INDEX queue_open ON queue (executor, scheduled_at, id);
 """
 _INSERT: Final = """
-INSERT INTO jobs (executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at)
-VALUES ('mail', ?, NULL, 5, 0, '[]', ?, ?)
+INSERT INTO jobs (id, executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at)
+VALUES (?, 'mail', ?, NULL, 5, 0, '[]', ?, ?)
 """
+_QUEUE: Final = "INSERT INTO queue (id, executor, priority, scheduled_at) VALUES (?, 'mail', 0, ?)"
 _CLAIM: Final = """
-UPDATE jobs SET status = 'executing', attempt = attempt + 1, claims = claims + 1, node = 'bare'
-WHERE id IN (
-    SELECT id FROM jobs INDEXED BY jobs_due
-    WHERE executor = 'mail' AND status = 'scheduled' AND scheduled_at <= ?
+DELETE FROM queue WHERE id IN (
+    SELECT id FROM queue INDEXED BY queue_due WHERE executor = 'mail' AND scheduled_at <= ?
     ORDER BY priority, scheduled_at, id LIMIT ?
 )
-RETURNING id, data
+RETURNING id, (SELECT data FROM jobs WHERE jobs.id = queue.id)
 """
-_COMPLETE: Final = "UPDATE jobs SET status = 'complete', node = NULL, completed_at = ? WHERE id = ?"
-
-
-def payload(order: int) -> tuple[str, int, int]:
-    return json.dumps({"to": TO, "order": order}), order, order
+_COMPLETE: Final = """
+UPDATE jobs SET status = 'complete', attempt = attempt + 1, claims = claims + 1, completed_at = ? WHERE id = ?
+"""
 
 
 class BareSQLite(BlockingAdapter):
     def prepare(self) -> None:
         with sqlite3.connect(URL) as connection:
-            connection.executescript(_TABLE)
+            connection.executescript(_TABLES)
 
     def open(self) -> None:
         self.connection = sqlite3.connect(URL, isolation_level=None)
         self.connection.execute("PRAGMA synchronous = FULL")
 
     def enqueue(self, order: int) -> object:
-        return self.connection.execute(_INSERT, payload(order))
+        return self.enqueue_many(range(order, order + 1))
 
     def enqueue_many(self, orders: range) -> object:
         self.connection.execute("BEGIN IMMEDIATE")
-        self.connection.executemany(_INSERT, map(payload, orders))
+        (last,) = self.connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
+        jobs = list(enumerate(orders, last + 1))
+        payloads = ((job, json.dumps({"to": TO, "order": order}), order, order) for job, order in jobs)
+        self.connection.executemany(_INSERT, payloads)
+        self.connection.executemany(_QUEUE, jobs)
         return self.connection.execute("COMMIT")
 
     def left(self) -> int:
