@@ -317,7 +317,7 @@ class SQLiteBackend(Backend):
         self._wakeups.notify()
         return result
 
-    # In the writer's thread: other processes are awake before this process's loop is.
+    # In the writer's thread, so that other processes need not wait for this process's loop.
 
     def _ring(self, connection: sqlite3.Connection) -> None:
         self._doorbell.ring(store.doorbells(connection, self.clock.now()))

@@ -94,8 +94,8 @@ class SqlThread:
 
         Args:
             work: Called in the thread with its connection.
-            committed: Called in the thread after the commit, before anybody is told; once if several pieces of work of
-                a transaction give the same. Its errors are ignored: what it does is a hint.
+            committed: Called in the thread after the commit, as soon as the results are on their way; once if several
+                pieces of work of a transaction give the same. Its errors are ignored: what it does is a hint.
 
         Raises:
             BackendClosedError: The thread is not started, or was started before a fork.
@@ -151,11 +151,11 @@ class SqlThread:
         _call(loop, _succeed, opened)
         while not isinstance(batch := _next_batch(queue), asyncio.Future):
             self._run_batch(connection, batch)
+            for waiting in {request.answer.get_loop() for request in batch}:
+                _call(waiting, _deliver, [request for request in batch if request.answer.get_loop() is waiting])
             for committed in {request.committed for request in batch if request.error is None and request.committed}:
                 with contextlib.suppress(Exception):  # the work is done, and this thread must go on
                     committed(connection)
-            for waiting in {request.answer.get_loop() for request in batch}:
-                _call(waiting, _deliver, [request for request in batch if request.answer.get_loop() is waiting])
             self._checkpoints.make(connection)
         connection.close()
         _call(batch.get_loop(), _succeed, batch)
