@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -312,18 +313,18 @@ class SQLiteBackend(Backend):
         """Do the work, then wake all who wait for jobs, also in other processes."""
         result = await self._writer.run(
             lambda connection: work(connection, self.clock.now()),
-            committed=self._ring_cancel if is_cancel else self._ring,
+            at_commit=self._ring_cancel if is_cancel else self._ring,
         )
         self._wakeups.notify()
         return result
 
     # In the writer's thread, so that other processes need not wait for this process's loop.
 
-    def _ring(self, connection: sqlite3.Connection) -> None:
-        self._doorbell.ring(store.doorbells(connection, self.clock.now()))
+    def _ring(self, connection: sqlite3.Connection) -> Callable[[], object]:
+        return partial(self._doorbell.ring, store.doorbells(connection, self.clock.now()))
 
-    def _ring_cancel(self, connection: sqlite3.Connection) -> None:
-        self._doorbell.ring(store.doorbells(connection, self.clock.now()), is_cancel=True)
+    def _ring_cancel(self, connection: sqlite3.Connection) -> Callable[[], object]:
+        return partial(self._doorbell.ring, store.doorbells(connection, self.clock.now()), is_cancel=True)
 
     def _change_and_wake_sync(self, work: Callable[[sqlite3.Connection, datetime], T], *, is_cancel: bool = False) -> T:
         """Do the work on a new connection, then wake all who wait for jobs, also in other processes."""

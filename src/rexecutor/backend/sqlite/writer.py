@@ -20,13 +20,17 @@ from rexecutor.errors import BackendClosedError
 T = TypeVar("T")
 
 
+AtCommit: TypeAlias = Callable[[sqlite3.Connection], Callable[[], object]]
+"""Reads in the transaction, at its end, and returns what to do once it is committed."""
+
+
 @dataclass(slots=True)
 class _Request:
-    """Work for the thread, the future that gets its result, and what to do once it is committed."""
+    """Work for the thread, the future that gets its result, and who looks at what is committed."""
 
     work: Callable[[sqlite3.Connection], Any]
     answer: asyncio.Future[Any]
-    committed: Callable[[sqlite3.Connection], object] | None = None
+    at_commit: AtCommit | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -82,20 +86,16 @@ class SqlThread:
             raise
         self._thread = thread
 
-    async def run(
-        self,
-        work: Callable[[sqlite3.Connection], T],
-        *,
-        committed: Callable[[sqlite3.Connection], object] | None = None,
-    ) -> T:
+    async def run(self, work: Callable[[sqlite3.Connection], T], *, at_commit: AtCommit | None = None) -> T:
         """Run the work in a transaction. Return its result once the transaction is committed.
 
         If the caller is cancelled before the work has begun, it is not done.
 
         Args:
             work: Called in the thread with its connection.
-            committed: Called in the thread after the commit, as soon as the results are on their way; once if several
-                pieces of work of a transaction give the same. Its errors are ignored: what it does is a hint.
+            at_commit: Called in the thread at the end of the transaction, once if several pieces of work give the same.
+                What it returns is called as soon as the results are on their way. Errors of both are ignored: what
+                they do is a hint.
 
         Raises:
             BackendClosedError: The thread is not started, or was started before a fork.
@@ -109,7 +109,7 @@ class SqlThread:
                     f"{self._path}: not open; use `async with`, or start a Rexecutor with it;"
                     " methods such as `enqueue_sync` need no open backend"
                 )
-            self._queue.put(_Request(work, answer, committed))
+            self._queue.put(_Request(work, answer, at_commit))
         return await answer
 
     async def stop(self) -> None:
@@ -150,28 +150,35 @@ class SqlThread:
             return
         _call(loop, _succeed, opened)
         while not isinstance(batch := _next_batch(queue), asyncio.Future):
-            self._run_batch(connection, batch)
+            hints = self._run_batch(connection, batch)
             for waiting in {request.answer.get_loop() for request in batch}:
                 _call(waiting, _deliver, [request for request in batch if request.answer.get_loop() is waiting])
-            for committed in {request.committed for request in batch if request.error is None and request.committed}:
+            for hint in hints:
                 with contextlib.suppress(Exception):  # the work is done, and this thread must go on
-                    committed(connection)
+                    hint()
             self._checkpoints.make(connection)
         connection.close()
         _call(batch.get_loop(), _succeed, batch)
 
-    def _run_batch(self, connection: sqlite3.Connection, batch: list[_Request]) -> None:
+    def _run_batch(self, connection: sqlite3.Connection, batch: list[_Request]) -> list[Callable[[], object]]:
+        """Run the requests in one transaction. Return what to do when those who wait are told."""
+        hints: list[Callable[[], object]] = []
         try:
             with self._lock, transaction(connection, self._begin):
                 for request in batch:
                     if not request.answer.cancelled():
                         _run_one(connection, request)
+                for look in {request.at_commit for request in batch if request.error is None and request.at_commit}:
+                    with contextlib.suppress(Exception):
+                        hints.append(look(connection))
         except BaseException as error:  # noqa: BLE001 - goes to those who wait
             for request in batch:
                 request.error = request.error or error
+            hints.clear()
         for request in batch:
             if isinstance(request.error, Exception):
                 request.error = explained(self._path, request.error)
+        return hints
 
 
 def _next_batch(queue: _Queue) -> list[_Request] | asyncio.Future[None]:
