@@ -53,8 +53,10 @@ async def run(ground: Ground) -> Report:
         await count_jobs(report, backend, [*ids, doomed.id], lines)
         answers = await count_answers(report, backend)
     done = [line.claims for line in lines if line.job_id == doomed.id and line.what == "end"]
-    report.expect(f"the work was done under the claims {done}, [1, 2] expected", done == [1, 2])
-    report.expect("the result is that of the second run", answers[doomed.id].claims == 2)
+    # Not always 1 and 2: a claim may be given back before the job has begun.
+    grows = len(done) == 2 and done[0] < done[1]
+    report.expect(f"the work was done under the claims {done}, two that grow expected", grows)
+    report.expect("the result is that of the second run", answers[doomed.id].claims == done[-1])
     waits, again = recoveries(lines, killed)
     report.recovery_s = round(max(waits, default=0.0), 2)
     report.figures |= {
