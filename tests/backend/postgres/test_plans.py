@@ -259,7 +259,10 @@ def marked_claim(executors: int) -> Statement:
 
 
 def running_ids(connection: Connection) -> list[int]:
-    return [row[0] for row in connection.execute(f"SELECT id FROM {SCHEMA}.running ORDER BY id LIMIT 400").fetchall()]
+    """Return the ids of 400 new running jobs: others have dead entries, which tests that were rolled back left."""
+    connection.execute(cast("LiteralString", RUNNING.format(executors=EXECUTORS, at=AT, schema=SCHEMA)))
+    newest = f"SELECT id FROM {SCHEMA}.running ORDER BY id DESC LIMIT 400"
+    return sorted(row[0] for row in connection.execute(newest).fetchall())
 
 
 def conflicting(unique: UniquenessCriteria, statuses: frozenset[JobStatus] | None = None) -> Statement:
