@@ -19,11 +19,15 @@ from tests.faults.processes import ROOT
 
 STATEMENTS = (
     "begin_lease",
-    "claim_jobs",
+    "ask_cancel",
     "complete_jobs",
     "delete_dead_nodes",
+    "delete_orphans",
+    "dequeue_jobs",
     "promote_jobs",
+    "queue_jobs",
     "renew_lease",
+    "requeue_job",
     "select_cancels",
     "select_due_executors",
     "select_due_jobs",
@@ -31,6 +35,9 @@ STATEMENTS = (
     "select_next_due",
     "select_orphans",
     "select_running",
+    "select_started",
+    "start_jobs",
+    "stop_jobs",
     "update_job",
 )
 TESTS = (
