@@ -52,7 +52,7 @@ class Store(ABC):
         """Return the URL of a fresh store: an empty one, or a copy of a template."""
 
     def keep(self, template: str) -> None:
-        """Keep the present store as a template."""
+        """Make the store as it is now a template for `fresh`."""
         raise NotImplementedError
 
     def has(self, template: str) -> bool:

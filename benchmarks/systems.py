@@ -44,7 +44,7 @@ class System:
 
     @property
     def reference(self) -> str:
-        """The system of ours that it is compared with."""
+        """Name of our system that this one is compared with."""
         return {"sqlite": "ours-sqlite", "memory": "ours-memory"}.get(self.store, "ours-postgres")
 
 

@@ -127,7 +127,7 @@ class Buffer:
             self.hungry.set()
 
     def _keep(self, jobs: Sequence[JobRecord]) -> None:
-        """Keep jobs that find no slot; give back those of which too many, or too large ones, wait already."""
+        """Keep jobs that find no slot, and start those that can start; give back what `Pace.kept` does not keep."""
         kept, refused = self._pace.kept(jobs)
         self._give_back(refused)
         by_executor: defaultdict[str, list[JobRecord]] = defaultdict(list)

@@ -201,8 +201,7 @@ class Statements(Scripts):
                 if record is None or is_locked or record.status.has_ended:
                     return record
         # Somebody has written rows by hand, and it stands nowhere.
-        rows = (yield self.of("select_job", id=job_id)) if is_bigint(job_id) else ()
-        return self.read_job(rows[0]) if rows else None
+        return (yield from super().fetch(job_id))
 
     def first_conflicting(
         self,

@@ -1,14 +1,18 @@
 """What the SQL backends share: statements in files, and `Where` compiled to SQL."""
 
+import re
 from functools import cache
 from importlib import resources
-from typing import LiteralString, cast
+from typing import Final, LiteralString, cast
+
+_INCLUDE: Final = re.compile(r"^-- include (\w+)\n", re.MULTILINE)
 
 
 @cache
 def statement(package: str, name: str) -> LiteralString:
-    """Return the text of the package's `sql/<name>.sql`, read once."""
+    """Return the text of the package's `sql/<name>.sql`, read once. Its line `-- include x` stands for `sql/x.sql`."""
     text = resources.files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    text = _INCLUDE.sub(lambda line: statement(package, line[1]), text)
     return cast("LiteralString", text)  # from this package's files, never from input
 
 

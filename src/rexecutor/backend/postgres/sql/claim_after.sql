@@ -1,0 +1,27 @@
+-- Ends a claim, within the query that chooses the heads: starts the jobs of the first of them and returns these.
+        WHERE EXISTS (SELECT FROM alive)
+        ORDER BY heads.priority, heads.scheduled_at, heads.id
+        LIMIT %(limit)s
+    ))
+    RETURNING id, executor
+),
+claimed AS MATERIALIZED (
+    SELECT
+        job.id, picked.executor, data, metadata,
+        -- Clamped, so that a number that someone has corrupted by hand does not stop the claim of all others.
+        greatest(least(attempt, 2147483646), 0) + 1 AS attempt,
+        max_attempts, priority, tags, errors,
+        greatest(least(claims, 9223372036854775806), 0) + 1 AS claims,
+        snoozes, losses, unique_key, revision, inserted_at, scheduled_at,
+        (SELECT clock.now FROM clock) AS attempted_at, expires_at
+    FROM picked JOIN "rexecutor".stored_jobs AS job ON job.id = ANY(ARRAY[picked.id])  -- as in `settle_complete`
+),
+started AS (
+    INSERT INTO "rexecutor".running (id, claims, attempted_at, attempt, node, executor)
+    SELECT id, claims, attempted_at, attempt, %(node)s, executor FROM claimed
+)
+SELECT
+    later.due_in, later.is_past, id, executor, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims, snoozes,
+    losses, unique_key, revision, inserted_at, scheduled_at, attempted_at, expires_at
+FROM later LEFT JOIN claimed ON true
+ORDER BY priority, scheduled_at, id
