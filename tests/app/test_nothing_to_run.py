@@ -97,7 +97,8 @@ async def test_on_postgres_it_has_the_connection_of_the_pool_alone(tmp_path: Pat
             await Noop.builder().enqueue(backend=backend)
             assert connections_named(name) == 1
         async with Rexecutor(backend, executors=[Noop]):
-            await until(lambda: connections_named(name) == 3)
+            # The pool's, the heartbeat's, the listener's, and one each for claims and settlements.
+            await until(lambda: connections_named(name) == 5)
 
     assert connections_named(name) == 0
 
