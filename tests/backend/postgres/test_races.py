@@ -19,7 +19,7 @@ from rexecutor import (
     UniquenessCriteria,
 )
 from rexecutor.backend.messages import Demand
-from rexecutor.backend.postgres.operations import run_steps
+from rexecutor.backend.postgres.operations import run, run_steps
 from rexecutor.backend.postgres.statements import PACKAGE, Statements, in_schema
 from rexecutor.backend.sql import statement
 from rexecutor.model import rules
@@ -370,7 +370,8 @@ async def test_a_pruning_leaves_a_locked_job_and_keeps_it_in_the_log(
     spec = PruneSpec(JobStatus.COMPLETE, what)
 
     async with held_back(backend) as held:
-        await held.select_for_update(first.id)
+        assert isinstance(held, PostgresHeld)
+        await run(held._connection, held._statements.of("select_job", id=first.id))  # as somebody by hand
         assert await soon(backend.prune(spec, 10)) == 1
         assert rows_of(backend)["ended"] == [first.id] != [other.id]
 
@@ -387,6 +388,18 @@ async def test_of_two_reruns_at_once_one_is_refused(backend: PostgresBackend) ->
         await held.waited_for()
     with pytest.raises(JobStateError):
         await soon(rerunning)
+
+    assert rows_of(backend)["queue"] == [job.id]
+
+
+async def test_a_cancel_of_an_ended_job_waits_for_no_rerun_so_that_they_cannot_wait_for_each_other(
+    backend: PostgresBackend,
+) -> None:
+    job, _ = await ended(backend, 2, Complete())
+
+    async with held_back(backend) as held:
+        await held.apply(job.id, Rerun())
+        assert await soon(backend.cancel(job.id, "enough")) is JobStatus.COMPLETE
 
     assert rows_of(backend)["queue"] == [job.id]
 

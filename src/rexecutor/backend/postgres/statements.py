@@ -43,7 +43,7 @@ from rexecutor.model.rules.matching import shifted
 from rexecutor.model.schedules import StoredSchedule
 from rexecutor.model.status import OPEN, JobStatus
 from rexecutor.model.unique import UniquenessCriteria
-from rexecutor.model.where import Where
+from rexecutor.model.where import IdIn, Where
 
 PACKAGE: Final = "rexecutor.backend.postgres"
 _PLACEHOLDER: Final = '"rexecutor".'
@@ -178,28 +178,29 @@ class Statements(Scripts):
         self, job_id: JobId, change: CancelAsked | Rerun, executor: str | None, now: datetime, limits: Limits
     ) -> Script[JobRecord]:
         """Change one job and return the changed record; see `Backend.apply`."""
-        record = rules.found((yield from self.fetch(job_id, reruns=isinstance(change, Rerun))), job_id, executor)
+        record = rules.found((yield from self.fetch(job_id, changes_ended=isinstance(change, Rerun))), job_id, executor)
         return (yield from self.transit(record, change, now, limits))
 
-    def fetch(self, job_id: JobId, *, reruns: bool = False) -> Script[JobRecord | None]:
-        """Return the job, locked; None if there is none.
+    def fetch(self, job_id: JobId, *, changes_ended: bool = False) -> Script[JobRecord | None]:
+        """Return the job, locked unless it has ended; None if there is none. `changes_ended`: locked in any case.
 
-        First the row is locked that says where the job stands: in the queue, running, or, if `reruns`, in the log.
-        While that waited, the job may have moved; then it is looked for again. Nothing moves it while that row is
-        locked. A job that has ended may be rerun as long as the log is not locked. So that is seen, and looked at
-        again.
+        First the row is locked that says where the job stands: in the queue, running, or in the log. While that
+        waited, the job may have moved; then it is looked for again. Nothing moves it while that row is locked. The
+        job's own row is never locked before it: whoever has locked the other one would wait for that, and be waited
+        for.
         """
-        record: JobRecord | None = None
         for _ in range(MOST_LOOKS) if is_bigint(job_id) else ():
-            places = yield self.of("lock_place", id=job_id, reruns=reruns)
+            places = yield self.of("lock_place", id=job_id, changes_ended=changes_ended)
             if not places:
                 return None
             [[had_ended, is_locked]] = places
-            if had_ended or is_locked:
+            if is_locked:
                 rows = yield self.of("select_job", id=job_id)
-                record = self.read_job(rows[0]) if rows else None
-                if record is None or is_locked or record.status.has_ended:
-                    return record
+                return self.read_job(rows[0]) if rows else None
+            if had_ended and not changes_ended:
+                found = yield from self.query(IdIn(frozenset({job_id})), 1, None, None)
+                if not found or found[0].status.has_ended:
+                    return found[0] if found else None
         # Somebody has written rows by hand, and it stands nowhere.
         return (yield from super().fetch(job_id))
 
@@ -211,7 +212,7 @@ class Statements(Scripts):
         statuses: frozenset[JobStatus],
         now: datetime,
     ) -> Script[JobRecord | None]:
-        """Return the first job that meets the condition, locked; None if there is none.
+        """Return the first job that meets the condition, locked if it may be replaced; None if there is none.
 
         It is found without a lock, and locked as `fetch` does. If it has changed meanwhile, the search begins anew.
         """
@@ -221,8 +222,9 @@ class Statements(Scripts):
             search = self.where("select_conflicting_open", where, now, executor=job.executor, start=start, until=until)
         else:
             search = self.where("select_conflicting", where, now)
+        changes_ended = unique.replacement is not None and not unique.replacement.statuses <= OPEN
         while rows := (yield search):
-            record = yield from self.fetch(rows[0][0])
+            record = yield from self.fetch(rows[0][0], changes_ended=changes_ended)
             if record is not None and (record.status, record.claims, record.revision) == tuple(rows[0][1:4]):
                 return record
         return None

@@ -1,7 +1,7 @@
--- Locks the row that says where a job stands: in `queue` if it waits, in `running` if it executes, and if `reruns`, in the
--- log if it has ended. All who change a job lock this row before that of the job. Returns a row if the job was stored when
--- the statement began: whether it had ended then, and whether one of these rows is locked. If none is, and it had not
--- ended, the job has moved while this waited.
+-- Locks the row that says where a job stands: in `queue` if it waits, in `running` if it executes, and, for who
+-- `changes_ended`, in the log if it has ended. All who change a job lock this row before that of the job. Returns a row if
+-- the job was stored when the statement began: whether it had ended then, and whether one of these rows is locked. If none
+-- is, and it had not ended, the job has moved while this waited.
 -- Index: the primary keys, and ended_by.
 WITH waiting AS (
     SELECT FROM "rexecutor".queue WHERE id = %(id)s FOR UPDATE
@@ -17,7 +17,7 @@ logged AS (
             AND log.ids @> ARRAY[job.id]
         FOR UPDATE
     ) AS log
-    WHERE %(reruns)s::boolean AND job.id = %(id)s
+    WHERE %(changes_ended)s::boolean AND job.id = %(id)s
 )
 SELECT
     status IN ('complete', 'cancelled', 'discarded'),
