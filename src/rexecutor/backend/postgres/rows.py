@@ -12,6 +12,7 @@ from psycopg.pq import Format
 
 from rexecutor.backend.sql.rows import STATUSES, UNREADABLE, defective
 from rexecutor.model.job import JobError, JobRecord, NewJob, NodeId
+from rexecutor.model.status import JobStatus
 
 _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
 _ENCODER: Final = msgspec.json.Encoder()
@@ -114,9 +115,46 @@ def _load(loader: Loader, value: bytes | None) -> Any:
 
 
 def read_claimed(row: Sequence[Any], node_id: NodeId) -> JobRecord:
-    """Return the record of a row of `claim_jobs`."""
-    known = (row[0], row[1], "executing", *row[2:12], node_id, None, *row[12:17], None, None, None, row[17], None)
-    return read_row(known)
+    """Return the record of a row of `claim_jobs` that has a job."""
+    (
+        _, _, job_id, executor, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,
+        unique_key, revision, inserted_at, scheduled_at, attempted_at, expires_at,
+    ) = row  # fmt: skip
+    try:
+        due_at = in_utc(scheduled_at)
+        return JobRecord(
+            job_id,
+            executor,
+            JobStatus.EXECUTING,
+            data,
+            metadata,
+            attempt,
+            max_attempts,
+            priority or 0,
+            () if tags is None else _read_tags(tags),
+            () if errors is None else _ERRORS.decode(errors),
+            claims,
+            snoozes or 0,
+            losses or 0,
+            node_id,
+            None,
+            unique_key,
+            revision or 0,
+            due_at if inserted_at is None else in_utc(inserted_at),
+            due_at,
+            in_utc(attempted_at),
+            None,
+            None,
+            None,
+            in_utc_or_none(expires_at),
+        )
+    except UNREADABLE as error:
+        known: tuple[Any, ...] = (
+            *(job_id, executor, str(JobStatus.EXECUTING), data, metadata, attempt, max_attempts, priority or 0),
+            *(tags or [], errors or "[]", claims, snoozes or 0, losses or 0, node_id, None, unique_key, revision or 0),
+            *(inserted_at or scheduled_at, scheduled_at, attempted_at, None, None, None, expires_at, None),
+        )
+        return _read_defective(known, error)
 
 
 class _NewRow(msgspec.Struct, omit_defaults=True):

@@ -20,8 +20,12 @@ started AS (
     INSERT INTO "rexecutor".running (id, claims, attempted_at, attempt, node, executor)
     SELECT id, claims, attempted_at, attempt, %(node)s, executor FROM claimed
 )
+-- What most jobs leave at its default comes as NULL, which costs next to nothing to send and to read. A NULL that somebody
+-- has written by hand comes as what cannot be read.
 SELECT
-    later.due_in, later.is_past, id, executor, data::text, metadata::text, attempt, max_attempts, priority, tags, errors::text, claims, snoozes,
-    losses, unique_key, revision, inserted_at, scheduled_at, attempted_at, expires_at
+    later.due_in, later.is_past, id, executor, data::text, metadata::text, attempt, max_attempts,
+    nullif(priority, 0), nullif(coalesce(tags, '{NULL}'), '{}'), nullif(errors, '[]')::text, claims, nullif(snoozes, 0), nullif(losses, 0),
+    unique_key, nullif(revision, 0),
+    nullif(coalesce(inserted_at, 'infinity'), scheduled_at), scheduled_at, attempted_at, expires_at
 FROM later LEFT JOIN claimed ON true
 ORDER BY priority, scheduled_at, id

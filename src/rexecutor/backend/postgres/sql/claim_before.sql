@@ -4,8 +4,13 @@ WITH clock AS MATERIALIZED (
 ),
 later AS MATERIALIZED (
     SELECT
-        -- Clamped: a moment that someone has written by hand may be too far away to subtract from.
-        CASE WHEN next.due_at IS NOT NULL THEN least(next.due_at, '9999-01-01') END - clock.now AS due_in,
+        -- Seconds, as a number: the driver needs a long time for an interval. Clamped: a moment that someone has written by
+        -- hand may be too far away to subtract from.
+        extract(
+            epoch FROM CASE
+                WHEN next.due_at IS NOT NULL THEN greatest(least(next.due_at, '9999-01-01'), '0001-01-01')
+            END - clock.now
+        )::double precision AS due_in,
         NOT %(promoted)s::boolean AND coalesce(next.due_at <= clock.now, false) AS is_past
     FROM clock, (SELECT min(scheduled_at) AS due_at FROM "rexecutor".queue WHERE NOT due) AS next
 ),
