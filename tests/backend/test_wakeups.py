@@ -8,13 +8,29 @@ import warnings
 from datetime import timedelta
 from typing import cast
 
-from rexecutor import Backend
+import pytest
+
+from rexecutor import Backend, InMemoryBackend, Snooze
 from rexecutor.backend.wakeups import Wakeups
+from rexecutor.model.job import ErrorKind, JobError
+from rexecutor.model.outcomes import (
+    COMPLETE,
+    Cancelled,
+    Discarded,
+    Expired,
+    Failed,
+    Interrupted,
+    Outcome,
+    Settlement,
+)
 from rexecutor.testing import FakeClock
+from rexecutor.testing.suite.store import START, new_job
+from tests.backend.test_changed_meanwhile import executing
 from tests.engine.executors import SECOND, Quick
 from tests.support import until
 
 HOUR = timedelta(hours=1)
+ERROR = JobError(1, ErrorKind.EXCEPTION, "ValueError", "no", START)
 
 
 async def test_changes_heard_in_several_threads_are_all_counted() -> None:
@@ -175,3 +191,29 @@ async def test_who_waits_no_more_is_forgotten(backend: Backend) -> None:
     await asyncio.gather(*waits, return_exceptions=True)
 
     assert not vars(backend)["_wakeups"]._waiting
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_work"),
+    [
+        (COMPLETE, False),
+        (Cancelled(ERROR), False),
+        (Discarded(ERROR), False),
+        (Expired(), False),
+        (Failed(ERROR, HOUR), True),
+        (Snooze(HOUR), True),
+        (Interrupted(), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_the_end_of_a_job_wakes_no_one_who_waits_for_jobs(
+    backend: Backend, outcome: Outcome, *, is_work: bool
+) -> None:
+    [job] = await executing(backend, new_job())
+    since = backend.change_count
+
+    await backend.settle([Settlement(job.id, job.claims, outcome)])
+
+    wakeups = cast("InMemoryBackend", backend)._wakeups
+    assert await wakeups.wait_for(timedelta(0), since=since, for_end=True) is True
+    assert await wakeups.wait_for(timedelta(0), since=since) is is_work

@@ -26,7 +26,17 @@ from rexecutor.backend.messages import (
 from rexecutor.clock import Clock
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.model.outcomes import CancelAsked, Change, Claimed, Expired, Interrupted, Lost, Rerun, Settlement
+from rexecutor.model.outcomes import (
+    CancelAsked,
+    Change,
+    Claimed,
+    Expired,
+    Interrupted,
+    Lost,
+    Rerun,
+    Settlement,
+    makes_work,
+)
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
@@ -95,7 +105,7 @@ class InMemoryBackend(Backend):
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
         """Record outcomes; atomic."""
         refused: list[JobId] = []
-        with self._changing() as now:
+        with self._changing(is_end=not makes_work(settlements)) as now:
             for settlement in settlements:
                 record = self._records.get(settlement.job_id)
                 if record is None or not rules.holds_claim(record, settlement.claims):
@@ -227,10 +237,10 @@ class InMemoryBackend(Backend):
             self._leases.pop(node_id, None)
 
     @contextmanager
-    def _changing(self) -> Generator[datetime]:
+    def _changing(self, *, is_end: bool = False) -> Generator[datetime]:
         with self._lock:
             yield self.clock.now()
-        self._wakeups.notify()
+        self._wakeups.notify(is_end=is_end)
 
     def _lives(self, node_id: NodeId) -> bool:
         now = self.clock.now()

@@ -1,6 +1,6 @@
 """What can happen to a job: what an executor returns, how an attempt ends, and every change of a status."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -167,3 +167,8 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     outcome: Outcome
     commit_unknown: bool = False
     """Whether `Job.complete_in` was called. If its transaction was committed, the job is complete already."""
+
+
+def makes_work(settlements: Iterable[Settlement]) -> bool:
+    """Return whether one of the outcomes lets its job run again. The others end their jobs for good."""
+    return any(isinstance(one.outcome, Failed | Snooze | Interrupted) for one in settlements)

@@ -44,7 +44,7 @@ from rexecutor.backend.sync_waits import Watch
 from rexecutor.backend.waits import Known
 from rexecutor.clock import Clock, unique_id
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement, Snooze
+from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement, Snooze, makes_work
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
@@ -252,7 +252,7 @@ class PostgresBackend(Backend):
         refused = await self._connections.run(
             lambda connection: self._operations.settle(connection, settlements, self._now()), duty="settle"
         )
-        self._wakeups.notify()
+        self._wakeups.notify(is_end=not makes_work(settlements))
         if any(isinstance(one.outcome, Interrupted) for one in settlements):
             self._notifier.ring({GIVEN_BACK})
         # Also if they were refused: `complete_in` may have completed them.
