@@ -35,6 +35,9 @@ LABELS: Final[Mapping[str, str]] = {
     "pruned": "pruned",
     "worker_ms_per_s": "worker ms/s",
     "commits_per_s": "commits/s",
+    "server_ms_per_s": "server ms/s, idle",
+    "server_ms_per_job": "server ms/job",
+    "connections": "connections",
     "looks": "queries a change",
     "looks_of_one": "with 1 awaited",
 }

@@ -24,7 +24,7 @@ POSTGRES_SETTINGS: Final = (
     "shared_buffers=512MB",
     "max_wal_size=4GB",
     "checkpoint_timeout=30min",
-    "max_connections=300",
+    "max_connections=400",
 )
 REDIS_SETTINGS: Final = ("--save", "", "--appendonly", "no")
 SQLITE_SETTINGS: Final = ("WAL and synchronous=FULL, where the system lets one choose",)
@@ -33,7 +33,8 @@ _COUNTERS: Final = """
 SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()),
        pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
        (SELECT coalesce(sum(n_dead_tup), 0) FROM pg_stat_user_tables),
-       (SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables)
+       (SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables),
+       (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid())
 """
 
 
@@ -160,11 +161,11 @@ class PostgresStore(Store):
         return cpu_seconds(self._server.pid)
 
     def counters(self) -> dict[str, float]:
-        """Return the commits, bytes of WAL, dead rows and written rows of the cell's database so far."""
+        """Return the commits, bytes of WAL, dead and written rows of the cell's database, and its connections."""
         with self._connect() as connection:
             row = connection.execute(_COUNTERS).fetchone()
             assert row is not None
-            return dict(zip(("commits", "wal", "dead", "rows"), map(float, row), strict=True))
+            return dict(zip(("commits", "wal", "dead", "rows", "connections"), map(float, row), strict=True))
 
     @contextlib.contextmanager
     def pinned_horizon(self) -> Generator[None]:

@@ -16,6 +16,8 @@ RATE: Final = 1_000
 """Jobs a second of the steady load."""
 MINUTES: Final = 10
 WARM_UP: Final = 5
+LATE: Final = 11.0
+"""Seconds after which PostgreSQL has counted the commits of a connection that is idle."""
 
 
 @dataclass(frozen=True)
@@ -210,10 +212,11 @@ def summary(values: list[float]) -> dict[str, float]:
     return {name: percentile(ordered, share) for name, share in shares.items()} | {"max_ms": ordered[-1]}
 
 
-def start_idle(cell: Cell, control: Process) -> tuple[list[Process], Record]:
-    """Start a worker and wait until it has run some jobs and waits for more."""
-    workers = cell.workers()
-    workers[0].ask("work")
+def start_idle(cell: Cell, control: Process, processes: int = 1, **options: object) -> tuple[list[Process], Record]:
+    """Start workers and wait until they have run some jobs and wait for more."""
+    workers = cell.workers(processes, **options)
+    for worker in workers:
+        worker.ask("work")
     runs = cell.record()
     control.ask("enqueue", how="one", producers=1, first=0, jobs=WARM_UP)
     cell.wait_runs(runs, WARM_UP, *workers)
@@ -291,7 +294,7 @@ def steady(*, is_pinned: bool = False) -> Callable[[Cell], Figures]:
             "server_us": 1e6 * server / jobs,
         }
         if store:
-            sleep(1.1)  # the statistics of a session are a second late
+            sleep(LATE)
             after = store.counters()
             per_job = {name: (after[name] - before[name]) / jobs for name in ("commits", "wal", "rows")}
             figures |= {f"{name}_per_job": value for name, value in per_job.items()}
@@ -307,7 +310,7 @@ def idle(cell: Cell) -> Figures:
     control = cell.begin(WARM_UP)
     workers, _ = start_idle(cell, control)
     store = cell.store if isinstance(cell.store, PostgresStore) else None
-    sleep(1.5)
+    sleep(LATE)
     before, cpu = store.counters() if store else {}, cpu_seconds(workers[0].pid)
     sleep(seconds)
     figures = {
@@ -317,6 +320,34 @@ def idle(cell: Cell) -> Figures:
     if store:  # one commit is that of the first look at the counters
         figures["commits_per_s"] = max(0.0, store.counters()["commits"] - before["commits"] - 1) / seconds
     return figures
+
+
+def nodes(number: int) -> Callable[[Cell], Figures]:
+    """Measure what idle nodes cost, and how fast one of them has a job. At most ten share a process."""
+
+    def run(cell: Cell) -> Figures:
+        seconds, jobs = max(2.0, 20 * min(1.0, cell.scale)), cell.scaled(200, 20)
+        control = cell.begin(WARM_UP + jobs)
+        processes = -(-number // 10)
+        workers, runs = start_idle(cell, control, processes, nodes=number // processes)
+        sleep(LATE)
+        assert isinstance(cell.store, PostgresStore)
+        before, server = cell.store.counters(), cell.store.cpu_seconds()
+        sleep(seconds)
+        idle_server, after = cell.store.cpu_seconds() - server, cell.store.counters()
+        server = cell.store.cpu_seconds()
+        control.ask("pickup", first=WARM_UP, jobs=jobs, gap=0.05)
+        cell.wait_runs(runs, WARM_UP + jobs, *workers)
+        runs.check(range(WARM_UP + jobs))
+        return {
+            **summary(latencies(cell, range(WARM_UP, WARM_UP + jobs))),
+            "server_ms_per_job": 1e3 * (cell.store.cpu_seconds() - server) / jobs,
+            "server_ms_per_s": 1e3 * idle_server / seconds,
+            "commits_per_s": max(0.0, after["commits"] - before["commits"] - 1) / seconds,
+            "connections": after["connections"] - 1,  # without the producer's
+        }
+
+    return run
 
 
 def unique(cell: Cell) -> Figures:
@@ -507,6 +538,18 @@ WORKLOADS: Final[dict[str, Workload]] = {
             ("looks_of_one",),
             stores=_SERVED,
             only_ours=True,
+        ),
+        *(
+            Workload(
+                f"nodes_{number}",
+                f"Pickup with {number} idle nodes",
+                nodes(number),
+                "p50_ms",
+                ("p99_ms", "server_ms_per_job", "server_ms_per_s", "commits_per_s", "connections"),
+                stores=frozenset({"postgres"}),
+                only_ours=True,
+            )
+            for number in (1, 10, 50)
         ),
         Workload("idle", "An idle worker", idle, "worker_ms_per_s", ("worker_mib", "commits_per_s")),
     )

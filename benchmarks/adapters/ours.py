@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from time import perf_counter
 from typing import Any, ClassVar
@@ -125,6 +126,14 @@ class RexecutorAdapter(Adapter):
         return sum(count.jobs for count in counts if count.status not in ended)
 
     async def work(self) -> object:
+        more = OPTIONS.get("nodes", 1) - 1
+        async with AsyncExitStack() as nodes:
+            for _ in range(more):
+                backend = await nodes.enter_async_context(self._backend())
+                await nodes.enter_async_context(Rexecutor(backend, max_concurrency=SLOTS).with_executor(self.executor))
+            await self._work()
+
+    async def _work(self) -> None:
         rexecutor = Rexecutor(self.backend, max_concurrency=SLOTS).with_executor(self.executor)
         for other in others(OPTIONS.get("others", 0)):
             rexecutor.with_executor(other)
