@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -93,6 +94,32 @@ async def test_the_trials_of_one_listener_wake_no_other(proxy: Proxy, near: Migr
         assert await heard_at(far, near)
         await until(lambda: third.change_count > since)
         assert third.change_count == since + 1
+
+
+async def test_who_hears_others_needs_no_notification_of_its_own(
+    near: Migrated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "LISTEN_CHECK_SECONDS", 1.0)
+    asked: list[LiteralString] = []
+    check_writable = listener.Listener._check_writable
+
+    async def noted(
+        self: listener.Listener, connection: Connection, statement: LiteralString, *parameters: str
+    ) -> None:
+        asked.append(statement)
+        await check_writable(self, connection, statement, *parameters)
+
+    monkeypatch.setattr(listener.Listener, "_check_writable", noted)
+    async with PostgresBackend(server_url(), schema=near.schema) as far:
+        await until_it_listens(far)
+
+        def speak() -> bool:
+            run_postgres(f"NOTIFY {listener.channel_of(near.schema)}, '~of another listener'")
+            return len(asked) == 3
+
+        await until(speak)
+
+    assert asked == [listener.NOTIFY_OWN, listener.READ_ONLY, listener.READ_ONLY]
 
 
 @pytest.mark.parametrize("resets", [True, False])

@@ -20,13 +20,14 @@ from rexecutor.telemetry.log import log_event
 LISTENING: Final = "listening for notifications"
 """Name of the duty in events."""
 LISTEN_CHECK_SECONDS: Final = 10.0
-"""Seconds between two checks that notifications still arrive."""
+"""Seconds between two checks that notifications still arrive, and a quarter more or less."""
 REPLY_SECONDS: Final = 5.0
 """Timeout, in seconds, for each reply of the server and for the listener's own notification to come back."""
 OWN_PREFIX: Final = "~"
 """Prefix of the payload of a listener's own notification. No executor's name has it, and other listeners ignore it."""
-NOTIFY_OWN: Final = "SELECT pg_notify(%s, %s), current_setting('transaction_read_only')"
+NOTIFY_OWN: Final = "SELECT current_setting('transaction_read_only'), pg_notify(%s, %s)"
 """Sends a notification, and returns "on" if the server is read-only."""
+READ_ONLY: Final = "SELECT current_setting('transaction_read_only')"
 RECONNECT_WAIT_SECONDS: Final = 2.0
 """Maximum wait, in seconds, before reconnecting. Until an attempt succeeds, the node is slower to hear of work."""
 USELESS_WAIT_SECONDS: Final = 60.0
@@ -36,10 +37,12 @@ USELESS_WAIT_SECONDS: Final = 60.0
 class Listener:
     """Calls `heard` with the payload of each notification, and with None when some may have been missed.
 
-    The listener sends itself a notification at the start and every 10 s. If it comes back, `heard` is called with None.
-    Otherwise the connection may be half open, and the listener reconnects. Polling continues meanwhile. Behind a
-    pooler, this notification alone proves nothing: LISTEN and NOTIFY may share a server session by chance. So a second
-    connection first sends a notification on a separate channel.
+    The listener sends itself a notification at the start, and whenever it has heard none for 10 s. If it comes back,
+    `heard` is called with None. Otherwise the connection may be half open, and the listener reconnects. Polling
+    continues meanwhile. Each notification wakes the sessions of all nodes, so those who have heard one send none.
+
+    Behind a pooler, this notification alone proves nothing: LISTEN and NOTIFY may share a server session by chance. So
+    a second connection first sends a notification on a separate channel.
     """
 
     def __init__(self, conninfo: str, schema: str, heard: Callable[[str | None], None]) -> None:
@@ -115,8 +118,8 @@ class Listener:
             if self._failures:
                 log_event(DutyRecovered(LISTENING, self._failures))
             self._failures, self._is_useless, self._has_heard = 0, False, True
-            async for notification in connection.notifies(timeout=LISTEN_CHECK_SECONDS):
-                self._hear(notification)
+            while await self._hears_others(connection):
+                await self._check_writable(connection, READ_ONLY)
         # If notifications came before, the connection is half open, or the session was lost: a failure, and the next
         # attempt follows soon. If none ever came, a pooler keeps no session. Then more attempts are of little use, so
         # this is reported once and the attempts become rare; polling finds the jobs.
@@ -149,16 +152,26 @@ class Listener:
         Raises:
             BackendError: The server is read-only: a replica, or after a failover the old primary, hears of no jobs.
         """
-        with Cutter().cut_after(REPLY_SECONDS, speaker):
-            cursor = await speaker.execute(NOTIFY_OWN, (channel, self._token))
-            row = await cursor.fetchone()
-        if row is not None and row[1] == "on":
-            raise BackendError("PostgreSQL: the server is read-only: a replica, or no longer the primary")
+        await self._check_writable(speaker, NOTIFY_OWN, channel, self._token)
         async for notification in connection.notifies(timeout=REPLY_SECONDS):
             self._hear(notification)
             if notification.payload == self._token:
                 return True
         return False
+
+    async def _hears_others(self, connection: Connection) -> bool:
+        """Pass on notifications for about ten seconds, and return whether there were any, of whatever listener."""
+        has_heard = False
+        async for notification in connection.notifies(timeout=LISTEN_CHECK_SECONDS * random_between(0.75, 1.25)):
+            has_heard = True
+            self._hear(notification)
+        return has_heard
+
+    async def _check_writable(self, connection: Connection, statement: LiteralString, *parameters: str) -> None:
+        with Cutter().cut_after(REPLY_SECONDS, connection):
+            row = await (await connection.execute(statement, parameters)).fetchone()
+        if row is not None and row[0] == "on":
+            raise BackendError("PostgreSQL: the server is read-only: a replica, or no longer the primary")
 
     def _hear(self, notification: psycopg.Notify) -> None:
         if not notification.payload.startswith(OWN_PREFIX):
