@@ -12,6 +12,7 @@ from rexecutor import Rexecutor, clock
 from rexecutor.engine import buffer, pace
 from rexecutor.engine.lease import Lease
 from rexecutor.telemetry.events import Event
+from tests.simulation.chance import Chance
 from tests.simulation.clock import NodeClock
 from tests.simulation.green import GreenQueue, GreenThreading, ProcessDomain
 from tests.simulation.invariants import SLACK, WATCH
@@ -162,16 +163,24 @@ def simulated_engine(world: World) -> Generator[None]:
 
     ids = iter(range(1, 1_000_000))
     with ExitStack() as patches:
-        patches.enter_context(patch("rexecutor.engine.lease.threading", GreenThreading))
-        patches.enter_context(patch("rexecutor.engine.threads.threading", GreenThreading))
-        patches.enter_context(patch("rexecutor.engine.threads.SimpleQueue", GreenQueue))
+        patches.enter_context(simulated_threads(world.chance("engine", 0)))
         patches.enter_context(patch("rexecutor.engine.node.unique_id", lambda: f"n{next(ids)}"))
         patches.enter_context(patch("rexecutor.engine.node.log_event", told))
-        patches.enter_context(patch("rexecutor.background.Context", _context_of_the_process))
         if world.claims_far_ahead:
             patches.enter_context(patch.multiple(pace, WORK=50.0, SLOW_FOR=0.0))
             patches.enter_context(patch.object(buffer, "STAY", 2.0))
-        patches.enter_context(patch.object(clock, "_RANDOM", world.chance("engine", 0)))
+        yield
+
+
+@contextmanager
+def simulated_threads(chance: Chance) -> Generator[None]:
+    """Have the engine's threads run in simulated processes, and its chance be this one."""
+    with ExitStack() as patches:
+        patches.enter_context(patch("rexecutor.engine.lease.threading", GreenThreading))
+        patches.enter_context(patch("rexecutor.engine.threads.threading", GreenThreading))
+        patches.enter_context(patch("rexecutor.engine.threads.SimpleQueue", GreenQueue))
+        patches.enter_context(patch("rexecutor.background.Context", _context_of_the_process))
+        patches.enter_context(patch.object(clock, "_RANDOM", chance))
         yield
 
 
