@@ -329,3 +329,39 @@ async def test_the_text_of_what_is_claimed_ahead_is_bounded(backend: Backend, cl
         await until(lambda: have_ended(backend, clock, 100))
 
     assert max(demands.limits[2:]) <= SLOTS + MOST_TEXT / 200_000
+
+
+def test_short_jobs_of_threads_are_claimed_ahead_beyond_the_free_threads() -> None:
+    slots = Slots({"t": None, "a": None}, 10, threaded=["t"], threads=2)
+
+    assert slots.demand(0, {"t": 5, "a": 50}) == Demand({"t": 7, "a": 7}, 7)
+    assert slots.demand(0, {}) == Demand({"t": 2, "a": 2}, 2)
+
+
+def test_while_all_threads_are_busy_their_jobs_are_claimed_only_ahead() -> None:
+    slots = Slots({"t": None, "a": None}, 10, threaded=["t"], threads=2)
+    slots.take({"t": 2})
+
+    assert slots.demand(0, {"t": 5, "a": 50}) == Demand({"t": 5, "a": 58}, 63)
+    assert slots.demand(0, {}) == Demand({"a": 8}, 8)
+    assert slots.demand(0, {"t": 5, "a": 50}, threaded=False) == Demand({"a": 58}, 58)
+
+
+async def test_a_node_that_runs_short_jobs_in_threads_claims_ahead() -> None:
+    backend = InMemoryBackend()
+    demands = Demands(backend)
+    ran: list[int] = []
+
+    class Blocking(Executor[int]):
+        name = "e"
+        blocking = True
+
+        def execute(self, job: Job[int]) -> None:
+            ran.append(job.data)
+
+    await enqueue_many([Blocking.builder().with_data(number) for number in range(500)], backend=backend)
+    async with Rexecutor(backend, executors=[Blocking], max_threads=4):
+        await until(lambda: len(ran) == 500)
+
+    assert sorted(ran) == list(range(500))
+    assert max(demands.limits) > 4

@@ -133,7 +133,7 @@ class RunningNode:
             on_heartbeat=self._take_heartbeat,
             on_lost=self._lose_jobs,
         )
-        ahead = [key for key, one in executors.items() if not one.blocking]
+        ahead = [key for key, one in executors.items() if one.blocking != "process"]
         self._buffer = Buffer(
             clock=clock,
             slots=self._slots,

@@ -8,8 +8,8 @@ from rexecutor.backend.messages import Demand
 class Slots:
     """Free slots. One is taken when a job is handed over, and freed when its code has ended.
 
-    A job that runs in a thread takes a thread as well. While no thread is free such jobs are not claimed: other nodes
-    may take them, and they do not hold up jobs that need no thread.
+    A job that runs in a thread takes a thread as well. While no thread is free, such jobs are claimed only ahead, if they
+    are short: otherwise other nodes may take them, and they do not hold up jobs that need no thread.
     """
 
     def __init__(
@@ -52,24 +52,24 @@ class Slots:
         """Return a demand for what there are free slots for; None if there are none.
 
         A store limits jobs by executor and in all, but not by thread. So while threads are free, the demand in all is
-        at most the number of free threads: whichever jobs come, there is a thread for each.
+        at most the number of free threads, and of what is asked for ahead only those jobs that need one.
 
         Args:
             epoch: The node's current epoch.
-            more: Executor name → how many jobs to ask for beyond its free slots; below zero for fewer. Not taken into
-                account while jobs that need a thread are asked for.
+            more: Executor name → how many jobs to ask for beyond its free slots; below zero for fewer.
             threaded: False to leave out the jobs that need a thread, and so to ask for more of the others.
         """
-        has_threads = threaded and self._threads > 0
-        if self._threaded and has_threads:
-            limit, more = min(self._left, self._threads), dict[str, int]()
-        else:
-            limit = max(self._left, 0) + sum(more.values())
+        has_threads = threaded and bool(self._threaded) and self._threads > 0
+        if has_threads:
+            more = {name: number for name, number in more.items() if name in self._threaded}
+        elif not threaded:
+            more = {name: number for name, number in more.items() if name not in self._threaded}
+        limit = max(min(self._left, self._threads) if has_threads else self._left, 0) + sum(more.values())
         slots = {
             name: min(wanted, limit)
-            for name, free in self._free.items()
-            if (wanted := max(min(free, self._left), 0) + more.get(name, 0)) > 0
-            and (has_threads or name not in self._threaded)
+            for name in self._free
+            if (wanted := max(self.free_for(name), 0) + more.get(name, 0)) > 0
+            and (threaded or name not in self._threaded)
         }
         return Demand(slots, limit, epoch) if limit > 0 and slots else None
 
