@@ -83,8 +83,9 @@ mutants: $(MUTANTS_READY)  ## change the rules, uniqueness and backoff word by w
 	$(BIN)/python -m mutmut run --max-children 2
 	$(BIN)/python -m mutmut results
 
-sql-mutants: $(READY)  ## the same for SQLite's statements of claim, settle and rescue (20 minutes)
-	$(BIN)/python -m tests.project.sql_mutants
+sql-mutants: $(READY)  ## the same for the statements of claim, settle, rescue and prune, on each store (an hour each)
+	$(BIN)/python -m tests.project.sql_mutants --store sqlite
+	$(BIN)/python -m tests.project.sql_mutants --store postgres
 
 plans: $(READY)  ## ask for PostgreSQL's plans at a million rows a kind, and show them (2 minutes)
 	REXECUTOR_PLAN_ROWS=1000000 $(BIN)/python -m pytest -s -p no:randomly tests/backend/postgres/test_plans.py

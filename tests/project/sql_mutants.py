@@ -1,10 +1,11 @@
-"""Mutants of SQLite's statements for claim, settle and rescue: `python -m tests.project.sql_mutants`.
+"""Mutants of the SQL stores' statements for claim, settle, rescue and prune: `python -m tests.project.sql_mutants`.
 
-Each changes one word of one statement in a copy of the package, and runs the suite on it. A mutant that no test
+Each changes one word of one statement in a copy of the package, and runs the store's tests on it. A mutant that no test
 notices has survived. Prints the survivors, and one JSON line.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import re
@@ -13,58 +14,132 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import LiteralString, cast
 
+import psycopg
+
+from demo.postgres_server import PostgresServer
+from rexecutor import PostgresBackend
+from tests import postgres
 from tests.faults.processes import ROOT
 
-STATEMENTS = (
-    "begin_lease",
-    "ask_cancel",
-    "complete_jobs",
-    "delete_dead_nodes",
-    "delete_orphans",
-    "dequeue_jobs",
-    "promote_jobs",
-    "queue_jobs",
-    "renew_lease",
-    "requeue_job",
-    "select_cancels",
-    "select_due_executors",
-    "select_due_jobs",
-    "select_lease",
-    "select_next_due",
-    "select_orphans",
-    "select_running",
-    "select_started",
-    "start_jobs",
-    "stop_jobs",
-    "update_job",
-)
-TESTS = (
-    "tests/backend/sqlite/test_suite.py",
-    "tests/backend/sqlite/test_files.py",
-    "tests/backend/sqlite/test_plans.py",
-)
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The statements of one store, and the tests of them, those first that notice most."""
+
+    statements: tuple[str, ...]
+    tests: tuple[str, ...]
+    """Arguments of pytest."""
+
+
+STORES = {
+    "sqlite": Store(
+        (
+            "begin_lease",
+            "ask_cancel",
+            "complete_jobs",
+            "delete_dead_nodes",
+            "delete_orphans",
+            "dequeue_jobs",
+            "promote_jobs",
+            "queue_jobs",
+            "renew_lease",
+            "requeue_job",
+            "select_cancels",
+            "select_due_executors",
+            "select_due_jobs",
+            "select_lease",
+            "select_next_due",
+            "select_orphans",
+            "select_running",
+            "select_started",
+            "start_jobs",
+            "stop_jobs",
+            "update_job",
+        ),
+        (
+            "tests/backend/sqlite/test_suite.py",
+            "tests/backend/sqlite/test_files.py",
+            "tests/backend/sqlite/test_plans.py",
+        ),
+    ),
+    "postgres": Store(
+        (
+            "claim_before",
+            "claim_jobs",
+            "claim_marked",
+            "claim_after",
+            "promote_jobs",
+            "dequeue_running",
+            "settle_complete",
+            "settle_jobs",
+            "lock_place",
+            "update_job",
+            "heartbeat",
+            "select_running",
+            "lock_node",
+            "move_epoch",
+            "prune_names",
+            "prune_older",
+            "prune_beyond",
+            "prune_doomed",
+        ),
+        (
+            "tests/backend/postgres/test_suite.py::TestPostgresBackend",
+            "tests/backend/postgres/test_races.py",
+            "tests/backend/postgres/test_low_marks.py",
+            "tests/backend/postgres/test_corrupt_rows.py",
+            "tests/backend/postgres/test_large_batches.py",
+            "tests/backend/test_changed_meanwhile.py",
+            "tests/backend/test_complete_in.py",
+            "tests/backend/test_complete_in_meanwhile.py",
+            "tests/backend/test_fence.py",
+            "-k postgres",
+        ),
+    ),
+}
 
 # What is written, and what takes its place.
 CHANGES = (
     (r"<=", "<"),
-    (r"(?<![<>])>(?![=>])", ">="),
+    (r"<>", "="),
+    (r"(?<![<>@])>(?![=>])", ">="),
+    (r"(?<![<>])>=", ">"),
+    (r"<(?![=>])", "<="),
     (r"(?<![<>=:])=(?!=)", "<>"),
     (r"\bAND\b", "OR"),
+    (r"\bOR\b", "AND"),
     (r"\+ 1\b", "+ 2"),
+    (r"- 1\b", "- 0"),
     (r"\b1\b(?=\))", "2"),
     (r"'executing'", "'scheduled'"),
     (r"'retryable'", "'discarded'"),
     (r"\bNOT EXISTS\b", "EXISTS"),
     (r"\bIS NOT NULL\b", "IS NULL"),
+    (r"\bIS NULL\b", "IS NOT NULL"),
+    (r"\bNOT (?!EXISTS|NULL|MATERIALIZED|DISTINCT|IN\b)", ""),
+    (r"\bIS DISTINCT\b", "IS NOT DISTINCT"),
     (r"\bmin\b", "max"),
     (r"\bORDER BY priority, ", "ORDER BY "),
+    (r"\bhead.priority, ", ""),
     (r"\bscheduled_at, id\b", "id"),
-    (r"\bORDER BY [a-z_, ]+\n", "\n"),
+    (r"\bORDER BY [a-z_., ]+(?= DESC|\n|\))", ""),
+    (r" DESC\b", ""),
     (r"\bLIMIT :\w+", "LIMIT 1"),
+    (r"\bLIMIT %\(\w+\)s", "LIMIT 1"),
+    (r"\n *LIMIT [^\n]+", ""),
+    (r"\bWITH TIES\b", "ONLY"),
     (r"= NULL\b", "= 'x'"),
     (r"\bdue = 0\b", "due = due"),
+    (r"\bdue = true\b", "due = false"),
+    (r" SKIP LOCKED\b", ""),
+    (r"FOR (?:KEY SHARE|UPDATE)[^\n)]*", ""),
+    (r"ELSE [^\n]+? END\b", "END"),
+    (r"ON CONFLICT [^\n]+ DO NOTHING", ""),
 )
 
 
@@ -80,33 +155,81 @@ def mutants(text: str) -> Iterator[tuple[str, str]]:
             yield where, changed
 
 
-def survives(folder: Path) -> bool:
-    """Whether all tests pass with the package in the folder."""
-    command = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *TESTS)
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False, timeout=300)
+class Checker:
+    """Finds mutants that are no SQL: PostgreSQL refuses to prepare them, so that no test need notice them."""
+
+    def __init__(self, url: str, sql: Path) -> None:
+        self._url = url
+        self._sql = sql
+        asyncio.run(self._migrate())
+
+    async def _migrate(self) -> None:
+        async with PostgresBackend(self._url, schema="rexecutor", listens=False) as backend:
+            await backend.migrate()
+
+    def accepts(self, name: str) -> bool:
+        """Return whether PostgreSQL can prepare the statement, or all those of which it is a part."""
+        marker = f"-- include {name}\n"
+        texts = [self._text(path) for path in self._sql.glob("*.sql") if marker in path.read_text()]
+        with psycopg.connect(self._url) as connection:
+            try:
+                for text in texts or [self._text(self._sql / f"{name}.sql")]:
+                    connection.execute(cast("LiteralString", f"PREPARE mutant AS {text}"))
+                    connection.execute("DEALLOCATE mutant")
+            except psycopg.Error:
+                return False
+        return True
+
+    def _text(self, path: Path) -> str:
+        def part(found: re.Match[str]) -> str:
+            return (self._sql / f"{found[1]}.sql").read_text()
+
+        text = re.sub(r"-- include (\w+)\n", part, path.read_text())
+        names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+        return re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", text)
+
+
+def survives(folder: Path, tests: tuple[str, ...], url: str | None) -> bool:
+    """Whether all tests pass with the package in the folder. What takes too long has been noticed, too."""
+    command = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *tests)
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    if url is not None:
+        environment[postgres.GIVEN] = url
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False, timeout=300)
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0
 
 
 def main() -> None:
     """Run all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", choices=STORES, default="sqlite")
+    parser.add_argument("--only", help="names of statements, with commas between them; all if not given")
     parser.add_argument("--share", default="0/1", help="which part: 0/2 and 1/2 run beside each other")
-    part, parts = (int(number) for number in parser.parse_args().share.split("/"))
+    given = parser.parse_args()
+    part, parts = (int(number) for number in given.share.split("/"))
+    store = STORES[given.store]
     killed, survivors = 0, list[str]()
-    with tempfile.TemporaryDirectory(prefix="rexecutor-mutants-") as folder:
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="rexecutor-mutants-")))
+        url: str | None = os.environ.get(postgres.GIVEN)
+        if given.store == "postgres" and url is None:
+            url = opened.enter_context(PostgresServer(settings=postgres.SETTINGS)).url
         shutil.copytree(ROOT / "src", folder, dirs_exist_ok=True)
-        sql = Path(folder) / "rexecutor" / "backend" / "sqlite" / "sql"
+        sql = folder / "rexecutor" / "backend" / given.store / "sql"
+        checker = Checker(url, sql) if url is not None else None
         everything = [
             (name, where, changed)
-            for name in STATEMENTS
+            for name in (given.only.split(",") if given.only else store.statements)
             for where, changed in mutants((sql / f"{name}.sql").read_text())
         ]
         for name, where, changed in everything[part::parts]:
             path = sql / f"{name}.sql"
             sound = path.read_text()
             path.write_text(changed)
-            if survives(Path(folder)):
+            if (checker is None or checker.accepts(name)) and survives(folder, store.tests, url):
                 survivors.append(f"{name}, {where}")
                 print(survivors[-1], flush=True)  # noqa: T201
             else:
