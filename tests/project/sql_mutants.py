@@ -191,7 +191,19 @@ class Checker:
 
 def survives(folder: Path, tests: tuple[str, ...], url: str | None) -> bool:
     """Whether all tests pass with the package in the folder. What takes too long has been noticed, too."""
-    command = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *tests)
+    command = (
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        "--timeout=30",
+        *tests,
+    )
     environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
     if url is not None:
         environment[postgres.GIVEN] = url

@@ -19,6 +19,7 @@ from rexecutor import (
     UniquenessCriteria,
 )
 from rexecutor.backend.messages import Demand
+from rexecutor.backend.postgres import statements
 from rexecutor.backend.postgres.operations import run, run_steps
 from rexecutor.backend.postgres.statements import PACKAGE, Statements, in_schema
 from rexecutor.backend.sql import statement
@@ -77,14 +78,14 @@ def rows_of(backend: PostgresBackend) -> dict[str, list[int]]:
     return found | {"ended": [row[0] for row in logged]}
 
 
-def claiming_late(statements: Statements, name: str) -> LiteralString:
+def claiming_late(of: Statements, name: str) -> LiteralString:
     """Return the statement. A claim waits for its turn between its snapshot and its locks."""
-    text = in_schema(statement(PACKAGE, name), statements.schema)
+    text = in_schema(statement(PACKAGE, name), of.schema)
     bound = "AND head.scheduled_at <= (SELECT clock.now FROM clock)"
     if name != "claim_jobs":
         return text
     assert bound in text
-    return text.replace(bound, f"{bound} AND ({turn(statements.schema)}) IS NOT NULL")
+    return text.replace(bound, f"{bound} AND ({turn(of.schema)}) IS NOT NULL")
 
 
 async def update_data(held: Held, record: JobRecord) -> JobRecord:
@@ -404,8 +405,38 @@ async def test_a_cancel_of_an_ended_job_waits_for_no_rerun_so_that_they_cannot_w
     assert rows_of(backend)["queue"] == [job.id]
 
 
-def finding_nothing(statements: Statements, name: str) -> LiteralString:
-    text = in_schema(statement(PACKAGE, name), statements.schema)
+@pytest.mark.parametrize("is_sync", [False, True])
+async def test_an_enqueue_that_the_server_ends_because_of_a_deadlock_is_done_again(
+    backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch, is_sync: bool
+) -> None:
+    """Outcomes lock their jobs in the order of the ids, an enqueue those that it replaces in the order of its jobs."""
+    monkeypatch.setattr(statements, "LOCK_TIMEOUT", "20s")
+    first, other = await executing(backend, new_job(unique=unique("a")), new_job(unique=unique("b")))
+    new = [new_job(unique=unique(key), priority=3) for key in ("b", "a")]
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        await held._connection.execute("SET LOCAL deadlock_timeout = '20s'")  # so that the enqueue is ended
+        await in_settle(held, backend, first, Complete())
+        enqueuing = asyncio.ensure_future(
+            asyncio.to_thread(backend.enqueue_sync, new) if is_sync else backend.enqueue(new)
+        )
+        await held.waited_for()
+        await soon(in_settle(held, backend, other, Complete()))
+    answers = await soon(enqueuing)
+
+    assert [answer.disposition for answer in answers] == ["inserted", "inserted"]
+    assert [one.status for one in await backend.query(Everything())] == [JobStatus.COMPLETE] * 2 + [
+        JobStatus.SCHEDULED
+    ] * 2
+
+
+def unique(key: str) -> UniquenessCriteria:
+    return UniquenessCriteria.by_key(key).on_conflict(Replace.priority().for_statuses(JobStatus.EXECUTING))
+
+
+def finding_nothing(of: Statements, name: str) -> LiteralString:
+    text = in_schema(statement(PACKAGE, name), of.schema)
     return text.replace("AND run.id = ANY(", "AND false AND run.id = ANY(") if name == "settle_complete" else text
 
 

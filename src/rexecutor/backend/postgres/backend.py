@@ -207,7 +207,7 @@ class PostgresBackend(Backend):
         """Store the jobs on a synchronous connection, one for each thread that enqueues at the same moment."""
         if not jobs:
             return ()
-        answers = self._sync.run(self._scripts.enqueue(jobs))
+        answers = self._sync.run(lambda: self._scripts.enqueue(jobs))
         self._wakeups.notify()
         return answers
 
@@ -337,7 +337,7 @@ class PostgresBackend(Backend):
 
     def apply_sync(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job on a synchronous connection."""
-        record = self._sync.run(self._scripts.apply(job_id, change, executor))
+        record = self._sync.run(lambda: self._scripts.apply(job_id, change, executor))
         self._wakeups.notify()
         return record.status
 
@@ -349,7 +349,7 @@ class PostgresBackend(Backend):
 
     def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         """Change one job's fields on a synchronous connection."""
-        record = self._sync.run(self._scripts.update(job_id, new, version))
+        record = self._sync.run(lambda: self._scripts.update(job_id, new, version))
         self._wakeups.notify()
         return record
 

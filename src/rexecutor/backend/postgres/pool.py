@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import psycopg
+from psycopg.errors import DeadlockDetected
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from typing_extensions import override
 
@@ -31,6 +32,7 @@ from rexecutor.backend.postgres.liveness import (
     is_stale,
     seconds_for,
 )
+from rexecutor.backend.postgres.statements import MOST_DEADLOCKS
 from rexecutor.background import start_task
 from rexecutor.clock import random_between
 from rexecutor.errors import BackendClosedError, BackendError, ConfigurationError
@@ -324,9 +326,13 @@ class Connections:
                 ) from error
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, seconds: float | None = None) -> T:
-        """Do the work within a transaction; see `run`."""
+        """Do the work within a transaction, and again in another one if a deadlock has ended it; see `run`."""
 
         async def transact(connection: Connection) -> T:
+            for _ in range(MOST_DEADLOCKS):
+                with contextlib.suppress(DeadlockDetected):
+                    async with connection.transaction():
+                        return await work(connection)
             async with connection.transaction():
                 return await work(connection)
 

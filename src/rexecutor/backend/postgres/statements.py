@@ -51,6 +51,8 @@ LOCK_TIMEOUT: Final = "1s"
 """How long a settlement waits for a job that another transaction has locked, in PostgreSQL's notation."""
 MOST_LOOKS: Final = 5
 """How often a job is looked for that moves at the same time."""
+MOST_DEADLOCKS: Final = 3
+"""How often a transaction is begun anew because the server ended it, so that another one could go on."""
 _NOTHING: Final = timedelta(0)
 
 Steps: TypeAlias = Script[list[Enqueued]]

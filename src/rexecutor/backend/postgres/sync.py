@@ -4,11 +4,12 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 import psycopg
+from psycopg.errors import DeadlockDetected
 from psycopg.pq import TransactionStatus
 
 from rexecutor.backend.postgres.connection import check_versions, translated
@@ -20,7 +21,7 @@ from rexecutor.backend.postgres.liveness import (
     is_stale,
     seconds_for,
 )
-from rexecutor.backend.postgres.statements import versions
+from rexecutor.backend.postgres.statements import MOST_DEADLOCKS, versions
 from rexecutor.backend.sql.operations import Script
 from rexecutor.errors import BackendError
 
@@ -43,19 +44,23 @@ class SyncStore:
         self._limit: Final = limit
         self._start()
 
-    def run(self, script: Script[T]) -> T:
+    def run(self, script: Callable[[], Script[T]]) -> T:
         """Execute the script in a transaction of its own; return its result.
 
-        An idle connection that the server has ended is replaced before anything is sent. Later failures are never
-        retried.
+        An idle connection that the server has ended is replaced before anything is sent. Of later failures, only a
+        deadlock is retried, with a new script: the server has undone the transaction.
 
         Raises:
             SchemaError: The schema belongs to another version of rexecutor.
             BackendError: There was no connection within 30 s, or the store failed or did not reply; whether it was
                 done is not known.
         """
-        with self._lent() as connection, connection.transaction():
-            return run_as_it_is(connection, script)
+        with self._lent() as connection:
+            for _ in range(MOST_DEADLOCKS):
+                with suppress(DeadlockDetected), connection.transaction():
+                    return run_as_it_is(connection, script())
+            with connection.transaction():
+                return run_as_it_is(connection, script())
 
     def read(self, script: Script[T], *, seconds: float | None = None) -> T:
         """Execute a script that only reads, each statement by itself, in no transaction; otherwise like `run`.
