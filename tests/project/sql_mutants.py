@@ -98,7 +98,7 @@ STORES = {
             "tests/backend/test_complete_in.py",
             "tests/backend/test_complete_in_meanwhile.py",
             "tests/backend/test_fence.py",
-            "-k postgres",
+            "-k not sqlite",
         ),
     ),
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,19 @@ from rexecutor import PostgresBackend
 from rexecutor.backend.messages import Demand
 from rexecutor.backend.postgres import low_marks
 from rexecutor.backend.postgres.low_marks import LONGEST_SECONDS, SHARE, SHORTEST_SECONDS, SLOW_SECONDS, LowMarks
+from rexecutor.backend.postgres.operations import run
 from rexecutor.backend.postgres.statements import PACKAGE
 from rexecutor.backend.sql import statement
 from rexecutor.model import rules
 from rexecutor.model.job import JobId, JobRecord
+from rexecutor.model.outcomes import Interrupted, Settlement
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, NODE, SECOND, new_job
+from tests.backend.held_back import PostgresHeld, held_back
+from tests.backend.postgres.test_races import without
 from tests.backend.test_changed_meanwhile import heartbeat
-from tests.postgres import postgres_backend
+from tests.postgres import postgres_backend, run_postgres
+from tests.support import soon
 
 
 def job(number: int, priority: int = 0) -> JobRecord:
@@ -111,6 +117,76 @@ async def test_a_marked_claim_takes_what_is_more_urgent_and_what_stands_after_th
     assert await claimed(backend, 4) == []
     backend._operations._marks = LowMarks()
     assert await claimed(backend, 4) == [before]
+
+
+async def test_a_marked_claim_takes_the_job_at_the_mark_if_it_was_given_back(backend: PostgresBackend) -> None:
+    await backend.enqueue([new_job()])
+    [job] = (await backend.claim(Demand({ALPHA: 1}, 1), NODE)).jobs
+    await backend.settle([Settlement(*job.claim_id, Interrupted())])
+
+    assert await claimed(backend, 1) == [job.id]
+
+
+async def test_a_marked_claim_takes_no_more_than_there_are_slots_for(backend: PostgresBackend) -> None:
+    await backend.enqueue([new_job(priority=5), new_job(priority=5)])
+    await claimed(backend, 1)
+    urgent, other = await backend.enqueue([new_job(priority=4), new_job(BETA, priority=9)])
+
+    claim = await backend.claim(Demand({ALPHA: 1, BETA: 1}, 3), NODE)
+
+    assert [one.id for one in claim.jobs] == [urgent.id, other.id]
+
+
+async def test_a_marked_claim_does_not_wait_for_a_job_that_somebody_changes(backend: PostgresBackend) -> None:
+    _, second, third = await backend.enqueue([new_job(), new_job(), new_job()])
+    await claimed(backend, 1)
+
+    async with held_back(backend) as held:
+        await held.select_for_update(second.id)
+        assert await soon(claimed(backend, 1)) == [third.id]
+
+
+@pytest.mark.parametrize("off", [0, 1])
+async def test_a_marked_claim_takes_what_is_due_at_its_moment_and_nothing_later(
+    backend: PostgresBackend, off: int
+) -> None:
+    [enqueued] = await backend.enqueue([new_job(scheduled_at=START)])
+    everything = {"priorities": [0], "moments": [START - HOUR], "ids": [0]}
+    now = START - off * timedelta(microseconds=1)
+    wanted = {"executors": [ALPHA], "slots": [1], "limit": 1, "node": NODE, "epoch": 0, "promoted": True, "now": now}
+    run_postgres(f"UPDATE {backend.schema}.nodes SET lease_until = '{START + HOUR}'")
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        rows = await run(held._connection, backend._statements.of("claim_marked", **wanted, **everything))
+
+    assert [row[2] for row in rows] == ([None] if off else [enqueued.id])
+
+
+SCANS = [("indexscan", "indexonlyscan", "bitmapscan"), ("indexscan", "indexonlyscan", "seqscan")]
+
+
+@pytest.mark.parametrize("scans", SCANS)
+@pytest.mark.parametrize("is_marked", [False, True])
+async def test_jobs_are_claimed_in_order_whatever_the_plan(
+    backend: PostgresBackend, scans: tuple[str, ...], is_marked: bool
+) -> None:
+    few, moment = [3, 2, 1], backend.clock.now() - HOUR
+    made = [
+        (await backend.enqueue([new_job(priority=priority, scheduled_at=moment)]))[0].id for priority in [*few, 1, 2, 0]
+    ]
+    expected = [made[place] for place in (5, 2, 3, 1, 4, 0)]
+    if is_marked:
+        backend._operations._marks.note([job(0)], 0, 1, is_marked=False)
+    backend._operations._marks._until = inf if is_marked else -inf
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        for scan in scans:
+            await held._connection.execute(without(scan))
+        found = [await backend._operations.claim(held._connection, Demand({ALPHA: n}, n), NODE, None) for n in (1, 5)]
+
+    assert [[one.id for one in claim.jobs] for claim in found] == [expected[:1], expected[1:]]
 
 
 def test_the_marked_claim_is_the_plain_one_but_for_where_it_begins() -> None:

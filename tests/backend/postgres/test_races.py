@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import LiteralString, TypeAlias
+from typing import LiteralString, TypeAlias, cast
 
 import pytest
 from msgspec.structs import replace
@@ -217,6 +217,18 @@ async def test_a_rerun_that_waits_for_a_claim_is_refused(backend: PostgresBacken
     assert await record_of(backend, job.id) == claimed
 
 
+async def test_a_claim_that_is_not_committed_yet_is_given_back_once_it_is(backend: PostgresBackend) -> None:
+    job = await waiting(backend)
+
+    async with held_back(backend) as held:
+        await in_claim(held, backend)
+        releasing = asyncio.ensure_future(backend.release_claims(NODE, (), epoch=1))
+        await held.waited_for()
+    assert await soon(releasing) == 1
+
+    assert (await record_of(backend, job.id)).status is JobStatus.SCHEDULED
+
+
 async def test_a_heartbeat_does_not_wait_for_a_claim_and_expires_nothing(
     backend: PostgresBackend, clock: FakeClock
 ) -> None:
@@ -409,7 +421,7 @@ async def test_a_cancel_of_an_ended_job_waits_for_no_rerun_so_that_they_cannot_w
 async def test_an_enqueue_that_the_server_ends_because_of_a_deadlock_is_done_again(
     backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch, is_sync: bool
 ) -> None:
-    """Outcomes lock their jobs in the order of the ids, an enqueue those that it replaces in the order of its jobs."""
+    """Outcomes lock their jobs in one order, an enqueue those that it replaces in that of the new jobs."""
     monkeypatch.setattr(statements, "LOCK_TIMEOUT", "20s")
     first, other = await executing(backend, new_job(unique=unique("a")), new_job(unique=unique("b")))
     new = [new_job(unique=unique(key), priority=3) for key in ("b", "a")]
@@ -452,6 +464,63 @@ async def test_what_the_fast_statement_does_not_record_the_other_one_does(
 
     assert list(refused) == [jobs[0].id]
     assert [one.status for one in await backend.query(Everything())] == [JobStatus.COMPLETE] * 3
+
+
+def with_the_fast_one_alone(of: Statements, name: str) -> LiteralString:
+    return "SELECT 1 / 0" if name == "settle_jobs" else in_schema(statement(PACKAGE, name), of.schema)
+
+
+@pytest.mark.parametrize("node", [None, NODE])
+async def test_successes_need_the_fast_statement_alone(
+    backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch, node: str | None
+) -> None:
+    jobs = await executing(backend, JOB, new_job())
+    settlements = [Settlement(*one.claim_id, Complete()) for one in jobs]
+    monkeypatch.setattr(Statements, "text", with_the_fast_one_alone)
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        settling = backend._statements.settle(settlements, 20, START, node=node)
+        assert await run_steps(held._connection, settling) == []
+
+
+def without(scan: str) -> LiteralString:
+    """Return the command that keeps plans with such scans from a transaction."""
+    return cast("LiteralString", f"SET LOCAL enable_{scan} = off")
+
+
+@pytest.mark.parametrize("outcome", [Complete(), failed()])
+@pytest.mark.parametrize("scans", [("indexscan", "bitmapscan"), ("indexscan", "seqscan"), ("seqscan", "bitmapscan")])
+async def test_outcomes_are_right_in_whatever_order_the_rows_are_found(
+    backend: PostgresBackend, clock: FakeClock, outcome: Outcome, scans: tuple[str, str]
+) -> None:
+    """The rows of `running` stand in the order of their claims: of three jobs, the last was claimed first."""
+    heartbeat(backend, NODE)
+    made = await backend.enqueue([new_job(priority=priority) for priority in (2, 1, 0)])
+    for _ in made:
+        [job] = (await backend.claim(Demand({ALPHA: 1}, 1), NODE)).jobs
+        await backend.settle([Settlement(*job.claim_id, failed())])
+        for _ in range(job.priority):
+            [again] = (await backend.claim(Demand({ALPHA: 1}, 1), NODE)).jobs
+            await backend.settle([Settlement(*again.claim_id, failed())])
+        await backend.update(
+            job.id, new_job(priority=job.priority + 7), version=(await record_of(backend, job.id)).version
+        )
+    jobs: list[JobRecord] = []
+    for _ in made:
+        jobs += (await backend.claim(Demand({ALPHA: 1}, 1), NODE)).jobs
+        clock.advance(SECOND)
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        for scan in scans:
+            await held._connection.execute(without(scan))
+        settlements = [Settlement(*job.claim_id, outcome) for job in jobs]
+        assert await run_steps(held._connection, backend._statements.settle(settlements, 20, clock.now())) == []
+
+    assert [(job.id, job.attempt) for job in jobs] == [(made[2].id, 2), (made[1].id, 3), (made[0].id, 4)]
+    for job in jobs:
+        assert await record_of(backend, job.id) == rules.transition(job, outcome, clock.now(), LIMITS)
 
 
 async def test_a_job_that_executes_and_was_queued_by_hand_does_not_stop_the_claims_of_others(

@@ -27,6 +27,8 @@ TRACED = Traced.name
 PATIENCE = 15
 """Seconds until a job must have ended: less than a lease, so that no other node can have given it on."""
 HOW = ("cancel", "update", "replace")
+FEW = 30
+"""So few may all be changed in the same way. If jobs are found by polling alone, few are met while they run."""
 TIMES = {
     JobStatus.COMPLETE: "completed_at",
     JobStatus.CANCELLED: "cancelled_at",
@@ -118,7 +120,8 @@ async def change_at_the_end(report: Report, ground: Ground, programs: Children) 
     refused = words.count(REFUSED) + words.count("the store refused outcomes")
     report.figures |= {"changed_at_their_end": done.total()}
     report.expect(f"{refused} outcomes of a worker were refused: {words[-300:]}", refused == 0)
-    report.expect(f"nothing was changed at its end: {done}", min(done[how] for how in HOW) > 0)
+    fewest = min(done[how] for how in HOW) if done.total() > FEW else done.total()
+    report.expect(f"nothing was changed at its end: {done}", fewest > 0)
 
 
 def traced(key: str, priority: int = 0) -> NewJob:

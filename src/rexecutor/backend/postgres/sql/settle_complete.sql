@@ -1,6 +1,6 @@
 -- Records successes, in one statement, as `rules.transition` does. Fenced by `claims`. The ids are in order and no two
--- are the same; rows of `running` are locked in that order, then those of the jobs. Returns the ids that it recorded, in
--- one text. It sees what others commit while it waits for a row, such as a cancel or other fields.
+-- are the same; rows of `running` are locked first, in any order, then those of the jobs. Returns the ids that it
+-- recorded, in one text. It sees what others commit while it waits for a row, such as a cancel or other fields.
 -- Index: the primary keys, one search with all ids for each table. What belongs to an id stands at the same place of
 -- another array, and `width_bucket` finds the place in halves. So there is no join that could be planned wrongly.
 -- By the key, not by ctid. A row that changed while the statement waited for it has a new version, which the statement's
