@@ -105,16 +105,18 @@ class Proxy:
         if self.refuses:
             _reset(writer)
             return
-        far_reader, far_writer = await asyncio.open_unix_connection(self._server)
-        pair = (writer, far_writer)
-        self._pairs.add(pair)
         # `_close` cancels it, of which asyncio's own callback would otherwise make an error.
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await asyncio.gather(self._send_on(reader, far_writer, writer), self._answer(far_reader, writer))
-        self._pairs.discard(pair)
+            far_reader, far_writer = await asyncio.open_unix_connection(self._server)
+            pair = (writer, far_writer)
+            self._pairs.add(pair)
+            try:
+                await asyncio.gather(self._send_on(reader, far_writer, writer), self._answer(far_reader, writer))
+            finally:
+                self._pairs.discard(pair)
+                _reset(far_writer)
         self._answered.discard(writer)
         _reset(writer)
-        _reset(far_writer)
 
     async def _send_on(
         self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, client: asyncio.StreamWriter

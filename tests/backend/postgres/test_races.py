@@ -30,7 +30,7 @@ from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
 from rexecutor.testing.clock import START
-from rexecutor.testing.suite.store import ALPHA, HOUR, LEASE, NODE, OTHER_NODE, SECOND, failed, new_job
+from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, LEASE, NODE, OTHER_NODE, SECOND, cancelled, failed, new_job
 from tests.backend.held_back import Held, PostgresHeld, held_back, turn
 from tests.backend.test_changed_meanwhile import (
     JOB,
@@ -405,6 +405,44 @@ async def test_of_two_reruns_at_once_one_is_refused(backend: PostgresBackend) ->
     assert rows_of(backend)["queue"] == [job.id]
 
 
+async def test_a_rerun_that_waits_for_the_log_has_not_locked_the_job(backend: PostgresBackend) -> None:
+    job, _ = await ended(backend, 2, Complete())
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        await held._connection.execute(cast("LiteralString", f"SELECT FROM {backend.schema}.ended FOR UPDATE"))
+        rerunning = asyncio.ensure_future(backend.rerun(job.id))
+        await held.waited_for()
+        unlocked = f"SELECT FROM {backend.schema}.stored_jobs WHERE id = {job.id} FOR UPDATE SKIP LOCKED"
+        assert run_postgres(unlocked) == [()]
+    await soon(rerunning)
+
+    assert rows_of(backend)["queue"] == [job.id]
+
+
+async def test_a_rerun_waits_for_no_other_row_of_the_log(backend: PostgresBackend, clock: FakeClock) -> None:
+    """Rows that agree with the job's in all but one column, and come before it in the index."""
+    heartbeat(backend, NODE)
+    executors = (ALPHA, BETA, BETA, BETA, BETA)
+    outcomes = (Complete(), Complete(), cancelled(), Complete(), Complete())
+    made: list[JobRecord] = []
+    for executor, outcome in zip(executors, outcomes, strict=True):
+        if len(made) == 2:
+            clock.advance(SECOND)
+        await backend.enqueue([new_job(executor)])
+        made += (await backend.claim(Demand({executor: 1}, 1), NODE)).jobs
+        await backend.settle([Settlement(*made[-1].claim_id, outcome)])
+    job = made[4]
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        others = f"SELECT FROM {backend.schema}.ended WHERE ids <> ARRAY[{job.id}::bigint] FOR UPDATE"
+        await held._connection.execute(cast("LiteralString", others))
+        await soon(backend.rerun(job.id))
+
+    assert rows_of(backend)["queue"] == [job.id]
+
+
 async def test_a_cancel_of_an_ended_job_waits_for_no_rerun_so_that_they_cannot_wait_for_each_other(
     backend: PostgresBackend,
 ) -> None:
@@ -445,6 +483,18 @@ async def test_an_enqueue_that_the_server_ends_because_of_a_deadlock_is_done_aga
 
 def unique(key: str) -> UniquenessCriteria:
     return UniquenessCriteria.by_key(key).on_conflict(Replace.priority().for_statuses(JobStatus.EXECUTING))
+
+
+async def test_a_job_that_may_run_again_at_once_is_due_without_a_promotion(
+    backend: PostgresBackend, clock: FakeClock
+) -> None:
+    failing, lost = await executing(backend, new_job(), new_job())
+    await backend.settle([Settlement(*failing.claim_id, failed())])
+    clock.advance(LEASE)
+    assert heartbeat(backend, OTHER_NODE) == 1
+
+    found = run_postgres(f"SELECT id, due FROM {backend.schema}.queue ORDER BY id")
+    assert found == [(failing.id, True), (lost.id, True)]
 
 
 def finding_nothing(of: Statements, name: str) -> LiteralString:
