@@ -46,8 +46,12 @@ MISSING: Final = _Missing()
 """Default of an argument whose value may be None."""
 
 
-class JobBuilder(NotData, msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
+class JobBuilder(NotData, msgspec.Struct, Generic[Data, Metadata, Result], frozen=True, gc=False):
     """A job before it is enqueued. Each method returns a changed copy; invalid input raises at once."""
+
+    # `gc=False`, here and for handles: an enqueue of many jobs makes several of these for each, and each object that
+    # the garbage collector knows brings its next run nearer. A cycle through one would never be freed, but only data
+    # that hold their own builder would make one.
 
     executor: type[ExecutorDefinition[Data, Metadata, Result]]
     data: Data | _Missing = MISSING

@@ -23,7 +23,7 @@ from rexecutor.model.where import Where
 T = TypeVar("T", default=Any)
 
 
-class JobHandle(NotData, msgspec.Struct, Generic[Data, Metadata, Result], frozen=True):
+class JobHandle(NotData, msgspec.Struct, Generic[Data, Metadata, Result], frozen=True, gc=False):
     """A handle to an enqueued job, which may be waiting, running, ended or deleted by now."""
 
     id: JobId
