@@ -90,12 +90,20 @@ async def new_york(
 async def test_a_day_until_a_job_is_due_or_expires_has_24_hours(new_york: Store) -> None:
     await new_york.enqueue(new_job(delay=DAY))
     await new_york.enqueue(new_job(delay=DAY), new_job(delay=DAY))
+    await new_york.enqueue(new_job(delay=DAY), new_job(delay=DAY, priority=1))
+    await new_york.enqueue(*[new_job(delay=DAY, expires_in=2 * DAY)] * 2)
     await new_york.enqueue(new_job(delay=DAY, unique=UniquenessCriteria.by_key("k")))
     await new_york.enqueue(new_job(delay=DAY, expires_in=2 * DAY), new_job(expires_in=DAY))
 
     stored = await new_york.jobs()
     times = [(job.scheduled_at - new_york.now, job.expires_at and job.expires_at - new_york.now) for job in stored]
-    assert times == [*[(DAY, None)] * 4, (DAY, 2 * DAY), (timedelta(0), DAY)]
+    assert times == [
+        *[(DAY, None)] * 5,
+        *[(DAY, 2 * DAY)] * 2,
+        (DAY, None),
+        (DAY, 2 * DAY),
+        (timedelta(0), DAY),
+    ]
 
 
 async def test_a_day_until_the_next_attempt_has_24_hours(new_york: Store) -> None:

@@ -15,16 +15,21 @@ from hypothesis import strategies as st
 
 from rexecutor import BackendError
 from rexecutor.backend.postgres import rows
+from rexecutor.backend.postgres.connection import Connection
+from rexecutor.backend.postgres.operations import run_steps
 from rexecutor.backend.postgres.rows import MOST_JOBS, MOST_TEXT, batches_of, text_length
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.model.job import NewJob
 from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.model.where import Everything
+from rexecutor.testing.clock import START
+from rexecutor.testing.suite.store import HOUR, new_job
 from tests.backend.postgres.test_app_transaction import connect_asyncpg
-from tests.postgres import Migrated, postgres_backend, server_url
+from tests.postgres import Migrated, postgres_backend, run_postgres, server_url
 from tests.support import soon
 
 MEGABYTE = 1_000_000
+UNIQUE = UniquenessCriteria.by_key("one")
 Enqueue = Callable[[Migrated, Sequence[NewJob]], Awaitable[object]]
 
 
@@ -94,7 +99,7 @@ async def test_of_a_batch_of_several_statements_all_is_stored_or_nothing(
 
 
 async def test_a_unique_job_behind_a_large_batch_is_stored_with_it(tmp_path: Path) -> None:
-    unique = NewJob("batch", "1", None, 1, 0, (), None, timedelta(0), UniquenessCriteria.by_key("one"))
+    unique = NewJob("batch", "1", None, 1, 0, (), None, timedelta(0), UNIQUE)
     async with postgres_backend(tmp_path) as backend:
         answers = await backend.enqueue([unique, *[job()] * (MOST_JOBS + 1), unique])
 
@@ -108,7 +113,44 @@ def test_an_enqueue_in_one_statement_stays_one() -> None:
 
     next(steps)
     with pytest.raises(StopIteration):
-        steps.send([(number,) for number in range(MOST_JOBS)])
+        steps.send([(f"{{{','.join(map(str, range(MOST_JOBS)))}}}",)])
+
+
+ALIKE: dict[str, dict[str, Any]] = {
+    "due at once": {},
+    "due later": {"delay": HOUR, "priority": 3},
+    "due in the past": {"scheduled_at": START - HOUR, "expires_at": START + HOUR},
+    "due in the future, and expiring": {"scheduled_at": START + HOUR, "expires_in": 2 * HOUR},
+    "with everything else": {"metadata": '"m"', "max_attempts": 7, "tags": ("a", "b"), "unique": UNIQUE},
+}
+
+
+@pytest.mark.parametrize("settings", ALIKE.values(), ids=ALIKE.keys())
+async def test_jobs_that_differ_only_in_their_data_have_the_same_rows_as_any_others(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """`Statements.insert` is called alone, because an enqueue of unique jobs inserts them one by one."""
+    alike = [new_job(data=f'"{data}"', **settings) for data in "ab"]
+    rows_of: list[object] = []
+    async with postgres_backend(tmp_path) as backend:
+        for batch in (alike, [*alike, new_job("another")]):
+
+            async def insert(connection: Connection, batch: Sequence[NewJob] = batch) -> object:
+                return await run_steps(connection, backend._statements.insert(batches_of(batch), START))
+
+            await backend._connections.run(insert)
+            rows_of.append(
+                run_postgres(
+                    "SELECT to_jsonb(job) - 'id', to_jsonb(waiting) - 'id'"
+                    f" FROM {backend.schema}.stored_jobs AS job JOIN {backend.schema}.queue AS waiting USING (id)"
+                    " WHERE job.executor <> 'another' ORDER BY id"
+                )
+            )
+            run_postgres(f"DELETE FROM {backend.schema}.stored_jobs")
+            run_postgres(f"DELETE FROM {backend.schema}.queue")
+
+    assert len(cast("list[Any]", rows_of[0])) == 2
+    assert rows_of[0] == rows_of[1]
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.none() | st.integers(0, 5)), max_size=30))

@@ -1,8 +1,9 @@
 """Converts rows of `jobs` to records and back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -16,6 +17,9 @@ from rexecutor.model.status import JobStatus
 
 _ERRORS: Final = msgspec.json.Decoder(tuple[JobError, ...])
 _ENCODER: Final = msgspec.json.Encoder()
+_all_but_data: Final[Callable[[NewJob], object]] = attrgetter(
+    *(name for name in NewJob.__struct_fields__ if name != "data")
+)
 _LARGEST_INTEGER: Final = 2**31 - 1
 _LARGEST_BIGINT: Final = 2**63 - 1
 MOST_JOBS: Final = 5_000
@@ -157,7 +161,7 @@ def read_claimed(row: Sequence[Any], node_id: NodeId) -> JobRecord:
         return _read_defective(known, error)
 
 
-class _NewRow(msgspec.Struct, omit_defaults=True):
+class _NewRow(msgspec.Struct, omit_defaults=True, gc=False):
     executor: str
     data: str | msgspec.Raw
     max_attempts: int
@@ -231,11 +235,26 @@ def new_rows(jobs: Iterable[NewJob]) -> str:
     ).decode()
 
 
+def alike_rows(jobs: Sequence[NewJob]) -> Mapping[str, Any] | None:
+    """Return the parameters of `insert_alike_jobs`; None if the jobs differ in more than their data."""
+    common = _all_but_data(jobs[0])
+    for job in jobs:
+        if _all_but_data(job) != common:
+            return None
+    lines = "\n".join([job.data for job in jobs])
+    if lines.count("\n") >= len(jobs):  # JSON may hold line breaks, though codecs write none
+        return None
+    return {**_parameters(jobs[0]), "expires_at": jobs[0].expires_at, "expires_in": jobs[0].expires_in, "lines": lines}
+
+
 def new_row(job: NewJob) -> Mapping[str, Any]:
     """Return the parameters of `insert_job`."""
+    return {**_parameters(job), "data": job.data}
+
+
+def _parameters(job: NewJob) -> dict[str, Any]:
     return {
         "executor": job.executor,
-        "data": job.data,
         "metadata": job.metadata,
         "max_attempts": job.max_attempts,
         "priority": job.priority,

@@ -12,6 +12,7 @@ import msgspec
 from rexecutor.backend.postgres.dialect import DIALECT
 from rexecutor.backend.postgres.rows import (
     Batch,
+    alike_rows,
     batches_of,
     changed_row,
     in_utc,
@@ -285,12 +286,16 @@ class Statements(Scripts):
         """Return the steps of an enqueue without criteria, one for each batch. Several need a transaction."""
         answers: list[Enqueued] = []
         for jobs, _ in batches:
+            if len(jobs) > 1 and (alike := alike_rows(jobs)) is not None:
+                [[ids]] = yield self.of("insert_alike_jobs", **alike, now=now)
+                answers += [Enqueued(job_id, "inserted") for job_id in map(int, ids[1:-1].split(","))]
+                continue
             if any(map(may_expire, jobs)):
                 rows = yield self.of("insert_expiring_jobs", jobs=new_rows(jobs), now=now)
-            elif len(jobs) == 1:
-                rows = yield self.enqueue_one(jobs[0], now, rings=False)
-            else:
+            elif len(jobs) > 1:
                 rows = yield self.of("insert_jobs", jobs=new_rows(jobs), now=now)
+            else:
+                rows = yield self.enqueue_one(jobs[0], now, rings=False)
             answers += [Enqueued(row[0], "inserted") for row in rows]
         return answers
 

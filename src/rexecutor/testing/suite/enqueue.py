@@ -1,9 +1,11 @@
 """Enqueues: what is stored, when it is due, and which ids it gets."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from rexecutor.model import rules
+from rexecutor.model.job import NewJob
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import BETA, HOUR, MICROSECOND, SECOND, Store, new_job
 
@@ -33,6 +35,25 @@ class EnqueueCases(Cases):
 
         expected = [rules.inserted(new, job_id, store.now) for new, job_id in zip(batch, ids, strict=True)]
         assert await store.jobs() == expected
+
+    async def test_jobs_that_differ_only_in_their_data_are_as_they_were_given(self, store: Store) -> None:
+        texts = ['"a"', '""', "null", "[]", '{\n"b": 1\n}', '"c"', r'"a\\b\"c\n\td,{e}"', '"ü€😀"', "[1.50]"]
+        kinds: list[Callable[[str], NewJob]] = [
+            lambda data: new_job(data=data),
+            lambda data: new_job(BETA, data=data, metadata='{"by":"me"}', max_attempts=7, priority=32_767),
+            lambda data: new_job(data=data, tags=("b", 'a"{}\\', "ü,")),
+            lambda data: new_job(data=data, delay=HOUR),
+            lambda data: new_job(data=data, scheduled_at=store.now - HOUR, expires_at=store.now + HOUR),
+            lambda data: new_job(data=data, expires_in=HOUR),
+        ]
+        for kind in kinds:
+            for some in (texts, texts[:2], [text for text in texts if "\n" not in text]):
+                batch = [kind(text) for text in some]
+
+                ids = await store.enqueue(*batch)
+
+                expected = [rules.inserted(new, job_id, store.now) for new, job_id in zip(batch, ids, strict=True)]
+                assert [await store.job(job_id) for job_id in ids] == expected
 
     async def test_results_come_in_the_order_given(self, store: Store) -> None:
         data = [str(number) for number in range(100)]
