@@ -1,19 +1,39 @@
-"""Checkpoints of the write-ahead log, and log events if a reader keeps the log from being reset."""
+"""Checkpoints of the write-ahead log, and log events if a reader keeps the log from being reset.
+
+The log keeps its size: after a checkpoint it is written again from its start. A commit that makes the file longer takes
+about twice as long, because the file system has to record its new size and blocks as well.
+"""
 
 import contextlib
+import io
 import sqlite3
 import threading
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
-from rexecutor.backend.sqlite.connection import BUSY_SECONDS
+import rexecutor.backend.sqlite.operations as store
+from rexecutor.backend.sqlite.connection import BUSY_SECONDS, transaction
+from rexecutor.model.job import NodeId
 from rexecutor.telemetry.events import LogReset, LogUnbounded
 from rexecutor.telemetry.log import log_event
 
-CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
-"""Growth of the log, in bytes, after which it is written back into the file."""
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+CHECKPOINT_BYTES: Final = 4_000_000
+"""Growth of the log, in bytes, after which it is written back into the file.
+
+Below the 1,000 pages after which SQLite makes a checkpoint by itself on the application's own connections.
+"""
 LARGE_BYTES: Final = 64 * 1024 * 1024
 """Size in bytes from which a log held by a reader is reported, and again each time it has doubled."""
+_MODE: Final = "TRUNCATE" if fcntl is None else "RESTART"
+"""Without a lock of the log, the checkpoint itself begins it anew, while it holds SQLite's write lock."""
+_LOCK: Final = "checkpoint"
+_NOBODY: Final = NodeId("")
 
 
 class Checkpoints:
@@ -24,11 +44,12 @@ class Checkpoints:
         self._log: Path | None = None
         self._guard = threading.Lock()
         self._tried = 0
+        self._tried_salts = b""
         self._times_held = 0
         self._told = 0
 
     def make(self, connection: sqlite3.Connection) -> None:
-        """Make a checkpoint if the log has grown. Skipped if another thread is making one.
+        """Make a checkpoint if the log has grown. Skipped if another thread or process is making one.
 
         Args:
             connection: One that is in no transaction.
@@ -36,12 +57,13 @@ class Checkpoints:
         if not self._guard.acquire(blocking=False):
             return  # another thread is making one
         try:
-            if (size := self._size(connection)) < self._tried:
-                self._tried = 0
-            if size - self._tried >= CHECKPOINT_BYTES:
-                self._tried = size
-                self._times_held = self._times_held + 1 if _checkpoint(connection) else 0
-                size = self._size(connection)
+            size = self._size(connection)
+            if size >= CHECKPOINT_BYTES and self._log is not None:
+                with contextlib.suppress(OSError), io.FileIO(self._log) as file:
+                    log = _Log(file)
+                    if self._is_due(log):
+                        self._checkpoint(connection, log)
+                        size = self._size(connection)
             self._tell(size)
         finally:
             self._guard.release()
@@ -55,6 +77,37 @@ class Checkpoints:
         except OSError:
             return 0
 
+    def _is_due(self, log: "_Log") -> bool:
+        """Return whether the log has grown enough since it was reset, or since the last try if it was not reset."""
+        page, salts = log.head()
+        tried = self._tried if salts == self._tried_salts else 0
+        return page > 0 and log.is_in_use(tried + CHECKPOINT_BYTES, page, salts)
+
+    def _checkpoint(self, connection: sqlite3.Connection, log: "_Log") -> None:
+        """Make a checkpoint, after which the next commit writes the log from its start.
+
+        SQLite up to 3.51.2 may lose commits if one connection begins a checkpoint while another's commit begins the log
+        anew (https://sqlite.org/wal.html#walresetbug). A commit does that only if a checkpoint has written back all of
+        the log. So only one process at a time makes a checkpoint, and first commits something: as long as that is not
+        written back, nobody begins the log anew.
+        """
+        if not log.lock():
+            return
+        with _without_waiting(connection), contextlib.suppress(sqlite3.Error):  # postponed: the log is still read
+            mode = _MODE
+            try:
+                _commit_something(connection)
+            except sqlite3.Error as error:
+                if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                    return  # the next commit's turn
+                mode = "TRUNCATE"  # the disk may be full, and this gives the log's room back
+            if not self._is_due(log):  # it was begun anew
+                return
+            page, self._tried_salts = log.head()
+            _, frames, written = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            self._tried = frames * (page + _FRAME)
+            self._times_held = self._times_held + 1 if written < frames else 0
+
     def _tell(self, size: int) -> None:
         # A reader active just now may hold what one large transaction has written; the next checkpoint resets that log.
         if self._times_held > 1 and size >= max(LARGE_BYTES, 2 * self._told):
@@ -65,13 +118,49 @@ class Checkpoints:
             log_event(LogReset(str(self._path)))
 
 
-def _checkpoint(connection: sqlite3.Connection) -> bool:
-    """Write the log back and truncate it. Return whether a reader held part of it."""
-    with contextlib.suppress(sqlite3.Error):  # only postponed: the log stays and is still read
-        connection.execute("PRAGMA busy_timeout = 0")
+_HEAD: Final = 32
+_FRAME: Final = 24
+"""Sizes in bytes of the log's head, and of what stands before each page (https://sqlite.org/fileformat2.html#walformat)."""
+
+
+class _Log:
+    """The log's file, opened to see how much of it is in use. SQLite itself holds no lock on this file."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+
+    def lock(self) -> bool:
+        """Keep other processes from making a checkpoint until the file is closed. Return False if one makes one."""
         try:
-            _, frames, written = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
-        return written < frames
-    return False
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def head(self) -> tuple[int, bytes]:
+        """Return the size of a page, 0 if nothing was written yet, and the salts, which change when it begins anew."""
+        self._file.seek(0)
+        head = self._file.read(_HEAD)
+        return int.from_bytes(head[8:12], "big"), head[16:24]
+
+    def is_in_use(self, size: int, page: int, salts: bytes) -> bool:
+        """Return whether at least `size` bytes are in use: each page has the salts with which it was written."""
+        self._file.seek(_HEAD + size // (page + _FRAME) * (page + _FRAME) + 8)
+        return self._file.read(8) == salts
+
+
+def _commit_something(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        store.execute(connection, "acquire_lock", name=_LOCK, node=_NOBODY, now=0)
+        store.release_lock(connection, _LOCK, _NOBODY)
+
+
+@contextlib.contextmanager
+def _without_waiting(connection: sqlite3.Connection) -> Generator[None]:
+    """Let statements fail at once if another connection has the lock that they need."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")

@@ -17,6 +17,8 @@ from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, S
 
 OLDEST: Final = (3, 38, 0)
 BUSY_SECONDS: Final = 5.0
+LOG_KEPT: Final = 16 * 1024 * 1024
+"""Size in bytes to which a larger write-ahead log is cut when it begins anew."""
 _WAL_TRIES: Final = 50
 _ADVICE: Final = {
     sqlite3.SQLITE_BUSY: (
@@ -56,6 +58,7 @@ def connect(path: Path, *, synchronous: str = "FULL", is_shared: bool = False) -
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             # `Checkpoints` does this between transactions.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute(f"PRAGMA journal_size_limit = {LOG_KEPT}")
             add_functions(connection)
         except BaseException:
             connection.close()
