@@ -253,8 +253,8 @@ def _complete_all(
     if any(result is not None for result in results.values()):
         recorded = _complete_with_results(connection, claims, results, now)
     else:
-        pairs = msgspec.json.encode(list(claims.items())).decode()
-        recorded = execute(connection, "complete_jobs", settled=pairs, now=stored(now)).rowcount
+        settled = msgspec.json.encode(claims).decode()
+        recorded = execute(connection, "complete_jobs", settled=settled, now=stored(now)).rowcount
     are_ours = recorded == len(claims)
     if are_ours:
         execute(connection, "stop_jobs", ids=msgspec.json.encode(list(claims)).decode())
