@@ -6,9 +6,10 @@
 CREATE TABLE rexecutor_stored_jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     executor TEXT NOT NULL,
-    -- `held`: not used yet, waits for other jobs.
+    -- `held`: not used yet, waits for other jobs. Comparisons, because for each row SQLite makes a table of a list in IN.
     status TEXT NOT NULL DEFAULT 'scheduled' CHECK (
-        status IN ('scheduled', 'retryable', 'held', 'complete', 'cancelled', 'discarded')
+        status = 'complete' OR status = 'scheduled' OR status = 'retryable' OR status = 'held'
+        OR status = 'cancelled' OR status = 'discarded'
     ),
     data TEXT NOT NULL,
     metadata TEXT,
@@ -73,7 +74,7 @@ CREATE TABLE rexecutor_queue (
     scheduled_at INTEGER NOT NULL,
     priority INTEGER NOT NULL,
     -- 1 once the job's time has come. A stored fact, so that jobs of the future are not in the claim's index.
-    due INTEGER NOT NULL CHECK (due IN (0, 1)),
+    due INTEGER NOT NULL CHECK (due = 0 OR due = 1),
     -- The job's own, unless it has started before.
     expires_at INTEGER,
     flow TEXT,
