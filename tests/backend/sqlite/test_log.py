@@ -29,6 +29,8 @@ def path(tmp_path: Path) -> Path:
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "CHECKPOINT_BYTES", 64 * KILOBYTE)
     monkeypatch.setattr(checkpoint, "LARGE_BYTES", 1024 * KILOBYTE)
+    monkeypatch.setattr(checkpoint, "LOOK_EVERY", 1)
+    monkeypatch.setattr(checkpoint, "LOG_KEPT", 128 * KILOBYTE)
     monkeypatch.setattr(connection, "LOG_KEPT", 128 * KILOBYTE)
 
 
@@ -144,9 +146,40 @@ async def test_a_commit_writes_over_what_a_checkpoint_has_written_back(path: Pat
         assert log_size(path) == before == 128 * KILOBYTE
 
 
+async def test_not_every_small_commit_has_a_look_at_the_log_of_its_own(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def is_due(self: checkpoint.Checkpoints, log: object) -> bool:
+        nonlocal looks
+        looks += 1
+        return False
+
+    monkeypatch.setattr(checkpoint, "LOOK_EVERY", 8)
+    monkeypatch.setattr(checkpoint, "LOG_KEPT", 1024 * KILOBYTE)
+    monkeypatch.setattr(checkpoint.Checkpoints, "_is_due", is_due)
+    async with SQLiteBackend(path) as backend:
+        await backend.enqueue(jobs(32))
+        await checkpoint_made(backend)
+        looks = 0
+
+        for _ in range(16):
+            await backend.enqueue(jobs(1))
+        await checkpoint_made(backend)
+        assert looks == 2
+
+        await backend.enqueue(jobs(1024))
+        for _ in range(16):
+            await backend.enqueue(jobs(1))
+        await checkpoint_made(backend)
+        assert looks >= 2 + 16
+
+
 async def test_a_checkpoint_waits_for_no_other_process_that_makes_one(path: Path) -> None:
     async with SQLiteBackend(path) as backend:
         await backend.enqueue(jobs(1))
+        await checkpoint_made(backend)
         with io.FileIO(path.with_name(f"{path.name}-wal")) as log:
             assert checkpoint._Log(log).lock()  # an open file of its own, as in another process
             for _ in range(20):
