@@ -5,6 +5,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from queue import SimpleQueue
@@ -237,6 +238,33 @@ async def test_a_lock_held_by_another_is_waited_for_and_then_a_clear_error(
         (stored,) = await backend.enqueue([new_job()])
 
         assert (await record_of(backend, stored.id)).status is JobStatus.SCHEDULED
+
+
+@pytest.mark.parametrize("how", ["enqueue", "enqueue_sync", "heartbeat"])
+async def test_the_write_lock_is_asked_for_each_millisecond_because_others_may_leave_it_free_only_briefly(
+    path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    pauses: list[float] = []
+    async with SQLiteBackend(path) as backend:
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+            other.execute("BEGIN IMMEDIATE")
+
+            def sleep(seconds: float) -> None:
+                pauses.append(seconds)
+                if len(pauses) == 30:
+                    other.execute("ROLLBACK")
+
+            monkeypatch.setattr("rexecutor.backend.sqlite.connection.time.sleep", sleep)
+            if how == "enqueue":
+                await soon(backend.enqueue([new_job()]))
+            elif how == "enqueue_sync":
+                await soon(asyncio.to_thread(backend.enqueue_sync, [new_job()]))
+            else:
+                with closing(backend.heartbeat_connection()) as heartbeats:
+                    heartbeats.send(Node("n", "n", timedelta(seconds=30)))
+
+    assert len(pauses) == 30
+    assert max(pauses) <= 0.001
 
 
 BAD_ROWS = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import rexecutor.backend.sqlite.operations as store
-from rexecutor.backend.sqlite.connection import BUSY_SECONDS, LOG_KEPT, transaction
+from rexecutor.backend.sqlite.connection import LOG_KEPT, transaction
 from rexecutor.model.job import NodeId
 from rexecutor.telemetry.events import LogReset, LogUnbounded
 from rexecutor.telemetry.log import log_event
@@ -165,8 +165,9 @@ def _commit_something(connection: sqlite3.Connection) -> None:
 @contextlib.contextmanager
 def _without_waiting(connection: sqlite3.Connection) -> Generator[None]:
     """Let statements fail at once if another connection has the lock that they need."""
+    before: int = connection.execute("PRAGMA busy_timeout").fetchone()[0]
     connection.execute("PRAGMA busy_timeout = 0")
     try:
         yield
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+        connection.execute(f"PRAGMA busy_timeout = {before}")

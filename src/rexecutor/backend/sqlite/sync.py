@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import rexecutor.backend.sqlite.operations as store
 from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
-from rexecutor.backend.sqlite.connection import connect, migrate, transaction, translated, writers_lock
+from rexecutor.backend.sqlite.connection import connect, migrate, take_turns, transaction, translated, writers_lock
 from rexecutor.backend.sqlite.watch import POLL_INTERVAL
 from rexecutor.backend.sqlite.writer import lenient_text
 from rexecutor.backend.sync_waits import Watch
@@ -60,7 +60,8 @@ class SyncStore:
         with self._connected() as connection:
             with writers_lock(self._path):
                 migrate(connection, self._path)
-                with transaction(connection):
+                take_turns(connection)
+                with transaction(connection, in_turn=True):
                     now = self._clock.now()
                     done = work(connection, now), store.doorbells(connection, now)
             self._checkpoints.make(connection)

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
-from rexecutor.backend.sqlite.connection import connect, explained, transaction, writers_lock
+from rexecutor.backend.sqlite.connection import connect, explained, take_turns, transaction, writers_lock
 from rexecutor.background import in_fresh_context
 from rexecutor.errors import BackendClosedError
 
@@ -59,6 +59,7 @@ class SqlThread:
         self._path = path
         self._synchronous = synchronous
         self._begin = begin
+        self._is_writer = begin == "BEGIN IMMEDIATE"
         self._lock: AbstractContextManager[object] = contextlib.nullcontext()
         self._queue: _Queue = SimpleQueue()
         self._guard = threading.Lock()
@@ -73,7 +74,7 @@ class SqlThread:
         opened: asyncio.Future[None] = loop.create_future()
         queue: _Queue = SimpleQueue()
         self._queue, self._process, self._loop = queue, os.getpid(), loop
-        if self._begin == "BEGIN IMMEDIATE":
+        if self._is_writer:
             self._lock = writers_lock(self._path)
         thread = threading.Thread(
             target=self._serve, args=(queue, prepare, opened, loop), name=f"rexecutor {self._path.name}", daemon=True
@@ -144,6 +145,8 @@ class SqlThread:
             return
         try:
             prepare(connection)
+            if self._is_writer:
+                take_turns(connection)
         except BaseException as error:  # noqa: BLE001 - goes to the caller
             connection.close()
             _call(loop, _fail, opened, explained(self._path, error) if isinstance(error, Exception) else error)
@@ -164,7 +167,7 @@ class SqlThread:
         """Run the requests in one transaction. Return what to do when those who wait are told."""
         hints: list[Callable[[], object]] = []
         try:
-            with self._lock, transaction(connection, self._begin):
+            with self._lock, transaction(connection, self._begin, in_turn=self._is_writer):
                 for request in batch:
                     if not request.answer.cancelled():
                         _run_one(connection, request)
