@@ -14,6 +14,7 @@ from unittest.mock import patch
 from typing_extensions import override
 
 from rexecutor import SQLiteBackend
+from rexecutor.backend.sqlite import checkpoint
 from rexecutor.backend.sqlite.forks import TrackedConnection
 from rexecutor.testing import FakeClock
 from tests.costs.ground import Costs, Ground, Written
@@ -130,9 +131,12 @@ def _delete_all(connection: sqlite3.Connection) -> None:
 
 @asynccontextmanager
 async def sqlite_ground(folder: Path, clock: FakeClock) -> AsyncGenerator[Ground]:
-    """Open a file in the folder. It is not synced, which changes no count."""
+    """Open a file in the folder. It is not synced, which changes no count.
+
+    No checkpoints are made: there is one for each 4 MB of the log, and how many jobs that is depends on SQLite's version.
+    """
     counts = Counts()
-    with counts.active():
+    with counts.active(), patch.object(checkpoint, "CHECKPOINT_BYTES", 2**40):
         async with SQLiteBackend(folder / "jobs.db", clock=clock, synchronous="NORMAL") as backend:
             ground = SqliteGround(backend, clock, counts)
             yield ground

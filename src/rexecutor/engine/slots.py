@@ -8,8 +8,8 @@ from rexecutor.backend.messages import Demand
 class Slots:
     """Free slots. One is taken when a job is handed over, and freed when its code has ended.
 
-    A job that runs in a thread takes a thread as well. While no thread is free, such jobs are claimed only ahead, if they
-    are short: otherwise other nodes may take them, and they do not hold up jobs that need no thread.
+    A job that runs in a thread takes a thread as well. While no thread is free, such jobs are claimed only ahead, if
+    they are short: otherwise other nodes may take them, and they do not hold up jobs that need no thread.
     """
 
     def __init__(
