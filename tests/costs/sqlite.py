@@ -133,7 +133,7 @@ def _delete_all(connection: sqlite3.Connection) -> None:
 async def sqlite_ground(folder: Path, clock: FakeClock) -> AsyncGenerator[Ground]:
     """Open a file in the folder. It is not synced, which changes no count.
 
-    No checkpoints are made: there is one for each 4 MB of the log, and how many jobs that is depends on SQLite's version.
+    No checkpoints are made: there is one for each 4 MB of the log. How many jobs that is depends on SQLite's version.
     """
     counts = Counts()
     with counts.active(), patch.object(checkpoint, "CHECKPOINT_BYTES", 2**40):
