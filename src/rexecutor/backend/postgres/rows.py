@@ -253,14 +253,15 @@ def new_row(job: NewJob) -> Mapping[str, Any]:
 
 
 def _parameters(job: NewJob) -> dict[str, Any]:
+    # None for no tags and no delay: the driver takes longer to write an empty list and an empty interval.
     return {
         "executor": job.executor,
         "metadata": job.metadata,
         "max_attempts": job.max_attempts,
         "priority": job.priority,
-        "tags": list(job.tags),
+        "tags": list(job.tags) or None,
         "scheduled_at": job.scheduled_at,
-        "delay": job.delay,
+        "delay": job.delay or None,
         "unique_key": None if job.unique is None else job.unique.key,
     }
 

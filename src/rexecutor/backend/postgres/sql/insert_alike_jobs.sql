@@ -4,7 +4,7 @@
 WITH clock AS MATERIALIZED (
     SELECT
         now,
-        coalesce(%(scheduled_at)s::timestamptz, (utc + %(delay)s::interval) AT TIME ZONE 'UTC') AS due_at,
+        coalesce(%(scheduled_at)s::timestamptz, (utc + %(delay)s::interval) AT TIME ZONE 'UTC', now) AS due_at,
         coalesce(%(expires_at)s::timestamptz, (utc + %(expires_in)s::interval) AT TIME ZONE 'UTC') AS expires_at
     FROM (
         SELECT moment AS now, moment AT TIME ZONE 'UTC' AS utc  -- to add spans to: elsewhere a day may have 23 or 25 hours
@@ -17,7 +17,7 @@ stored AS (
     )
     SELECT
         %(executor)s::text, job.data::json, %(metadata)s::json, %(max_attempts)s::integer, %(priority)s::integer,
-        %(tags)s::text[], clock.now, clock.due_at, %(unique_key)s::text, clock.expires_at
+        coalesce(%(tags)s::text[], '{}'), clock.now, clock.due_at, %(unique_key)s::text, clock.expires_at
     FROM clock, (SELECT string_to_table(%(lines)s::text, E'\n') AS data) AS job
     RETURNING id
 ),

@@ -1,11 +1,11 @@
 -- Stores one new job that never expires, as `insert_jobs` does, and returns its id. Unless `channel` is NULL, notifies it at the commit.
 WITH clock AS MATERIALIZED (
     SELECT
-        coalesce(%(now)s::timestamptz, now()) AS now,
+        now,
         coalesce(  -- in UTC: elsewhere a day may have 23 or 25 hours
-            %(scheduled_at)s::timestamptz,
-            (coalesce(%(now)s::timestamptz, now()) AT TIME ZONE 'UTC' + %(delay)s::interval) AT TIME ZONE 'UTC'
+            %(scheduled_at)s::timestamptz, (now AT TIME ZONE 'UTC' + %(delay)s::interval) AT TIME ZONE 'UTC', now
         ) AS due_at
+    FROM (SELECT coalesce(%(now)s::timestamptz, now()) AS now) AS current
 ),
 stored AS (
     INSERT INTO "rexecutor".stored_jobs (
@@ -13,7 +13,7 @@ stored AS (
     )
     SELECT
         %(executor)s::text, %(data)s::json, %(metadata)s::json, %(max_attempts)s::integer, %(priority)s::integer,
-        %(tags)s::text[], clock.now, clock.due_at, %(unique_key)s::text
+        coalesce(%(tags)s::text[], '{}'), clock.now, clock.due_at, %(unique_key)s::text
     FROM clock
     RETURNING id, executor, priority, inserted_at, scheduled_at
 ),
