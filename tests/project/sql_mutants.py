@@ -154,6 +154,7 @@ EQUIVALENT = {
     "claim_marked, line 26: 'ORDER BY head.priority, head.scheduled_at, head.id' to ''": (
         "the two spans come in the order of VALUES, and that is the order of their jobs"
     ),
+    "update_job, line 26: '>' to '>='": "of a row's deletion and its update, PostgreSQL does the deletion; nothing says so",
 }
 """Mutants that do the same as the statement, each with the reason. They are not run."""
 

@@ -420,6 +420,16 @@ async def test_a_rerun_that_waits_for_the_log_has_not_locked_the_job(backend: Po
     assert rows_of(backend)["queue"] == [job.id]
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+async def test_a_rerun_leaves_no_empty_row_in_the_log(backend: PostgresBackend, jobs: int) -> None:
+    job, *others = await ended(backend, jobs, Complete())
+
+    await backend.rerun(job.id)
+
+    found = run_postgres(f"SELECT ids FROM {backend.schema}.ended")
+    assert [ids for (ids,) in found] == [[one.id] for one in others]
+
+
 async def test_a_rerun_waits_for_no_other_row_of_the_log(backend: PostgresBackend, clock: FakeClock) -> None:
     """Rows that agree with the job's in all but one column, and come before it in the index."""
     heartbeat(backend, NODE)
