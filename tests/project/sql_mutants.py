@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from demo.postgres_server import PostgresServer
 from rexecutor import PostgresBackend
 from tests import postgres
 from tests.faults.processes import ROOT
+from tests.pgbouncer import leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,8 @@ EQUIVALENT = {
     "claim_marked, line 26: 'ORDER BY head.priority, head.scheduled_at, head.id' to ''": (
         "the two spans come in the order of VALUES, and that is the order of their jobs"
     ),
-    "update_job, line 26: '>' to '>='": "of a row's deletion and its update, PostgreSQL does the deletion; nothing says so",
+    "prune_older, line 21: '<' to '<='": "the limit below cuts what is too much",
+    "update_job, line 26: '>' to '>='": "of the row's deletion and its update, the deletion happens to be done",
 }
 """Mutants that do the same as the statement, each with the reason. They are not run."""
 
@@ -237,6 +240,7 @@ def main() -> None:
     parser.add_argument("--only", help="names of statements, with commas between them; all if not given")
     parser.add_argument("--share", default="0/1", help="which part: 0/2 and 1/2 run beside each other")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, leave)
     part, parts = (int(number) for number in given.share.split("/"))
     store = STORES[given.store]
     killed, survivors = 0, list[str]()
