@@ -52,7 +52,7 @@ ROLES = {
     "claim": rb"loaded.{1,9}ticking",
     "settle": rb"(\{|\x00{3}\x08)complete",
     "heart": LOST_DETAILS.encode(),
-    "listener": rb"~[0-9a-f]{8}",
+    "listener": rb"~[0-9a-f]{8}|SELECT current_setting\('transaction_read_only'\)\x00",
     "any": rb"",
 }
 """What the connection that falls silent is used for, by what is sent on it. In a round without roles, all do."""
