@@ -54,6 +54,7 @@ async def run(ground: Ground) -> Report:
             report.recovered = None  # claims beyond the first are those of jobs that failed
             await count_jobs(report, backend, ids, lines)
     ended = Counter(one.status for one in seen(ground.store))
+    del ended["scheduled"]  # jobs that were claimed ahead, and given back before they had begun
     report.figures = {
         "cut_for_s": seconds,
         "settles_cut": cuts.number,
