@@ -85,7 +85,7 @@ def _servers(results: Results) -> str:
 
 
 def main(paths: list[str]) -> None:
-    """Keep the figures of the given runs, and write the page and its plots anew."""
+    """Store the figures of the given runs, and rewrite the page and its plots."""
     kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     for path in paths:
         kept = merged(kept, json.loads(Path(path).read_text(encoding="utf-8")))

@@ -127,7 +127,7 @@ class Buffer:
             self.hungry.set()
 
     def _keep(self, jobs: Sequence[JobRecord]) -> None:
-        """Keep jobs that find no slot, and start those that can start; give back what `Pace.kept` does not keep."""
+        """Keep the jobs that `Pace.kept` accepts, give back the others, and start those kept that have a slot."""
         kept, refused = self._pace.kept(jobs)
         self._give_back(refused)
         by_executor: defaultdict[str, list[JobRecord]] = defaultdict(list)

@@ -189,8 +189,8 @@ class Statements(Scripts):
 
         First the row is locked that says where the job stands: in the queue, running, or in the log. While that
         waited, the job may have moved; then it is looked for again. Nothing moves it while that row is locked. The
-        job's own row is never locked before it: whoever has locked the other one would wait for that, and be waited
-        for.
+        job's own row is never locked first: all other changes lock the two in this order, and one of them and this
+        would wait for each other.
         """
         for _ in range(MOST_LOOKS) if is_bigint(job_id) else ():
             places = yield self.of("lock_place", id=job_id, changes_ended=changes_ended)

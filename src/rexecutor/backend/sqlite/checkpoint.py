@@ -136,7 +136,7 @@ class _Log:
         self._file = file
 
     def lock(self) -> bool:
-        """Keep other processes from making a checkpoint until the file is closed. Return False if one makes one."""
+        """Lock out the checkpoints of other processes until the file is closed. Return False if one has the lock."""
         try:
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
