@@ -132,7 +132,7 @@ def run_as_it_is(connection: "psycopg.Connection[Any]", script: Script[T]) -> T:
             cursor = psycopg.Cursor(connection, row_factory=tuple_row)
             cursor.execute(statement.text, statement.parameters)
             try:
-                rows: Rows = cursor.fetchall() if cursor.description else ()
+                rows: Rows = cursor.fetchall() if cursor.rownumber is not None else ()
             except psycopg.DataError:
                 rows = load_anyway(cursor)
             statement = script.send(rows)
@@ -154,7 +154,7 @@ async def execute_async(connection: "psycopg.AsyncConnection[Any]", statement: S
     cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
     await cursor.execute(statement.text, statement.parameters)
     try:
-        return await cursor.fetchall() if cursor.description else ()
+        return await cursor.fetchall() if cursor.rownumber is not None else ()
     except psycopg.DataError:
         return load_anyway(cursor)
 

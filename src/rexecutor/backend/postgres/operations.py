@@ -31,6 +31,9 @@ T = TypeVar("T")
 PROMOTED: Final = 1_000
 """Maximum number of jobs that one claim marks as due, so that it stays short."""
 
+_ESCAPED: Final = str.maketrans({"\\": r"\\", '"': r"\""})
+"""For a text within the text of an array."""
+
 
 async def run(connection: Connection, statement: Statement, *, binary: bool = False) -> Rows:
     """Execute the statement and return its rows; none if it returns no result set.
@@ -39,7 +42,7 @@ async def run(connection: Connection, statement: Statement, *, binary: bool = Fa
     """
     cursor = await execute(connection, statement, binary=binary)
     try:
-        return await cursor.fetchall() if cursor.description else ()
+        return await cursor.fetchall() if cursor.rownumber is not None else ()
     except DataError:
         return load_anyway(cursor)
 
@@ -74,8 +77,9 @@ class Operations:
         """Take due jobs; see `Backend.claim`."""
         wanted: dict[str, Any] = {
             "node": node_id,
-            "executors": list(demand.slots),
-            "slots": [min(slots, demand.limit) for slots in demand.slots.values()],
+            # Arrays as texts: the driver needs a third of the time for them.
+            "executors": "{" + ",".join([f'"{executor.translate(_ESCAPED)}"' for executor in demand.slots]) + "}",
+            "slots": "{" + ",".join([str(min(slots, demand.limit)) for slots in demand.slots.values()]) + "}",
             "limit": demand.limit,
             "epoch": demand.epoch,
             "now": now,

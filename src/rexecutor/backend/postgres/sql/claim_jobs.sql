@@ -8,7 +8,7 @@
 -- include claim_before
 picked AS (
     DELETE FROM "rexecutor".queue WHERE ctid = ANY(ARRAY(
-        SELECT heads.ctid FROM unnest(%(executors)s::text[], %(slots)s::integer[]) AS demand (executor, slots)
+        SELECT heads.ctid FROM unnest(%(executors)s::text::text[], %(slots)s::text::integer[]) AS demand (executor, slots)
         CROSS JOIN LATERAL (
             SELECT head.ctid, head.priority, head.scheduled_at, head.id FROM "rexecutor".queue AS head
             WHERE head.due AND head.flow IS NULL AND head.executor = demand.executor

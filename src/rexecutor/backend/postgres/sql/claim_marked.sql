@@ -5,7 +5,7 @@
 picked AS (
     DELETE FROM "rexecutor".queue WHERE ctid = ANY(ARRAY(
         SELECT heads.ctid FROM unnest(
-            %(executors)s::text[], %(slots)s::integer[], %(priorities)s::integer[], %(moments)s::timestamptz[],
+            %(executors)s::text::text[], %(slots)s::text::integer[], %(priorities)s::integer[], %(moments)s::timestamptz[],
             %(ids)s::bigint[]
         ) AS demand (executor, slots, priority, moment, id)
         CROSS JOIN LATERAL (
