@@ -91,6 +91,15 @@ SYSTEMS: Final[dict[str, System]] = {
             rate=15_000,
         ),
         System(
+            "pgqueuer-25",
+            "postgres",
+            "peer_pgqueuer",
+            PGQUEUER,
+            "the same with batch_size=25, the largest that its documentation names",
+            options={"batch": 25},
+            rate=10_000,
+        ),
+        System(
             "procrastinate",
             "postgres",
             "peer_procrastinate",
