@@ -1,6 +1,7 @@
 """Starts the servers and gives each cell a fresh store."""
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -105,6 +106,9 @@ class SQLiteStore(Store):
 
     def has(self, template: str) -> bool:
         return (self._folder / template).exists()
+
+    def settle(self) -> None:
+        os.sync()  # else the copy of a template is still being written
 
     def close(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
