@@ -331,6 +331,84 @@ async def test_the_text_of_what_is_claimed_ahead_is_bounded(backend: Backend, cl
     assert max(demands.limits[2:]) <= SLOTS + MOST_TEXT / 200_000
 
 
+def test_time_in_which_nothing_runs_does_not_slow_the_pace(clock: FakeClock) -> None:
+    """Else a node that waits for each claim would claim less and wait more."""
+    pace = Pace(["e"], clock)
+    for _ in range(5):
+        run(pace, clock, 100, 10 * SHORT)
+        clock.advance(100 * SHORT)
+
+        assert pace.ahead()["e"] in {499, 500}
+
+
+def test_jobs_that_end_all_at_once_are_not_taken_for_short_ones(clock: FakeClock) -> None:
+    pace = Pace(["e"], clock)
+    pace.started("e", 100)
+    clock.advance(50 * SHORT)
+    pace.ended("e")
+    assert sum(pace.ahead().values()) <= 1
+
+    clock.advance(6 * SHORT)
+    for _ in range(99):
+        pace.ended("e")
+
+    assert 90 <= pace.ahead()["e"] <= 100
+
+
+def test_all_time_counts_in_which_any_job_runs(clock: FakeClock) -> None:
+    pace = Pace(["e"], clock)
+    pace.started("e", 50)
+    clock.advance(10 * SHORT)
+    run(pace, clock, 50, 10 * SHORT)
+    for _ in range(50):
+        pace.ended("e")
+
+    assert pace.ahead()["e"] in {249, 250}
+
+
+def test_the_pace_follows_jobs_that_become_slow(clock: FakeClock) -> None:
+    pace = Pace(["e"], clock)
+    run(pace, clock, 1_000, 50 * SHORT)
+    assert pace.ahead()["e"] in {999, 1_000}
+
+    run(pace, clock, 30, SECOND)
+
+    assert pace.ahead() == {"e": 1}
+
+
+def test_a_pace_is_forgotten_when_no_job_has_run_for_a_while(clock: FakeClock) -> None:
+    pace = Pace(["e", "still running"], clock)
+    pace.started("still running", 2)
+    run(pace, clock, 100, 10 * SHORT)
+    pace.ended("still running")
+
+    clock.advance(2 * SECOND)
+
+    assert pace.ahead() == {}
+    pace.ended("still running")
+    assert pace.ahead() == {}
+
+
+def test_at_most_so_many_jobs_are_claimed_ahead_however_many_executors_there_are(clock: FakeClock) -> None:
+    names = [f"e{number}" for number in range(10)]
+    pace = Pace(names, clock)
+    for name in names:
+        run(pace, clock, 1_000, 10 * SHORT, name)
+
+    ahead = pace.ahead()
+
+    assert set(ahead) == set(names)
+    assert MOST_JOBS - len(names) <= sum(ahead.values()) <= MOST_JOBS
+
+
+def run(pace: Pace, clock: FakeClock, jobs: int, takes: timedelta, executor: str = "e") -> None:
+    """Let jobs begin together and end together."""
+    pace.started(executor, jobs)
+    clock.advance(takes)
+    for _ in range(jobs):
+        pace.ended(executor)
+
+
 def test_short_jobs_of_threads_are_claimed_ahead_beyond_the_free_threads() -> None:
     slots = Slots({"t": None, "a": None}, 10, threaded=["t"], threads=2)
 

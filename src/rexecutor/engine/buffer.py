@@ -103,7 +103,7 @@ class Buffer:
     def ended(self, executor: str) -> None:
         """Free the slot of a job whose code has ended. In the next turn of the loop, waiting jobs take the slots."""
         self._slots.free(executor)
-        self._pace.ended[executor] += 1
+        self._pace.ended(executor)
         self._note_hunger(executor)
         if self._count and not self._will_start:
             self._will_start = True
@@ -182,7 +182,10 @@ class Buffer:
 
     def _run(self, jobs: Sequence[JobRecord]) -> None:
         if jobs:
-            self._slots.take(Counter(record.executor for record in jobs))
+            numbers = Counter(record.executor for record in jobs)
+            self._slots.take(numbers)
+            for executor, number in numbers.items():
+                self._pace.started(executor, number)
             self._start_jobs(jobs)
 
     def _removed(self, claims: Collection[ClaimId]) -> Sequence[JobRecord]:
