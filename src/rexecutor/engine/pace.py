@@ -15,7 +15,7 @@ WORK: Final = 0.05
 MOST_TEXT: Final = 4 * 1024 * 1024
 """Most characters of data and metadata that are claimed ahead, by the mean size of those that came last."""
 SHORTEST_MEASURE: Final = 0.005
-"""Least seconds of work over which a rate is measured."""
+"""A rate that was measured over fewer seconds of work counts as if it were over so many."""
 REMEMBERED: Final = 1.0
 """Seconds without a job after which an executor's rate is forgotten."""
 SLOW_FOR: Final = 5.0
@@ -121,9 +121,8 @@ class _Rate:
         """
         if self.running:
             self.work_until(now)
-        if self.work >= SHORTEST_MEASURE:
-            weight = min(1.0, max(0.0, WORK - self.work) / self.past_work) if self.past_work else 0.0
-            self.past_ended = self.past_ended * weight + self.ended
-            self.past_work = self.past_work * weight + self.work
-            self.ended, self.work = 0, 0.0
-        return self.past_ended / self.past_work if self.past_work else 0.0
+        weight = min(1.0, max(0.0, WORK - self.work) / self.past_work) if self.past_work else 1.0
+        self.past_ended = self.past_ended * weight + self.ended
+        self.past_work = self.past_work * weight + self.work
+        self.ended, self.work = 0, 0.0
+        return self.past_ended / max(self.past_work, SHORTEST_MEASURE)
