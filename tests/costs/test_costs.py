@@ -30,7 +30,7 @@ enqueue one by one    1000        1000   1000     1000  +1000              +1000
 enqueue 16 at once    1000         126    126      126  +1000              +1000
 enqueue 500 at once   1000           4      4        4  +1000              +1000
 enqueue in bulk       1000           1      1        1  +1000              +1000
-enqueue_sync           100         400    400      100  +100               +100
+enqueue_sync           100         100    100      100  +100               +100
 enqueue unique         100         600    600      100  +100               +100                        scopes +100
 unique: existing       100         700    700      100                                                 scopes ~100
 unique: replacing      100         800    800      100  ~100          100  ~100                        scopes ~100

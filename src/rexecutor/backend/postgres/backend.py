@@ -31,6 +31,7 @@ from rexecutor.backend.postgres.notifying import (
     ENDED,
     NotifyingScripts,
     concerned,
+    is_single,
 )
 from rexecutor.backend.postgres.operations import Operations, execute, run, run_steps
 from rexecutor.backend.postgres.pool import Connections, Pool
@@ -39,7 +40,6 @@ from rexecutor.backend.postgres.statements import Statements, channel_of
 from rexecutor.backend.postgres.sync import SyncStore
 from rexecutor.backend.postgres.sync_watch import watching
 from rexecutor.backend.sql.operations import Script, Statement
-from rexecutor.backend.sql.rows import may_expire
 from rexecutor.backend.sync_waits import Watch
 from rexecutor.backend.waits import Known
 from rexecutor.clock import Clock, unique_id
@@ -186,12 +186,11 @@ class PostgresBackend(Backend):
 
     async def _enqueue_plain(self, *batches: Batch) -> Sequence[Enqueued]:
         jobs = batches[0].jobs
-        is_lone = len(batches) == len(jobs) == 1 and not may_expire(jobs[0])
         notifies = False
 
         async def store(connection: Connection) -> Sequence[Enqueued]:
             nonlocal notifies
-            notifies = is_lone and self._notifier.begin(jobs[0].executor)
+            notifies = len(batches) == 1 and is_single(jobs) and self._notifier.begin(jobs[0].executor)
             if notifies:
                 [row] = await run(connection, self._statements.enqueue_one(jobs[0], self._now(), rings=True))
                 return [Enqueued(row[0], "inserted")]
@@ -207,7 +206,10 @@ class PostgresBackend(Backend):
         """Store the jobs on a synchronous connection, one for each thread that enqueues at the same moment."""
         if not jobs:
             return ()
-        answers = self._sync.run(lambda: self._scripts.enqueue(jobs))
+        if is_single(jobs):
+            answers = self._sync.run_singly(self._scripts.enqueue(jobs))
+        else:
+            answers = self._sync.run(lambda: self._scripts.enqueue(jobs))
         self._wakeups.notify()
         return answers
 
@@ -309,11 +311,11 @@ class PostgresBackend(Backend):
 
     def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs in the order of their ids, on a synchronous connection."""
-        return self._sync.read(self._scripts.query(where, limit, after))
+        return self._sync.run_singly(self._scripts.query(where, limit, after))
 
     def check_ended_sync(self, ids: Collection[JobId], *, seconds: float | None = None) -> Known:
         """Return which of the jobs have ended, on a synchronous connection."""
-        return self._sync.read(self._statements.check_ended(ids, self._now()), seconds=seconds)
+        return self._sync.run_singly(self._statements.check_ended(ids, self._now()), seconds=seconds)
 
     def watch_sync(self) -> AbstractContextManager[Watch]:
         """Return a watch that listens for ended jobs once it is 0.2 s old, on a connection of its own."""
@@ -327,7 +329,7 @@ class PostgresBackend(Backend):
 
     def count_sync(self, where: Where | None = None) -> Sequence[Count]:
         """Count the jobs as `count` does, on a synchronous connection."""
-        return self._sync.read(self._scripts.count(where))
+        return self._sync.run_singly(self._scripts.count(where))
 
     async def apply(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
         """Change one job."""

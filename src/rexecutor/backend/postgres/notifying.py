@@ -7,7 +7,8 @@ from typing import Final, TypeAlias
 from rexecutor.backend.messages import Count
 from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
 from rexecutor.backend.sql.operations import Script
-from rexecutor.model.job import JobId, JobRecord, Limits, NewJob
+from rexecutor.backend.sql.rows import may_expire
+from rexecutor.model.job import Enqueued, JobId, JobRecord, Limits, NewJob
 from rexecutor.model.outcomes import CancelAsked, Rerun
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
@@ -41,7 +42,10 @@ class NotifyingScripts:
         self._limits = limits
 
     def enqueue(self, jobs: Sequence[NewJob]) -> Steps:
-        """Return the script of `Backend.enqueue`."""
+        """Return the script of `Backend.enqueue`: one statement if `is_single` says so."""
+        if is_single(jobs):
+            [row] = yield self._statements.enqueue_one(jobs[0], self._now(), rings=True)
+            return [Enqueued(row[0], "inserted")]
         answers = yield from self._statements.enqueue(jobs, self._now())
         yield from self._notify({job.executor for job in jobs})
         return answers
@@ -73,6 +77,11 @@ class NotifyingScripts:
     def _notify(self, names: Collection[str]) -> Script[None]:
         if names:
             yield self._statements.of("notify", channel=channel_of(self.schema), executors=sorted(names))
+
+
+def is_single(jobs: Sequence[NewJob]) -> bool:
+    """Return whether one statement can both enqueue the jobs and notify the nodes."""
+    return len(jobs) == 1 and jobs[0].unique is None and not may_expire(jobs[0])
 
 
 def concerned(record: JobRecord, change: CancelAsked | Rerun) -> Collection[str]:

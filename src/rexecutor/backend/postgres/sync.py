@@ -62,8 +62,8 @@ class SyncStore:
             with connection.transaction():
                 return run_as_it_is(connection, script())
 
-    def read(self, script: Script[T], *, seconds: float | None = None) -> T:
-        """Execute a script that only reads, each statement by itself, in no transaction; otherwise like `run`.
+    def run_singly(self, script: Script[T], *, seconds: float | None = None) -> T:
+        """Execute each statement of the script by itself, in no transaction and once; otherwise like `run`.
 
         Args:
             script: The script.
