@@ -24,7 +24,7 @@ from tests.backend.held_back import PostgresHeld, held_back
 from tests.backend.postgres.test_races import without
 from tests.backend.test_changed_meanwhile import heartbeat
 from tests.postgres import postgres_backend, run_postgres
-from tests.support import soon
+from tests.support import soon, until
 
 
 def job(number: int, priority: int = 0) -> JobRecord:
@@ -115,8 +115,51 @@ async def test_a_marked_claim_takes_what_is_more_urgent_and_what_stands_after_th
     assert await claimed(backend, 1) == [urgent]
     assert await claimed(backend, 4) == [third, other]
     assert await claimed(backend, 4) == []
-    backend._operations._marks = LowMarks()
+    backend._operations.marks.forget(backend.clock.monotonic())
     assert await claimed(backend, 4) == [before]
+
+
+def test_a_slow_claim_leaves_no_mark_if_jobs_were_given_back_while_it_was_under_way() -> None:
+    marks = LowMarks()
+    marks.forget(0.5)
+    marks.note([job(1)], 0, 1, is_marked=False)
+    assert last(marks, 1) is None
+
+    marks.note([job(2)], 1, 2, is_marked=False)
+    assert last(marks, 2) == 2
+
+
+async def test_jobs_that_this_node_gives_back_are_claimed_at_once_though_they_stand_before_the_mark(
+    backend: PostgresBackend,
+) -> None:
+    await backend.enqueue([new_job(), new_job(), new_job()])
+    [first, *_] = (await backend.claim(Demand({ALPHA: 2}, 2), NODE)).jobs
+    await backend.settle([Settlement(*first.claim_id, Interrupted())])
+
+    assert first.id in await claimed(backend, 2)
+
+
+async def test_so_are_those_whose_claim_was_given_up(backend: PostgresBackend) -> None:
+    ids = [one.id for one in await backend.enqueue([new_job(), new_job(), new_job()])]
+    assert await claimed(backend, 2) == ids[:2]
+    await backend.release_claims(NODE, [], epoch=0)
+
+    assert await claimed(backend, 3) == ids
+
+
+async def test_so_are_those_that_another_node_gives_back(backend: PostgresBackend) -> None:
+    await backend.enqueue([new_job(), new_job(), new_job()])
+    [first, *_] = (await backend.claim(Demand({ALPHA: 2}, 2), NODE)).jobs
+    async with PostgresBackend(backend._connections.conninfo, schema=backend.schema) as other:
+        backend._listen()
+        since = backend.change_count
+        await other.settle([Settlement(*first.claim_id, Interrupted())])
+        await soon(backend.wait_ready([ALPHA], backend.clock.now() + HOUR, since=since))
+
+        async def claims_it() -> bool:
+            return first.id in await claimed(backend, 2)
+
+        await until(claims_it)
 
 
 async def test_a_marked_claim_takes_the_job_at_the_mark_if_it_was_given_back(backend: PostgresBackend) -> None:
@@ -177,8 +220,8 @@ async def test_jobs_are_claimed_in_order_whatever_the_plan(
     ]
     expected = [made[place] for place in (5, 2, 3, 1, 4, 0)]
     if is_marked:
-        backend._operations._marks.note([job(0)], 0, 1, is_marked=False)
-    backend._operations._marks._until = inf if is_marked else -inf
+        backend._operations.marks.note([job(0)], 0, 1, is_marked=False)
+    backend._operations.marks._until = inf if is_marked else -inf
 
     async with held_back(backend) as held:
         assert isinstance(held, PostgresHeld)

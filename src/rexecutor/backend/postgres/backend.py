@@ -251,11 +251,16 @@ class PostgresBackend(Backend):
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
         """Record outcomes."""
-        refused = await self._connections.run(
-            lambda connection: self._operations.settle(connection, settlements, self._now()), duty="settle"
-        )
+        gives_back = any(isinstance(one.outcome, Interrupted) for one in settlements)
+        try:
+            refused = await self._connections.run(
+                lambda connection: self._operations.settle(connection, settlements, self._now()), duty="settle"
+            )
+        finally:
+            if gives_back:  # perhaps also if the answer is lost
+                self._forget_marks()
         self._wakeups.notify(is_end=not makes_work(settlements))
-        if any(isinstance(one.outcome, Interrupted) for one in settlements):
+        if gives_back:
             self._notifier.ring({GIVEN_BACK})
         # Also if they were refused: `complete_in` may have completed them.
         elif self._is_awaited and not all(isinstance(one.outcome, Snooze) for one in settlements):
@@ -267,6 +272,7 @@ class PostgresBackend(Backend):
         freed = await self._transact(
             lambda now: self._statements.release_claims(node_id, held, epoch, now, self.limits)
         )
+        self._forget_marks()
         self._wake({record.executor for record in freed})
         return len(freed)
 
@@ -411,6 +417,8 @@ class PostgresBackend(Backend):
                 self._awaited = self.clock.monotonic()
             self._wakeups.notify(is_end=True)
             return
+        if payload in {None, GIVEN_BACK, EVERYTHING}:
+            self._forget_marks()
         if payload in {None, CANCEL, EVERYTHING}:
             self.notify_cancel()
         if payload != CANCEL:
@@ -420,6 +428,9 @@ class PostgresBackend(Backend):
     def _is_awaited(self) -> bool:
         """Whether somebody waits for the end of jobs at another backend."""
         return self.clock.monotonic() - self._awaited < AWAITED_SECONDS
+
+    def _forget_marks(self) -> None:
+        self._operations.marks.forget(self.clock.monotonic())
 
     def _wake(self, executors: Collection[str]) -> None:
         """Wake all who wait for jobs, here and on other nodes."""

@@ -28,6 +28,11 @@ class LowMarks:
     def __init__(self) -> None:
         self._marks: dict[str, tuple[int, datetime, JobId]] = {}
         self._until = -inf
+        self._forgotten = -inf
+
+    def forget(self, now: float) -> None:
+        """Let the next claims begin at the first job: jobs that stand before the marks have been given back."""
+        self._until, self._forgotten = -inf, now
 
     def wanted(self, executors: Collection[str], now: float) -> dict[str, Any] | None:
         """Return the parameters of `claim_marked`; None if a claim must begin at the first job."""
@@ -47,7 +52,7 @@ class LowMarks:
         """
         if not is_marked:
             took = ended - began
-            if took < SLOW_SECONDS:
+            if took < SLOW_SECONDS or began <= self._forgotten:
                 self._until = -inf
                 return
             self._marks.clear()

@@ -71,7 +71,7 @@ class Operations:
         self._clock = clock
         self._statements = statements
         self._limits = limits
-        self._marks = LowMarks()
+        self.marks: Final = LowMarks()
 
     async def claim(self, connection: Connection, demand: Demand, node_id: NodeId, now: datetime | None) -> Claim:
         """Take due jobs; see `Backend.claim`."""
@@ -86,7 +86,7 @@ class Operations:
         }
         began = self._clock.monotonic()
         asked = now or self._clock.now()
-        marks = None if now is not None else self._marks.wanted(demand.slots, began)
+        marks = None if now is not None else self.marks.wanted(demand.slots, began)
         try:
             if marks is None:
                 statement = self._statements.of("claim_jobs", **wanted, promoted=False)
@@ -109,7 +109,7 @@ class Operations:
         next_due = None if due_in is None else asked + timedelta(seconds=due_in)
         jobs = [] if rows[0][2] is None else [read_claimed(row, node_id) for row in rows]
         if now is None:
-            self._marks.note(jobs, began, ended, is_marked=marks is not None)
+            self.marks.note(jobs, began, ended, is_marked=marks is not None)
         return Claim(jobs, next_due if len(jobs) < demand.limit else None)
 
     async def settle(
