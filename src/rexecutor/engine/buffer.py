@@ -95,6 +95,7 @@ class Buffer:
         if not self._may_start():
             self._give_back(jobs)
             return
+        self._pace.note_size(jobs)
         if not self._count:
             jobs = self._start(jobs)
         if jobs:

@@ -13,11 +13,13 @@ MOST_JOBS: Final = 1_500
 WORK: Final = 0.05
 """Seconds of work that are claimed ahead: so long an urgent job may have to wait for jobs that were claimed before."""
 MOST_TEXT: Final = 4 * 1024 * 1024
-"""Most characters of data and metadata that are claimed ahead, by the mean size of those that came last."""
+"""Most characters of data and metadata that are claimed ahead, by the mean size of those claimed last."""
 SHORTEST_MEASURE: Final = 0.005
 """A rate that was measured over fewer seconds of work counts as if it were over so many."""
 REMEMBERED: Final = 1.0
 """Seconds without a job after which an executor's rate is forgotten."""
+SAMPLE: Final = 16
+"""How many jobs of a claim tell the size of all."""
 SLOW_FOR: Final = 5.0
 """Seconds without claims ahead, after jobs that were claimed ahead had to be given back."""
 
@@ -67,15 +69,20 @@ class Pace:
         share = min(1.0, min(MOST_JOBS, MOST_TEXT / max(self._size, 1.0)) / max(sum(ahead.values()), 1.0))
         return {one: int(number * share) for one, number in ahead.items() if number * share >= 1}
 
+    def note_size(self, jobs: Sequence[JobRecord]) -> None:
+        """Note how large claimed jobs are: the mean of the first few of them."""
+        sizes = [_size(record) for record in jobs[:SAMPLE]]
+        if sizes:
+            self._size = sum(sizes) / len(sizes)
+
     def kept(self, jobs: Sequence[JobRecord]) -> tuple[Sequence[JobRecord], Sequence[JobRecord]]:
         """Divide claimed jobs for which there is no slot into those to keep and those to give back at once.
 
         Given back is what would take too much memory. So is a job whose node has died before: it may be what killed
         that node, and as long as such jobs come, no others shall be here to lose if it does so again.
         """
-        sizes = [len(record.data) + len(record.metadata or "") for record in jobs]
+        sizes = list(map(_size, jobs))
         total = sum(sizes)
-        self._size = total / len(sizes)
         lost = {record.executor for record in jobs if record.losses}
         if not lost and total <= MOST_TEXT:
             return jobs, ()
@@ -86,6 +93,10 @@ class Pace:
         for record, size in zip(jobs, accumulate(sizes), strict=True):
             (refused if record.losses or size > MOST_TEXT else kept).append(record)
         return kept, refused
+
+
+def _size(record: JobRecord) -> int:
+    return len(record.data) + len(record.metadata or "")
 
 
 @dataclass(slots=True)
