@@ -272,7 +272,6 @@ class PostgresBackend(Backend):
         freed = await self._transact(
             lambda now: self._statements.release_claims(node_id, held, epoch, now, self.limits)
         )
-        self._forget_marks()
         self._wake({record.executor for record in freed})
         return len(freed)
 
