@@ -28,8 +28,14 @@ def merged(kept: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return the kept workloads with those of a run in place of the same."""
     about = {name: raw[name] for name in _ABOUT}
     workloads = {
-        name: {"figures": raw["figures"].get(name, {}), "left_out": raw["left_out"].get(name, {}), **about}
-        for name in WORKLOADS
+        name: {
+            "figures": raw["figures"].get(name, {}),
+            # Of the same run: only such ratios mean something.
+            "plain": raw["figures"].get(workload.share_of, {}),
+            "left_out": raw["left_out"].get(name, {}),
+            **about,
+        }
+        for name, workload in WORKLOADS.items()
         if name in raw["figures"] or name in raw["left_out"]
     }
     return {name: one for name in WORKLOADS if (one := workloads.get(name, kept.get(name)))}
@@ -39,7 +45,9 @@ def results_of(kept: Mapping[str, Any]) -> Results:
     """Return the figures of all kept workloads."""
     results = Results(options={})
     for name, one in kept.items():
-        results.figures[name], results.left_out[name] = one["figures"], one["left_out"]
+        results.figures[name], results.plain[name], results.left_out[name] = (
+            one[what] for what in ("figures", "plain", "left_out")
+        )
         results.servers |= one["servers"]
         results.systems |= one["systems"]
     return results

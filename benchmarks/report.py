@@ -54,6 +54,8 @@ class Results:
     systems: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     figures: dict[str, dict[str, list[Figures]]] = field(default_factory=dict[str, dict[str, list[Figures]]])
     """By workload, then by system: one for each round."""
+    plain: dict[str, dict[str, list[Figures]]] = field(default_factory=dict[str, dict[str, list[Figures]]])
+    """By workload, then by system: those of the workload with which it is compared, if another run has its own."""
     left_out: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     """By workload, then by system: why it has no figures."""
 
@@ -67,8 +69,7 @@ class Results:
 
     def values(self, workload: str, system: str, figure: str) -> list[float]:
         """Return a figure in all rounds."""
-        rounds = self.figures.get(workload, {}).get(system, [])
-        return [value for one in rounds if isinstance(value := one.get(figure), int | float)]
+        return _values(self.figures.get(workload, {}).get(system, []), figure)
 
     def raw(self) -> dict[str, object]:
         """Return all as JSON can hold it."""
@@ -92,7 +93,8 @@ class Results:
         name, main = workload.name, workload.main
         measured = {system: self.values(name, system, main) for system in self.figures.get(name, {})}
         ordered = sorted(measured, key=lambda system: median(measured[system]), reverse=main.endswith("per_s"))
-        shares = workload.share_of if any(self.values(workload.share_of, one, SHARED) for one in ordered) else ""
+        plain = self.plain.get(name, self.figures.get(workload.share_of, {}))
+        shares = workload.share_of if any(one in plain for one in ordered) else ""
         others = [LABELS[figure] for figure in workload.others]
         head = [
             "system",
@@ -110,8 +112,8 @@ class Results:
             reference = measured.get(SYSTEMS[system].reference)
             row.append(f"{median(reference) / median(values):.2f}" if reference and median(values) else "")
             if shares:
-                plain, same = self.values(shares, system, SHARED), self.values(name, system, SHARED)
-                row.append(f"{median(same) / median(plain):.2f}" if plain and same else "")
+                whole, same = _values(plain.get(system, []), SHARED), self.values(name, system, SHARED)
+                row.append(f"{median(same) / median(whole):.2f}" if whole and same else "")
             for figure in workload.others:
                 some = self.values(name, system, figure)
                 row.append(number(median(some)) if some else "")
@@ -119,6 +121,10 @@ class Results:
         left_out = [f"- {system}: {why}" for system, why in self.left_out.get(name, {}).items()]
         title = f"### {workload.title} (`{name}`)"
         return "\n".join([title, "", *markdown(head, rows), *([""] if left_out else []), *left_out])
+
+
+def _values(rounds: Iterable[Figures], figure: str) -> list[float]:
+    return [value for one in rounds if isinstance(value := one.get(figure), int | float)]
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
