@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rexecutor import PostgresBackend
 from rexecutor.backend.messages import Demand
 from rexecutor.backend.postgres import low_marks
-from rexecutor.backend.postgres.low_marks import LONGEST_SECONDS, SHARE, SHORTEST_SECONDS, SLOW_SECONDS, LowMarks
+from rexecutor.backend.postgres.low_marks import LATE_COMMIT, LONGEST_SECONDS, SHARE, SLOW_SECONDS, LowMarks
 from rexecutor.backend.postgres.operations import run
 from rexecutor.backend.postgres.statements import PACKAGE
 from rexecutor.backend.sql import statement
@@ -54,13 +54,47 @@ def test_after_a_slow_claim_the_next_ones_begin_where_it_ended_for_a_while() -> 
     assert last(marks, 0.1 + SHARE * 0.1) is None
 
 
-@pytest.mark.parametrize(("took", "lasts"), [(SLOW_SECONDS, SHORTEST_SECONDS), (60, LONGEST_SECONDS)])
-def test_that_is_neither_too_short_nor_too_long(took: float, lasts: float) -> None:
+@pytest.mark.parametrize(("took", "lasts"), [(SLOW_SECONDS, SHARE * SLOW_SECONDS), (60, LONGEST_SECONDS)])
+def test_that_lasts_a_hundred_times_as_long_as_the_claim_and_not_too_long(took: float, lasts: float) -> None:
     marks = LowMarks()
     marks.note([job(1)], 0, took, is_marked=False)
 
     assert last(marks, took + lasts - 0.01) == 1
-    assert last(marks, took + lasts) is None
+    assert last(marks, took + lasts + 0.01) is None
+
+
+def test_a_mark_stands_a_moment_before_its_claim() -> None:
+    """A transaction that begins before another may be committed after it."""
+    marks = LowMarks()
+    marks.note([replace(job(1), attempted_at=START + SECOND)], 0, 1, is_marked=False)
+
+    wanted = marks.wanted([ALPHA], 1)
+
+    assert wanted is not None
+    assert wanted["moments"] == [START + SECOND - LATE_COMMIT]
+    assert wanted["ids"] == [-(2**63)]
+
+
+def test_a_mark_in_an_old_backlog_stands_at_the_job_itself() -> None:
+    marks = LowMarks()
+    marks.note([replace(job(1), attempted_at=START + HOUR)], 0, 1, is_marked=False)
+
+    assert last(marks, 1) == 1
+
+
+async def test_a_marked_claim_takes_what_was_committed_a_little_late(
+    backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(low_marks, "LATE_COMMIT", HOUR)
+    await backend.enqueue([new_job()])
+    await claimed(backend, 1)
+    late, too_late = await backend.enqueue(
+        [new_job(scheduled_at=backend.clock.now() - n * timedelta(minutes=40)) for n in (1, 2)]
+    )
+
+    assert await claimed(backend, 2) == [late.id]
+    backend._operations.marks.forget(backend.clock.monotonic())
+    assert await claimed(backend, 2) == [too_late.id]
 
 
 def test_a_more_urgent_job_does_not_move_the_mark_back() -> None:
@@ -85,8 +119,9 @@ def test_an_executor_of_which_nothing_was_claimed_has_the_lowest_mark() -> None:
 async def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresBackend]:
     """A backend of which each claim counts as slow, on the database's own time."""
     monkeypatch.setattr(low_marks, "SLOW_SECONDS", 0)
-    monkeypatch.setattr(low_marks, "SHORTEST_SECONDS", 3_600)
+    monkeypatch.setattr(low_marks, "SHARE", inf)
     monkeypatch.setattr(low_marks, "LONGEST_SECONDS", 3_600)
+    monkeypatch.setattr(low_marks, "LATE_COMMIT", timedelta(0))
     async with postgres_backend(tmp_path) as made:
         heartbeat(made, NODE)
         yield made

@@ -6,7 +6,7 @@ memory, so nothing has to be kept right.
 """
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any, Final
 
@@ -14,11 +14,18 @@ from rexecutor.model.job import JobId, JobRecord
 
 SLOW_SECONDS: Final = 0.02
 """Seconds from which a claim counts as slow. Below that, claims begin at the first job."""
-SHARE: Final = 10
-"""How many times as long as a slow claim took the next ones may begin later than at the first job."""
-SHORTEST_SECONDS: Final = 0.5
-LONGEST_SECONDS: Final = 5.0
-"""Least and most seconds of that: a job that stands before the mark may wait so long."""
+SHARE: Final = 100
+"""How many times as long as a slow claim took the next ones may begin later than at the first job.
+
+So at most one job of a hundred waits for a slow claim.
+"""
+LONGEST_SECONDS: Final = 10.0
+"""Most seconds of that: a job that stands before the mark may wait so long."""
+LATE_COMMIT: Final = timedelta(seconds=1)
+"""A mark stands at least so much before the moment of its claim.
+
+So the jobs of a transaction that began before others and is committed after them stand behind it.
+"""
 _LOWEST: Final = (-(2**31), datetime(1, 1, 1, tzinfo=UTC), -(2**63))
 
 
@@ -56,8 +63,10 @@ class LowMarks:
                 self._until = -inf
                 return
             self._marks.clear()
-            self._until = ended + min(max(SHORTEST_SECONDS, SHARE * took), LONGEST_SECONDS)
+            self._until = ended + min(SHARE * took, LONGEST_SECONDS)
         for job in jobs:
             mark = job.priority, job.scheduled_at, job.id
+            if job.attempted_at is not None:
+                mark = min(mark, (job.priority, job.attempted_at - LATE_COMMIT, _LOWEST[2]))
             if job.defect is None and mark > self._marks.get(job.executor, _LOWEST):
                 self._marks[job.executor] = mark
