@@ -16,10 +16,10 @@ EXPIRED_PER_HEARTBEAT: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a node asks a claim for: its free slots, by executor."""
+    """What a node asks a claim for: jobs for its free slots, and short jobs to run after those."""
 
     slots: Mapping[str, int]
-    """Executor name → free slots for its jobs, each at least 1."""
+    """Executor name → maximum number of its jobs, each at least 1."""
     limit: int
     """Maximum number of jobs in all, at least 1."""
     epoch: int = 0
@@ -71,7 +71,7 @@ class Heartbeat:
     """Whether this heartbeat began the lease: the node's first, or the lease had run out and its jobs are lost."""
     expired: int = 0
     """Number of waiting jobs that were cancelled because they had expired. If it is `EXPIRED_PER_HEARTBEAT`, there may
-    be more, and the node sends the next heartbeat at once."""
+    be more, and the node sends the next heartbeat after 0.1 s."""
 
 
 @dataclass(frozen=True, slots=True)

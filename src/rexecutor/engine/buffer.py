@@ -16,13 +16,16 @@ from rexecutor.model.job import ClaimId, JobRecord
 from rexecutor.model.outcomes import Interrupted, Settlement
 
 STAY: Final = 0.3
-"""A job that finds no slot for so many seconds, and at most twice as many, is given back, for another node to run."""
+"""Shortest stay, in seconds, after which a job that has found no slot is given back, for another node to run.
+
+The longest stay is twice as long, because the buffer looks for such jobs only at this interval.
+"""
 
 
 class Buffer:
     """Stands between the claims and the runner: starts jobs while there are slots, and keeps the rest for a moment.
 
-    How many jobs it asks for beyond the free slots is up to `Pace`: with slow jobs none.
+    `Pace` decides how many jobs it asks for beyond the free slots: none of an executor whose jobs seldom end.
     """
 
     def __init__(
@@ -38,12 +41,12 @@ class Buffer:
         """Make an empty buffer.
 
         Args:
-            clock: The clock of the time that a job may stay here.
+            clock: Measures how long a job stays here.
             slots: The node's free slots.
-            pace: How many jobs to ask for ahead.
-            start: Runs jobs that have a slot.
-            settle: Called with the outcome of each job that is given back.
-            may_start: Whether jobs may be started: the lease is certain, and the node is not stopping.
+            pace: Decides how many jobs to claim ahead.
+            start: Called with the jobs to run; a slot is taken for each.
+            settle: Called with the outcome of each job that is given back: `Interrupted`.
+            may_start: Returns whether jobs may be started: the lease is certain, and the node is not stopping.
         """
         self._clock = clock
         self._slots = slots
@@ -59,7 +62,7 @@ class Buffer:
         self._will_start = False
         self._drained: Collection[str] = frozenset()
         self.hungry: Final = asyncio.Event()
-        """Set when an executor's jobs should be claimed: a slot is free, or few of its jobs are left here."""
+        """Set when an executor is hungry: few or none of its jobs are left here, and the store may have more due."""
 
     @property
     def held(self) -> Collection[ClaimId]:
@@ -67,9 +70,10 @@ class Buffer:
         return [record.claim_id for some in self._waiting.values() for record in some]
 
     def demand(self, epoch: int, *, threaded: bool = True) -> Demand | None:
-        """Return a demand for the free slots and for what to claim ahead; None if no executor is hungry.
+        """Return a demand for the free slots and for what to claim ahead; None if there is no reason to claim.
 
-        It forgets which executors are drained, because a claim is about to be made.
+        There is none if no job may be claimed, or if enough jobs of each demanded executor wait here already. Forgets
+        which executors are drained, because a claim usually follows.
 
         Args:
             epoch: The node's current epoch.
@@ -87,11 +91,18 @@ class Buffer:
         return demand
 
     def note_drained(self, executors: Collection[str]) -> None:
-        """Note which executors have no more due jobs: a free slot of theirs is no reason to claim."""
+        """Note which executors have no more due jobs in the store.
+
+        Until the next `demand`, a free slot of these executors is no reason to claim.
+        """
         self._drained = executors
 
     def take(self, jobs: Sequence[JobRecord]) -> None:
-        """Start the claimed jobs, in claim order, for which there are slots, and keep the others."""
+        """Start the claimed jobs for which there are slots, in claim order, and keep the others.
+
+        Jobs that already wait here may go first. Jobs that `Pace.kept` refuses are given back, and so are all of them
+        if jobs may not be started.
+        """
         if not self._may_start():
             self._give_back(jobs)
             return
@@ -111,14 +122,14 @@ class Buffer:
             in_fresh_context(asyncio.get_running_loop().call_soon, self._start_waiting)  # not in the job's
 
     def start_cancelled(self, requests: Iterable[CancelRequest]) -> None:
-        """Start the jobs that these requests name, with or without a free slot: the runner is about to cancel them.
+        """Start those waiting jobs that these requests name, even without a free slot.
 
-        It has what a cancelled job needs, and ends such a job before its code begins.
+        Call it before `Runner.cancel`, which ends these jobs before their code begins.
         """
         self._run(self._removed({(request.job_id, request.claims) for request in requests}))
 
     def give_back_all(self) -> None:
-        """Give back all jobs that wait here: the node stops, or its lease is lost."""
+        """Give back all jobs that wait here, because the node stops or its lease is lost."""
         self._give_back(self._removed(frozenset(self.held)))
         self._looks.stop()
 
@@ -146,7 +157,7 @@ class Buffer:
             self._start_waiting()
 
     def _start_waiting(self) -> None:
-        """Start waiting jobs, those first that a claim would take first, while there are slots."""
+        """Start waiting jobs while there are slots, beginning with the executor whose first job is the most urgent."""
         self._will_start = False
         if not self._may_start():
             self.give_back_all()
@@ -190,7 +201,7 @@ class Buffer:
             self._start_jobs(jobs)
 
     def _removed(self, claims: Collection[ClaimId]) -> Sequence[JobRecord]:
-        """Remove the jobs of these claims, and return them."""
+        """Remove the waiting jobs of these claims, and return them."""
         removed: list[JobRecord] = []
         for executor, waiting in self._waiting.items() if claims else ():
             some = [record for record in waiting if record.claim_id in claims]
@@ -205,7 +216,10 @@ class Buffer:
             self._settle(Settlement(record.id, record.claims, Interrupted()))
 
     def _give_back_old(self, now: float) -> Iterable[float]:
-        """Give back the jobs that were here at the last look too: their executor is slower than its pace was."""
+        """Give back the jobs that were already here at the last look; return when to look again, if jobs are left.
+
+        The executors of these jobs have become slower than their measured pace.
+        """
         old = self._removed(self._seen)
         for executor in {record.executor for record in old}:
             self._pace.slow_down(executor)

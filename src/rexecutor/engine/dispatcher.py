@@ -1,4 +1,4 @@
-"""Claims due jobs whenever slots are free, and hands them to the runner."""
+"""Claims due jobs whenever slots are free or short jobs run out, and hands them to the buffer."""
 
 import asyncio
 from collections import Counter
@@ -24,7 +24,7 @@ MAX_UNSETTLED: Final = 10_000
 
 
 class Dispatcher:
-    """Makes one claim at a time, for all executors. It never cancels a claim, so that no answer is lost."""
+    """Makes one claim at a time, for all executors. It never cancels a claim, so that no response is lost."""
 
     def __init__(
         self,
@@ -51,7 +51,11 @@ class Dispatcher:
         self._epoch = 0
 
     async def step(self) -> None:
-        """Claim jobs for the free slots, and wait unless there is a reason to claim again at once."""
+        """Claim jobs for the free slots and ahead of them, and wait unless there is a reason to claim again at once.
+
+        Raises:
+            BackendError: The store failed. The next step first calls `release_unconfirmed_claims`.
+        """
         if not self._lease.is_trusted:
             await first_of(self._watch.trusted(), self._stop.wait())
             return
@@ -86,10 +90,10 @@ class Dispatcher:
         return claim
 
     async def release_unconfirmed_claims(self) -> None:
-        """Give back the jobs of a claim whose answer was lost. Does nothing if no answer was lost.
+        """Give back the jobs of a claim whose response was lost. Does nothing if no response was lost.
 
         Raises:
-            BackendError: The store failed; repeat it.
+            BackendError: The store failed; call again.
         """
         if not self._claims_confirmed:
             held = {*self._runner.held, *self._buffer.held, *self._settler.held}

@@ -1,4 +1,4 @@
-"""How many jobs a node claims ahead of its free slots: as many as it ends in a moment."""
+"""How many jobs a node claims ahead of its free slots: as many as it ends in `WORK` seconds."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,26 +9,29 @@ from rexecutor.clock import Clock
 from rexecutor.model.job import JobRecord
 
 MOST_JOBS: Final = 1_500
-"""Most jobs that are claimed ahead."""
+"""Maximum number of jobs claimed ahead, of all executors together."""
 WORK: Final = 0.05
-"""Seconds of work that are claimed ahead: so long an urgent job may have to wait for jobs that were claimed before."""
+"""Seconds of work that are claimed ahead. An urgent job may wait this long for jobs that were claimed before it."""
 MOST_TEXT: Final = 4 * 1024 * 1024
-"""Most characters of data and metadata that are claimed ahead, by the mean size of those claimed last."""
+"""Maximum number of characters of data and metadata claimed ahead, estimated by the mean size of the last claimed jobs.
+
+Of one claim, no more than this is kept.
+"""
 SHORTEST_MEASURE: Final = 0.005
-"""A rate that was measured over fewer seconds of work counts as if it were over so many."""
+"""Seconds of work over which a rate is taken if it was measured over less."""
 REMEMBERED: Final = 1.0
 """Seconds without a job after which an executor's rate is forgotten."""
 SAMPLE: Final = 16
-"""How many jobs of a claim tell the size of all."""
+"""Maximum number of jobs of a claim whose mean size stands for that of all jobs."""
 SLOW_FOR: Final = 5.0
-"""Seconds without claims ahead, after jobs that were claimed ahead had to be given back."""
+"""Seconds for which an executor's jobs are not claimed ahead after `slow_down`."""
 
 
 class Pace:
-    """Tells from the rates at which jobs end how many to claim ahead."""
+    """Measures the rates at which jobs end, by executor, and decides by them how many to claim ahead."""
 
     def __init__(self, executors: Collection[str], clock: Clock) -> None:
-        """Make it for the executors whose jobs may be claimed ahead. Nothing is, until jobs have ended."""
+        """Make it for the executors whose jobs may be claimed ahead. None are before the first jobs have ended."""
         self._executors = frozenset(executors)
         self._clock = clock
         self._rates: dict[str, _Rate] = {}
@@ -59,7 +62,11 @@ class Pace:
         self._slow_until[executor] = self._clock.monotonic() + SLOW_FOR
 
     def ahead(self) -> Mapping[str, int]:
-        """Return executor name → how many of its jobs to have claimed ahead; executors with none are left out."""
+        """Return executor name → how many of its jobs may wait for a slot; executors with none are left out.
+
+        Ends a measurement of the rates. An executor of which fewer than 1 / `WORK` = 20 jobs end in a second of work
+        has none.
+        """
         now = self._clock.monotonic()
         for executor in [one for one, rate in self._rates.items() if rate.is_old(now)]:
             del self._rates[executor]
@@ -70,16 +77,20 @@ class Pace:
         return {one: int(number * share) for one, number in ahead.items() if number * share >= 1}
 
     def note_size(self, jobs: Sequence[JobRecord]) -> None:
-        """Note how large claimed jobs are: the mean of the first few of them."""
+        """Note the mean size of the first `SAMPLE` claimed jobs. Does nothing without jobs."""
         sizes = [_size(record) for record in jobs[:SAMPLE]]
         if sizes:
             self._size = sum(sizes) / len(sizes)
 
     def kept(self, jobs: Sequence[JobRecord]) -> tuple[Sequence[JobRecord], Sequence[JobRecord]]:
-        """Divide claimed jobs for which there is no slot into those to keep and those to give back at once.
+        """Divide claimed jobs into those that may wait for a slot and those to give back at once.
 
-        Given back is what would take too much memory. So is a job whose node has died before: it may be what killed
-        that node, and as long as such jobs come, no others shall be here to lose if it does so again.
+        Jobs beyond `MOST_TEXT` are given back, because they would take too much memory. So is each job that a node has
+        lost before: it may have killed that node. Its executor is slowed down, so that few other jobs are lost if it
+        kills this node as well.
+
+        Args:
+            jobs: At least one job, in claim order.
         """
         sizes = list(map(_size, jobs))
         total = sum(sizes)
@@ -101,19 +112,20 @@ def _size(record: JobRecord) -> int:
 
 @dataclass(slots=True)
 class _Rate:
-    """How many jobs of an executor end in a second of work: time in which none of them runs does not count.
+    """How many jobs of an executor end in a second of work. Work is the time in which at least one of them runs.
 
-    If it did, a node that has to wait for each claim would take itself for slow, claim less, and wait more.
+    If other time counted too, a node that waits for its claims would seem slow, claim fewer jobs, and wait even more.
     """
 
     running: int = 0
     since: float = 0.0
-    """Up to when the work is counted."""
+    """Time up to which the work is counted, in monotonic seconds."""
     ended: int = 0
     work: float = 0.0
-    """Seconds of work since the last measure; `ended` in them."""
+    """Seconds of work since the last measurement, in which `ended` jobs have ended."""
     past_ended: float = 0.0
     past_work: float = 0.0
+    """Seconds of work that earlier measurements still count for, in which `past_ended` jobs have ended."""
 
     def work_until(self, now: float) -> None:
         """Count the work up to now."""
@@ -121,14 +133,14 @@ class _Rate:
         self.since = now
 
     def is_old(self, now: float) -> bool:
-        """Return whether no job has run for a while."""
+        """Return whether no job has run for more than `REMEMBERED` seconds."""
         return not self.running and now - self.since > REMEMBERED
 
     def measured(self, now: float) -> float:
-        """Return the jobs a second of the last `WORK` seconds of work, or more if the last measure was longer.
+        """End a measurement. Return the jobs that end in a second, over the last `WORK` seconds of work.
 
-        What has been measured before counts for what is missing to that. So jobs of 50 ms that end all at once are not
-        taken for jobs of 1 ms.
+        A measurement over more work counts alone. One over less is completed with earlier ones, so that jobs of 50 ms
+        that all end at once are not taken for jobs of 1 ms.
         """
         if self.running:
             self.work_until(now)

@@ -1,4 +1,4 @@
-"""How many more jobs a node may run: of each executor, in threads, and in all."""
+"""How many more jobs a node may run: of each executor, in threads, and in total."""
 
 from collections.abc import Collection, Mapping
 
@@ -6,10 +6,10 @@ from rexecutor.backend.messages import Demand
 
 
 class Slots:
-    """Free slots. One is taken when a job is handed over, and freed when its code has ended.
+    """Free slots of a node. A slot is taken when a job is handed to the runner, and freed when its code has ended.
 
-    A job that runs in a thread takes a thread as well. While no thread is free, such jobs are claimed only ahead, if
-    they are short: otherwise other nodes may take them, and they do not hold up jobs that need no thread.
+    A job that runs in a thread takes a thread as well. While no thread is free, such jobs are claimed only if they are
+    short, ahead of the threads. Others stay in the store for other nodes, and do not hold up jobs that need no thread.
     """
 
     def __init__(
@@ -19,7 +19,7 @@ class Slots:
 
         Args:
             limits: How many jobs of each executor may run; None for no limit but `total`.
-            total: How many may run in all.
+            total: How many jobs may run in total.
             threaded: The executors whose jobs run in threads.
             threads: How many jobs may run in threads.
         """
@@ -31,7 +31,7 @@ class Slots:
 
     @property
     def left(self) -> int:
-        """How many more jobs may run in all."""
+        """How many more jobs may run in total; below zero if jobs were started without a free slot."""
         return self._left
 
     def take(self, jobs: Mapping[str, int]) -> None:
@@ -44,19 +44,21 @@ class Slots:
         self._change(executor, 1)
 
     def free_for(self, executor: str) -> int:
-        """Return how many more jobs of the executor may run; less than 1 for none."""
+        """Return how many more jobs of the executor may run; zero or less for none."""
         free = min(self._free[executor], self._left)
         return min(free, self._threads) if executor in self._threaded else free
 
     def demand(self, epoch: int, more: Mapping[str, int], *, threaded: bool = True) -> Demand | None:
-        """Return a demand for what there are free slots for; None if there are none.
+        """Return a demand for the free slots, and for jobs beyond them; None if no job may be claimed.
 
-        A store limits jobs by executor and in all, but not by thread. So while threads are free, the demand in all is
-        at most the number of free threads, and of what is asked for ahead only those jobs that need one.
+        A store can limit jobs by executor and in total, but not by thread. So while threads are free, the total is the
+        number of free threads, plus `more` of the jobs that need a thread; nothing else is demanded beyond the free
+        slots. Otherwise such a demand could bring more jobs that need a thread than there are threads.
 
         Args:
             epoch: The node's current epoch.
-            more: Executor name → how many jobs to ask for beyond its free slots; below zero for fewer.
+            more: Executor name → how many jobs to demand beyond its free slots; below zero if some wait already, and
+                fewer than the free slots are to be demanded.
             threaded: False to leave out the jobs that need a thread, and so to ask for more of the others.
         """
         has_threads = threaded and bool(self._threaded) and self._threads > 0
