@@ -149,15 +149,15 @@ ONE_SORT = (
     "since PostgreSQL 16 one sort serves all three lists; on 15 `test_outcomes_are_right_in_whatever_order…` notices"
 )
 EQUIVALENT = {
-    "settle_complete, line 29: 'ORDER BY id' to ''": ONE_SORT,
-    "settle_complete, line 30: 'ORDER BY id' to ''": ONE_SORT,
-    "settle_complete, line 31: 'ORDER BY id' to ''": ONE_SORT,
-    "settle_complete, line 50: 'ORDER BY id' to ''": "the pruner sorts the ids of a row itself",
+    "settle_complete, line 33: 'ORDER BY id' to ''": ONE_SORT,
+    "settle_complete, line 34: 'ORDER BY id' to ''": ONE_SORT,
+    "settle_complete, line 35: 'ORDER BY id' to ''": ONE_SORT,
+    "settle_complete, line 54: 'ORDER BY id' to ''": "the pruner sorts the ids of a row itself",
     "claim_marked, line 26: 'ORDER BY head.priority, head.scheduled_at, head.id' to ''": (
         "the two spans come in the order of VALUES, and that is the order of their jobs"
     ),
     "prune_older, line 21: '<' to '<='": "the limit below cuts what is too much",
-    "update_job, line 26: '>' to '>='": "of the row's deletion and its update, the deletion happens to be done",
+    "update_job, line 27: '>' to '>='": "of the row's deletion and its update, the deletion happens to be done",
 }
 """Mutants that do the same as the statement, each with the reason. They are not run."""
 

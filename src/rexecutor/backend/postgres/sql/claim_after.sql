@@ -1,4 +1,5 @@
--- Ends a claim, within the query that chooses the heads: starts the jobs of the first of them and returns these.
+-- The end of a claim. It begins within the query that chooses the first jobs of each executor, takes the first `limit`
+-- of all these, starts them and returns them.
         WHERE EXISTS (SELECT FROM alive)
         ORDER BY heads.priority, heads.scheduled_at, heads.id
         LIMIT %(limit)s
@@ -20,8 +21,9 @@ started AS (
     INSERT INTO "rexecutor".running (id, claims, attempted_at, attempt, node, executor)
     SELECT id, claims, attempted_at, attempt, %(node)s, executor FROM claimed
 )
--- What most jobs leave at its default comes as NULL, which costs next to nothing to send and to read. A NULL that somebody
--- has written by hand comes as what cannot be read.
+-- Columns that most jobs leave at their default return NULL for it, which costs next to nothing to send and to read. If
+-- somebody has written NULL into `tags` or `inserted_at` by hand, they return a value that cannot be read, so that the
+-- job has a defect.
 SELECT
     later.due_in, later.is_past, id, executor, data::text, metadata::text, attempt, max_attempts,
     nullif(priority, 0), nullif(coalesce(tags, '{NULL}'), '{}'), nullif(errors, '[]')::text, claims, nullif(snoozes, 0), nullif(losses, 0),

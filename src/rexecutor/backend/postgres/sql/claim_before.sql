@@ -1,11 +1,11 @@
--- Begins a claim: its time, when the next job falls due, and whether the node has a live lease.
+-- The beginning of a claim: its time, when the next job falls due, and whether the node has a live lease.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
 later AS MATERIALIZED (
     SELECT
-        -- Seconds, as a number: the driver needs a long time for an interval. Clamped: a moment that someone has written by
-        -- hand may be too far away to subtract from.
+        -- In seconds, because the driver takes long to read an interval. Clamped, because a moment that someone has
+        -- written by hand may be too far away to subtract from.
         extract(
             epoch FROM CASE
                 WHEN next.due_at IS NOT NULL THEN greatest(least(next.due_at, '9999-01-01'), '0001-01-01')

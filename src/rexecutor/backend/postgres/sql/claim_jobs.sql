@@ -1,10 +1,13 @@
--- Takes due jobs for a node with a live lease, in claim order, for all executors in one statement. Never early, never
--- more than asked. Index: queue_due, one short scan for each executor, and the primary key of stored_jobs. A row of `queue`
--- that changed between this statement's snapshot and its lock has another ctid, so it is not found: like a locked row, it
--- is left to the next claim. Who changes a waiting job writes that row anew, so what is read of the job is not stale.
--- If jobs whose time has come are not marked as due yet, it takes none and returns `is_past`, unless jobs were
--- `promoted` just before. Returns at least one row. The first two columns say in how long the next job falls due and
--- whether that is past; the other columns hold a claimed job, or NULL if there is none.
+-- Takes due jobs for a node with a live lease, in claim order, for all executors in one statement. It takes no job
+-- before its time, at most as many of each executor as its `slots`, and at most `limit` in all. Indexes: queue_due, one
+-- short scan for each executor, and the primary key of stored_jobs.
+-- A row of `queue` that changed between this statement's snapshot and its lock has another ctid, so it is not found.
+-- Like a locked row, it is left to the next claim. Every change of a waiting job writes that row anew, so what this
+-- statement reads of the job is not stale.
+-- If there are jobs whose time has come and that are not marked as due yet, it takes no job and returns `is_past`,
+-- unless `promoted` is set: jobs were marked just before. Returns at least one row. The first two columns say in how
+-- many seconds the next job falls due, and whether that is past. The other columns hold a claimed job, or NULL if there
+-- is none.
 -- include claim_before
 picked AS (
     DELETE FROM "rexecutor".queue WHERE ctid = ANY(ARRAY(

@@ -1,6 +1,6 @@
--- Takes due jobs as `claim_jobs` does, but of each executor only those that stand at its mark or after it, and those that
--- are more urgent than the mark. For times at which the index holds very many entries of deleted rows before the mark.
--- Index: queue_due, two short scans for each executor.
+-- Takes due jobs as `claim_jobs` does, but of each executor only those at its mark or after it, and those of a more
+-- urgent priority than the mark. It is used while the index holds very many entries of deleted rows before the mark.
+-- Index: queue_due, two short scans for each executor, and the primary key of stored_jobs.
 -- include claim_before
 picked AS (
     DELETE FROM "rexecutor".queue WHERE ctid = ANY(ARRAY(

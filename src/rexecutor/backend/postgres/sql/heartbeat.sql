@@ -2,15 +2,17 @@
 -- 1. Begins or renews a node's lease, even if it has run out: while the node's row exists, not all of its jobs have
 --    been rescued.
 -- 2. Reschedules, cancels or discards the jobs of other nodes without a live lease, as `rules.transition` does for
---    `Lost`, and deletes those nodes when none of their jobs is left.
--- 3. Cancels waiting jobs that have expired, those that expired first, as `rules.transition` does for `Expired`.
--- 4. Deletes scopes that have not been taken for a day. Until then, a transaction with an older snapshot must find that
---    its scope has changed.
--- 5. Notifies those who wait for the end of jobs, if any has ended by this.
--- Returns whether the lease began, how many jobs were rescued, how many had expired, and one row for each requested
--- cancel of a job that the node runs. Rows that others have locked are left to the next heartbeat, so it never waits.
--- Of each job, the row of `queue` or `running` is locked first. Indexes: queue_expiring, scopes_taken, the primary key of
--- stored_jobs; `running` is small and read whole.
+--    `Lost`, and deletes those nodes when none of their jobs is left. Only if `rescues` is true.
+-- 3. Cancels waiting jobs that have expired, as `rules.transition` does for `Expired`: at most `most_expired`, those
+--    that expired first. Only if `rescues` is true.
+-- 4. Deletes at most 1,000 scopes that have not been taken for a day. Until then, a transaction with an older snapshot
+--    must find that its scope has changed.
+-- 5. Notifies those who wait for the end of jobs, if a job has ended in step 2 or 3.
+-- Returns one row for each job that the node runs and that is to be cancelled, or one row without a job. Each row also
+-- says whether the lease began, how many jobs were rescued, and how many had expired.
+-- Rows of waiting jobs, lost jobs and scopes that others have locked are left to the next heartbeat. Of each job, the
+-- row of `queue` or `running` is locked first. Indexes: queue_expiring, scopes_taken, the primary key of stored_jobs;
+-- `running` is small and read whole.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
@@ -18,7 +20,8 @@ renewed AS (
     INSERT INTO "rexecutor".nodes AS node (id, name, started_at, lease_until, epoch)
     SELECT
         %(node)s, %(name)s, clock.now,
-        (clock.now AT TIME ZONE 'UTC' + %(lease)s::interval) AT TIME ZONE 'UTC',  -- elsewhere a day may last 23 h
+        -- The lease is added in UTC. In other time zones a day may have 23 or 25 hours.
+        (clock.now AT TIME ZONE 'UTC' + %(lease)s::interval) AT TIME ZONE 'UTC',
         %(epoch)s
     FROM clock
     ON CONFLICT (id) DO UPDATE SET
@@ -33,8 +36,9 @@ lost AS (
     )
     ORDER BY run.id
 ),
--- The lock reads what others have committed since the heartbeat began, such as a cancel. A job that has been claimed since
--- is left alone. Only `claims` shows that, because the nodes are those of the heartbeat's beginning.
+-- A row that is locked here is read as others have committed it since the heartbeat began, for example with a cancel. A
+-- job that was claimed again since then is left alone. Only its `claims` show that: `nodes` is read as it was when the
+-- heartbeat began, so the lease of its new node may be missing there.
 orphans AS MATERIALIZED (
     SELECT run.* FROM lost CROSS JOIN LATERAL (
         SELECT held.id, held.claims FROM "rexecutor".running AS held
@@ -84,7 +88,8 @@ rescued AS (
     WHERE job.id = ANY(ARRAY[taken.id])
     RETURNING job.id, job.status, job.priority, job.scheduled_at, taken.executor, taken.flow, taken.lane, clock.now
 ),
--- By ctid: a job that was claimed, cancelled or changed since the heartbeat began has another ctid, and is left alone.
+-- Rows are found by ctid, so a job that was claimed, cancelled or changed since the heartbeat began is not found, and
+-- is left alone.
 dequeued AS (
     DELETE FROM "rexecutor".queue WHERE ctid = ANY(ARRAY(
         SELECT waiting.ctid FROM "rexecutor".queue AS waiting
@@ -105,7 +110,7 @@ expired AS (
         ),
         cancelled_at = clock.now
     FROM dequeued, clock
-    -- It may have ended if somebody has changed it by hand.
+    -- A job in the queue may have ended if somebody has changed it by hand.
     WHERE job.id = ANY(ARRAY[dequeued.id]) AND coalesce(job.completed_at, job.cancelled_at, job.discarded_at) IS NULL
     RETURNING job.id, job.status, dequeued.executor, clock.now
 ),
@@ -122,7 +127,7 @@ logged AS (
     ) AS ends
     GROUP BY executor, status, now
 ),
--- By ctid: a node that has been renewed since the heartbeat began has another ctid, and stays.
+-- Rows are found by ctid, so a node whose lease was renewed since the heartbeat began is not found, and stays.
 forgotten AS (
     DELETE FROM "rexecutor".nodes WHERE ctid = ANY(ARRAY(
         SELECT node.ctid FROM "rexecutor".nodes AS node, clock

@@ -1,13 +1,14 @@
 -- Stores new jobs that differ only in their data, in the order given, and returns their ids in that order, as the text
--- of an array. The data of all are one text, a line for each job: the server splits it in a quarter of the time that it
--- needs to read the same jobs as JSON.
+-- of an array. The data of all jobs are one text, a line for each job. The server splits it in a quarter of the time
+-- that it needs to read the same jobs as JSON.
 WITH clock AS MATERIALIZED (
     SELECT
         now,
         coalesce(%(scheduled_at)s::timestamptz, (utc + %(delay)s::interval) AT TIME ZONE 'UTC', now) AS due_at,
         coalesce(%(expires_at)s::timestamptz, (utc + %(expires_in)s::interval) AT TIME ZONE 'UTC') AS expires_at
     FROM (
-        SELECT moment AS now, moment AT TIME ZONE 'UTC' AS utc  -- to add spans to: elsewhere a day may have 23 or 25 hours
+        -- `utc` is there to add spans to. In other time zones a day may have 23 or 25 hours.
+        SELECT moment AS now, moment AT TIME ZONE 'UTC' AS utc
         FROM (SELECT coalesce(%(now)s::timestamptz, now()) AS moment) AS current
     ) AS moments
 ),

@@ -1,7 +1,8 @@
--- Stores new jobs, some of which expire, as `insert_jobs` does. A statement of its own, because two more columns of the
--- JSON make an insert slower by a fourteenth, and few jobs expire.
+-- Stores new jobs, some of which expire, as `insert_jobs` does. It is a statement of its own because two more columns
+-- of the JSON make an insert slower by a fourteenth, and few jobs expire.
 WITH clock AS MATERIALIZED (
-    SELECT moment AS now, moment AT TIME ZONE 'UTC' AS utc  -- to add spans to: elsewhere a day may have 23 or 25 hours
+    -- `utc` is there to add spans to. In other time zones a day may have 23 or 25 hours.
+    SELECT moment AS now, moment AT TIME ZONE 'UTC' AS utc
     FROM (SELECT coalesce(%(now)s::timestamptz, now()) AS moment) AS current
 ),
 given AS (

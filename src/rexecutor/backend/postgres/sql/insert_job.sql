@@ -1,8 +1,10 @@
--- Stores one new job that never expires, as `insert_jobs` does, and returns its id. Unless `channel` is NULL, notifies it at the commit.
+-- Stores one new job that never expires, as `insert_jobs` does, and returns its id. If `channel` is not NULL, the
+-- commit notifies the nodes.
 WITH clock AS MATERIALIZED (
     SELECT
         now,
-        coalesce(  -- in UTC: elsewhere a day may have 23 or 25 hours
+        -- The delay is added in UTC. In other time zones a day may have 23 or 25 hours.
+        coalesce(
             %(scheduled_at)s::timestamptz, (now AT TIME ZONE 'UTC' + %(delay)s::interval) AT TIME ZONE 'UTC', now
         ) AS due_at
     FROM (SELECT coalesce(%(now)s::timestamptz, now()) AS now) AS current

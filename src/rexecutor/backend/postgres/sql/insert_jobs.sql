@@ -1,7 +1,8 @@
 -- Stores new jobs that never expire, in the order given, and returns their ids in that order. One JSON parameter holds
--- them all: reading it takes half the time that the driver and the server need for one array for each column.
+-- them all. Reading it takes half the time that the driver and the server need for an array for each column.
 WITH clock AS MATERIALIZED (
-    SELECT moment AS now, moment AT TIME ZONE 'UTC' AS utc  -- to add spans to: elsewhere a day may have 23 or 25 hours
+    -- `utc` is there to add spans to. In other time zones a day may have 23 or 25 hours.
+    SELECT moment AS now, moment AT TIME ZONE 'UTC' AS utc
     FROM (SELECT coalesce(%(now)s::timestamptz, now()) AS moment) AS current
 ),
 given AS (

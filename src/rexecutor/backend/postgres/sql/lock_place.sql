@@ -1,8 +1,10 @@
--- Locks the row that says where a job stands: in `queue` if it waits, in `running` if it executes, and, for who
--- `changes_ended`, in the log if it has ended. All who change a job lock this row before that of the job. Returns a row if
--- the job was stored when the statement began: whether it had ended then, and whether one of these rows is locked. If none
--- is, and it had not ended, the job has moved while this waited.
--- Index: the primary keys, and ended_by.
+-- Locks the row that says where a job stands: in `queue` if it waits, in `running` if it executes. If it has ended,
+-- locks its row of the log, `ended`, but only with `changes_ended`. Every change of a job locks this row before that of
+-- the job.
+-- Returns no row if the job was not stored when the statement began. Otherwise the row says whether the job had ended
+-- then, and whether a row is locked. If none is locked although the job had not ended, the job has moved while the
+-- statement waited.
+-- Indexes: the primary keys, and ended_by.
 WITH waiting AS (
     SELECT FROM "rexecutor".queue WHERE id = %(id)s FOR UPDATE
 ),

@@ -1,9 +1,10 @@
 -- Deletes, for each executor, all jobs that ended with `status` except the `kept` that ended last, and returns their
--- number. Oldest end first, at most `limit` in all, and none that is locked. Index: ended_by, one step for each executor
--- with such jobs, and for each executor to prune a scan of the log's rows of as many jobs as are kept; the primary key of
--- stored_jobs.
+-- number. Deletes the jobs that ended first, at most `limit` in all, and none that is locked. Indexes: ended_by, one
+-- step for each executor with such jobs, and for each executor to prune a scan of the log's rows that hold its `kept`
+-- newest jobs; the primary key of stored_jobs.
 -- include prune_names
--- The moment at which the jobs to keep end, and how many of those that ended at that moment are too many.
+-- For each executor with more jobs than are kept: `boundary`, when the oldest job that is kept ended, and `excess`, how
+-- many of the jobs that ended at that moment are too many.
 ends AS (
     SELECT names.executor, last.ended_at AS boundary, newest.jobs - %(kept)s AS excess
     FROM names CROSS JOIN LATERAL (

@@ -1,6 +1,6 @@
--- Ends a pruning: deletes the jobs in `doomed` and takes them out of the log.
--- A row of the log that changed between this statement's snapshot and its lock has another ctid, so it is left to the
--- next batch: perhaps one of its jobs was rerun.
+-- The end of a pruning: deletes the jobs in `doomed` and takes them out of the log.
+-- A row of the log that changed between this statement's snapshot and its lock has another ctid, for example because
+-- one of its jobs was rerun. It is left to the next batch.
 held AS MATERIALIZED (
     SELECT ctid AS place FROM "rexecutor".ended WHERE ctid = ANY(ARRAY(SELECT DISTINCT place FROM doomed))
     FOR UPDATE SKIP LOCKED
@@ -13,7 +13,7 @@ found AS MATERIALIZED (
             AND coalesce(job.completed_at, job.cancelled_at, job.discarded_at) = doomed.ended_at
     ) AS job ON true
 ),
--- By ctid: a job that somebody has changed since the snapshot is not found, and stays.
+-- Jobs are found by ctid, so one that somebody has changed since the snapshot is not found, and stays.
 deleted AS (
     DELETE FROM "rexecutor".stored_jobs WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM "rexecutor".stored_jobs
@@ -23,7 +23,7 @@ deleted AS (
     RETURNING id
 ),
 gone AS MATERIALIZED (
-    -- Somebody may have deleted a job by hand.
+    -- A job that is not found was deleted or changed by hand. The log forgets it, too.
     SELECT place, id FROM found WHERE job_place IS NULL OR id IN (SELECT deleted.id FROM deleted)
 ),
 cuts AS (

@@ -1,4 +1,5 @@
--- Begins a pruning: the names of the executors with such jobs, one step along the index for each.
+-- The beginning of a pruning: the names of the executors with jobs that ended with `status`, one step along the index
+-- for each.
 WITH RECURSIVE names AS (
     (
         SELECT executor FROM "rexecutor".ended

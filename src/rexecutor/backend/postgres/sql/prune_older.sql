@@ -1,13 +1,13 @@
--- Deletes jobs that ended with `status` more than `age` ago, and returns their number. Oldest end first, at most `limit`
--- in all, and none that is locked. Index: ended_by, one step for each executor with such jobs, and a short scan for each
--- executor to prune; the primary key of stored_jobs.
+-- Deletes jobs that ended with `status` more than `age` ago, and returns their number. Deletes the jobs that ended
+-- first, at most `limit` in all, and none that is locked. Indexes: ended_by, one step for each executor with such jobs,
+-- and a short scan for each executor to prune; the primary key of stored_jobs.
 -- include prune_names
 old AS (
     SELECT log.*, sum(log.jobs) OVER (ORDER BY log.ended_at) - sum(log.jobs) OVER (PARTITION BY log.ended_at) AS older
     FROM names CROSS JOIN LATERAL (
         SELECT log.ctid AS place, log.ended_at, log.jobs, log.ids FROM "rexecutor".ended AS log
         WHERE log.status = %(status)s AND log.executor = names.executor
-            -- In UTC: elsewhere a day may have 23 or 25 hours.
+            -- The age is subtracted in UTC. In other time zones a day may have 23 or 25 hours.
             AND log.ended_at < (
                 coalesce(%(now)s::timestamptz, now()) AT TIME ZONE 'UTC' - %(age)s::interval
             ) AT TIME ZONE 'UTC'

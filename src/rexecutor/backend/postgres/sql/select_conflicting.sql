@@ -1,5 +1,6 @@
--- Returns the first job that conflicts with a new unique one, by its id and what shows each change of it; the condition
--- comes from `rules.conflicting`. Index: jobs_unique_key or jobs_scheduled.
+-- Returns the first job that conflicts with a new unique one: its id, and the columns that show whether it has changed
+-- since then. Locks nothing. The condition comes from `rules.conflicting`. Index: jobs_unique_key for criteria with a
+-- key, otherwise jobs_scheduled.
 SELECT id, status, claims, revision
 FROM "rexecutor".jobs
 WHERE /* where */

@@ -1,5 +1,6 @@
--- Does as `select_conflicting` for a job that is unique by its executor among jobs that have not ended. `start` and `until`
--- are the ends of its window, if it has one. Index: queue_open, and the primary key of stored_jobs; `running` is small.
+-- Returns the same as `select_conflicting`, for a job that is unique by its executor among jobs that have not ended.
+-- `start` and `until` are the ends of its window, both in, or NULL without one. Indexes: queue_open, and the primary
+-- key of stored_jobs; `running` is small and read whole.
 (
     SELECT job.id, job.status, job.claims, job.revision, job.scheduled_at
     FROM "rexecutor".queue AS waiting CROSS JOIN LATERAL (

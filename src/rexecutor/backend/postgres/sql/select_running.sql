@@ -1,6 +1,6 @@
--- Returns the executing jobs of a node, locked, except those that it knows to hold: an application's transaction may
--- keep these locked until its commit. Of each job, the row of `running` is locked first. Index: the primary key of
--- stored_jobs; `running` is small.
+-- Returns the executing jobs of a node, locked, except those whose claims are given in `ids` and `claims`: an
+-- application's transaction may keep those locked until its commit. Of each job, the row of `running` is locked first.
+-- Index: the primary key of stored_jobs; `running` is small and read whole.
 WITH ours AS MATERIALIZED (
     SELECT run.* FROM "rexecutor".running AS run
     WHERE run.node = %(node)s AND NOT EXISTS (

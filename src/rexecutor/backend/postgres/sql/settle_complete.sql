@@ -1,19 +1,23 @@
--- Records successes, in one statement, as `rules.transition` does. Fenced by `claims`. The ids are in order and no two
--- are the same; rows of `running` are locked first, in any order, then those of the jobs. Returns the ids that it
--- recorded, in one text. It sees what others commit while it waits for a row, such as a cancel or other fields.
+-- Records successes, in one statement, as `rules.transition` does. Fenced by `claims`. The given ids must be in
+-- ascending order, no two the same. The rows of `running` are locked first, in any order, then those of the jobs.
+-- Returns the ids of the recorded successes as the text of an array. It sees what others commit while it waits for a
+-- row, such as a cancel or changed fields.
 -- Index: the primary keys, one search with all ids for each table. What belongs to an id stands at the same place of
--- another array, and `width_bucket` finds the place in halves. So there is no join that could be planned wrongly.
--- By the key, not by ctid. A row that changed while the statement waited for it has a new version, which the statement's
--- snapshot does not show. By the key, it finds the old version, sees that it has changed, and goes on to the new one.
+-- another array, and `width_bucket` finds that place by binary search. So there is no join that could be planned
+-- wrongly.
+-- Rows are found by their key, not by ctid. A row that changed while the statement waited for it has a new version,
+-- which the statement's snapshot does not show. By the key, PostgreSQL finds the old version, sees that it has changed,
+-- and follows it to the new one.
 WITH given AS MATERIALIZED (
     SELECT
-        -- Texts, because the driver needs a third of the time for them.
+        -- As texts, because the driver needs a third of the time for them.
         %(ids)s::text::bigint[] AS ids,
         %(claims)s::text::bigint[] AS claims,
         %(results)s::text[] AS results,
         coalesce(%(now)s::timestamptz, now()) AS now,
         -- Limits the wait for a locked row. A job may have been completed in an application's transaction that is still
-        -- open, and the other outcomes must not wait for that. `gone` asks for it before it locks a row.
+        -- open, and the other outcomes must not wait for that. `gone` reads `patience`, so the limit holds for its
+        -- locks.
         set_config('lock_timeout', coalesce(%(patience)s::text, current_setting('lock_timeout')), true) AS patience
 ),
 gone AS (

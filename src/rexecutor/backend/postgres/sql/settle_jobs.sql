@@ -1,6 +1,7 @@
 -- Records how attempts ended, in one statement for any mix of outcomes, as `rules.transition` does. Fenced by `claims`.
--- The ids are in order and no two are the same. Returns what it recorded; the other claims no longer hold. Rows are found
--- and locked as in `settle_complete`.
+-- The given ids must be in ascending order, no two the same. Returns id and claim of each outcome that it recorded; the
+-- other claims no longer hold. Rows are found and locked as in `settle_complete`. Indexes: the primary keys of
+-- `running` and `stored_jobs`.
 WITH given AS MATERIALIZED (
     SELECT
         %(ids)s::bigint[] AS ids,
@@ -55,7 +56,8 @@ done AS (
         scheduled_at = CASE
             WHEN ours.kind = 'snooze'
                 OR ours.kind = 'failed' AND (ours.cancel_reason IS NOT NULL OR ours.attempt < job.max_attempts)
-            THEN (ours.now AT TIME ZONE 'UTC' + ours.delay) AT TIME ZONE 'UTC'  -- elsewhere a day may last 23 h
+            -- The delay is added in UTC. In other time zones a day may have 23 or 25 hours.
+            THEN (ours.now AT TIME ZONE 'UTC' + ours.delay) AT TIME ZONE 'UTC'
             ELSE job.scheduled_at
         END,
         errors = CASE

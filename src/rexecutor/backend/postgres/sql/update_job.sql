@@ -1,6 +1,7 @@
--- Writes back a record that `rules` changed; its rows were read and locked in the same transaction. Moves it to where it
--- stands now: a job that waits has a row in `queue`, which is always written anew; one that executes has a row in
--- `running`; one that has ended stands in the log.
+-- Writes back a record that `rules` changed. Its rows were read and locked in the same transaction. Moves the job to
+-- where it stands now: a job that waits has a row in `queue`, which is always written anew; a job that executes has a
+-- row in `running`; a job that has ended stands in the log. In `queue`, the job is not marked as due: the next claim
+-- does that.
 WITH before AS MATERIALIZED (
     SELECT
         executor, status, coalesce(completed_at, cancelled_at, discarded_at) AS ended_at,
