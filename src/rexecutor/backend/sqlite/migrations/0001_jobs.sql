@@ -1,19 +1,21 @@
--- Moments are microseconds since 1970 in UTC; durations too. Lists and objects are JSON texts.
+-- Moments are in microseconds since 1970 in UTC, durations in microseconds. Lists and objects are JSON texts.
 
--- The jobs. A row is written once, at the enqueue, and once for each attempt, at its end. A claim does not touch it.
--- `status` is never 'executing': a job executes while it has a row in `rexecutor_running`, which lies over this one. Who
--- reads jobs reads the view `rexecutor_jobs`.
+-- The jobs. A row is written once at the enqueue, and once at the end of each attempt. A claim does not touch it.
+-- `status` is never 'executing'. A job executes while it has a row in `rexecutor_running`, whose columns then hold
+-- instead of those here. To read jobs, use the view `rexecutor_jobs`.
 CREATE TABLE rexecutor_stored_jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     executor TEXT NOT NULL,
-    -- `held`: not used yet, waits for other jobs. Comparisons, because for each row SQLite makes a table of a list in IN.
+    -- `held` is not used yet: the job waits for other jobs. The check consists of comparisons, because for each row
+    -- SQLite would make a table of the list of an IN.
     status TEXT NOT NULL DEFAULT 'scheduled' CHECK (
         status = 'complete' OR status = 'scheduled' OR status = 'retryable' OR status = 'held'
         OR status = 'cancelled' OR status = 'discarded'
     ),
     data TEXT NOT NULL,
     metadata TEXT,
-    -- `attempt`, `claims` and `attempted_at` are those of the last attempt that has ended.
+    -- `attempt`, `claims` and `attempted_at` are as of the end of the last attempt; an attempt that still runs has its
+    -- own in `rexecutor_running`.
     attempt INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),
     max_attempts INTEGER NOT NULL CHECK (max_attempts >= 1),
     priority INTEGER NOT NULL DEFAULT 0 CHECK (priority >= 0),
@@ -36,7 +38,8 @@ CREATE TABLE rexecutor_stored_jobs (
     expires_at INTEGER,
     -- What `execute` returned, as JSON text.
     result TEXT,
-    -- Not used yet: the flow whose limits the job obeys, its key within that, its group, and for how many jobs it waits.
+    -- Not used yet: the flow whose limits the job obeys, its key within that flow, its group, and how many jobs it
+    -- waits for.
     flow TEXT,
     lane TEXT,
     group_id INTEGER,
@@ -48,7 +51,7 @@ CREATE TABLE rexecutor_stored_jobs (
 CREATE INDEX rexecutor_jobs_unique_key ON rexecutor_stored_jobs (unique_key, scheduled_at)
 WHERE unique_key IS NOT NULL;
 
--- The same among jobs that have not ended.
+-- Uniqueness by key among jobs that have not ended.
 CREATE INDEX rexecutor_jobs_open_key ON rexecutor_stored_jobs (unique_key, scheduled_at)
 WHERE unique_key IS NOT NULL AND ended_at IS NULL;
 
@@ -61,43 +64,43 @@ CREATE INDEX rexecutor_jobs_open ON rexecutor_stored_jobs (executor, scheduled_a
 -- Uniqueness by executor in a window, ended jobs included.
 CREATE INDEX rexecutor_jobs_scheduled ON rexecutor_stored_jobs (executor, scheduled_at);
 
--- The pruner.
+-- Ended jobs of an executor, oldest end first, for the pruner.
 CREATE INDEX rexecutor_jobs_ended ON rexecutor_stored_jobs (status, executor, ended_at) WHERE ended_at IS NOT NULL;
 
 -- Members of a group.
 CREATE INDEX rexecutor_jobs_group ON rexecutor_stored_jobs (group_id, id) WHERE group_id IS NOT NULL;
 
--- The waiting jobs, one narrow row for each: what a claim needs to choose them. A claim deletes the row.
+-- The waiting jobs. Each has one narrow row, with what a claim needs to choose it. A claim deletes the row.
 CREATE TABLE rexecutor_queue (
     id INTEGER PRIMARY KEY,
     executor TEXT NOT NULL,
     scheduled_at INTEGER NOT NULL,
     priority INTEGER NOT NULL,
-    -- 1 once the job's time has come. A stored fact, so that jobs of the future are not in the claim's index.
+    -- 1 once the job's time has come. It is stored, so that jobs of the future are not in the claim's index.
     due INTEGER NOT NULL CHECK (due = 0 OR due = 1),
-    -- The job's own, unless it has started before.
+    -- The job's expiry; NULL if it has none, or has started before.
     expires_at INTEGER,
     flow TEXT,
     lane TEXT
 ) STRICT;
 
--- The claim: heads of executors, in claim order.
+-- For claims: the first due jobs of each executor, in claim order.
 CREATE INDEX rexecutor_queue_due ON rexecutor_queue (executor, priority, scheduled_at, id)
 WHERE due = 1 AND flow IS NULL;
 
--- The promoter, and the time of the next job.
+-- For marking jobs as due, and for the time of the next job.
 CREATE INDEX rexecutor_queue_later ON rexecutor_queue (scheduled_at) WHERE due = 0;
 
--- The heartbeat, which cancels expired jobs.
+-- For heartbeats, which cancel expired jobs.
 CREATE INDEX rexecutor_queue_expiring ON rexecutor_queue (expires_at) WHERE expires_at IS NOT NULL;
 
--- Flows: their due jobs, and the order within a lane.
+-- For flows, not used yet: their due jobs, and the order within a lane.
 CREATE INDEX rexecutor_queue_flow_due ON rexecutor_queue (executor, flow, lane, priority, scheduled_at, id)
 WHERE due = 1 AND flow IS NOT NULL;
 CREATE INDEX rexecutor_queue_lane ON rexecutor_queue (flow, lane, id) WHERE flow IS NOT NULL;
 
--- The executing jobs, one narrow row for each, with what their claim has changed. There are few at any time, so a node's
--- are found without an index.
+-- The executing jobs: those that run, and those that wait for a slot of their node. Each has one narrow row, with what
+-- its claim has changed. There are few at any time, so those of a node are found without an index.
 CREATE TABLE rexecutor_running (
     id INTEGER PRIMARY KEY,
     claims INTEGER NOT NULL,
@@ -112,7 +115,7 @@ CREATE TABLE rexecutor_running (
 ) STRICT;
 CREATE INDEX rexecutor_running_flow ON rexecutor_running (flow, lane) WHERE flow IS NOT NULL;
 
--- The jobs as all who ask see them. `due` is NULL unless the job waits.
+-- The jobs with their true status, for every query. `due` is NULL unless the job waits.
 CREATE VIEW rexecutor_jobs AS
 SELECT
     job.id AS id,
@@ -151,12 +154,12 @@ FROM rexecutor_stored_jobs AS job LEFT JOIN rexecutor_running AS run ON run.id =
 CREATE TABLE rexecutor_nodes (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
-    -- The datagram socket that wakes the node's process; NULL where there is none.
+    -- Address of the datagram socket that wakes the node's process; NULL if there is none.
     doorbell TEXT,
     started_at INTEGER NOT NULL,
     lease_until INTEGER NOT NULL,
-    -- How often the node has given up claims whose answer was lost: a claim of an earlier epoch that comes late takes
-    -- nothing.
+    -- How often the node has given up claims whose response was lost. A claim of an earlier epoch that comes late takes
+    -- no job.
     epoch INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
@@ -167,31 +170,33 @@ CREATE TABLE rexecutor_schedules (
     expression TEXT NOT NULL,
     timezone TEXT NOT NULL,
     last_tick INTEGER,
-    -- NULL when there is none any more.
+    -- NULL if there is none any more.
     next_tick INTEGER,
-    -- Ticks that nodes left out because they had only just begun, for those that were up when they fell: spans.
+    -- Spans in JSON, with ticks that nodes left out because they had only just started. Nodes that were up at these
+    -- ticks take them.
     left_out TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 
--- Which node does what only one node at a time may do; free when that node has no live lease.
+-- Locks: which node does what only one node at a time may do. A lock is free if its node has no live lease.
 CREATE TABLE rexecutor_duties (
     duty TEXT PRIMARY KEY,
     node TEXT NOT NULL
 ) STRICT;
 
--- The tables below are not used yet. They are made now, so that what comes needs no migration that stops workers.
+-- The tables below are not used yet. They are created now, so that what comes next needs no breaking migration.
 
--- Limits and rates that jobs share.
+-- Limits that hold for all nodes together: as the code declares them, as an operator overrides them, and how far the
+-- tokens of a rate are spent.
 CREATE TABLE rexecutor_flows (
     name TEXT PRIMARY KEY,
     declared TEXT NOT NULL,
     declared_at INTEGER NOT NULL,
     override TEXT,
-    -- When the next start would keep to the rate.
+    -- When the next job may start without exceeding the rate.
     tat INTEGER
 ) STRICT;
 
--- The same for single keys: only those with limits of their own or with spent tokens.
+-- Those keys of flows that have an override or spent tokens.
 CREATE TABLE rexecutor_lanes (
     flow TEXT NOT NULL,
     lane TEXT NOT NULL,
@@ -200,7 +205,7 @@ CREATE TABLE rexecutor_lanes (
     PRIMARY KEY (flow, lane)
 ) STRICT;
 
--- What is not claimed for now: 'executor:x', 'flow:x', 'flow:x/key' or '*'.
+-- What does not start until it is resumed: 'executor:x', 'flow:x', 'flow:x/key', or '*' for all jobs.
 CREATE TABLE rexecutor_pauses (
     scope TEXT PRIMARY KEY,
     since INTEGER NOT NULL,
@@ -208,7 +213,7 @@ CREATE TABLE rexecutor_pauses (
     reason TEXT
 ) STRICT;
 
--- How far running jobs have come.
+-- The progress that running jobs have reported, under their claims.
 CREATE TABLE rexecutor_progress (
     job_id INTEGER PRIMARY KEY,
     claims INTEGER NOT NULL,
@@ -218,7 +223,7 @@ CREATE TABLE rexecutor_progress (
     at INTEGER NOT NULL
 ) STRICT;
 
--- What was logged within jobs.
+-- What was logged within jobs, one row for each flush.
 CREATE TABLE rexecutor_job_logs (
     job_id INTEGER NOT NULL,
     claims INTEGER NOT NULL,
@@ -227,13 +232,13 @@ CREATE TABLE rexecutor_job_logs (
     PRIMARY KEY (job_id, claims, part)
 ) STRICT;
 
--- Batches and workflows.
+-- Batches and workflows. `then_id`, `failure_id` and `finally_id` are jobs that wait for the group.
 CREATE TABLE rexecutor_groups (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
     is_workflow INTEGER NOT NULL CHECK (is_workflow IN (0, 1)),
     total INTEGER NOT NULL,
-    -- Members that are not yet counted as ended.
+    -- Number of members that have not been counted as ended.
     open INTEGER NOT NULL CHECK (open BETWEEN 0 AND total),
     failed INTEGER NOT NULL DEFAULT 0,
     cancel_reason TEXT,
@@ -248,7 +253,7 @@ CREATE TABLE rexecutor_groups (
 CREATE INDEX rexecutor_groups_unique_key ON rexecutor_groups (unique_key)
 WHERE unique_key IS NOT NULL AND ended_at IS NULL;
 
--- Which member of a workflow waits for which.
+-- Which job of a workflow waits for which other one.
 CREATE TABLE rexecutor_edges (
     group_id INTEGER NOT NULL,
     child INTEGER NOT NULL,
@@ -260,14 +265,14 @@ CREATE TABLE rexecutor_edges (
 
 CREATE INDEX rexecutor_edges_child ON rexecutor_edges (child, place);
 
--- Members that ended without being counted: a rescue, a cancel, a completion in the application's transaction.
+-- Members that ended without being counted: by a rescue, a cancel or `complete_in`.
 CREATE TABLE rexecutor_uncounted (
     group_id INTEGER NOT NULL,
     job_id INTEGER NOT NULL,
     PRIMARY KEY (group_id, job_id)
 ) STRICT;
 
--- What jobs have saved for their next attempt.
+-- What the steps of a job have stored.
 CREATE TABLE rexecutor_steps (
     job_id INTEGER NOT NULL,
     name TEXT NOT NULL,
@@ -277,7 +282,8 @@ CREATE TABLE rexecutor_steps (
     PRIMARY KEY (job_id, name)
 ) STRICT;
 
--- How many jobs ended in a minute, how long they waited and ran: counts by length of time, as JSON lists.
+-- How many jobs ended in a minute, and how long they waited and ran, as JSON lists of counts for ranges of
+-- milliseconds.
 CREATE TABLE rexecutor_stats (
     minute INTEGER NOT NULL,
     executor TEXT NOT NULL,

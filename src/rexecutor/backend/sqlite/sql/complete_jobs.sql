@@ -1,6 +1,6 @@
--- Records successes without a result, as the change `Complete` does, fenced by the claims of what runs. Fewer rows than
--- settlements mean that a claim was lost. The caller ends the runs. `settled` is an object of ids and claims, because
--- SQLite reads each array within an array anew for each of its values.
+-- Records successes without a result, as the change `Complete` does. Fenced by `claims`. If fewer rows are changed than
+-- outcomes were given, a claim was lost. The caller deletes the rows of `rexecutor_running`. `settled` is an object, id
+-- → claims: from a list of pairs, SQLite would read each pair anew for each of its values.
 UPDATE rexecutor_stored_jobs SET
     status = 'complete',
     attempt = run.attempt,

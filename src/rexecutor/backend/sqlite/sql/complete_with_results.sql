@@ -1,6 +1,7 @@
--- Records successes of which some have a result, as the change `Complete` does, fenced by the claims of what runs. Fewer
--- rows than settlements mean that a claim was lost. The caller ends the runs. Each row is an id, its claims and its
--- result: as parameters, since from JSON a result takes twice as long. Rows of NULL match no job: they fill up a batch.
+-- Records successes of which some have a result, as the change `Complete` does. Fenced by `claims`. If fewer rows are
+-- changed than outcomes were given, a claim was lost. The caller deletes the rows of `rexecutor_running`. Each row of
+-- VALUES is an id, its claims and its result. They are parameters, because a result from JSON takes twice as long. Rows
+-- of NULL fill up a batch and match no job.
 UPDATE rexecutor_stored_jobs SET
     status = 'complete',
     attempt = run.attempt,

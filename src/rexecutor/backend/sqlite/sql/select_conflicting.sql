@@ -1,6 +1,6 @@
 -- Returns the first job that conflicts with a new one; the condition comes from `rules.conflicting`.
--- Index: rexecutor_jobs_unique_key, rexecutor_jobs_open_key, rexecutor_jobs_open or rexecutor_jobs_scheduled; see `index_for`.
--- The view `rexecutor_jobs` would do, but that an index can be named for a table only.
+-- Index: rexecutor_jobs_unique_key, rexecutor_jobs_open_key, rexecutor_jobs_open or rexecutor_jobs_scheduled: see
+-- `index_for`. The view `rexecutor_jobs` is not used, because an index can be named for a table only.
 -- Expressions instead of columns: an application's connection may convert columns by their declared types.
 SELECT
     +id, +executor, +status, +data, +metadata, +attempt, +max_attempts, +priority, +tags, +errors, +claims,

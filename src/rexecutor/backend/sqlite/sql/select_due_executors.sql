@@ -1,4 +1,4 @@
--- Lists the executors that have due jobs: one step along the index for each, however many jobs it has.
+-- Lists the executors that have due jobs, with one step along the index for each executor, however many jobs it has.
 -- Index: rexecutor_queue_due.
 WITH RECURSIVE found (executor) AS (
     SELECT min(executor) FROM rexecutor_queue WHERE due = 1 AND flow IS NULL

@@ -1,6 +1,7 @@
--- Returns the jobs that expired before they started, the longest expired first. Index: rexecutor_queue_expiring.
--- A moment before `earliest` cannot be read: such a job is left to a claim, like other rows that cannot be read, or that
--- do not fit their row in the queue.
+-- Returns jobs that expired before they started: at most `limit`, those that expired first. Index:
+-- rexecutor_queue_expiring.
+-- Python cannot read a moment before `earliest`. Such a job is left to a claim, like other jobs that cannot be read, or
+-- whose row does not agree with that in the queue.
 SELECT
     job.id, job.executor, status, data, metadata, attempt, max_attempts, job.priority, tags, errors, claims, snoozes, losses,
     NULL, NULL, unique_key, revision, inserted_at, job.scheduled_at, attempted_at, completed_at, cancelled_at, discarded_at,

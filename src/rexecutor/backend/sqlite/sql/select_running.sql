@@ -1,4 +1,4 @@
--- Returns the jobs that a node runs. Reads all that runs.
+-- Returns the executing jobs of a node. Reads all executing jobs, which are few.
 SELECT
     job.id, job.executor, 'executing', data, metadata, run.attempt, max_attempts, priority, tags, errors, run.claims, snoozes, losses,
     run.node, run.cancel_reason, unique_key, revision, inserted_at, job.scheduled_at, run.attempted_at, completed_at, cancelled_at, discarded_at,

@@ -1,4 +1,4 @@
--- Returns the jobs whose runs have just begun. The caller knows the other columns: see `read_claimed`.
+-- Returns jobs that `start_jobs` has just started. The caller knows their other columns: see `read_claimed`.
 SELECT
     job.id, data, metadata, run.attempt, max_attempts, tags, errors, run.claims, snoozes, losses, unique_key, revision,
     inserted_at, expires_at

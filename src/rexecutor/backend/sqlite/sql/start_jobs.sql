@@ -1,11 +1,12 @@
--- Begins the runs of jobs, as the change `Claimed` does. The caller took them out of the queue in the same transaction.
--- min() and max() keep a counter that was written by hand within its bounds; beyond them it would fail the batch.
+-- Starts jobs, as the change `Claimed` does. The caller takes them out of the queue in the same transaction.
+-- min() and max() keep a number that was written by hand within its bounds; otherwise the claim of the batch would
+-- fail.
 INSERT INTO rexecutor_running (id, claims, attempted_at, attempt, node, executor, flow, lane)
 SELECT
     id, max(1, min(claims + 1, 9007199254740991)), :now, max(1, min(attempt + 1, 2147483647)), :node, executor, flow, lane
 FROM rexecutor_stored_jobs
 WHERE id IN (SELECT value FROM json_each(:ids))
--- Only a hand can queue a job that runs. Its earlier run is then fenced off, as by any later claim.
+-- Only a change by hand can queue a job that executes. Its earlier claim is then fenced off, as by any later claim.
 ON CONFLICT (id) DO UPDATE SET
     claims = max(excluded.claims, rexecutor_running.claims + 1),
     attempted_at = excluded.attempted_at,

@@ -1,5 +1,5 @@
--- Writes back what `rules.transition` made of a row that was read in the same transaction, unless the job still executes.
--- Only a job that has just been completed has a result: rows to change are read without theirs.
+-- Writes back what `rules.transition` made of a row that was read in the same transaction. Not for a job that still
+-- executes. Only a job that has just been completed has a result, because rows to change are read without theirs.
 UPDATE rexecutor_stored_jobs SET
     status = :status,
     attempt = :attempt,
