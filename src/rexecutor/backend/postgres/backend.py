@@ -53,9 +53,9 @@ from rexecutor.model.where import Where
 T = TypeVar("T")
 
 GIVEN_BACK: Final = "-"
-"""Payload of a notification that a node gave back jobs at its shutdown, in place of their executors' names."""
+"""Payload of a notification that a node gave back jobs, in place of their executors' names."""
 AWAITED_SECONDS: Final = 30.0
-"""Seconds for which an announcement counts: so long, a backend that has heard it notifies of ended jobs."""
+"""Seconds for which a backend notifies of ended jobs after another one has announced that somebody waits for them."""
 NOTIFY_SECONDS: Final = 3.0
 """Seconds that sending a notification may take. It is short because notifications are hints and the next one waits."""
 MIGRATION_SECONDS: Final = 3_600.0
@@ -87,11 +87,12 @@ class PostgresBackend(Backend):
             schema: Name of the schema of the tables: a letter or `_`, then up to 62 letters, digits or `_`.
             clock: For tests: used instead of the database's time.
             limits: How large jobs may be.
-            max_connections: Maximum size of the backend's own pool, 1 or more; a given pool keeps its own maximum. A
-                running node uses four more connections, for its claims, its outcomes, its lease and to listen; an
-                application that waits for the end of jobs uses the one to listen. Code without an event loop uses
-                separate connections, one for each thread that calls at the same moment, and also at most this many;
-                while threads wait for the end of jobs, one more listens.
+            max_connections: Maximum size of the backend's own pool, 1 or more; a given pool keeps its own maximum.
+                Beside it, a backend with running nodes uses one connection for claims and one for outcomes (for a while
+                two of each), one for the lease of each node, and one to listen. An application that waits for the end
+                of jobs uses the one to listen. Code without an event loop uses separate connections, one for each
+                thread that calls at the same moment, and also at most this many; while threads wait for the end of
+                jobs, one more listens.
             listens: Whether to be woken by LISTEN and NOTIFY. If False, polling alone finds jobs, and they start later.
 
         Raises:

@@ -35,11 +35,13 @@ SESSION_SETTINGS: Final = (
     " set_config('idle_in_transaction_session_timeout', '10s', false),"
     " set_config('lock_timeout', '25s', false)"
 )
-"""Sets up a session: each statement sees what others have committed, and the driver can parse times, in UTC without a
-conversion.
+"""Sets up a session: its transactions are READ COMMITTED, and times come in a form that the driver reads, in UTC.
 
-The server ends a session that is idle within a transaction, because its locks block others. It ends a wait for a lock
-before the client gives up. Not for the session of a pooler, which the application uses too.
+- In UTC the driver need not convert times.
+- The server ends a session that is idle within a transaction for 10 s, because its locks block others.
+- The server ends a wait for a lock after 25 s, before the client gives up.
+
+It is not for the session of a pooler, which the application uses too.
 """
 PLAN_SETTINGS: Final = (
     "SELECT set_config('plan_cache_mode', 'force_generic_plan', false),"
@@ -48,9 +50,10 @@ PLAN_SETTINGS: Final = (
     " set_config('enable_mergejoin', 'off', false),"
     " set_config('jit', 'off', false)"
 )
-"""Sets up a session in which the same few statements are executed all the time: each is planned only once.
+"""Sets up a session in which the same few statements are executed all the time: each of them is planned only once.
 
-The tables may be empty then. So plans that read a whole table are ruled out.
+The tables may be empty at that moment. So the planner is kept from plans that read a whole table, which would be right
+only for small tables.
 """
 _SERVER_PROCESS: Final = "SELECT pg_backend_pid()"
 _LOST: Final = {

@@ -1,8 +1,8 @@
-"""Where the claims of each executor have come to: for times at which the claim's index is full of dead entries.
+"""How far claims have come in each executor's queue, for times at which the claim's index is full of dead entries.
 
-As long as an old transaction is open somewhere in the database, no vacuum removes what claims have deleted from the
-queue, and each claim walks past all of it. So a claim that was slow makes the next ones begin where it ended. Only in
-memory, so nothing has to be kept right.
+As long as an old transaction is open somewhere in the database, no vacuum can remove what claims have deleted from the
+queue, and each claim walks past all of it. So after a slow claim, the next claims begin where it ended. The marks are
+kept in memory only: without them claims are slower, and take the same jobs.
 """
 
 from collections.abc import Collection, Iterable
@@ -13,16 +13,16 @@ from typing import Any, Final
 from rexecutor.model.job import JobId, JobRecord
 
 SLOW_SECONDS: Final = 0.02
-"""Seconds from which a claim counts as slow. Below that, claims begin at the first job."""
+"""Duration, in seconds, from which a claim counts as slow."""
 SHARE: Final = 100
-"""How many times as long as a slow claim took the next ones may begin later than at the first job.
+"""After a slow claim, claims begin at the marks for this many times as long as that claim took.
 
 So at most one job of a hundred waits for a slow claim.
 """
 LONGEST_SECONDS: Final = 10.0
-"""Most seconds of that: a job that stands before the mark may wait so long."""
+"""Longest time, in seconds, for which claims begin at the marks. A job before its mark may wait this long."""
 LATE_COMMIT: Final = timedelta(seconds=1)
-"""A mark stands at least so much before the moment of its claim.
+"""A mark stands at least this long before the moment of its claim.
 
 So the jobs of a transaction that began before others and is committed after them stand behind it.
 """
@@ -42,7 +42,12 @@ class LowMarks:
         self._until, self._forgotten = -inf, now
 
     def wanted(self, executors: Collection[str], now: float) -> dict[str, Any] | None:
-        """Return the parameters of `claim_marked`; None if a claim must begin at the first job."""
+        """Return the parameters of `claim_marked`; None if the claim must begin at the first job.
+
+        Args:
+            executors: The executors of the claim, in the order of its other parameters.
+            now: The time, in monotonic seconds.
+        """
         if now >= self._until or not self._marks:
             return None
         marks = [self._marks.get(executor, _LOWEST) for executor in executors]
@@ -53,9 +58,15 @@ class LowMarks:
         }
 
     def note(self, jobs: Iterable[JobRecord], began: float, ended: float, *, is_marked: bool) -> None:
-        """Remember what a claim took, which lasted from `began` to `ended`.
+        """Note the jobs that a claim took, and how long it lasted.
 
-        A marked claim takes a job before the mark only if it is more urgent. Then the mark stays where it is.
+        A claim from the marks may take more urgent jobs, which are before them. These do not move a mark back.
+
+        Args:
+            jobs: The claimed jobs.
+            began: When the claim was sent, in monotonic seconds.
+            ended: When its response came, in monotonic seconds.
+            is_marked: Whether the claim began at the marks. Such a claim does not prolong their use.
         """
         if not is_marked:
             took = ended - began

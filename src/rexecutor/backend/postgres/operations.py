@@ -32,13 +32,13 @@ PROMOTED: Final = 1_000
 """Maximum number of jobs that one claim marks as due, so that it stays short."""
 
 _ESCAPED: Final = str.maketrans({"\\": r"\\", '"': r"\""})
-"""For a text within the text of an array."""
+"""Escapes for a quoted element in the text of an array."""
 
 
 async def run(connection: Connection, statement: Statement, *, binary: bool = False) -> Rows:
     """Execute the statement and return its rows; none if it returns no result set.
 
-    `binary`: the driver reads many rows of numbers and moments in half of the time if they come as such.
+    With `binary`, the server sends values in binary form, in which the driver reads numbers and moments twice as fast.
     """
     cursor = await execute(connection, statement, binary=binary)
     try:

@@ -51,7 +51,10 @@ RENEW_SECONDS: Final = 1.0
 IDLE_SECONDS: Final = 60.0
 """Seconds that a connection beyond the first may be idle before the pool closes it."""
 DUTY_CONNECTIONS: Final = 2
-"""Maximum size of the pool of a duty. One is enough for a node; two if one falls silent, or for several nodes."""
+"""Maximum size of the pool of a duty.
+
+One connection is enough for a node. The second is for a connection that no longer responds, and for several nodes.
+"""
 _OWN: Final = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")
 """Settings of a pool's connections that belong to psycopg, not to libpq."""
 
@@ -101,7 +104,7 @@ class Connections:
         self._limit = self._given.max_size if self._given is not None else limit
         self._pool: Pool | None = None
         self._duties: dict[str, Pool] = {}
-        """Pools of the duties that have connections of their own, from their first use."""
+        """Pools of the duties that have connections of their own, by the duty's name; opened at their first use."""
         self._duty_turn = asyncio.Lock()
         self._is_pooled = False
         self._is_ours = True
@@ -136,7 +139,11 @@ class Connections:
         self._pool = pool
 
     def _make_pool(self, *, plans_once: bool = False) -> Pool:
-        """Return a pool of the backend's own, not open yet. With `plans_once`, it plans each statement only once."""
+        """Return a pool of the backend's own, not open yet.
+
+        With `plans_once` it is the pool of a duty: its sessions plan each statement only once, unless there is a
+        pooler, whose sessions keep no plans.
+        """
         if self._is_pooled:
             settings: dict[str, Any] = {"prepare_threshold": None}
         else:
@@ -326,7 +333,10 @@ class Connections:
                 ) from error
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, seconds: float | None = None) -> T:
-        """Do the work within a transaction, and again in another one if a deadlock has ended it; see `run`."""
+        """Do the work within a transaction; see `run`.
+
+        If a deadlock ends the transaction, the work is done again in another one, at most `MOST_DEADLOCKS` times.
+        """
 
         async def transact(connection: Connection) -> T:
             for _ in range(MOST_DEADLOCKS):
@@ -344,7 +354,7 @@ class Connections:
         return pool.connection() if pool is not self._given else _lent_within(pool.timeout + SETUP_SECONDS, pool)
 
     async def _renew_once(self, connection: Connection, asked: float) -> None:
-        """Renew the connections, unless it was renewed since the operation began or a moment before.
+        """Renew the connections, unless that was done after the operation began, or less than a second before.
 
         While the server refuses to write, for example, every operation fails, but only one a second renews them.
         """

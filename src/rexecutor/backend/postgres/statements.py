@@ -51,9 +51,9 @@ _PLACEHOLDER: Final = '"rexecutor".'
 LOCK_TIMEOUT: Final = "1s"
 """How long a settlement waits for a job that another transaction has locked, in PostgreSQL's notation."""
 MOST_LOOKS: Final = 5
-"""How often a job is looked for that moves at the same time."""
+"""Maximum number of times that a job is looked for if it moves at the same time, for example because it is claimed."""
 MOST_DEADLOCKS: Final = 3
-"""How often a transaction is begun anew because the server ended it, so that another one could go on."""
+"""Maximum number of times that a transaction is done again because the server has ended it to resolve a deadlock."""
 _NOTHING: Final = timedelta(0)
 
 Steps: TypeAlias = Script[list[Enqueued]]
@@ -173,7 +173,10 @@ class Statements(Scripts):
         return answers
 
     def enqueue_one(self, job: NewJob, now: datetime | None, *, rings: bool) -> Statement:
-        """Return the one statement that enqueues a job without criteria or expiry. `rings`: notify the nodes."""
+        """Return the one statement that enqueues a job without criteria or expiry.
+
+        With `rings`, its commit notifies the nodes.
+        """
         channel = channel_of(self.schema) if rings else None
         return self.of("insert_job", **new_row(job), channel=channel, now=now)
 
@@ -185,12 +188,15 @@ class Statements(Scripts):
         return (yield from self.transit(record, change, now, limits))
 
     def fetch(self, job_id: JobId, *, changes_ended: bool = False) -> Script[JobRecord | None]:
-        """Return the job, locked unless it has ended; None if there is none. `changes_ended`: locked in any case.
+        """Return the job, locked unless it has ended; None if there is none.
 
-        First the row is locked that says where the job stands: in the queue, running, or in the log. While that
-        waited, the job may have moved; then it is looked for again. Nothing moves it while that row is locked. The
-        job's own row is never locked first: all other changes lock the two in this order, and one of them and this
-        would wait for each other.
+        The row that says where the job stands (in the queue, running, or in the log) is locked first, and then nothing
+        moves the job. If it moved while this waited for the lock, it is looked for again. Every other change locks
+        these two rows in the same order. If the job's own row were locked first, two changes could wait for each other.
+
+        Args:
+            job_id: The job.
+            changes_ended: Whether to lock it even if it has ended, as a rerun needs.
         """
         for _ in range(MOST_LOOKS) if is_bigint(job_id) else ():
             places = yield self.of("lock_place", id=job_id, changes_ended=changes_ended)
@@ -204,7 +210,7 @@ class Statements(Scripts):
                 found = yield from self.query(IdIn(frozenset({job_id})), 1, None, None)
                 if not found or found[0].status.has_ended:
                     return found[0] if found else None
-        # Somebody has written rows by hand, and it stands nowhere.
+        # It stands nowhere, because somebody has written rows by hand; or it moved at each look.
         return (yield from super().fetch(job_id))
 
     def first_conflicting(
@@ -240,13 +246,15 @@ class Statements(Scripts):
         *,
         node: NodeId | None = None,
     ) -> Script[list[JobId]]:
-        """Return the steps that settle these; the result is the jobs whose claims no longer hold.
+        """Return the steps that record these outcomes; their result is the jobs whose claims no longer hold.
 
-        Successes go together in a statement that takes a third of the time. With other outcomes beside them there are
-        two, which need a transaction. What the first does not record, the second tries once more.
+        Successes have a statement of their own, which takes a third of the time of the other one. If there are other
+        outcomes beside them, both statements are needed, and a transaction around them (`is_mixed`). Successes that the
+        first statement does not record are tried once more by the second. If a job stands several times among the
+        outcomes, the first one counts that holds its claim.
 
-        If a node is given, the steps are for a transaction of the application: they settle only jobs that this node
-        runs, and wait for locks as long as that transaction does.
+        If a node is given, the steps are for a transaction of the application: they record only outcomes of jobs that
+        this node runs, and wait for locks as long as that transaction does.
         """
         fixed = {"node": node, "patience": LOCK_TIMEOUT if node is None else None, "now": now}
         left, recorded = sorted(filter(_is_storable, settlements), key=_job_id), set[ClaimId]()
@@ -283,7 +291,7 @@ class Statements(Scripts):
         return refused
 
     def insert(self, batches: Sequence[Batch], now: datetime | None) -> Steps:
-        """Return the steps of an enqueue without criteria, one for each batch. Several need a transaction."""
+        """Return the steps of an enqueue without criteria: one statement for each batch. Several need a transaction."""
         answers: list[Enqueued] = []
         for jobs, _ in batches:
             if len(jobs) > 1 and (alike := alike_rows(jobs)) is not None:

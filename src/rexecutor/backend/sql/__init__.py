@@ -11,10 +11,14 @@ _COMMENT: Final = re.compile(r"^ *--.*\n", re.MULTILINE)
 
 @cache
 def statement(package: str, name: str) -> LiteralString:
-    """Return the text of the package's `sql/<name>.sql`, read once. Its line `-- include x` stands for `sql/x.sql`.
+    """Return the text of the package's `sql/<name>.sql` as it is sent; the file is read once.
 
-    One line with the name stands in place of its comments: who looks at a database's activity sees what the statement
-    is and how it begins, and psycopg only keeps what it found out about a text of at most 4,096 characters.
+    A line `-- include x` is replaced by the content of `sql/x.sql`. Comments on lines of their own are removed, and the
+    first line is a comment with the name. So views such as `pg_stat_activity` show which statement runs, and most texts
+    have at most 4,096 characters: psycopg parses longer ones anew each time.
+
+    Raises:
+        FileNotFoundError: The package has no such statement.
     """
     text = f"-- rexecutor: {name}\n{_COMMENT.sub('', _file(package, name))}"
     return cast("LiteralString", text)  # from this package's files, never from input
