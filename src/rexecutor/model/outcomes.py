@@ -170,5 +170,5 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
 
 
 def makes_work(settlements: Iterable[Settlement]) -> bool:
-    """Return whether one of the outcomes lets its job run again. The others end their jobs for good."""
+    """Return whether any of the outcomes may let its job run again. Otherwise all of them end their jobs."""
     return any(isinstance(one.outcome, Failed | Snooze | Interrupted) for one in settlements)

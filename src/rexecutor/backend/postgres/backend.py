@@ -406,7 +406,7 @@ class PostgresBackend(Backend):
         return None if self._fake_clock is None else self._fake_clock.now()
 
     def _listen(self) -> None:
-        """Start to listen when somebody waits for the first time: what only enqueues needs no connection for that."""
+        """Start to listen at the first wait, so that an application that only enqueues needs no connection for it."""
         if self._listener is not None and self._connections.is_usable_here:
             self._listener.start()
 

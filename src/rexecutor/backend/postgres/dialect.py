@@ -32,9 +32,9 @@ class PostgresDialect(Dialect):
     def statuses(self, statuses: frozenset[JobStatus]) -> str:
         """Return the condition that the job has none of the other statuses.
 
-        In this form a planner without statistics assumes that it holds for most jobs, and so walks an index in its
-        order. Jobs that all wait, or all execute, are those with a row in `queue` or `running`, so that the planner may
-        begin with that table.
+        A planner without statistics assumes that a condition of this form holds for most jobs, and so walks an index
+        in its order. If only waiting jobs are meant, or only executing ones, the condition asks for a row in `queue`
+        or `running`, so that the planner may begin with that table.
         """
         others = ", ".join(f"'{one}'" for one in JobStatus if one not in statuses)
         text = f"status NOT IN ({others})" if others else "true"

@@ -37,9 +37,10 @@ USELESS_WAIT_SECONDS: Final = 60.0
 class Listener:
     """Calls `heard` with the payload of each notification, and with None when some may have been missed.
 
-    The listener sends itself a notification at the start, and whenever it has heard none for 10 s. If it comes back,
-    `heard` is called with None. Otherwise the connection may be half open, and the listener reconnects. Polling
-    continues meanwhile. Each notification wakes the sessions of all nodes, so those who have heard one send none.
+    The listener sends itself a notification at the start, and whenever it has heard none for about 10 s. If it comes
+    back, `heard` is called with None. Otherwise the connection may be half open, and the listener reconnects. Polling
+    continues meanwhile. Each notification wakes the listeners of all nodes. So a listener that has heard any other
+    notification sends none of its own.
 
     Behind a pooler, this notification alone proves nothing: LISTEN and NOTIFY may share a server session by chance. So
     a second connection first sends a notification on a separate channel.
@@ -160,7 +161,7 @@ class Listener:
         return False
 
     async def _hears_others(self, connection: Connection) -> bool:
-        """Pass on notifications for about ten seconds, and return whether there were any, of whatever listener."""
+        """Pass on notifications for about 10 s. Return whether there were any, those of other listeners included."""
         has_heard = False
         async for notification in connection.notifies(timeout=LISTEN_CHECK_SECONDS * random_between(0.75, 1.25)):
             has_heard = True

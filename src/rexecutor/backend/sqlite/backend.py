@@ -318,7 +318,7 @@ class SQLiteBackend(Backend):
         self._wakeups.notify()
         return result
 
-    # In the writer's thread, so that other processes need not wait for this process's loop.
+    # The next two run in the writer's thread, so that other processes need not wait for this process's event loop.
 
     def _ring(self, connection: sqlite3.Connection) -> Callable[[], object]:
         return partial(self._doorbell.ring, store.doorbells(connection, self.clock.now()))

@@ -30,11 +30,17 @@ CHECKPOINT_BYTES: Final = 4_000_000
 Below the 1,000 pages after which SQLite makes a checkpoint by itself on the application's own connections.
 """
 LOOK_EVERY: Final = 8
-"""How many commits share a look at how much of the log is in use; each has its own while the file is large."""
+"""Number of commits for which one look at how much of the log is in use is enough.
+
+While the log's file is larger than `LOG_KEPT`, there is a look after each commit.
+"""
 LARGE_BYTES: Final = 64 * 1024 * 1024
 """Size in bytes from which a log held by a reader is reported, and again each time it has doubled."""
 _MODE: Final = "TRUNCATE" if fcntl is None else "RESTART"
-"""Without a lock of the log, the checkpoint itself begins it anew, while it holds SQLite's write lock."""
+"""Mode of a checkpoint.
+
+Without `flock`, the checkpoint itself must begin the log anew, while it holds SQLite's write lock: see `_checkpoint`.
+"""
 _LOCK: Final = "checkpoint"
 _NOBODY: Final = NodeId("")
 
@@ -93,9 +99,9 @@ class Checkpoints:
         """Make a checkpoint, after which the next commit writes the log from its start.
 
         SQLite up to 3.51.2 may lose commits if one connection begins a checkpoint while another's commit begins the log
-        anew (https://sqlite.org/wal.html#walresetbug). A commit does that only if a checkpoint has written back all of
-        the log. So only one process at a time makes a checkpoint, and first commits something: as long as that is not
-        written back, nobody begins the log anew.
+        anew (https://sqlite.org/wal.html#walresetbug). A commit begins the log anew only if a checkpoint has written
+        back all of it. So only one process at a time makes a checkpoint, and it commits something first. As long as
+        that is not written back, no commit begins the log anew.
         """
         if not log.lock():
             return
@@ -105,9 +111,9 @@ class Checkpoints:
                 _commit_something(connection)
             except sqlite3.Error as error:
                 if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-                    return  # the next commit's turn
+                    return  # another connection writes; the next commit tries again
                 mode = "TRUNCATE"  # the disk may be full, and this gives the log's room back
-            if not self._is_due(log):  # it was begun anew
+            if not self._is_due(log):  # the log has begun anew meanwhile
                 return
             page, self._tried_salts = log.head()
             _, frames, written = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
@@ -115,7 +121,7 @@ class Checkpoints:
             self._times_held = self._times_held + 1 if written < frames else 0
 
     def _tell(self, size: int) -> None:
-        # A reader active just now may hold what one large transaction has written; the next checkpoint resets that log.
+        # One failure alone may be due to a brief reader beside a large transaction; then the next checkpoint succeeds.
         if self._times_held > 1 and size >= max(LARGE_BYTES, 2 * self._told):
             self._told = size
             log_event(LogUnbounded(str(self._path), size))

@@ -33,10 +33,10 @@ class SQLiteHeartbeats(HeartbeatConnection):
         self._begun: Reading | None = None
 
     def send(self, node: Node, *, rescues: bool = True) -> Heartbeat:
-        """Renew, rescue and return cancels, in one transaction; see `HeartbeatConnection.send`.
+        """Renew the lease, rescue and expire jobs, and return requests to cancel; see `HeartbeatConnection.send`.
 
-        Rescue nothing if the wall clock has leapt by a sixth of the lease or more since the last heartbeat: the leases
-        of other nodes may then only seem to have run out.
+        One transaction. Rescues and expires nothing if the wall clock has leapt by a sixth of the lease or more since
+        the last heartbeat, because the leases of other nodes may then only seem to have run out.
         """
         before = self._begun or reading(self._clock)
         with self._transaction() as connection:

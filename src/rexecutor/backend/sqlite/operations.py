@@ -48,14 +48,17 @@ UNWRITABLE: Final = (OverflowError, UnicodeEncodeError, sqlite3.IntegrityError)
 """Errors raised when a row with values that rexecutor never writes is written back."""
 
 PROMOTED: Final = 1_000
-"""How many jobs one claim marks as due at most, so that it stays short."""
+"""Maximum number of jobs that one claim marks as due, so that it stays short."""
 _EVER: Final = 2**63 - 1
 _PAGE: Final = 100
-"""How many jobs a search for jobs to prune reads at once."""
+"""Number of jobs that a search for jobs to prune reads at once."""
 _MOST_CLAIMS: Final = 2**53 - 1
 _FEW: Final = 8
 _MANY: Final = 128
-"""How many successes with results one statement records: a few, or many; the rest of its rows are empty."""
+"""Numbers of successes with results that one statement can record: `_FEW` if there are no more, otherwise `_MANY`.
+
+Rows that are not needed are empty. There are two texts only, so that both stay prepared.
+"""
 _SAVE: Final = Statement("SAVEPOINT change", {})
 _UNDO: Final = Statement("ROLLBACK TO change", {})
 _KEEP: Final = Statement("RELEASE change", {})

@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 
 AtCommit: TypeAlias = Callable[[sqlite3.Connection], Callable[[], object]]
-"""Reads in the transaction, at its end, and returns what to do once it is committed."""
+"""Called at the end of a transaction, in which it may read. Returns what to call once that is committed."""
 
 
 @dataclass(slots=True)
 class _Request:
-    """Work for the thread, the future that gets its result, and who looks at what is committed."""
+    """Work for the thread, the future that gets its result, and what to call at the commit."""
 
     work: Callable[[sqlite3.Connection], Any]
     answer: asyncio.Future[Any]
@@ -164,7 +164,11 @@ class SqlThread:
         _call(batch.get_loop(), _succeed, batch)
 
     def _run_batch(self, connection: sqlite3.Connection, batch: list[_Request]) -> list[Callable[[], object]]:
-        """Run the requests in one transaction. Return what to do when those who wait are told."""
+        """Run the requests in one transaction; each of them gets its result or error.
+
+        Returns:
+            What to call once the results have been delivered; nothing if the transaction was not committed.
+        """
         hints: list[Callable[[], object]] = []
         try:
             with self._lock, transaction(connection, self._begin, in_turn=self._is_writer):
