@@ -21,7 +21,7 @@ from benchmarks.systems import SYSTEMS, System, chosen
 from benchmarks.workloads import GROUPS, WORKLOADS, Workload
 
 MOST_FAILURES = 2
-"""After how many failures of a system at a workload its other rounds are left out."""
+"""Number of failures of a system at a workload after which its other rounds are left out."""
 
 
 class Run:
@@ -110,7 +110,7 @@ class Run:
 
 
 def unfit(workload: Workload, system: System) -> str | None:
-    """Return why a system is not measured: None if it is, and an empty text if that needs no word."""
+    """Return why a system is not measured; None if it is measured, and "" if the reason need not be shown."""
     if system.store not in workload.stores or (workload.only_ours and not system.ours):
         return ""
     if system.bare and not workload.bare:

@@ -1,7 +1,8 @@
-"""Writes `docs/performance.md` of its words and of figures: `python -m benchmarks.document [RAW.json …]`.
+"""Makes the page `docs/performance.md` from its words and from figures: `python -m benchmarks.document [RAW.json …]`.
 
-Given the raw figures of runs, it first puts them into `docs/performance.json`, workload by workload: what a run has
-measured takes the place of what stood there. So no figure in a table is typed, and the page says where each comes from.
+The words are in `benchmarks/performance.md`. Given the raw figures of runs, it first puts them into
+`docs/performance.json`. There, the figures of a workload take the place of earlier ones. So no figure in a table is
+typed by hand, and the page says which run each comes from.
 """
 
 import json

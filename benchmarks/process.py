@@ -84,7 +84,7 @@ class Process:
             raise self._error("ended")
 
     def stop(self, patience: float = 15.0) -> None:
-        """End it, gracefully if it can, and whatever it has started."""
+        """End the process, gracefully if it ends in time, and all processes that it has started."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -122,7 +122,7 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the time that the process, its children and those that have ended have used the processor."""
+    """Return the processor time, in seconds, of the process and all below it, ended ones included."""
     ticks = 0
     for one in tree(pid):
         with contextlib.suppress(OSError):

@@ -33,7 +33,7 @@ class System:
     rate: int = 10_000
     """About how many jobs a second one worker drains: decides how many jobs a drain has."""
     lacks: frozenset[str] = frozenset()
-    """Abilities that it has not: `bulk`, `pickup`, `slots`, `fail`, `unique`, `many` (a store of a million jobs)."""
+    """Abilities that it lacks: `bulk`, `pickup`, `slots`, `fail`, `unique`, `many` (a store of a million jobs)."""
     ours: bool = False
     bare: bool = False
 

@@ -236,7 +236,7 @@ def pickup_idle(cell: Cell) -> Figures:
 
 
 def pickup_half(cell: Cell) -> Figures:
-    """Measure the same at half of the load that the system bears when one process enqueues and one works."""
+    """Measure pickups at half of the load that the system bears when one process enqueues and one works."""
     trial, seconds = cell.scaled(10_000, 500), 5 * min(1.0, max(0.1, cell.scale))
     most = trial + int(10_000 * seconds)
     control = cell.begin(WARM_UP + most)

@@ -58,7 +58,7 @@ class Mail(Executor[Letter]):
 
 
 class Unique(Mail):
-    """The same, once for each order."""
+    """A job that does nothing, unique by its order."""
 
     name = "unique"
     uniqueness_criteria: ClassVar[UniquenessCriteria | None] = UniquenessCriteria.by_data("order")
