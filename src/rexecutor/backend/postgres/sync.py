@@ -63,7 +63,7 @@ class SyncStore:
                 return run_as_it_is(connection, script())
 
     def run_singly(self, script: Script[T], *, seconds: float | None = None) -> T:
-        """Execute each statement of the script by itself, in no transaction and once; otherwise like `run`.
+        """Execute each statement of the script by itself, in no transaction and without a retry; otherwise like `run`.
 
         Args:
             script: The script.
