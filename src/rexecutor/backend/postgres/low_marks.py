@@ -38,7 +38,12 @@ class LowMarks:
         self._forgotten = -inf
 
     def forget(self, now: float) -> None:
-        """Let the next claims begin at the first job: jobs that stand before the marks have been given back."""
+        """Let the next claims begin at the first job, because jobs before the marks may have been given back.
+
+        Args:
+            now: The time, in monotonic seconds. A claim that was sent before it sets no marks, however slow it is: it
+                may not have seen these jobs.
+        """
         self._until, self._forgotten = -inf, now
 
     def wanted(self, executors: Collection[str], now: float) -> dict[str, Any] | None:
