@@ -35,6 +35,7 @@ from rexecutor.model.outcomes import (
     Lost,
     Rerun,
     Settlement,
+    kinds_of,
     makes_work,
 )
 from rexecutor.model.pruning import PruneSpec
@@ -105,7 +106,7 @@ class InMemoryBackend(Backend):
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
         """Record outcomes; atomic."""
         refused: list[JobId] = []
-        with self._changing(is_end=not makes_work(settlements)) as now:
+        with self._changing(is_end=not makes_work(kinds_of(settlements))) as now:
             for settlement in settlements:
                 record = self._records.get(settlement.job_id)
                 if record is None or not rules.holds_claim(record, settlement.claims):

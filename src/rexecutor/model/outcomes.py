@@ -169,6 +169,11 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     """Whether `Job.complete_in` was called. If its transaction was committed, the job is complete already."""
 
 
-def makes_work(settlements: Iterable[Settlement]) -> bool:
-    """Return whether any of the outcomes may let its job run again. Otherwise all of them end their jobs."""
-    return any(isinstance(one.outcome, Failed | Snooze | Interrupted) for one in settlements)
+def kinds_of(settlements: Iterable[Settlement]) -> frozenset[type[Outcome]]:
+    """Return the types of the outcomes."""
+    return frozenset([type(one.outcome) for one in settlements])
+
+
+def makes_work(kinds: Iterable[type[Outcome]]) -> bool:
+    """Return whether an outcome of one of these types may let its job run again. The others end their jobs."""
+    return any(issubclass(kind, Failed | Snooze | Interrupted) for kind in kinds)

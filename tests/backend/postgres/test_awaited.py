@@ -13,11 +13,11 @@ import psycopg
 import pytest
 
 from rexecutor.backend.postgres import PostgresBackend
-from rexecutor.backend.postgres.backend import ANNOUNCE_SECONDS, AWAITED_SECONDS
+from rexecutor.backend.postgres.backend import ANNOUNCE_SECONDS, AWAITED_SECONDS, GIVEN_BACK
 from rexecutor.backend.postgres.notifying import AWAITED, ENDED
 from rexecutor.backend.postgres.statements import channel_of
 from rexecutor.model.job import JobId, JobRecord
-from rexecutor.model.outcomes import Complete, Outcome, Settlement, Snooze
+from rexecutor.model.outcomes import Complete, Interrupted, Outcome, Settlement, Snooze
 from rexecutor.model.status import JobStatus
 from rexecutor.testing import FakeClock
 from rexecutor.testing.suite.store import (
@@ -212,6 +212,20 @@ async def test_an_outcome_that_ends_no_job_is_told_to_nobody(near: Store, far: P
         assert await all_heard(backend_of(near), sent) == []
         await near.settle(job, Complete())
         await soon(waiting)
+
+
+async def test_an_outcome_is_told_of_although_others_of_its_batch_are_given_back(
+    near: Store, far: PostgresBackend
+) -> None:
+    job, other = await near.executing(new_job(), new_job())
+    waiting = start_wait(far, job.id)
+    await heard(near)
+    await backend_of(near)._notifier.flush()
+    async with notifications(backend_of(near)) as sent:
+        await near.settle_all([Settlement(*job.claim_id, Complete()), Settlement(*other.claim_id, Interrupted())])
+
+        assert set(await all_heard(backend_of(near), sent)) == {ENDED, GIVEN_BACK}
+    await soon(waiting)
 
 
 async def test_a_backend_that_waits_for_its_own_jobs_tells_nobody(near: Store) -> None:

@@ -44,7 +44,7 @@ from rexecutor.backend.sync_waits import Watch
 from rexecutor.backend.waits import Known
 from rexecutor.clock import Clock, unique_id
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement, Snooze, makes_work
+from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement, Snooze, kinds_of, makes_work
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
@@ -252,19 +252,19 @@ class PostgresBackend(Backend):
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
         """Record outcomes."""
-        gives_back = any(isinstance(one.outcome, Interrupted) for one in settlements)
+        kinds = kinds_of(settlements)
         try:
             refused = await self._connections.run(
                 lambda connection: self._operations.settle(connection, settlements, self._now()), duty="settle"
             )
         finally:
-            if gives_back:  # perhaps also if the answer is lost
+            if Interrupted in kinds:  # perhaps also if the answer is lost
                 self._forget_marks()
-        self._wakeups.notify(is_end=not makes_work(settlements))
-        if gives_back:
+        self._wakeups.notify(is_end=not makes_work(kinds))
+        if Interrupted in kinds:
             self._notifier.ring({GIVEN_BACK})
         # Also if they were refused: `complete_in` may have completed them.
-        elif self._is_awaited and not all(isinstance(one.outcome, Snooze) for one in settlements):
+        if self._is_awaited and kinds - {Snooze, Interrupted}:
             self._notifier.ring({ENDED})
         return refused
 

@@ -39,6 +39,7 @@ from rexecutor.model.outcomes import (
     Rerun,
     Settlement,
     Snooze,
+    kinds_of,
 )
 from rexecutor.model.rules.matching import shifted
 from rexecutor.model.schedules import StoredSchedule
@@ -325,7 +326,7 @@ def is_bigint(number: int) -> bool:
 
 def is_mixed(settlements: Sequence[Settlement]) -> bool:
     """Return whether there are successes and other outcomes, so that `Statements.settle` needs a transaction."""
-    kinds = {type(one.outcome) for one in settlements}
+    kinds = kinds_of(settlements)
     return Complete in kinds and len(kinds) > 1
 
 

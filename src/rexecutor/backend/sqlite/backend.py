@@ -31,7 +31,7 @@ from rexecutor.backend.waits import Known
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement, makes_work
+from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement, kinds_of, makes_work
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
@@ -191,7 +191,7 @@ class SQLiteBackend(Backend):
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
         """Record outcomes; see `Backend.settle`. Shares a commit with a claim of the same moment."""
         refused = await self._change(lambda connection, now: store.settle(connection, settlements, now, self.limits))
-        self._wakeups.notify(is_end=not makes_work(settlements))
+        self._wakeups.notify(is_end=not makes_work(kinds_of(settlements)))
         return refused
 
     async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
