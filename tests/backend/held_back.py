@@ -12,7 +12,7 @@ import psycopg
 
 from rexecutor import Backend, PostgresBackend, SQLiteBackend
 from rexecutor.backend.postgres.connection import Connection
-from rexecutor.backend.postgres.operations import run, run_steps
+from rexecutor.backend.postgres.execution import run, run_steps
 from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sqlite import operations as sqlite_store
 from rexecutor.backend.sqlite.connection import connect

@@ -9,7 +9,7 @@ import pytest
 from rexecutor import JobStatus, UniquenessCriteria, Where
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.postgres import liveness
-from rexecutor.backend.postgres.operations import run
+from rexecutor.backend.postgres.execution import run
 from rexecutor.backend.sql.operations import Statement
 from rexecutor.clock import SystemClock
 from rexecutor.model.outcomes import Complete, Settlement, Snooze

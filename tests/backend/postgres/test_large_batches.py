@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rexecutor import BackendError
 from rexecutor.backend.postgres import rows
 from rexecutor.backend.postgres.connection import Connection
-from rexecutor.backend.postgres.operations import run_steps
+from rexecutor.backend.postgres.execution import run_steps
 from rexecutor.backend.postgres.rows import MOST_JOBS, MOST_TEXT, batches_of, text_length
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.model.job import NewJob

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from rexecutor import PostgresBackend
 from rexecutor.backend.messages import Demand
 from rexecutor.backend.postgres import low_marks
+from rexecutor.backend.postgres.execution import run
 from rexecutor.backend.postgres.low_marks import LATE_COMMIT, LONGEST_SECONDS, SHARE, SLOW_SECONDS, LowMarks
-from rexecutor.backend.postgres.operations import run
 from rexecutor.backend.postgres.statements import PACKAGE
 from rexecutor.backend.sql import statement
 from rexecutor.model import rules

@@ -1,4 +1,4 @@
-"""The pool's connections, when the server ends them."""
+"""The pool's connections: those of an application, and those that the server ends."""
 
 import asyncio
 from contextlib import closing
@@ -7,8 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
 
 from rexecutor import BackendError, UniquenessCriteria
 from rexecutor.backend.messages import Demand, Node
@@ -18,7 +21,8 @@ from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
 from rexecutor.backend.postgres.listener import LISTENING
 from rexecutor.backend.postgres.liveness import Cutter
 from rexecutor.backend.postgres.pool import PooledConnection
-from rexecutor.testing.suite.store import new_job
+from rexecutor.model.where import Everything
+from rexecutor.testing.suite.store import NODE, new_job
 from tests.faults.proxy import Proxy
 from tests.postgres import Migrated, postgres_backend, run_postgres, schema_of, server_url, start_listening
 from tests.support import Events, soon, until
@@ -79,6 +83,19 @@ async def test_the_pool_connects_in_the_context_of_none_of_its_users(
         await processes(backend)
 
     assert seen == ["none"] * CONNECTIONS
+
+
+async def test_an_applications_pool_may_have_factories_of_its_own(tmp_path: Path) -> None:
+    factories: dict[str, Any] = {"row_factory": dict_row, "cursor_factory": psycopg.AsyncRawCursor}
+
+    async with (
+        AsyncConnectionPool(server_url(), kwargs=factories, min_size=1, open=False) as pool,
+        Migrated(pool, schema=schema_of(tmp_path), listens=False) as backend,
+    ):
+        [plain, unique] = await backend.enqueue([new_job(), new_job(unique=UniquenessCriteria.by_key(1))])
+
+        assert [job.id for job in await backend.query(Everything())] == [plain.id, unique.id]
+        assert await backend.acquire_lock("prune", NODE)
 
 
 async def test_the_timer_that_bounds_all_operations_runs_in_the_context_of_none(

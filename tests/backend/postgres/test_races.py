@@ -20,7 +20,7 @@ from rexecutor import (
 )
 from rexecutor.backend.messages import Demand
 from rexecutor.backend.postgres import statements
-from rexecutor.backend.postgres.operations import run, run_steps
+from rexecutor.backend.postgres.execution import run, run_steps
 from rexecutor.backend.postgres.statements import PACKAGE, Statements, in_schema
 from rexecutor.backend.sql import statement
 from rexecutor.model import rules

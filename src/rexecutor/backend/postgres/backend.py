@@ -20,6 +20,7 @@ from rexecutor.backend.postgres.app_transaction import PostgresCompletion, bind
 from rexecutor.backend.postgres.batching import EnqueueBatcher
 from rexecutor.backend.postgres.connection import Connection, checked_schema, connected, migrate
 from rexecutor.backend.postgres.drivers import AsyncConnection, SyncConnection
+from rexecutor.backend.postgres.execution import run, run_steps
 from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
 from rexecutor.backend.postgres.listener import Listener
 from rexecutor.backend.postgres.liveness import Cutter, seconds_for
@@ -33,7 +34,7 @@ from rexecutor.backend.postgres.notifying import (
     concerned,
     is_single,
 )
-from rexecutor.backend.postgres.operations import Operations, execute, run, run_steps
+from rexecutor.backend.postgres.operations import Operations
 from rexecutor.backend.postgres.pool import Connections, Pool
 from rexecutor.backend.postgres.rows import Batch, batches_of, text_length
 from rexecutor.backend.postgres.statements import Statements, channel_of
@@ -309,7 +310,7 @@ class PostgresBackend(Backend):
 
         async def check(connection: Connection) -> Known:
             if announces:
-                await execute(connection, self._notification([self._token]))
+                await run(connection, self._notification([self._token]))
                 self._announced = self.clock.monotonic()
             return await run_steps(connection, self._statements.check_ended(ids, self._now()))
 
@@ -388,13 +389,12 @@ class PostgresBackend(Backend):
     async def acquire_lock(self, name: str, node_id: NodeId) -> bool:
         """Make the node hold the lock unless another node with a live lease does; return whether it holds it."""
         statement = self._statements.of("acquire_lock", name=name, node=node_id, now=self._now())
-        cursor = await self._connections.run(lambda connection: execute(connection, statement))
-        return bool(cursor.rowcount)
+        return bool(await self._connections.run(lambda connection: run(connection, statement)))
 
     async def release_lock(self, name: str, node_id: NodeId) -> None:
         """Let other nodes hold the lock."""
         statement = self._statements.of("release_lock", name=name, node=node_id)
-        await self._connections.run(lambda connection: execute(connection, statement))
+        await self._connections.run(lambda connection: run(connection, statement))
 
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection with a connection of its own."""
@@ -439,7 +439,7 @@ class PostgresBackend(Backend):
 
     async def _notify(self, names: list[str]) -> None:
         notify = self._notification(names)
-        await self._connections.run(lambda connection: execute(connection, notify), seconds=NOTIFY_SECONDS)
+        await self._connections.run(lambda connection: run(connection, notify), seconds=NOTIFY_SECONDS)
 
     def _notification(self, names: list[str]) -> Statement:
         return self._statements.of("notify", channel=channel_of(self.schema), executors=names)

@@ -11,9 +11,9 @@ from psycopg.rows import TupleRow
 
 from rexecutor.backend.masking import masked, masked_url
 from rexecutor.backend.postgres.address import migrate_command
-from rexecutor.backend.postgres.statements import PACKAGE, in_schema, run_script, versions
+from rexecutor.backend.postgres.execution import run_steps
+from rexecutor.backend.postgres.statements import PACKAGE, in_schema, versions
 from rexecutor.backend.sql import migrations
-from rexecutor.backend.sql.operations import Rows, Statement
 from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
@@ -225,19 +225,12 @@ def _lock(schema: str) -> LiteralString:
 
 async def version(connection: Connection, schema: str) -> int:
     """Return the version of the schema; 0 if it has no tables of rexecutor."""
-    return (await _versions(connection, schema))[0]
+    return (await run_steps(connection, versions(schema)))[0]
 
 
 async def check_version(connection: Connection, schema: str) -> None:
     """Raise a `SchemaError` unless this rexecutor can work with the schema."""
-    check_versions(await _versions(connection, schema), schema, connection)
-
-
-async def _versions(connection: Connection, schema: str) -> tuple[int, int]:
-    async def execute(statement: Statement) -> Rows:
-        return await (await connection.execute(statement.text, statement.parameters)).fetchall()
-
-    return await run_script(versions(schema), execute)
+    check_versions(await run_steps(connection, versions(schema)), schema, connection)
 
 
 def check_versions(found: tuple[int, int], schema: str, connection: psycopg.Connection[Any] | Connection) -> None:

@@ -8,16 +8,14 @@ On any other, it becomes part of the current transaction, or begins one that the
 import re
 from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
-from psycopg.rows import tuple_row
 
 from rexecutor.backend.postgres.connection import first_line, lacks_tables, translated
-from rexecutor.backend.postgres.rows import load_anyway
-from rexecutor.backend.postgres.statements import run_script
+from rexecutor.backend.postgres.execution import run_script, run_steps, run_steps_sync
 from rexecutor.backend.sql.operations import Rows, Script, Statement
 from rexecutor.backend.unwrapping import (
     SqlAlchemyAsyncConnection,
@@ -119,44 +117,16 @@ def run_psycopg(connection: "psycopg.Connection[Any]", script: Script[T]) -> T:
     """Execute the script on a synchronous psycopg connection; return its result."""
     if _commits_by_itself(connection):
         with connection.transaction():
-            return run_as_it_is(connection, script)
-    return run_as_it_is(connection, script)
-
-
-def run_as_it_is(connection: "psycopg.Connection[Any]", script: Script[T]) -> T:
-    """Execute the script on a synchronous psycopg connection, in its transaction if it is in one; return its result."""
-    try:
-        statement = next(script)
-        while True:
-            # Not connection.execute: the application may have set other cursor and row factories.
-            cursor = psycopg.Cursor(connection, row_factory=tuple_row)
-            cursor.execute(statement.text, statement.parameters)
-            try:
-                rows: Rows = cursor.fetchall() if cursor.rownumber is not None else ()
-            except psycopg.DataError:
-                rows = load_anyway(cursor)
-            statement = script.send(rows)
-    except StopIteration as done:
-        return done.value
+            return run_steps_sync(connection, script)
+    return run_steps_sync(connection, script)
 
 
 async def run_async_psycopg(connection: "psycopg.AsyncConnection[Any]", script: Script[T]) -> T:
     """Execute the script on an async psycopg connection; return its result."""
-    execute = partial(execute_async, connection)
     if _commits_by_itself(connection):
         async with connection.transaction():
-            return await run_script(script, execute)
-    return await run_script(script, execute)
-
-
-async def execute_async(connection: "psycopg.AsyncConnection[Any]", statement: Statement) -> Rows:
-    """Execute the statement on an async psycopg connection; return its rows, or none if it returns no result set."""
-    cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
-    await cursor.execute(statement.text, statement.parameters)
-    try:
-        return await cursor.fetchall() if cursor.rownumber is not None else ()
-    except psycopg.DataError:
-        return load_anyway(cursor)
+            return await run_steps(connection, script)
+    return await run_steps(connection, script)
 
 
 async def run_asyncpg(connection: AsyncpgConnection, script: Script[T]) -> T:

@@ -8,53 +8,26 @@ rarer change, on rows that are read, locked and written back in one transaction.
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from psycopg import AsyncCursor, DataError
 from psycopg.errors import UniqueViolation
-from psycopg.rows import TupleRow, tuple_row
 
 from rexecutor.backend.messages import Claim, Demand
 from rexecutor.backend.postgres.connection import Connection
+from rexecutor.backend.postgres.execution import run, run_steps
 from rexecutor.backend.postgres.low_marks import LowMarks
-from rexecutor.backend.postgres.rows import load_anyway, read_claimed
-from rexecutor.backend.postgres.statements import Statements, is_mixed, run_script
-from rexecutor.backend.sql.operations import Rows, Script, Statement
+from rexecutor.backend.postgres.rows import read_claimed
+from rexecutor.backend.postgres.statements import Statements, is_mixed
 from rexecutor.clock import Clock
 from rexecutor.model.job import JobId, Limits, NodeId
 from rexecutor.model.outcomes import Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
-
-T = TypeVar("T")
 
 PROMOTED: Final = 1_000
 """Maximum number of jobs that one claim marks as due, so that it stays short."""
 
 _ESCAPED: Final = str.maketrans({"\\": r"\\", '"': r"\""})
 """Escapes for a quoted element in the text of an array."""
-
-
-async def run(connection: Connection, statement: Statement, *, binary: bool = False) -> Rows:
-    """Execute the statement and return its rows; none if it returns no result set.
-
-    With `binary`, the server sends values in binary form, in which the driver reads numbers and moments twice as fast.
-    """
-    cursor = await execute(connection, statement, binary=binary)
-    try:
-        return await cursor.fetchall() if cursor.rownumber is not None else ()
-    except DataError:
-        return load_anyway(cursor)
-
-
-async def execute(connection: Connection, statement: Statement, *, binary: bool = False) -> AsyncCursor[TupleRow]:
-    """Execute the statement and return a cursor of tuples, whatever row factory the application's pool sets."""
-    return await connection.cursor(row_factory=tuple_row, binary=binary).execute(statement.text, statement.parameters)
-
-
-async def run_steps(connection: Connection, steps: Script[T]) -> T:
-    """Execute the steps of a script and return its result."""
-    return await run_script(steps, partial(run, connection))
 
 
 class Operations:

@@ -1,7 +1,7 @@
 """Statements for one schema, and the sequences of them that an enqueue and a settlement need. No I/O."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from operator import attrgetter
@@ -22,7 +22,7 @@ from rexecutor.backend.postgres.rows import (
     read_row,
 )
 from rexecutor.backend.sql import statement
-from rexecutor.backend.sql.operations import Rows, Script, Scripts, Statement
+from rexecutor.backend.sql.operations import Script, Scripts, Statement
 from rexecutor.backend.sql.rows import may_expire
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.model import rules
@@ -60,16 +60,6 @@ _NOTHING: Final = timedelta(0)
 Steps: TypeAlias = Script[list[Enqueued]]
 """The script of an enqueue."""
 T = TypeVar("T")
-
-
-async def run_script(script: Script[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
-    """Execute each statement of the script with `execute`; return the script's result."""
-    try:
-        statement = next(script)
-        while True:
-            statement = script.send(await execute(statement))
-    except StopIteration as done:
-        return done.value
 
 
 @cache

@@ -13,7 +13,8 @@ from psycopg.errors import DeadlockDetected
 from psycopg.pq import TransactionStatus
 
 from rexecutor.backend.postgres.connection import check_versions, translated
-from rexecutor.backend.postgres.drivers import run_as_it_is, run_psycopg
+from rexecutor.backend.postgres.drivers import run_psycopg
+from rexecutor.backend.postgres.execution import run_steps_sync
 from rexecutor.backend.postgres.liveness import (
     BoundedConnection,
     connect_blocking,
@@ -58,9 +59,9 @@ class SyncStore:
         with self._lent() as connection:
             for _ in range(MOST_DEADLOCKS):
                 with suppress(DeadlockDetected), connection.transaction():
-                    return run_as_it_is(connection, script())
+                    return run_steps_sync(connection, script())
             with connection.transaction():
-                return run_as_it_is(connection, script())
+                return run_steps_sync(connection, script())
 
     def run_singly(self, script: Script[T], *, seconds: float | None = None) -> T:
         """Execute each statement of the script by itself, in no transaction and without a retry; otherwise like `run`.
@@ -72,7 +73,7 @@ class SyncStore:
         with self._lent(seconds) as connection:
             connection.patience = None if seconds is None else min(seconds, seconds_for())
             try:
-                return run_as_it_is(connection, script)
+                return run_steps_sync(connection, script)
             finally:
                 connection.patience = None
 
