@@ -126,22 +126,20 @@ class RexecutorAdapter(Adapter):
         return sum(count.jobs for count in counts if count.status not in ended)
 
     async def work(self) -> object:
-        more = OPTIONS.get("nodes", 1) - 1
         async with AsyncExitStack() as nodes:
-            for _ in range(more):
-                backend = await nodes.enter_async_context(self._backend())
-                await nodes.enter_async_context(Rexecutor(backend, max_concurrency=SLOTS).with_executor(self.executor))
-            await self._work()
+            more = [await nodes.enter_async_context(self._backend()) for _ in range(OPTIONS.get("nodes", 1) - 1)]
+            for backend in (*more, self.backend):
+                await nodes.enter_async_context(self._node(backend))
+            await asyncio.Event().wait()
 
-    async def _work(self) -> None:
-        rexecutor = Rexecutor(self.backend, max_concurrency=SLOTS).with_executor(self.executor)
+    def _node(self, backend: Backend) -> Rexecutor:
+        rexecutor = Rexecutor(backend, max_concurrency=SLOTS).with_executor(self.executor)
         for other in others(OPTIONS.get("others", 0)):
             rexecutor.with_executor(other)
         if OPTIONS.get("prune"):
             each_second = PrunerConfig("* * * * * *")
             rexecutor.with_job_pruner(each_second.with_pruner(Pruner.max_age(timedelta(0), JobStatus.COMPLETE)))
-        async with rexecutor:
-            await asyncio.Event().wait()
+        return rexecutor
 
     async def special(self, what: str) -> object:
         match what.split():
