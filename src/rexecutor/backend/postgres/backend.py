@@ -271,11 +271,11 @@ class PostgresBackend(Backend):
 
     async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose result was lost."""
-        freed = await self._transact(
+        executors = await self._transact(
             lambda now: self._statements.release_claims(node_id, held, epoch, now, self.limits)
         )
-        self._wake({record.executor for record in freed})
-        return len(freed)
+        self._wake(set(executors))
+        return len(executors)
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
         """Wait until one of the executors may have a due job; see `Backend.wait_ready`."""

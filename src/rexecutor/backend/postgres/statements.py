@@ -1,7 +1,7 @@
 """Statements for one schema, and the sequences of them that an enqueue and a settlement need. No I/O."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from operator import attrgetter
@@ -280,6 +280,14 @@ class Statements(Scripts):
             else:
                 refused.append(one.job_id)
         return refused
+
+    def give_back(self, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits) -> Script[list[str]]:
+        """Settle the node's claims that are not in `held` as interrupted; return the executor of each job."""
+        ids, claims = [claim[0] for claim in held], [claim[1] for claim in held]
+        rows = yield self.of("select_running", node=node_id, ids=ids, claims=claims)
+        settlements = [Settlement(row[0], row[1], Interrupted()) for row in rows]
+        refused = set((yield from self.settle(settlements, limits.errors, now)))  # have ended meanwhile
+        return [row[2] for row in rows if row[0] not in refused]
 
     def insert(self, batches: Sequence[Batch], now: datetime | None) -> Steps:
         """Return the steps of an enqueue without criteria: one statement for each batch. Several need a transaction."""

@@ -14,7 +14,7 @@ from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.waits import known_of
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.model.outcomes import CancelAsked, Change, Interrupted, Rerun
+from rexecutor.model.outcomes import CancelAsked, Change, Rerun
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import UniquenessCriteria
@@ -72,6 +72,10 @@ class Scripts(ABC):
     @abstractmethod
     def array(self, values: Sequence[str]) -> Any:
         """Return the values as one parameter."""
+
+    @abstractmethod
+    def give_back(self, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits) -> Script[list[str]]:
+        """Settle the node's claims that are not in `held` as interrupted; return the executor of each job."""
 
     def write(self, record: JobRecord, as_: Callable[[JobRecord], Statement], now: datetime) -> Script[bool]:
         """Write a record back as `write_change` or `write_fields`.
@@ -145,19 +149,14 @@ class Scripts(ABC):
 
     def release_claims(
         self, node_id: NodeId, held: Collection[ClaimId], epoch: int, now: datetime, limits: Limits
-    ) -> Script[list[JobRecord]]:
-        """Undo the node's claims that are not in `held`, once for each epoch; return the jobs as they were before."""
+    ) -> Script[list[str]]:
+        """Undo the node's claims that are not in `held`, once for each epoch; return the executor of each job."""
         if epoch:
             known = yield self.of("lock_node", node=node_id)
             if known and known[0][0] >= epoch:
                 return []
             yield self.of("move_epoch", node=node_id, epoch=epoch)
-        ids, claims = [claim[0] for claim in held], [claim[1] for claim in held]
-        rows = yield self.of("select_running", node=node_id, ids=ids, claims=claims)
-        orphans = [record for record in map(self.read_job, rows) if record.claim_id not in held]
-        for record in orphans:
-            yield from self.transit(record, Interrupted(), now, limits)
-        return orphans
+        return (yield from self.give_back(node_id, held, now, limits))
 
     def use_existing(
         self, job: NewJob, unique: UniquenessCriteria, now: datetime, corrupt: frozenset[JobId] = frozenset()

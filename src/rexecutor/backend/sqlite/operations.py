@@ -5,7 +5,7 @@ is made by `rules.transition` itself, on a row that is read and written back und
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from heapq import merge
 from itertools import groupby, islice
@@ -33,8 +33,19 @@ from rexecutor.backend.sqlite.rows import (
     stored_or_none,
 )
 from rexecutor.model import rules
-from rexecutor.model.job import Enqueued, ErrorKind, JobError, JobId, JobRecord, Limits, NewJob, NodeId, is_storable
-from rexecutor.model.outcomes import COMPLETE, Complete, Settlement
+from rexecutor.model.job import (
+    ClaimId,
+    Enqueued,
+    ErrorKind,
+    JobError,
+    JobId,
+    JobRecord,
+    Limits,
+    NewJob,
+    NodeId,
+    is_storable,
+)
+from rexecutor.model.outcomes import COMPLETE, Complete, Interrupted, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.schedules import Schedule
 from rexecutor.model.status import OPEN, JobStatus
@@ -134,6 +145,13 @@ class _SqliteScripts(Scripts):
     def _leave(self, job_id: JobId, *statements: str) -> Script[None]:
         for name in statements:
             yield self.of(name, ids=f"[{job_id}]")
+
+    def give_back(self, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits) -> Script[list[str]]:
+        rows = yield self.of("select_running", node=node_id)
+        orphans = [record for record in map(self.read_job, rows) if record.claim_id not in held]
+        for record in orphans:
+            yield from self.transit(record, Interrupted(), now, limits)
+        return [record.executor for record in orphans]
 
     def index_for(self, unique: UniquenessCriteria, statuses: frozenset[JobStatus]) -> LiteralString:
         """Return the `INDEXED BY` clause.
