@@ -34,11 +34,14 @@ class Store:
         self.may = asyncio.Event()
         self.last = 0
         self.cause: Exception = psycopg.DataError("bad")
+        self.fault: Exception | None = None
 
     async def store(self, batch: Batch) -> Sequence[Enqueued]:
         jobs = batch.jobs
         self.batches.append(len(jobs))
         await self.may.wait()
+        if self.fault is not None:
+            raise self.fault
         if any(job.executor == "bad" for job in jobs):
             raise BackendError("cannot") from self.cause
         first = self.last + 1
@@ -108,6 +111,21 @@ async def test_what_may_have_been_stored_is_never_stored_again() -> None:
     assert [isinstance(answer, BackendError) for answer in answers] == [False, True, True, True]
     assert len({id(answer) for answer in answers}) == 4
     assert store.batches == [1, 3]
+
+
+async def test_an_error_that_nobody_foresaw_reaches_all_whose_jobs_went_together() -> None:
+    store = Store()
+    batcher = EnqueueBatcher(store.store)
+    store.fault = KeyError("no column")
+
+    asked = [asyncio.ensure_future(batcher.enqueue(batch())) for _ in range(3)]
+    await until(lambda: len(store.batches) == 1)
+    store.may.set()
+    answers = await soon(asyncio.gather(*asked, return_exceptions=True))
+
+    assert [type(answer) for answer in answers] == [KeyError] * 3
+    store.fault = None
+    assert [one.id for one in await soon(batcher.enqueue(batch()))] == [1]
 
 
 async def test_who_is_cancelled_before_it_began_stores_nothing() -> None:

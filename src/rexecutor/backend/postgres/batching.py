@@ -87,6 +87,10 @@ class EnqueueBatcher:
             for waiting in taken:
                 waiting.answer.cancel()
             raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours, which must not leave the callers waiting
+            for waiting in taken:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
         finally:
             self._end(turn)
 
