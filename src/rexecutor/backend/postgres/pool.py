@@ -101,7 +101,7 @@ class Connections:
         self.conninfo: Final = checked_conninfo(source) if isinstance(source, str) else _conninfo_of(source)
         """Connection string for connections outside the pool."""
         self._schema = schema
-        self._limit = self._given.max_size if self._given is not None else limit
+        self._limit = limit
         self._pool: Pool | None = None
         self._duties: dict[str, Pool] = {}
         """Pools of the duties that have connections of their own, by the duty's name; opened at their first use."""
@@ -325,7 +325,7 @@ class Connections:
             except (PoolTimeout, TimeoutError) as error:
                 raise BackendError(
                     f"PostgreSQL: no connection within {pool.timeout:.0f} s: the server cannot be reached, or"
-                    f" all {self._limit} connections are in use (`max_connections=`)"
+                    f" all {pool.max_size} connections are in use (`max_connections=`)"
                 ) from error
             except PoolClosed as error:
                 raise BackendClosedError(
