@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from rexecutor.backend.postgres import PostgresBackend
-from rexecutor.backend.postgres.backend import ANNOUNCE_SECONDS, AWAITED_SECONDS, GIVEN_BACK
-from rexecutor.backend.postgres.notifying import AWAITED, ENDED
+from rexecutor.backend.postgres.backend import ANNOUNCE_SECONDS, AWAITED_SECONDS
+from rexecutor.backend.postgres.notifying import AWAITED, ENDED, GIVEN_BACK
 from rexecutor.backend.postgres.statements import channel_of
 from rexecutor.model.job import JobId, JobRecord
 from rexecutor.model.outcomes import Complete, Interrupted, Outcome, Settlement, Snooze

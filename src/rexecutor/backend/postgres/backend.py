@@ -30,6 +30,7 @@ from rexecutor.backend.postgres.notifying import (
     AWAITED,
     CANCEL,
     ENDED,
+    GIVEN_BACK,
     NotifyingScripts,
     concerned,
     is_single,
@@ -53,8 +54,6 @@ from rexecutor.model.where import Where
 
 T = TypeVar("T")
 
-GIVEN_BACK: Final = "-"
-"""Payload of a notification that a node gave back jobs, in place of their executors' names."""
 AWAITED_SECONDS: Final = 30.0
 """Seconds for which a backend notifies of ended jobs after another one has announced that somebody waits for them."""
 NOTIFY_SECONDS: Final = 3.0

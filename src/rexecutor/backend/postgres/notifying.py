@@ -19,6 +19,8 @@ CANCEL: Final = "!"
 """Payload of a notification that the cancel of a running job was requested, in place of an executor's name."""
 ENDED: Final = "="
 """Payload of a notification that jobs have ended."""
+GIVEN_BACK: Final = "-"
+"""Payload of a notification that a node gave back jobs, in place of their executors' names."""
 ANNOUNCE_SECONDS: Final = 10.0
 """Seconds after which a backend that waits for the end of jobs announces that again."""
 AWAITED: Final = "?"
