@@ -175,7 +175,6 @@ async def test_jobs_that_this_node_gives_back_are_claimed_at_once_though_they_st
 
 
 async def test_so_are_those_whose_claim_was_given_up(backend: PostgresBackend) -> None:
-    """They are marked as due anew, and a claim that has to do that begins at the first job."""
     ids = [one.id for one in await backend.enqueue([new_job(), new_job(), new_job()])]
     assert await claimed(backend, 2) == ids[:2]
     await backend.release_claims(NODE, [], epoch=0)

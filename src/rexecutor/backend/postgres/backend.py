@@ -273,6 +273,7 @@ class PostgresBackend(Backend):
         executors = await self._transact(
             lambda now: self._statements.release_claims(node_id, held, epoch, now, self.limits)
         )
+        self._forget_marks()
         self._wake(set(executors))
         return len(executors)
 
