@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from rexecutor import Backend, Executor, InMemoryBackend, Job, JobHandle, JobStatus, Rexecutor, enqueue_many
 from rexecutor.backend.messages import Claim, Demand, Node
@@ -441,3 +442,132 @@ async def test_a_node_that_runs_short_jobs_in_threads_claims_ahead() -> None:
 
     assert sorted(ran) == list(range(500))
     assert max(demands.limits) > 4
+
+
+class Other(Slowing):
+    """Notes how many jobs of another executor have run when its own first begins."""
+
+    name = "other"
+
+    def __init__(self, clock: FakeClock, short: int, beside: Slowing) -> None:
+        super().__init__(clock, short)
+        self._beside = beside
+        self.began_after = 0
+
+    async def execute(self, job: Job[str]) -> None:
+        if not self.ran:
+            self.began_after = len(self._beside.ran)
+        await super().execute(job)
+
+
+async def test_an_urgent_job_of_another_executor_does_not_wait_for_all_short_jobs(
+    backend: Backend, clock: FakeClock
+) -> None:
+    slowing = Slowing(clock, 10_000)
+    other = Other(clock, 10_000, slowing)
+    await enqueue_many([Slowing.new("x", priority=5)] * 2_000, backend=backend)
+
+    async with Rexecutor(backend, max_concurrency=SLOTS, lease=HOUR).with_executor(slowing).with_executor(other):
+        await until(lambda: len(slowing.ran) > 100)
+        await Other.enqueue("urgent", backend=backend)
+        before = len(slowing.ran)
+        await until(lambda: bool(other.ran))
+
+    assert other.began_after - before <= 2 * (SLOTS + 50)
+
+
+async def test_slow_jobs_of_another_executor_take_all_slots_as_their_turn_comes(
+    backend: Backend, clock: FakeClock
+) -> None:
+    slowing = Slowing(clock, 10_000)
+    other = Other(clock, 0, slowing)
+    await enqueue_many([Slowing.new("x", priority=5)] * 2_000, backend=backend)
+
+    async with Rexecutor(backend, max_concurrency=SLOTS, lease=HOUR).with_executor(slowing).with_executor(other):
+        await until(lambda: len(slowing.ran) > 100)
+        await enqueue_many([Other.new("urgent")] * 2 * SLOTS, backend=backend)
+        before = len(slowing.ran)
+        await until(lambda: len(other.ran) == SLOTS)
+        other.let_go.set()
+        meanwhile = len(slowing.ran) - before
+
+    assert meanwhile <= 4 * (SLOTS + 50)
+
+
+async def test_short_jobs_that_wait_for_their_executors_slot_leave_the_other_slots_to_others(
+    backend: Backend, clock: FakeClock
+) -> None:
+    class One(Slowing):
+        name = "one"
+        max_concurrency = 1
+
+    one, demands = One(clock, 100), Demands(backend)
+    other = Other(clock, 10_000, one)
+    await enqueue_many([One.new("x")] * 300, backend=backend)
+
+    async with Rexecutor(backend, max_concurrency=SLOTS, lease=HOUR).with_executor(one).with_executor(other):
+        await until(lambda: len(one.ran) == 101)
+        await until(lambda: demands.claimed > 101 + SLOTS)
+        clock.advance(SECOND / 5)  # so that no more of them would be claimed ahead
+        await Other.enqueue("x", backend=backend)
+        await until(lambda: bool(other.ran))
+        assert len(one.ran) == 101
+        one.let_go.set()
+
+
+async def test_a_job_of_a_node_that_died_runs_beside_short_jobs_of_another_executor(
+    backend: Backend, clock: FakeClock
+) -> None:
+    assert isinstance(backend, InMemoryBackend)
+    slowing = Slowing(clock, 10_000)
+    other = Other(clock, 10_000, slowing)
+    [lost] = await enqueue_many([Other.new("lost")], backend=backend)
+    backend.heartbeat(Node("dead", "dead", HOUR))
+    await backend.claim(Demand({"other": 1}, 1), "dead")
+    await enqueue_many([Slowing.new("x", priority=5)] * 2_000, backend=backend)
+
+    async with Rexecutor(backend, max_concurrency=SLOTS, lease=HOUR).with_executor(slowing).with_executor(other):
+        await until(lambda: len(slowing.ran) > 100)
+        backend.deregister("dead")
+        assert backend.heartbeat(Node("third", "third", HOUR)).rescued == 1
+        before = len(slowing.ran)
+        await until(lambda: bool(other.ran))
+
+    assert other.began_after - before <= 2 * (SLOTS + 50)
+    assert (await lost.fetch()).status is JobStatus.COMPLETE
+
+
+async def test_no_more_jobs_of_several_executors_start_in_threads_than_there_are_threads(clock: FakeClock) -> None:
+    started: list[JobRecord] = []
+    slots = Slots({"t": None, "u": None}, SLOTS, threaded=["t", "u"], threads=3)
+    buffer = Buffer(
+        clock=clock,
+        slots=slots,
+        pace=Pace(["t", "u"], clock),
+        start=started.extend,
+        settle=print,
+        may_start=lambda: True,
+    )
+
+    buffer.take([replace(record_made(number), executor="tu"[number % 2]) for number in range(6)])
+    assert [record.id for record in started] == [0, 1, 2]
+
+    buffer.ended("t")
+    await until(lambda: len(started) > 3)
+    assert len(started) == 4
+
+
+def test_jobs_that_wait_for_a_slot_of_their_executor_take_none_from_others() -> None:
+    slots = Slots({"one": 1, "a": None, "t": 1, "u": None}, 10, threaded=["t", "u"], threads=3)
+    slots.take({"one": 1, "t": 1})
+
+    assert slots.demand(0, {"one": -20, "t": -20}) == Demand({"a": 2, "u": 2}, 2)
+    assert slots.demand(0, {"one": -20, "t": -20}, threaded=False) == Demand({"a": 8}, 8)
+
+
+def test_a_job_too_large_to_be_claimed_ahead_is_kept_if_it_comes_first(clock: FakeClock) -> None:
+    large = [replace(record_made(number), data="x" * (MOST_TEXT // 2 + 1)) for number in range(3)]
+    huge = replace(record_made(9), data="x" * 2 * MOST_TEXT)
+
+    assert Pace(["e"], clock).kept(large) == (large[:1], large[1:])
+    assert Pace(["e"], clock).kept([huge, *large]) == ([huge], large)

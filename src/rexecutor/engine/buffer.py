@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from rexecutor.backend.messages import CancelRequest, Demand
@@ -88,7 +89,22 @@ class Buffer:
         demand = self._slots.demand(epoch, more, threaded=threaded)
         if demand is None or all(waiting.get(one, 0) > self._low.get(one, 0) for one in demand.slots):
             return None
-        return demand
+        return self._with_others(demand, ahead, waiting, threaded=threaded) if ahead else demand
+
+    def _with_others(
+        self, demand: Demand, ahead: Collection[str], waiting: Mapping[str, int], *, threaded: bool
+    ) -> Demand:
+        """Return the demand, also for the executors whose jobs may take slots of short jobs, which are free soon.
+
+        Their jobs come in place of those ahead, if they are first in claim order. Otherwise an executor with many short
+        jobs would keep all others from the node: as soon as a slot is free, it has a job here to take it.
+        """
+        slots = dict(demand.slots)
+        for executor, free in self._slots.free_after(ahead).items():
+            number = min(free - waiting.get(executor, 0), demand.limit)
+            if number > slots.get(executor, 0) and (threaded or not self._slots.needs_thread(executor)):
+                slots[executor] = number
+        return replace(demand, slots=slots)
 
     def note_drained(self, executors: Collection[str]) -> None:
         """Note which executors have no more due jobs in the store.
@@ -104,13 +120,18 @@ class Buffer:
         if jobs may not be started.
         """
         if not self._may_start():
-            self._give_back(jobs)
+            self.give_back(jobs)
             return
         self._pace.note_size(jobs)
         if not self._count:
             jobs = self._start(jobs)
         if jobs:
             self._keep(jobs)
+
+    def give_back(self, jobs: Iterable[JobRecord]) -> None:
+        """Give back jobs that have not started, as if they had not been claimed."""
+        for record in jobs:
+            self._settle(Settlement(record.id, record.claims, Interrupted()))
 
     def ended(self, executor: str) -> None:
         """Free the slot of a job whose code has ended. In the next turn of the loop, waiting jobs take the slots."""
@@ -130,7 +151,7 @@ class Buffer:
 
     def give_back_all(self) -> None:
         """Give back all jobs that wait here, because the node stops or its lease is lost."""
-        self._give_back(self._removed(frozenset(self.held)))
+        self.give_back(self._removed(frozenset(self.held)))
         self._looks.stop()
 
     def _note_hunger(self, executor: str) -> None:
@@ -139,11 +160,10 @@ class Buffer:
             self.hungry.set()
 
     def _keep(self, jobs: Sequence[JobRecord]) -> None:
-        """Keep the jobs that `Pace.kept` accepts, give back the others, and start those kept that have a slot."""
+        """Keep the jobs until it is their turn. Start those that have a slot; give back what `Pace.kept` refuses."""
         kept, refused = self._pace.kept(jobs)
-        self._give_back(refused)
         by_executor: defaultdict[str, list[JobRecord]] = defaultdict(list)
-        for record in kept:
+        for record in jobs:
             by_executor[record.executor].append(record)
         for executor, some in by_executor.items():
             waiting = self._waiting[executor]
@@ -152,9 +172,11 @@ class Buffer:
             self._count += len(some)
             if is_urgent:
                 self._waiting[executor] = deque(sorted(waiting, key=rules.claim_order))
+        self._start_waiting()
+        if refused:
+            self.give_back(self._removed({record.claim_id for record in refused}))
         if kept:
             self._looks.add(self._clock.monotonic() + STAY)
-            self._start_waiting()
 
     def _start_waiting(self) -> None:
         """Start waiting jobs while there are slots, beginning with the executor whose first job is the most urgent."""
@@ -176,15 +198,17 @@ class Buffer:
     def _start(self, jobs: Sequence[JobRecord]) -> Sequence[JobRecord]:
         """Start jobs for which there are slots; return the others."""
         free: dict[str, int] = {}
-        left = self._slots.left
+        left, threads = self._slots.left, self._slots.threads
         started: list[JobRecord] = []
         others: list[JobRecord] = []
         for record in jobs:
             executor = record.executor
             if executor not in free:
                 free[executor] = self._slots.free_for(executor)
-            if left > 0 and free[executor] > 0:
+            needs_thread = self._slots.needs_thread(executor)
+            if left > 0 and free[executor] > 0 and (threads > 0 or not needs_thread):
                 left -= 1
+                threads -= needs_thread
                 free[executor] -= 1
                 started.append(record)
             else:
@@ -211,10 +235,6 @@ class Buffer:
                 self._waiting[executor] = deque(record for record in waiting if record.claim_id not in claims)
         return removed
 
-    def _give_back(self, jobs: Iterable[JobRecord]) -> None:
-        for record in jobs:
-            self._settle(Settlement(record.id, record.claims, Interrupted()))
-
     def _give_back_old(self, now: float) -> Iterable[float]:
         """Give back the jobs that were already here at the last look; return when to look again, if jobs are left.
 
@@ -223,7 +243,7 @@ class Buffer:
         old = self._removed(self._seen)
         for executor in {record.executor for record in old}:
             self._pace.slow_down(executor)
-        self._give_back(old)
+        self.give_back(old)
         if old:
             self._drained = frozenset()  # they are due again
         self._seen = frozenset(self.held)

@@ -83,26 +83,26 @@ class Pace:
             self._size = sum(sizes) / len(sizes)
 
     def kept(self, jobs: Sequence[JobRecord]) -> tuple[Sequence[JobRecord], Sequence[JobRecord]]:
-        """Divide claimed jobs into those that may wait for a slot and those to give back at once.
+        """Divide claimed jobs into those that may wait for a slot, and those to give back if there is none for them.
 
-        Jobs beyond `MOST_TEXT` are given back, because they would take too much memory. So is each job that a node has
-        lost before: it may have killed that node. Its executor is slowed down, so that few other jobs are lost if it
-        kills this node as well.
+        Jobs beyond `MOST_TEXT` are given back, because they would take too much memory, but not the first one. So is
+        each job that a node has lost before: it may have killed that node. Then nothing is claimed ahead for a while. So
+        it comes again when there is a slot, and few other jobs are here to be lost if it kills this node as well.
 
         Args:
             jobs: At least one job, in claim order.
         """
         sizes = list(map(_size, jobs))
         total = sum(sizes)
-        lost = {record.executor for record in jobs if record.losses}
-        if not lost and total <= MOST_TEXT:
+        has_losses = any(record.losses for record in jobs)
+        if not has_losses and total <= MOST_TEXT:
             return jobs, ()
-        for executor in lost:
+        for executor in self._executors if has_losses else ():
             self.slow_down(executor)
         kept: list[JobRecord] = []
         refused: list[JobRecord] = []
         for record, size in zip(jobs, accumulate(sizes), strict=True):
-            (refused if record.losses or size > MOST_TEXT else kept).append(record)
+            (refused if record.losses or (kept and size > MOST_TEXT) else kept).append(record)
         return kept, refused
 
 

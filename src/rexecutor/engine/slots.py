@@ -23,8 +23,8 @@ class Slots:
             threaded: The executors whose jobs run in threads.
             threads: How many jobs may run in threads.
         """
-        self._limits = limits
-        self._free = {name: total if limit is None else min(limit, total) for name, limit in limits.items()}
+        self._most = {name: total if limit is None else min(limit, total) for name, limit in limits.items()}
+        self._free = dict(self._most)
         self._left = total
         self._threaded = frozenset(threaded)
         self._threads = threads
@@ -33,6 +33,15 @@ class Slots:
     def left(self) -> int:
         """How many more jobs may run in total; below zero if jobs were started without a free slot."""
         return self._left
+
+    @property
+    def threads(self) -> int:
+        """How many more jobs may run in threads."""
+        return self._threads
+
+    def needs_thread(self, executor: str) -> bool:
+        """Return whether the executor's jobs run in threads."""
+        return executor in self._threaded
 
     def take(self, jobs: Mapping[str, int]) -> None:
         """Take a slot for each of these jobs, given as executor name → number of jobs."""
@@ -48,6 +57,14 @@ class Slots:
         free = min(self._free[executor], self._left)
         return min(free, self._threads) if executor in self._threaded else free
 
+    def free_after(self, executors: Collection[str]) -> Mapping[str, int]:
+        """Return how many more jobs of each executor may run once the running jobs of these executors have ended."""
+        running = {name: self._most[name] - self._free[name] for name in executors}
+        left = self._left + sum(running.values())
+        threads = self._threads + sum(number for name, number in running.items() if name in self._threaded)
+        in_thread = min(left, threads)
+        return {name: min(free, in_thread if name in self._threaded else left) for name, free in self._free.items()}
+
     def demand(self, epoch: int, more: Mapping[str, int], *, threaded: bool = True) -> Demand | None:
         """Return a demand for the free slots, and for jobs beyond them; None if no job may be claimed.
 
@@ -58,7 +75,7 @@ class Slots:
         Args:
             epoch: The node's current epoch.
             more: Executor name → how many jobs to demand beyond its free slots; below zero if some wait already, and
-                fewer than the free slots are to be demanded.
+                fewer than the free slots are to be demanded. Jobs that wait beyond these cost other executors nothing.
             threaded: False to leave out the jobs that need a thread, and so to ask for more of the others.
         """
         has_threads = threaded and bool(self._threaded) and self._threads > 0
@@ -66,6 +83,7 @@ class Slots:
             more = {name: number for name, number in more.items() if name in self._threaded}
         elif not threaded:
             more = {name: number for name, number in more.items() if name not in self._threaded}
+        more = {name: max(number, -max(self.free_for(name), 0)) for name, number in more.items()}
         limit = max(min(self._left, self._threads) if has_threads else self._left, 0) + sum(more.values())
         slots = {
             name: min(wanted, limit)
@@ -77,7 +95,6 @@ class Slots:
 
     def _change(self, executor: str, number: int) -> None:
         self._left += number
-        if self._limits[executor] is not None:
-            self._free[executor] += number
+        self._free[executor] += number
         if executor in self._threaded:
             self._threads += number
