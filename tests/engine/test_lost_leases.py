@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from rexecutor import Backend, ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor
-from rexecutor.backend.messages import Demand, Node
+from rexecutor import Backend, BackendError, ErrorKind, Executor, InMemoryBackend, Job, JobStatus, Rexecutor
+from rexecutor.backend.heartbeat import HeartbeatConnection
+from rexecutor.backend.messages import Demand, Heartbeat, Node
 from rexecutor.engine.lease import Lease
 from rexecutor.model.outcomes import Interrupted, Settlement
-from rexecutor.telemetry.events import JobsRescued, LeaseLost
+from rexecutor.telemetry.events import JobsRescued, LeaseLost, LeaseRegained
 from rexecutor.testing import FakeClock
 from tests.engine.executors import LEASE, Recorder, Task, claimed_task, enqueued_task
 from tests.fault_injector import FaultInjector
@@ -246,6 +247,83 @@ async def test_a_node_that_was_given_up_for_lost_cancels_what_it_ran_and_works_o
 
     assert (job.status, job.attempt, [error.kind for error in job.errors]) == (JobStatus.COMPLETE, 2, [ErrorKind.LOST])
     assert events.of(LeaseLost)[0].cancelled in (1, 2)  # 2 if it had claimed the rescued job once more already
+
+
+async def test_a_lease_that_began_anew_is_not_trusted_until_the_jobs_of_the_last_one_have_been_stopped() -> None:
+    clock = FakeClock()
+    backend = InMemoryBackend(clock=clock)
+    lease = Lease(Node("n", "n", LEASE), backend.heartbeat_connection(), clock)
+    lease.step()
+    lease.accept()
+    assert lease.is_trusted
+
+    clock.advance(2 * LEASE)
+    backend.heartbeat(Node("other", "other", LEASE))
+    heartbeat = lease.step()
+
+    assert heartbeat is not None
+    assert heartbeat.began
+    assert not lease.is_trusted
+    lease.accept()
+    assert lease.is_trusted
+
+
+class _Deaf(HeartbeatConnection):
+    """Heartbeats whose answers may be lost."""
+
+    def __init__(self, heartbeats: HeartbeatConnection) -> None:
+        self._heartbeats = heartbeats
+        self.is_deaf = False
+
+    def send(self, node: Node, *, rescues: bool = True) -> Heartbeat:
+        heartbeat = self._heartbeats.send(node, rescues=rescues)
+        if self.is_deaf:
+            raise BackendError("cut before the answer")
+        return heartbeat
+
+    def deregister(self, node_id: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("stood", [LEASE, LEASE - SECOND])
+def test_if_the_answer_was_lost_that_a_lease_began_anew_the_next_one_says_it(stood: timedelta) -> None:
+    clock = FakeClock()
+    backend = InMemoryBackend(clock=clock)
+    heartbeats = _Deaf(backend.heartbeat_connection())
+    lease = Lease(Node("n", "n", LEASE), heartbeats, clock)
+    lease.step()
+    clock.advance(stood)
+    backend.heartbeat(Node("other", "other", LEASE))  # rescues the jobs, if the lease has run out
+    heartbeats.is_deaf = True
+    with pytest.raises(BackendError):
+        lease.step()
+    heartbeats.is_deaf = False
+
+    heartbeat = lease.step()
+
+    assert heartbeat is not None
+    assert heartbeat.began == (stood == LEASE)
+
+
+async def test_jobs_whose_claim_is_answered_after_the_lease_began_anew_do_not_start_under_it(events: Events) -> None:
+    clock = FakeClock()
+    backend, recorder = InMemoryBackend(clock=clock), Recorder()
+    faults = FaultInjector(backend)
+    may_go_on = faults.hold("claim")
+
+    async with Rexecutor(backend).with_executor(recorder):
+        handle = await Recorder.builder().with_data(1).with_max_attempts(2).enqueue(backend=backend)
+        await until(lambda: faults.held["claim"] == 1)
+        backend._leases.clear()  # as if the process had stood still for longer than its lease
+        assert backend.heartbeat(Node("other", "other", timedelta(hours=1))).rescued == 1
+        clock.advance(6 * SECOND)
+        await until(lambda: bool(events.of(LeaseRegained)))
+        may_go_on.set()
+        job = await soon(handle.wait())
+
+    assert (job.status, job.attempt) == (JobStatus.COMPLETE, 2)
+    assert recorder.ran == [1]
 
 
 async def test_a_job_whose_node_died_runs_on_another(backend: Backend, clock: FakeClock) -> None:

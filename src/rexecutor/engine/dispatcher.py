@@ -79,8 +79,12 @@ class Dispatcher:
             await first_of(self._buffer.hungry.wait(), self._hint(claim, since))
 
     async def _take(self, demand: Demand) -> tuple[Claim, Mapping[str, int]]:
+        leases = self._lease.leases
         claim = await self._claim(demand)
-        self._buffer.take(claim.jobs)
+        if self._lease.leases == leases:
+            self._buffer.take(claim.jobs)
+        else:  # the jobs may be lost with the lease under which they were claimed
+            self._buffer.give_back(claim.jobs)
         return claim, Counter(record.executor for record in claim.jobs)
 
     async def _claim(self, demand: Demand) -> Claim:

@@ -37,6 +37,10 @@ class Lease:
         self._length = node.lease.total_seconds()
         self._begun: float | None = None
         self._renewed: float | None = None
+        self._has_failed = False
+        self._begun_leases = 0
+        self.leases = 0
+        """Number of leases whose begin was accepted. What was claimed under an earlier one may be lost."""
         self._looked: Reading | None = None
         self._rescues_from = 0.0
         self.is_hurried = False
@@ -62,13 +66,21 @@ class Lease:
             heartbeat = self._heartbeats.send(self._node, rescues=self._may_rescue(now))
         except BaseException:
             self._begun = None  # so that the next step tries again
+            self._has_failed = True
             raise
         finally:
             self.pending_since = None
-        self._renewed = now
+        if self._has_failed and self._renewed is not None and now - self._renewed >= self._length:
+            heartbeat = replace(heartbeat, began=True)  # perhaps one of those that seemed to fail began the lease
+        self._begun_leases += heartbeat.began  # before it is renewed: the event loop may look at any moment
+        self._renewed, self._has_failed = now, False
         if heartbeat.expired >= EXPIRED_PER_HEARTBEAT:
             self.is_hurried = True  # there may be more
         return heartbeat
+
+    def accept(self) -> None:
+        """Trust a lease that has just begun. The caller has stopped the jobs that were claimed under the last one."""
+        self.leases += 1
 
     def tell(self, epoch: int) -> None:
         """Send this epoch of the node with all heartbeats from now on."""
@@ -101,7 +113,9 @@ class Lease:
     @property
     def is_trusted(self) -> bool:
         """Whether the lease is certain: no other node can have taken this node's jobs."""
-        return self._renewed is not None and self._clock.monotonic() - self._renewed < self._trust
+        if self._renewed is None or self.leases < self._begun_leases:
+            return False
+        return self._clock.monotonic() - self._renewed < self._trust
 
 
 class LeaseThread:
@@ -238,9 +252,11 @@ class LeaseWatch:
         if self._failures:
             self._emit(DutyRecovered("heartbeat", self._failures))
             self._failures = 0
-        if heartbeat.began and self._has_begun and not self._fenced:  # the process stood still, and its lease ran out
-            self._fenced = True
-            self._emit(LeaseLost(self._node.id, self._on_lost()))
+        if heartbeat.began:
+            if self._has_begun and not self._fenced:  # the process stood still, and its lease ran out
+                self._fenced = True
+                self._emit(LeaseLost(self._node.id, self._on_lost()))
+            self.lease.accept()
         if self._fenced:
             self._fenced = False
             self._emit(LeaseRegained(self._node.id))
