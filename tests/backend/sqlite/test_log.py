@@ -1,7 +1,10 @@
 """SQLite's write-ahead log: when it is written back, and what is told when a reader keeps that from being done."""
 
+import errno
 import io
+import os
 import sqlite3
+import sys
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -181,7 +184,7 @@ async def test_a_checkpoint_waits_for_no_other_process_that_makes_one(path: Path
         await backend.enqueue(jobs(1))
         await checkpoint_made(backend)
         with io.FileIO(path.with_name(f"{path.name}-wal")) as log:
-            assert checkpoint._Log(log).lock()  # an open file of its own, as in another process
+            checkpoint._Log(log).lock()  # an open file of its own, as in another process
             for _ in range(20):
                 await backend.enqueue(jobs(40))
             await checkpoint_made(backend)
@@ -193,6 +196,56 @@ async def test_a_checkpoint_waits_for_no_other_process_that_makes_one(path: Path
 
         assert held > 1024 * KILOBYTE
         assert log_size(path) == 128 * KILOBYTE
+
+
+async def test_a_process_that_is_forked_during_a_checkpoint_keeps_no_other_from_making_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forked: list[int] = []
+    commit = checkpoint._commit_something
+
+    def fork(connection: sqlite3.Connection) -> None:
+        log = path.with_name(f"{path.name}-wal")
+        opened = [int(one.name) for one in Path("/proc/self/fd").iterdir() if one.exists() and one.samefile(log)]
+        forked.extend(map(os.dup, opened))  # as a child process has them
+        commit(connection)
+
+    async with SQLiteBackend(path) as backend:
+        monkeypatch.setattr(checkpoint, "_commit_something", fork)
+        await backend.enqueue(jobs(100))
+        await checkpoint_made(backend)
+        assert forked
+        monkeypatch.undo()
+        try:
+            with io.FileIO(path.with_name(f"{path.name}-wal")) as log:
+                checkpoint._Log(log).lock()
+        finally:
+            for descriptor in forked:
+                os.close(descriptor)
+
+
+async def test_where_files_cannot_be_locked_the_log_is_written_back_as_well(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: object, operation: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr("rexecutor.backend.sqlite.checkpoint.fcntl.flock", refuse)
+    async with SQLiteBackend(path) as backend:
+        for _ in range(20):
+            await backend.enqueue(jobs(40))
+        await checkpoint_made(backend)
+
+        assert log_size(path) < 256 * KILOBYTE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
+def test_a_file_whose_name_is_no_text_takes_jobs(tmp_path: Path) -> None:
+    backend = SQLiteBackend(tmp_path / os.fsdecode(b"jobs \xff.db"))
+
+    backend.enqueue_sync(jobs(1))
+
+    assert sum(one.jobs for one in backend.count_sync()) == 1
 
 
 async def test_a_checkpoint_begins_with_a_commit_so_that_nobody_begins_the_log_anew_meanwhile(

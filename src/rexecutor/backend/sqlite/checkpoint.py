@@ -81,9 +81,8 @@ class Checkpoints:
             self._guard.release()
 
     def _size(self, connection: sqlite3.Connection) -> int:
-        if self._log is None:  # beside the file that a link leads to
-            file: str = connection.execute("PRAGMA database_list").fetchone()[2]
-            self._log = f"{file}-wal"
+        if self._log is None:
+            self._log = f"{_file_of(connection)}-wal"
         try:
             return os.stat(self._log).st_size  # noqa: PTH116 - a third of the time, with each commit
         except OSError:
@@ -103,10 +102,20 @@ class Checkpoints:
         back all of it. So only one process at a time makes a checkpoint, and it commits something first. As long as
         that is not written back, no commit begins the log anew.
         """
-        if not log.lock():
-            return
+        mode = _MODE
+        try:
+            log.lock()
+        except BlockingIOError:
+            return  # another process is making one
+        except OSError:
+            mode = "TRUNCATE"  # this file system has no such locks
+        try:
+            self._make(connection, log, mode)
+        finally:
+            log.unlock()
+
+    def _make(self, connection: sqlite3.Connection, log: "_Log", mode: str) -> None:
         with _without_waiting(connection), contextlib.suppress(sqlite3.Error):  # postponed: the log is still read
-            mode = _MODE
             try:
                 _commit_something(connection)
             except sqlite3.Error as error:
@@ -141,14 +150,21 @@ class _Log:
     def __init__(self, file: io.FileIO) -> None:
         self._file = file
 
-    def lock(self) -> bool:
-        """Lock out the checkpoints of other processes until the file is closed. Return False if one has the lock."""
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    def lock(self) -> None:
+        """Lock out the checkpoints of other processes.
+
+        Raises:
+            BlockingIOError: Another process has the lock.
+            OSError: The file cannot be locked.
+        """
+        if fcntl is not None:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def unlock(self) -> None:
+        """Unlock. To close the file is not enough: a process that was forked meanwhile holds the same lock."""
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def head(self) -> tuple[int, bytes]:
         """Return the size of a page, 0 if nothing was written yet, and the salts, which change when it begins anew."""
@@ -160,6 +176,15 @@ class _Log:
         """Return whether at least `size` bytes are in use: each page has the salts with which it was written."""
         self._file.seek(_HEAD + size // (page + _FRAME) * (page + _FRAME) + 8)
         return self._file.read(8) == salts
+
+
+def _file_of(connection: sqlite3.Connection) -> str:
+    """Return the file's path: if the connection was opened by a link, that to which the link leads."""
+    texts, connection.text_factory = connection.text_factory, bytes  # it may not be UTF-8
+    try:
+        return os.fsdecode(connection.execute("PRAGMA database_list").fetchone()[2])
+    finally:
+        connection.text_factory = texts
 
 
 def _commit_something(connection: sqlite3.Connection) -> None:
