@@ -1,8 +1,10 @@
 """PostgreSQL's rows that somebody has corrupted: they fail no query, no claim and no settlement of the others."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import LiteralString, cast
 
 import psycopg
 import pytest
@@ -207,6 +209,8 @@ GIVEN_BACK = {
     **UNCLAIMABLE,
     "revision at its top": f"revision = {MOST}",
     "an attempt that never began": "attempt = 0",
+    "an attempt before all attempts": "attempt = -1",
+    "a claim before all claims": "claims = -5",
 }
 
 
@@ -214,7 +218,7 @@ GIVEN_BACK = {
 async def test_a_corrupt_row_is_given_back_and_so_are_the_others(backend: PostgresBackend, change: str) -> None:
     ids = await enqueued(backend)
     await claim(backend)
-    corrupt(backend, ids[0], change, "running" if change == "attempt = 0" else "stored_jobs")
+    corrupt(backend, ids[0], change, "running" if change.startswith(("attempt", "claims")) else "stored_jobs")
 
     assert await backend.release_claims(NODE, ()) == 3
     assert {await status_of(backend, job_id) for job_id in ids} == {JobStatus.SCHEDULED}
@@ -230,6 +234,77 @@ async def test_a_number_at_its_end_fails_no_settlement(backend: PostgresBackend,
 
     assert list(refused) == []
     assert {await status_of(backend, job_id) for job_id in ids} == {JobStatus.SCHEDULED}
+
+
+@pytest.mark.parametrize("change", ["attempt = -1", "attempt = 0"])
+async def test_an_attempt_out_of_its_bounds_fails_no_success(backend: PostgresBackend, change: str) -> None:
+    ids = await enqueued(backend)
+    claimed = await claim(backend)
+    corrupt(backend, ids[0], change, "running")
+
+    refused = await backend.settle([Settlement(*job.claim_id, Complete()) for job in claimed.jobs])
+
+    assert list(refused) == []
+    assert {await status_of(backend, job_id) for job_id in ids} == {JobStatus.COMPLETE}
+
+
+@pytest.mark.parametrize(
+    "change", ["attempt = -1", "attempt = 2147483647", "claims = -5", f"claims = {MOST}", "attempted_at = 'infinity'"]
+)
+async def test_a_corrupt_row_of_what_runs_fails_no_heartbeat_that_rescues_it(
+    backend: PostgresBackend, change: str
+) -> None:
+    ids = await enqueued(backend)
+    await claim(backend)
+    corrupt(backend, ids[0], change, "running")
+    run_postgres(f"DELETE FROM {backend.schema}.nodes")
+
+    heartbeat(backend, "other")
+
+    discarded = JobStatus.DISCARDED if "attempt = 2" in change else JobStatus.RETRYABLE
+    assert [await status_of(backend, job_id) for job_id in ids] == [discarded, JobStatus.RETRYABLE, JobStatus.RETRYABLE]
+
+
+async def test_a_row_that_somebody_is_changing_by_hand_holds_up_no_heartbeat(backend: PostgresBackend) -> None:
+    expired, lost, other = await enqueued(backend)
+    await claim_and_die(backend, expired)
+
+    async with await psycopg.AsyncConnection.connect(server_url()) as by_hand:
+        change = f'UPDATE "{backend.schema}".stored_jobs SET priority = 7 WHERE id <> {other}'
+        await by_hand.execute(cast("LiteralString", change))
+        await soon(asyncio.to_thread(heartbeat, backend, "other"), 5)
+        assert [await status_of(backend, job_id) for job_id in (expired, lost, other)] == [
+            JobStatus.SCHEDULED,
+            JobStatus.EXECUTING,
+            JobStatus.RETRYABLE,
+        ]
+    heartbeat(backend, "other")
+
+    assert [await status_of(backend, job_id) for job_id in (expired, lost)] == [
+        JobStatus.CANCELLED,
+        JobStatus.RETRYABLE,
+    ]
+
+
+async def test_runs_of_jobs_that_somebody_has_deleted_are_forgotten(backend: PostgresBackend) -> None:
+    expired, lost, _ = await enqueued(backend)
+    await claim_and_die(backend, expired)
+    run_postgres(f"DELETE FROM {backend.schema}.stored_jobs WHERE id IN ({expired}, {lost})")
+
+    heartbeat(backend, "other")
+
+    assert run_postgres(f"SELECT id FROM {backend.schema}.queue WHERE id = {expired}") == []
+    assert run_postgres(f"SELECT id FROM {backend.schema}.running") == []
+    assert run_postgres(f"SELECT id FROM {backend.schema}.nodes") == [("other",)]
+
+
+async def claim_and_die(backend: PostgresBackend, expired: JobId) -> None:
+    """Have a node claim all jobs but this, and lose its lease. Then this job is one that has expired."""
+    corrupt(backend, expired, "due = false, scheduled_at = now() + interval '1 h'", "queue")
+    assert expired not in {job.id for job in (await claim(backend)).jobs}
+    run_postgres(f"UPDATE {backend.schema}.nodes SET lease_until = now() - interval '1 s'")
+    for table in ("stored_jobs", "queue"):
+        corrupt(backend, expired, "expires_at = now() - interval '1 s'", table)
 
 
 async def test_a_revision_at_its_top_fails_no_rerun(backend: PostgresBackend) -> None:

@@ -261,3 +261,17 @@ async def test_a_job_that_was_queued_by_hand_while_it_ran_is_run_again_and_its_f
     assert list(await backend.settle([Settlement(*first.claim_id, Complete())])) == [first.id]
     assert list(await backend.settle([Settlement(*second.claim_id, Complete())])) == []
     assert misplaced(backend.path) == []
+
+
+@pytest.mark.parametrize("outcome", [Complete(), Complete('"result"')])
+@pytest.mark.parametrize("number", [-1, -(2**63), 2**63 - 1])
+async def test_an_attempt_out_of_its_bounds_fails_no_success(
+    backend: SQLiteBackend, number: int, outcome: Complete
+) -> None:
+    await backend.enqueue([new_job()] * 3)
+    claimed = await claimed_by(backend, NODE)
+    await run_by_hand(backend, f"UPDATE rexecutor_running SET attempt = {number} WHERE id = {claimed[1].id}")
+
+    assert list(await backend.settle([Settlement(*job.claim_id, outcome) for job in claimed])) == []
+
+    assert {job.status for job in await backend.query(Everything())} == {JobStatus.COMPLETE}

@@ -10,8 +10,8 @@
 -- 5. Notifies those who wait for the end of jobs, if a job has ended in step 2 or 3.
 -- Returns one row for each job that the node runs and that is to be cancelled, or one row without a job. Each row also
 -- says whether the lease began, how many jobs were rescued, and how many had expired.
--- Rows of waiting jobs, lost jobs and scopes that others have locked are left to the next heartbeat. Of each job, the
--- row of `queue` or `running` is locked first. Indexes: queue_expiring, scopes_taken, the primary key of stored_jobs;
+-- Rows of waiting jobs, lost jobs and scopes that others have locked are left to the next heartbeat; also rows of
+-- `stored_jobs`, which somebody may be changing by hand. Of each job, the row of `queue` or `running` is locked first. Indexes: queue_expiring, scopes_taken, the primary key of stored_jobs;
 -- `running` is small and read whole.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
@@ -44,7 +44,11 @@ orphans AS MATERIALIZED (
         SELECT held.id, held.claims FROM "rexecutor".running AS held
         WHERE held.id = lost.id AND held.claims = lost.claims
         FOR UPDATE SKIP LOCKED
-    ) AS run
+    ) AS run LEFT JOIN LATERAL (
+        SELECT stored.id FROM "rexecutor".stored_jobs AS stored WHERE stored.id = run.id FOR UPDATE SKIP LOCKED
+    ) AS job ON true
+    -- Or somebody has deleted the job by hand.
+    WHERE job.id IS NOT NULL OR (SELECT stored.id FROM "rexecutor".stored_jobs AS stored WHERE stored.id = run.id) IS NULL
 ),
 taken AS (
     DELETE FROM "rexecutor".running AS run USING orphans
@@ -59,8 +63,8 @@ rescued AS (
             WHEN taken.attempt >= job.max_attempts OR job.losses >= %(most_losses)s - 1 THEN 'discarded'
             ELSE 'retryable'
         END,
-        attempt = taken.attempt,
-        claims = taken.claims,
+        attempt = greatest(taken.attempt, 0),  -- as in `settle_complete`
+        claims = greatest(taken.claims, job.claims),
         attempted_at = taken.attempted_at,
         losses = least(job.losses, 2147483646) + 1,
         revision = least(job.revision, 9223372036854775806) + 1,
@@ -92,12 +96,18 @@ rescued AS (
 -- is left alone.
 dequeued AS (
     DELETE FROM "rexecutor".queue WHERE ctid = ANY(ARRAY(
-        SELECT waiting.ctid FROM "rexecutor".queue AS waiting
-        WHERE %(rescues)s AND waiting.expires_at IS NOT NULL
-            AND waiting.expires_at <= (SELECT clock.now FROM clock)
-        ORDER BY waiting.expires_at
-        LIMIT %(most_expired)s
-        FOR UPDATE SKIP LOCKED
+        SELECT expiring.ctid FROM (
+            SELECT waiting.ctid, waiting.id FROM "rexecutor".queue AS waiting
+            WHERE %(rescues)s AND waiting.expires_at IS NOT NULL
+                AND waiting.expires_at <= (SELECT clock.now FROM clock)
+            ORDER BY waiting.expires_at
+            LIMIT %(most_expired)s
+            FOR UPDATE SKIP LOCKED
+        ) AS expiring LEFT JOIN LATERAL (
+            SELECT stored.id FROM "rexecutor".stored_jobs AS stored WHERE stored.id = expiring.id FOR UPDATE SKIP LOCKED
+        ) AS job ON true
+        WHERE job.id IS NOT NULL
+            OR (SELECT stored.id FROM "rexecutor".stored_jobs AS stored WHERE stored.id = expiring.id) IS NULL
     ))
     RETURNING id, executor
 ),

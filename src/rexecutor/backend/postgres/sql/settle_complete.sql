@@ -38,7 +38,8 @@ ours AS MATERIALIZED (
 done AS (
     UPDATE "rexecutor".stored_jobs AS job SET
         status = 'complete',
-        attempt = ours.attempts[width_bucket(job.id, ours.ids)],
+        -- Clamped, here and elsewhere: a number that somebody has written into `running` must not fail the others.
+        attempt = greatest(ours.attempts[width_bucket(job.id, ours.ids)], 0),
         claims = given.claims[width_bucket(job.id, given.ids)],
         attempted_at = ours.moments[width_bucket(job.id, ours.ids)],
         completed_at = given.now,

@@ -37,7 +37,7 @@ changed AS (
         data = %(data)s::json,
         metadata = %(metadata)s::json,
         attempt = CASE WHEN executes THEN job.attempt ELSE %(attempt)s END,
-        claims = coalesce((SELECT run.claims FROM run), job.claims),
+        claims = greatest((SELECT run.claims FROM run), job.claims),
         attempted_at = coalesce((SELECT run.attempted_at FROM run), job.attempted_at),
         max_attempts = %(max_attempts)s,
         priority = %(priority)s,

@@ -3,7 +3,7 @@
 -- → claims: from a list of pairs, SQLite would read each pair anew for each of its values.
 UPDATE rexecutor_stored_jobs SET
     status = 'complete',
-    attempt = run.attempt,
+    attempt = max(run.attempt, 0),
     claims = run.claims,
     attempted_at = run.attempted_at,
     completed_at = :now,

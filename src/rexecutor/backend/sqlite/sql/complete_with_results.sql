@@ -4,7 +4,7 @@
 -- of NULL fill up a batch and match no job.
 UPDATE rexecutor_stored_jobs SET
     status = 'complete',
-    attempt = run.attempt,
+    attempt = max(run.attempt, 0),
     claims = run.claims,
     attempted_at = run.attempted_at,
     completed_at = ?,
