@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -330,6 +331,14 @@ async def test_the_text_of_what_is_claimed_ahead_is_bounded(backend: Backend, cl
         await until(lambda: have_ended(backend, clock, 100))
 
     assert max(demands.limits[2:]) <= SLOTS + MOST_TEXT / 200_000
+
+
+def test_a_row_without_data_that_a_hand_has_written_has_no_size(clock: FakeClock) -> None:
+    corrupt = replace(record_made(1), data=cast("str", None))
+
+    Pace(["e"], clock).note_size([corrupt])
+
+    assert Pace(["e"], clock).kept([corrupt]) == ([corrupt], ())
 
 
 def test_time_in_which_nothing_runs_does_not_slow_the_pace(clock: FakeClock) -> None:

@@ -107,7 +107,7 @@ class Pace:
 
 
 def _size(record: JobRecord) -> int:
-    return len(record.data) + len(record.metadata or "")
+    return len(record.data or "") + len(record.metadata or "")  # no data at all in a row that a hand has written
 
 
 @dataclass(slots=True)
