@@ -71,7 +71,8 @@ def _one(name: str, results: Results, kept: Mapping[str, Any]) -> str:
     one = kept[name]
     rounds = max((len(rounds) for rounds in one["figures"].values()), default=0)
     machine = one["machine"]
-    source = f"{one['when'][:10]}, {rounds} rounds, {machine['cores']} cores of {machine['cpu']}"
+    times = "1 round" if rounds == 1 else f"{rounds} rounds"
+    source = f"{one['when'][:10]}, {times}, {machine['cores']} cores of {machine['cpu']}"
     picture = f"![{WORKLOADS[name].title}](pictures/performance/{name}.svg)"
     return f"{results.table(WORKLOADS[name])}\n\n{picture}\n\n*{source}.*"
 

@@ -543,7 +543,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
         *(
             Workload(
                 f"nodes_{number}",
-                f"Pickup with {number} idle nodes",
+                f"Pickup with {number} idle {'node' if number == 1 else 'nodes'}",
                 nodes(number),
                 "p50_ms",
                 ("p99_ms", "server_ms_per_job", "server_ms_per_s", "commits_per_s", "connections"),
