@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from rexecutor import PostgresBackend
 from rexecutor.backend.messages import Demand
-from rexecutor.backend.postgres import low_marks
+from rexecutor.backend.postgres import listener, low_marks
 from rexecutor.backend.postgres.execution import run
 from rexecutor.backend.postgres.low_marks import LATE_COMMIT, LONGEST_SECONDS, SHARE, SLOW_SECONDS, LowMarks
 from rexecutor.backend.postgres.statements import PACKAGE
@@ -23,7 +23,7 @@ from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, NODE, SECOND, new_j
 from tests.backend.held_back import PostgresHeld, held_back
 from tests.backend.postgres.test_races import without
 from tests.backend.test_changed_meanwhile import heartbeat
-from tests.postgres import postgres_backend, run_postgres
+from tests.postgres import postgres_backend, run_postgres, start_listening
 from tests.support import soon, until
 
 
@@ -182,13 +182,21 @@ async def test_so_are_those_whose_claim_was_given_up(backend: PostgresBackend) -
     assert await claimed(backend, 3) == ids
 
 
-async def test_so_are_those_that_another_node_gives_back(backend: PostgresBackend) -> None:
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_so_are_those_that_another_node_gives_back(
+    backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
+) -> None:
+    monkeypatch.setattr(listener, "LISTEN_CHECK_SECONDS", 3_600)  # its own notifications make the marks forgotten, too
+    await start_listening(backend)
+    await until(lambda: backend._listener is not None and backend._listener.is_hearing)
     await backend.enqueue([new_job(), new_job(), new_job()])
     [first, *_] = (await backend.claim(Demand({ALPHA: 2}, 2), NODE)).jobs
     async with PostgresBackend(backend._connections.conninfo, schema=backend.schema) as other:
-        backend._listen()
         since = backend.change_count
-        await other.settle([Settlement(*first.claim_id, Interrupted())])
+        if is_lost:  # the answer to its claim
+            await other.release_claims(NODE, [])
+        else:
+            await other.settle([Settlement(*first.claim_id, Interrupted())])
         await soon(backend.wait_ready([ALPHA], backend.clock.now() + HOUR, since=since))
 
         async def claims_it() -> bool:

@@ -136,7 +136,7 @@ def releasing() -> tuple[Act, Held]:
 
     def held(connection: sqlite3.Connection, backend: SQLiteBackend, job: JobRecord) -> object:
         now = backend.clock.now()
-        return len(store.run(connection, store.SCRIPTS.release_claims(NODE, (), 0, now, backend.limits)))
+        return store.run(connection, store.SCRIPTS.release_claims(NODE, (), 0, now, backend.limits))
 
     return act, held
 

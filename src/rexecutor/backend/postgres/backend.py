@@ -270,12 +270,12 @@ class PostgresBackend(Backend):
 
     async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose result was lost."""
-        executors = await self._transact(
+        given_back = await self._transact(
             lambda now: self._statements.release_claims(node_id, held, epoch, now, self.limits)
         )
         self._forget_marks()
-        self._wake(set(executors))
-        return len(executors)
+        self._wake({GIVEN_BACK})  # also if there were none: an earlier try may have given some back
+        return given_back
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
         """Wait until one of the executors may have a due job; see `Backend.wait_ready`."""

@@ -281,13 +281,13 @@ class Statements(Scripts):
                 refused.append(one.job_id)
         return refused
 
-    def give_back(self, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits) -> Script[list[str]]:
-        """Settle the node's claims that are not in `held` as interrupted; return the executor of each job."""
+    def give_back(self, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits) -> Script[int]:
+        """Settle the node's claims that are not in `held` as interrupted; return their number."""
         ids, claims = [claim[0] for claim in held], [claim[1] for claim in held]
         rows = yield self.of("select_running", node=node_id, ids=ids, claims=claims)
         settlements = [Settlement(row[0], row[1], Interrupted()) for row in rows]
-        refused = set((yield from self.settle(settlements, limits.errors, now)))  # have ended meanwhile
-        return [row[2] for row in rows if row[0] not in refused]
+        refused = yield from self.settle(settlements, limits.errors, now)  # have ended meanwhile
+        return len(rows) - len(refused)
 
     def insert(self, batches: Sequence[Batch], now: datetime | None) -> Steps:
         """Return the steps of an enqueue without criteria: one statement for each batch. Several need a transaction."""

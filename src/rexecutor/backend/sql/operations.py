@@ -74,8 +74,8 @@ class Scripts(ABC):
         """Return the values as one parameter."""
 
     @abstractmethod
-    def give_back(self, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits) -> Script[list[str]]:
-        """Settle the node's claims that are not in `held` as interrupted; return the executor of each job."""
+    def give_back(self, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits) -> Script[int]:
+        """Settle the node's claims that are not in `held` as interrupted; return their number."""
 
     def write(self, record: JobRecord, as_: Callable[[JobRecord], Statement], now: datetime) -> Script[bool]:
         """Write a record back as `write_change` or `write_fields`.
@@ -149,12 +149,12 @@ class Scripts(ABC):
 
     def release_claims(
         self, node_id: NodeId, held: Collection[ClaimId], epoch: int, now: datetime, limits: Limits
-    ) -> Script[list[str]]:
-        """Undo the node's claims that are not in `held`, once for each epoch; return the executor of each job."""
+    ) -> Script[int]:
+        """Undo the node's claims that are not in `held`, once for each epoch; return their number."""
         if epoch:
             known = yield self.of("lock_node", node=node_id)
             if known and known[0][0] >= epoch:
-                return []
+                return 0
             yield self.of("move_epoch", node=node_id, epoch=epoch)
         return (yield from self.give_back(node_id, held, now, limits))
 

@@ -196,10 +196,9 @@ class SQLiteBackend(Backend):
 
     async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         """Undo claims whose result was lost; see `Backend.release_claims`."""
-        freed = await self._change(
+        return await self._change(
             lambda connection, now: run(connection, SCRIPTS.release_claims(node_id, held, epoch, now, self.limits))
         )
-        return len(freed)
 
     async def wait_ready(self, executors: Collection[str], until: datetime, *, since: int) -> None:
         """Wait for a doorbell ring, or for a commit to the file that may have made work."""

@@ -146,12 +146,12 @@ class _SqliteScripts(Scripts):
         for name in statements:
             yield self.of(name, ids=f"[{job_id}]")
 
-    def give_back(self, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits) -> Script[list[str]]:
+    def give_back(self, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits) -> Script[int]:
         rows = yield self.of("select_running", node=node_id)
         orphans = [record for record in map(self.read_job, rows) if record.claim_id not in held]
         for record in orphans:
             yield from self.transit(record, Interrupted(), now, limits)
-        return [record.executor for record in orphans]
+        return len(orphans)
 
     def index_for(self, unique: UniquenessCriteria, statuses: frozenset[JobStatus]) -> LiteralString:
         """Return the `INDEXED BY` clause.
