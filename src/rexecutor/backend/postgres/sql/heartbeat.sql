@@ -11,8 +11,8 @@
 -- Returns one row for each job that the node runs and that is to be cancelled, or one row without a job. Each row also
 -- says whether the lease began, how many jobs were rescued, and how many had expired.
 -- Rows of waiting jobs, lost jobs and scopes that others have locked are left to the next heartbeat; also rows of
--- `stored_jobs`, which somebody may be changing by hand. Of each job, the row of `queue` or `running` is locked first. Indexes: queue_expiring, scopes_taken, the primary key of stored_jobs;
--- `running` is small and read whole.
+-- `stored_jobs`, which somebody may be changing by hand. Of each job, the row of `queue` or `running` is locked first.
+-- Indexes: queue_expiring, scopes_taken, the primary key of stored_jobs; `running` is small and read whole.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),

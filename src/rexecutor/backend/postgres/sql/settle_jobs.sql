@@ -48,7 +48,7 @@ done AS (
             WHEN ours.status = 'retryable' AND ours.attempt >= job.max_attempts THEN 'discarded' ELSE ours.status
         END,
         attempt = ours.left_attempt,
-        claims = ours.claims,
+        claims = greatest(ours.claims, job.claims),  -- as in `settle_complete`
         attempted_at = ours.attempted_at,
         -- Clamped, so that a number that someone has corrupted by hand does not stop the settlement of all others.
         snoozes = least(job.snoozes, 2147483646) + (ours.kind = 'snooze')::integer,
@@ -85,7 +85,7 @@ done AS (
     FROM ours
     WHERE job.id = ANY(ARRAY[ours.id])
     RETURNING
-        job.id, job.claims, job.status, job.priority, job.scheduled_at, ours.executor, ours.flow, ours.lane, ours.now,
+        job.id, ours.claims, job.status, job.priority, job.scheduled_at, ours.executor, ours.flow, ours.lane, ours.now,
         CASE WHEN job.attempt = 0 AND job.snoozes = 0 THEN job.expires_at END AS expires_at
 ),
 waiting AS (
