@@ -86,8 +86,8 @@ class Pace:
         """Divide claimed jobs into those that may wait for a slot, and those to give back if there is none for them.
 
         Jobs beyond `MOST_TEXT` are given back, because they would take too much memory, but not the first one. So is
-        each job that a node has lost before: it may have killed that node. Then nothing is claimed ahead for a while. So
-        it comes again when there is a slot, and few other jobs are here to be lost if it kills this node as well.
+        each job that a node has lost before: it may have killed that node. Then nothing is claimed ahead for a while.
+        So it comes again when there is a slot, and few other jobs are here to be lost if it kills this node as well.
 
         Args:
             jobs: At least one job, in claim order.
