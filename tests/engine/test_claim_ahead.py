@@ -580,3 +580,16 @@ def test_a_job_too_large_to_be_claimed_ahead_is_kept_if_it_comes_first(clock: Fa
 
     assert Pace(["e"], clock).kept(large) == (large[:1], large[1:])
     assert Pace(["e"], clock).kept([huge, *large]) == ([huge], large)
+
+
+async def test_jobs_that_are_about_to_take_a_thread_keep_no_slot_from_jobs_that_need_none(clock: FakeClock) -> None:
+    started: list[JobRecord] = []
+    pace, slots = Pace(["t", "e"], clock), Slots({"t": None, "e": None}, SLOTS, threaded=["t"], threads=1)
+    buffer = Buffer(clock=clock, slots=slots, pace=pace, start=started.extend, settle=print, may_start=lambda: True)
+    buffer.take([replace(record_made(number), executor="t") for number in range(3)])
+
+    pace.slow_down("t")
+    buffer.ended("t")
+
+    assert buffer.demand(0) == Demand({"e": SLOTS - 1}, SLOTS - 1)
+    assert [record.id for record in started] == [0, 1]

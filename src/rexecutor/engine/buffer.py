@@ -80,6 +80,8 @@ class Buffer:
             epoch: The node's current epoch.
             threaded: False to leave out the jobs that need a thread, and so to ask for more of the others.
         """
+        if self._will_start:  # what waits here takes the slots that are free before others are asked for
+            self._start_waiting()
         self.hungry.clear()
         self._drained = frozenset()
         ahead = self._pace.ahead()
