@@ -165,6 +165,9 @@ EQUIVALENT = {
         "the two spans come in the order of VALUES, and that is the order of their jobs"
     ),
     "prune_older, line 21: '<' to '<='": "the limit below cuts what is too much",
+    "select_ended, line 6: 'ORDER BY ended_at, id' to ''": "the index that the statement names has this order",
+    "select_ended, line 7: 'LIMIT :limit' to 'LIMIT 1'": "pages of one job, with the same jobs on them",
+    "select_ended, line 6: '\\nLIMIT :limit' to ''": "one page, with the same jobs on it",
     "update_job, line 27: '>' to '>='": "of the row's deletion and its update, the deletion happens to be done",
 }
 """Mutants that do the same as the statement, each with the reason. They are not run."""
