@@ -469,15 +469,21 @@ class Other(Slowing):
         await super().execute(job)
 
 
+@asynccontextmanager
+async def beside_a_backlog(backend: Backend, clock: FakeClock, *, short: int) -> AsyncGenerator[tuple[Slowing, Other]]:
+    """Run a node with another executor, of which so many jobs are short, in the midst of 2,000 short jobs."""
+    slowing = Slowing(clock, 10_000)
+    other = Other(clock, short, slowing)
+    await enqueue_many([Slowing.new("x", priority=5)] * 2_000, backend=backend)
+    async with Rexecutor(backend, max_concurrency=SLOTS, lease=HOUR).with_executor(slowing).with_executor(other):
+        await until(lambda: len(slowing.ran) > 100)
+        yield slowing, other
+
+
 async def test_an_urgent_job_of_another_executor_does_not_wait_for_all_short_jobs(
     backend: Backend, clock: FakeClock
 ) -> None:
-    slowing = Slowing(clock, 10_000)
-    other = Other(clock, 10_000, slowing)
-    await enqueue_many([Slowing.new("x", priority=5)] * 2_000, backend=backend)
-
-    async with Rexecutor(backend, max_concurrency=SLOTS, lease=HOUR).with_executor(slowing).with_executor(other):
-        await until(lambda: len(slowing.ran) > 100)
+    async with beside_a_backlog(backend, clock, short=10_000) as (slowing, other):
         await Other.enqueue("urgent", backend=backend)
         before = len(slowing.ran)
         await until(lambda: bool(other.ran))
@@ -488,12 +494,7 @@ async def test_an_urgent_job_of_another_executor_does_not_wait_for_all_short_job
 async def test_slow_jobs_of_another_executor_take_all_slots_as_their_turn_comes(
     backend: Backend, clock: FakeClock
 ) -> None:
-    slowing = Slowing(clock, 10_000)
-    other = Other(clock, 0, slowing)
-    await enqueue_many([Slowing.new("x", priority=5)] * 2_000, backend=backend)
-
-    async with Rexecutor(backend, max_concurrency=SLOTS, lease=HOUR).with_executor(slowing).with_executor(other):
-        await until(lambda: len(slowing.ran) > 100)
+    async with beside_a_backlog(backend, clock, short=0) as (slowing, other):
         await enqueue_many([Other.new("urgent")] * 2 * SLOTS, backend=backend)
         before = len(slowing.ran)
         await until(lambda: len(other.ran) == SLOTS)

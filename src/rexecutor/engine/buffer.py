@@ -162,7 +162,7 @@ class Buffer:
             self.hungry.set()
 
     def _keep(self, jobs: Sequence[JobRecord]) -> None:
-        """Keep the jobs until it is their turn. Start those that have a slot; give back what `Pace.kept` refuses."""
+        """Keep the jobs, start those for which there are slots, and give back the others that `Pace.kept` refuses."""
         kept, refused = self._pace.kept(jobs)
         by_executor: defaultdict[str, list[JobRecord]] = defaultdict(list)
         for record in jobs:

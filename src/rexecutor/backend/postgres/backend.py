@@ -193,8 +193,7 @@ class PostgresBackend(Backend):
             nonlocal notifies
             notifies = len(batches) == 1 and is_single(jobs) and self._notifier.begin(jobs[0].executor)
             if notifies:
-                [row] = await run(connection, self._statements.enqueue_one(jobs[0], self._now(), rings=True))
-                return [Enqueued(row[0], "inserted")]
+                return await run_steps(connection, self._scripts.enqueue(jobs))
             return await run_steps(connection, self._statements.insert(batches, self._now()))
 
         run_on = self._connections.run if len(batches) == 1 else self._connections.transaction

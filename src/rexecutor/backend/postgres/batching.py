@@ -87,7 +87,7 @@ class EnqueueBatcher:
             for waiting in taken:
                 waiting.answer.cancel()
             raise
-        except Exception as error:  # noqa: BLE001 - a fault of ours, which must not leave the callers waiting
+        except Exception as error:  # noqa: BLE001 - even then, each caller gets an answer
             for waiting in taken:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(error)

@@ -226,7 +226,7 @@ def transaction(
 
 
 def _begin_in_turn(connection: sqlite3.Connection, begin: str) -> None:
-    """Begin a transaction. While another process has the lock, try again after `_PAUSE`, for `BUSY_SECONDS` at most.
+    """Begin a transaction. If another process has the lock, try again after `_PAUSE`, until `BUSY_SECONDS` have passed.
 
     SQLite's own pauses grow to 0.1 s. A process that commits one transaction after another leaves the lock free for a
     tenth of a millisecond each time, and others would wait for seconds until they meet such a moment.
