@@ -18,6 +18,7 @@ from rexecutor.backend.sqlite import checkpoint, connection
 from rexecutor.backend.sqlite.forks import TrackedConnection
 from rexecutor.model.job import NewJob
 from rexecutor.telemetry.events import LogReset, LogUnbounded
+from tests.faults.connections import connecting_as
 from tests.support import Events
 
 KILOBYTE = 1024
@@ -279,3 +280,28 @@ async def test_what_an_application_writes_with_its_own_connection_counts_too(pat
                 await checkpoint_made(backend)
 
         assert log_size(path) <= 512 * KILOBYTE
+
+
+@pytest.mark.parametrize("statement", ["PRAGMA database_list", "PRAGMA busy_timeout", "PRAGMA wal_checkpoint"])
+async def test_a_checkpoint_that_fails_does_not_end_the_thread_that_writes(
+    path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    is_open = False
+    failures: list[str] = []
+
+    class Failing(TrackedConnection):
+        def execute(self, *arguments: Any) -> sqlite3.Cursor:
+            if is_open and not failures and str(arguments[0]).startswith(statement):
+                failures.append(statement)
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(*arguments)
+
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_BYTES", 1)
+    with connecting_as(Failing):
+        async with SQLiteBackend(path) as backend:
+            is_open = True
+            for _ in range(checkpoint.LOOK_EVERY + 1):
+                await backend.enqueue(jobs(1))
+
+            assert failures == [statement]
+            assert sum(count.jobs for count in await backend.count()) == checkpoint.LOOK_EVERY + 1

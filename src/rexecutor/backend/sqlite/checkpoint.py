@@ -61,24 +61,30 @@ class Checkpoints:
     def make(self, connection: sqlite3.Connection) -> None:
         """Make a checkpoint if the log has grown. Skipped if another thread or process is making one.
 
+        Never raises an error of SQLite: the caller's work is committed, and must not appear to have failed.
+
         Args:
             connection: One that is in no transaction.
         """
         if not self._guard.acquire(blocking=False):
             return  # another thread is making one
         try:
-            size = self._size(connection)
-            self._commits += 1
-            if self._log is not None and size >= CHECKPOINT_BYTES and (self._commits >= LOOK_EVERY or size > LOG_KEPT):
-                self._commits = 0
-                with contextlib.suppress(OSError), io.FileIO(self._log) as file:
-                    log = _Log(file)
-                    if self._is_due(log):
-                        self._checkpoint(connection, log)
-                        size = self._size(connection)
-            self._tell(size)
+            with contextlib.suppress(sqlite3.Error):  # what was committed is committed; the next commit tries again
+                self._make_if_due(connection)
         finally:
             self._guard.release()
+
+    def _make_if_due(self, connection: sqlite3.Connection) -> None:
+        size = self._size(connection)
+        self._commits += 1
+        if self._log is not None and size >= CHECKPOINT_BYTES and (self._commits >= LOOK_EVERY or size > LOG_KEPT):
+            self._commits = 0
+            with contextlib.suppress(OSError), io.FileIO(self._log) as file:
+                log = _Log(file)
+                if self._is_due(log):
+                    self._checkpoint(connection, log)
+                    size = self._size(connection)
+        self._tell(size)
 
     def _size(self, connection: sqlite3.Connection) -> int:
         if self._log is None:
