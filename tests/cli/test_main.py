@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.command_line import Run
 
-HEAVY = ("psycopg", "rexecutor.backend.postgres", "rexecutor.testing")
+HEAVY = ("asyncio", "msgspec", "psycopg", "sqlite3", "rexecutor.backend", "rexecutor.engine", "rexecutor.testing")
 
 
 def _python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -72,16 +72,16 @@ def test_the_version_is_printed(rexecutor: Run) -> None:
     assert answer.out.startswith("rexecutor ")
 
 
-def test_help_takes_less_than_half_a_second() -> None:
+def test_help_takes_less_than_0_3_seconds() -> None:
     seconds: list[float] = []
-    for _ in range(3):
+    for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert _python("-m", "rexecutor", "--help").returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
     # Time on the processor, so that other work on the machine does not count.
-    assert min(seconds) < 0.5
+    assert min(seconds) < 0.3
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])

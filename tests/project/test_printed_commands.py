@@ -15,8 +15,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from rexecutor import Backend, Executor, InMemoryBackend, Job, PostgresBackend, Rexecutor, SchemaError, SQLiteBackend
-from rexecutor.backend.command import command, program
 from rexecutor.backend.postgres.address import migrate_command, url_of
+from rexecutor.command import command, program
 from tests.backends import made_backend
 from tests.postgres import run_postgres, schema_of, server_url
 from tests.support import soon

@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 import typer
 
-from rexecutor.backend.command import program
 from rexecutor.cli.cron import cron
 from rexecutor.cli.failure import FailedError, MisusedError, report
 from rexecutor.cli.jobs import jobs
@@ -18,6 +17,7 @@ from rexecutor.cli.prune import prune
 from rexecutor.cli.stats import stats
 from rexecutor.cli.update import update_job
 from rexecutor.cli.worker import worker
+from rexecutor.command import program
 from rexecutor.errors import RexecutorError
 
 FAILED: Final = 1

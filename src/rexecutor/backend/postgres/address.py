@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import psycopg
 
-from rexecutor.backend.command import command
+from rexecutor.command import command
 
 _ADDRESS_PARAMETERS: Final = re.compile(
     "host|hostaddr|port|user|dbname|service|passfile|target_session_attrs|channel_binding|(ssl|gss|krb)(?!password)[a-z]+"

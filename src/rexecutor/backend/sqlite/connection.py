@@ -10,11 +10,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from rexecutor.backend.command import command
 from rexecutor.backend.sql import migrations
 from rexecutor.backend.sqlite.dialect import add_functions
 from rexecutor.backend.sqlite.forks import TrackedConnection, refuse_after_fork
 from rexecutor.clock import random_between
+from rexecutor.command import command
 from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
 
 OLDEST: Final = (3, 38, 0)
