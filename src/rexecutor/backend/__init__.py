@@ -8,7 +8,24 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.memory import InMemoryBackend
-from rexecutor.backend.messages import PAGE, CancelRequest, Claim, Count, Demand, Heartbeat, Node, Ticked
+from rexecutor.backend.messages import (
+    EVERY_EXECUTOR,
+    MOST_COUNTED,
+    PAGE,
+    CancelRequest,
+    Claim,
+    Count,
+    Demand,
+    Heartbeat,
+    Holder,
+    Load,
+    NewPause,
+    Node,
+    NodeState,
+    Pause,
+    StoredNode,
+    Ticked,
+)
 from rexecutor.backend.sync_waits import Watch
 from rexecutor.clock import Clock
 from rexecutor.errors import (
@@ -64,6 +81,8 @@ from rexecutor.model.where import (
 
 __all__ = [
     "COMPLETE",
+    "EVERY_EXECUTOR",
+    "MOST_COUNTED",
     "PAGE",
     "And",
     "Backend",
@@ -94,6 +113,7 @@ __all__ = [
     "Failed",
     "Heartbeat",
     "HeartbeatConnection",
+    "Holder",
     "IdIn",
     "InMemoryBackend",
     "Interrupted",
@@ -105,16 +125,20 @@ __all__ = [
     "JobStatus",
     "KeyIs",
     "Limits",
+    "Load",
     "Lost",
     "MetadataEquals",
     "Moment",
     "NewJob",
+    "NewPause",
     "Node",
     "NodeId",
+    "NodeState",
     "Not",
     "OlderThan",
     "Or",
     "Outcome",
+    "Pause",
     "PruneSpec",
     "Replace",
     "Rerun",
@@ -126,6 +150,7 @@ __all__ = [
     "Span",
     "StaleJobError",
     "StatusIn",
+    "StoredNode",
     "StoredSchedule",
     "SyncTransaction",
     "TaggedByAllOf",

@@ -7,19 +7,30 @@ a backend decides nothing. A driver's exceptions never leave a backend: each bec
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from rexecutor.backend.completion import Completion, NoCompletion
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
+from rexecutor.backend.messages import (
+    EVERY_EXECUTOR,
+    PAGE,
+    Claim,
+    Count,
+    Demand,
+    Load,
+    NewPause,
+    Pause,
+    StoredNode,
+    Ticked,
+)
 from rexecutor.backend.sync_waits import PollingWatch, SyncWaits, Watch
 from rexecutor.backend.waits import SharedWaits, known_of
 from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.errors import ConfigurationError
-from rexecutor.model.checks import checked_instance, checked_int
+from rexecutor.model.checks import LONGEST_DELAY, checked_delay, checked_instance, checked_int, checked_name
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
 from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
@@ -340,6 +351,119 @@ class Backend(ABC):
         checked_int("rerun: job_id", job_id)
         await self.apply(job_id, Rerun(), executor=executor)
 
+    async def pause(self, executor: str, reason: str, *, lasting: timedelta | None = None) -> Pause:
+        """Start no job of the executor on any node, until the time is over or `resume` is called. Stored.
+
+        A claim that begins after this has returned takes no job of it. Jobs that were claimed before go on, and jobs
+        can be enqueued as always. If it is paused already, the reason and the end are replaced.
+
+        Args:
+            executor: Its name; `EVERY_EXECUTOR` for the jobs of all.
+            reason: For people who ask why the jobs wait. It is cut and cleaned like that of `cancel`.
+            lasting: How long, on the store's clock, at most 1,000 years; None until `resume`.
+
+        Raises:
+            ConfigurationError: An argument is not valid.
+            BackendError: The store failed; call again.
+        """
+        return await self.put_pause(new_pause(executor, reason, lasting, self.limits))
+
+    async def resume(self, executor: str) -> bool:
+        """End the pause of the executor, and wake the nodes. Return whether there was one.
+
+        A pause of `EVERY_EXECUTOR` is one of its own: it is ended under that name, and ends no other.
+
+        Raises:
+            ConfigurationError: The name is not valid.
+            BackendError: The store failed; call again.
+        """
+        return await self.end_pause(_checked_pausable("resume", executor))
+
+    async def put_pause(self, pause: NewPause) -> Pause:
+        """Store the pause, from the store's time on, and return it as it is now in force. `pause` calls this.
+
+        If one is in force, it is replaced, but keeps the moment since when it holds.
+
+        Raises:
+            BackendError: The store failed; call again.
+        """
+        raise NotImplementedError
+
+    async def end_pause(self, executor: str) -> bool:
+        """Delete the pause of that name, and wake the nodes. Return whether it was in force. `resume` calls this.
+
+        Raises:
+            BackendError: The store failed; call again.
+        """
+        raise NotImplementedError
+
+    async def pauses(self) -> Sequence[Pause]:
+        """Return the pauses that are in force, by name.
+
+        Raises:
+            BackendError: The store failed.
+        """
+        raise NotImplementedError
+
+    async def nodes(self) -> Sequence[StoredNode]:
+        """Return the nodes that the store knows: the live ones first, then by name, and by id.
+
+        A node whose lease has run out is known until its jobs have been rescued. One that has ended is not known.
+
+        Raises:
+            BackendError: The store failed.
+        """
+        raise NotImplementedError
+
+    async def load(self, executor: str | None = None) -> Sequence[Load]:
+        """Return what waits and executes of each executor that has such jobs, by name.
+
+        It takes a short time however many jobs there are, because it counts at most `MOST_COUNTED` of each executor.
+
+        Args:
+            executor: The only one to look at; None for all.
+
+        Raises:
+            BackendError: The store failed.
+        """
+        raise NotImplementedError
+
+    def pause_sync(self, executor: str, reason: str, *, lasting: timedelta | None = None) -> Pause:
+        """Start no job of the executor as `pause` does, without an event loop; see `query_sync`.
+
+        Raises:
+            ConfigurationError: An argument is not valid, or this backend has no synchronous changes.
+            BackendError: The store failed; call again.
+        """
+        return self.put_pause_sync(new_pause(executor, reason, lasting, self.limits))
+
+    def resume_sync(self, executor: str) -> bool:
+        """End the pause of the executor as `resume` does, without an event loop; see `query_sync`.
+
+        Raises:
+            ConfigurationError: The name is not valid, or this backend has no synchronous changes.
+            BackendError: The store failed; call again.
+        """
+        return self.end_pause_sync(_checked_pausable("resume", executor))
+
+    def put_pause_sync(self, pause: NewPause) -> Pause:
+        """Store the pause as `put_pause` does, without an event loop; see `query_sync`.
+
+        Raises:
+            ConfigurationError: This backend has no synchronous changes.
+            BackendError: The store failed; call again.
+        """
+        raise self._must_be_awaited("pause")
+
+    def end_pause_sync(self, executor: str) -> bool:
+        """Delete the pause of that name as `end_pause` does, without an event loop; see `query_sync`.
+
+        Raises:
+            ConfigurationError: This backend has no synchronous changes.
+            BackendError: The store failed; call again.
+        """
+        raise self._must_be_awaited("resume")
+
     def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
         """Return jobs as `query` does, without an event loop.
 
@@ -461,3 +585,20 @@ def cancel_asked(job_id: JobId, reason: str, limits: Limits) -> CancelAsked:
     checked_int("cancel: job_id", job_id)
     checked_instance("cancel: reason", reason, str, "a str")
     return CancelAsked(storable(reason, limits.error_text))
+
+
+def new_pause(executor: str, reason: str, lasting: timedelta | None, limits: Limits) -> NewPause:
+    """Return the pause to store, with as much of the reason as a store may hold.
+
+    Raises:
+        ConfigurationError: An argument is not valid.
+    """
+    _checked_pausable("pause", executor)
+    checked_instance("pause: reason", reason, str, "a str")
+    if lasting is not None:
+        checked_delay("pause: lasting", lasting, least=timedelta(microseconds=1), limit=LONGEST_DELAY)
+    return NewPause(executor, storable(reason, limits.error_text), lasting)
+
+
+def _checked_pausable(what: str, executor: str) -> str:
+    return executor if executor == EVERY_EXECUTOR else checked_name(f"{what}: executor", executor)

@@ -1,7 +1,7 @@
 """What passes through the port besides jobs: requests to a store and its replies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,6 +12,10 @@ PAGE: Final = 1_000
 """How many jobs a query returns at most if no limit is given."""
 EXPIRED_PER_HEARTBEAT: Final = 500
 """Maximum number of expired jobs that one heartbeat cancels, so that it never takes long."""
+EVERY_EXECUTOR: Final = "*"
+"""Stands for all executors, where a pause names one."""
+MOST_COUNTED: Final = 100_000
+"""How many jobs of an executor `Backend.load` counts. It stops there, and one more stands for any number above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,30 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeState:
+    """What a node says of itself with each heartbeat. For people and commands; no store decides anything by it."""
+
+    host: str
+    pid: int
+    version: str
+    """The version of rexecutor that it runs."""
+    executors: Sequence[str]
+    """The names of the executors whose jobs it runs, sorted."""
+    slots: int
+    """How many jobs it runs at a time, of all executors together."""
+    running: int
+    """How many jobs it runs now."""
+    loop_lag: float
+    """The longest time, in seconds, for which its event loop has not responded since the last heartbeat."""
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Executor name → how many of its jobs it runs at a time, for those with fewer than `slots`."""
+
+    def slots_of(self, executor: str) -> int:
+        """Return how many jobs of the executor the node runs at a time; 0 if it runs none."""
+        return min(self.slots, self.limits.get(executor, self.slots)) if executor in self.executors else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A running `Rexecutor`: the holder of a lease."""
 
@@ -49,6 +77,96 @@ class Node:
     lease: timedelta
     epoch: int = 0
     """How often the node has given up claims; see `Backend.release_claims`."""
+    state: NodeState | None = None
+    """What it says of itself; None if it says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNode:
+    """A node as the store knows it: one that is live, or one that has died and is not forgotten yet."""
+
+    id: NodeId
+    name: str
+    started_at: datetime
+    """When its first heartbeat came."""
+    renewed_at: datetime
+    """When its last heartbeat came."""
+    lease_until: datetime
+    state: NodeState | None
+    """What it said of itself in its last heartbeat; None if it said nothing, or nothing that can be read."""
+    seen_at: datetime
+    """The store's time when this was read: compare it with the other moments, and not your own clock."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its lease had not run out."""
+        return self.lease_until > self.seen_at
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago its last heartbeat came."""
+        return self.seen_at - self.renewed_at
+
+
+@dataclass(frozen=True, slots=True)
+class NewPause:
+    """A pause to be stored."""
+
+    executor: str
+    """Whose jobs are not to start; `EVERY_EXECUTOR` for those of all."""
+    reason: str
+    lasting: timedelta | None
+    """How long, from when it is stored; None until it is ended by `Backend.resume`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause that is in force: no job of the executor starts on any node."""
+
+    executor: str
+    """`EVERY_EXECUTOR` for the jobs of all."""
+    since: datetime
+    until: datetime | None
+    """When it ends by itself; None if it does not."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A node that holds slots of an executor, or held them when its lease ran out."""
+
+    node: NodeId
+    executing: int
+    """How many jobs of the executor it has claimed: those that run, and those that wait for a slot."""
+    longest: datetime
+    """When the first of these was claimed."""
+    longest_id: JobId
+    """Which job that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The jobs of an executor that have not ended."""
+
+    executor: str
+    waiting: int
+    """How many wait, due or not; above `MOST_COUNTED` for more than that."""
+    due: int
+    """How many of these have reached their time, counted in the same way."""
+    oldest_due: datetime | None
+    """The earliest time of a job that is due; None if there is none."""
+    holders: Sequence[Holder]
+    """The nodes that execute its jobs, the one with the most first."""
+
+    @property
+    def executing(self) -> int:
+        """How many jobs execute."""
+        return sum(holder.executing for holder in self.holders)
+
+    @property
+    def longest(self) -> datetime | None:
+        """When the executing job that was claimed first was claimed; None if none executes."""
+        return min((holder.longest for holder in self.holders), default=None)
 
 
 @dataclass(frozen=True, slots=True)
