@@ -13,6 +13,7 @@ from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, NewJob, Nod
 from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.stats import StatRow
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 from tests.simulation.chance import Chance
@@ -162,6 +163,15 @@ class LinkedBackend(Backend):
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         return await self._call("prune", lambda: self._store.prune(spec, limit))
+
+    async def add_stats(self, rows: Sequence[StatRow]) -> None:
+        await self._call("add_stats", lambda: self._store.add_stats(rows))
+
+    async def stats(self, since: datetime) -> Sequence[StatRow]:
+        return await self._call("stats", lambda: self._store.stats(since))
+
+    async def fold_stats(self, limit: int) -> int:
+        return await self._call("fold_stats", lambda: self._store.fold_stats(limit))
 
     async def acquire_lock(self, name: str, node_id: NodeId) -> bool:
         return await self._call("acquire_lock", lambda: self._store.acquire_lock(name, node_id))

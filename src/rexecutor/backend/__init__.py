@@ -58,6 +58,7 @@ from rexecutor.model.outcomes import (
 )
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.schedules import CatchUp, Schedule, Span, StoredSchedule
+from rexecutor.model.stats import OutcomeKind, StatRow
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import Replace, UniquenessCriteria
 from rexecutor.model.where import (
@@ -139,6 +140,7 @@ __all__ = [
     "Or",
     "Outcome",
     "Pause",
+    "OutcomeKind",
     "PruneSpec",
     "Replace",
     "Rerun",
@@ -149,6 +151,7 @@ __all__ = [
     "Snooze",
     "Span",
     "StaleJobError",
+    "StatRow",
     "StatusIn",
     "StoredNode",
     "StoredSchedule",

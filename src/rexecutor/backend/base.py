@@ -35,6 +35,7 @@ from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, New
 from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.stats import StatRow
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import IdIn, Where
 
@@ -300,6 +301,43 @@ class Backend(ABC):
     @abstractmethod
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete the first `limit` of the jobs in `rules.prunable`. Return how many were deleted. Atomic.
+
+        Raises:
+            BackendError: The store failed; call again.
+        """
+
+    @abstractmethod
+    async def add_stats(self, rows: Sequence[StatRow]) -> None:
+        """Add the attempts of these rows to the history. Atomic.
+
+        Each row is added to the stored row of the same moment, span, executor and outcome, if there is one.
+
+        Raises:
+            BackendError: The store failed; whether the rows were added is not known.
+        """
+
+    @abstractmethod
+    async def stats(self, since: datetime) -> Sequence[StatRow]:
+        """Return the rows of the history whose moment is `since` or later, in order of moment, executor and outcome.
+
+        The rows of the last 24 hours are minutes. Older ones are folded to hours, and after 30 days they are deleted.
+        A row that cannot be read is left out.
+
+        Raises:
+            BackendError: The store failed.
+        """
+
+    @abstractmethod
+    async def fold_stats(self, limit: int) -> int:
+        """Fold the oldest rows of minutes to hours, and delete the oldest rows of hours, as `rules.foldable` says.
+
+        Atomic. Several nodes may do it at once, but need not.
+
+        Args:
+            limit: Maximum number of rows to fold, and to delete.
+
+        Returns:
+            How many rows were folded or deleted; 0 if there is nothing left to do.
 
         Raises:
             BackendError: The store failed; call again.

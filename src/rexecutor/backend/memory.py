@@ -40,6 +40,7 @@ from rexecutor.model.outcomes import (
 )
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.stats import StatRow
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import And, ExecutorIn, IdIn, KeyIs, Where
 
@@ -57,6 +58,7 @@ class InMemoryBackend(Backend):
         self._epochs: dict[NodeId, int] = {}
         self._schedules: dict[str, StoredSchedule] = {}
         self._duties: dict[str, NodeId] = {}
+        self._stats: list[StatRow] = []
         self._last_id: JobId = 0
         self._paused = False
 
@@ -190,6 +192,27 @@ class InMemoryBackend(Backend):
                 del self._records[record.id]
                 self._index.remove(record)
         return len(doomed)
+
+    async def add_stats(self, rows: Sequence[StatRow]) -> None:
+        """Add the rows to the history; atomic."""
+        with self._lock:
+            self._stats = rules.merged([*self._stats, *rows])
+
+    async def stats(self, since: datetime) -> Sequence[StatRow]:
+        """Return the rows of the history since the moment."""
+        with self._lock:
+            return [row for row in self._stats if row.moment >= since]
+
+    async def fold_stats(self, limit: int) -> int:
+        """Fold old minutes and forget old hours; atomic."""
+        with self._lock:
+            now = self.clock.now()
+            minutes = rules.foldable(self._stats, now, limit)
+            hours = rules.outdated(self._stats, now, limit)
+            gone = {rules.stat_key(row) for row in (*minutes, *hours)}
+            kept = [row for row in self._stats if rules.stat_key(row) not in gone]
+            self._stats = rules.merged([*kept, *rules.folded(minutes)])
+        return len(minutes) + len(hours)
 
     async def acquire_lock(self, name: str, node_id: NodeId) -> bool:
         """Make the node the holder of the lock; atomic."""

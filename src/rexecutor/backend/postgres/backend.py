@@ -49,6 +49,7 @@ from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, New
 from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement, Snooze, kinds_of, makes_work
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.stats import StatRow
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 
@@ -384,6 +385,18 @@ class PostgresBackend(Backend):
         return await self._connections.run(
             lambda connection: self._operations.prune(connection, spec, limit, self._now())
         )
+
+    async def add_stats(self, rows: Sequence[StatRow]) -> None:
+        """Add the rows to the history, in one statement."""
+        await self._run(lambda: self._statements.add_stats(rows))
+
+    async def stats(self, since: datetime) -> Sequence[StatRow]:
+        """Return the rows of the history since the moment."""
+        return await self._run(lambda: self._statements.stats(since))
+
+    async def fold_stats(self, limit: int) -> int:
+        """Fold old minutes and forget old hours; see `Backend.fold_stats`."""
+        return await self._transact(lambda now: self._statements.fold_stats(limit, now))
 
     async def acquire_lock(self, name: str, node_id: NodeId) -> bool:
         """Make the node hold the lock unless another node with a live lease does; return whether it holds it."""

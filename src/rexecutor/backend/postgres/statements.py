@@ -23,7 +23,7 @@ from rexecutor.backend.postgres.rows import (
 )
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Script, Scripts, Statement
-from rexecutor.backend.sql.rows import may_expire
+from rexecutor.backend.sql.rows import may_expire, minutes_of, stat_of
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobError, JobId, JobRecord, Limits, NewJob, NodeId
@@ -43,6 +43,7 @@ from rexecutor.model.outcomes import (
 )
 from rexecutor.model.rules.matching import shifted
 from rexecutor.model.schedules import StoredSchedule
+from rexecutor.model.stats import StatRow
 from rexecutor.model.status import OPEN, JobStatus
 from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.model.where import IdIn, Where
@@ -132,6 +133,26 @@ class Statements(Scripts):
     def array(self, values: Sequence[str]) -> Any:
         """Return the values unchanged: the driver adapts them."""
         return values
+
+    def read_stat(self, row: Sequence[Any]) -> StatRow | None:
+        """Return a row of the history; None if it cannot be read."""
+        return stat_of(row, in_utc)
+
+    def add_stats(self, rows: Sequence[StatRow]) -> Script[None]:
+        """Return the one statement that adds the rows to the history."""
+        given = [
+            {
+                "minutes": minutes_of(row),
+                "moment": row.moment,
+                "executor": row.executor,
+                "outcome": str(row.outcome),
+                "attempts": row.attempts,
+                "waits": row.waits,
+                "runs": row.runs,
+            }
+            for row in rules.merged(rows)
+        ]
+        yield self.of("add_stats", rows=msgspec.json.encode(given).decode())
 
     def lock_schedules(self, ids: Sequence[str]) -> Script[dict[str, StoredSchedule]]:
         """Lock the stored schedules one by one, in the order given, which is the same on all nodes: no deadlocks."""

@@ -16,6 +16,7 @@ from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Change, Rerun
 from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.stats import StatRow
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.model.where import Everything, IdIn, Not, StatusIn, Where
@@ -76,6 +77,14 @@ class Scripts(ABC):
     @abstractmethod
     def give_back(self, node_id: NodeId, held: Collection[ClaimId], now: datetime, limits: Limits) -> Script[int]:
         """Settle the node's claims that are not in `held` as interrupted; return their number."""
+
+    @abstractmethod
+    def read_stat(self, row: Sequence[Any]) -> StatRow | None:
+        """Return a row of the history; None if it cannot be read."""
+
+    @abstractmethod
+    def add_stats(self, rows: Sequence[StatRow]) -> Script[None]:
+        """Add the rows to the history; see `Backend.add_stats`."""
 
     def write(self, record: JobRecord, as_: Callable[[JobRecord], Statement], now: datetime) -> Script[bool]:
         """Write a record back as `write_change` or `write_fields`.
@@ -216,6 +225,20 @@ class Scripts(ABC):
         """Return the schedules that the store knows, in order of id."""
         rows = yield self.of("select_schedules")
         return [self.read_schedule(row) for row in rows]
+
+    def stats(self, since: datetime) -> Script[list[StatRow]]:
+        """Return the readable rows of the history since the moment; see `Backend.stats`."""
+        rows = yield self.of("select_stats", since=self.moment(since))
+        return [row for row in map(self.read_stat, rows) if row is not None]
+
+    def fold_stats(self, limit: int, now: datetime) -> Script[int]:
+        """Fold old minutes and forget old hours; see `Backend.fold_stats`. A row that cannot be read is deleted."""
+        taken = yield self.of("take_minutes", before=self.moment(rules.folds_before(now)), limit=limit)
+        minutes = [row for row in map(self.read_stat, taken) if row is not None]
+        if minutes:
+            yield from self.add_stats(rules.folded(minutes))
+        deleted = yield self.of("delete_hours", before=self.moment(rules.deletes_before(now)), limit=limit)
+        return len(taken) + len(deleted)
 
     def read_schedule(self, row: Sequence[Any]) -> StoredSchedule:
         """Return the state of a schedule from its row."""

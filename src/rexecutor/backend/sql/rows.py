@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 from rexecutor.model.job import JobError, JobRecord, NewJob
 from rexecutor.model.schedules import Span
+from rexecutor.model.stats import BUCKETS, HOUR, MINUTE, OutcomeKind, StatRow
 from rexecutor.model.status import JobStatus
 
 T = TypeVar("T")
@@ -17,6 +18,12 @@ STATUSES: Final = {str(status): status for status in JobStatus}
 UNREADABLE: Final = (ValueError, LookupError, TypeError, OverflowError)
 """Errors raised when a column holds an invalid value."""
 _SPANS: Final = msgspec.json.Decoder(tuple[Span, ...])
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_COUNTS: Final = msgspec.json.Decoder(
+    Annotated[tuple[_Number, ...], msgspec.Meta(min_length=BUCKETS, max_length=BUCKETS)]
+)
+_KINDS: Final = {str(kind): kind for kind in OutcomeKind}
+_SPANS_OF_STATS: Final = {1: MINUTE, 60: HOUR}
 
 
 def may_expire(job: NewJob) -> bool:
@@ -90,3 +97,35 @@ def spans_of(text: str) -> tuple[Span, ...]:
         return _SPANS.decode(text)
     except (msgspec.MsgspecError, UnicodeError):
         return ()
+
+
+def stat_of(row: Sequence[Any], moment: Callable[[Any], datetime]) -> StatRow | None:
+    """Return a row of the history; None if it cannot be read.
+
+    Args:
+        row: Its columns, the counts as JSON texts.
+        moment: Decodes a column with a moment. Raises one of `UNREADABLE` if it cannot.
+    """
+    minutes, began, executor, outcome, attempts, waits, runs = row
+    try:
+        return StatRow(
+            moment(began),
+            executor,
+            _KINDS[outcome],
+            attempts,
+            _COUNTS.decode(waits),
+            _COUNTS.decode(runs),
+            _SPANS_OF_STATS[minutes],
+        )
+    except UNREADABLE:
+        return None
+
+
+def minutes_of(row: StatRow) -> int:
+    """Return the row's span as its column holds it."""
+    return row.span // MINUTE
+
+
+def counts_text(counts: Sequence[int]) -> str:
+    """Return counts as a JSON list."""
+    return msgspec.json.encode(counts).decode()

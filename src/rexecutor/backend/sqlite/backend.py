@@ -34,6 +34,7 @@ from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, New
 from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement, kinds_of, makes_work
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
+from rexecutor.model.stats import StatRow
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 
@@ -280,6 +281,18 @@ class SQLiteBackend(Backend):
         now = self.clock.now()
         found = await self._reader.run(lambda connection: store.find_prunable(connection, spec, limit, now))
         return await self._change(lambda connection, _: store.prune(connection, spec, found)) if found else 0
+
+    async def add_stats(self, rows: Sequence[StatRow]) -> None:
+        """Add the rows to the history."""
+        await self._change(lambda connection, _: run(connection, SCRIPTS.add_stats(rows)))
+
+    async def stats(self, since: datetime) -> Sequence[StatRow]:
+        """Return the rows of the history since the moment. Reads beside the writer, without blocking it."""
+        return await self._read(lambda: SCRIPTS.stats(since))
+
+    async def fold_stats(self, limit: int) -> int:
+        """Fold old minutes and forget old hours; see `Backend.fold_stats`."""
+        return await self._change(lambda connection, now: run(connection, SCRIPTS.fold_stats(limit, now)))
 
     async def acquire_lock(self, name: str, node_id: NodeId) -> bool:
         """Make the node the holder of the lock; see `Backend.acquire_lock`."""

@@ -16,7 +16,7 @@ import msgspec
 from rexecutor.backend.messages import Claim, Demand, Ticked
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Script, Scripts, Statement
-from rexecutor.backend.sql.rows import may_expire
+from rexecutor.backend.sql.rows import counts_text, may_expire, minutes_of, stat_of
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.backend.sqlite.dialect import DIALECT
 from rexecutor.backend.sqlite.rows import (
@@ -48,6 +48,7 @@ from rexecutor.model.job import (
 from rexecutor.model.outcomes import COMPLETE, Complete, Interrupted, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.schedules import Schedule
+from rexecutor.model.stats import StatRow
 from rexecutor.model.status import OPEN, JobStatus
 from rexecutor.model.unique import UniquenessCriteria
 from rexecutor.model.where import Where
@@ -152,6 +153,23 @@ class _SqliteScripts(Scripts):
         for record in orphans:
             yield from self.transit(record, Interrupted(), now, limits)
         return len(orphans)
+
+    def read_stat(self, row: Sequence[Any]) -> StatRow | None:
+        return stat_of(row, moment)
+
+    def add_stats(self, rows: Sequence[StatRow]) -> Script[None]:
+        for row in rules.merged(rows):
+            key = {
+                "minutes": minutes_of(row),
+                "moment": stored(row.moment),
+                "executor": row.executor,
+                "outcome": str(row.outcome),
+            }
+            found = yield self.of("select_stat", **key)
+            known = self.read_stat(found[0]) if found else None  # one that cannot be read is replaced
+            new = row if known is None else rules.plus(known, row)
+            counts = {"attempts": new.attempts, "waits": counts_text(new.waits), "runs": counts_text(new.runs)}
+            yield self.of("put_stat", **key, **counts)
 
     def index_for(self, unique: UniquenessCriteria, statuses: frozenset[JobStatus]) -> LiteralString:
         """Return the `INDEXED BY` clause.

@@ -23,6 +23,16 @@ from rexecutor.model.rules.life import (
 )
 from rexecutor.model.rules.matching import matches, moment_of
 from rexecutor.model.rules.pruning import prunable
+from rexecutor.model.rules.stats import (
+    deletes_before,
+    foldable,
+    folded,
+    folds_before,
+    merged,
+    outdated,
+    plus,
+    stat_key,
+)
 from rexecutor.model.rules.ticking import MAX_TICKS, Look, Ticks, advance, advance_all, due_ticks
 from rexecutor.model.rules.unique import conflicting, pick_existing, replaced
 
@@ -37,9 +47,13 @@ __all__ = [
     "claim_order",
     "claimable",
     "conflicting",
+    "deletes_before",
     "due_at",
     "due_ticks",
     "expires_at",
+    "foldable",
+    "folded",
+    "folds_before",
     "found",
     "has_started",
     "holds_claim",
@@ -47,11 +61,15 @@ __all__ = [
     "is_claimed_too_late",
     "is_expired",
     "matches",
+    "merged",
     "moment_of",
+    "outdated",
     "pick_existing",
+    "plus",
     "prunable",
     "replaced",
     "rescue_delay",
+    "stat_key",
     "transition",
     "updated",
 ]

@@ -201,6 +201,21 @@ CREATE TABLE "rexecutor".scopes (
 );
 CREATE INDEX scopes_taken ON "rexecutor".scopes (taken_at);
 
+-- The history of attempts: how many ended in a minute or an hour, and how long their jobs had waited and how long they
+-- ran, as the number of attempts in each bucket.
+CREATE TABLE "rexecutor".stats (
+    -- 1 for a row of a minute, 60 for a row of an hour.
+    minutes integer,
+    -- When the minute or hour began.
+    moment timestamptz,
+    executor text,
+    outcome text,
+    attempts bigint NOT NULL,
+    waits bigint[] NOT NULL,
+    runs bigint[] NOT NULL,
+    PRIMARY KEY (minutes, moment, executor, outcome)
+);
+
 -- The tables below are not used yet. They are created now, so that what comes next needs no breaking migration. None
 -- has a foreign key, because each deletion of a job would pay for it.
 
@@ -297,16 +312,14 @@ CREATE TABLE "rexecutor".steps (
     PRIMARY KEY (job_id, name)
 );
 
--- How many jobs ended in a minute, and how long they waited and ran, as counts for ranges of milliseconds.
-CREATE TABLE "rexecutor".stats (
-    minute timestamptz,
-    executor text,
-    outcome text,
-    jobs bigint NOT NULL,
-    wait_ms bigint[] NOT NULL,
-    run_ms bigint[] NOT NULL,
-    PRIMARY KEY (minute, executor, outcome)
-);
+-- Returns the sums of two lists of counts. What is no count, as in a row that was written by hand, counts as 0.
+CREATE FUNCTION "rexecutor".sums(kept bigint[], given bigint[]) RETURNS bigint[] LANGUAGE sql IMMUTABLE AS $$
+    SELECT ARRAY(
+        SELECT CASE WHEN pair.kept BETWEEN 0 AND 1::bigint << 62 THEN pair.kept ELSE 0 END + coalesce(pair.given, 0)
+        FROM unnest(kept, given) WITH ORDINALITY AS pair (kept, given, place)
+        ORDER BY place
+    )
+$$;
 
 -- Returns the last `most` errors of a list.
 CREATE FUNCTION "rexecutor".latest(errors jsonb, most integer) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$

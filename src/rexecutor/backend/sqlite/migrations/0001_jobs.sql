@@ -183,6 +183,21 @@ CREATE TABLE rexecutor_duties (
     node TEXT NOT NULL
 ) STRICT;
 
+-- The history of attempts: how many ended in a minute or an hour, and how long their jobs had waited and how long they
+-- ran, as JSON lists with the number of attempts in each bucket.
+CREATE TABLE rexecutor_stats (
+    -- 1 for a row of a minute, 60 for a row of an hour.
+    minutes INTEGER NOT NULL,
+    -- When the minute or hour began.
+    moment INTEGER NOT NULL,
+    executor TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    waits TEXT NOT NULL,
+    runs TEXT NOT NULL,
+    PRIMARY KEY (minutes, moment, executor, outcome)
+) STRICT, WITHOUT ROWID;
+
 -- The tables below are not used yet. They are created now, so that what comes next needs no breaking migration.
 
 -- Limits that hold for all nodes together: as the code declares them, as an operator overrides them, and how far the
@@ -280,16 +295,4 @@ CREATE TABLE rexecutor_steps (
     value TEXT NOT NULL,
     at INTEGER NOT NULL,
     PRIMARY KEY (job_id, name)
-) STRICT;
-
--- How many jobs ended in a minute, and how long they waited and ran, as JSON lists of counts for ranges of
--- milliseconds.
-CREATE TABLE rexecutor_stats (
-    minute INTEGER NOT NULL,
-    executor TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    jobs INTEGER NOT NULL,
-    wait_ms TEXT NOT NULL,
-    run_ms TEXT NOT NULL,
-    PRIMARY KEY (minute, executor, outcome)
 ) STRICT;
