@@ -67,14 +67,14 @@ def page(words: str, kept: Mapping[str, Any]) -> str:
 
 def _one(name: str, results: Results, kept: Mapping[str, Any]) -> str:
     if name not in kept:
-        return f"### {WORKLOADS[name].title} (`{name}`)\n\nNot measured yet."
+        return f"#### {WORKLOADS[name].title} (`{name}`)\n\nNot measured yet."
     one = kept[name]
     rounds = max((len(rounds) for rounds in one["figures"].values()), default=0)
     machine = one["machine"]
     times = "1 round" if rounds == 1 else f"{rounds} rounds"
     source = f"{one['when'][:10]}, {times}, {machine['cores']} cores of {machine['cpu']}"
     picture = f"![{WORKLOADS[name].title}](pictures/performance/{name}.svg)"
-    return f"{results.table(WORKLOADS[name])}\n\n{picture}\n\n*{source}.*"
+    return f"#{results.table(WORKLOADS[name])}\n\n{picture}\n\n*{source}.*"  # below the page's own headings
 
 
 def _systems(results: Results) -> str:

@@ -425,7 +425,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
         ),
         Workload(
             "pinned",
-            "The same with a pinned xmin horizon",
+            "1,000 jobs a second for ten minutes beside an open transaction",
             steady(is_pinned=True),
             "p99_ms",
             ("p50_ms", "last_to_first_p99", "dead_rows"),
