@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from rexecutor import ConfigurationError, DefinitionError, Executor, InMemoryBackend, Job, Rexecutor
+from rexecutor import ConfigurationError, DefinitionError, Executor, InMemoryBackend, Job, JobStatus, Rexecutor
 from rexecutor.engine.child import CHILD_NAME
+from rexecutor.model.where import Everything
+from rexecutor.testing import FakeClock
 from tests.engine.gated import Gated
+from tests.support import until
 
 
 def test_executors_of_one_name_are_refused_with_the_classes_and_their_modules() -> None:
@@ -168,3 +171,57 @@ async def test_a_program_that_a_child_process_imports_is_told_to_keep_its_main_p
 
     with pytest.raises(ConfigurationError, match='main part below `if __name__ == "__main__":`'):
         await Rexecutor(InMemoryBackend()).start()
+
+
+class Second(Executor[int]):
+    name = "second"
+
+    async def execute(self, job: Job[int]) -> None: ...
+
+
+async def test_only_the_jobs_of_chosen_executors_are_run() -> None:
+    backend = InMemoryBackend()
+    rexecutor = Rexecutor(backend, executors=[Gated(), Second]).with_only_executors("second")
+
+    async with rexecutor:
+        other = await Gated.enqueue("a", backend=backend)
+        handle = await Second.enqueue(1, backend=backend)
+        assert (await handle.wait(timedelta(seconds=20))).status is JobStatus.COMPLETE
+
+        assert (await other.fetch()).status is JobStatus.SCHEDULED
+    assert list(rexecutor.executors) == ["second"]
+
+
+async def test_schedules_of_executors_that_are_not_chosen_go_on(clock: FakeClock) -> None:
+    backend = InMemoryBackend(clock=clock)
+    rexecutor = Rexecutor(backend, executors=[Second]).with_cron_executor(Gated(), "* * * * *", "a")
+
+    async with rexecutor.with_only_executors("second"):
+        await until(lambda: _has_jobs_after_a_minute(backend, clock))
+
+
+async def _has_jobs_after_a_minute(backend: InMemoryBackend, clock: FakeClock) -> bool:
+    clock.advance(timedelta(minutes=1))
+    return bool(await backend.query(Everything()))
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ((), "no name given"),
+        (("third",), "there is no executor 'third'; there are gated, second"),
+        ((1,), "there is no executor 1"),
+    ],
+)
+def test_executors_that_cannot_be_chosen_are_refused(names: tuple[Any, ...], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        Rexecutor(InMemoryBackend(), executors=[Gated(), Second]).with_only_executors(*names)
+
+
+def test_the_concurrency_can_be_set_afterwards() -> None:
+    rexecutor = Rexecutor(InMemoryBackend()).with_max_concurrency(7)
+
+    assert rexecutor.max_concurrency == 7
+    with pytest.raises(ConfigurationError, match="with_max_concurrency: number must be"):
+        rexecutor.with_max_concurrency(0)
+    assert rexecutor.max_concurrency == 7

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.cli.command_line import Run
 
 APPLICATION = """
 import asyncio
+import contextlib
 import threading
 
 from rexecutor import Executor, Job, Rexecutor, SQLiteBackend
@@ -58,7 +60,57 @@ def wants(argument: str) -> Rexecutor:
     return rexecutor
 
 async def later() -> Rexecutor:
+    await asyncio.sleep(0)
     return rexecutor
+
+@contextlib.contextmanager
+def opened():
+    print("opened")
+    yield rexecutor
+    print("closed")
+
+@contextlib.asynccontextmanager
+async def opened_later():
+    client = asyncio.get_running_loop()
+    print("opened")
+    try:
+        yield rexecutor
+    finally:
+        print("closed", client is asyncio.get_running_loop())
+
+@contextlib.asynccontextmanager
+async def already_started():
+    async with rexecutor:
+        yield rexecutor
+
+@contextlib.asynccontextmanager
+async def faulty_at_the_end():
+    yield rexecutor
+    raise KeyError("not closed")
+
+@contextlib.asynccontextmanager
+async def faulty_at_the_start():
+    raise KeyError("not opened")
+    yield rexecutor
+
+@contextlib.asynccontextmanager
+async def yields_nothing():
+    yield
+
+async def undecorated():
+    yield rexecutor
+
+def undecorated_too():
+    yield rexecutor
+
+@contextlib.asynccontextmanager
+async def opened_slowly():
+    print("opening", flush=True)
+    try:
+        await asyncio.Event().wait()
+        yield rexecutor
+    finally:
+        print("closed")
 
 def nothing() -> None:
     pass
@@ -126,7 +178,9 @@ async def _enqueue_and_wait_for_the_end() -> JobStatus:
         return (await handle.wait(timedelta(seconds=20))).status
 
 
-@pytest.mark.parametrize("target", ["shop:rexecutor", "shop:make", "shop:Holder.rexecutor"])
+@pytest.mark.parametrize(
+    "target", ["shop:rexecutor", "shop:make", "shop:Holder.rexecutor", "shop:later", "shop:already_started"]
+)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_worker_runs_jobs_until_a_signal_and_exits_with_0(folder: Path, target: str, number: signal.Signals) -> None:
     with _worker(target) as worker:
@@ -138,6 +192,89 @@ def test_worker_runs_jobs_until_a_signal_and_exits_with_0(folder: Path, target: 
     assert (worker.returncode, out) == (0, "")
     assert "INFO rexecutor: node" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("shop:opened", "opened\nclosed\n"), ("shop:opened_later", "opened\nclosed True\n")]
+)
+def test_what_a_context_manager_opens_lives_until_after_the_last_job(folder: Path, target: str, said: str) -> None:
+    with _worker(target) as worker:
+        status = asyncio.run(_enqueue_and_wait_for_the_end())
+        worker.terminate()
+        out, err = worker.communicate(timeout=20)
+
+    assert status is JobStatus.COMPLETE
+    assert (worker.returncode, out) == (0, said), err
+
+
+def test_a_context_manager_that_cannot_be_left_is_logged_and_the_worker_ends_well(folder: Path) -> None:
+    with _worker("shop:faulty_at_the_end") as worker:
+        asyncio.run(_enqueue_and_wait_for_the_end())
+        worker.terminate()
+        err = worker.communicate(timeout=20)[1]
+
+    assert worker.returncode == 0
+    assert "ERROR rexecutor: what the provider shop:faulty_at_the_end made for the worker could not be closed" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_application_opens_what_it_needs_ends_the_worker(
+    folder: Path, number: signal.Signals
+) -> None:
+    with _worker("shop:opened_slowly") as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "opening\n"
+        worker.send_signal(number)
+        out, err = worker.communicate(timeout=20)
+
+    assert (worker.returncode, out, err) == (0, "closed\n", "")
+
+
+def test_a_worker_runs_only_the_executors_that_it_is_asked_to(folder: Path) -> None:
+    with _worker("shop:rexecutor", "--executors", "greet, threaded", "--concurrency", "3") as worker:
+        asyncio.run(_enqueue_and_wait_for_the_end())
+        worker.terminate()
+        err = worker.communicate(timeout=20)[1]
+
+    assert "started: 3 jobs at a time, executors: greet, threaded\n" in err
+
+
+def test_an_executor_that_the_application_does_not_have_is_a_misuse(rexecutor: Run, folder: Path) -> None:
+    answer = rexecutor("worker", "shop:rexecutor", "--executors", "greet,typo")
+
+    assert answer.status == 2
+    assert answer.error == "error: --executors: there is no executor 'typo'; there are greet, stubborn, threaded\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--executors", ","), "names no executor"),
+        (("--concurrency", "0"), "--concurrency"),
+        (("--grace", "soon"), "--grace"),
+        (("--log-format", "xml"), "--log-format"),
+        (("--loop", "tokio"), "--loop"),
+    ],
+)
+def test_an_option_that_cannot_work_is_a_misuse(
+    rexecutor: Run, folder: Path, options: tuple[str, ...], told: str
+) -> None:
+    answer = rexecutor("worker", "shop:rexecutor", *options)
+
+    assert answer.status == 2
+    assert told in answer.error
+
+
+def test_a_worker_writes_its_log_as_json(folder: Path) -> None:
+    with _worker("shop:rexecutor", "--log-format", "json") as worker:
+        asyncio.run(_enqueue_and_wait_for_the_end())
+        worker.terminate()
+        err = worker.communicate(timeout=20)[1]
+
+    lines: list[dict[str, object]] = [json.loads(line) for line in err.splitlines()]
+    (ended,) = (line for line in lines if line["logger"] == "rexecutor.jobs")
+    assert (ended["level"], ended["job_id"], ended["executor"], ended["attempt"]) == ("info", 1, "greet", 1)
+    assert (ended["message"], ended["pid"]) == ("job 1 (greet) complete, attempt 1", worker.pid)
 
 
 @pytest.mark.parametrize("name", ["stubborn", "threaded"])
@@ -229,6 +366,7 @@ def own_logger() -> Rexecutor:
         ("from_dict", (), ["app INFO myapp: greets", "app INFO rexecutor: node", "app INFO rexecutor.jobs: job 1"], []),
         ("warnings_only", (), [], ["INFO"]),
         ("warnings_only", ("--log-level", "info"), ["app INFO rexecutor: node"], ["myapp"]),
+        ("basic", ("--log-format", "json"), ["app INFO rexecutor: node", "--log-format does nothing here"], ["{"]),
         ("own_logger", (), ["app INFO myapp: greets", " INFO rexecutor: node", " INFO rexecutor.jobs: job 1"], []),
     ],
 )
@@ -275,7 +413,9 @@ def test_worker_that_logs_errors_only_is_silent_when_there_are_none(folder: Path
         ("shop:Greet", "is a job; give the Rexecutor"),
         ("shop:nothing", "NoneType"),
         ("shop:wants", "without arguments"),
-        ("shop:later", "without arguments"),
+        ("shop:yields_nothing", "must return or yield a Rexecutor, not an object of type NoneType"),
+        ("shop:undecorated", "needs the decorator @contextlib.asynccontextmanager"),
+        ("shop:undecorated_too", "needs the decorator @contextlib.contextmanager"),
     ],
 )
 def test_a_target_that_names_no_rexecutor_is_a_misuse(rexecutor: Run, folder: Path, target: str, told: str) -> None:
@@ -289,6 +429,7 @@ def test_a_target_that_names_no_rexecutor_is_a_misuse(rexecutor: Run, folder: Pa
     ("target", "told"),
     [
         ("shop:broken", "KeyError"),
+        ("shop:faulty_at_the_start", "KeyError"),
         ("shop:misnamed", "shop.Greet is given twice"),
         ("shop:unreachable", "no/such/folder"),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rexecutor.cli import worker
+from rexecutor.cli import run_worker
 
 APPLICATION = """
 import atexit
@@ -110,8 +110,8 @@ async def test_a_worker_waits_less_for_what_was_told_to_end_again_and_again(
         task.cancel()
         await asyncio.wait((task,), timeout=0)
 
-    worker._leave_soon()
+    run_worker._leave_soon()
 
-    assert waits == [worker.STUCK_EXIT_TIMEOUT if is_stuck else worker.EXIT_TIMEOUT]
+    assert waits == [run_worker.STUCK_EXIT_TIMEOUT if is_stuck else run_worker.EXIT_TIMEOUT]
     over.set()
     await task

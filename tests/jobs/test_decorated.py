@@ -13,7 +13,7 @@ import pytest
 from rexecutor import Cancel, DefinitionError, ErrorKind, Executor, InMemoryBackend, Job
 from rexecutor.app.rexecutor import Rexecutor
 from rexecutor.cli.failure import MisusedError
-from rexecutor.cli.load import made_rexecutor
+from rexecutor.cli.load import check_makes_rexecutor, opened_rexecutor
 from rexecutor.jobs.definition import takes
 from rexecutor.testing import Drained, drain, perform
 from tests.jobs.test_executor import define
@@ -218,16 +218,17 @@ def test_annotations_of_an_execute_are_not_evaluated(decorate: Callable[[Functio
 @pytest.mark.parametrize(
     "function", [made, Making(), Making().made, functools.partial(made), functools.partial(made_of, Any)]
 )
-def test_annotations_of_a_function_that_makes_the_application_are_not_evaluated(function: Function) -> None:
+async def test_annotations_of_a_function_that_makes_the_application_are_not_evaluated(function: Function) -> None:
     assert takes(function, 0)
     if not isinstance(function, functools.partial):
-        assert made_rexecutor("app:make", function) is REXECUTOR
+        async with opened_rexecutor("app:make", function) as rexecutor:
+            assert rexecutor is REXECUTOR
 
 
 @pytest.mark.usefixtures("as_on_python_3_14")
 def test_a_function_that_needs_an_argument_does_not_make_the_application() -> None:
     with pytest.raises(MisusedError, match="must be a function without arguments"):
-        made_rexecutor("app:make", made_of)
+        check_makes_rexecutor("app:make", made_of)
 
 
 def test_an_application_of_a_web_framework_is_told_by_its_type() -> None:
@@ -235,7 +236,7 @@ def test_an_application_of_a_web_framework_is_told_by_its_type() -> None:
         def __call__(self, environ: object, start_response: object) -> None: ...
 
     with pytest.raises(MisusedError, match=r"'web:app' must be a Rexecutor or .* not an object of type Flask"):
-        made_rexecutor("web:app", Flask())
+        check_makes_rexecutor("web:app", Flask())
 
 
 @pytest.mark.parametrize(

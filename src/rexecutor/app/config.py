@@ -1,7 +1,7 @@
 """What a `Rexecutor` will run, collected and checked before its start."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, timedelta
 from inspect import isabstract
 from typing import Any, Final, cast
@@ -10,13 +10,13 @@ from rexecutor.backend.base import Backend
 from rexecutor.engine.node import RunningNode
 from rexecutor.engine.periodic import Pruning
 from rexecutor.engine.processes import Recycling
-from rexecutor.errors import DefinitionError
+from rexecutor.errors import ConfigurationError, DefinitionError
 from rexecutor.jobs.definition import place_of
 from rexecutor.jobs.executor import AnyExecutor, Executor, ExecutorLike
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import prune_schedule
 from rexecutor.jobs.types import codecs_of
-from rexecutor.model.checks import checked_delay, checked_instance, checked_int, mistake
+from rexecutor.model.checks import checked_delay, checked_instance, checked_int, checked_texts, mistake
 from rexecutor.model.job import Limits
 from rexecutor.model.schedules import Schedule
 
@@ -45,6 +45,7 @@ class Config:
         self._max_threads = max_threads
         self._lease = lease
         self._registry = Registry(backend.limits)
+        self._only: frozenset[str] | None = None
         self.schedules: Final[dict[str, Schedule]] = {}
         """Schedules that enqueue jobs, by id."""
         self._prunings: list[Pruning] = []
@@ -54,8 +55,33 @@ class Config:
 
     @property
     def executors(self) -> Mapping[str, AnyExecutor]:
-        """The executors, by name."""
-        return self._registry.executors
+        """The executors whose jobs are run, by name."""
+        if self._only is None:
+            return self._registry.executors
+        return {name: one for name, one in self._registry.executors.items() if name in self._only}
+
+    @property
+    def max_concurrency(self) -> int:
+        """How many jobs may run at a time."""
+        return self._max_concurrency
+
+    @max_concurrency.setter
+    def max_concurrency(self, number: int) -> None:
+        checked_int("with_max_concurrency: number", number, 1)
+        self._max_concurrency = number
+
+    def run_only(self, names: Collection[str]) -> None:
+        """Run only the jobs of these executors; see `Rexecutor.with_only_executors`."""
+        checked_texts("with_only_executors: names", names)
+        known = sorted(self._registry.executors)
+        for name in names:
+            if name not in known:
+                raise ConfigurationError(
+                    f"with_only_executors: there is no executor {name!r}; there are {', '.join(known) or 'none'}"
+                )
+        if not names:
+            raise ConfigurationError("with_only_executors: no name given; give the names of executors")
+        self._only = frozenset(names)
 
     def add_executor(
         self, executor: ExecutorLike, *, is_implied: bool = False, what: str = "with_executor: executor"

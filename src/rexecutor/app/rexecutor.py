@@ -65,7 +65,6 @@ class Rexecutor:
         """
         self._config = Config(backend, executors, max_concurrency, max_threads, lease)
         self.backend: Final = backend
-        self.max_concurrency: Final = max_concurrency
         self.max_threads: Final = max_threads
         self.lease: Final = lease
         self._lifetime: Lifetime | None = None
@@ -77,6 +76,11 @@ class Rexecutor:
     def executors(self) -> Mapping[str, AnyExecutor]:
         """The executors whose jobs this `Rexecutor` runs, by name."""
         return self._config.executors
+
+    @property
+    def max_concurrency(self) -> int:
+        """How many jobs may run at a time, of all executors together."""
+        return self._config.max_concurrency
 
     @property
     def is_running(self) -> bool:
@@ -210,6 +214,37 @@ class Rexecutor:
         """
         self._require_not_running("with_child_processes")
         self._config.recycle(max_jobs, max_memory)
+        return self
+
+    def with_only_executors(self, *names: str) -> Self:
+        """Run only the jobs of these executors on this node. Returns this `Rexecutor`.
+
+        Jobs of its other executors wait for other nodes. Schedules and pruners go on for all executors: a tick enqueues
+        a job, whichever node runs it.
+
+        Args:
+            names: Names of executors that have been given to this `Rexecutor`; at least one.
+
+        Raises:
+            ConfigurationError: No name is given, or there is no executor of a name.
+            RexecutorError: It has been started already.
+        """
+        self._require_not_running("with_only_executors")
+        self._config.run_only(names)
+        return self
+
+    def with_max_concurrency(self, number: int) -> Self:
+        """Set how many jobs may run at a time, of all executors together. Returns this `Rexecutor`.
+
+        Args:
+            number: 1 or more.
+
+        Raises:
+            ConfigurationError: The number is out of range.
+            RexecutorError: It has been started already.
+        """
+        self._require_not_running("with_max_concurrency")
+        self._config.max_concurrency = number
         return self
 
     def _require_not_running(self, method: str, advice: str = "; call this before the start") -> None:

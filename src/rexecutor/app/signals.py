@@ -28,6 +28,7 @@ class Signals:
         self._process = os.getpid()
         self._loop = asyncio.get_running_loop()
         self._first = asyncio.Event()
+        self._on_first: Callable[[], object] = self._first.set
         self._second: Callable[[], object] = lambda: None
         self.before: Final[dict[int, Any]] = {}
         """The previous handlers, by signal number."""
@@ -66,6 +67,10 @@ class Signals:
         """Wait for the first signal, or until `other` has ended."""
         await first_of(self._first.wait(), other)
 
+    def on_first(self, call: Callable[[], object]) -> None:
+        """Have `call` called at the first signal, in the event loop; `first_or` then waits for ever."""
+        self._on_first = call
+
     def on_second(self, call: Callable[[], object]) -> None:
         """Have `call` called at the second signal, or at once if that signal has come already."""
         self._second = call
@@ -82,7 +87,7 @@ class Signals:
             with contextlib.suppress(OSError):
                 os.write(2, b"rexecutor: third signal, ends at once; its jobs will be rescued\n")
             os._exit(128 + number)
-        heard = self._first.set if self._caught == 1 else self._second
+        heard = self._on_first if self._caught == 1 else self._second
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends anyway
             self._loop.call_soon_threadsafe(heard)
 

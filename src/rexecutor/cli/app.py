@@ -7,6 +7,7 @@ from io import TextIOWrapper
 from typing import Annotated, Final
 
 import typer
+from typer.core import TyperGroup
 
 from rexecutor.cli.cron import cron
 from rexecutor.cli.failure import FailedError, MisusedError, report
@@ -14,6 +15,7 @@ from rexecutor.cli.jobs import jobs
 from rexecutor.cli.migrate import migrate
 from rexecutor.cli.output import write_line
 from rexecutor.cli.prune import prune
+from rexecutor.cli.settings import FILE, defaults
 from rexecutor.cli.stats import stats
 from rexecutor.cli.update import update_job
 from rexecutor.cli.worker import worker
@@ -67,7 +69,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
         status = _invoke(app, arguments, name)
         sys.stdout.flush()
     except typer.TyperException as error:
-        report(error.format_message().replace("Value error, ", ""), hint=_hint(error))
+        report(_place(error) + error.format_message().replace("Value error, ", ""), hint=_hint(error))
         return error.exit_code
     except MisusedError as error:
         report(str(error))
@@ -85,7 +87,8 @@ def run_app(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
 
 def _invoke(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
     command = typer.main.get_command(app)
-    status: object = command.main(list(arguments), prog_name=name, standalone_mode=False)
+    chosen = {} if "--help" in arguments or not isinstance(command, TyperGroup) else defaults(command, "worker")
+    status: object = command.main(list(arguments), prog_name=name, standalone_mode=False, default_map=chosen)
     return status if isinstance(status, int) else 0
 
 
@@ -95,6 +98,18 @@ def _drop_output() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _place(error: typer.TyperException) -> str:
+    """Return where the value stands that the error is about, if it is neither an option nor in the environment."""
+    source_of, parameter = (
+        getattr(getattr(error, "ctx", None), "get_parameter_source", None),
+        getattr(error, "param", None),
+    )
+    if source_of is None or parameter is None:
+        return ""
+    source: object = source_of(str(parameter.name))
+    return f"{FILE}: " if getattr(source, "name", None) == "DEFAULT_MAP" else ""
 
 
 def _hint(error: typer.TyperException) -> str | None:

@@ -1,16 +1,30 @@
-"""Finds the `Rexecutor` that `MODULE:REXECUTOR` names."""
+"""Finds the `Rexecutor` that `MODULE:REXECUTOR` names, and opens what makes it."""
 
+import asyncio
 import importlib
 import inspect
 import sys
 import traceback
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeAlias, TypeGuard
 
 from rexecutor.app.rexecutor import Rexecutor
+from rexecutor.app.signals import Signals
 from rexecutor.cli.failure import FailedError, MisusedError
 from rexecutor.errors import RexecutorError
 from rexecutor.jobs.definition import takes
 from rexecutor.jobs.executor import Executor
+from rexecutor.telemetry.events import ProviderNotClosed
+from rexecutor.telemetry.log import log_event
+
+AnyManager: TypeAlias = AbstractAsyncContextManager[object, Any] | AbstractContextManager[object, Any]
+"""A context manager, asynchronous or not."""
+
+CLOSE_TIMEOUT: Final = 10.0
+"""Seconds that a context manager may take to close what it has opened."""
 
 
 def find_target(target: str) -> object:
@@ -37,30 +51,82 @@ def find_target(target: str) -> object:
     return found
 
 
-def made_rexecutor(target: str, found: object) -> Rexecutor:
-    """Return the `Rexecutor` that was found; if a function was found, call it and return the `Rexecutor` it makes.
+@asynccontextmanager
+async def opened_rexecutor(target: str, found: object) -> AsyncGenerator[Rexecutor]:
+    """Give the `Rexecutor` that was found, or that a function or context manager makes; not started by this.
+
+    A context manager is entered, and left when the block has ended, in the running event loop and in the caller's task.
+    An error while it is left is logged. A SIGTERM or SIGINT while the `Rexecutor` is made cancels the caller's task.
 
     Raises:
-        MisusedError: It is neither a `Rexecutor` nor a function without arguments that returns one.
-        FailedError: The function raised an exception. A `RexecutorError` is not wrapped.
+        MisusedError: It is neither a `Rexecutor` nor makes one without arguments.
+        FailedError: The function or context manager raised an exception. A `RexecutorError` is not wrapped.
     """
+    async with AsyncExitStack() as stack:
+        with Signals() as signals:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - this is a coroutine
+            signals.on_first(task.cancel)
+            rexecutor = await _made(target, found, stack)
+        yield rexecutor
+
+
+async def _made(target: str, found: object, stack: AsyncExitStack) -> Rexecutor:
     if isinstance(found, Rexecutor):
         return found
-    if _is_executor(found):
-        raise MisusedError(f"{target!r} is a job; give the Rexecutor that runs it, made with `executors=[…]`")
-    if inspect.iscoroutinefunction(found) or (inspect.isroutine(found) and not takes(found, 0)):
-        raise MisusedError(f"{target!r} must be a function without arguments that is not async")
-    if not callable(found) or isinstance(found, type) or not takes(found, 0):  # a Flask application is callable too
-        raise MisusedError(f"{target!r} must be a Rexecutor or a function that returns one, not {_kind(found)}")
+    check_makes_rexecutor(target, found)
+    assert callable(found)  # noqa: S101 - has been checked
     try:
         made: object = found()
+        if inspect.isawaitable(made):
+            made = await made
+        if not isinstance(made, Rexecutor) and _is_manager(made):
+            made = await _entered(target, made, stack)
     except RexecutorError:
         raise
     except Exception as error:
         raise FailedError(f"{target!r} raised {_one_line(error)}") from error
+    if inspect.isasyncgen(made) or inspect.isgenerator(made):
+        decorator = "asynccontextmanager" if inspect.isasyncgen(made) else "contextmanager"
+        raise MisusedError(f"{target!r} yields, so it needs the decorator @contextlib.{decorator}")
     if not isinstance(made, Rexecutor):
-        raise MisusedError(f"{target!r} must return a Rexecutor, not {_kind(made)}")
+        raise MisusedError(f"{target!r} must return or yield a Rexecutor, not {_kind(made)}")
     return made
+
+
+def _is_manager(value: object) -> TypeGuard[AnyManager]:
+    return isinstance(value, AbstractAsyncContextManager | AbstractContextManager)
+
+
+async def _entered(target: str, manager: AnyManager, stack: AsyncExitStack) -> object:
+    """Enter the context manager and return what it gives. It is left with the stack, and an error then is logged."""
+    entered = AsyncExitStack()
+    if isinstance(manager, AbstractAsyncContextManager):
+        given: object = await entered.enter_async_context(manager)
+    else:
+        given = entered.enter_context(manager)
+
+    async def leave(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):  # noqa: TID251 - in this task, as the application's code expects
+                return bool(await entered.__aexit__(kind, error, trace))
+        except Exception as failure:  # noqa: BLE001 - the jobs have ended well: the process need only end
+            if failure is not error:  # which it may pass on
+                log_event(ProviderNotClosed(target, failure))
+            return False
+
+    stack.push_async_exit(leave)
+    return given
+
+
+def check_makes_rexecutor(target: str, found: object) -> None:
+    """Raise a `MisusedError` if what was found can make no `Rexecutor`: it is not callable without arguments."""
+    if _is_executor(found):
+        raise MisusedError(f"{target!r} is a job; give the Rexecutor that runs it, made with `executors=[…]`")
+    if inspect.isroutine(found) and not takes(found, 0):
+        raise MisusedError(f"{target!r} must be a function without arguments")
+    if not callable(found) or isinstance(found, type) or not takes(found, 0):  # a Flask application is callable too
+        raise MisusedError(f"{target!r} must be a Rexecutor or a function that returns one, not {_kind(found)}")
 
 
 def _imported(name: str) -> object:

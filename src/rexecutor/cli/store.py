@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 import typer
 
 from rexecutor.cli.failure import FailedError, MisusedError, note
+from rexecutor.cli.settings import text
 from rexecutor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -91,5 +92,5 @@ def require_store(url: str | None, schema: str | None) -> "Backend":
 
 
 def named_schema(schema: str | None) -> str:
-    """Return the schema for PostgreSQL: the given one, otherwise that of the environment, otherwise the default."""
-    return (os.environ.get(SCHEMA_VARIABLE) or DEFAULT_SCHEMA) if schema is None else schema
+    """Return the schema for PostgreSQL: the given one, that of the environment, that of the file, or the default."""
+    return (os.environ.get(SCHEMA_VARIABLE) or text("schema") or DEFAULT_SCHEMA) if schema is None else schema

@@ -21,7 +21,7 @@ from rexecutor import Executor, Job, PostgresBackend, Rexecutor
 from rexecutor.backend.base import Backend
 from rexecutor.backend.postgres import listener, liveness
 from rexecutor.backend.postgres.listener import Listener
-from rexecutor.cli.worker import _leave_soon
+from rexecutor.cli.run_worker import _leave_soon
 from rexecutor.model.job import JobId
 from tests.faults.answers import Answer, answer
 from tests.faults.history import History

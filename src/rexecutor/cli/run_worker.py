@@ -1,0 +1,95 @@
+"""Runs the jobs of a `Rexecutor` in this process until a signal, and ends the process."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Final
+
+from rexecutor.app.rexecutor import Rexecutor
+from rexecutor.app.signals import WATCHED
+from rexecutor.cli.failure import MisusedError
+from rexecutor.cli.load import find_target, opened_rexecutor
+from rexecutor.cli.logs import set_up_logging
+from rexecutor.cli.worker_options import EventLoop, WorkerOptions
+from rexecutor.errors import ConfigurationError
+from rexecutor.telemetry.events import ProcessLeft
+from rexecutor.telemetry.log import log_event
+
+EXIT_TIMEOUT: Final = 3.0
+"""Seconds that Python may take to clean up and exit after the last job has ended."""
+STUCK_EXIT_TIMEOUT: Final = 0.2
+"""Seconds until the exit if a task has swallowed cancellation more than once: cancelling it again will not help."""
+
+
+def run(options: WorkerOptions) -> None:
+    """Run jobs until SIGTERM or SIGINT, then let them finish.
+
+    Raises:
+        MisusedError: The target names no `Rexecutor`, or an option does not fit it.
+        FailedError: The target cannot be imported or made.
+        RexecutorError: The `Rexecutor` cannot be started, or has ended unexpectedly.
+    """
+    found = find_target(options.target)
+
+    async def run_jobs() -> None:
+        async with opened_rexecutor(options.target, found) as rexecutor:
+            set_up_logging(options.log_level, options.log_format)
+            _adapt(rexecutor, options)
+            await rexecutor.run_until_signal(grace=timedelta(seconds=options.grace))
+        _leave_soon()
+
+    with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner, suppress(asyncio.CancelledError):
+        runner.run(run_jobs())  # a signal while the `Rexecutor` is made cancels it
+
+
+def _adapt(rexecutor: Rexecutor, options: WorkerOptions) -> None:
+    """Change what the application has set to what the options ask for."""
+    try:
+        if options.executors:
+            rexecutor.with_only_executors(*options.executors)
+    except ConfigurationError as error:
+        raise MisusedError(f"--executors: {str(error).partition(': ')[2]}") from error
+    if options.concurrency is not None:
+        rexecutor.with_max_concurrency(options.concurrency)
+
+
+def _loop_factory(loop: EventLoop) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop; None for asyncio's own.
+
+    Raises:
+        MisusedError: uvloop is asked for, but is not installed.
+    """
+    if loop is EventLoop.ASYNCIO:
+        return None
+    if find_spec("uvloop") is None:
+        if loop is EventLoop.AUTO:
+            return None
+        raise MisusedError("--loop uvloop: it is not installed: pip install 'rexecutor[uvloop]'")
+    factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop  # it may not be installed
+    return factory
+
+
+def _leave_soon() -> None:
+    """Exit the process after a few seconds, even if tasks or threads of jobs still run.
+
+    Python would wait for ever for a task that ignores its cancellation and for a thread that a cancelled job has left
+    behind. Their jobs have been given back by now. Signals are ignored from here on: the process is ending already,
+    and a signal must not kill one that ends well.
+    """
+    for number in WATCHED:
+        signal.signal(number, signal.SIG_IGN)
+    is_stuck = any(task.cancelling() > 1 for task in asyncio.all_tasks())
+
+    def leave() -> None:
+        log_event(ProcessLeft())
+        os._exit(0)
+
+    timer = threading.Timer(STUCK_EXIT_TIMEOUT if is_stuck else EXIT_TIMEOUT, leave)
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,42 @@
+"""What `rexecutor worker` can be asked to do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class LogLevel(StrEnum):
+    """The least severe level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class EventLoop(StrEnum):
+    """Which event loop runs the jobs."""
+
+    AUTO = "auto"
+    ASYNCIO = "asyncio"
+    UVLOOP = "uvloop"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What the command was asked to do."""
+
+    target: str
+    executors: tuple[str, ...]
+    """Names of the executors whose jobs are run; empty for all."""
+    concurrency: int | None
+    grace: float
+    log_level: LogLevel | None
+    log_format: LogFormat | None
+    loop: EventLoop
