@@ -40,13 +40,16 @@ _HAS_TABLES: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name 
 _PACKAGE: Final = "rexecutor.backend.sqlite"
 
 
-def connect(path: Path, *, synchronous: str = "FULL", is_shared: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, *, synchronous: str = "FULL", is_shared: bool = False, in_turn: bool = False
+) -> sqlite3.Connection:
     """Open the file in WAL mode, and create it if missing. Transactions are begun explicitly.
 
     Args:
         path: The database file.
         synchronous: SQLite's `synchronous` pragma.
         is_shared: Whether any thread may use the connection, one at a time; otherwise only the calling thread may.
+        in_turn: Whether to call `take_turns` for it.
 
     Raises:
         ConfigurationError: The path cannot be a database, or this user may not write it.
@@ -64,6 +67,8 @@ def connect(path: Path, *, synchronous: str = "FULL", is_shared: bool = False) -
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute(f"PRAGMA journal_size_limit = {LOG_KEPT}")
             add_functions(connection)
+            if in_turn:
+                take_turns(connection)
         except BaseException:
             connection.close()
             raise

@@ -10,7 +10,7 @@ from typing import Final
 import rexecutor.backend.sqlite.operations as store
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import EXPIRED_PER_HEARTBEAT, CancelRequest, Heartbeat, Node
-from rexecutor.backend.sqlite.connection import connect, take_turns, transaction, translated, writers_lock
+from rexecutor.backend.sqlite.connection import connect, transaction, translated, writers_lock
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.rows import read_row, stored
 from rexecutor.backend.sqlite.writer import lenient_text
@@ -58,8 +58,7 @@ class SQLiteHeartbeats(HeartbeatConnection):
     @contextlib.contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
         if self._connection is None:
-            self._connection = connect(self._path)
-            take_turns(self._connection)
+            self._connection = connect(self._path, in_turn=True)
             self._connection.text_factory = lenient_text  # an unreadable row must not cost the lease
         with translated(self._path), writers_lock(self._path), transaction(self._connection, in_turn=True):
             yield self._connection

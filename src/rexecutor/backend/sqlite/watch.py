@@ -41,10 +41,12 @@ class FileWatch:
 
         Args:
             synchronous: SQLite's `synchronous` pragma.
+
+        Raises:
+            ConfigurationError: The path cannot be a database, or this user may not write it.
+            BackendError: The file cannot be opened, or is not a database.
         """
-        connection = connect(self._path, synchronous=synchronous, is_shared=True)
-        connection.execute("PRAGMA busy_timeout = 0")
-        self._connection = connection
+        self._connection = connect(self._path, synchronous=synchronous, is_shared=True, in_turn=True)
         self._looking = threading.Lock()  # the old one may be held by a wait that a closed loop left behind
 
     def close(self) -> None:
