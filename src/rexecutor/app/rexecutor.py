@@ -312,8 +312,8 @@ class Rexecutor:
         """Run until SIGTERM or SIGINT, then shut down gracefully. Starts the `Rexecutor` if necessary.
 
         The first signal begins a graceful shutdown, the second cancels running jobs, the third ends the process at once
-        (other nodes rescue its jobs). After a signal the handlers stay when this has returned: a second signal does no
-        harm while the program ends, and a third ends a program that hangs.
+        (other nodes rescue its jobs). After a signal the handlers stay in place, also when this has returned: a second
+        signal does no harm while the program ends, and a third ends a program that hangs.
 
         Call it in the main thread. If the caller is cancelled, what was started here is shut down gracefully as well.
 
@@ -350,7 +350,7 @@ class Rexecutor:
 
         Starlette takes it likewise, Litestar as `lifespan=[rexecutor.lifespan]`. It starts this `Rexecutor` before the
         first request and shuts it down gracefully after the last. It may be used again once it has ended, in another
-        event loop too, as test clients do. A lifespan of your own says `async with rexecutor:` instead.
+        event loop too, as test clients do. In a lifespan of your own, write `async with rexecutor:` instead.
 
         Args:
             app: The application; not used.

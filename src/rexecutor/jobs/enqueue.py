@@ -123,7 +123,7 @@ class JobBuilder(NotData, msgspec.Struct, Generic[Data, Metadata, Result], froze
     def enqueue(
         self, *, backend: Backend | Transaction | None = None, connection: object = None
     ) -> Coroutine[Any, Any, JobHandle[Data, Metadata, Result]]:
-        """Store the job; await the handle to it. Once stored, the job will run.
+        """Store the job and return the handle to it. Once stored, the job will run.
 
         If the uniqueness criteria find an existing job, the handle is that job's, and its `disposition` says whether
         the job was changed. Atomic. If nobody awaits the call, no job is stored, and that is logged as an error.
@@ -267,7 +267,7 @@ def enqueue_many(
     backend: Backend | Transaction | None = None,
     connection: object = None,
 ) -> Coroutine[Any, Any, list[JobHandle[Any, Any, Any]]]:
-    """Store the jobs, all or none, in one transaction; await their handles, in the order given.
+    """Store the jobs, all or none, in one transaction. Return their handles in the order given.
 
     The uniqueness criteria of each job are compared with the store and with the jobs before it. If nobody awaits the
     call, no job is stored, and that is logged as an error.

@@ -108,7 +108,7 @@ class Executor(StoredJobs[Data, Metadata, Result]):
         connection: object = None,
         backend: Backend | Transaction | None = None,
     ) -> Coroutine[Any, Any, JobHandle[Any, Any, Any]]:
-        """Store a job; await the handle to it. Once stored, the job will run.
+        """Store a job and return the handle to it. Once stored, the job will run.
 
         ```python
         handle = await EmailJob.enqueue("bob@example.com", tags=["welcome"], schedule_in=timedelta(hours=1))

@@ -118,7 +118,7 @@ class JobFunction(Executor[Any, Any, Result], Generic[P, Result]):
     def enqueue(  # pyright: ignore[reportIncompatibleMethodOverride] - the parameters are the function's
         self, /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, JobHandle[Any, Any, Result]]:
-        """Store a job with these arguments; await the handle to it. `options` takes settings for it.
+        """Store a job with these arguments and return the handle to it. `options` takes settings for it.
 
         ```python
         handle = await send_email.enqueue("bob@example.com", subject="hi")

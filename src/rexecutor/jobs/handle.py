@@ -84,8 +84,8 @@ class JobHandle(NotData, msgspec.Struct, Generic[Data, Metadata, Result], frozen
     async def cancel(self, reason: str) -> JobStatus:
         """Cancel the job and return its status after that.
 
-        A waiting job is cancelled at once. For a running job, its node learns of the request within a heartbeat. A job
-        that has ended stays as it is. Atomic.
+        A waiting job is cancelled at once. If a node has claimed the job, it learns of the request within a heartbeat,
+        and cancels the attempt or does not begin it. A job that has ended stays as it is. Atomic.
 
         Args:
             reason: Kept as the details of the job's last error. If it is longer than `Limits.error_text` characters, it

@@ -55,7 +55,7 @@ _SHORTEST_CLOSE: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Provide:
-    """Marks a parameter of a function job whose value a provider makes, instead of the enqueue.
+    """Marks a parameter of a function job whose value comes from a provider, not from the enqueue.
 
     ```python
     async def send(to: str, client: Annotated[AsyncClient, Provide(get_client)]) -> None: ...
@@ -106,7 +106,7 @@ It changes nothing when the job runs: the provider is asked either way.
 
 @contextmanager
 def override_provider(provider: Callable[..., T], replacement: Callable[..., Any]) -> Generator[None]:
-    """Use another provider in its place within the block, in all threads and tasks of this process. For tests.
+    """Replace a provider within the block, in all threads and tasks of this process. For tests.
 
     Blocks may be nested; the innermost one counts. A value of the scope `"worker"` that was made before the block is
     not used within it, except by another one that was made from it.

@@ -87,7 +87,7 @@ class PrunerConfig:
     """When ended jobs are deleted, and which ones.
 
     ```python
-    PrunerConfig("0 0 * * * *").with_pruner(Pruner.max_age(timedelta(days=31), JobStatus.COMPLETE))
+    PrunerConfig("0 * * * *").with_pruner(Pruner.max_age(timedelta(days=31), JobStatus.COMPLETE))
     ```
 
     At each tick (in UTC) only one node prunes, however many nodes there are. Each transaction deletes at most 1,000

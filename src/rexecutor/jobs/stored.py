@@ -248,8 +248,9 @@ class StoredJobs(ExecutorDefinition[Data, Metadata, Result]):
     ) -> JobStatus:
         """Cancel a job and return its status after that.
 
-        A waiting job is cancelled at once. For a running job, its node learns of the request within a heartbeat and
-        cancels the attempt; if the attempt ends before that, its outcome counts. A job that has ended stays as it is.
+        A waiting job is cancelled at once. If a node has claimed the job, it learns of the request within a heartbeat,
+        and cancels the attempt or does not begin it. If the attempt ends before that, its outcome counts. A job that
+        has ended stays as it is.
 
         Args:
             job_id: The job.
