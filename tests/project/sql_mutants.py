@@ -1,7 +1,8 @@
 """Mutants of the SQL stores' statements for claim, settle, rescue and prune: `python -m tests.project.sql_mutants`.
 
 Each changes one word of one statement in a copy of the package, and runs the store's tests on it. A mutant that no test
-notices has survived. Prints the survivors, and one JSON line.
+notices has survived. Prints the survivors, the test that noticed each of the others, and one JSON line. Those that only
+took too long are counted apart: run them again on a machine that is less busy.
 """
 
 import argparse
@@ -104,6 +105,8 @@ STORES = {
             "tests/backend/postgres/test_low_marks.py",
             "tests/backend/postgres/test_corrupt_rows.py",
             "tests/backend/postgres/test_large_batches.py",
+            "tests/backend/postgres/test_scopes.py",
+            "tests/backend/postgres/test_awaited.py",
             "tests/backend/test_changed_meanwhile.py",
             "tests/backend/test_complete_in.py",
             "tests/backend/test_complete_in_meanwhile.py",
@@ -219,8 +222,22 @@ class Checker:
         return re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", text)
 
 
-def survives(folder: Path, tests: tuple[str, ...], url: str | None) -> bool:
-    """Whether all tests pass with the package in the folder. What takes too long has been noticed, too."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the tests said of a package."""
+
+    by: str | None
+    """The test that failed first; None if all passed."""
+    is_late: bool = False
+    """Whether only a limit of time ended the tests. On a busy machine that says nothing."""
+
+
+LIMIT = 1800
+"""Seconds that all tests may take."""
+
+
+def run_tests(folder: Path, tests: tuple[str, ...], url: str | None) -> Verdict:
+    """Run the tests on the package in the folder, until the first of them fails."""
     command = (
         sys.executable,
         "-m",
@@ -231,17 +248,22 @@ def survives(folder: Path, tests: tuple[str, ...], url: str | None) -> bool:
         "no:randomly",
         "-p",
         "no:cacheprovider",
-        "--timeout=30",
+        "--timeout=60",
         *tests,
     )
     environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
     if url is not None:
         environment[postgres.GIVEN] = url
     try:
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False, timeout=300)
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, check=False, text=True, timeout=LIMIT
+        )
     except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+        return Verdict("all of them together", is_late=True)
+    if done.returncode == 0:
+        return Verdict(None)
+    found = re.search(r"^(?:FAILED|ERROR) (.*)", done.stdout, re.MULTILINE)
+    return Verdict(found[1] if found else done.stdout[-200:], is_late="Failed: Timeout (>" in done.stdout)
 
 
 def main() -> None:
@@ -254,7 +276,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, leave)
     part, parts = (int(number) for number in given.share.split("/"))
     store = STORES[given.store]
-    killed, survivors = 0, list[str]()
+    killed, late, survivors = 0, 0, list[str]()
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="rexecutor-mutants-")))
         url: str | None = os.environ.get(postgres.GIVEN)
@@ -268,20 +290,29 @@ def main() -> None:
             for name in (given.only.split(",") if given.only else store.statements)
             for where, changed in mutants((sql / f"{name}.sql").read_text())
         ]
+        if (sound := run_tests(folder, store.tests, url)).by is not None:
+            sys.exit(f"the tests fail without a mutant: {sound.by}")
         for name, where, changed in everything[part::parts]:
             if f"{name}, {where}" in EQUIVALENT:
                 continue
             path = sql / f"{name}.sql"
-            sound = path.read_text()
+            text = path.read_text()
             path.write_text(changed)
-            if (checker is None or checker.accepts(name)) and survives(folder, store.tests, url):
+            verdict = Verdict("PostgreSQL, which refuses it")
+            if checker is None or checker.accepts(name):
+                verdict = run_tests(folder, store.tests, url)
+            path.write_text(text)
+            if verdict.by is None:
                 survivors.append(f"{name}, {where}")
                 print(survivors[-1], flush=True)  # noqa: T201
+            elif verdict.is_late:
+                late += 1
+                print(f"    took too long: {name}, {where}: {verdict.by}", flush=True)  # noqa: T201
             else:
                 killed += 1
-                print(f"    noticed: {name}, {where}", flush=True)  # noqa: T201
-            path.write_text(sound)
-    print(json.dumps({"mutants": killed + len(survivors), "killed": killed, "survived": len(survivors)}))  # noqa: T201
+                print(f"    noticed: {name}, {where}: {verdict.by}", flush=True)  # noqa: T201
+    counts = {"mutants": killed + late + len(survivors), "killed": killed, "late": late, "survived": len(survivors)}
+    print(json.dumps(counts))  # noqa: T201
 
 
 if __name__ == "__main__":
