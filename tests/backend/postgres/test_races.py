@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import LiteralString, TypeAlias, cast
 
@@ -337,6 +338,20 @@ async def rescue(held: PostgresHeld, backend: PostgresBackend, clock: FakeClock)
     await held._connection.execute(backend._statements.text("heartbeat"), given)
 
 
+async def test_a_heartbeat_waits_for_the_row_of_no_other_node(backend: PostgresBackend, clock: FakeClock) -> None:
+    heartbeat(backend, NODE)
+    clock.advance(LEASE)
+    nodes = f"SELECT id FROM {backend.schema}.nodes ORDER BY id"
+
+    async with held_back(backend) as held:
+        await held.lock_node(NODE)
+        await soon(asyncio.to_thread(heartbeat, backend, OTHER_NODE))
+        assert run_postgres(nodes) == [(NODE,), (OTHER_NODE,)]
+    heartbeat(backend, OTHER_NODE)
+
+    assert run_postgres(nodes) == [(OTHER_NODE,)]
+
+
 @pytest.mark.parametrize("what", [OlderThan(SECOND), BeyondNewest(0)])
 async def test_a_pruning_does_not_wait_for_a_rerun_and_leaves_the_job(
     backend: PostgresBackend, clock: FakeClock, what: OlderThan | BeyondNewest
@@ -500,11 +515,23 @@ async def test_a_job_that_may_run_again_at_once_is_due_without_a_promotion(
 ) -> None:
     failing, lost = await executing(backend, new_job(), new_job())
     await backend.settle([Settlement(*failing.claim_id, failed())])
-    clock.advance(LEASE)
+    clock.jump(-HOUR)  # so that the lost job is due at this very moment
+    with closing(backend.heartbeat_connection()) as heartbeats:
+        heartbeats.deregister(NODE)
     assert heartbeat(backend, OTHER_NODE) == 1
 
     found = run_postgres(f"SELECT id, due FROM {backend.schema}.queue ORDER BY id")
     assert found == [(failing.id, True), (lost.id, True)]
+
+
+async def test_a_claim_marks_a_thousand_jobs_as_due_at_most(backend: PostgresBackend, clock: FakeClock) -> None:
+    await backend.enqueue([new_job(delay=SECOND)] * 1_002)
+    heartbeat(backend, NODE)
+    clock.advance(SECOND)
+
+    assert len(await claim(backend, NODE)) == 10
+
+    assert run_postgres(f"SELECT count(*) FROM {backend.schema}.queue WHERE NOT due") == [(2,)]
 
 
 def finding_nothing(of: Statements, name: str) -> LiteralString:
@@ -583,17 +610,35 @@ async def test_outcomes_are_right_in_whatever_order_the_rows_are_found(
         assert await record_of(backend, job.id) == rules.transition(job, outcome, clock.now(), LIMITS)
 
 
-async def test_a_job_that_executes_and_was_queued_by_hand_does_not_stop_the_claims_of_others(
-    backend: PostgresBackend,
-) -> None:
-    [job] = await executing(backend, JOB)
+def queue_by_hand(backend: PostgresBackend, job: JobRecord) -> None:
     run_postgres(
         f"INSERT INTO {backend.schema}.queue (id, executor, scheduled_at, priority, due)"
         f" VALUES ({job.id}, '{ALPHA}', '{START}', 0, true)"
     )
+
+
+async def test_a_job_that_executes_and_was_queued_by_hand_does_not_stop_the_claims_of_others(
+    backend: PostgresBackend,
+) -> None:
+    [job] = await executing(backend, JOB)
+    queue_by_hand(backend, job)
     [other] = await backend.enqueue([new_job()])
 
     with pytest.raises(BackendError, match="running_pkey"):
         await claim(backend, NODE)
 
     assert [one.id for one in await claim(backend, NODE)] == [other.id]
+
+
+async def test_a_job_that_was_queued_by_hand_is_queued_once_when_it_is_to_run_again(
+    backend: PostgresBackend, clock: FakeClock
+) -> None:
+    failing, lost = await executing(backend, new_job(), new_job())
+    queue_by_hand(backend, failing)
+    queue_by_hand(backend, lost)
+
+    assert await backend.settle([Settlement(*failing.claim_id, failed())]) == []
+    clock.advance(LEASE)
+    assert heartbeat(backend, OTHER_NODE) == 1
+
+    assert rows_of(backend) == {"queue": [failing.id, lost.id], "running": [], "ended": []}

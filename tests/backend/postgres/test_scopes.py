@@ -24,6 +24,12 @@ async def backend(tmp_path: Path) -> AsyncIterator[Migrated]:
     run_postgres(f"DROP SCHEMA {made.schema} CASCADE")
 
 
+def heartbeat(backend: Migrated) -> None:
+    heartbeats = backend.heartbeat_connection()
+    heartbeats.send(NODE)
+    heartbeats.close()
+
+
 async def test_a_heartbeat_forgets_scopes_that_are_old_and_that_nobody_holds(backend: Migrated) -> None:
     for key in KEYS:
         await backend.enqueue([new_job(unique=key)])
@@ -34,10 +40,22 @@ async def test_a_heartbeat_forgets_scopes_that_are_old_and_that_nobody_holds(bac
 
     with psycopg.connect(server_url()) as other:
         other.execute(f"SELECT FROM {table} WHERE scope = '{held}' FOR UPDATE".encode())
-        heartbeats = backend.heartbeat_connection()
-        await asyncio.to_thread(heartbeats.send, NODE)
-        heartbeats.close()
+        await asyncio.to_thread(heartbeat, backend)
 
         assert {row[0] for row in run_postgres(f"SELECT scope FROM {table}")} == {held, new}
     [answer] = await backend.enqueue([new_job(unique=KEYS[0])])
     assert answer.disposition == "existing"
+
+
+async def test_a_heartbeat_forgets_a_thousand_scopes_at_most_those_first_that_were_taken_first(
+    backend: Migrated,
+) -> None:
+    table = f"{backend.schema}.scopes"
+    run_postgres(
+        f"INSERT INTO {table} (scope, taken_at)"
+        " SELECT n, now() - interval '25 hours' - n * interval '1 s' FROM generate_series(1, 1002) AS n"
+    )
+
+    heartbeat(backend)
+
+    assert run_postgres(f"SELECT scope FROM {table} ORDER BY scope") == [("1",), ("2",)]

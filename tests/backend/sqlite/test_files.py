@@ -316,6 +316,21 @@ async def test_a_row_of_an_unknown_status_is_left_alone_and_does_not_fail_a_page
     assert sum(count.jobs for count in await backend.count()) == 2
 
 
+async def test_a_claim_marks_a_thousand_jobs_as_due_at_most(path: Path) -> None:
+    clock = FakeClock()
+    async with SQLiteBackend(path, clock=clock) as backend:
+        await backend.enqueue([new_job(delay=SECOND)] * 1_002)
+        with closing(backend.heartbeat_connection()) as heartbeats:
+            heartbeats.send(Node("n", "n", timedelta(seconds=30)))
+        clock.advance(SECOND)
+
+        claimed = await backend.claim(Demand({"echo": 10}, 10), "n")
+
+    assert len(claimed.jobs) == 10
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM rexecutor_queue WHERE due = 0").fetchall() == [(2,)]
+
+
 def plan(connection: sqlite3.Connection, name: str, **parameters: Any) -> str:
     rows = connection.execute(f"EXPLAIN QUERY PLAN {statement(PACKAGE, name)}", parameters).fetchall()
     return " | ".join(row[3] for row in rows)

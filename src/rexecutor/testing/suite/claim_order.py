@@ -83,6 +83,14 @@ class ClaimOrderCases(Cases):
 
         assert [job.id for job in await store.claim()] == [sooner, later, now]
 
+    async def test_of_very_many_that_fall_due_at_once_the_longest_due_come_first(self, store: Store) -> None:
+        await store.enqueue(*[new_job(delay=2 * SECOND)] * 1_500)
+        [first] = await store.enqueue(new_job(delay=SECOND))
+        store.heartbeat()
+        store.clock.advance(2 * SECOND)
+
+        assert [job.id for job in await store.claim(1)] == [first]
+
     async def test_an_urgent_job_that_falls_due_overtakes_those_that_wait(self, store: Store) -> None:
         waiting = await store.enqueue(*[new_job(priority=5)] * 3)
         [urgent] = await store.enqueue(new_job(priority=1, delay=SECOND))

@@ -166,6 +166,15 @@ class LeaseCases(Cases):
         assert store.heartbeat(OTHER_NODE).rescued == 1
         assert store.heartbeat().began
 
+    async def test_a_node_without_jobs_is_forgotten_though_others_run_some(self, store: Store) -> None:
+        store.heartbeat(OTHER_NODE)
+        await store.executing()
+        store.clock.advance(LEASE)
+
+        store.heartbeat()
+
+        assert store.heartbeat(OTHER_NODE).began
+
     async def test_a_heartbeat_that_may_not_rescue_leaves_all_as_it_is(self, store: Store) -> None:
         [job] = await store.executing()
         [expiring] = await store.enqueue(new_job(expires_in=LEASE))

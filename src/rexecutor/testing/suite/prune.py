@@ -112,6 +112,36 @@ class PruneCases(Cases):
         assert await store.backend.prune(_beyond(2), 100) == 3
         assert await _left(store) == [job.id for job in jobs[3:]]
 
+    async def test_those_that_ended_together_in_several_batches_are_in_the_order_of_their_ids(
+        self, store: Store
+    ) -> None:
+        jobs = await store.executing(*[new_job()] * 5)
+        for job in reversed(jobs):
+            await store.settle(job, Complete())
+        store.clock.advance(SECOND)
+
+        for spec, batch, left in (
+            (_beyond(2), 1, jobs[1:]),
+            (_beyond(2), 9, jobs[3:]),
+            (_older(_NOTHING), 1, jobs[4:]),
+        ):
+            await store.backend.prune(spec, batch)
+            assert await _left(store) == [job.id for job in left]
+
+    async def test_those_that_are_kept_take_no_place_in_a_batch(self, store: Store) -> None:
+        for size in (5, 1):
+            jobs = await store.executing(*[new_job()] * 5)
+            for start in range(0, 5, size):
+                await store.settle_all(
+                    [Settlement(job.id, job.claims, Complete()) for job in jobs[start : start + size]]
+                )
+            store.clock.advance(SECOND)
+            others = await _ended(store, 5, BETA)
+
+            assert await store.backend.prune(_beyond(4), 2) == 2
+            assert await _left(store) == [job.id for job in jobs[1:]] + others[1:]
+            assert await store.backend.prune(_older(_NOTHING), 100) == 8
+
     async def test_none_are_kept_where_none_are_asked_for(self, store: Store) -> None:
         await _ended(store, 3)
 

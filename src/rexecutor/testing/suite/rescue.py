@@ -108,10 +108,11 @@ class RescueCases(Cases):
         [job_id] = await store.enqueue(new_job(max_attempts=100))
         statuses: list[JobStatus] = []
         for number in range(store.backend.limits.losses):
-            await store.reclaim(job_id, node_id=f"lost-{number}")
+            job = await store.reclaim(job_id, node_id=f"lost-{number}")
             store.clock.advance(LEASE)
             store.heartbeat(OTHER_NODE)
             lost = await store.job(job_id)
+            assert lost == rules.transition(job, Lost(), store.now, store.backend.limits)
             statuses.append(lost.status)
             store.clock.advance(max(lost.scheduled_at - store.now, timedelta(0)))
 
@@ -157,6 +158,35 @@ class RescueCases(Cases):
         assert lost.status is JobStatus.CANCELLED
         assert lost.errors[-1].details == "enough"
         assert heartbeat.rescued == 1
+
+    async def test_a_job_that_its_second_loss_ends_keeps_its_due_time(self, store: Store) -> None:
+        last, unwanted = await store.executing(new_job(max_attempts=2), new_job())
+        store.clock.advance(LEASE)
+        store.heartbeat(OTHER_NODE)
+        assert len(await store.claim(node_id=OTHER_NODE)) == 2
+        await store.backend.cancel(unwanted.id, "enough")
+        before = await store.jobs()
+        store.clock.advance(LEASE)
+
+        store.heartbeat()
+
+        after = await store.jobs()
+        assert after == [rules.transition(job, Lost(), store.now, store.backend.limits) for job in before]
+        assert [(job.id, job.status, job.scheduled_at) for job in after] == [
+            (last.id, JobStatus.DISCARDED, last.scheduled_at),
+            (unwanted.id, JobStatus.CANCELLED, unwanted.scheduled_at),
+        ]
+
+    async def test_the_jobs_of_a_live_node_stay_where_they_are(self, store: Store) -> None:
+        [lost] = await store.executing()
+        store.clock.advance(LEASE / 2)
+        [kept] = await store.executing(new_job(BETA), node_id=OTHER_NODE)
+        store.clock.advance(LEASE / 2)
+
+        assert store.heartbeat("third").rescued == 1
+
+        assert await store.job(kept.id) == kept
+        assert (await store.job(lost.id)).status is JobStatus.RETRYABLE
 
     async def test_a_claim_does_not_rescue(self, store: Store) -> None:
         [job] = await store.executing()
