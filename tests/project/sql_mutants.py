@@ -76,6 +76,7 @@ STORES = {
             "tests/backend/sqlite/test_files.py",
             "tests/backend/sqlite/test_plans.py",
             "tests/backend/sqlite/test_pruning.py",
+            "tests/backend/sqlite/test_corrupt_rows.py",
         ),
     ),
     "postgres": Store(

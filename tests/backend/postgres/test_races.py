@@ -610,6 +610,31 @@ async def test_outcomes_are_right_in_whatever_order_the_rows_are_found(
         assert await record_of(backend, job.id) == rules.transition(job, outcome, clock.now(), LIMITS)
 
 
+@pytest.mark.parametrize(("what", "doomed"), [(OlderThan(SECOND), [3, 4, 5]), (BeyondNewest(1), [1, 3, 5])])
+async def test_a_pruning_takes_the_longest_ended_whatever_the_plan(
+    backend: PostgresBackend, clock: FakeClock, what: OlderThan | BeyondNewest, doomed: list[int]
+) -> None:
+    """The rows of the log stand neither in the order of their executors nor in that of their moments."""
+    heartbeat(backend, NODE)
+    made: list[JobRecord] = []
+    for executor in ("gamma", "gamma", BETA, BETA, ALPHA, ALPHA):
+        await backend.enqueue([new_job(executor)])
+        made += (await backend.claim(Demand({executor: 1}, 1), NODE)).jobs
+        clock.jump(-SECOND)
+        await backend.settle([Settlement(*made[-1].claim_id, Complete())])
+    clock.jump(HOUR)
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        for scan in ("indexscan", "indexonlyscan", "bitmapscan"):
+            await held._connection.execute(without(scan))
+        spec = PruneSpec(JobStatus.COMPLETE, what)
+        assert await backend._operations.prune(held._connection, spec, 3, clock.now()) == 3
+
+    left = [job.id for number, job in enumerate(made) if number not in doomed]
+    assert [one.id for one in await backend.query(Everything())] == left
+
+
 def queue_by_hand(backend: PostgresBackend, job: JobRecord) -> None:
     run_postgres(
         f"INSERT INTO {backend.schema}.queue (id, executor, scheduled_at, priority, due)"

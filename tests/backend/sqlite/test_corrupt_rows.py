@@ -249,6 +249,7 @@ async def test_a_job_that_was_queued_by_hand_while_it_ran_is_run_again_and_its_f
 ) -> None:
     await backend.enqueue([new_job()])
     [first] = await claimed_by(backend, NODE)
+    await backend.cancel(first.id, "enough")
     await run_by_hand(
         backend,
         "INSERT INTO rexecutor_queue (id, executor, scheduled_at, priority, due)"
@@ -258,6 +259,7 @@ async def test_a_job_that_was_queued_by_hand_while_it_ran_is_run_again_and_its_f
     [second] = await claimed_by(backend, "other")
 
     assert second.claims > first.claims
+    assert await record_of(backend, second.id) == second
     assert list(await backend.settle([Settlement(*first.claim_id, Complete())])) == [first.id]
     assert list(await backend.settle([Settlement(*second.claim_id, Complete())])) == []
     assert misplaced(backend.path) == []

@@ -331,6 +331,18 @@ async def test_a_claim_marks_a_thousand_jobs_as_due_at_most(path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM rexecutor_queue WHERE due = 0").fetchall() == [(2,)]
 
 
+async def test_a_job_that_may_run_at_once_is_due_without_a_promotion(path: Path) -> None:
+    async with SQLiteBackend(path, clock=FakeClock()) as backend:
+        await backend.enqueue([new_job()] * 2)
+        with closing(backend.heartbeat_connection()) as heartbeats:
+            heartbeats.send(Node("n", "n", timedelta(seconds=30)))
+        [job] = (await backend.claim(Demand({"echo": 1}, 1), "n")).jobs
+        await backend.settle([Settlement(*job.claim_id, Snooze(timedelta(0)))])
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT due FROM rexecutor_queue").fetchall() == [(1,), (1,)]
+
+
 def plan(connection: sqlite3.Connection, name: str, **parameters: Any) -> str:
     rows = connection.execute(f"EXPLAIN QUERY PLAN {statement(PACKAGE, name)}", parameters).fetchall()
     return " | ".join(row[3] for row in rows)

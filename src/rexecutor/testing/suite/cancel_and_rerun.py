@@ -4,6 +4,7 @@ from rexecutor.errors import JobNotFoundError, JobStateError
 from rexecutor.model import rules
 from rexecutor.model.job import ErrorKind, JobRecord
 from rexecutor.model.outcomes import CancelAsked, Complete, Interrupted, Outcome, Rerun, Snooze
+from rexecutor.model.pruning import BeyondNewest, PruneSpec
 from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import (
@@ -186,6 +187,24 @@ class CancelAndRerunCases(Cases):
     async def test_rerunning_what_is_not_there_is_an_error(self, store: Store) -> None:
         with expect(JobNotFoundError):
             await store.backend.rerun(1)
+
+    async def test_a_change_of_some_jobs_leaves_the_others_where_they_are(self, store: Store) -> None:
+        done, again, running, unwanted = await store.executing(*[new_job()] * 4)
+        for job in (done, again):
+            await store.settle(job, Complete())
+        waiting, dropped = await store.enqueue(new_job(), new_job())
+        kept = (done.id, running.id, waiting)
+        before = [await store.job(job_id) for job_id in kept]
+
+        for job_id in (unwanted.id, dropped):
+            await store.backend.cancel(job_id, "enough")
+        await store.backend.rerun(again.id)
+
+        assert [await store.job(job_id) for job_id in kept] == before
+        assert [job.id for job in await store.claim()] == [again.id, waiting]
+        assert [request.job_id for request in store.heartbeat().cancels] == [unwanted.id]
+        assert (await store.settle(running, Complete())).status is JobStatus.COMPLETE
+        assert await store.backend.prune(PruneSpec(JobStatus.COMPLETE, BeyondNewest(0)), 100) == 2
 
     async def test_another_executors_job_is_not_rerun(self, store: Store) -> None:
         [job_id] = await store.enqueue(new_job(ALPHA))

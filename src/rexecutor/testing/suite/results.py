@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 from rexecutor.model.outcomes import Complete, Discarded, Expired, Interrupted, Outcome, Settlement, Snooze
+from rexecutor.model.pruning import BeyondNewest, PruneSpec
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import Replace, UniquenessCriteria
 from rexecutor.testing.suite.case import Cases
@@ -152,3 +153,4 @@ class ResultCases(Cases):
         after = await store.job(job.id)
         assert (answer.id, answer.disposition) == (job.id, "replaced")
         assert (after.priority, after.result) == (3, '{"large": "result"}')
+        assert await store.backend.prune(PruneSpec(JobStatus.COMPLETE, BeyondNewest(0)), 100) == 1
