@@ -112,6 +112,18 @@ class PruneCases(Cases):
         assert await store.backend.prune(_beyond(2), 100) == 3
         assert await _left(store) == [job.id for job in jobs[3:]]
 
+    async def test_of_several_that_ended_together_and_others_before_them_the_newest_are_kept(
+        self, store: Store
+    ) -> None:
+        for _ in range(3):
+            jobs = await store.executing(*[new_job()] * 5)
+            await store.settle_all([Settlement(job.id, job.claims, Complete()) for job in jobs])
+            store.clock.advance(SECOND)
+        ids = await _left(store)
+
+        assert await store.backend.prune(_beyond(4), 100) == 11
+        assert await _left(store) == ids[11:]
+
     async def test_those_that_ended_together_in_several_batches_are_in_the_order_of_their_ids(
         self, store: Store
     ) -> None:
@@ -196,8 +208,8 @@ class PruneCases(Cases):
         order = [BETA, ALPHA, "gamma", ALPHA, BETA, "gamma", ALPHA]
         ids = [(await _ended(store, 1, executor))[0] for executor in order]
 
-        for what, left in ((OlderThan(_NOTHING), ids[2:]), (BeyondNewest(1), [*ids[4:]])):
-            assert await store.backend.prune(PruneSpec(JobStatus.COMPLETE, what), 2) == 2
+        for spec, batch, left in ((_older(_NOTHING), 2, ids[2:]), (_beyond(1), 1, ids[3:]), (_beyond(1), 1, ids[4:])):
+            assert await store.backend.prune(spec, batch) == batch
             assert await _left(store) == left
 
     async def test_the_doomed_are_those_that_the_rules_name(self, store: Store) -> None:
