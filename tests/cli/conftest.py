@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from rexecutor.cli import main
 from rexecutor.model.job import ErrorKind, JobError, NewJob
 from rexecutor.model.outcomes import Complete, Failed, Settlement
 from tests.cli.command_line import Answer, Run
+from tests.cli.processes import APPLICATION, Place
+from tests.postgres import run_postgres, schema_of, server_url
 
 NODE = Node("node-1", "here", timedelta(minutes=5))
 TRACEBACK = 'Traceback (most recent call last):\n  File "mail.py", line 7\nSmtpError: no\x1b[31m such host'
@@ -76,3 +79,16 @@ def _report() -> NewJob:
 def _error() -> JobError:
     now = datetime(2026, 1, 2, tzinfo=UTC)
     return JobError(1, ErrorKind.EXCEPTION, "SmtpError", TRACEBACK, now)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A folder with an application on a store of each kind, with some jobs."""
+    is_file = request.param == "sqlite"
+    url, schema = (f"sqlite:///{tmp_path / 'jobs.db'}", None) if is_file else (server_url(), schema_of(tmp_path))
+    (tmp_path / "app.py").write_text(APPLICATION.format(url=url, schema=schema))
+    made = Place(tmp_path, url, schema, lambda: connect(url, schema=schema))
+    made.fill()
+    yield made
+    if schema is not None:
+        run_postgres(f"DROP SCHEMA {schema} CASCADE")

@@ -14,7 +14,7 @@ from tests.cli.command_line import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
-COMMON = {"--url", "--schema", "--json"}
+COMMON = {"--url", "--schema", "--app", "--json", "--debug"}
 NOT_RUN = ("worker", "migrate --url", "migrate --sql")
 """Examples that are only read: they run for long, or need a server."""
 
@@ -79,6 +79,16 @@ def test_a_command_has_examples_that_work(rexecutor: Run, url: str, monkeypatch:
         else:
             answer = rexecutor(*arguments)
             assert (answer.status, answer.err) == (0, ""), arguments
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_has_examples_that_can_be_parsed(name: str) -> None:
+    heading, title, *lines = (COMMANDS[name].epilog or "").splitlines()
+
+    assert (heading, title) == ("\b", "Examples:")
+    for line in lines:
+        assert line.startswith(f"  {name}")
+        COMMANDS[name].make_context(name, shlex.split(line.strip().removeprefix(name)))
 
 
 def test_the_common_examples_work(rexecutor: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

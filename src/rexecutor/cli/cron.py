@@ -8,7 +8,7 @@ import typer
 
 from rexecutor.cli.failure import MisusedError
 from rexecutor.cli.output import write_json, write_table
-from rexecutor.cli.store import AsJson, Schema, Url, use_store
+from rexecutor.cli.store import AsJson, Store, use_store
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -26,7 +26,6 @@ _DIGITS_SHOWN: Final = 12
 cron = typer.Typer(name="cron", help="Look at schedules.")
 
 
-@cron.command("preview")
 def preview(
     expression: Annotated[
         list[str],
@@ -57,8 +56,7 @@ def preview(
         write_table(("local", "utc"), ticks)
 
 
-@cron.command("list")
-def list_schedules(*, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:
+def list_schedules(*, store: Store, json: AsJson = False) -> None:
     """List the schedules in the store, of executors and of pruners, in order of id. Ticks are in UTC.
 
     A schedule that no worker has any more stays in the list, with a next tick in the past.
@@ -69,7 +67,7 @@ def list_schedules(*, url: Url = None, schema: Schema = None, json: AsJson = Fal
     async def find(backend: "Backend") -> "list[StoredSchedule]":
         return list(await backend.schedules())
 
-    found = use_store(url, find, schema=schema)
+    found = use_store(store, find)
     if json:
         write_json([_as_json(schedule) for schedule in found])
     else:

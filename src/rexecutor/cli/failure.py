@@ -1,6 +1,13 @@
 """The errors that end a command, and what is printed on stderr."""
 
 import sys
+import traceback
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Final
+
+DEBUGGING: Final = ContextVar("DEBUGGING", default=False)
+"""Whether the traceback of an error is printed."""
 
 
 class FailedError(Exception):
@@ -20,12 +27,25 @@ def printable(text: str) -> str:
     )
 
 
-def report(message: str, *, hint: str | None = None) -> None:
-    """Print an error on stderr in one line, and the hint, if any, in a second line."""
+def report(message: str, error: BaseException, *, hint: str | None = None) -> None:
+    """Print an error on stderr in one line, and the hint, if any, in a second line; with `--debug`, its traceback."""
+    if DEBUGGING.get():
+        traceback.print_exception(error)
     lines = ["error: " + printable(" ".join(message.split()))]
     if hint is not None:
         lines.append(hint)
     sys.stderr.write("\n".join(lines) + "\n")
+
+
+def described(error: BaseException) -> str:
+    """Return an unexpected exception and where it was raised, in one line."""
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    here = str(Path.cwd())
+    theirs = [frame for frame in frames if frame.filename.startswith(here)] or frames  # not a library's, if possible
+    text = f"{type(error).__name__}: {error}"
+    return f"{text} ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else text
 
 
 def note(message: str) -> None:

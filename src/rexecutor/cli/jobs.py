@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from rexecutor.cli.failure import FailedError, note
+from rexecutor.cli.filters import Filters
 from rexecutor.cli.output import as_json, short, write_fields, write_json, write_line, write_table
-from rexecutor.cli.store import AsJson, Schema, Url, use_store
-from rexecutor.cli.values import check_text, check_texts, json_text, moment, note_unknown
+from rexecutor.cli.store import AsJson, Store, use_store
+from rexecutor.cli.values import check_text, note_unknown
 from rexecutor.errors import JobNotFoundError
 from rexecutor.model.status import JobStatus
 
 if TYPE_CHECKING:
     from rexecutor.backend.base import Backend
     from rexecutor.model.job import JobRecord
-    from rexecutor.model.where import Where
 
 MAX_ID: Final = 2**63 - 1
 HEADINGS: Final = (
@@ -33,53 +33,26 @@ HEADINGS: Final = (
 
 Id: TypeAlias = Annotated[int, typer.Argument(metavar="ID", max=MAX_ID, help="The job's id.")]
 
-jobs = typer.Typer(name="jobs", help="List, show, cancel, change and rerun jobs.")
+jobs = typer.Typer(name="jobs", help="List, show, enqueue, cancel, change and rerun jobs.")
 
 
-@jobs.command("list")
-def list_jobs(  # noqa: PLR0913 - one parameter for each option
+def list_jobs(
     *,
-    status: Annotated[
-        list[JobStatus] | None,
-        typer.Option(metavar="STATUS", help=f"Only in this status ({', '.join(JobStatus)}); may be repeated."),
-    ] = None,
-    executor: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only of this executor; may be repeated.")
-    ] = None,
-    tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="Only with this tag; if repeated, with all of them.")
-    ] = None,
-    scheduled_before: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="ISO", help="Only due before this moment.")
-    ] = None,
-    scheduled_after: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="ISO", help="Only due after this moment.")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            parser=json_text,
-            metavar="JSON",
-            help="Only with these data; the order of keys does not matter, and 1 equals 1.0.",
-        ),
-    ] = None,
+    filters: Filters,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="At most this many jobs.")] = 100,
     after: Annotated[int | None, typer.Option(max=MAX_ID, metavar="ID", help="Only ids greater than this one.")] = None,
-    url: Url = None,
-    schema: Schema = None,
+    store: Store,
     json: AsJson = False,
 ) -> None:
     """List jobs in order of id. With --json, print one array, each job as in `jobs show --json`."""
-    where = _where(
-        statuses=status, executors=executor, tags=tag, before=scheduled_before, after=scheduled_after, data=data
-    )
+    where = filters.where()
 
     async def find(backend: "Backend") -> "list[JobRecord]":
         found = list(await backend.query(where, limit=limit + 1, after=after))
-        await note_unknown(backend, set(executor or ()) - {record.executor for record in found})
+        await note_unknown(backend, set(filters.executor or ()) - {record.executor for record in found})
         return found
 
-    found = use_store(url, find, schema=schema)
+    found = use_store(store, find)
     shown = found[:limit]
     if json:
         write_json([as_json(record) for record in shown])
@@ -89,23 +62,20 @@ def list_jobs(  # noqa: PLR0913 - one parameter for each option
         note(f"there are more jobs: --after {shown[-1].id}")
 
 
-@jobs.command("show")
-def show_job(job_id: Id, *, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:
+def show_job(job_id: Id, *, store: Store, json: AsJson = False) -> None:
     """Show all fields of a job, with its data, its result and its errors."""
-    record = use_store(url, lambda backend: find_job(backend, job_id), schema=schema)
+    record = use_store(store, lambda backend: find_job(backend, job_id))
     if json:
         write_json(as_json(record))
     else:
         write_fields(_fields(record))
 
 
-@jobs.command("cancel")
 def cancel_job(
     job_id: Id,
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept in the job's last error.")] = "cancelled by hand",
-    url: Url = None,
-    schema: Schema = None,
+    store: Store,
     json: AsJson = False,
 ) -> None:
     """Cancel a job. A waiting job is cancelled at once; if it is running, its node is asked to cancel it."""
@@ -118,7 +88,7 @@ def cancel_job(
             raise FailedError(f"job {job_id} ({record.executor}) has already ended: it is {status}")
         return status
 
-    status = use_store(url, cancel, schema=schema)
+    status = use_store(store, cancel)
     if json:
         write_json({"id": job_id, "status": status})
     elif status is JobStatus.EXECUTING:
@@ -127,40 +97,13 @@ def cancel_job(
         write_line(f"job {job_id} is cancelled")
 
 
-@jobs.command("rerun")
-def rerun_job(job_id: Id, *, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:
+def rerun_job(job_id: Id, *, store: Store, json: AsJson = False) -> None:
     """Run an ended job once more."""
-    use_store(url, lambda backend: backend.rerun(job_id), schema=schema)
+    use_store(store, lambda backend: backend.rerun(job_id))
     if json:
         write_json({"id": job_id, "status": JobStatus.SCHEDULED})
     else:
         write_line(f"job {job_id} is scheduled again")
-
-
-def _where(  # the filters of `jobs list`, as they come from the command line
-    *,
-    statuses: list[JobStatus] | None,
-    executors: list[str] | None,
-    tags: list[str] | None,
-    before: datetime | None,
-    after: datetime | None,
-    data: str | None,
-) -> "Where":
-    from rexecutor.model.codec import canonical  # not needed for --help
-    from rexecutor.model.where import And, DataEquals, ExecutorIn, Scheduled, StatusIn, TaggedByAllOf
-
-    parts: list[Where] = []
-    if statuses:
-        parts.append(StatusIn(frozenset(statuses)))
-    if executors:
-        parts.append(ExecutorIn(check_texts("--executor", executors)))
-    if tags:
-        parts.append(TaggedByAllOf(check_texts("--tag", tags)))
-    if before is not None or after is not None:
-        parts.append(Scheduled(after=after, before=before))
-    if data is not None:
-        parts.append(DataEquals(canonical(data)))
-    return And(tuple(parts))
 
 
 async def find_job(backend: "Backend", job_id: int) -> "JobRecord":

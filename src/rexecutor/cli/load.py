@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import inspect
 import sys
-import traceback
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 
 from rexecutor.app.rexecutor import Rexecutor
 from rexecutor.app.signals import Signals
-from rexecutor.cli.failure import FailedError, MisusedError
+from rexecutor.cli.failure import FailedError, MisusedError, described
 from rexecutor.errors import RexecutorError
 from rexecutor.jobs.definition import takes
 from rexecutor.jobs.executor import Executor
@@ -85,7 +84,7 @@ async def _made(target: str, found: object, stack: AsyncExitStack) -> Rexecutor:
     except RexecutorError:
         raise
     except Exception as error:
-        raise FailedError(f"{target!r} raised {_one_line(error)}") from error
+        raise FailedError(f"{target!r} raised {described(error)}") from error
     if inspect.isasyncgen(made) or inspect.isgenerator(made):
         decorator = "asynccontextmanager" if inspect.isasyncgen(made) else "contextmanager"
         raise MisusedError(f"{target!r} yields, so it needs the decorator @contextlib.{decorator}")
@@ -136,21 +135,10 @@ def _imported(name: str) -> object:
         raise
     except ModuleNotFoundError as error:
         if error.name is None or not (name + ".").startswith(error.name + "."):
-            raise FailedError(f"the module {name} cannot be imported: {_one_line(error)}") from error
+            raise FailedError(f"the module {name} cannot be imported: {described(error)}") from error
         raise MisusedError(f"no module {name!r} in the working directory or on Python's path") from error
     except Exception as error:
-        raise FailedError(f"the module {name} cannot be imported: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    """Return the exception and where it was raised, in one line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, SyntaxError):
-        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
-    text = f"{type(error).__name__}: {error}"
-    here = str(Path.cwd())
-    theirs = [frame for frame in frames if frame.filename.startswith(here)] or frames  # not a library's, if possible
-    return f"{text} ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else text
+        raise FailedError(f"the module {name} cannot be imported: {described(error)}") from error
 
 
 def _is_executor(value: object) -> bool:

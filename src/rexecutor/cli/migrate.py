@@ -6,13 +6,12 @@ import typer
 
 from rexecutor.cli.failure import FailedError, MisusedError
 from rexecutor.cli.output import write_line
-from rexecutor.cli.store import Schema, Url, named_schema, require_store, use_store
+from rexecutor.cli.store import Store, found_store, named_schema, use_store
 
 
 def migrate(
     *,
-    url: Url = None,
-    schema: Schema = None,
+    store: Store,
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit with 0 if the tables are up to date, otherwise 1.")
     ] = False,
@@ -25,47 +24,55 @@ def migrate(
 
     Workers of the previous version keep working. SQLite's tables are also created when a worker opens the file.
     """
+    import asyncio  # a third of the time that `--help` may take
+
     from rexecutor.app.connect import postgres_url  # loads msgspec
     from rexecutor.errors import ConfigurationError
 
     if check and sql:
         raise MisusedError("--check and --sql cannot be used together")
-    server = postgres_url(url) if url else None
     try:
         if sql:
-            if url and server is None:
-                require_store(url, schema)  # raises if the URL itself is wrong
-                raise MisusedError(
-                    "--sql: only PostgreSQL's tables are made by a script; other stores create their own"
-                )
-            _print_script(named_schema(schema))
-        elif server is None:
-            _migrate_file(url, schema, check=check)
+            _print_script(asyncio.run(_schema_to_print(store)))
+            return
+        resolved = store.resolved()
+        server = postgres_url(resolved.url) if resolved.url else None
+        if server is not None:
+            _migrate_schema(server, named_schema(store.schema), check=check)
+        elif check:
+            use_store(resolved, lambda backend: backend.check_schema())
+            write_line("the tables are up to date")
         else:
-            _migrate_schema(server, named_schema(schema), check=check)
+            asyncio.run(_migrate_backend(resolved))
     except ConfigurationError as error:
         raise MisusedError(str(error)) from error
 
 
-def _migrate_file(url: str | None, schema: str | None, *, check: bool) -> None:
-    """Migrate or check a store that creates its tables itself."""
-    if check:
-        use_store(url, lambda backend: backend.check_schema(), schema=schema)
-        write_line("nothing to do: this store creates its tables itself")
-        return
-    import asyncio  # a third of the time that `--help` may take
+async def _schema_to_print(store: Store) -> str:
+    """Return the schema whose script is wanted. No store need be given; if one is, it must be on PostgreSQL."""
+    if not store.is_given:
+        return named_schema(store.schema)
+    async with found_store(store.resolved()) as (backend, _):  # raises if the URL itself is wrong
+        schema: object = getattr(backend, "schema", None)
+    if not isinstance(schema, str):
+        raise MisusedError("--sql: only PostgreSQL's tables are made by a script; other stores create their own")
+    return schema
 
-    from rexecutor.app.connect import sqlite_path  # loads msgspec
-    from rexecutor.backend.sqlite.connection import holds_jobs  # loads sqlite3
 
-    backend = require_store(url, schema)
-    path = sqlite_path(url or "")
-    is_new = path is not None and not (path.exists() and holds_jobs(path))
-    asyncio.run(backend.migrate())
+async def _migrate_backend(store: Store) -> None:
+    """Migrate the store of an application, or one that creates its tables itself."""
+    from rexecutor.backend.sqlite import SQLiteBackend  # loads sqlite3
+    from rexecutor.backend.sqlite.connection import holds_jobs
+
+    async with found_store(store) as (backend, _):
+        path = backend.path if isinstance(backend, SQLiteBackend) else None
+        is_new = path is not None and not (path.exists() and holds_jobs(path))
+        await backend.migrate()
     if is_new:
         write_line(f"created the tables in {str(path)!r}")
     else:
-        write_line("the tables are up to date; this store creates them itself when it is opened")
+        itself = "" if path is None else "; this store creates them itself when it is opened"
+        write_line(f"the tables are up to date{itself}")
 
 
 def _migrate_schema(server: str, schema: str, *, check: bool) -> None:

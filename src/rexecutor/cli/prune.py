@@ -7,7 +7,7 @@ import typer
 
 from rexecutor.cli.failure import MisusedError
 from rexecutor.cli.output import write_json, write_line
-from rexecutor.cli.store import AsJson, Schema, Url, use_store
+from rexecutor.cli.store import AsJson, Store, use_store
 from rexecutor.cli.values import check_texts, duration, note_unknown
 from rexecutor.model.pruning import BATCH, BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.status import ENDED, JobStatus
@@ -47,8 +47,7 @@ def prune(
             "--dry-run", help="Delete nothing; print how many jobs would be deleted, by this machine's clock."
         ),
     ] = False,
-    url: Url = None,
-    schema: Schema = None,
+    store: Store,
     json: AsJson = False,
 ) -> None:
     """Delete ended jobs permanently, by age (--older-than) or by number (--keep), 1,000 in a transaction."""
@@ -58,7 +57,7 @@ def prune(
         await note_unknown(backend, spec.executors)
         return await (_count(backend, spec) if dry_run else _prune(backend, spec))
 
-    jobs = use_store(url, act, schema=schema)
+    jobs = use_store(store, act)
     if json:
         write_json({"prunable" if dry_run else "pruned": jobs})
     else:

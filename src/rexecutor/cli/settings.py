@@ -13,10 +13,10 @@ from rexecutor.cli.failure import MisusedError
 
 FILE: Final = "pyproject.toml"
 _TABLE: Final = "[tool.rexecutor]"
-_OF_ALL: Final = {"app": "target", "url": "url"}
+_OF_ALL: Final = {"app": "target"}
 """Settings of every command that has such a parameter, with the parameter's name. The others are the worker's."""
-_SCHEMA: Final = "schema"
-"""Setting that `named_schema` reads: it is left out for stores that have no schemas."""
+_OF_STORES: Final = frozenset({"url", "schema"})
+"""Settings that say where the store is. `Store` reads them, because variables outrank them."""
 
 
 def table() -> Mapping[str, Any]:
@@ -64,7 +64,7 @@ def defaults(app: TyperGroup, worker: str) -> dict[str, Any]:
     if not settings:
         return {}
     own = {str(one.name).replace("_", "-"): str(one.name) for one in app.commands[worker].params}
-    known = {**{name: name for name in own if own[name] not in _OF_ALL.values()}, **_OF_ALL, _SCHEMA: _SCHEMA}
+    known = {**{name: name for name in own if own[name] not in _OF_ALL.values()}, **_OF_ALL, **{name: name for name in _OF_STORES}}
     for name in settings:
         if name not in known:
             raise MisusedError(_unknown(name, known))

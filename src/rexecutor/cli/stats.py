@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rexecutor.cli.output import write_json, write_table
-from rexecutor.cli.store import AsJson, Schema, Url, use_store
+from rexecutor.cli.store import AsJson, Store, use_store
 from rexecutor.model.status import JobStatus
 
 if TYPE_CHECKING:
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from rexecutor.backend.messages import Count
 
 
-def stats(*, url: Url = None, schema: Schema = None, json: AsJson = False) -> None:
+def stats(*, store: Store, json: AsJson = False) -> None:
     """Count the jobs by executor and status."""
 
     async def count(backend: "Backend") -> "list[Count]":
         return list(await backend.count())
 
-    counts = use_store(url, count, schema=schema)
+    counts = use_store(store, count)
     executors: dict[str, dict[str, int]] = {}
     totals = dict.fromkeys(map(str, JobStatus), 0)
     for entry in counts:

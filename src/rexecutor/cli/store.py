@@ -1,7 +1,9 @@
-"""The store that a command works on, from `--url` and `--schema`, or `REXECUTOR_URL` and `REXECUTOR_SCHEMA`."""
+"""The store that a command works on: from `--url` and `--schema`, from `--app`, or from the environment."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 
 import typer
@@ -11,78 +13,160 @@ from rexecutor.cli.settings import text
 from rexecutor.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from rexecutor.app.rexecutor import Rexecutor
     from rexecutor.backend.base import Backend
 
 T = TypeVar("T")
 
+URL_VARIABLE: Final = "REXECUTOR_URL"
 SCHEMA_VARIABLE: Final = "REXECUTOR_SCHEMA"
+APP_VARIABLE: Final = "REXECUTOR_APP"
 DEFAULT_SCHEMA: Final = "rexecutor"
 
-Url: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        metavar="URL",
-        envvar="REXECUTOR_URL",
-        help="The store: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/database.",
-    ),
-]
-Schema: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--schema",
-        metavar="NAME",
-        help=f"The schema of the tables on PostgreSQL; {SCHEMA_VARIABLE} by default, otherwise {DEFAULT_SCHEMA}.",
-    ),
-]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def use_store(url: str | None, action: "Callable[[Backend], Awaitable[T]]", *, schema: str | None) -> T:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The options that say which store a command works on."""
+
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help="The store: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/database;"
+            f" {URL_VARIABLE} by default.",
+        ),
+    ] = None
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            "--schema",
+            metavar="NAME",
+            help=f"The schema of the tables on PostgreSQL; {SCHEMA_VARIABLE} by default, otherwise {DEFAULT_SCHEMA}.",
+        ),
+    ] = None
+    app: Annotated[
+        str | None,
+        typer.Option(
+            "--app",
+            metavar="MODULE:REXECUTOR",
+            help="The application, as `worker` takes it: its store is used if there is no --url, and its executors;"
+            f" {APP_VARIABLE} by default.",
+        ),
+    ] = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether an option, the environment or the file names a store."""
+        of_file = (text("url"), text("app"))
+        return any((self.url, self.app, os.environ.get(URL_VARIABLE), os.environ.get(APP_VARIABLE), *of_file))
+
+    def resolved(self) -> "Store":
+        """Return the store with what the environment and `pyproject.toml` say, if the options do not.
+
+        An option outranks every variable, and a variable the file; of the same rank, a URL outranks an application.
+
+        Raises:
+            MisusedError: No store is given, or a schema for the store of an application.
+        """
+        app = self.app or os.environ.get(APP_VARIABLE)
+        url = self.url or (None if self.app else os.environ.get(URL_VARIABLE)) or (None if app else text("url"))
+        app = app or text("app")
+        if not url and not app:
+            raise MisusedError(f"no store given: use --url sqlite:///jobs.db, or set {URL_VARIABLE}")
+        if not url and self.schema is not None:
+            raise MisusedError(f"--schema {self.schema}: {app} says which schema it uses; give --schema with --url")
+        return Store(url=url or None, schema=self.schema, app=app or None)
+
+
+def use_store(store: Store, action: "Callable[[Backend], Awaitable[T]]") -> T:
     """Open the store, which must exist, run the action on it, close it, and return the action's result.
 
     Raises:
-        MisusedError: There is no URL, or no store can have this URL and schema.
-        FailedError: The URL names a file that does not exist or has no tables of rexecutor. Commands that look at jobs
+        MisusedError: There is no URL and no application, or no store can have this URL and schema.
+        FailedError: The store is a file that does not exist or has no tables of rexecutor. Commands that look at jobs
             never create these.
         RexecutorError: The store cannot be used, or the action failed.
     """
     import asyncio  # a third of the time that `--help` may take
 
-    backend = _connected(url, schema)
+    resolved = store.resolved()
 
     async def act() -> T:
-        async with backend:
-            return await action(backend)
+        async with found_store(resolved) as (backend, _):
+            _require_tables(backend)
+            async with backend:
+                return await action(backend)
 
     return asyncio.run(act())
 
 
-def _connected(url: str | None, schema: str | None) -> "Backend":
-    from rexecutor.app.connect import sqlite_path  # loads msgspec
-    from rexecutor.backend.sqlite.connection import holds_jobs  # loads sqlite3
+def use_app(store: Store, action: "Callable[[Backend, Rexecutor], Awaitable[T]]") -> T:
+    """Act on the store as `use_store` does, with the application, which must be given.
 
-    backend = require_store(url, schema)
-    path = sqlite_path(url or "")
-    if url == "memory:":
+    Raises:
+        MisusedError: No application is given.
+        FailedError: The application cannot be imported or made.
+    """
+    import asyncio  # as above
+
+    resolved = store.resolved()
+    if resolved.app is None:
+        raise MisusedError(f"no application given: use --app MODULE:REXECUTOR, or set {APP_VARIABLE}")
+
+    async def act() -> T:
+        async with found_store(resolved, loads_app=True) as (backend, rexecutor):
+            assert rexecutor is not None  # noqa: S101 - it was asked for
+            _require_tables(backend)
+            async with backend:
+                return await action(backend, rexecutor)
+
+    return asyncio.run(act())
+
+
+@asynccontextmanager
+async def found_store(store: Store, *, loads_app: bool = False) -> "AsyncGenerator[tuple[Backend, Rexecutor | None]]":
+    """Give the backend of the resolved store, not open, and the application if it is needed or asked for.
+
+    Raises:
+        MisusedError: No store can have this URL and schema, or there is no such application.
+        FailedError: The application cannot be imported or made.
+    """
+    async with AsyncExitStack() as stack:
+        rexecutor = None
+        if store.app is not None and (loads_app or store.url is None):
+            from rexecutor.cli.load import find_target, opened_rexecutor  # loads the engine
+
+            rexecutor = await stack.enter_async_context(opened_rexecutor(store.app, find_target(store.app)))
+        backend = connected(store) if rexecutor is None or store.url is not None else rexecutor.backend
+        yield backend, rexecutor
+
+
+def _require_tables(backend: "Backend") -> None:
+    from rexecutor.backend.memory import InMemoryBackend  # loads msgspec
+    from rexecutor.backend.sqlite import SQLiteBackend  # loads sqlite3
+    from rexecutor.backend.sqlite.connection import holds_jobs
+
+    if isinstance(backend, InMemoryBackend):
         note("memory: is a new, empty store in this process")
-    elif path is not None and not path.exists():
-        raise FailedError(f"{str(path)!r}: no such file; a worker or an enqueue creates it")
-    elif path is not None and not holds_jobs(path):
-        raise FailedError(f"{str(path)!r} has no tables of rexecutor; a worker or an enqueue creates them")
-    return backend
+    elif isinstance(backend, SQLiteBackend):
+        if not backend.path.exists():
+            raise FailedError(f"{str(backend.path)!r}: no such file; a worker or an enqueue creates it")
+        if not holds_jobs(backend.path):
+            raise FailedError(f"{str(backend.path)!r} has no tables of rexecutor; a worker or an enqueue creates them")
 
 
-def require_store(url: str | None, schema: str | None) -> "Backend":
+def connected(store: Address) -> "Backend":
     """Return the backend for the store that the URL and the schema name, not yet open.
 
     Raises:
-        MisusedError: There is no URL, or no store can have this URL and schema.
+        MisusedError: No store can have this URL and schema.
     """
     from rexecutor.app.connect import connect, postgres_url  # loads msgspec
 
-    if not url:
-        raise MisusedError("no store given: use --url sqlite:///jobs.db, or set REXECUTOR_URL")
+    url, schema = store.url or "", store.schema
     if postgres_url(url) is not None:  # for other stores the environment does not count, as they have no schemas
         schema = named_schema(schema)
     try:

@@ -2,22 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from rexecutor.cli.failure import FailedError, MisusedError
 from rexecutor.cli.jobs import Id, find_job
 from rexecutor.cli.output import as_json, write_json, write_line
-from rexecutor.cli.store import AsJson, Schema, Url, use_store
+from rexecutor.cli.store import AsJson, Store, use_store
+from rexecutor.cli.untyped import builder_of, untyped
 from rexecutor.cli.values import json_text, moment
 from rexecutor.errors import InvalidJobError, StaleJobError
 from rexecutor.model.status import JobStatus
 
 if TYPE_CHECKING:
     from rexecutor.backend.base import Backend
-    from rexecutor.jobs.enqueue import JobBuilder
-    from rexecutor.model.job import Job, JobRecord, Limits, NewJob
+    from rexecutor.model.job import JobRecord, Limits, NewJob
 
 MAX_PRIORITY: Final = 32_767
 """Largest priority, as `rexecutor.model.job` has it, whose import `--help` does not need."""
@@ -48,8 +48,7 @@ def update_job(
         str | None,
         typer.Option(parser=json_text, metavar="JSON", help="Replaces its metadata; null removes it."),
     ] = None,
-    url: Url = None,
-    schema: Schema = None,
+    store: Store,
     json: AsJson = False,
 ) -> None:
     """Change a job that has not ended; what is not given stays as it is. With --json, print the whole changed job.
@@ -74,7 +73,7 @@ def update_job(
                 f"job {job_id} ({found.executor}) has changed since it was read: run the command again"
             ) from error
 
-    record = use_store(url, update, schema=schema)
+    record = use_store(store, update)
     if json:
         write_json(as_json(record))
     elif record.status is JobStatus.EXECUTING:
@@ -99,7 +98,16 @@ class _Change:
         from msgspec.structs import replace  # not needed for --help
 
         try:
-            new = self._builder(record.executor).build(limits)
+            tags = [] if self.tags in (None, [""]) else self.tags
+            builder = builder_of(
+                untyped(record.executor),
+                self.data or "null",
+                self.metadata,
+                max_attempts=self.max_attempts,
+                priority=self.priority,
+                tags=tags,
+            )
+            new = (builder if self.scheduled_at is None else builder.schedule_at(self.scheduled_at)).build(limits)
         except InvalidJobError as error:
             raise MisusedError(str(error)) from error
         return replace(
@@ -112,27 +120,3 @@ class _Change:
             scheduled_at=record.scheduled_at if self.scheduled_at is None else new.scheduled_at,
             expires_at=record.expires_at,
         )
-
-    def _builder(self, executor: str) -> "JobBuilder[Any, Any, Any]":
-        import msgspec  # not needed for --help
-
-        from rexecutor.jobs.executor import Executor
-
-        class Untyped(Executor[Any, Any, Any]):
-            """Stands in for the executor, whose class exists only in the code of the workers."""
-
-            name = executor
-
-            async def execute(self, job: "Job[Any, Any, Any]") -> None:
-                raise NotImplementedError
-
-        builder = Untyped.builder().with_data(None if self.data is None else msgspec.json.decode(self.data))
-        if self.metadata is not None:
-            builder = builder.with_metadata(msgspec.json.decode(self.metadata))
-        if self.max_attempts is not None:
-            builder = builder.with_max_attempts(self.max_attempts)
-        if self.priority is not None:
-            builder = builder.with_priority(self.priority)
-        if self.scheduled_at is not None:
-            builder = builder.schedule_at(self.scheduled_at)
-        return builder.with_tags(*() if self.tags in (None, [""]) else self.tags)
