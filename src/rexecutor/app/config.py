@@ -48,7 +48,7 @@ class Config:
         self._only: frozenset[str] | None = None
         self.schedules: Final[dict[str, Schedule]] = {}
         """Schedules that enqueue jobs, by id."""
-        self._prunings: list[Pruning] = []
+        self.prunings: Final[list[Pruning]] = []
         self._recycling = Recycling()
         for executor in _several(executors):
             self.add_executor(executor, what="Rexecutor: each of executors")
@@ -103,7 +103,7 @@ class Config:
         """Add the pruners of a configuration."""
         checked_instance("with_job_pruner: config", config, PrunerConfig, "a PrunerConfig")
         specs = [pruner.spec for pruner in config.pruners]
-        self._prunings.append(Pruning(prune_schedule(config.cron, UTC, specs), specs, config.max_concurrency))
+        self.prunings.append(Pruning(prune_schedule(config.cron, UTC, specs), specs, config.max_concurrency))
 
     def recycle(self, max_jobs: int, max_memory: int | None) -> None:
         """Set when child processes are replaced; see `Rexecutor.with_child_processes`."""
@@ -113,7 +113,7 @@ class Config:
 
     def node(self, name: str) -> RunningNode | None:
         """Return a new node of this name that runs all of it; None if there is nothing to run."""
-        if not (self.executors or self.schedules or self._prunings):
+        if not (self.executors or self.schedules or self.prunings):
             return None
         return RunningNode(
             self._backend,
@@ -124,7 +124,7 @@ class Config:
             name,
             recycling=self._recycling,
             schedules=list(self.schedules.values()),
-            prunings=self._prunings,
+            prunings=self.prunings,
         )
 
 

@@ -1,7 +1,7 @@
 """`Rexecutor`, the façade: puts a backend and executors together, starts and stops them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, timedelta, tzinfo
 from types import TracebackType
@@ -12,6 +12,7 @@ from rexecutor.app.lifetime import Lifetime
 from rexecutor.app.signals import Signals
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
+from rexecutor.engine.periodic import Pruning
 from rexecutor.errors import RexecutorError
 from rexecutor.jobs.executor import AnyExecutor, Executor, ExecutorLike
 from rexecutor.jobs.pruning import PrunerConfig
@@ -19,7 +20,7 @@ from rexecutor.jobs.schedules import cron_schedule
 from rexecutor.model.checks import checked_delay, checked_texts
 from rexecutor.model.cron import Cron
 from rexecutor.model.job import Data, Metadata, Result
-from rexecutor.model.schedules import CatchUp
+from rexecutor.model.schedules import CatchUp, Schedule
 
 GRACE: Final = timedelta(seconds=25)
 """How long a shutdown waits for running jobs by default."""
@@ -81,6 +82,16 @@ class Rexecutor:
     def max_concurrency(self) -> int:
         """How many jobs may run at a time, of all executors together."""
         return self._config.max_concurrency
+
+    @property
+    def schedules(self) -> Mapping[str, Schedule]:
+        """The schedules that enqueue jobs, by id. For the command line."""
+        return self._config.schedules
+
+    @property
+    def prunings(self) -> Sequence[Pruning]:
+        """What is pruned, and when. For the command line."""
+        return self._config.prunings
 
     @property
     def is_running(self) -> bool:

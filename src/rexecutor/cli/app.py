@@ -9,8 +9,9 @@ from typing import Annotated, Final
 import typer
 from typer.core import TyperGroup
 
+from rexecutor.cli.check import check
 from rexecutor.cli.commands import Debug, command
-from rexecutor.cli.cron import cron, list_schedules, preview
+from rexecutor.cli.cron import cron, list_schedules, preview, run_schedule
 from rexecutor.cli.enqueue import enqueue_job
 from rexecutor.cli.failure import DEBUGGING, FailedError, MisusedError, described, report
 from rexecutor.cli.jobs import cancel_job, jobs, list_jobs, rerun_job, show_job
@@ -68,11 +69,16 @@ command(jobs, "cancel", examples=("jobs cancel 7", 'jobs cancel 7 --reason "orde
 command(jobs, "update", examples=("jobs update 1 --priority 0", "jobs update 1 --data null --tag urgent"))(update_job)
 command(jobs, "rerun", examples=("jobs rerun 6",))(rerun_job)
 command(app, examples=("stats", "stats --json"))(stats)
+command(
+    app,
+    examples=("check app:rexecutor", "check app:rexecutor --url postgresql://user@host/database"),
+)(check)
 app.add_typer(cron)
 command(
     cron, "preview", examples=('cron preview "30 2 * * *"', 'cron preview "30 2 * * *" --timezone Europe/Berlin -n 3')
 )(preview)
 command(cron, "list", examples=("cron list", "cron list --json"))(list_schedules)
+command(cron, "run", examples=("cron run nightly --app app:rexecutor",))(run_schedule)
 command(
     app,
     examples=(

@@ -12,7 +12,9 @@ from rexecutor.cli.failure import DEBUGGING
 
 T = TypeVar("T")
 
-Debug: TypeAlias = Annotated[bool, typer.Option("--debug", envvar="REXECUTOR_DEBUG", help="Show the traceback of an error.")]
+Debug: TypeAlias = Annotated[
+    bool, typer.Option("--debug", envvar="REXECUTOR_DEBUG", help="Show the traceback of an error.")
+]
 
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
 

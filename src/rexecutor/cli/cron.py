@@ -1,4 +1,4 @@
-"""`rexecutor cron`: look at schedules."""
+"""`rexecutor cron`: look at schedules, and take a tick by hand."""
 
 import re
 from datetime import UTC, datetime
@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from rexecutor.cli.failure import MisusedError
-from rexecutor.cli.output import write_json, write_table
-from rexecutor.cli.store import AsJson, Store, use_store
+from rexecutor.cli.output import write_json, write_line, write_table
+from rexecutor.cli.prune import prune_all
+from rexecutor.cli.store import AsJson, Store, use_app, use_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from zoneinfo import ZoneInfo
 
+    from rexecutor.app.rexecutor import Rexecutor
     from rexecutor.backend.base import Backend
-    from rexecutor.model.schedules import StoredSchedule
+    from rexecutor.model.schedules import Schedule, StoredSchedule
 
 HEADINGS: Final = ("id", "executor", "expression", "timezone", "last_tick", "next_tick")
 PRUNER: Final = "(pruner)"
@@ -22,8 +25,9 @@ PRUNER: Final = "(pruner)"
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _DIGITS_SHOWN: Final = 12
+_SHORTEST_PREFIX: Final = 4
 
-cron = typer.Typer(name="cron", help="Look at schedules.")
+cron = typer.Typer(name="cron", help="Look at schedules, and run one now.")
 
 
 def preview(
@@ -74,6 +78,56 @@ def list_schedules(*, store: Store, json: AsJson = False) -> None:
         write_table(HEADINGS, map(_row, found))
 
 
+def run_schedule(
+    schedule_id: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="The schedule's id, as `cron list` shows it; or the name of its executor."),
+    ],
+    *,
+    store: Store,
+    json: AsJson = False,
+) -> None:
+    """Do now, once, what a tick of the schedule does: enqueue its job, or prune. Its ticks stay as they are.
+
+    The application says what that is, so it needs --app.
+    """
+
+    async def run(backend: "Backend", rexecutor: "Rexecutor") -> dict[str, Any]:
+        schedules = {**rexecutor.schedules, **{pruning.schedule.id: pruning.schedule for pruning in rexecutor.prunings}}
+        schedule = _chosen(schedule_id, schedules)
+        if schedule.job is None:
+            specs = [spec for each in rexecutor.prunings if each.schedule.id == schedule.id for spec in each.specs]
+            return {"id": schedule.id, "pruned": sum([await prune_all(backend, spec) for spec in specs])}
+        [enqueued] = await backend.enqueue([schedule.job])
+        return {"id": schedule.id, "executor": schedule.job.executor, "job": enqueued.id}
+
+    done = use_app(store, run)
+    if json:
+        write_json(done)
+    elif "job" in done:
+        write_line(f"job {done['job']} of {done['executor']} is enqueued")
+    else:
+        write_line(f"pruned {done['pruned']:,} jobs")
+
+
+def _chosen(wanted: str, schedules: "Mapping[str, Schedule]") -> "Schedule":
+    """Return the schedule with this id, or the only one whose id begins so, or that has this executor."""
+    if wanted in schedules:
+        return schedules[wanted]
+    found = [
+        schedule
+        for schedule in schedules.values()
+        if (len(wanted) >= _SHORTEST_PREFIX and schedule.id.startswith(wanted))
+        or wanted == (PRUNER if schedule.job is None else schedule.job.executor)
+    ]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(_shown_id(schedule.id) for schedule in found or schedules.values()) or "none"
+    if found:
+        raise MisusedError(f"ID {wanted!r} is ambiguous; give one of {listed}")
+    raise MisusedError(f"the application has no schedule {wanted!r}; it has {listed}")
+
+
 def _zone(name: str) -> "ZoneInfo":
     from zoneinfo import ZoneInfo  # not needed for --help
 
@@ -96,12 +150,21 @@ def _as_json(schedule: "StoredSchedule") -> dict[str, Any]:
     }
 
 
+def _shown_id(schedule_id: str) -> str:
+    """Return the id; of a digest, the first digits, which identify it."""
+    return schedule_id[:_DIGITS_SHOWN] if _DIGEST.fullmatch(schedule_id) else schedule_id
+
+
 def _row(schedule: "StoredSchedule") -> tuple[str, ...]:
-    # The first digits of a digest identify it; an id that a user has chosen is shown in full.
-    shown = schedule.id[:_DIGITS_SHOWN] if _DIGEST.fullmatch(schedule.id) else schedule.id
     ticks = (schedule.last_tick, schedule.next_tick)
     executor = PRUNER if schedule.executor is None else schedule.executor
-    return (shown, executor, schedule.expression, schedule.timezone, *("" if t is None else _in_utc(t) for t in ticks))
+    return (
+        _shown_id(schedule.id),
+        executor,
+        schedule.expression,
+        schedule.timezone,
+        *("" if t is None else _in_utc(t) for t in ticks),
+    )
 
 
 def _in_utc(moment: datetime) -> str:

@@ -55,7 +55,7 @@ def prune(
 
     async def act(backend: "Backend") -> int:
         await note_unknown(backend, spec.executors)
-        return await (_count(backend, spec) if dry_run else _prune(backend, spec))
+        return await (_count(backend, spec) if dry_run else prune_all(backend, spec))
 
     jobs = use_store(store, act)
     if json:
@@ -82,7 +82,8 @@ def _spec(
             raise MisusedError("give either --older-than 31d or --keep 200")
 
 
-async def _prune(backend: "Backend", spec: "PruneSpec") -> int:
+async def prune_all(backend: "Backend", spec: "PruneSpec") -> int:
+    """Delete all jobs that the spec is about, a batch at a time; return how many there were."""
     deleted = batch = await backend.prune(spec, BATCH)
     while batch == BATCH:
         batch = await backend.prune(spec, BATCH)

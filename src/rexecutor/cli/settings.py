@@ -64,7 +64,11 @@ def defaults(app: TyperGroup, worker: str) -> dict[str, Any]:
     if not settings:
         return {}
     own = {str(one.name).replace("_", "-"): str(one.name) for one in app.commands[worker].params}
-    known = {**{name: name for name in own if own[name] not in _OF_ALL.values()}, **_OF_ALL, **{name: name for name in _OF_STORES}}
+    known = {
+        **{name: name for name in own if own[name] not in _OF_ALL.values()},
+        **_OF_ALL,
+        **{name: name for name in _OF_STORES},
+    }
     for name in settings:
         if name not in known:
             raise MisusedError(_unknown(name, known))

@@ -27,8 +27,8 @@ AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    """The options that say which store a command works on."""
+class Address:
+    """The options that name a store by its address."""
 
     url: Annotated[
         str | None,
@@ -47,6 +47,12 @@ class Store:
             help=f"The schema of the tables on PostgreSQL; {SCHEMA_VARIABLE} by default, otherwise {DEFAULT_SCHEMA}.",
         ),
     ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store(Address):
+    """The options that say which store a command works on."""
+
     app: Annotated[
         str | None,
         typer.Option(

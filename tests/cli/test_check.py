@@ -1,0 +1,62 @@
+"""`rexecutor check`."""
+
+from tests.cli.processes import Place
+
+NEW_CODE = """
+import app
+from rexecutor import Executor, Job, Rexecutor
+
+class Email(Executor[{type}]):
+    name = "{name}"
+
+    async def execute(self, job: Job[{type}]) -> None:
+        pass
+
+rexecutor = Rexecutor(app.rexecutor.backend, executors=[Email])
+"""
+
+
+def written(place: Place, *, name: str = "email", kind: str = "str") -> str:
+    (place.folder / "new.py").write_text(NEW_CODE.format(name=name, type=kind))
+    return "new:rexecutor"
+
+
+def test_code_that_can_run_all_jobs_passes(place: Place) -> None:
+    answer = place("check", written(place))
+
+    assert (answer.status, answer.out, answer.err) == (0, "all 2 jobs can run\n", "")
+
+
+def test_jobs_whose_attempts_would_fail_are_listed_by_reason(place: Place) -> None:
+    answer = place("check", written(place, kind="int"))
+
+    lines = answer.out.splitlines()
+    assert answer.status == 1
+    assert lines[0].split("\t") == ["executor", "jobs", "ids", "error"]
+    assert lines[1].split("\t")[:3] == ["email", "2", "1, 2"]
+    assert "int" in lines[1]
+    assert lines[2:] == ["of 2 jobs, 2 would fail and 0 would not be run"]
+
+
+def test_executors_that_the_code_has_no_more_are_listed(place: Place) -> None:
+    target = written(place, name="mail")
+
+    answer = place("check", target, *place.options)
+    as_json = place("check", target, "--json")
+    excepted = place("check", target, "--except", "email")
+
+    assert answer.status == as_json.status == 1
+    assert answer.out.splitlines() == [
+        "2 jobs of email: the application has no such executor",
+        "of 2 jobs, 0 would fail and 2 would not be run",
+    ]
+    assert as_json.json == {"checked": 2, "failing": [], "unknown": {"email": 2}}
+    assert (excepted.status, excepted.out) == (0, "all 0 jobs can run\n")
+
+
+def test_a_store_is_left_as_it_was(place: Place) -> None:
+    before = place("jobs", "list", "--json", *place.options).out
+
+    place("check", written(place, kind="int"))
+
+    assert place("jobs", "list", "--json", *place.options).out == before
