@@ -119,7 +119,7 @@ def kind_of(outcome: Outcome, *, is_last: bool) -> OutcomeKind | None:
 
 
 def bucket_of(seconds: float) -> int:
-    """Return the index of the bucket that counts this time. Negative times, of clocks that differ, go to the first."""
+    """Return the index of the bucket that counts this time; that of the first for a negative one, as of two clocks."""
     return bisect_left(_SECONDS, seconds)
 
 

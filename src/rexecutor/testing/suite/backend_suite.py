@@ -22,6 +22,7 @@ from rexecutor.testing.suite.results import ResultCases
 from rexecutor.testing.suite.schedules import ScheduleCases
 from rexecutor.testing.suite.settle import SettleCases
 from rexecutor.testing.suite.shared_store import SharedStoreCases
+from rexecutor.testing.suite.stats import StatCases
 from rexecutor.testing.suite.sync_waits import SyncWaitCases
 from rexecutor.testing.suite.synchronous import SynchronousCases
 from rexecutor.testing.suite.unique import UniqueCases
@@ -57,6 +58,7 @@ class BackendSuite(
     CatchUpCases,
     PruneCases,
     DutyCases,
+    StatCases,
     HintCases,
     WaitCases,
     HostileInputCases,
