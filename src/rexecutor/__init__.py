@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from rexecutor.model.status import JobStatus
     from rexecutor.model.unique import Replace, UniquenessCriteria
     from rexecutor.model.where import Where
+    from rexecutor.telemetry.subscribers import subscribe
 
 __all__ = [
     "PROVIDED",
@@ -105,6 +106,7 @@ __all__ = [
     "override_provider",
     "results",
     "results_sync",
+    "subscribe",
 ]
 
 
@@ -184,6 +186,7 @@ if not TYPE_CHECKING:  # type checkers see the imports above, and so misspelt na
             "UniquenessCriteria",
         ),
         "rexecutor.model.where": ("Where",),
+        "rexecutor.telemetry.subscribers": ("subscribe",),
     }
     """The public names of each module."""
     _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -16,8 +16,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 
 import rexecutor
+import rexecutor.events
 import rexecutor.testing
 from rexecutor import Backend, JobStatus, PostgresBackend, SQLiteBackend
+from rexecutor.events import Event, Outcome, Subscriber
 from rexecutor.model.outcomes import Change
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +175,28 @@ def test_an_example_in_a_docstring_says_only_what_there_is(example: str) -> None
     for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ours:
             assert hasattr(getattr(rexecutor, node.value.id), node.attr), ast.unparse(node)
+
+
+def rows_of(page: Path) -> dict[str, str]:
+    """The last cell of each row of the page's tables whose first cell is a name of the module `rexecutor.events`."""
+    rows = re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: cell for name, cell in rows if name in rexecutor.events.__all__}
+
+
+def test_the_page_of_events_has_each_event_and_each_outcome_with_its_fields() -> None:
+    rows = rows_of(DOCS / "events.md")
+    kinds = [*get_args(Event), *get_args(Outcome)]
+
+    assert sorted(rows) == sorted(kind.__name__ for kind in kinds)
+    for kind in kinds:
+        named_there = [name for name in re.findall(r"`(\w+)`", rows[kind.__name__]) if name in kind.__match_args__]
+        assert named_there == list(kind.__match_args__), kind
+
+
+def test_the_public_events_are_all_there_are() -> None:
+    public = {getattr(rexecutor.events, name) for name in rexecutor.events.__all__}
+
+    assert public == {*get_args(Event), *get_args(Outcome), Event, Outcome, rexecutor.subscribe, Subscriber}
 
 
 def test_the_picture_of_a_jobs_life_has_every_status() -> None:

@@ -165,7 +165,7 @@ def simulated_engine(world: World) -> Generator[None]:
     with ExitStack() as patches:
         patches.enter_context(simulated_threads(world.chance("engine", 0)))
         patches.enter_context(patch("rexecutor.engine.node.unique_id", lambda: f"n{next(ids)}"))
-        patches.enter_context(patch("rexecutor.engine.node.log_event", told))
+        patches.enter_context(patch("rexecutor.telemetry.subscribers.log_event", told))
         if world.claims_far_ahead:
             patches.enter_context(patch.multiple(pace, WORK=50.0, SLOW_FOR=0.0))
             patches.enter_context(patch.object(buffer, "STAY", 2.0))

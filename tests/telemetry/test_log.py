@@ -22,6 +22,7 @@ from rexecutor.telemetry.events import (
     EnqueueForgotten,
     Event,
     JobEnded,
+    JobsEnqueued,
     JobsExpired,
     JobsPruned,
     JobsRescued,
@@ -43,6 +44,8 @@ from rexecutor.telemetry.events import (
     ProcessLeft,
     ProviderNotClosed,
     ResultIgnored,
+    SubscriberFailed,
+    TicksEnqueued,
 )
 from rexecutor.telemetry.log import log_event
 from rexecutor.testing import FakeClock
@@ -476,6 +479,22 @@ TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
             EnqueueForgotten("mail, tick", "enqueue_many", 3),
             "ERROR",
             "mail, tick: enqueue_many of 3 jobs was never awaited, so no job was stored; write `await enqueue_many(…)`",
+        ),
+        (JobsEnqueued(((3, "mail", "existing"),)), "DEBUG", "job 3 (mail) enqueued: existing"),
+        (
+            JobsEnqueued(((3, "mail", "inserted"), (4, "tick", "inserted"), (5, "mail", "inserted"))),
+            "DEBUG",
+            "enqueued 3 jobs: mail, tick",
+        ),
+        (
+            TicksEnqueued((("mail", "daily", datetime(2026, 8, 1, tzinfo=UTC)),)),
+            "DEBUG",
+            "enqueued 1 job of schedules: mail",
+        ),
+        (
+            SubscriberFailed("count", "JobEnded", ValueError("no")),
+            "ERROR",
+            "the subscriber count raised, and more failures with a JobEnded are not logged: ValueError",
         ),
     ],
 )

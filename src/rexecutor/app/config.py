@@ -7,6 +7,7 @@ from inspect import isabstract
 from typing import Any, Final, cast
 
 from rexecutor.backend.base import Backend
+from rexecutor.engine.loop import Emit
 from rexecutor.engine.node import RunningNode
 from rexecutor.engine.periodic import Pruning
 from rexecutor.engine.processes import Recycling
@@ -111,7 +112,7 @@ class Config:
         checked_int("with_child_processes: max_memory", max_memory, 1, or_none=True)
         self._recycling = Recycling(max_jobs, max_memory)
 
-    def node(self, name: str) -> RunningNode | None:
+    def node(self, name: str, *, emit: Emit) -> RunningNode | None:
         """Return a new node of this name that runs all of it; None if there is nothing to run."""
         if not (self.executors or self.schedules or self.prunings):
             return None
@@ -122,6 +123,7 @@ class Config:
             self._max_threads,
             self._lease,
             name,
+            emit=emit,
             recycling=self._recycling,
             schedules=list(self.schedules.values()),
             prunings=self.prunings,

@@ -13,10 +13,10 @@ from rexecutor.affinity import GUARD, Affinity
 from rexecutor.backend.base import Backend
 from rexecutor.background import start_task
 from rexecutor.engine.child import CHILD_NAME
+from rexecutor.engine.loop import Emit
 from rexecutor.engine.node import RunningNode
 from rexecutor.errors import ConfigurationError, RexecutorError
 from rexecutor.telemetry.events import NothingToRun
-from rexecutor.telemetry.log import log_event
 
 
 class _OpenBackends:
@@ -70,13 +70,19 @@ class Lifetime:
 
     @classmethod
     async def begin(
-        cls, backend: Backend, make_node: Callable[[str], RunningNode | None], *, ended: Callable[[], object]
+        cls,
+        backend: Backend,
+        make_node: Callable[[str], RunningNode | None],
+        *,
+        emit: Emit,
+        ended: Callable[[], object],
     ) -> Self:
         """Open the backend if necessary, and start the node if there is one.
 
         Args:
             backend: Where the jobs are.
             make_node: Makes a node of the given name; returns None if there is nothing to run.
+            emit: Called with each event.
             ended: Called when the node has ended, before the backend is closed.
 
         Raises:
@@ -94,7 +100,7 @@ class Lifetime:
             await backend.check_schema()
             node = make_node(f"{socket.gethostname()}:{os.getpid()}")
             if node is None:
-                log_event(NothingToRun())
+                emit(NothingToRun())
             else:
                 node.start()
         except BaseException:

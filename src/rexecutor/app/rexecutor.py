@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, timedelta, tzinfo
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, Self, overload
 
 from rexecutor.app.config import Config
+from rexecutor.app.hooks import Hooks
 from rexecutor.app.lifetime import Lifetime
 from rexecutor.app.signals import Signals
 from rexecutor.backend.base import Backend
@@ -21,6 +23,7 @@ from rexecutor.model.checks import checked_delay, checked_texts
 from rexecutor.model.cron import Cron
 from rexecutor.model.job import Data, Metadata, Result
 from rexecutor.model.schedules import CatchUp, Schedule
+from rexecutor.telemetry.subscribers import Subscriber
 
 GRACE: Final = timedelta(seconds=25)
 """How long a shutdown waits for running jobs by default."""
@@ -47,6 +50,7 @@ class Rexecutor:
         max_concurrency: int = 100,
         max_threads: int | None = None,
         lease: timedelta = timedelta(seconds=30),
+        on_event: Subscriber | Iterable[Subscriber] = (),
     ) -> None:
         """Check the settings and the executors; nothing runs before the start.
 
@@ -59,12 +63,15 @@ class Rexecutor:
             lease: How long after this node's last heartbeat its jobs are given to other nodes; 0.6 s or more. The node
                 renews the lease six times in that time, and stops its own work if five sixths of it pass without a
                 renewal.
+            on_event: One callback or several, each called with the events of this `Rexecutor` and of the enqueues into
+                its backend, from the start (or `set_global_backend`) until it has ended; see `subscribe`.
 
         Raises:
             ConfigurationError: A setting is out of range, or a single executor is given without brackets.
             DefinitionError: An executor cannot run, or two have one name.
         """
         self._config = Config(backend, executors, max_concurrency, max_threads, lease)
+        self._hooks = Hooks(backend, on_event)
         self.backend: Final = backend
         self.max_threads: Final = max_threads
         self.lease: Final = lease
@@ -274,6 +281,7 @@ class Rexecutor:
         """
         set_global_backend(self.backend)
         self._is_global = self._is_to_be_global = True
+        self._hooks.begin()
         return self
 
     async def start(self) -> None:
@@ -292,9 +300,12 @@ class Rexecutor:
                 await self._lifetime.end(GRACE)
             if self._is_to_be_global and not self._is_global:  # started before, or the last start has failed
                 self.set_global_backend()
-            self._lifetime = await Lifetime.begin(self.backend, self._config.node, ended=self._unset_global_backend)
+            self._hooks.begin()
+            emit = self._hooks.emit
+            make_node = partial(self._config.node, emit=emit)
+            self._lifetime = await Lifetime.begin(self.backend, make_node, emit=emit, ended=self._has_ended)
         except BaseException:
-            self._unset_global_backend()
+            self._has_ended()
             raise
         finally:
             self._is_starting = False
@@ -317,7 +328,7 @@ class Rexecutor:
         checked_delay("graceful_shutdown: timeout", timeout)
         if self._lifetime is not None:
             await self._lifetime.end(timeout)
-        self._unset_global_backend()
+        self._has_ended()
 
     async def run_until_signal(self, *, grace: timedelta = GRACE) -> None:
         """Run until SIGTERM or SIGINT, then shut down gracefully. Starts the `Rexecutor` if necessary.
@@ -382,6 +393,11 @@ class Rexecutor:
     ) -> None:
         """Shut the `Rexecutor` down gracefully."""
         await self.graceful_shutdown()
+
+    def _has_ended(self) -> None:
+        """Take back what holds until its end."""
+        self._hooks.end()
+        self._unset_global_backend()
 
     def _unset_global_backend(self) -> None:
         if self._is_global:

@@ -26,7 +26,7 @@ from rexecutor.jobs.types import Codecs, codecs_of, decode, encoded_result
 from rexecutor.model.job import JobRecord, Limits, storable
 from rexecutor.model.outcomes import COMPLETE, Returned, returned
 from rexecutor.telemetry.events import ProviderNotClosed
-from rexecutor.telemetry.log import log_event
+from rexecutor.telemetry.subscribers import emit
 
 
 class ChildSetup(NamedTuple):
@@ -109,7 +109,7 @@ def serve(pipe: "Connection[Any, Any]", stop_pipe: "Connection[Any, Any]", setup
                 pipe.send_bytes(pickle.dumps(in_fresh_context(_run, record, setup, providers)))
     finally:  # the parent gives it a second, and then kills this process
         for provider, error in providers.close_sync():
-            log_event(ProviderNotClosed(provider, error))
+            emit(ProviderNotClosed(provider, error))
 
 
 def _run(record: JobRecord, setup: ChildSetup, providers: WorkerScope) -> Reply:

@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any, Final
 
 from rexecutor.backend.base import Backend
@@ -17,7 +16,7 @@ from rexecutor.engine.buffer import Buffer
 from rexecutor.engine.deadlines import STOP_GRACE
 from rexecutor.engine.dispatcher import Dispatcher
 from rexecutor.engine.lease import Lease, LeaseWatch
-from rexecutor.engine.loop import first_of, keep_going
+from rexecutor.engine.loop import Emit, first_of, keep_going
 from rexecutor.engine.pace import Pace
 from rexecutor.engine.periodic import Pruning, PruningLoop, ScheduleLoop
 from rexecutor.engine.processes import Recycling
@@ -39,7 +38,6 @@ from rexecutor.telemetry.events import (
     NodeStopping,
     ProviderNotClosed,
 )
-from rexecutor.telemetry.log import log_event
 
 DEFAULT_THREADS: Final = 10
 """Default number of jobs that run in threads at a time. Each may hold a connection to the database."""
@@ -91,13 +89,14 @@ class RunningNode:
         lease: timedelta,
         name: str,
         *,
+        emit: Emit,
         recycling: Recycling,
         schedules: Sequence[Schedule] = (),
         prunings: Sequence[Pruning] = (),
     ) -> None:
         clock = backend.clock
         self._backend = backend
-        self._emit = partial(log_event, command=backend.command)
+        self._emit = emit
         self._node = Node(unique_id(), name, lease)
         threaded = [key for key, one in executors.items() if runs_in_thread(one)]
         threads = thread_limit(executors, max_threads, max_concurrency)
@@ -154,7 +153,7 @@ class RunningNode:
         )
         self._periodic: dict[str, Callable[[], Awaitable[None]]] = {}
         if schedules:
-            self._periodic["cron"] = ScheduleLoop(backend, schedules, self._stop_claims).step
+            self._periodic["cron"] = ScheduleLoop(backend, schedules, emit=emit, stop=self._stop_claims).step
         prune_turn = asyncio.Lock()
         for number, pruning in enumerate(prunings, 1):
             pruner = PruningLoop(

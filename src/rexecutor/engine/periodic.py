@@ -11,7 +11,7 @@ from rexecutor.engine.loop import Emit
 from rexecutor.model.job import NodeId
 from rexecutor.model.pruning import BATCH, PruneSpec
 from rexecutor.model.schedules import Schedule
-from rexecutor.telemetry.events import JobsPruned
+from rexecutor.telemetry.events import JobsPruned, TicksEnqueued
 
 MAX_WAIT: Final = timedelta(seconds=30)
 """Longest time between two questions to the store, so that a jump of its clock is noticed."""
@@ -23,11 +23,13 @@ PRUNING_LOCK: Final = "prune"
 class Ticker:
     """Takes the ticks of schedules that are due, and waits for the next."""
 
-    def __init__(self, backend: Backend, schedules: Sequence[Schedule], stop: asyncio.Event) -> None:
+    def __init__(self, backend: Backend, schedules: Sequence[Schedule], *, emit: Emit, stop: asyncio.Event) -> None:
         """Make a ticker; ticks before its first step count as missed."""
         self._backend = backend
         self._schedules = schedules
         self._stop = stop
+        self._emit = emit
+        self._executors = {one.id: one.job.executor for one in schedules if one.job is not None}
         self._up_since: datetime | None = None
         self._wakes_at = 0.0
 
@@ -40,6 +42,9 @@ class Ticker:
         if ticked.next_tick is not None:
             delay = min(delay, ticked.next_tick - ticked.now)
         self._wakes_at = asked + delay.total_seconds()
+        ticks = [(self._executors[key], key, moment) for key, moment in ticked.taken if key in self._executors]
+        if ticks:
+            self._emit(TicksEnqueued(tuple(ticks)))
         return bool(ticked.taken)
 
     async def wait(self) -> None:
@@ -51,8 +56,8 @@ class Ticker:
 class ScheduleLoop:
     """Enqueues the jobs of schedules."""
 
-    def __init__(self, backend: Backend, schedules: Sequence[Schedule], stop: asyncio.Event) -> None:
-        self._ticker = Ticker(backend, schedules, stop)
+    def __init__(self, backend: Backend, schedules: Sequence[Schedule], *, emit: Emit, stop: asyncio.Event) -> None:
+        self._ticker = Ticker(backend, schedules, emit=emit, stop=stop)
 
     async def step(self) -> None:
         """Enqueue the jobs that are due, then wait for the next tick."""
@@ -91,7 +96,7 @@ class PruningLoop:
         self._pruning = pruning
         self._emit = emit
         self._stop = stop
-        self._ticker = Ticker(backend, [pruning.schedule], stop)
+        self._ticker = Ticker(backend, [pruning.schedule], emit=emit, stop=stop)
         self._is_due = False
 
     async def step(self) -> None:

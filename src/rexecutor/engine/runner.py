@@ -35,8 +35,9 @@ from rexecutor.model.outcomes import (
     Settlement,
     Snooze,
 )
-from rexecutor.telemetry.events import JobEnded, JobStarted, JobStuck
+from rexecutor.telemetry.events import JobEnded, JobStuck, job_ended, job_started
 from rexecutor.telemetry.log import wants_ends, wants_starts
+from rexecutor.telemetry.subscribers import is_anybody_subscribed
 
 
 class Runner:
@@ -227,8 +228,9 @@ class Runner:
         attempt.has_begun = True
         if attempt.stop is not None:
             raise asyncio.CancelledError
-        if self._tells_starts:
-            self._emit(JobStarted(record.id, record.executor, record.attempt))
+        attempt.began = self._clock.monotonic()
+        if self._tells_starts or is_anybody_subscribed():
+            self._emit(job_started(record.id, record.executor, record.attempt, waited(record)))
         attempt.job = job = decode(attempt.codecs, record, attempt)
         running_job.set(job)  # in the context of the job's task, of which its thread gets a copy
         timeout = attempt.executor.timeout(job)
@@ -252,12 +254,15 @@ class Runner:
         if commit_unknown and isinstance(outcome, Complete):
             outcome = attempt.outcome_of_rollback()
         event: JobEnded | None = None
-        if commit_unknown or self._tells_ends or not isinstance(outcome, Complete | Snooze):
+        is_told = commit_unknown or self._tells_ends or is_anybody_subscribed()
+        if is_told or not isinstance(outcome, Complete | Snooze):
             has_failed = isinstance(outcome, Failed | Discarded)
             is_final = has_failed and (isinstance(outcome, Discarded) or record.attempt >= record.max_attempts)
             exception = told_exception(outcome.error, raised) if has_failed else None
             told = COMPLETE if isinstance(outcome, Complete) else outcome  # no event holds a result
-            event = JobEnded(record.id, record.executor, record.attempt, told, is_final, exception)
+            began = attempt.began
+            wait, run = (None, None) if began is None else (waited(record), self._clock.monotonic() - began)
+            event = job_ended(record.id, record.executor, record.attempt, told, is_final, exception, wait, run)
         self._settle(Settlement(record.id, record.claims, outcome, commit_unknown), event if commit_unknown else None)
         if event is not None and not commit_unknown:
             self._emit(event)
@@ -306,3 +311,10 @@ class Runner:
                 else:
                     self._abandon(attempt)
         return [attempt.deadline for attempt in self._attempts.values() if attempt.deadline is not None]
+
+
+def waited(record: JobRecord) -> float:
+    """Return the seconds from the job's due time until its claim, on the store's clock; 0 if that clock went back."""
+    if record.attempted_at is None:
+        return 0.0
+    return max((record.attempted_at - record.scheduled_at).total_seconds(), 0.0)

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from weakref import ReferenceType
 
 from rexecutor.telemetry.events import EnqueueForgotten
-from rexecutor.telemetry.log import log_event
+from rexecutor.telemetry.subscribers import emit
 
 Function = TypeVar("Function", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -21,7 +21,7 @@ class _OfExecutor(Protocol):
 # The names are bound as defaults because the interpreter may have cleared the module at its end.
 def _log_forgotten(
     guard: "AwaitGuard",
-    log: Callable[[EnqueueForgotten], None] = log_event,
+    log: Callable[[EnqueueForgotten], None] = emit,
     event: type[EnqueueForgotten] = EnqueueForgotten,
 ) -> None:
     """Log that the guard's coroutine was dropped, once."""

@@ -7,7 +7,15 @@ from typing import Any, Final, Generic, overload
 import msgspec
 from msgspec.structs import replace
 
-from rexecutor.backend.app_transaction import SyncTransaction, Transaction, awaited, backend_of, blocking, bound
+from rexecutor.backend.app_transaction import (
+    Bound,
+    SyncTransaction,
+    Transaction,
+    awaited,
+    backend_of,
+    blocking,
+    bound,
+)
 from rexecutor.backend.base import Backend
 from rexecutor.errors import InvalidJobError
 from rexecutor.jobs.await_guard import AwaitGuard, await_guard, marked_async
@@ -18,7 +26,9 @@ from rexecutor.model.checks import LONGEST_DELAY, checked_aware, checked_delay, 
 from rexecutor.model.data_key import with_data_key
 from rexecutor.model.job import (
     Data,
+    Disposition,
     Enqueued,
+    JobId,
     Limits,
     Metadata,
     NewJob,
@@ -29,6 +39,9 @@ from rexecutor.model.job import (
 )
 from rexecutor.model.json_form import NotData
 from rexecutor.model.unique import UniquenessCriteria, checked_criteria
+from rexecutor.telemetry.events import JobsEnqueued
+from rexecutor.telemetry.log import wants_starts
+from rexecutor.telemetry.subscribers import emit, is_anybody_subscribed
 
 _FIRST_MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE: Final = timedelta(0)
@@ -328,7 +341,7 @@ def enqueue_many_sync(
     checked = _checked_builders("enqueue_many_sync", builders)
     target = blocking(backend if connection is None else bound("enqueue_sync", backend, connection))
     jobs = _built(checked, backend_of(target).limits)
-    return _handles(checked, target.enqueue_sync(jobs) if jobs else (), backend_of(target))
+    return _stored(checked, target.enqueue_sync(jobs) if jobs else (), target)
 
 
 async def _enqueue_one(
@@ -341,7 +354,9 @@ async def _enqueue_one(
     target = awaited(backend if connection is None else bound("enqueue", backend, connection))
     store = backend_of(target)
     _check_can_start(builder)
-    [answer] = await target.enqueue([builder.build(store.limits)])
+    [answer] = answers = await target.enqueue([builder.build(store.limits)])
+    if is_anybody_subscribed() or wants_starts():
+        _tell([builder], answers, target)
     return JobHandle(answer.id, answer.disposition, builder.executor, store)
 
 
@@ -354,7 +369,7 @@ async def _enqueue_many(
     guards.clear()
     target = awaited(backend if connection is None else bound("enqueue", backend, connection))
     jobs = _built(builders, backend_of(target).limits)
-    return _handles(builders, await target.enqueue(jobs) if jobs else (), backend_of(target))
+    return _stored(builders, await target.enqueue(jobs) if jobs else (), target)
 
 
 # Python names a coroutine that was never awaited in a warning of its own.
@@ -386,13 +401,25 @@ def _built(builders: list[JobBuilder[Any, Any, Any]], limits: Limits) -> list[Ne
     return jobs
 
 
-def _handles(
-    builders: list[JobBuilder[Any, Any, Any]], answers: Sequence[Enqueued], backend: Backend
+def _stored(
+    builders: list[JobBuilder[Any, Any, Any]], answers: Sequence[Enqueued], target: Backend | Bound
 ) -> list[JobHandle[Any, Any, Any]]:
+    """Emit that the jobs were stored, and return their handles."""
+    if answers and (is_anybody_subscribed() or wants_starts()):
+        _tell(builders, answers, target)
+    backend = backend_of(target)
     return [
         JobHandle(answer.id, answer.disposition, builder.executor, backend)
         for builder, answer in zip(builders, answers, strict=True)
     ]
+
+
+def _tell(builders: Sequence[JobBuilder[Any, Any, Any]], answers: Sequence[Enqueued], target: Backend | Bound) -> None:
+    pairs = zip(builders, answers, strict=True)
+    jobs: list[tuple[JobId, str, Disposition]] = [
+        (answer.id, builder.executor.name, answer.disposition) for builder, answer in pairs
+    ]
+    emit(JobsEnqueued(tuple(jobs), is_committed=not isinstance(target, Bound)), source=backend_of(target))
 
 
 def _encode_nothing(executor_cls: type[ExecutorDefinition[Any, Any, Any]], limits: Limits) -> str:

@@ -26,7 +26,7 @@ from rexecutor.model.job import Data, Job, JobId, Limits, Metadata, NewJob, Resu
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import ExecutorIn, Where
 from rexecutor.telemetry.events import JobUnreadable
-from rexecutor.telemetry.log import log_event
+from rexecutor.telemetry.subscribers import emit
 
 _PAGE: Final = 1_000
 
@@ -389,7 +389,7 @@ def _matching(
             try:
                 jobs.append(decode(codecs, record))
             except DecodeError as error:
-                log_event(JobUnreadable(record.id, executor_cls.name, error))
+                emit(JobUnreadable(record.id, executor_cls.name, error))
         if len(page) < size:
             break
         after, size = page[-1].id, _PAGE  # undecodable jobs are left out, maybe many: read whole pages from here

@@ -1,9 +1,10 @@
 """Jobs as users see them (`Job`), as stores hold them (`JobRecord`), and before they are stored (`NewJob`)."""
 
-from dataclasses import dataclass, field, fields, make_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, cast, overload
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, overload
 
 import msgspec
 from typing_extensions import TypeVar
@@ -11,6 +12,7 @@ from typing_extensions import TypeVar
 from rexecutor.errors import InvalidJobError, JobStateError
 from rexecutor.model.checks import checked_int, mistake
 from rexecutor.model.json_form import DEPTH
+from rexecutor.model.quick import quick_maker
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import UniquenessCriteria
 
@@ -156,20 +158,8 @@ class Job(Generic[Data, Metadata, Result]):
         return self._completer
 
 
-_Thawed: Final = make_dataclass(
-    "_Thawed", [(one.name, Any) for one in fields(Job)], bases=cast("Any", Job).__orig_bases__, slots=True
-)
-
-
-def job_of(*values: Any) -> Job[Any, Any, Any]:
-    """Return a job with these values, given in the order of its fields.
-
-    One is made for every attempt, and a frozen dataclass takes five times as long to make as a plain one. So this makes
-    an instance of a plain class with the same slots, and then sets its `__class__` to `Job`.
-    """
-    thawed: Any = _Thawed(*values)
-    thawed.__class__ = Job
-    return thawed
+job_of: Final[Callable[..., Job[Any, Any, Any]]] = quick_maker(Job)
+"""Returns a job with these values, given in the order of its fields. One is made for every attempt."""
 
 
 class JobRecord(msgspec.Struct, frozen=True, gc=False):

@@ -1,10 +1,17 @@
-"""Events that the engine emits. `log.py` turns them into log lines. No event holds job data."""
+"""Events that the library emits. `log.py` turns them into log lines, `subscribers.py` passes them on.
 
+No event holds job data, but an exception or its text may. Two of them exist for each job, if anybody wants them; they
+are made by `job_started` and `job_ended`, which is quicker than their classes.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from datetime import datetime
+from typing import Final, TypeAlias
 
-from rexecutor.model.job import JobId, NodeId
+from rexecutor.model.job import Disposition, JobId, NodeId
 from rexecutor.model.outcomes import Outcome
+from rexecutor.model.quick import quick_maker
 from rexecutor.model.status import JobStatus
 
 
@@ -48,7 +55,7 @@ class NodeStopped:
 
 @dataclass(frozen=True, slots=True)
 class ProcessLeft:
-    """Code that a job started still runs at the end. Emitted just before the worker process exits without it."""
+    """Code that a job started still runs at the end: the worker process exits without it. Logged, not passed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +137,21 @@ class LogReset:
 
 @dataclass(frozen=True, slots=True)
 class JobStarted:
-    """An attempt began. Emitted only if the logger `rexecutor.jobs` would write it."""
+    """An attempt began. Emitted only if somebody has subscribed, or the logger `rexecutor.jobs` would write it."""
 
     job_id: JobId
     executor: str
     attempt: int
+    wait_seconds: float = 0.0
+    """Seconds from the job's due time until it was claimed, on the store's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """An attempt ended. A success is emitted only if the logger `rexecutor.jobs` would write it."""
+    """An attempt ended. Emitted when its outcome is handed over to be recorded.
+
+    A success or a snooze is emitted only if somebody has subscribed, or the logger `rexecutor.jobs` would write it.
+    """
 
     job_id: JobId
     executor: str
@@ -149,6 +161,35 @@ class JobEnded:
     """Whether the job is discarded if this attempt failed."""
     exception: BaseException | None = None
     """The exception that a failed attempt raised; None if there is none in this process."""
+    wait_seconds: float | None = None
+    """Seconds from the job's due time until it was claimed, on the store's clock; None if its code never began."""
+    run_seconds: float | None = None
+    """Seconds from the begin of its code until its end; None if it never began."""
+
+
+job_started: Final[Callable[..., JobStarted]] = quick_maker(JobStarted)
+"""Returns a `JobStarted`, given the values of all its fields."""
+
+job_ended: Final[Callable[..., JobEnded]] = quick_maker(JobEnded)
+"""Returns a `JobEnded`, given the values of all its fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobsEnqueued:
+    """An enqueue has stored its jobs. Emitted once for each call, and only if somebody has subscribed or logs it."""
+
+    jobs: tuple[tuple[JobId, str, Disposition], ...]
+    """Each job's id, its executor and what the enqueue did: `inserted`, `existing` or `replaced`."""
+    is_committed: bool = True
+    """False if they were enqueued in the application's own transaction, and so are stored when that is committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TicksEnqueued:
+    """Schedules have enqueued jobs. Emitted once for each look at the schedules that has taken a tick."""
+
+    ticks: tuple[tuple[str, str, datetime], ...]
+    """Each job's executor, its schedule's id, and the tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +279,17 @@ class EnqueueForgotten:
     call: str
     """What was called: `enqueue` or `enqueue_many`."""
     jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberFailed:
+    """A subscriber raised. Emitted to the others, once for each of its kinds of events; nothing else stops."""
+
+    subscriber: str
+    """Name of the callback."""
+    event: str
+    """Name of the event's class."""
+    error: BaseException
     """How many jobs it would have stored."""
 
 
@@ -258,6 +310,8 @@ Event: TypeAlias = (
     | LogReset
     | JobStarted
     | JobEnded
+    | JobsEnqueued
+    | TicksEnqueued
     | JobUnreadable
     | OutcomeRefused
     | ProcessLeft
@@ -268,5 +322,6 @@ Event: TypeAlias = (
     | ProviderNotClosed
     | BackoffFailed
     | EnqueueForgotten
+    | SubscriberFailed
 )
 """Every event."""

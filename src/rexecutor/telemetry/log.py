@@ -21,6 +21,7 @@ from rexecutor.telemetry.events import (
     EnqueueForgotten,
     Event,
     JobEnded,
+    JobsEnqueued,
     JobsExpired,
     JobsPruned,
     JobsRescued,
@@ -42,6 +43,8 @@ from rexecutor.telemetry.events import (
     ProcessLeft,
     ProviderNotClosed,
     ResultIgnored,
+    SubscriberFailed,
+    TicksEnqueued,
 )
 
 _OURS: Final = logging.getLogger("rexecutor")
@@ -67,20 +70,20 @@ class _Line(NamedTuple):
 
 
 def wants_starts() -> bool:
-    """Whether the start of a job will be logged. If not, no event is made: a line costs more than a small job."""
+    """Whether the start or the enqueue of a job will be logged. If not, no line is made: it costs more than a job."""
     return _enabled(_JOBS).isEnabledFor(logging.DEBUG)
 
 
 def wants_ends() -> bool:
-    """Whether the end of a successful job will be logged. If not, no event is made."""
+    """Whether the end of a successful job will be logged. If not, no line is made."""
     return _enabled(_JOBS).isEnabledFor(logging.INFO)
 
 
-def _no_command(words: str) -> None:  # noqa: ARG001 - see `log_event`
-    return None
+def no_command(words: str) -> None:
+    """Return None: there is no command that shows more."""
 
 
-def log_event(event: Event, *, command: Callable[[str], str | None] = _no_command) -> None:
+def log_event(event: Event, *, command: Callable[[str], str | None] = no_command) -> None:
     """Log the event. Errors in the application's log handlers and filters are ignored, so that no job or duty stops.
 
     Args:
@@ -89,8 +92,11 @@ def log_event(event: Event, *, command: Callable[[str], str | None] = _no_comman
             is no such command; for example `Backend.command`.
     """
     try:
+        is_ordinary = _is_ordinary(event)
+        if is_ordinary and not (wants_ends() if isinstance(event, JobEnded) else wants_starts()):
+            return
         line = _line(event, command)
-        logger = _enabled(_JOBS if _is_ordinary(event) else _OURS)
+        logger = _enabled(_JOBS if is_ordinary else _OURS)
         if logger.isEnabledFor(line.level):
             logger.handle(_record(logger, line, event))
     except BaseException:  # noqa: BLE001, S110 - a handler shows what a job raised, whose methods may raise anything
@@ -99,9 +105,9 @@ def log_event(event: Event, *, command: Callable[[str], str | None] = _no_comman
 
 def _is_ordinary(event: Event) -> bool:
     """Whether the event is one that every job has. These have a logger of their own, so that they can be turned off."""
-    return isinstance(event, JobStarted) or (
-        isinstance(event, JobEnded) and isinstance(event.outcome, Complete | Snooze)
-    )
+    if isinstance(event, JobEnded):
+        return isinstance(event.outcome, Complete | Snooze)
+    return isinstance(event, JobStarted | JobsEnqueued | TicksEnqueued)
 
 
 def _enabled(logger: logging.Logger) -> logging.Logger:
@@ -193,6 +199,15 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
             return _Line(logging.DEBUG, "job %s (%s) started, attempt %s", (job_id, executor, attempt))
         case JobEnded():
             return _ended(event, command)
+        case JobsEnqueued(jobs):
+            if len(jobs) == 1:
+                job_id, executor, disposition = jobs[0]
+                return _Line(logging.DEBUG, "job %s (%s) enqueued: %s", (job_id, executor, disposition))
+            executors = list(dict.fromkeys([executor for _, executor, _ in jobs]))
+            return _Line(logging.DEBUG, "enqueued %s: %s", (_counted(len(jobs), "job"), _listed(executors)))
+        case TicksEnqueued(ticks):
+            names = list(dict.fromkeys([executor for executor, _, _ in ticks]))
+            return _Line(logging.DEBUG, "enqueued %s of schedules: %s", (_counted(len(ticks), "job"), _listed(names)))
         case JobUnreadable(job_id, executor, error):  # the error itself may hold data
             template = "job %s (%s) cannot be read and was left out: %s"
             return _Line(logging.WARNING, template, (job_id, executor, type(error).__name__))
@@ -227,6 +242,9 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
             template = "%s: %s was never awaited, so no job was stored; write `await %s(…)`"
             what = call if jobs == 1 else f"{call} of {jobs} jobs"
             return _Line(logging.ERROR, template, (executor, what, call))
+        case SubscriberFailed(subscriber, name, error):
+            template = "the subscriber %s raised, and more failures with a %s are not logged: %s"
+            return _Line(logging.ERROR, template, (subscriber, name, type(error).__name__), error)
         case _:
             assert_never(event)
 

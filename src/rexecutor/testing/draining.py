@@ -24,7 +24,7 @@ from rexecutor.model.job import JobError, JobRecord, detail_lines
 from rexecutor.model.outcomes import COMPLETE, Cancelled, Discarded, Expired, Failed, Outcome, Settlement, Snooze
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
-from rexecutor.telemetry.log import log_event
+from rexecutor.telemetry.subscribers import emit
 from rexecutor.testing.clock import FakeClock
 from rexecutor.testing.differences import shortened
 
@@ -178,7 +178,7 @@ class _OneAtATime:
             clock=store.clock,
             limits=store.limits,
             completion=store.completion(),
-            emit=log_event,
+            emit=emit,
             settle=self._take,
             ended=lambda _: None,
             context=context,

@@ -20,7 +20,7 @@ from rexecutor.model.checks import checked_int, checked_texts
 from rexecutor.model.job import Data, JobError, JobRecord, Limits, Metadata, Result
 from rexecutor.model.outcomes import Cancel, Claimed, Interrupted, Outcome, Returned, Snooze, Undeclared
 from rexecutor.telemetry.events import Event, ResultIgnored
-from rexecutor.telemetry.log import log_event
+from rexecutor.telemetry.subscribers import emit
 from rexecutor.testing.expectation import UNSET
 
 _LIMITS = Limits()
@@ -175,7 +175,7 @@ class _Performed(Attempt, eq=False, kw_only=True):
 def _log_ignored_result(event: Event) -> None:
     """Log that a returned value was ignored; no other event concerns a caller who sees what the job raises."""
     if isinstance(event, ResultIgnored):
-        log_event(event)
+        emit(event)
 
 
 async def _performed(executors: Mapping[str, AnyExecutor], clock: Clock, record: JobRecord) -> Any:

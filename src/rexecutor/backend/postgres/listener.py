@@ -15,7 +15,7 @@ from rexecutor.background import start_task
 from rexecutor.clock import random_between, unique_id
 from rexecutor.errors import BackendError
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered, ListeningUseless
-from rexecutor.telemetry.log import log_event
+from rexecutor.telemetry.subscribers import emit
 
 LISTENING: Final = "listening for notifications"
 """Name of the duty in events."""
@@ -99,7 +99,7 @@ class Listener:
             except Exception as error:  # noqa: BLE001 - whatever the failure, the listener connects again
                 self._failures += 1
                 if self._failures == 1:
-                    log_event(DutyFailed(LISTENING, error))
+                    emit(DutyFailed(LISTENING, error))
             if self._has_heard:
                 wait = 0.1
             await asyncio.sleep(wait * random_between(0.75, 1.25))  # noqa: TID251 - network time, not a Clock's
@@ -117,7 +117,7 @@ class Listener:
         while keeps and await self._hears(connection, self.channel, connection):
             self._heard(None)
             if self._failures:
-                log_event(DutyRecovered(LISTENING, self._failures))
+                emit(DutyRecovered(LISTENING, self._failures))
             self._failures, self._is_useless, self._has_heard = 0, False, True
             while await self._hears_others(connection):
                 await self._check_writable(connection, READ_ONLY)
@@ -128,7 +128,7 @@ class Listener:
             raise BackendError("PostgreSQL: the listener's own notification did not come back")
         if not self._is_useless:
             self._is_useless = True
-            log_event(ListeningUseless())
+            emit(ListeningUseless())
 
     async def _keeps_session(self, connection: Connection) -> bool:
         """Return whether the connection keeps its server session, which LISTEN needs.

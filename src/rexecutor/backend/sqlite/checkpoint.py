@@ -17,7 +17,7 @@ import rexecutor.backend.sqlite.operations as store
 from rexecutor.backend.sqlite.connection import LOG_KEPT, transaction
 from rexecutor.model.job import NodeId
 from rexecutor.telemetry.events import LogReset, LogUnbounded
-from rexecutor.telemetry.log import log_event
+from rexecutor.telemetry.subscribers import emit
 
 try:
     import fcntl
@@ -139,10 +139,10 @@ class Checkpoints:
         # One failure alone may be due to a brief reader beside a large transaction; then the next checkpoint succeeds.
         if self._times_held > 1 and size >= max(LARGE_BYTES, 2 * self._told):
             self._told = size
-            log_event(LogUnbounded(str(self._path), size))
+            emit(LogUnbounded(str(self._path), size))
         elif self._told and size < LARGE_BYTES:
             self._told = 0
-            log_event(LogReset(str(self._path)))
+            emit(LogReset(str(self._path)))
 
 
 _HEAD: Final = 32
