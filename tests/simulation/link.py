@@ -143,8 +143,10 @@ class LinkedBackend(Backend):
     async def release_claims(self, node_id: NodeId, held: Collection[ClaimId], *, epoch: int = 0) -> int:
         return await self._call("release_claims", lambda: self._store.release_claims(node_id, held, epoch=epoch))
 
-    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        return await self._call("query", lambda: self._store.query(where, limit=limit, after=after))
+    async def query(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
+        return await self._call("query", lambda: self._store.query(where, limit=limit, after=after, newest=newest))
 
     async def count(self, where: Where | None = None) -> Sequence[Count]:
         return await self._call("count", lambda: self._store.count(where))

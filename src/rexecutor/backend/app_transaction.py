@@ -40,7 +40,9 @@ class Transaction(Bound, ABC):
         """
 
     @abstractmethod
-    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+    async def query(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
         """Return jobs as `Backend.query` does, including those enqueued in the uncommitted transaction."""
 
     @abstractmethod
@@ -82,7 +84,9 @@ class SyncTransaction(Bound, ABC):
         """Store the jobs as `Transaction.enqueue` does."""
 
     @abstractmethod
-    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+    def query_sync(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
         """Return jobs as `Transaction.query` does."""
 
     @abstractmethod

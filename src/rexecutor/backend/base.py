@@ -6,15 +6,17 @@ a backend decides nothing. A driver's exceptions never leave a backend: each bec
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from rexecutor.backend.completion import Completion, NoCompletion
+from rexecutor.backend.findings import Finding, Severity
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import (
     EVERY_EXECUTOR,
+    MOST_CHANGED,
     PAGE,
     Claim,
     Count,
@@ -29,10 +31,11 @@ from rexecutor.backend.sync_waits import PollingWatch, SyncWaits, Watch
 from rexecutor.backend.waits import SharedWaits, known_of
 from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock, SystemClock
-from rexecutor.errors import ConfigurationError
-from rexecutor.model.checks import LONGEST_DELAY, checked_delay, checked_instance, checked_int, checked_name
+from rexecutor.errors import ConfigurationError, JobNotFoundError, JobStateError, SchemaError, StaleJobError
+from rexecutor.model import rules
+from rexecutor.model.checks import LONGEST_DELAY, checked_delay, checked_ids, checked_instance, checked_int, checked_name
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
-from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
+from rexecutor.model.outcomes import CancelAsked, FieldUpdate, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.stats import StatRow
@@ -223,14 +226,27 @@ class Backend(ABC):
         self._cancel_wakeups.notify()
 
     @abstractmethod
-    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+    async def query(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
         """Return at most `limit` jobs in order of id, from the first id above `after`.
 
-        A row that cannot be read becomes a record with a `defect`.
+        With `newest`, the order is reversed: the newest job comes first, and lower ids follow `after`. A row that
+        cannot be read becomes a record with a `defect`.
 
         Raises:
             BackendError: The store failed.
         """
+
+    async def query_ids(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobId]:
+        """Return the ids of the jobs that `query` would return. A store should not read their data.
+
+        Raises:
+            BackendError: The store failed.
+        """
+        return [record.id for record in await self.query(where, limit=limit, after=after, newest=newest)]
 
     async def check_ended(self, ids: Collection[JobId]) -> Mapping[JobId, JobRecord | JobStatus]:
         """Return those of the jobs that are stored: the record of one that has ended, the status of any other.
@@ -274,6 +290,41 @@ class Backend(ABC):
             StaleJobError: The job has changed: it no longer has this `version`.
             BackendError: The store failed; whether it was done is not known.
         """
+
+    async def apply_many(
+        self, ids: Collection[JobId], change: CancelAsked | Rerun | FieldUpdate, *, where: Where | None = None
+    ) -> Mapping[JobId, JobStatus]:
+        """Change jobs as `rules.changed` says. Return the new status of each that was changed, in order of id.
+
+        Jobs that do not exist, do not match, or are in a status that forbids the change are left out. The stores of
+        this package change all of the jobs or none, each as it is at that moment, and wake those who wait. By default,
+        jobs are changed one by one.
+
+        Args:
+            ids: The jobs, at most `MOST_CHANGED`.
+            change: What to do with them.
+            where: Which of them; None for all. Checked again for each job when it is changed.
+
+        Raises:
+            ConfigurationError: There are too many ids, or one is not an int.
+            BackendError: The store failed; what was changed is not known.
+        """
+        wanted = IdIn(changeable_ids(ids))
+        found = await self.query(wanted if where is None else wanted & where, limit=MOST_CHANGED)
+        statuses: dict[JobId, JobStatus] = {}
+        for record in found:
+            changed = rules.changed(record, change, self.clock.now(), self.limits)
+            if changed is None:
+                continue
+            with suppress(JobNotFoundError, JobStateError, StaleJobError):  # somebody else has changed it meanwhile
+                if isinstance(change, FieldUpdate):
+                    new = updated_job(changed)
+                    statuses[record.id] = (await self.update(record.id, new, version=record.version)).status
+                else:
+                    status = await self.apply(record.id, change, executor=None)
+                    if not status.has_ended or status is changed.status:
+                        statuses[record.id] = status
+        return statuses
 
     @abstractmethod
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
@@ -389,6 +440,75 @@ class Backend(ABC):
         checked_int("rerun: job_id", job_id)
         await self.apply(job_id, Rerun(), executor=executor)
 
+    async def cancel_many(
+        self, ids: Collection[JobId], reason: str, *, where: Where | None = None
+    ) -> Mapping[JobId, JobStatus]:
+        """Cancel those of the jobs that have not ended; return their new statuses, as `apply_many` does.
+
+        A job that is still executing then is cancelled by its node; see `cancel`. To cancel all jobs that match an
+        expression, read their ids page by page:
+
+        ```python
+        last = None
+        while ids := await backend.query_ids(where, limit=MOST_CHANGED, after=last):
+            cancelled = await backend.cancel_many(ids, "no longer wanted", where=where)
+            last = ids[-1]
+        ```
+
+        Args:
+            ids: The jobs, at most `MOST_CHANGED`.
+            reason: Kept in each job's last error; see `cancel`.
+            where: Which of them; None for all. Checked again for each job when it is cancelled.
+
+        Raises:
+            ConfigurationError: There are too many ids, one is not an int, or the reason is not a str.
+            BackendError: The store failed; call again.
+        """
+        checked_instance("cancel_many: reason", reason, str, "a str")
+        asked = CancelAsked(storable(reason, self.limits.error_text))
+        statuses = await self.apply_many(ids, asked, where=where)
+        if JobStatus.EXECUTING in statuses.values():
+            self.notify_cancel()
+        return statuses
+
+    async def rerun_many(self, ids: Collection[JobId], *, where: Where | None = None) -> Mapping[JobId, JobStatus]:
+        """Make those of the jobs due again that have ended; return their new statuses, as `apply_many` does.
+
+        Raises:
+            ConfigurationError: There are too many ids, or one is not an int.
+            BackendError: The store failed; what was done is not known.
+        """
+        return await self.apply_many(ids, Rerun(), where=where)
+
+    async def update_many(
+        self, ids: Collection[JobId], update: FieldUpdate, *, where: Where | None = None
+    ) -> Mapping[JobId, JobStatus]:
+        """Change fields of those of the jobs that have not ended; return their statuses, as `apply_many` does.
+
+        An attempt that runs at that moment continues with the old values. The values are not checked: data and metadata
+        must be valid JSON within the limits, the numbers within those of a builder.
+
+        Raises:
+            ConfigurationError: There are too many ids, or one is not an int.
+            BackendError: The store failed; call again.
+        """
+        return await self.apply_many(ids, update, where=where)
+
+    async def diagnose(self) -> Sequence[Finding]:
+        """Look at the open store for what keeps jobs from running, makes them slow or may lose them, with each fix.
+
+        For `rexecutor doctor` and a page of an operator. Takes some seconds at most, and changes nothing. By default,
+        it only checks the schema.
+
+        Raises:
+            BackendError: The store failed.
+        """
+        try:
+            await self.check_schema()
+        except SchemaError as error:
+            return (Finding("schema", Severity.PROBLEM, str(error), self.command("migrate")),)
+        return (Finding("schema", Severity.OK, "this version of rexecutor can work with it"),)
+
     async def pause(self, executor: str, reason: str, *, lasting: timedelta | None = None) -> Pause:
         """Start no job of the executor on any node, until the time is over or `resume` is called. Stored.
 
@@ -502,7 +622,9 @@ class Backend(ABC):
         """
         raise self._must_be_awaited("resume")
 
-    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+    def query_sync(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
         """Return jobs as `query` does, without an event loop.
 
         Like every method with `_sync`, it may be called from any thread, whether or not the backend is open, starts
@@ -612,6 +734,34 @@ class Backend(ABC):
 
     def _must_be_awaited(self, name: str) -> ConfigurationError:
         return ConfigurationError(f"{type(self).__name__} does not support {name}_sync; use `await {name}(…)`")
+
+
+def changeable_ids(ids: Collection[JobId]) -> frozenset[JobId]:
+    """Return the ids of the jobs that one `apply_many` is to change.
+
+    Raises:
+        ConfigurationError: There are too many, or one is not an int.
+    """
+    if len(ids) > MOST_CHANGED:
+        raise ConfigurationError(
+            f"{len(ids):,} jobs to change at once, at most {MOST_CHANGED:,} are possible; change them in batches"
+        )
+    return checked_ids("ids of jobs to change", ids)
+
+
+def updated_job(record: JobRecord) -> NewJob:
+    """Return the record's fields as an update stores them."""
+    return NewJob(
+        executor=record.executor,
+        data=record.data,
+        metadata=record.metadata,
+        max_attempts=record.max_attempts,
+        priority=record.priority,
+        tags=record.tags,
+        scheduled_at=record.scheduled_at,
+        delay=timedelta(0),
+        expires_at=record.expires_at,
+    )
 
 
 def cancel_asked(job_id: JobId, reason: str, limits: Limits) -> CancelAsked:

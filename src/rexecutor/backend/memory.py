@@ -10,7 +10,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Self
 
-from rexecutor.backend.base import Backend
+from rexecutor.backend.base import Backend, changeable_ids
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import (
     EXPIRED_PER_HEARTBEAT,
@@ -31,6 +31,7 @@ from rexecutor.model.outcomes import (
     Change,
     Claimed,
     Expired,
+    FieldUpdate,
     Interrupted,
     Lost,
     Rerun,
@@ -129,15 +130,21 @@ class InMemoryBackend(Backend):
                 self._change(record, Interrupted(), now)
         return len(orphans)
 
-    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Return jobs in order of id."""
-        return self.query_sync(where, limit=limit, after=after)
+    async def query(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
+        """Return jobs in order of id, or (`newest`) in the reverse order."""
+        return self.query_sync(where, limit=limit, after=after, newest=newest)
 
-    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Return jobs in order of id."""
+    def query_sync(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
+        """Return jobs in order of id, or (`newest`) in the reverse order."""
         with self._lock:
-            found = [record for record in self._found(where) if after is None or record.id > after]
-        return sorted(found, key=attrgetter("id"))[:limit]
+            found = sorted(self._found(where), key=attrgetter("id"), reverse=newest)
+        if after is not None:
+            found = [record for record in found if (record.id < after if newest else record.id > after)]
+        return found[:limit]
 
     async def count(self, where: Where | None = None) -> Sequence[Count]:
         """Count the jobs by executor and status."""
@@ -169,6 +176,19 @@ class InMemoryBackend(Backend):
         with self._changing() as now:
             record = rules.found(self._records.get(job_id), job_id, new.executor)
             return self._replace(record, rules.updated(record, new, version, now))
+
+    async def apply_many(
+        self, ids: Collection[JobId], change: CancelAsked | Rerun | FieldUpdate, *, where: Where | None = None
+    ) -> Mapping[JobId, JobStatus]:
+        """Change many jobs; atomic."""
+        wanted = IdIn(changeable_ids(ids))
+        statuses: dict[JobId, JobStatus] = {}
+        with self._changing() as now:
+            for record in sorted(self._found(wanted if where is None else wanted & where), key=attrgetter("id")):
+                changed = rules.changed(record, change, now, self.limits)
+                if changed is not None:
+                    statuses[record.id] = self._replace(record, changed).status
+        return statuses
 
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
         """Take due ticks and enqueue their jobs; atomic."""

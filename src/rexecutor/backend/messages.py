@@ -10,6 +10,8 @@ from rexecutor.model.status import JobStatus
 
 PAGE: Final = 1_000
 """How many jobs a query returns at most if no limit is given."""
+MOST_CHANGED: Final = 1_000
+"""Maximum number of jobs that one `apply_many` changes, so that they are never locked for long."""
 EXPIRED_PER_HEARTBEAT: Final = 500
 """Maximum number of expired jobs that one heartbeat cancels, so that it never takes long."""
 EVERY_EXECUTOR: Final = "*"

@@ -12,11 +12,12 @@ T = TypeVar("T")
 
 
 class Page(NamedTuple):
-    """Request for the next jobs that match, in order of id: at most `limit`, after the job `after`."""
+    """Request for the next jobs that match, in order of id or (`newest`) in reverse: at most `limit`, after `after`."""
 
     where: Where
     limit: int
     after: JobId | None
+    newest: bool = False
 
 
 Reading: TypeAlias = Generator[Page, Sequence[JobRecord], T]
@@ -29,7 +30,7 @@ async def read(store: Backend | Transaction, reading: Reading[T]) -> T:
     try:
         page = next(reading)
         while True:
-            page = reading.send(await store.query(page.where, limit=page.limit, after=page.after))
+            page = reading.send(await store.query(page.where, limit=page.limit, after=page.after, newest=page.newest))
     except StopIteration as done:
         return done.value
 
@@ -40,6 +41,6 @@ def read_sync(store: Backend | SyncTransaction, reading: Reading[T]) -> T:
     try:
         page = next(reading)
         while True:
-            page = reading.send(store.query_sync(page.where, limit=page.limit, after=page.after))
+            page = reading.send(store.query_sync(page.where, limit=page.limit, after=page.after, newest=page.newest))
     except StopIteration as done:
         return done.value

@@ -136,17 +136,19 @@ class StoredJobs(ExecutorDefinition[Data, Metadata, Result]):
         *,
         limit: int | None = None,
         after: JobId | None = None,
+        newest: bool = False,
         backend: Backend | Transaction | None = None,
         connection: object = None,
     ) -> list[Job[Data, Metadata, Result]]:
-        """Return this executor's jobs that match the expression, in order of id.
+        """Return this executor's jobs that match the expression, in order of id: the oldest first.
 
         A job that cannot be decoded is left out and logged as a warning.
 
         Args:
             where: Which jobs.
             limit: The most jobs to return, 1 or more; None for all. For the next page, pass the last id as `after`.
-            after: Return only jobs with an id above this one.
+            after: Return only jobs that come after the one with this id.
+            newest: Whether to return the newest jobs first.
             backend: Where to look; None for the global backend.
             connection: Your own connection or session, to see what your transaction has enqueued and changed. The same
                 as `backend=backend.bound_to(connection)`.
@@ -157,7 +159,9 @@ class StoredJobs(ExecutorDefinition[Data, Metadata, Result]):
             BackendError: The store failed.
         """
         target = _awaited(cls, "query_jobs", backend, connection)
-        return await read(target, _matching(cls, "query_jobs", where, limit, after, backend_of(target).limits))
+        return await read(
+            target, _matching(cls, "query_jobs", where, limit, after, backend_of(target).limits, newest=newest)
+        )
 
     @classmethod
     def query_jobs_sync(
@@ -166,6 +170,7 @@ class StoredJobs(ExecutorDefinition[Data, Metadata, Result]):
         *,
         limit: int | None = None,
         after: JobId | None = None,
+        newest: bool = False,
         backend: Backend | SyncTransaction | None = None,
         connection: object = None,
     ) -> list[Job[Data, Metadata, Result]]:
@@ -177,7 +182,9 @@ class StoredJobs(ExecutorDefinition[Data, Metadata, Result]):
             ConfigurationError: An argument is invalid, or the backend has no synchronous queries.
         """
         target = _blocking(cls, "query_jobs", backend, connection)
-        return read_sync(target, _matching(cls, "query_jobs_sync", where, limit, after, backend_of(target).limits))
+        return read_sync(
+            target, _matching(cls, "query_jobs_sync", where, limit, after, backend_of(target).limits, newest=newest)
+        )
 
     @classmethod
     async def update_job(
@@ -373,6 +380,8 @@ def _matching(
     limit: int | None,
     after: JobId | None,
     limits: Limits,
+    *,
+    newest: bool,
 ) -> Reading[list[Job[Data, Metadata, Result]]]:
     """Read the executor's jobs that match; see `query_jobs`."""
     what = f"{executor_cls.name}: {name}"
@@ -384,7 +393,7 @@ def _matching(
     jobs: list[Job[Data, Metadata, Result]] = []
     size = _PAGE if limit is None else min(limit, _PAGE)
     while limit is None or len(jobs) < limit:
-        page = yield Page(ours, size, after)
+        page = yield Page(ours, size, after, newest)
         for record in page:
             try:
                 jobs.append(decode(codecs, record))

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any, Final, Generic, NoReturn, TypeVar, cast, get_origin
@@ -36,6 +36,8 @@ from rexecutor.model.json_form import (
 
 T = TypeVar("T")
 
+NUMBER: Final = re.compile("0|[1-9][0-9]*")
+"""The number of an element of an array, as a step of a path."""
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _EXACT = msgspec.json.Decoder(float_hook=Decimal)
 _SELF_EVIDENT: Final = (str, bool, type(None))
@@ -274,6 +276,28 @@ def _long(text: str) -> str:
         return "".join(_canonical_parts(_EXACT.decode(text)))
     except (ValueError, ArithmeticError, RecursionError):
         return text
+
+
+def canonical_at(text: str, path: Sequence[str]) -> str | None:
+    """Return the canonical form of what a JSON text holds at the path; None if there is nothing.
+
+    Each step is the key of a member of an object, or the decimal number of an element of an array, from 0 and without
+    leading zeros. Text that is not JSON, or is nested deeper than an enqueue allows, holds nothing.
+    """
+    try:
+        if is_too_deep(text.encode(), DEPTH):
+            return None
+        value: object = _EXACT.decode(text)
+        for step in path:
+            if isinstance(value, dict):
+                value = cast("dict[str, object]", value)[step]
+            elif isinstance(value, list) and NUMBER.fullmatch(step):
+                value = cast("list[object]", value)[int(step)]
+            else:
+                return None
+        return "".join(_canonical_parts(value))
+    except (ValueError, LookupError, ArithmeticError, RecursionError):
+        return None
 
 
 _CACHED_LENGTH = 1_024

@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from rexecutor.model.backoff import LONGEST
 from rexecutor.model.checks import checked_delay, checked_instance
@@ -150,6 +151,20 @@ class CancelAsked:
 @dataclass(frozen=True, slots=True)
 class Rerun:
     """A rerun of an ended job was requested."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldUpdate:
+    """New values for fields of jobs that have not ended. What is UNSET stays as it is."""
+
+    data: str | UnsetType = UNSET
+    """JSON text, as `NewJob` has it."""
+    metadata: str | UnsetType | None = UNSET
+    """JSON text; None for no metadata."""
+    max_attempts: int | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
+    tags: tuple[str, ...] | UnsetType = UNSET
+    scheduled_at: datetime | UnsetType = UNSET
 
 
 Change: TypeAlias = Outcome | Claimed | Lost | CancelAsked | Rerun

@@ -1,5 +1,6 @@
 """Which jobs a query is about: a small tree of values, evaluated by `rules.matches` or compiled to SQL."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
@@ -9,11 +10,13 @@ from rexecutor.model.checks import (
     LONGEST_DELAY,
     checked_delay,
     checked_ids,
+    checked_instance,
     checked_int,
     checked_moment,
     checked_statuses,
     checked_tags,
     mistake,
+    spread,
 )
 from rexecutor.model.codec import compared
 from rexecutor.model.job import JobId
@@ -56,6 +59,20 @@ class Where:
         return DataEquals(compared(data, owner="Where.data_equals", what="value"))
 
     @staticmethod
+    def data_at(path: str | Sequence[str | int], value: object) -> "Where":
+        """Jobs whose data hold this value at a path, compared as JSON values: `Where.data_at("user.id", 7)`.
+
+        Each step of the path is the key of a member of an object, or the number of an element of an array, counted from
+        0. Jobs whose data have nothing there do not match, not even if the value is None. Write the steps as a sequence
+        if a key has a dot in it: `Where.data_at(["example.com", 0], "up")`.
+
+        Raises:
+            ConfigurationError: The path has no steps, or an empty one.
+            EncodeError: JSON cannot hold the value.
+        """
+        return DataAt(_path(path), compared(value, owner="Where.data_at", what="value"))
+
+    @staticmethod
     def metadata_equals(metadata: object) -> "Where":
         """Jobs with this metadata, compared as JSON values; None for jobs without metadata.
 
@@ -73,6 +90,30 @@ class Where:
     def id_in(*ids: JobId) -> "Where":
         """Jobs with one of these ids; no jobs if no id is given."""
         return IdIn(checked_ids("Where.id_in", ids))
+
+    @staticmethod
+    def executor_equals(name: str) -> "Where":
+        """Jobs of the executor with this name, for queries of all jobs of a backend."""
+        return ExecutorIn(_names("Where.executor_equals", (name,)))
+
+    @staticmethod
+    def executor_in(*names: str) -> "Where":
+        """Jobs of one of these executors; no jobs if no name is given."""
+        return ExecutorIn(_names("Where.executor_in", names))
+
+    @staticmethod
+    def error_equals(type_name: str) -> "Where":
+        """Jobs with an error of this type: `Where.error_equals("ConnectionError")`.
+
+        The type is `JobError.type_name`: the name of the exception's class without its module, or a word such as
+        `Cancel`, `NodeLost` or `Expired`. A job keeps its latest 20 errors by default.
+        """
+        return ErrorIs(checked_instance("Where.error_equals: type_name", type_name, str, "a str"))
+
+    @staticmethod
+    def last_error_equals(type_name: str) -> "Where":
+        """Jobs whose last error is of this type, as `error_equals` names it. For a discarded job it is the cause."""
+        return ErrorIs(checked_instance("Where.last_error_equals: type_name", type_name, str, "a str"), is_last=True)
 
     @staticmethod
     def status_equals(status: JobStatus) -> "Where":
@@ -120,6 +161,27 @@ class Where:
         """Jobs that were or will be due at this aware moment, to the microsecond."""
         exactly = checked_moment("Where.scheduled_at_equals: moment", moment)
         return Scheduled(after=exactly, before=exactly, ends_count=True)
+
+    @staticmethod
+    def inserted_at_older_than(age: timedelta) -> "Where":
+        """Jobs that were enqueued longer ago than this, on the store's clock."""
+        return Inserted(before=checked_delay("Where.inserted_at_older_than: age", age, limit=LONGEST_DELAY))
+
+    @staticmethod
+    def inserted_at_before(moment: datetime) -> "Where":
+        """Jobs that were enqueued before this aware moment, which is excluded."""
+        return Inserted(before=checked_moment("Where.inserted_at_before: moment", moment))
+
+    @staticmethod
+    def inserted_at_within_the_last(age: timedelta) -> "Where":
+        """Jobs that were enqueued between this long ago and now, on the store's clock; both ends count."""
+        start = checked_delay("Where.inserted_at_within_the_last: age", age, limit=LONGEST_DELAY)
+        return Inserted(after=start, before=timedelta(0), ends_count=True)
+
+    @staticmethod
+    def inserted_at_after(moment: datetime) -> "Where":
+        """Jobs that were enqueued after this aware moment, which is excluded."""
+        return Inserted(after=checked_moment("Where.inserted_at_after: moment", moment))
 
     def __and__(self, other: "Where") -> "Where":
         """Jobs that match both expressions."""
@@ -187,6 +249,15 @@ class DataEquals(Where):
 
 
 @dataclass(frozen=True, slots=True)
+class DataAt(Where):
+    """Jobs whose data hold this JSON, given in canonical form, at the path."""
+
+    path: tuple[str, ...]
+    """At least one step: the key of a member of an object, or the decimal number of an element of an array."""
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
 class MetadataEquals(Where):
     """Jobs whose metadata is this JSON, given in canonical form; a job without metadata counts as null."""
 
@@ -207,14 +278,32 @@ class TaggedByAllOf(Where):
     tags: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorIs(Where):
+    """Jobs with an error of this type, or (`is_last`) whose last error is of it."""
+
+    type_name: str
+    is_last: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scheduled(Where):
-    """Jobs due after `after` and before `before`; None for no bound."""
+class Between(Where):
+    """Base of the nodes about a moment of the job: it is after `after` and before `before`; None for no bound."""
 
     after: Moment | None = None
     before: Moment | None = None
     ends_count: bool = False
     """Whether the bounds themselves are included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduled(Between):
+    """Jobs whose due time is between the bounds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inserted(Between):
+    """Jobs that were enqueued between the bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,10 +345,13 @@ Node: TypeAlias = (
     | ExecutorIn
     | KeyIs
     | DataEquals
+    | DataAt
     | MetadataEquals
     | TaggedByOneOf
     | TaggedByAllOf
+    | ErrorIs
     | Scheduled
+    | Inserted
     | And
     | Or
     | Not
@@ -276,6 +368,26 @@ def node_of(where: Where) -> Node:
     if not isinstance(where, Node):
         raise mistake("Where: each part", "a Where, such as Where.status_equals(…)", where)
     return where
+
+
+def _names(what: str, names: tuple[str, ...]) -> frozenset[str]:
+    for name in names:
+        checked_instance(f"{what}: each name", name, str, "a str", spread(name))
+    return frozenset(names)
+
+
+def _path(path: str | Sequence[str | int]) -> tuple[str, ...]:
+    what = "Where.data_at: path"
+    if not isinstance(path, str | Sequence):
+        raise mistake(what, 'a str such as "user.id", or a sequence of keys', path)
+    steps = path.split(".") if isinstance(path, str) else path
+    for step in steps:
+        if type(step) is not int and not isinstance(step, str):
+            raise mistake(f"{what}: each step", "a str or an int", step)
+    found = tuple(map(str, steps))
+    if not found or (isinstance(path, str) and not all(found)):
+        raise mistake(what, "one step or more, none of them empty", path, 'write "user.id", or a list of keys')
+    return found
 
 
 def _parts_of(kind: type[_Group], where: Where) -> tuple[Where, ...]:

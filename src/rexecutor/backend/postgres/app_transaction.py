@@ -47,8 +47,10 @@ class _PostgresTransaction(_PostgresBound, Transaction):
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         return await self._run(self._scripts.enqueue(jobs))
 
-    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        return await self._run(self._scripts.query(where, limit, after))
+    async def query(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
+        return await self._run(self._scripts.query(where, limit, after, newest=newest))
 
     async def count(self, where: Where | None = None) -> Sequence[Count]:
         return await self._run(self._scripts.count(where))
@@ -67,8 +69,10 @@ class _PostgresSyncTransaction(_PostgresBound, SyncTransaction):
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         return self._run(self._scripts.enqueue(jobs))
 
-    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        return self._run(self._scripts.query(where, limit, after))
+    def query_sync(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
+        return self._run(self._scripts.query(where, limit, after, newest=newest))
 
     def count_sync(self, where: Where | None = None) -> Sequence[Count]:
         return self._run(self._scripts.count(where))

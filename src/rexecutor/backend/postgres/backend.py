@@ -292,9 +292,11 @@ class PostgresBackend(Backend):
         self._listen()
         await super().wait_cancel(until, since=since)
 
-    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Return jobs in the order of their ids."""
-        return await self._run(lambda: self._statements.query(where, limit, after, self._now()))
+    async def query(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
+        """Return jobs in the order of their ids, or in reverse."""
+        return await self._run(lambda: self._statements.query(where, limit, after, self._now(), newest=newest))
 
     async def check_ended(self, ids: Collection[JobId]) -> Known:
         """Return those of the jobs that are stored. Reads the data of ended ones only.
@@ -316,9 +318,11 @@ class PostgresBackend(Backend):
 
         return await self._connections.run(check)
 
-    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Return jobs in the order of their ids, on a synchronous connection."""
-        return self._sync.run_singly(self._scripts.query(where, limit, after))
+    def query_sync(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
+        """Return jobs as `query` does, on a synchronous connection."""
+        return self._sync.run_singly(self._scripts.query(where, limit, after, newest=newest))
 
     def check_ended_sync(self, ids: Collection[JobId], *, seconds: float | None = None) -> Known:
         """Return which of the jobs have ended, on a synchronous connection."""

@@ -52,9 +52,9 @@ class NotifyingScripts:
         yield from self._notify({job.executor for job in jobs})
         return answers
 
-    def query(self, where: Where, limit: int, after: JobId | None) -> Script[list[JobRecord]]:
+    def query(self, where: Where, limit: int, after: JobId | None, *, newest: bool = False) -> Script[list[JobRecord]]:
         """Return the script of `Backend.query`: at most one statement."""
-        return self._statements.query(where, limit, after, self._now())
+        return self._statements.query(where, limit, after, self._now(), newest=newest)
 
     def count(self, where: Where | None) -> Script[list[Count]]:
         """Return the script of `Backend.count`: one statement."""

@@ -103,12 +103,18 @@ class Scripts(ABC):
         yield from ()
         return {}
 
-    def query(self, where: Where, limit: int, after: JobId | None, now: datetime | None) -> Script[list[JobRecord]]:
-        """Return at most `limit` jobs in order of id, from the first id above `after`; see `Backend.query`."""
-        if after is not None and after > LARGEST_ID:
+    def query(
+        self, where: Where, limit: int, after: JobId | None, now: datetime | None, *, newest: bool = False
+    ) -> Script[list[JobRecord]]:
+        """Return at most `limit` jobs in order of id, or in reverse; see `Backend.query`."""
+        name, start, end = "select_jobs", SMALLEST_ID, LARGEST_ID
+        if newest:
+            name, start, end = "select_newest_jobs", LARGEST_ID, SMALLEST_ID
+        if after is not None and (after < end if newest else after > end):
             return []
-        first = SMALLEST_ID if after is None else max(after, SMALLEST_ID)
-        rows = yield self.where("select_jobs", where, now, after=first, limit=min(limit, LARGEST_ID))
+        if after is not None:
+            start = min(after, start) if newest else max(after, start)
+        rows = yield self.where(name, where, now, after=start, limit=min(limit, LARGEST_ID))
         return [self.read_job(row) for row in rows]
 
     def check_ended(self, ids: Collection[JobId], now: datetime | None) -> Script[dict[JobId, JobRecord | JobStatus]]:

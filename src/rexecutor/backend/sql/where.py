@@ -1,7 +1,7 @@
 """Compiles `Where` to SQL: every node in parentheses, every value a parameter. SQL is composed nowhere else."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, assert_never
@@ -12,10 +12,14 @@ from rexecutor.model.job import is_storable
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import (
     And,
+    Between,
+    DataAt,
     DataEquals,
+    ErrorIs,
     Everything,
     ExecutorIn,
     IdIn,
+    Inserted,
     KeyIs,
     MetadataEquals,
     Moment,
@@ -51,6 +55,20 @@ class Dialect(ABC):
         """Return the condition that the column's JSON equals the parameter's canonical JSON. NULL counts as `null`."""
 
     @abstractmethod
+    def has_at(self, path: tuple[str, ...], json: str, add: Callable[[Any], str]) -> str:
+        """Return the condition that the data hold this canonical JSON at the path. Never NULL.
+
+        Args:
+            path: The steps, which every store can hold.
+            json: The JSON.
+            add: Adds a parameter with this value, and returns its name.
+        """
+
+    @abstractmethod
+    def has_error(self, name: str, *, is_last: bool) -> str:
+        """Return the condition that one of the job's errors, or the last, has the parameter as type. Never NULL."""
+
+    @abstractmethod
     def is_tagged(self, name: str, *, by_all: bool) -> str:
         """Return the condition that the job has one, or all, of the tags in the parameter's JSON array."""
 
@@ -59,8 +77,8 @@ class Dialect(ABC):
         """Return the condition that the job is in one of these statuses; at least one is given."""
 
     @abstractmethod
-    def scheduled(self, comparison: str, name: str, *, ago: bool) -> str:
-        """Return the condition on `scheduled_at`: compared with a moment, or (`ago`) a span before the store's time."""
+    def compares(self, column: str, comparison: str, name: str, *, ago: bool) -> str:
+        """Return the comparison of a column with a moment, or (`ago`) with a span before the store's time."""
 
     @abstractmethod
     def moment(self, value: datetime | timedelta) -> Any:
@@ -103,6 +121,9 @@ class _Compiler:
                 text = f"unique_key IS NOT NULL AND {self._dialect.equals('unique_key', self._add(digest))}"
             case DataEquals(json):
                 text = self._dialect.is_json("data", self._add(json))
+            case DataAt(path, json):
+                is_possible = all(map(is_storable, path))
+                text = self._dialect.has_at(path, json, self._add) if is_possible else "1 = 0"
             case MetadataEquals(json):
                 text = self._dialect.is_json("metadata", self._add(json))
             case TaggedByOneOf(tags):
@@ -110,8 +131,13 @@ class _Compiler:
             case TaggedByAllOf(tags):
                 is_possible = _storable(tags) == tags
                 text = self._dialect.is_tagged(self._add(_array(tags)), by_all=True) if is_possible else "1 = 0"
+            case ErrorIs(type_name, is_last):
+                is_possible = is_storable(type_name)
+                text = self._dialect.has_error(self._add(type_name), is_last=is_last) if is_possible else "1 = 0"
             case Scheduled():
-                text = self._scheduled(node)
+                text = self._between(node, "scheduled_at")
+            case Inserted():
+                text = self._between(node, "inserted_at")
             case And(parts):
                 text = self._joined(parts, "AND") or "1 = 1"
             case Or(parts):
@@ -138,15 +164,15 @@ class _Compiler:
             return self._dialect.equals(column, self._add(next(iter(values))))
         return self._dialect.is_member(column, self._add(_array(values)))
 
-    def _scheduled(self, where: Scheduled) -> str:
+    def _between(self, where: Between, column: str) -> str:
         same = "=" * where.ends_count
         bounds = ((f">{same}", where.after), (f"<{same}", where.before))
-        texts = [self._bound(comparison, moment) for comparison, moment in bounds if moment is not None]
+        texts = [self._bound(column, comparison, moment) for comparison, moment in bounds if moment is not None]
         return " AND ".join(texts) or "1 = 1"
 
-    def _bound(self, comparison: str, moment: Moment) -> str:
+    def _bound(self, column: str, comparison: str, moment: Moment) -> str:
         name = self._add(self._dialect.moment(moment))
-        return self._dialect.scheduled(comparison, name, ago=isinstance(moment, timedelta))
+        return self._dialect.compares(column, comparison, name, ago=isinstance(moment, timedelta))
 
 
 def _storable(texts: frozenset[str]) -> frozenset[str]:

@@ -64,13 +64,17 @@ class SqliteTransaction(SyncTransaction, Transaction):
             add_functions(connection)
             return store.enqueue(connection, jobs, self.backend.clock.now())
 
-    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+    async def query(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
         """Return jobs as `query_sync` does; blocks the loop."""
-        return self.query_sync(where, limit=limit, after=after)
+        return self.query_sync(where, limit=limit, after=after, newest=newest)
 
-    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
+    def query_sync(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
         """Return jobs, including uncommitted ones of this transaction; takes no lock."""
-        return self._read(store.SCRIPTS.query(where, limit, after, self.backend.clock.now()))
+        return self._read(store.SCRIPTS.query(where, limit, after, self.backend.clock.now(), newest=newest))
 
     async def count(self, where: Where | None = None) -> Sequence[Count]:
         """Count the jobs as `count_sync` does; blocks the loop."""

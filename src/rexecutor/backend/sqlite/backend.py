@@ -209,19 +209,23 @@ class SQLiteBackend(Backend):
         """Wait for any commit to the file."""
         await self._watch.wait_ended(until, since)
 
-    async def query(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Return jobs in order of id. Reads beside the writer, without blocking it."""
+    async def query(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
+        """Return jobs in order of id, or in reverse. Reads beside the writer, without blocking it."""
         now = self.clock.now()
-        return await self._read(lambda: SCRIPTS.query(where, limit, after, now))
+        return await self._read(lambda: SCRIPTS.query(where, limit, after, now, newest=newest))
 
     async def check_ended(self, ids: Collection[JobId]) -> Known:
         """Return those of the jobs that are stored. Reads the data of ended ones only, without blocking the writer."""
         now = self.clock.now()
         return await self._read(lambda: SCRIPTS.check_ended(ids, now))
 
-    def query_sync(self, where: Where, *, limit: int = PAGE, after: JobId | None = None) -> Sequence[JobRecord]:
-        """Return jobs in order of id. Reads on a new connection, which creates and migrates the file as `open` does."""
-        return self._sync.read(lambda now: SCRIPTS.query(where, limit, after, now))
+    def query_sync(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobRecord]:
+        """Return jobs as `query` does, on a new connection, which creates and migrates the file as `open` does."""
+        return self._sync.read(lambda now: SCRIPTS.query(where, limit, after, now, newest=newest))
 
     def check_ended_sync(self, ids: Collection[JobId], *, seconds: float | None = None) -> Known:
         """Return which of the jobs have ended. Reads the data of ended ones only, on a new connection."""

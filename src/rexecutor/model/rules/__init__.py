@@ -7,6 +7,7 @@ one model check the rest of their SQL against them.
 from rexecutor.model.rules.life import (
     EXPIRED_DETAILS,
     LOST_DETAILS,
+    changed,
     claim_order,
     claimable,
     due_at,
@@ -44,6 +45,7 @@ __all__ = [
     "Ticks",
     "advance",
     "advance_all",
+    "changed",
     "claim_order",
     "claimable",
     "conflicting",

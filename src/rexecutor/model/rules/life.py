@@ -6,6 +6,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import assert_never
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from rexecutor.errors import JobNotFoundError, JobStateError, StaleJobError
@@ -19,6 +20,7 @@ from rexecutor.model.outcomes import (
     Discarded,
     Expired,
     Failed,
+    FieldUpdate,
     Interrupted,
     Lost,
     Outcome,
@@ -262,6 +264,22 @@ def updated(record: JobRecord, new: NewJob, version: int, now: datetime) -> JobR
         expires_at=expires_at(new, now),
         revision=record.revision + 1,
     )
+
+
+def changed(
+    record: JobRecord, change: CancelAsked | Rerun | FieldUpdate, now: datetime, limits: Limits
+) -> JobRecord | None:
+    """Return the record after one of the changes that can be made of many jobs; None if its status forbids it.
+
+    Jobs that have not ended are cancelled or updated, jobs that have ended are rerun. Other jobs are left as they are.
+    """
+    if record.status.has_ended is not isinstance(change, Rerun):
+        return None
+    if not isinstance(change, FieldUpdate):
+        return transition(record, change, now, limits)
+    given = {name: getattr(change, name) for name in FieldUpdate.__slots__}
+    new = {name: value for name, value in given.items() if value is not UNSET}
+    return replace(record, **new, revision=record.revision + 1)
 
 
 def holds_claim(record: JobRecord, claims: int) -> bool:

@@ -3,14 +3,18 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
 
-from rexecutor.model.codec import canonical
+from rexecutor.model.codec import canonical, canonical_at
 from rexecutor.model.job import JobRecord
 from rexecutor.model.where import (
     And,
+    Between,
+    DataAt,
     DataEquals,
+    ErrorIs,
     Everything,
     ExecutorIn,
     IdIn,
+    Inserted,
     KeyIs,
     MetadataEquals,
     Moment,
@@ -44,14 +48,20 @@ def matches(where: Where, record: JobRecord, now: datetime) -> bool:  # noqa: C9
             return record.unique_key == digest
         case DataEquals(json):
             return canonical(record.data) == json
+        case DataAt(path, json):
+            return canonical_at(record.data, path) == json
         case MetadataEquals(json):
             return canonical(record.metadata or "null") == json
         case TaggedByOneOf(tags):
             return not tags.isdisjoint(record.tags)
         case TaggedByAllOf(tags):
             return tags.issubset(record.tags)
+        case ErrorIs(type_name, is_last):
+            return any(error.type_name == type_name for error in (record.errors[-1:] if is_last else record.errors))
         case Scheduled():
-            return _is_scheduled(node, record.scheduled_at, now)
+            return _is_between(node, record.scheduled_at, now)
+        case Inserted():
+            return _is_between(node, record.inserted_at, now)
         case And(parts):
             return all(matches(part, record, now) for part in parts)
         case Or(parts):
@@ -62,7 +72,7 @@ def matches(where: Where, record: JobRecord, now: datetime) -> bool:  # noqa: C9
             assert_never(node)
 
 
-def _is_scheduled(where: Scheduled, moment: datetime, now: datetime) -> bool:
+def _is_between(where: Between, moment: datetime, now: datetime) -> bool:
     after = None if where.after is None else moment_of(where.after, now)
     before = None if where.before is None else moment_of(where.before, now)
     if where.ends_count and moment in (after, before):

@@ -13,6 +13,7 @@ from rexecutor.testing.suite.hints import HintCases
 from rexecutor.testing.suite.hostile import HostileInputCases
 from rexecutor.testing.suite.lease import LeaseCases
 from rexecutor.testing.suite.lifecycle import LifecycleCases
+from rexecutor.testing.suite.many import ManyCases
 from rexecutor.testing.suite.prune import PruneCases
 from rexecutor.testing.suite.query import QueryCases
 from rexecutor.testing.suite.release_claims import ReleaseClaimsCases
@@ -47,6 +48,7 @@ class BackendSuite(
     ExpiryCases,
     ReleaseClaimsCases,
     CancelAndRerunCases,
+    ManyCases,
     QueryCases,
     WhereCases,
     UniqueCases,

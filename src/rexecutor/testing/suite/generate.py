@@ -1,26 +1,41 @@
 """Hypothesis strategies of the model: jobs, demands, outcomes, expressions, schedules and more."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from hypothesis import strategies as st
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from rexecutor.backend.messages import Demand
 from rexecutor.model.codec import canonical
 from rexecutor.model.cron import Cron
 from rexecutor.model.job import ErrorKind, JobError, NewJob
-from rexecutor.model.outcomes import Cancelled, Complete, Discarded, Expired, Failed, Interrupted, Snooze
+from rexecutor.model.outcomes import (
+    CancelAsked,
+    Cancelled,
+    Complete,
+    Discarded,
+    Expired,
+    Failed,
+    FieldUpdate,
+    Interrupted,
+    Rerun,
+    Snooze,
+)
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.schedules import CatchUp, Schedule
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import Field, Replace, UniquenessCriteria
 from rexecutor.model.where import (
     And,
+    DataAt,
     DataEquals,
+    ErrorIs,
     Everything,
     ExecutorIn,
     IdIn,
+    Inserted,
     KeyIs,
     MetadataEquals,
     Not,
@@ -178,6 +193,9 @@ _leaves: st.SearchStrategy[Where] = (
     | st.builds(MetadataEquals, st.sampled_from(_METADATA[1:]).map(lambda text: canonical(text or "null")))
     | st.builds(TaggedByOneOf, tags.map(frozenset))
     | st.builds(TaggedByAllOf, tags.map(frozenset))
+    | st.builds(DataAt, st.sampled_from([("n",), ("n", "0"), ("n", "1")]), st.sampled_from(["1e0", "25e-1", '"text"']))
+    | st.builds(ErrorIs, st.sampled_from(["Cancel", "NodeLost", "Expired", "ValueError"]), st.booleans())
+    | st.builds(Inserted, after=st.none() | _moments, before=st.none() | _moments, ends_count=st.booleans())
     | st.builds(Scheduled, after=st.none() | _moments, before=st.none() | _moments, ends_count=st.booleans())
 )
 
@@ -186,5 +204,23 @@ def _branches(parts: st.SearchStrategy[Where]) -> st.SearchStrategy[Where]:
     several = st.lists(parts, max_size=3).map(tuple)
     return st.builds(And, several) | st.builds(Or, several) | st.builds(Not, parts)
 
+
+def _sometimes(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.just(UNSET) | values
+
+
+changes_of_many: st.SearchStrategy[CancelAsked | Rerun | FieldUpdate] = (
+    st.builds(CancelAsked, texts)
+    | st.builds(Rerun)
+    | st.builds(
+        FieldUpdate,
+        data=_sometimes(st.sampled_from(_DATA)),
+        metadata=_sometimes(st.sampled_from(_METADATA)),
+        max_attempts=_sometimes(st.integers(1, 3)),
+        priority=_sometimes(st.integers(0, 2)),
+        tags=_sometimes(tags.map(tuple)),
+        scheduled_at=_sometimes(spans.map(lambda span: START + span)),
+    )
+)
 
 wheres: st.SearchStrategy[Where] = st.recursive(_leaves, _branches, max_leaves=8)

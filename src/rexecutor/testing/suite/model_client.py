@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rexecutor.errors import JobNotFoundError, JobStateError, StaleJobError
 from rexecutor.model import rules
 from rexecutor.model.job import Enqueued, NewJob
-from rexecutor.model.outcomes import CancelAsked, Rerun
+from rexecutor.model.outcomes import CancelAsked, FieldUpdate, Rerun
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import Where
 from rexecutor.testing.suite import generate
@@ -107,15 +107,40 @@ class ClientModel(ModelBase):
                 continue
             raise AssertionError(f"job {job_id} was found as another executor's")
 
-    @rule(where=generate.wheres, limit=st.integers(1, 10), pick=st.none() | generate.picks)
-    def query(self, where: Where, limit: int, pick: int | None) -> None:
+    @precondition(lambda self: self.mirror.last_id)
+    @rule(
+        picks=st.lists(generate.picks, max_size=6),
+        change=generate.changes_of_many,
+        where=st.none() | st.none() | generate.wheres,
+    )
+    def change_many(self, picks: list[int], change: CancelAsked | Rerun | FieldUpdate, where: Where | None) -> None:
+        """Cancel, rerun or update several jobs, of which some do not match, do not exist or may not be changed."""
+        known = [*self.mirror.records, self.mirror.last_id + 1, *self.mirror.pruned]
+        ids = {known[pick % len(known)] for pick in picks}
+        statuses = self.run(self.backend.apply_many(ids, change, where=where))
+
+        now = self.clock.now()
+        expected: dict[int, JobStatus] = {}
+        for record in [self.mirror.records[job_id] for job_id in sorted(ids & self.mirror.records.keys())]:
+            if where is None or rules.matches(where, record, now):
+                changed = rules.changed(record, change, now, self.backend.limits)
+                if changed is not None and isinstance(change, FieldUpdate):
+                    expected[record.id] = self.mirror.rewrite(record, changed).status
+                elif changed is not None and not isinstance(change, FieldUpdate):
+                    expected[record.id] = self.mirror.change(record, change).status
+        assert list(statuses.items()) == list(expected.items())
+
+    @rule(where=generate.wheres, limit=st.integers(1, 10), pick=st.none() | generate.picks, newest=st.booleans())
+    def query(self, where: Where, limit: int, pick: int | None, *, newest: bool) -> None:
         """Query one page with a random expression."""
         after = self.mirror.pick(pick).id if pick is not None and self.mirror.records else None
-        found = self.run(self.backend.query(where, limit=limit, after=after))
+        found = self.run(self.backend.query(where, limit=limit, after=after, newest=newest))
 
+        records = list(self.mirror.records.values())
         expected = [
             record
-            for record in self.mirror.records.values()
-            if (after is None or record.id > after) and rules.matches(where, record, self.clock.now())
+            for record in (reversed(records) if newest else records)
+            if (after is None or (record.id < after if newest else record.id > after))
+            and rules.matches(where, record, self.clock.now())
         ]
         assert list(found) == expected[:limit]

@@ -131,6 +131,45 @@ class QueryCases(Cases):
 
         assert found == ids[::2]
 
+    async def test_the_newest_jobs_come_first_if_asked_for(self, store: Store) -> None:
+        await _fill(store)
+        jobs = await store.jobs()
+
+        for where in _EXPRESSIONS:
+            meant = [job for job in reversed(jobs) if rules.matches(where, job, store.now)]
+            assert list(await store.backend.query(where, newest=True)) == meant, where
+            assert list(await store.backend.query(where, newest=True, limit=3)) == meant[:3], where
+
+    async def test_page_after_page_of_the_newest_jobs_returns_every_job_once(self, store: Store) -> None:
+        ids = await store.enqueue(*(new_job((ALPHA, BETA)[number % 2]) for number in range(23)))
+        found: list[int] = []
+        while page := await store.backend.query(_A, limit=5, after=found[-1] if found else None, newest=True):
+            found += [job.id for job in page]
+
+        assert found == ids[::2][::-1]
+
+    async def test_a_page_of_the_newest_jobs_begins_below_an_id_that_need_not_be_there(self, store: Store) -> None:
+        ids = await store.enqueue(*[new_job()] * 3)
+        backend = store.backend
+
+        assert [job.id for job in await backend.query(Everything(), after=2**63, newest=True)] == ids[::-1]
+        assert [job.id for job in await backend.query(Everything(), after=ids[-1] + 100, newest=True)] == ids[::-1]
+        assert list(await backend.query(Everything(), after=ids[0], newest=True)) == []
+        assert list(await backend.query(Everything(), after=-(2**64), newest=True)) == []
+        assert [job.id for job in await backend.query(Everything(), after=-(2**64))] == ids
+        assert list(await backend.query(Everything(), after=2**64)) == []
+
+    async def test_ids_are_those_of_the_same_page_of_jobs(self, store: Store) -> None:
+        await _fill(store)
+        [*_, middle, _, _] = await store.jobs()
+
+        for where in _EXPRESSIONS:
+            for newest in (False, True):
+                jobs = await store.backend.query(where, limit=4, after=middle.id, newest=newest)
+                ids = await store.backend.query_ids(where, limit=4, after=middle.id, newest=newest)
+                assert list(ids) == [job.id for job in jobs], where
+            assert list(await store.backend.query_ids(where)) == await store.ids(where)
+
     async def test_thousands_of_ids_may_be_asked_for(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job()] * 10)
 

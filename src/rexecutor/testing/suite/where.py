@@ -1,16 +1,31 @@
 """Expressions: what each constructor of `Where` finds. All stores compare values alike."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+from rexecutor.errors import ConfigurationError
 from rexecutor.model.codec import canonical
+from rexecutor.model.outcomes import Failed
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import UniquenessCriteria
-from rexecutor.model.where import And, DataEquals, Everything, ExecutorIn, KeyIs, Not, Or, Where
+from rexecutor.model.where import And, DataAt, DataEquals, Everything, ExecutorIn, KeyIs, Not, Or, Where
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.hostile import TEXTS
-from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, MICROSECOND, Store, new_job
+from rexecutor.testing.suite.store import (
+    ALPHA,
+    BETA,
+    HOUR,
+    MICROSECOND,
+    SECOND,
+    Store,
+    cancelled,
+    expect,
+    failed,
+    job_error,
+    new_job,
+)
 
 _DATA: Final = (
     *("null", "true", "false", "1", "1.0", "1e0", "10e-1", "0", "-0.0", '"1"', '"true"', '""', "[]", "{}", "[[]]"),
@@ -95,6 +110,133 @@ class WhereCases(Cases):
         for job_id, text in zip(ids, TEXTS, strict=True):
             assert await store.ids(Where.data_equals([text])) == [job_id]
             assert await store.ids(Where.metadata_equals(text)) == [job_id]
+
+    async def test_data_are_found_by_what_they_hold_at_a_path(self, store: Store) -> None:
+        texts = (
+            '{"user":{"id":7,"name":"Ann"},"lines":[{"sku":"a"},{"sku":"b","count":1.50}]}',
+            '{"lines":{"1":{"sku":"b"}},"user":{"id":7.0}}',
+            '{"user":{"id":null},"lines":[]}',
+            '{"user":[7],"a.b":true,"":1}',
+            '{"user":"id","a":{"b":false}}',
+            "[[1,[2]],7]",
+            '"user"',
+            "null",
+            "7",
+        )
+        cases: tuple[tuple[str | list[str | int], Any, set[int]], ...] = (
+            ("user.id", 7, {0, 1}),
+            ("user.id", 7.0, {0, 1}),
+            ("user.id", "7", set()),
+            ("user.id", None, {2}),
+            ("user.name", "Ann", {0}),
+            ("user", {"name": "Ann", "id": 7}, {0}),
+            ("user.0", 7, {3}),
+            ("user", "id", {4}),
+            ("lines.1.sku", "b", {0, 1}),
+            ("lines.1.count", 1.5, {0}),
+            ("lines.2.sku", "b", set()),
+            ("lines.-1.sku", "b", set()),
+            ("lines.01.sku", "b", set()),
+            ("lines.+1.sku", "b", set()),
+            ("lines. 1.sku", "b", set()),
+            ("lines.99999999999999999999", None, set()),
+            ("lines", [], {2}),
+            ("0.0", 1, {5}),
+            (["0", "1", 0], 2, {5}),
+            (["a.b"], True, {3}),
+            ("a.b", False, {4}),
+            ([""], 1, {3}),
+            ("missing", None, set()),
+            (["user\0"], 7, set()),
+            (["\ud800"], 7, set()),
+        )
+        ids = await store.enqueue(*(new_job(data=text) for text in texts))
+
+        for path, value, places in cases:
+            where = Where.data_at(path, value)
+            assert await store.ids(where) == [ids[place] for place in sorted(places)], path
+            assert await store.ids(~where) == [job_id for place, job_id in enumerate(ids) if place not in places], path
+
+    async def test_keys_that_look_like_numbers_of_elements_are_only_keys(self, store: Store) -> None:
+        keys = ("-1", "+1", "01", " 1", "-0", "1.0", "1e0", "\uff11", "0x1", "1 ")
+        ids = await store.enqueue(
+            *(new_job(data=json.dumps({"a": {key: {"b": [key]}}})) for key in keys),
+            new_job(data='{"a":[[1],{"b":[2]}]}'),
+        )
+
+        for job_id, key in zip(ids, keys, strict=False):
+            assert await store.ids(Where.data_at(["a", key, "b", 0], key)) == [job_id], key
+        assert await store.ids(Where.data_at("a.1.b.0", 2)) == ids[-1:]
+
+    async def test_hostile_keys_and_values_are_found_each_for_itself(self, store: Store) -> None:
+        ids = await store.enqueue(*(new_job(data=json.dumps({text: {"at": [text]}})) for text in TEXTS))
+
+        for job_id, text in zip(ids, TEXTS, strict=True):
+            assert await store.ids(Where.data_at([text, "at", 0], text)) == [job_id]
+
+    async def test_the_values_at_a_path_are_compared_as_data_are(self, store: Store) -> None:
+        await store.enqueue(*(new_job(data=f'{{"at":[{text}]}}') for text in _DATA if len(text) < 90))
+        jobs = await store.jobs()
+
+        for job in jobs:
+            text = job.data.removeprefix('{"at":[').removesuffix("]}")
+            where = DataAt(("at", "0"), canonical(text))
+            expected = next((group for group in _SAME if text in group), {text})
+            assert {found.data for found in await store.jobs(where)} == {f'{{"at":[{one}]}}' for one in expected}
+
+    async def test_jobs_are_found_by_any_error_and_by_the_last_one(self, store: Store) -> None:
+        both, first, cancel, none = await store.executing(*[new_job(max_attempts=5)] * 4)
+        await store.settle(both, failed())
+        await store.settle(first, failed())
+        await store.settle(cancel, cancelled())
+        [again] = [job for job in await store.claim(2) if job.id == both.id]
+        await store.settle(again, Failed(replace(job_error(attempt=2), type_name="OSError"), HOUR))
+
+        assert await store.ids(Where.error_equals("ValueError")) == [both.id, first.id, cancel.id]
+        assert await store.ids(Where.error_equals("OSError")) == [both.id]
+        assert await store.ids(Where.last_error_equals("OSError")) == [both.id]
+        assert await store.ids(Where.last_error_equals("ValueError")) == [first.id, cancel.id]
+        assert await store.ids(~Where.error_equals("ValueError")) == [none.id]
+        assert await store.ids(~Where.last_error_equals("ValueError")) == [both.id, none.id]
+
+    async def test_the_type_of_an_error_is_compared_to_the_letter(self, store: Store) -> None:
+        names = [text for text in TEXTS if text]
+        jobs = await store.executing(*[new_job()] * len(names))
+        for job, name in zip(jobs, names, strict=True):
+            error = replace(job_error('{"type_name": "other"}'), type_name=name)
+            await store.settle(job, Failed(error, HOUR))
+
+        for job, name in zip(jobs, names, strict=True):
+            assert await store.ids(Where.error_equals(name)) == [job.id]
+            assert await store.ids(Where.last_error_equals(name)) == [job.id]
+        for name in ("other", "", "valueerror", "%", "type_name", "x\0", "\ud800"):
+            if name not in names:
+                for where in (Where.error_equals(name), Where.last_error_equals(name)):
+                    assert await store.ids(where) == []
+                    assert await store.ids(~where) == [job.id for job in jobs]
+
+    async def test_jobs_are_found_by_when_they_were_enqueued(self, store: Store) -> None:
+        ids: list[int] = []
+        for step in (SECOND, MICROSECOND, MICROSECOND):
+            store.clock.advance(step)
+            ids += await store.enqueue(new_job(delay=HOUR))
+        moment = store.now - MICROSECOND
+
+        assert await store.ids(Where.inserted_at_before(moment)) == ids[:1]
+        assert await store.ids(Where.inserted_at_after(moment)) == ids[2:]
+        assert await store.ids(Where.inserted_at_older_than(MICROSECOND)) == ids[:1]
+        assert await store.ids(Where.inserted_at_within_the_last(MICROSECOND)) == ids[1:]
+        assert await store.ids(~Where.inserted_at_within_the_last(MICROSECOND)) == ids[:1]
+        assert await store.ids(Where.inserted_at_within_the_last(timedelta(days=365_000))) == ids
+
+    async def test_executors_are_found_by_their_names(self, store: Store) -> None:
+        first, second, third = await store.enqueue(new_job(ALPHA), new_job(BETA), new_job("third"))
+
+        assert await store.ids(Where.executor_equals(BETA)) == [second]
+        assert await store.ids(Where.executor_in(ALPHA, "third", "nobody")) == [first, third]
+        assert await store.ids(Where.executor_in()) == []
+        with expect(ConfigurationError):
+            Where.executor_in(["a"])  # pyright: ignore[reportArgumentType] - that is the test
 
     async def test_metadata_left_out_equals_none(self, store: Store) -> None:
         without, null, given = await store.enqueue(new_job(), new_job(metadata="null"), new_job(metadata='{"by":1.0}'))
