@@ -1,6 +1,6 @@
 """`PostgresBackend`: the port on PostgreSQL."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from rexecutor.affinity import Opening
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
-from rexecutor.backend.base import Backend
+from rexecutor.backend.base import Backend, changeable_ids
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
@@ -46,7 +46,16 @@ from rexecutor.backend.sync_waits import Watch
 from rexecutor.backend.waits import Known
 from rexecutor.clock import Clock, unique_id
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.model.outcomes import CancelAsked, Interrupted, Rerun, Settlement, Snooze, kinds_of, makes_work
+from rexecutor.model.outcomes import (
+    CancelAsked,
+    FieldUpdate,
+    Interrupted,
+    Rerun,
+    Settlement,
+    Snooze,
+    kinds_of,
+    makes_work,
+)
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.stats import StatRow
@@ -298,6 +307,12 @@ class PostgresBackend(Backend):
         """Return jobs in the order of their ids, or in reverse."""
         return await self._run(lambda: self._statements.query(where, limit, after, self._now(), newest=newest))
 
+    async def query_ids(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobId]:
+        """Return the ids of jobs, without reading the other columns."""
+        return await self._run(lambda: self._statements.query_ids(where, limit, after, self._now(), newest=newest))
+
     async def check_ended(self, ids: Collection[JobId]) -> Known:
         """Return those of the jobs that are stored. Reads the data of ended ones only.
 
@@ -365,6 +380,23 @@ class PostgresBackend(Backend):
         record = self._sync.run(lambda: self._scripts.update(job_id, new, version))
         self._wakeups.notify()
         return record
+
+    async def apply_many(
+        self, ids: Collection[JobId], change: CancelAsked | Rerun | FieldUpdate, *, where: Where | None = None
+    ) -> Mapping[JobId, JobStatus]:
+        """Change many jobs, with two statements; see `Backend.apply_many`."""
+        wanted = changeable_ids(ids)
+        changed = await self._connections.transaction(
+            lambda connection: run_steps(
+                connection, self._statements.apply_many(wanted, change, where, self._now(), self.limits)
+            )
+        )
+        if isinstance(change, CancelAsked):
+            statuses = {status for _, status, _ in changed}
+            self._wake({CANCEL if status is JobStatus.EXECUTING else ENDED for status in statuses})
+        else:
+            self._wake({executor for _, _, executor in changed})
+        return {job_id: status for job_id, status, _ in changed}
 
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:
         """Take due ticks and enqueue their jobs."""

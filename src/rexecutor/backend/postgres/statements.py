@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, Final, LiteralString, TypeAlias, TypeVar, cast
 
 import msgspec
+from msgspec import UNSET
 
 from rexecutor.backend.postgres.dialect import DIALECT
 from rexecutor.backend.postgres.rows import (
@@ -23,7 +24,7 @@ from rexecutor.backend.postgres.rows import (
 )
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Script, Scripts, Statement
-from rexecutor.backend.sql.rows import may_expire, minutes_of, stat_of
+from rexecutor.backend.sql.rows import STATUSES, may_expire, minutes_of, stat_of
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobError, JobId, JobRecord, Limits, NewJob, NodeId
@@ -34,6 +35,7 @@ from rexecutor.model.outcomes import (
     Discarded,
     Expired,
     Failed,
+    FieldUpdate,
     Interrupted,
     Outcome,
     Rerun,
@@ -46,7 +48,7 @@ from rexecutor.model.schedules import StoredSchedule
 from rexecutor.model.stats import StatRow
 from rexecutor.model.status import OPEN, JobStatus
 from rexecutor.model.unique import UniquenessCriteria
-from rexecutor.model.where import IdIn, Where
+from rexecutor.model.where import Everything, IdIn, Where
 
 PACKAGE: Final = "rexecutor.backend.postgres"
 _PLACEHOLDER: Final = '"rexecutor".'
@@ -198,6 +200,35 @@ class Statements(Scripts):
         """Change one job and return the changed record; see `Backend.apply`."""
         record = rules.found((yield from self.fetch(job_id, changes_ended=isinstance(change, Rerun))), job_id, executor)
         return (yield from self.transit(record, change, now, limits))
+
+    def apply_many(
+        self,
+        ids: Collection[JobId],
+        change: CancelAsked | Rerun | FieldUpdate,
+        where: Where | None,
+        now: datetime | None,
+        limits: Limits,
+    ) -> Script[list[tuple[JobId, JobStatus, str]]]:
+        """Change the jobs as `rules.changed` says; return the new status and the executor of each that was changed.
+
+        The rows that say where they stand are locked first. A second statement then sees how the jobs are now, and
+        nothing moves them until the end of the transaction. Jobs that moved while the first one waited are looked for
+        again.
+        """
+        changes_ended = isinstance(change, Rerun)
+        wanted, locked = sorted(filter(is_bigint, ids)), list[JobId]()
+        for _ in range(MOST_LOOKS):
+            if wanted:
+                places = yield self.of("lock_places", ids=wanted, changes_ended=changes_ended)
+                locked += [job_id for job_id, is_locked in places if is_locked]
+                wanted = sorted([job_id for job_id, is_locked in places if not is_locked])
+        # What is still wanted stands nowhere, because somebody has written rows by hand; or it moved at each look.
+        if not (found := sorted([*locked, *wanted])):
+            return []
+        name, parameters = _as_parameters(change)
+        condition = Everything() if where is None else where
+        rows = yield self.where(name, condition, now, ids=found, most_errors=limits.errors, **parameters)
+        return [(job_id, STATUSES[status], executor) for job_id, status, executor in rows if status in STATUSES]
 
     def fetch(self, job_id: JobId, *, changes_ended: bool = False) -> Script[JobRecord | None]:
         """Return the job, locked unless it has ended; None if there is none.
@@ -386,6 +417,20 @@ def _as_arrays(settlements: Sequence[Settlement]) -> dict[str, Any]:
         "errors": [part[2] for part in parts],
         "results": [part[3] for part in parts],
     }
+
+
+def _as_parameters(change: CancelAsked | Rerun | FieldUpdate) -> tuple[str, dict[str, Any]]:
+    """Return the name of the statement that makes a change of many jobs, and its parameters."""
+    match change:
+        case CancelAsked(reason):
+            return "cancel_jobs", {"reason": reason}
+        case Rerun():
+            return "rerun_jobs", {}
+        case FieldUpdate():
+            given = {name: getattr(change, name) for name in FieldUpdate.__slots__}
+            new = {name: None if value is UNSET else value for name, value in given.items()}
+            tags = None if new["tags"] is None else list(new["tags"])
+            return "update_fields", {**new, "tags": tags, "sets_metadata": change.metadata is not UNSET}
 
 
 def _parts(outcome: Outcome) -> tuple[str, timedelta, str | None, str | None]:

@@ -107,15 +107,28 @@ class Scripts(ABC):
         self, where: Where, limit: int, after: JobId | None, now: datetime | None, *, newest: bool = False
     ) -> Script[list[JobRecord]]:
         """Return at most `limit` jobs in order of id, or in reverse; see `Backend.query`."""
-        name, start, end = "select_jobs", SMALLEST_ID, LARGEST_ID
-        if newest:
-            name, start, end = "select_newest_jobs", LARGEST_ID, SMALLEST_ID
-        if after is not None and (after < end if newest else after > end):
-            return []
-        if after is not None:
-            start = min(after, start) if newest else max(after, start)
-        rows = yield self.where(name, where, now, after=start, limit=min(limit, LARGEST_ID))
+        name = "select_newest_jobs" if newest else "select_jobs"
+        rows = yield from self._page(name, where, limit, after, now, newest=newest)
         return [self.read_job(row) for row in rows]
+
+    def query_ids(
+        self, where: Where, limit: int, after: JobId | None, now: datetime | None, *, newest: bool = False
+    ) -> Script[list[JobId]]:
+        """Return the ids of the jobs that `query` would return, without reading the other columns."""
+        name = "select_newest_ids" if newest else "select_ids"
+        rows = yield from self._page(name, where, limit, after, now, newest=newest)
+        return [row[0] for row in rows]
+
+    def _page(
+        self, name: str, where: Where, limit: int, after: JobId | None, now: datetime | None, *, newest: bool
+    ) -> Script[Rows]:
+        """Return the rows of the statement, which begins after this id; none if no id comes after it."""
+        start, end = (LARGEST_ID, SMALLEST_ID) if newest else (SMALLEST_ID, LARGEST_ID)
+        if after is not None:
+            if after < end if newest else after > end:
+                return ()
+            start = min(after, start) if newest else max(after, start)
+        return (yield self.where(name, where, now, after=start, limit=min(limit, LARGEST_ID)))
 
     def check_ended(self, ids: Collection[JobId], now: datetime | None) -> Script[dict[JobId, JobRecord | JobStatus]]:
         """Return those of the jobs that are stored; see `Backend.check_ended`.

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeVar
 
 import rexecutor.backend.sqlite.operations as store
 from rexecutor.affinity import Affinity, Opening
-from rexecutor.backend.base import Backend
+from rexecutor.backend.base import Backend, changeable_ids
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
@@ -31,7 +31,7 @@ from rexecutor.backend.waits import Known
 from rexecutor.clock import Clock
 from rexecutor.errors import BackendClosedError, ConfigurationError
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
-from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement, kinds_of, makes_work
+from rexecutor.model.outcomes import CancelAsked, FieldUpdate, Rerun, Settlement, kinds_of, makes_work
 from rexecutor.model.pruning import PruneSpec
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.stats import StatRow
@@ -216,6 +216,13 @@ class SQLiteBackend(Backend):
         now = self.clock.now()
         return await self._read(lambda: SCRIPTS.query(where, limit, after, now, newest=newest))
 
+    async def query_ids(
+        self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
+    ) -> Sequence[JobId]:
+        """Return the ids of jobs, without reading their data."""
+        now = self.clock.now()
+        return await self._read(lambda: SCRIPTS.query_ids(where, limit, after, now, newest=newest))
+
     async def check_ended(self, ids: Collection[JobId]) -> Known:
         """Return those of the jobs that are stored. Reads the data of ended ones only, without blocking the writer."""
         now = self.clock.now()
@@ -270,6 +277,16 @@ class SQLiteBackend(Backend):
         """Change one job's fields on a new connection."""
         return self._change_and_wake_sync(
             lambda connection, now: run(connection, SCRIPTS.update(job_id, new, version, now))
+        )
+
+    async def apply_many(
+        self, ids: Collection[JobId], change: CancelAsked | Rerun | FieldUpdate, *, where: Where | None = None
+    ) -> Mapping[JobId, JobStatus]:
+        """Change many jobs in one transaction; see `Backend.apply_many`."""
+        wanted = changeable_ids(ids)
+        return await self._change_and_wake(
+            lambda connection, now: run(connection, SCRIPTS.apply_many(wanted, change, where, now, self.limits)),
+            is_cancel=isinstance(change, CancelAsked),
         )
 
     async def tick(self, schedules: Sequence[Schedule], *, up_since: datetime | None) -> Ticked:

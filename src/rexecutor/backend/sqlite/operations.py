@@ -17,7 +17,7 @@ from rexecutor.backend.messages import Claim, Demand, Ticked
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Script, Scripts, Statement
 from rexecutor.backend.sql.rows import counts_text, may_expire, minutes_of, stat_of
-from rexecutor.backend.sql.where import compile_where
+from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID, compile_where
 from rexecutor.backend.sqlite.dialect import DIALECT
 from rexecutor.backend.sqlite.rows import (
     Head,
@@ -45,13 +45,13 @@ from rexecutor.model.job import (
     NodeId,
     is_storable,
 )
-from rexecutor.model.outcomes import COMPLETE, Complete, Interrupted, Settlement
+from rexecutor.model.outcomes import COMPLETE, CancelAsked, Complete, FieldUpdate, Interrupted, Rerun, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.schedules import Schedule
 from rexecutor.model.stats import StatRow
 from rexecutor.model.status import OPEN, JobStatus
 from rexecutor.model.unique import UniquenessCriteria
-from rexecutor.model.where import Where
+from rexecutor.model.where import Everything, Where
 
 T = TypeVar("T")
 
@@ -132,6 +132,28 @@ class _SqliteScripts(Scripts):
         changed = yield from super().update(job_id, new, version, now)
         yield from self._place(changed, now)
         return changed
+
+    def apply_many(
+        self,
+        ids: Collection[JobId],
+        change: CancelAsked | Rerun | FieldUpdate,
+        where: Where | None,
+        now: datetime,
+        limits: Limits,
+    ) -> Script[dict[JobId, JobStatus]]:
+        """Change the jobs as `rules.changed` says; return the new status of each that was changed."""
+        wanted = msgspec.json.encode(sorted(job_id for job_id in ids if SMALLEST_ID <= job_id <= LARGEST_ID)).decode()
+        condition = Everything() if where is None else where
+        rows = yield self.where("select_chosen_jobs", condition, now, ids=wanted)
+        as_ = self.write_fields if isinstance(change, FieldUpdate) else self.write_change
+        statuses: dict[JobId, JobStatus] = {}
+        for record in map(self.read_job, rows):
+            changed = rules.changed(record, change, now, limits)
+            if changed is None:
+                continue
+            is_written = changed is record or (yield from self.write(changed, as_, now))
+            statuses[record.id] = changed.status if is_written else JobStatus.DISCARDED
+        return statuses
 
     def _place(self, record: JobRecord, now: datetime) -> Script[None]:
         """Let the job stand where its status says: in the queue, among what runs, or in neither if it has ended."""

@@ -271,12 +271,15 @@ def changed(
 ) -> JobRecord | None:
     """Return the record after one of the changes that can be made of many jobs; None if its status forbids it.
 
-    Jobs that have not ended are cancelled or updated, jobs that have ended are rerun. Other jobs are left as they are.
+    Jobs that have not ended are cancelled or updated, jobs that have ended are rerun. Other jobs are left as they are,
+    and so are jobs to update whose row cannot be read.
     """
     if record.status.has_ended is not isinstance(change, Rerun):
         return None
     if not isinstance(change, FieldUpdate):
         return transition(record, change, now, limits)
+    if record.defect is not None:
+        return None
     given = {name: getattr(change, name) for name in FieldUpdate.__slots__}
     new = {name: value for name, value in given.items() if value is not UNSET}
     return replace(record, **new, revision=record.revision + 1)

@@ -1,0 +1,6 @@
+-- Returns the ids of a page of jobs, the newest first; the condition comes from `compile_where`. Indexes: those of `select_newest_jobs`.
+SELECT id
+FROM "rexecutor".jobs
+WHERE id < %(after)s AND /* where */
+ORDER BY id DESC
+LIMIT %(limit)s
