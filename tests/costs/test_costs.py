@@ -44,8 +44,11 @@ release a lost claim  1000           7      7        1  ~1000        1000  +1000
 rescue                1000           1      1        1  ~1000         589  +1000          -1000        nodes +1 -1
 cancel                 100         600    600      100  ~100           66  -100                        ended +100
 cancel while running   100         600    600      100  ~100          100                 ~100
+cancel at once        1000           4      4        1  ~1000         648  -1000                       ended +1
 update                 100         600    600      100  ~100          100  ~100
+update at once        1000           4      4        1  ~1000        1000  ~1000
 rerun                  100         600    600      100  ~100            4  +100                        ended ~99 -1
+rerun at once         1000           4      4        1  ~1000         350  +1000                       ended -1
 prune by age          1000           1      1        1  -1000                                          ended -10
 prune by number       1000           1      1        1  -1000                                          ended -10
 a minute idle                       72     72       72                                                 nodes ~12
@@ -71,8 +74,11 @@ release a lost claim  1000        5007        1  ~1000        +1000          -10
 rescue                1000        5009        1  ~1000        +1000          -1000        nodes +1 -1
 cancel                 100        1100      100  ~100         -100
 cancel while running   100        1000      100  ~100                        ~100
+cancel at once        1000        5006        1  ~1000        -1000
 update                 100         900      100  ~100         +100
+update at once        1000        5006        1  ~1000        +1000
 rerun                  100        1100      100  ~100         +100
+rerun at once         1000        5006        1  ~1000        +1000
 prune by age          1000          21        2  -1000
 prune by number       1000          22        2  -1000
 a minute idle                      576       72                                           nodes ~12

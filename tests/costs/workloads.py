@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from rexecutor import JobStatus, Replace, UniquenessCriteria
 from rexecutor.model.job import JobRecord, NewJob
-from rexecutor.model.outcomes import COMPLETE, Complete, Interrupted, Outcome, Rerun, Settlement
+from rexecutor.model.outcomes import COMPLETE, Complete, FieldUpdate, Interrupted, Outcome, Rerun, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.testing.suite.store import HOUR, LEASE, NODE, OTHER_NODE, SECOND, failed, new_job
 from tests.costs.ground import Ground
@@ -123,6 +123,25 @@ async def cancelled_while_running(ground: Ground, jobs: int) -> AsyncGenerator[N
         await ground.backend.cancel(record.id, "not wanted")
 
 
+async def cancelled_at_once(ground: Ground, jobs: int) -> AsyncGenerator[None]:
+    ids = await ground.store.enqueue(*([job()] * jobs))
+    yield
+    await ground.backend.cancel_many(ids, "not wanted")
+
+
+async def rerun_at_once(ground: Ground, jobs: int) -> AsyncGenerator[None]:
+    ids = await ground.store.enqueue(*([job()] * jobs))
+    await ground.backend.cancel_many(ids, "not wanted")
+    yield
+    await ground.backend.rerun_many(ids)
+
+
+async def updated_at_once(ground: Ground, jobs: int) -> AsyncGenerator[None]:
+    ids = await ground.store.enqueue(*([job()] * jobs))
+    yield
+    await ground.backend.update_many(ids, FieldUpdate(priority=3))
+
+
 async def updated(ground: Ground, jobs: int) -> AsyncGenerator[None]:
     await ground.backend.enqueue([job()] * jobs)
     records = await ground.store.jobs()
@@ -197,8 +216,11 @@ WORKLOADS: Final[Mapping[str, tuple[int, Workload]]] = {
     "rescue": (1000, rescued),
     "cancel": (100, cancelled),
     "cancel while running": (100, cancelled_while_running),
+    "cancel at once": (1000, cancelled_at_once),
     "update": (100, updated),
+    "update at once": (1000, updated_at_once),
     "rerun": (100, rerun),
+    "rerun at once": (1000, rerun_at_once),
     "prune by age": (1000, partial(pruned, what=OlderThan(SECOND))),
     "prune by number": (1000, partial(pruned, what=BeyondNewest(0))),
     "a minute idle": (0, idle),

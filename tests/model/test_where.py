@@ -10,9 +10,13 @@ from rexecutor.model.where import (
     MAX_LEVELS,
     MAX_PARTS,
     And,
+    DataAt,
     DataEquals,
+    ErrorIs,
     Everything,
+    ExecutorIn,
     IdIn,
+    Inserted,
     MetadataEquals,
     Not,
     Or,
@@ -42,6 +46,17 @@ class TestConstructors:
             (Where.tagged_by_one_of("a", "b"), TaggedByOneOf(frozenset({"a", "b"}))),
             (Where.tagged_by_all_of("a", "b"), TaggedByAllOf(frozenset({"a", "b"}))),
             (Where.tagged_by_all_of(), TaggedByAllOf(frozenset())),
+            (Where.data_at("a.0", [1]), DataAt(("a", "0"), "[1e0]")),
+            (Where.data_at(["a.b", 0], None), DataAt(("a.b", "0"), "null")),
+            (Where.data_at([""], None), DataAt(("",), "null")),
+            (Where.executor_equals("a"), ExecutorIn(frozenset({"a"}))),
+            (Where.executor_in("a", "b"), ExecutorIn(frozenset({"a", "b"}))),
+            (Where.error_equals("E"), ErrorIs("E")),
+            (Where.last_error_equals("E"), ErrorIs("E", is_last=True)),
+            (Where.inserted_at_older_than(HOUR), Inserted(before=HOUR)),
+            (Where.inserted_at_before(MOMENT), Inserted(before=MOMENT)),
+            (Where.inserted_at_within_the_last(HOUR), Inserted(after=HOUR, before=timedelta(0), ends_count=True)),
+            (Where.inserted_at_after(MOMENT), Inserted(after=MOMENT)),
             (Where.scheduled_at_older_than(HOUR), Scheduled(before=HOUR)),
             (Where.scheduled_at_before(MOMENT), Scheduled(before=MOMENT)),
             (
@@ -99,6 +114,22 @@ class TestConstructors:
     def test_a_status_is_a_status(self, wrong: Any) -> None:
         for make in (Where.status_equals, Where.status_in):
             with pytest.raises(ConfigurationError, match=r"Where\.status_(in|equals): .* must be a JobStatus"):
+                make(wrong)
+
+    @pytest.mark.parametrize("wrong", ["", ".", "a..b", "a.", [], (), None, 7, {"a"}, [None], [1.5], [True], [["a"]]])
+    def test_a_path_has_steps_that_are_texts_or_numbers(self, wrong: Any) -> None:
+        with pytest.raises(ConfigurationError, match=r"Where\.data_at: path"):
+            Where.data_at(wrong, 7)
+
+    @pytest.mark.parametrize("wrong", [7, None, ["a"], b"a", ValueError])
+    def test_a_name_is_text(self, wrong: Any) -> None:
+        for make, name in (
+            (Where.executor_equals, "executor_equals: each name"),
+            (Where.executor_in, "executor_in: each name"),
+            (Where.error_equals, "error_equals: type_name"),
+            (Where.last_error_equals, "last_error_equals: type_name"),
+        ):
+            with pytest.raises(ConfigurationError, match=rf"Where\.{name} must be a str"):
                 make(wrong)
 
     @pytest.mark.parametrize("wrong", [7, None, ["a"], ("a", "b"), b"a"])

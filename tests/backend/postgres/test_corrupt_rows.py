@@ -14,7 +14,7 @@ from rexecutor import Executor, Job, JobStatus, PostgresBackend, Replace, Rexecu
 from rexecutor.backend.messages import Claim, Demand, Node
 from rexecutor.backend.postgres.rows import changed_row
 from rexecutor.model.job import ErrorKind, JobError, JobId, NodeId
-from rexecutor.model.outcomes import Complete, Failed, Settlement, Snooze
+from rexecutor.model.outcomes import CancelAsked, Complete, Failed, FieldUpdate, Rerun, Settlement, Snooze
 from rexecutor.model.where import Everything
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job
 from tests.postgres import postgres_backend, run_postgres, server_url
@@ -305,6 +305,32 @@ async def claim_and_die(backend: PostgresBackend, expired: JobId) -> None:
     run_postgres(f"UPDATE {backend.schema}.nodes SET lease_until = now() - interval '1 s'")
     for table in ("stored_jobs", "queue"):
         corrupt(backend, expired, "expires_at = now() - interval '1 s'", table)
+
+
+@pytest.mark.parametrize("change", [*UNREADABLE.values(), *UNCONSTRAINED.values()], ids=[*UNREADABLE, *UNCONSTRAINED])
+async def test_a_corrupt_row_fails_no_change_of_many(backend: PostgresBackend, change: str) -> None:
+    ids = await enqueued(backend)
+    drop_constraints(backend)
+    corrupt(backend, ids[0], change)
+
+    for job_change in (FieldUpdate(priority=1), CancelAsked("enough"), Rerun(), FieldUpdate(tags=())):
+        statuses = await backend.apply_many(ids, job_change)
+        assert statuses.keys() >= set(ids[1:])
+    assert [await status_of(backend, job_id) for job_id in ids[1:]] == [JobStatus.SCHEDULED] * 2
+
+
+@pytest.mark.parametrize("change", [FieldUpdate(), CancelAsked("enough")], ids=repr)
+async def test_a_revision_at_its_top_fails_no_change_of_many(
+    backend: PostgresBackend, change: FieldUpdate | CancelAsked
+) -> None:
+    heartbeat(backend)
+    waiting = await enqueued(backend)
+    running = [job.id for job in (await claim(backend)).jobs][:1]
+    waiting += [answer.id for answer in await backend.enqueue([new_job()])]
+    for job_id in (*running, waiting[-1]):
+        corrupt(backend, job_id, f"revision = {MOST}")
+
+    assert set(await backend.apply_many([*running, waiting[-1]], change)) == {*running, waiting[-1]}
 
 
 async def test_a_revision_at_its_top_fails_no_rerun(backend: PostgresBackend) -> None:

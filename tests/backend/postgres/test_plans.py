@@ -19,7 +19,7 @@ from rexecutor.backend.postgres.rows import changed_row
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.backend.sql.operations import Statement
 from rexecutor.model import rules
-from rexecutor.model.status import OPEN
+from rexecutor.model.status import OPEN, WAITING
 from rexecutor.model.where import Everything, IdIn, StatusIn, Where
 from rexecutor.testing.suite.store import HOUR, new_job
 from tests.postgres import Migrated, run_postgres, server_url
@@ -103,6 +103,7 @@ WITH stored AS (
     FROM generate_series(1, {{rows}}) AS n {RETURNED}
 ) {QUEUED.replace("{due}", "false")}
 """
+RUNNING_ONLY = frozenset({JobStatus.EXECUTING})
 TABLES = ("stored_jobs", "queue", "running", "ended")
 NODES = "INSERT INTO {schema}.nodes VALUES ('alive', 'here', {at}, {at} + interval '1 hour')"
 
@@ -298,6 +299,25 @@ def heartbeat(*, rescues: bool) -> Statement:
     )
 
 
+def changed_at_once(name: str, ids: list[int], where: Where | None = None, **parameters: Any) -> Statement:
+    condition = Everything() if where is None else where
+    return STATEMENTS.where(name, condition, NOW, ids=ids, most_errors=20, **parameters)
+
+
+def newest(name: str, where: Where) -> Statement:
+    return STATEMENTS.where(name, where, NOW, after=2**63 - 1, limit=100)
+
+
+def new_fields() -> dict[str, Any]:
+    return {"data": None, "sets_metadata": False, "metadata": None, "max_attempts": 3, "priority": 2} | {
+        "tags": None,
+        "scheduled_at": None,
+    }
+
+
+THOUSAND = list(range(ROWS[-1] - 500, ROWS[-1] + 500))
+"""Ids of jobs of two kinds. They are none that claims begin with: tests that were rolled back leave dead entries."""
+MATCHING = Where.executor_equals("executor 3") & ~Where.status_equals(JobStatus.EXECUTING)
 KEY = UniquenessCriteria.by_key("order 7")
 BY_EXECUTOR = UniquenessCriteria.by_executor()
 EVERY_STATUS = tuple(JobStatus)
@@ -322,6 +342,22 @@ CASES: Mapping[str, tuple[Statement, int]] = {
     "unique by executor, whatever the status": (conflicting(BY_EXECUTOR.and_statuses(*EVERY_STATUS)), 10),
     "a page": (page(Everything()), 300),
     "a page of executing jobs": (page(StatusIn(frozenset({JobStatus.EXECUTING}))), 1_100),
+    "a page of the newest jobs": (newest("select_newest_jobs", Everything()), 700),
+    "a page of the newest waiting jobs": (newest("select_newest_jobs", StatusIn(WAITING)), 1_300),
+    "a page of the newest executing jobs": (newest("select_newest_jobs", StatusIn(RUNNING_ONLY)), 1_100),
+    "a page of ids": (STATEMENTS.where("select_ids", Everything(), NOW, after=0, limit=1_000), 1_000),
+    "a page of the newest ids": (newest("select_newest_ids", Everything()), 100),
+    "a look for a thousand places": (STATEMENTS.of("lock_places", ids=THOUSAND, changes_ended=False), 8_000),
+    "a look for a thousand places in the log": (STATEMENTS.of("lock_places", ids=THOUSAND, changes_ended=True), 30_000),
+    "a thousand cancels": (changed_at_once("cancel_jobs", THOUSAND, reason="why"), 8_000),
+    "a thousand cancels of those that match": (changed_at_once("cancel_jobs", THOUSAND, MATCHING, reason="why"), 8_000),
+    "a thousand updates": (changed_at_once("update_fields", THOUSAND, **new_fields()), 8_000),
+    "a thousand updates of those that match": (
+        changed_at_once("update_fields", THOUSAND, MATCHING, **new_fields()),
+        8_000,
+    ),
+    "a thousand reruns": (changed_at_once("rerun_jobs", THOUSAND), 30_000),
+    "a thousand reruns of those that match": (changed_at_once("rerun_jobs", THOUSAND, MATCHING), 30_000),
     "a look for a job's place": (STATEMENTS.of("lock_place", id=7, changes_ended=False), 10),
     "a look for a job's place in the log": (STATEMENTS.of("lock_place", id=7, changes_ended=True), 100),
     "one job": (STATEMENTS.of("select_job", id=7), 10),

@@ -26,9 +26,9 @@ from rexecutor.backend.postgres.statements import PACKAGE, Statements, in_schema
 from rexecutor.backend.sql import statement
 from rexecutor.model import rules
 from rexecutor.model.job import JobRecord
-from rexecutor.model.outcomes import CancelAsked, Complete, Outcome, Rerun, Settlement
+from rexecutor.model.outcomes import CancelAsked, Complete, FieldUpdate, Outcome, Rerun, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.model.where import Everything
+from rexecutor.model.where import Everything, Where
 from rexecutor.testing import FakeClock
 from rexecutor.testing.clock import START
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, LEASE, NODE, OTHER_NODE, SECOND, cancelled, failed, new_job
@@ -466,6 +466,126 @@ async def test_a_rerun_waits_for_no_other_row_of_the_log(backend: PostgresBacken
         await soon(backend.rerun(job.id))
 
     assert rows_of(backend)["queue"] == [job.id]
+
+
+async def test_a_cancel_of_many_that_waits_for_a_claim_is_asked_of_the_running_job(backend: PostgresBackend) -> None:
+    job = await waiting(backend)
+    [other] = await backend.enqueue([replace(new_job(), executor=BETA)])
+
+    async with held_back(backend) as held:
+        claimed = await in_claim(held, backend)
+        cancelling = asyncio.ensure_future(backend.cancel_many([job.id, other.id], "enough"))
+        await held.waited_for()
+    statuses = await soon(cancelling)
+
+    assert statuses == {job.id: JobStatus.EXECUTING, other.id: JobStatus.CANCELLED}
+    assert await record_of(backend, job.id) == rules.transition(claimed, CancelAsked("enough"), START, LIMITS)
+    assert rows_of(backend) == {"queue": [], "running": [job.id], "ended": [other.id]}
+
+
+@pytest.mark.parametrize("outcome", [Complete(), failed(delay=HOUR), cancelled()], ids=["complete", "failed", "cancel"])
+async def test_a_cancel_of_many_that_waits_for_an_outcome_comes_after_it(
+    backend: PostgresBackend, outcome: Outcome
+) -> None:
+    [job, other] = await executing(backend, JOB, new_job())
+
+    async with held_back(backend) as held:
+        after = await in_settle(held, backend, job, outcome)
+        cancelling = asyncio.ensure_future(backend.cancel_many([job.id, other.id], "enough"))
+        await held.waited_for()
+    statuses = await soon(cancelling)
+
+    expected = rules.changed(after, CancelAsked("enough"), START, LIMITS)
+    assert await record_of(backend, job.id) == (expected or after)
+    assert statuses.get(job.id) == (None if expected is None else expected.status)
+    assert statuses[other.id] is JobStatus.EXECUTING
+
+
+async def test_a_change_of_many_asks_again_whether_a_job_matches_that_it_has_waited_for(
+    backend: PostgresBackend,
+) -> None:
+    job = await waiting(backend)
+    where = Where.data_equals(None) & Where.status_equals(JobStatus.SCHEDULED)
+
+    async with held_back(backend) as held:
+        after = await update_data(held, job)
+        cancelling = asyncio.ensure_future(backend.cancel_many([job.id], "enough", where=where))
+        updating = asyncio.ensure_future(backend.update_many([job.id], FieldUpdate(priority=3), where=where))
+        await held.waited_for()
+
+    assert await soon(cancelling) == {}
+    assert await soon(updating) == {}
+    assert await record_of(backend, job.id) == after
+
+
+async def test_a_claim_neither_waits_for_a_change_of_many_nor_takes_the_jobs(backend: PostgresBackend) -> None:
+    job = await waiting(backend)
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        change = backend._statements.apply_many([job.id], FieldUpdate(priority=3), None, START, LIMITS)
+        assert await run_steps(held._connection, change) == [(job.id, JobStatus.SCHEDULED, ALPHA)]
+        assert await soon(claim(backend, NODE)) == []
+
+    assert [(one.id, one.priority) for one in await claim(backend, NODE)] == [(job.id, 3)]
+
+
+async def test_of_two_reruns_of_many_at_once_each_job_is_in_one(backend: PostgresBackend) -> None:
+    jobs = [one.id for one in await ended(backend, 4, Complete())]
+
+    async with held_back(backend) as held:
+        await held.apply(jobs[1], Rerun())
+        rerunning = asyncio.ensure_future(backend.rerun_many(jobs[:3]))
+        await held.waited_for()
+    statuses = await soon(rerunning)
+
+    assert list(statuses) == [jobs[0], jobs[2]]
+    assert rows_of(backend) == {"queue": jobs[:3], "running": [], "ended": jobs[3:]}
+
+
+async def test_a_rerun_of_many_leaves_no_empty_row_in_the_log(backend: PostgresBackend) -> None:
+    first = await ended(backend, 3, Complete())
+    second = await ended(backend, 2, cancelled())
+
+    await backend.rerun_many([first[0].id, first[2].id, *(one.id for one in second)])
+
+    assert [ids for (ids,) in run_postgres(f"SELECT ids FROM {backend.schema}.ended")] == [[first[1].id]]
+
+
+async def test_a_rerun_of_many_that_waits_for_the_log_has_locked_no_job(backend: PostgresBackend) -> None:
+    job, _ = await ended(backend, 2, Complete())
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        await held._connection.execute(cast("LiteralString", f"SELECT FROM {backend.schema}.ended FOR UPDATE"))
+        rerunning = asyncio.ensure_future(backend.rerun_many([job.id]))
+        await held.waited_for()
+        unlocked = f"SELECT FROM {backend.schema}.stored_jobs WHERE id = {job.id} FOR UPDATE SKIP LOCKED"
+        assert run_postgres(unlocked) == [()]
+    await soon(rerunning)
+
+    assert rows_of(backend)["queue"] == [job.id]
+
+
+async def test_an_ended_job_that_stands_nowhere_is_rerun_with_many(backend: PostgresBackend) -> None:
+    job, other = await ended(backend, 2, Complete())
+    run_postgres(f"DELETE FROM {backend.schema}.ended")
+
+    assert list(await backend.rerun_many([job.id, other.id])) == [job.id, other.id]
+    assert rows_of(backend)["queue"] == [job.id, other.id]
+
+
+async def test_a_change_of_many_needs_two_statements(backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [answer.id for answer in await backend.enqueue([new_job()] * 30)]
+    names: list[str] = []
+    text = Statements.text
+    monkeypatch.setattr(Statements, "text", lambda self, name: names.append(name) or text(self, name))
+
+    await backend.cancel_many([*ids, ids[-1] + 1], "enough")
+    await backend.rerun_many(ids)
+
+    changes = [name for name in names if name != "notify"]
+    assert changes == ["lock_places", "cancel_jobs", "lock_places", "rerun_jobs"]
 
 
 async def test_a_cancel_of_an_ended_job_waits_for_no_rerun_so_that_they_cannot_wait_for_each_other(

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from rexecutor import JobStatus, Where
+from rexecutor.backend.postgres.dialect import DIALECT as POSTGRES
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.backend.sqlite.dialect import DIALECT
 from rexecutor.model.where import And, DataEquals, Everything, ExecutorIn, KeyIs, MetadataEquals, Not, Or, Scheduled
@@ -13,6 +14,8 @@ from rexecutor.testing.suite.hostile import TEXTS
 
 A, B = Where.id_equals(1), Where.id_equals(2)
 START_MICROS = int(START.timestamp()) * 1_000_000
+ERRORS = "CASE WHEN json_valid(errors) THEN errors ELSE '[]' END"
+TYPE = "CASE WHEN one.type = 'object' THEN json_extract(one.value, '$.type_name') END"
 GIVEN = "SELECT value FROM json_each(CASE WHEN json_valid(tags) THEN tags ELSE '[]' END)"
 
 GOLDEN: tuple[tuple[Where, str, tuple[object, ...]], ...] = (
@@ -45,6 +48,18 @@ GOLDEN: tuple[tuple[Where, str, tuple[object, ...]], ...] = (
     (Where.tagged_by_all_of("a"), f"(NOT EXISTS (SELECT value FROM json_each(:p0) EXCEPT {GIVEN}))", ('["a"]',)),
     (Where.tagged_by_one_of("a\0"), f"(EXISTS ({GIVEN} INTERSECT SELECT value FROM json_each(:p0)))", ("[]",)),
     (Where.tagged_by_all_of("a", "\ud800"), "(1 = 0)", ()),
+    (
+        Where.data_at("user.0", 7),
+        "(rexecutor_at(CAST(data AS BLOB), :p0) = :p1)",
+        ('["user","0"]', "7e0"),
+    ),
+    (Where.data_at(["a\0"], 7), "(1 = 0)", ()),
+    (Where.error_equals("E"), f"(EXISTS (SELECT 1 FROM json_each({ERRORS}) AS one WHERE {TYPE} = :p0))", ("E",)),
+    (Where.last_error_equals("E"), f"(json_extract({ERRORS}, '$[#-1].type_name') IS :p0)", ("E",)),
+    (Where.error_equals("\ud800"), "(1 = 0)", ()),
+    (Where.executor_in("b", "a"), "(executor IN (SELECT value FROM json_each(:p0)))", ('["a","b"]',)),
+    (Where.inserted_at_before(START), "(inserted_at < :p0)", (START_MICROS,)),
+    (Where.inserted_at_older_than(timedelta(seconds=1)), "(inserted_at < (:now - :p0))", (1_000_000,)),
     (Scheduled(), "(1 = 1)", ()),
     (Where.scheduled_at_before(START), "(scheduled_at < :p0)", (START_MICROS,)),
     (Where.scheduled_at_after(START), "(scheduled_at > :p0)", (START_MICROS,)),
@@ -72,6 +87,25 @@ def test_each_node_stands_in_parentheses_and_its_values_are_parameters(
 
     assert compiled.text == text
     assert compiled.parameters == {f"p{number}": value for number, value in enumerate(values)}
+
+
+PATHS = (
+    (["user", "id"], "(data #> %(p0)s::text[])", [["user", "id"]]),
+    (["lines", 0, "sku"], "(data #> %(p0)s::text[])", [["lines", "0", "sku"]]),
+    (["-1"], "(data -> %(p0)s::text)", ["-1"]),
+    (["a", "01", "b"], "(((data #> %(p0)s::text[]) -> %(p1)s::text) #> %(p2)s::text[])", [["a"], "01", ["b"]]),
+)
+
+
+@pytest.mark.parametrize(("path", "text", "values"), PATHS)
+def test_postgresql_takes_only_what_is_one_for_the_number_of_an_element(
+    path: list[str | int], text: str, values: list[object]
+) -> None:
+    compiled = compile_where(Where.data_at(path, 7), POSTGRES)
+
+    last = f"p{len(values)}"
+    assert compiled.text == f"(coalesce({text}::jsonb = %({last})s::jsonb, false))"
+    assert list(compiled.parameters.values()) == [*values, "7e0"]
 
 
 def test_no_value_is_ever_in_the_text() -> None:

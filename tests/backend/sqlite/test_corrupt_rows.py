@@ -11,7 +11,7 @@ import pytest
 from rexecutor import JobStatus, Replace, SQLiteBackend, UniquenessCriteria, Where
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.model.job import JobRecord
-from rexecutor.model.outcomes import Complete, Settlement
+from rexecutor.model.outcomes import Complete, FieldUpdate, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.where import Everything, ExecutorIn, KeyIs
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job
@@ -46,6 +46,11 @@ WHERES = (
     Where.data_equals(1),
     Where.data_equals(None),
     Where.metadata_equals(None),
+    Where.data_at("a.b", 1),
+    Where.data_at("0", None),
+    Where.error_equals("ValueError"),
+    Where.last_error_equals("ValueError"),
+    Where.inserted_at_older_than(timedelta(0)),
     Where.tagged_by_one_of("t"),
     Where.tagged_by_all_of("t"),
     Where.scheduled_at_older_than(timedelta(0)),
@@ -78,6 +83,21 @@ async def test_a_corrupt_row_fails_no_query(backend: SQLiteBackend, change: str)
         assert positive | negative == set(ids), where
         assert not positive & negative, where
         assert (ids[0] in positive) is (ids[2] in positive), where
+
+
+@pytest.mark.parametrize("change", CORRUPT.values(), ids=CORRUPT)
+async def test_a_corrupt_row_fails_no_change_of_many(backend: SQLiteBackend, change: str) -> None:
+    ids = [answer.id for answer in await backend.enqueue([new_job(tags=("t",), unique=None)] * 3)]
+    await corrupt(backend, ids[1], change)
+    sound = [ids[0], ids[2]]
+
+    for where in (None, *WHERES, *(~where for where in WHERES)):
+        updated = await backend.update_many(ids, FieldUpdate(priority=1), where=where)
+        assert ids[1] not in updated or change.startswith(("data", "metadata", "result", "unique", "executor", "rev"))
+        assert where is not None or set(updated) >= set(sound)
+    assert set(await backend.cancel_many(ids, "enough")) >= set(sound)
+    assert set(await backend.rerun_many(ids)) >= set(sound)
+    assert {job.status for job in await backend.query(Where.id_in(*sound))} == {JobStatus.SCHEDULED}
 
 
 @pytest.mark.parametrize("action", [None, Replace.priority(), Replace.data()], ids=repr)

@@ -18,7 +18,8 @@ from rexecutor.model import rules
 from rexecutor.model.job import NewJob
 from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
-from rexecutor.model.where import ExecutorIn, StatusIn
+from rexecutor.model.status import WAITING
+from rexecutor.model.where import Everything, ExecutorIn, KeyIs, StatusIn, Where
 from rexecutor.testing import FakeClock
 from rexecutor.testing.suite.store import HOUR, new_job
 
@@ -179,6 +180,45 @@ async def test_the_jobs_that_run_are_found_among_all_others_by_what_runs(
 
     assert "SEARCH job USING INTEGER PRIMARY KEY (rowid=?)" in found, found
     assert "TEMP B-TREE" not in found, found
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+@pytest.mark.parametrize("where", [Everything(), StatusIn(WAITING), ExecutorIn(frozenset({"alpha"}))], ids=repr)
+async def test_the_newest_jobs_are_read_backwards_without_a_sort(
+    backend: SQLiteBackend, where: Where, *, is_analyzed: bool
+) -> None:
+    if is_analyzed:
+        await analyze(backend)
+
+    for name in ("select_newest_jobs", "select_newest_ids", "select_ids"):
+        page = SCRIPTS.where(name, where, None, after=2**63 - 1, limit=10)
+        found = await explain(backend, page.text, page.parameters)
+        assert "TEMP B-TREE" not in found, found
+        assert not reads_all(found.split(" | ")[0]), found
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+@pytest.mark.parametrize(
+    "where",
+    [
+        Everything(),
+        ExecutorIn(frozenset({"alpha"})),
+        StatusIn(WAITING),
+        KeyIs("k"),
+        StatusIn(frozenset({JobStatus.COMPLETE})),
+    ],
+    ids=repr,
+)
+async def test_jobs_to_change_are_found_by_their_ids_whatever_else_they_must_match(
+    backend: SQLiteBackend, where: Where, *, is_analyzed: bool
+) -> None:
+    if is_analyzed:
+        await analyze(backend)
+
+    chosen = SCRIPTS.where("select_chosen_jobs", where, None, ids="[1, 2, 3]")
+    found = await explain(backend, chosen.text, chosen.parameters)
+
+    assert "SEARCH job USING INTEGER PRIMARY KEY (rowid=?)" in found, found
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True])

@@ -23,7 +23,7 @@ updated AS (
 ),
 queued AS (
     INSERT INTO "rexecutor".queue (id, executor, scheduled_at, priority, due, flow, lane)
-    SELECT id, executor, scheduled_at, priority, false, flow, lane FROM updated
+    SELECT id, executor, coalesce(scheduled_at, now()), priority, false, flow, lane FROM updated
     WHERE id IN (SELECT id FROM matching WHERE due IS NOT NULL)
     ON CONFLICT (id) DO UPDATE SET
         scheduled_at = excluded.scheduled_at, priority = excluded.priority, due = false
