@@ -140,6 +140,19 @@ class PruneCases(Cases):
             await store.backend.prune(spec, batch)
             assert await _left(store) == [job.id for job in left]
 
+    async def test_of_those_of_all_executors_that_ended_together_the_first_enqueued_are_deleted_first(
+        self, store: Store
+    ) -> None:
+        for executors in ((ALPHA, BETA), (BETA, ALPHA)):
+            for spec in (_older(_NOTHING), _beyond(0)):
+                jobs = await store.executing(*map(new_job, executors))
+                await store.settle_all([Settlement(job.id, job.claims, Complete()) for job in jobs])
+                store.clock.advance(SECOND)
+
+                assert await store.backend.prune(spec, 1) == 1
+                assert await _left(store) == [jobs[1].id]
+                assert await store.backend.prune(spec, 1) == 1
+
     async def test_those_that_are_kept_take_no_place_in_a_batch(self, store: Store) -> None:
         for size in (5, 1):
             jobs = await store.executing(*[new_job()] * 5)
