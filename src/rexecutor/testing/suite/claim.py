@@ -190,6 +190,17 @@ class ClaimCases(Cases):
         assert len(claim.jobs) == 1
         assert claim.next_due == store.now + 7 * SECOND
 
+    async def test_a_claim_of_what_has_just_fallen_due_tells_when_the_next_job_does(self, store: Store) -> None:
+        await store.enqueue(new_job(delay=SECOND), new_job(delay=HOUR))
+        store.heartbeat()
+        next_due = store.now + HOUR
+        store.clock.advance(SECOND)
+
+        claim = await store.ask()
+
+        assert len(claim.jobs) == 1
+        assert claim.next_due == next_due
+
     async def test_a_retry_that_waits_for_its_time_is_the_next_due(self, store: Store) -> None:
         [job] = await store.executing()
         await store.settle(job, failed(delay=timedelta(microseconds=1_500_001)))
