@@ -151,9 +151,9 @@ def taken(record: JobRecord) -> dict[str, object]:
 
 
 async def in_claim(held: Held, backend: PostgresBackend) -> JobRecord:
-    """Claim the one job in the transaction that is held back."""
+    """Claim one job in the transaction that is held back."""
     assert isinstance(held, PostgresHeld)
-    claimed = await backend._operations.claim(held._connection, Demand({ALPHA: 1}, 1), NODE, START)
+    claimed = await backend._operations.claim(held._connection, Demand({ALPHA: 1}, 1), NODE, held.now)
     return claimed.jobs[0]
 
 
@@ -652,6 +652,33 @@ async def test_a_claim_marks_a_thousand_jobs_as_due_at_most(backend: PostgresBac
     assert len(await claim(backend, NODE)) == 10
 
     assert run_postgres(f"SELECT count(*) FROM {backend.schema}.queue WHERE NOT due") == [(2,)]
+
+
+async def test_a_claim_waits_for_no_job_that_has_just_fallen_due(backend: PostgresBackend, clock: FakeClock) -> None:
+    heartbeat(backend, NODE)
+    locked, other = await backend.enqueue([new_job(delay=SECOND)] * 2)
+    clock.advance(SECOND)
+
+    async with held_back(backend) as held:
+        await held.select_for_update(locked.id)
+        assert [job.id for job in await soon(claim(backend, NODE))] == [other.id]
+
+    assert [job.id for job in await claim(backend, NODE)] == [locked.id]
+
+
+async def test_a_claim_marks_the_longest_due_first_whatever_the_plan(
+    backend: PostgresBackend, clock: FakeClock
+) -> None:
+    heartbeat(backend, NODE)
+    await backend.enqueue([new_job(delay=2 * SECOND)] * 1_000)
+    [first] = await backend.enqueue([new_job(delay=SECOND)])
+    clock.advance(2 * SECOND)
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        for scan in ("indexscan", "bitmapscan"):
+            await held._connection.execute(without(scan))
+        assert (await in_claim(held, backend)).id == first.id
 
 
 def finding_nothing(of: Statements, name: str) -> LiteralString:

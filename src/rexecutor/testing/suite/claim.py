@@ -136,6 +136,14 @@ class ClaimCases(Cases):
 
         assert [job.id for job in await store.claim(1)] == [due]
 
+    async def test_very_many_due_jobs_do_not_hide_one_that_has_just_fallen_due(self, store: Store) -> None:
+        await store.enqueue(*[new_job(BETA)] * 1_100)
+        [due] = await store.enqueue(new_job(ALPHA, delay=SECOND))
+        store.heartbeat()
+        store.clock.advance(SECOND)
+
+        assert [job.id for job in await store.claim(executors=[ALPHA])] == [due]
+
     async def test_a_clock_that_goes_back_makes_no_claim_early(self, store: Store) -> None:
         await store.enqueue(new_job(), new_job(delay=10 * SECOND))
         store.heartbeat(lease=HOUR)
