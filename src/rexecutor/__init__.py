@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         StaleJobError,
     )
     from rexecutor.jobs.current import current_job
-    from rexecutor.jobs.enqueue import JobBuilder, enqueue_many, enqueue_many_sync
+    from rexecutor.jobs.enqueue import Enqueueing, JobBuilder, enqueue_many, enqueue_many_sync
     from rexecutor.jobs.executor import Executor
     from rexecutor.jobs.function import JobFunction, job
     from rexecutor.jobs.handle import JobHandle, job_handle, results, results_sync
@@ -65,6 +65,7 @@ __all__ = [
     "DecodeError",
     "DefinitionError",
     "EncodeError",
+    "Enqueueing",
     "ErrorKind",
     "ExecutionResult",
     "Executor",
@@ -139,6 +140,7 @@ if not TYPE_CHECKING:  # type checkers see the imports above, and so misspelt na
         ),
         "rexecutor.jobs.current": ("current_job",),
         "rexecutor.jobs.enqueue": (
+            "Enqueueing",
             "JobBuilder",
             "enqueue_many",
             "enqueue_many_sync",

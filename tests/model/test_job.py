@@ -1,6 +1,7 @@
 """Jobs as values."""
 
 from dataclasses import FrozenInstanceError, astuple, fields, replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,23 @@ from rexecutor.testing import FakeClock
 
 NOW = FakeClock().now()
 MOMENTS = (NOW, NOW, NOW, None, None, None, None)
-VALUES = (1, JobStatus.EXECUTING, "name", "data", None, 1, 5, 0, ("tag",), (), *MOMENTS, None, 0, None)
+VALUES: tuple[Any, ...] = (
+    1,
+    JobStatus.EXECUTING,
+    "name",
+    "data",
+    None,
+    1,
+    5,
+    0,
+    ("tag",),
+    (),
+    *MOMENTS,
+    None,
+    dict[str, str](),
+    0,
+    None,
+)
 
 
 def test_a_job_made_quickly_is_the_same_as_one_made_in_the_ordinary_way() -> None:

@@ -1,7 +1,7 @@
 """What a `Rexecutor` will run, collected and checked before its start."""
 
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, timedelta
 from inspect import isabstract
 from typing import Any, Final, cast
@@ -14,6 +14,7 @@ from rexecutor.engine.processes import Recycling
 from rexecutor.errors import ConfigurationError, DefinitionError
 from rexecutor.jobs.definition import place_of
 from rexecutor.jobs.executor import AnyExecutor, Executor, ExecutorLike
+from rexecutor.jobs.middleware import AroundExecute, is_asynchronous, name_of
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import prune_schedule
 from rexecutor.jobs.types import codecs_of
@@ -34,6 +35,7 @@ class Config:
         max_concurrency: int,
         max_threads: int | None,
         lease: timedelta,
+        around_execute: Sequence[AroundExecute] = (),
     ) -> None:
         """Check the settings; `Rexecutor` documents their bounds."""
         checked_int("Rexecutor: max_concurrency", max_concurrency, 1)
@@ -45,7 +47,8 @@ class Config:
         self._max_concurrency = max_concurrency
         self._max_threads = max_threads
         self._lease = lease
-        self._registry = Registry(backend.limits)
+        self._around_execute = around_execute
+        self._registry = Registry(backend.limits, around_execute)
         self._only: frozenset[str] | None = None
         self.schedules: Final[dict[str, Schedule]] = {}
         """Schedules that enqueue jobs, by id."""
@@ -125,6 +128,7 @@ class Config:
             name,
             emit=emit,
             recycling=self._recycling,
+            around_execute=self._around_execute,
             schedules=list(self.schedules.values()),
             prunings=self.prunings,
         )
@@ -133,8 +137,9 @@ class Config:
 class Registry:
     """Executors by name. An executor that is given with a schedule may also be given on its own."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, around_execute: Sequence[AroundExecute] = ()) -> None:
         self.executors: dict[str, AnyExecutor] = {}
+        self._around_execute = around_execute
         self._limits = limits
         self._implied: dict[str, bool] = {}  # given with a schedule: whether the instance was made here
 
@@ -159,7 +164,7 @@ class Registry:
         codecs_of(type(instance), self._limits)
         if instance.blocking == "process":
             _check_importable(instance)
-            _check_sendable(instance)
+            _check_sendable(instance, self._around_execute)
         self.executors[instance.name] = instance
         if is_implied:
             self._implied[instance.name] = isinstance(executor, type)
@@ -206,8 +211,8 @@ def _check_importable(executor: AnyExecutor) -> None:
         )
 
 
-def _check_sendable(executor: AnyExecutor) -> None:
-    """Raise a `DefinitionError` if the executor cannot be pickled, and so not be sent to a child process."""
+def _check_sendable(executor: AnyExecutor, around_execute: Iterable[AroundExecute]) -> None:
+    """Raise a `DefinitionError` if the executor or middleware cannot be pickled, and so not be sent to a child."""
     from multiprocessing.reduction import ForkingPickler  # only executors that need it load it
 
     try:
@@ -217,6 +222,16 @@ def _check_sendable(executor: AnyExecutor) -> None:
             f"{executor.name}: runs in child processes, but cannot be pickled ({error}); define the class at the top of"
             " a module, and make clients and connections within execute"
         ) from error
+    for middleware in around_execute:
+        try:
+            if not is_asynchronous(middleware):
+                ForkingPickler.dumps(middleware)
+        except Exception as error:
+            raise DefinitionError(
+                f"{executor.name}: runs in child processes, but {name_of(middleware)} of around_execute cannot be"
+                f" pickled ({error}); define it at the top of a module, or write it with `@asynccontextmanager`, which"
+                " stays in the parent"
+            ) from error
 
 
 def _instance(what: str, executor: object) -> AnyExecutor:

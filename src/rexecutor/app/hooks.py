@@ -1,17 +1,25 @@
-"""What a `Rexecutor` calls while it runs: the application's subscribers."""
+"""What a `Rexecutor` calls while it runs: the application's subscribers and middleware."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 from rexecutor.backend.base import Backend
+from rexecutor.jobs.enqueue import AroundEnqueue
+from rexecutor.jobs.middleware import AroundExecute, add_around_enqueue, checked_middleware
 from rexecutor.model.checks import mistake
 from rexecutor.telemetry.subscribers import Emitter, Subscriber, add_subscriber, checked_subscriber
 
 
 class Hooks:
-    """The subscribers of one `Rexecutor`. They are in effect from `begin` until `end`."""
+    """The subscribers and middleware of one `Rexecutor`. They are in effect from `begin` until `end`."""
 
-    def __init__(self, backend: Backend, on_event: Subscriber | Iterable[Subscriber]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        on_event: Subscriber | Iterable[Subscriber],
+        around_execute: Iterable[AroundExecute],
+        around_enqueue: Iterable[AroundEnqueue],
+    ) -> None:
         """Check the hooks; `Rexecutor` documents them."""
         self._backend = backend
         self._on_event = [
@@ -19,12 +27,16 @@ class Hooks:
         ]
         self.emit: Final = Emitter(backend.command)
         """Emits the events of the node."""
+        self.around_execute: Final = checked_middleware("Rexecutor: around_execute", around_execute)
+        """Middleware around each job that the node runs."""
+        self._around_enqueue = checked_middleware("Rexecutor: around_enqueue", around_enqueue)
         self._ends: list[Callable[[], None]] = []
 
     def begin(self) -> None:
         """Put the hooks into effect; does nothing if they are."""
         if not self._ends:
             self._ends = [add_subscriber(one, (self.emit, self._backend)) for one in self._on_event]
+            self._ends += [add_around_enqueue(one, self._backend) for one in self._around_enqueue]
 
     def end(self) -> None:
         """Take the hooks out of effect."""

@@ -16,7 +16,9 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
 from rexecutor.engine.periodic import Pruning
 from rexecutor.errors import RexecutorError
+from rexecutor.jobs.enqueue import AroundEnqueue
 from rexecutor.jobs.executor import AnyExecutor, Executor, ExecutorLike
+from rexecutor.jobs.middleware import AroundExecute
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import cron_schedule
 from rexecutor.model.checks import checked_delay, checked_texts
@@ -51,6 +53,8 @@ class Rexecutor:
         max_threads: int | None = None,
         lease: timedelta = timedelta(seconds=30),
         on_event: Subscriber | Iterable[Subscriber] = (),
+        around_execute: Iterable[AroundExecute] = (),
+        around_enqueue: Iterable[AroundEnqueue] = (),
     ) -> None:
         """Check the settings and the executors; nothing runs before the start.
 
@@ -65,13 +69,21 @@ class Rexecutor:
                 renewal.
             on_event: One callback or several, each called with the events of this `Rexecutor` and of the enqueues into
                 its backend, from the start (or `set_global_backend`) until it has ended; see `subscribe`.
+            around_execute: Middleware, the first outermost: each is called with the `Job` at every run, and returns a
+                context manager around it. A plain one is entered where the job's code runs, if that is a thread or a
+                child process too; an asynchronous one in the event loop.
+            around_enqueue: Middleware, the first outermost: each is called with an `Enqueueing` at every enqueue into
+                the backend, for as long as `on_event`, and returns a context manager around it. A plain one serves both
+                `enqueue` and `enqueue_sync`.
 
         Raises:
             ConfigurationError: A setting is out of range, or a single executor is given without brackets.
-            DefinitionError: An executor cannot run, or two have one name.
+            DefinitionError: An executor cannot run, or two have one name. Or one runs in child processes, to which
+                middleware cannot be sent.
         """
-        self._config = Config(backend, executors, max_concurrency, max_threads, lease)
-        self._hooks = Hooks(backend, on_event)
+        self._hooks = Hooks(backend, on_event, around_execute, around_enqueue)
+        around = self._hooks.around_execute
+        self._config = Config(backend, executors, max_concurrency, max_threads, lease, around)
         self.backend: Final = backend
         self.max_threads: Final = max_threads
         self.lease: Final = lease

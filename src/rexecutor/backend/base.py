@@ -33,7 +33,14 @@ from rexecutor.backend.wakeups import Wakeups
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.errors import ConfigurationError, JobNotFoundError, JobStateError, SchemaError, StaleJobError
 from rexecutor.model import rules
-from rexecutor.model.checks import LONGEST_DELAY, checked_delay, checked_ids, checked_instance, checked_int, checked_name
+from rexecutor.model.checks import (
+    LONGEST_DELAY,
+    checked_delay,
+    checked_ids,
+    checked_instance,
+    checked_int,
+    checked_name,
+)
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, storable
 from rexecutor.model.outcomes import CancelAsked, FieldUpdate, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec

@@ -1,8 +1,8 @@
 """One attempt: a job whose code runs, why it may be told to stop, and the outcome in which it ends."""
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from enum import Enum, auto
@@ -18,6 +18,7 @@ from rexecutor.engine.loop import Emit
 from rexecutor.errors import ConfigurationError, DecodeError, LeaseLostError
 from rexecutor.jobs.definition import not_to_await
 from rexecutor.jobs.executor import AnyExecutor
+from rexecutor.jobs.middleware import call_within
 from rexecutor.jobs.types import Codecs, encoded_result
 from rexecutor.model.backoff import DEFAULT_BACKOFF, clamp
 from rexecutor.model.checks import checked_delay
@@ -130,6 +131,16 @@ class Attempt(msgspec.Struct, eq=False):
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Pickle and copy the run as None: a copy of the job, or the job in another process, is not running."""
         return _no_run, ()
+
+    def blocking_run_within(self, managers: Sequence[AbstractContextManager[Any]], job: Job[Any, Any, Any]) -> Returned:
+        """Run the job in this thread as `blocking_run` does, within these context managers."""
+
+        def run() -> Returned:
+            if self.is_settled:  # it was told to stop meanwhile
+                raise asyncio.CancelledError
+            return self.blocking_run(job)
+
+        return call_within(managers, run, lambda: self.checked(None))
 
     def blocking_run(self, job: Job[Any, Any, Any]) -> Returned:
         """Run the job in this thread; check and encode what it returns here too, where that holds nobody up."""

@@ -6,7 +6,7 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
@@ -21,6 +21,7 @@ from rexecutor.errors import JobStateError
 from rexecutor.jobs.current import running_job
 from rexecutor.jobs.definition import not_to_await
 from rexecutor.jobs.executor import AnyExecutor
+from rexecutor.jobs.middleware import AroundExecute, call_within, sync_manager
 from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
 from rexecutor.jobs.types import Codecs, codecs_of, decode, encoded_result
 from rexecutor.model.job import JobRecord, Limits, storable
@@ -35,6 +36,8 @@ class ChildSetup(NamedTuple):
     executors: Mapping[str, AnyExecutor]
     completion: Completion
     limits: Limits
+    around: Sequence[AroundExecute] = ()
+    """Middleware around each job; the asynchronous one among it is left to the parent."""
 
 
 class Ready(NamedTuple):
@@ -124,13 +127,21 @@ def _run(record: JobRecord, setup: ChildSetup, providers: WorkerScope) -> Reply:
         job = decode(codecs, record, run)
         running_job.set(job)
         discard_on = executor.discard_on
-        value = executor.execute(job)
-        discard_on = ()
-        value = not_to_await(executor, value)
-        if run.commit_unknown:  # after `complete_in` the value does not count: the transaction decides
-            end = COMPLETE
-        else:  # encoded here, because what a job returns need not be picklable
-            end = returned(value, None if codecs.result is None else codecs.result.encode)
+
+        def checked(value: object) -> Returned:
+            if run.commit_unknown:  # after `complete_in` the value does not count: the transaction decides
+                return COMPLETE
+            # Encoded here, because what a job returns need not be picklable.
+            return returned(value, None if codecs.result is None else codecs.result.encode)
+
+        def execute() -> Returned:
+            nonlocal discard_on
+            value = executor.execute(job)
+            discard_on = ()
+            return checked(not_to_await(executor, value))
+
+        managers = [manager for one in setup.around if (manager := sync_manager(one(job))) is not None]
+        end = call_within(managers, execute, lambda: checked(None))
     except _Terminated:
         raise
     except BaseException as error:  # noqa: BLE001 - a job may raise anything

@@ -26,6 +26,7 @@ from rexecutor.engine.slots import Slots
 from rexecutor.engine.watchdog import Watchdog
 from rexecutor.errors import BackendError, RexecutorError
 from rexecutor.jobs.executor import AnyExecutor
+from rexecutor.jobs.middleware import AroundExecute
 from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
 from rexecutor.model.schedules import Schedule
 from rexecutor.telemetry.events import (
@@ -80,7 +81,7 @@ def runs_in_thread(executor: AnyExecutor) -> bool:
 class RunningNode:
     """Claims, runs and settles jobs, and keeps its lease until the last outcome is settled."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a node consists of
         self,
         backend: Backend,
         executors: Mapping[str, AnyExecutor],
@@ -91,6 +92,7 @@ class RunningNode:
         *,
         emit: Emit,
         recycling: Recycling,
+        around_execute: Sequence[AroundExecute] = (),
         schedules: Sequence[Schedule] = (),
         prunings: Sequence[Pruning] = (),
     ) -> None:
@@ -120,6 +122,7 @@ class RunningNode:
             settle=self._settler.put,
             ended=self._free_slot,
             context=context,
+            around=around_execute,
             recycling=recycling,
         )
         self._watchdog = Watchdog(clock, self._emit, self._runner.attempt_of)

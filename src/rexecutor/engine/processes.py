@@ -6,7 +6,7 @@ import math
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import wait
@@ -183,8 +183,8 @@ class Children:
         self._all: set[ChildProcess] = set()
         self._starting = asyncio.Lock()
 
-    async def run(self, record: JobRecord, attach: Callable[[ChildProcess], None]) -> Reply:
-        """Run the job in a child. `attach` is called with the child before the job is handed over.
+    async def run(self, record: JobRecord, attach: Callable[[ChildProcess], Awaitable[None]]) -> Reply:
+        """Run the job in a child. `attach` is awaited with the child before the job is handed over.
 
         Raises:
             ChildFailedError: The child could not be started, or died of the job.
@@ -198,7 +198,7 @@ class Children:
                 child = await self._start()
             is_sound = True
             try:
-                attach(child)
+                await attach(child)
                 is_sound = False
                 reply = await self._threads.run(child.run, record)
                 is_sound = not self._is_worn(child, reply)

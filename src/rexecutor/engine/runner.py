@@ -1,9 +1,11 @@
 """Runs each job in a task of its own, and hands over one outcome for each, whatever the job raises."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from contextvars import Context
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from rexecutor.backend.completion import Completion
@@ -19,6 +21,14 @@ from rexecutor.engine.threads import Threads
 from rexecutor.jobs.current import running_job
 from rexecutor.jobs.definition import to_await
 from rexecutor.jobs.executor import AnyExecutor
+from rexecutor.jobs.middleware import (
+    AroundExecute,
+    Manager,
+    async_manager,
+    is_asynchronous,
+    run_within,
+    sync_manager,
+)
 from rexecutor.jobs.types import Codecs, codecs_of, decode
 from rexecutor.model import rules
 from rexecutor.model.backoff import clamp
@@ -43,7 +53,7 @@ from rexecutor.telemetry.subscribers import is_anybody_subscribed
 class Runner:
     """Runs the jobs of one node."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a runner needs of its node
         self,
         executors: Mapping[str, AnyExecutor],
         *,
@@ -54,6 +64,7 @@ class Runner:
         settle: Callable[[Settlement, JobEnded | None], None],
         ended: Callable[[str], None],
         context: Context,
+        around: Sequence[AroundExecute] = (),
         attempt_type: Callable[[JobRecord, AnyExecutor, Codecs[Any, Any, Any], Shared], Attempt] = Attempt,
         recycling: Recycling | None = None,
     ) -> None:
@@ -69,6 +80,7 @@ class Runner:
                 outcome is recorded; otherwise None.
             ended: Called with the executor's name when a job's code has ended.
             context: Each job runs in a copy of this context.
+            around: Middleware around each job, the first outermost.
             attempt_type: Makes the attempts. `perform` gives its own, which keep what the job returned or raised.
             recycling: When child processes are replaced. None to run jobs that are meant for processes in threads.
         """
@@ -80,6 +92,7 @@ class Runner:
         self._settle = settle
         self._ended = ended
         self._context = context
+        self._around = around
         self._attempts: dict[ClaimId, Attempt] = {}
         self._unsettled = 0
         self._tells_starts = False
@@ -88,7 +101,9 @@ class Runner:
         self._children: Children | None = None
         in_children = {name: one for name, one in executors.items() if one.blocking == "process"}
         if in_children and recycling is not None:
-            self._children = Children(ChildSetup(in_children, completion, limits), recycling, self._threads)
+            sent = [one for one in around if not is_asynchronous(one)]
+            setup = ChildSetup(in_children, completion, limits, sent)
+            self._children = Children(setup, recycling, self._threads)
         self._deadlines = Deadlines(clock, self._expire)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -185,10 +200,12 @@ class Runner:
         record, executor = attempt.record, attempt.executor
         raised: BaseException | None = None
         try:
-            if not executor.blocking:
+            if self._around:
+                outcome: Outcome = attempt.outcome_of_result(await self._run_within(attempt))
+            elif not executor.blocking:
                 value = await to_await(executor, executor.execute(self._begin(attempt)))
                 if value is None and attempt.codecs.result is None:
-                    outcome: Outcome = COMPLETE  # by far the most frequent end
+                    outcome = COMPLETE  # by far the most frequent end
                 else:
                     outcome = attempt.outcome_of_result(attempt.checked(value))
             elif executor.blocking == "process" and self._children is not None:
@@ -207,14 +224,49 @@ class Runner:
             del self._attempts[record.claim_id]
             self._ended(record.executor)
 
-    async def _run_in_child(self, attempt: Attempt, children: Children) -> Returned:
-        def attach(child: Killable) -> None:
+    async def _run_within(self, attempt: Attempt) -> Returned:
+        """Run one job within the application's middleware, which is entered once the job's timeout has begun.
+
+        Plain context managers are entered where the job's code runs: here, in its thread, or in its child process.
+        """
+        executor = attempt.executor
+        if executor.blocking == "process" and self._children is not None:
+            async with AsyncExitStack() as stack:
+                return await self._run_in_child(attempt, self._children, stack)
+            return attempt.checked(None)  # the middleware has swallowed an exception
+        job = self._begin(attempt)
+        managers = [_managed(middleware, job) for middleware in self._around]
+        if not executor.blocking:
+
+            async def run() -> Returned:
+                return attempt.checked(await to_await(executor, executor.execute(job)))
+
+        else:
+            plain = [one for manager in managers if (one := sync_manager(manager)) is not None]
+            managers = [manager for manager in managers if sync_manager(manager) is None]
+
+            async def run() -> Returned:
+                return await self._threads.run(partial(attempt.blocking_run_within, plain), job)
+
+        return await run_within(managers, run, lambda: attempt.checked(None))
+
+    async def _run_in_child(
+        self, attempt: Attempt, children: Children, stack: AsyncExitStack | None = None
+    ) -> Returned:
+        """Run one job in a child process, and enter asynchronous middleware into the stack as soon as it begins."""
+
+        async def attach(child: Killable) -> None:
             """Begin the attempt now that a process is ready: the timeout does not include the start of the process."""
-            if not attempt.has_begun:
-                self._begin(attempt)
-            elif attempt.stop is not None:
+            is_begun = attempt.has_begun
+            if is_begun and attempt.stop is not None:
                 raise asyncio.CancelledError
+            job = attempt.job if is_begun else self._begin(attempt)
             attempt.child = child
+            if stack is not None and job is not None and not is_begun:
+                for middleware in self._around:
+                    manager = _managed(middleware, job)
+                    if sync_manager(manager) is None:
+                        await stack.enter_async_context(async_manager("around_execute", middleware, manager))
 
         reply = await children.run(attempt.record, attach)
         attempt.commit_unknown = reply.commit_unknown
@@ -311,6 +363,12 @@ class Runner:
                 else:
                     self._abandon(attempt)
         return [attempt.deadline for attempt in self._attempts.values() if attempt.deadline is not None]
+
+
+def _managed(middleware: AroundExecute, job: Job[Any, Any, Any]) -> Manager:
+    """Return the context manager that the middleware makes for the job."""
+    manager = middleware(job)
+    return sync_manager(manager) or async_manager("around_execute", middleware, manager)
 
 
 def waited(record: JobRecord) -> float:

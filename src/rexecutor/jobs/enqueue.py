@@ -1,8 +1,9 @@
 """Describes a job, with keyword arguments or with an immutable builder, and enqueues it."""
 
-from collections.abc import Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Generic, overload
+from typing import Any, Final, Generic, TypeAlias, overload
 
 import msgspec
 from msgspec.structs import replace
@@ -17,13 +18,23 @@ from rexecutor.backend.app_transaction import (
     bound,
 )
 from rexecutor.backend.base import Backend
-from rexecutor.errors import InvalidJobError
+from rexecutor.errors import ConfigurationError, InvalidJobError
 from rexecutor.jobs.await_guard import AwaitGuard, await_guard, marked_async
 from rexecutor.jobs.definition import ExecutorDefinition
 from rexecutor.jobs.handle import JobHandle
+from rexecutor.jobs.middleware import (
+    Manager,
+    around_enqueue_of,
+    async_manager,
+    call_within,
+    name_of,
+    run_within,
+    sync_manager,
+)
 from rexecutor.jobs.types import codecs_of
 from rexecutor.model.checks import LONGEST_DELAY, checked_aware, checked_delay, checked_instance, checked_texts, mistake
 from rexecutor.model.data_key import with_data_key
+from rexecutor.model.headers import encoded_headers
 from rexecutor.model.job import (
     Data,
     Disposition,
@@ -340,6 +351,9 @@ def enqueue_many_sync(
     """
     checked = _checked_builders("enqueue_many_sync", builders)
     target = blocking(backend if connection is None else bound("enqueue_sync", backend, connection))
+    around = around_enqueue_of(backend_of(target))
+    if around and checked:
+        return _enqueue_sync_within(around, Enqueueing(checked), target)
     jobs = _built(checked, backend_of(target).limits)
     return _stored(checked, target.enqueue_sync(jobs) if jobs else (), target)
 
@@ -353,6 +367,8 @@ async def _enqueue_one(
     guards.clear()
     target = awaited(backend if connection is None else bound("enqueue", backend, connection))
     store = backend_of(target)
+    if around := around_enqueue_of(store):
+        return (await _enqueue_within(around, Enqueueing([builder]), target))[0]
     _check_can_start(builder)
     [answer] = answers = await target.enqueue([builder.build(store.limits)])
     if is_anybody_subscribed() or wants_starts():
@@ -368,8 +384,84 @@ async def _enqueue_many(
 ) -> list[JobHandle[Any, Any, Any]]:
     guards.clear()
     target = awaited(backend if connection is None else bound("enqueue", backend, connection))
+    around = around_enqueue_of(backend_of(target))
+    if around and builders:
+        return await _enqueue_within(around, Enqueueing(builders), target)
     jobs = _built(builders, backend_of(target).limits)
     return _stored(builders, await target.enqueue(jobs) if jobs else (), target)
+
+
+class Enqueueing:
+    """One enqueue of one job or several, as `around_enqueue` middleware sees it."""
+
+    def __init__(self, jobs: Sequence[JobBuilder[Any, Any, Any]]) -> None:
+        self.jobs: Final = tuple(jobs)
+        """The jobs, in the order given."""
+        self.headers: Final[dict[str, str]] = {}
+        """Texts to store with each of the jobs, for `job.headers`. Write to it before the enqueue."""
+        self.handles: Sequence[JobHandle[Any, Any, Any]] = ()
+        """The handles of the jobs, in their order; empty before the enqueue, and if it has failed."""
+
+
+AroundEnqueue: TypeAlias = Callable[[Enqueueing], Manager]
+"""Returns the context manager around one enqueue."""
+
+
+async def _enqueue_within(
+    around: Sequence[AroundEnqueue], enqueueing: Enqueueing, target: Backend | Transaction
+) -> list[JobHandle[Any, Any, Any]]:
+    """Store the jobs within the middleware, the first outermost."""
+    managers: list[Manager] = []
+    for middleware in around:
+        manager = middleware(enqueueing)
+        managers.append(sync_manager(manager) or async_manager("around_enqueue", middleware, manager))
+
+    async def store() -> list[JobHandle[Any, Any, Any]]:
+        jobs = _built_with_headers(enqueueing, backend_of(target).limits)
+        enqueueing.handles = handles = _stored(enqueueing.jobs, await target.enqueue(jobs), target)
+        return handles
+
+    return await run_within(managers, store, lambda: _required_handles(enqueueing))
+
+
+def _enqueue_sync_within(
+    around: Sequence[AroundEnqueue], enqueueing: Enqueueing, target: Backend | SyncTransaction
+) -> list[JobHandle[Any, Any, Any]]:
+    """Store the jobs within the middleware, all of which must be plain context managers."""
+    managers: list[AbstractContextManager[Any]] = []
+    for middleware in around:
+        manager = middleware(enqueueing)
+        plain = sync_manager(manager)
+        if plain is None:
+            async_manager("around_enqueue", middleware, manager)
+            raise ConfigurationError(
+                f"around_enqueue: {name_of(middleware)} is asynchronous, so it cannot serve a synchronous enqueue;"
+                " write it with `@contextmanager`, which serves both"
+            )
+        managers.append(plain)
+
+    def store() -> list[JobHandle[Any, Any, Any]]:
+        jobs = _built_with_headers(enqueueing, backend_of(target).limits)
+        enqueueing.handles = handles = _stored(enqueueing.jobs, target.enqueue_sync(jobs), target)
+        return handles
+
+    return call_within(managers, store, lambda: _required_handles(enqueueing))
+
+
+def _built_with_headers(enqueueing: Enqueueing, limits: Limits) -> list[NewJob]:
+    headers = encoded_headers(enqueueing.headers, limits)
+    jobs = _built(enqueueing.jobs, limits)
+    return jobs if headers is None else [replace(job, headers=headers) for job in jobs]
+
+
+def _required_handles(enqueueing: Enqueueing) -> list[JobHandle[Any, Any, Any]]:
+    """Return the handles if the jobs were stored although middleware has swallowed an exception."""
+    if not enqueueing.handles:
+        raise ConfigurationError(
+            "around_enqueue: middleware has swallowed the error of an enqueue, so there is no job to return; let it"
+            " pass"
+        )
+    return list(enqueueing.handles)
 
 
 # Python names a coroutine that was never awaited in a warning of its own.
@@ -388,7 +480,7 @@ def _checked_builders(what: str, builders: Iterable[JobBuilder[Any, Any, Any]]) 
     return builders
 
 
-def _built(builders: list[JobBuilder[Any, Any, Any]], limits: Limits) -> list[NewJob]:
+def _built(builders: Sequence[JobBuilder[Any, Any, Any]], limits: Limits) -> list[NewJob]:
     jobs: list[NewJob] = []
     for place, builder in enumerate(builders, 1):
         try:
@@ -402,7 +494,7 @@ def _built(builders: list[JobBuilder[Any, Any, Any]], limits: Limits) -> list[Ne
 
 
 def _stored(
-    builders: list[JobBuilder[Any, Any, Any]], answers: Sequence[Enqueued], target: Backend | Bound
+    builders: Sequence[JobBuilder[Any, Any, Any]], answers: Sequence[Enqueued], target: Backend | Bound
 ) -> list[JobHandle[Any, Any, Any]]:
     """Emit that the jobs were stored, and return their handles."""
     if answers and (is_anybody_subscribed() or wants_starts()):

@@ -9,6 +9,7 @@ from rexecutor.errors import DecodeError, DefinitionError, EncodeError
 from rexecutor.jobs.definition import DeclaredTypes, ExecutorDefinition, place_of
 from rexecutor.model.codec import Codec
 from rexecutor.model.data_key import mistake_in_fields
+from rexecutor.model.headers import decoded_headers
 from rexecutor.model.job import Data, Job, JobCompleter, JobRecord, Limits, Metadata, Result, job_of
 from rexecutor.model.outcomes import Cancel, Snooze
 
@@ -41,7 +42,8 @@ def decode(
     """Return the job that a stored record holds, with its `completer` if this process runs it.
 
     Raises:
-        DecodeError: Its data, metadata or result is not of the executor's type, or the row could not be read.
+        DecodeError: Its data, metadata or result is not of the executor's type, its headers are not texts, or the row
+            could not be read.
     """
     if record.defect is not None:
         raise DecodeError(f"{record.executor}: {record.defect}")
@@ -64,6 +66,7 @@ def decode(
         record.discarded_at,
         record.expires_at,
         None if record.result is None or codecs.result is None else codecs.result.decode(record.result),
+        {} if record.headers is None else decoded_headers(record.headers, record.executor),
         record.version,
         completer,
     )

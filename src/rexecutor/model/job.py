@@ -1,6 +1,6 @@
 """Jobs as users see them (`Job`), as stores hold them (`JobRecord`), and before they are stored (`NewJob`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -95,6 +95,8 @@ class Job(Generic[Data, Metadata, Result]):
     """If no attempt has started by then, the job is cancelled with an error of the kind `expired`; None for never."""
     result: Result | None = None
     """What `execute` returned, if the job is complete and its executor declares a result type; otherwise None."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    """What `around_enqueue` middleware has sent along with the job, such as a trace id. It never changes."""
     _version: int = field(default=0, repr=False, compare=False)
     _completer: "JobCompleter | None" = field(default=None, repr=False, compare=False)
 
@@ -201,6 +203,8 @@ class JobRecord(msgspec.Struct, frozen=True, gc=False):
     expires_at: datetime | None = None
     result: str | None = None
     """The result, as JSON text; None if there is none."""
+    headers: str | None = None
+    """What middleware has sent along with the job: a JSON object of texts, as text; None if nothing."""
     defect: str | None = None
     """Why the stored row cannot be read; None for a sound row."""
 
@@ -238,6 +242,8 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
     expires_at: datetime | None = None
     expires_in: timedelta | None = None
     """How long after the enqueue it expires, on the store's clock, if `expires_at` is None."""
+    headers: str | None = None
+    """What middleware sends along with it: a JSON object of texts, as text; None for nothing."""
 
 
 class Enqueued(msgspec.Struct, frozen=True, gc=False):
@@ -257,6 +263,8 @@ class Limits:
     """Maximum size of the metadata's JSON, in bytes."""
     result: int = 64 * 1024
     """Maximum size of the JSON of a result, in bytes."""
+    headers: int = 8 * 1024
+    """Maximum size of the JSON of all headers of a job, in bytes."""
     depth: int = DEPTH
     """How deep lists and objects may be nested in data and metadata: 1 to 100.
 

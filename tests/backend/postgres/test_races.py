@@ -579,7 +579,12 @@ async def test_a_change_of_many_needs_two_statements(backend: PostgresBackend, m
     ids = [answer.id for answer in await backend.enqueue([new_job()] * 30)]
     names: list[str] = []
     text = Statements.text
-    monkeypatch.setattr(Statements, "text", lambda self, name: names.append(name) or text(self, name))
+
+    def noted(of: Statements, name: str) -> LiteralString:
+        names.append(name)
+        return text(of, name)
+
+    monkeypatch.setattr(Statements, "text", noted)
 
     await backend.cancel_many([*ids, ids[-1] + 1], "enough")
     await backend.rerun_many(ids)

@@ -25,7 +25,7 @@ _LARGEST_BIGINT: Final = 2**63 - 1
 MOST_JOBS: Final = 5_000
 """Maximum number of new jobs in one statement."""
 MOST_TEXT: Final = 4 * 1024 * 1024
-"""Maximum number of characters of data and metadata in one statement; a single job may have more.
+"""Maximum number of characters of data, metadata and headers in one statement; a single job may have more.
 
 A statement's parameters are copied four times on their way to the server, which accepts at most 1 GB.
 """
@@ -78,6 +78,7 @@ def read_row(row: Sequence[Any]) -> JobRecord:
             in_utc_or_none(row[22]),
             in_utc_or_none(row[23]),
             row[24],
+            row[25],
         )
     except UNREADABLE as error:
         return _read_defective(row, error)
@@ -122,7 +123,7 @@ def read_claimed(row: Sequence[Any], node_id: NodeId) -> JobRecord:
     """Return the record of a row of `claim_jobs` that has a job."""
     (
         _, _, job_id, executor, data, metadata, attempt, max_attempts, priority, tags, errors, claims, snoozes, losses,
-        unique_key, revision, inserted_at, scheduled_at, attempted_at, expires_at,
+        unique_key, revision, inserted_at, scheduled_at, attempted_at, expires_at, headers,
     ) = row  # fmt: skip
     try:
         due_at = in_utc(scheduled_at)
@@ -151,12 +152,14 @@ def read_claimed(row: Sequence[Any], node_id: NodeId) -> JobRecord:
             None,
             None,
             in_utc_or_none(expires_at),
+            None,
+            headers,
         )
     except UNREADABLE as error:
         known: tuple[Any, ...] = (
             *(job_id, executor, str(JobStatus.EXECUTING), data, metadata, attempt, max_attempts, priority or 0),
             *(tags or [], errors or "[]", claims, snoozes or 0, losses or 0, node_id, None, unique_key, revision or 0),
-            *(inserted_at or scheduled_at, scheduled_at, attempted_at, None, None, None, expires_at, None),
+            *(inserted_at or scheduled_at, scheduled_at, attempted_at, None, None, None, expires_at, None, headers),
         )
         return _read_defective(known, error)
 
@@ -173,6 +176,7 @@ class _NewRow(msgspec.Struct, omit_defaults=True, gc=False):
     unique_key: str | None = None
     expires_at: datetime | None = None
     expires_in: timedelta | None = None
+    headers: msgspec.Raw | None = None
 
 
 class Batch(NamedTuple):
@@ -180,7 +184,7 @@ class Batch(NamedTuple):
 
     jobs: Sequence[NewJob]
     text: int
-    """Number of characters in their data and metadata."""
+    """Number of characters in their data, metadata and headers."""
 
 
 def batches_of(jobs: Sequence[NewJob]) -> list[Batch]:
@@ -200,12 +204,17 @@ def batches_of(jobs: Sequence[NewJob]) -> list[Batch]:
 
 
 def text_length(jobs: Sequence[NewJob]) -> int:
-    """Return the number of characters in the data and metadata of the jobs."""
+    """Return the number of characters in the data, metadata and headers of the jobs."""
     return sum(_lengths(jobs))
 
 
 def _lengths(jobs: Sequence[NewJob]) -> list[int]:
-    return [len(job.data) if job.metadata is None else len(job.data) + len(job.metadata) for job in jobs]
+    return [
+        len(job.data)
+        if job.metadata is None and job.headers is None
+        else len(job.data) + len(job.metadata or "") + len(job.headers or "")
+        for job in jobs
+    ]
 
 
 def new_rows(jobs: Iterable[NewJob]) -> str:
@@ -229,6 +238,7 @@ def new_rows(jobs: Iterable[NewJob]) -> str:
                 None if job.unique is None else job.unique.key,
                 job.expires_at,
                 job.expires_in,
+                None if job.headers is None else msgspec.Raw(job.headers.encode()),
             )
             for job in jobs
         ]
@@ -263,6 +273,7 @@ def _parameters(job: NewJob) -> dict[str, Any]:
         "scheduled_at": job.scheduled_at,
         "delay": job.delay or None,
         "unique_key": None if job.unique is None else job.unique.key,
+        "headers": job.headers,
     }
 
 

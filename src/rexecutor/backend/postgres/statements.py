@@ -24,7 +24,7 @@ from rexecutor.backend.postgres.rows import (
 )
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Script, Scripts, Statement
-from rexecutor.backend.sql.rows import STATUSES, may_expire, minutes_of, stat_of
+from rexecutor.backend.sql.rows import STATUSES, may_expire, minutes_of, needs_full_row, stat_of
 from rexecutor.backend.sql.where import compile_where
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobError, JobId, JobRecord, Limits, NewJob, NodeId
@@ -349,12 +349,12 @@ class Statements(Scripts):
                 [[ids]] = yield self.of("insert_alike_jobs", **alike, now=now)
                 answers += [Enqueued(job_id, "inserted") for job_id in map(int, ids[1:-1].split(","))]
                 continue
-            if any(map(may_expire, jobs)):
-                rows = yield self.of("insert_expiring_jobs", jobs=new_rows(jobs), now=now)
-            elif len(jobs) > 1:
-                rows = yield self.of("insert_jobs", jobs=new_rows(jobs), now=now)
-            else:
+            if len(jobs) == 1 and not may_expire(jobs[0]):
                 rows = yield self.enqueue_one(jobs[0], now, rings=False)
+            elif any(map(needs_full_row, jobs)):
+                rows = yield self.of("insert_full_jobs", jobs=new_rows(jobs), now=now)
+            else:
+                rows = yield self.of("insert_jobs", jobs=new_rows(jobs), now=now)
             answers += [Enqueued(row[0], "inserted") for row in rows]
         return answers
 

@@ -31,6 +31,11 @@ def may_expire(job: NewJob) -> bool:
     return job.expires_at is not None or job.expires_in is not None
 
 
+def needs_full_row(job: NewJob) -> bool:
+    """Whether a new job has a value in a column that most jobs leave empty, and that plain inserts leave out."""
+    return job.headers is not None or job.expires_at is not None or job.expires_in is not None
+
+
 def defective(
     row: Sequence[Any],
     error: Exception,
@@ -74,6 +79,7 @@ def defective(
         discarded_at=_sound(moment, row[22]),
         expires_at=_sound(moment, row[23]),
         result=row[24],
+        headers=row[25],
         defect=f"the stored row cannot be read: {type(error).__name__}: {error}",
     )
 

@@ -16,7 +16,7 @@ import msgspec
 from rexecutor.backend.messages import Claim, Demand, Ticked
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Script, Scripts, Statement
-from rexecutor.backend.sql.rows import counts_text, may_expire, minutes_of, stat_of
+from rexecutor.backend.sql.rows import counts_text, minutes_of, needs_full_row, stat_of
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID, compile_where
 from rexecutor.backend.sqlite.dialect import DIALECT
 from rexecutor.backend.sqlite.rows import (
@@ -25,7 +25,7 @@ from rexecutor.backend.sqlite.rows import (
     fields_row,
     moment,
     moment_or_none,
-    new_expiring_rows,
+    new_full_rows,
     new_rows,
     read_claimed,
     read_row,
@@ -238,8 +238,8 @@ def enqueue(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetim
 
 
 def _insert(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: datetime) -> list[Enqueued]:
-    if any(map(may_expire, jobs)):
-        connection.executemany(statement(_PACKAGE, "insert_expiring_job"), new_expiring_rows(jobs, now))
+    if any(map(needs_full_row, jobs)):
+        connection.executemany(statement(_PACKAGE, "insert_full_job"), new_full_rows(jobs, now))
     else:
         connection.executemany(statement(_PACKAGE, "insert_job"), new_rows(jobs, now))
     last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]

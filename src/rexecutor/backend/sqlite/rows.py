@@ -65,6 +65,7 @@ def read_row(row: Sequence[Any]) -> JobRecord:
             moment_or_none(row[22]),
             moment_or_none(row[23]),
             row[24],
+            row[25],
         )
     except UNREADABLE as error:
         return _read_defective(row, error)
@@ -107,17 +108,18 @@ def read_claimed(head: Head, row: Sequence[Any], node: NodeId, attempted_at: dat
             None,
             None,
             None if row[13] is None else EPOCH + timedelta(0, 0, row[13]),
+            None,
+            row[14],
         )
     except UNREADABLE as error:
         known = (job_id, executor, "executing", *row[1:5], priority, *row[5:10], node, None, *row[10:13], scheduled_at)
-        return _read_defective((*known, stored(attempted_at), None, None, None, row[13], None), error)
+        return _read_defective((*known, stored(attempted_at), None, None, None, row[13], None, row[14]), error)
 
 
 def _read_defective(row: Sequence[Any], error: Exception) -> JobRecord:
-    metadata, result = (
-        None if text is None else str(text) for text in (row[4], row[24])
-    )  # may hold anything in SQLite
-    known = (row[0], str(row[1]), row[2], str(row[3]), metadata, *row[5:24], result)
+    # May hold anything in SQLite.
+    metadata, result, headers = (None if text is None else str(text) for text in (row[4], row[24], row[25]))
+    known = (row[0], str(row[1]), row[2], str(row[3]), metadata, *row[5:24], result, headers)
     return defective(known, error, tags=_TAGS.decode, errors=_ERRORS.decode, moment=moment)
 
 
@@ -132,10 +134,10 @@ def new_rows(jobs: Iterable[NewJob], now: datetime) -> Iterator[tuple[Any, ...]]
         yield (*fixed, now_stored, due, key)
 
 
-def new_expiring_rows(jobs: Sequence[NewJob], now: datetime) -> Iterator[tuple[Any, ...]]:
-    """Yield the parameters of `insert_expiring_job` for each job."""
+def new_full_rows(jobs: Sequence[NewJob], now: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield the parameters of `insert_full_job` for each job."""
     for job, row in zip(jobs, new_rows(jobs, now), strict=True):
-        yield (*row, stored_or_none(rules.expires_at(job, now)))
+        yield (*row, stored_or_none(rules.expires_at(job, now)), job.headers)
 
 
 def changed_row(record: JobRecord) -> Mapping[str, Any]:

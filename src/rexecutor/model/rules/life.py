@@ -60,6 +60,7 @@ def inserted(new: NewJob, job_id: JobId, now: datetime) -> JobRecord:
         inserted_at=now,
         scheduled_at=due_at(new, now),
         expires_at=expires_at(new, now),
+        headers=new.headers,
     )
 
 

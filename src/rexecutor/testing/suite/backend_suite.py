@@ -9,6 +9,7 @@ from rexecutor.testing.suite.enqueue import EnqueueCases
 from rexecutor.testing.suite.event_loops import EventLoopCases
 from rexecutor.testing.suite.expiry import ExpiryCases
 from rexecutor.testing.suite.fence import FenceCases
+from rexecutor.testing.suite.headers import HeaderCases
 from rexecutor.testing.suite.hints import HintCases
 from rexecutor.testing.suite.hostile import HostileInputCases
 from rexecutor.testing.suite.lease import LeaseCases
@@ -46,6 +47,7 @@ class BackendSuite(
     LeaseCases,
     RescueCases,
     ExpiryCases,
+    HeaderCases,
     ReleaseClaimsCases,
     CancelAndRerunCases,
     ManyCases,

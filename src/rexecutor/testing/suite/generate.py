@@ -95,7 +95,12 @@ def _expiring(job: NewJob, expiry: datetime | timedelta) -> NewJob:
     return replace(job, **{"expires_at" if isinstance(expiry, datetime) else "expires_in": expiry})
 
 
-new_jobs = _plain_jobs | _plain_jobs | st.builds(_expiring, _plain_jobs, spans | spans.map(lambda span: START + span))
+def _with_headers(job: NewJob, headers: str) -> NewJob:
+    return replace(job, headers=headers)
+
+
+_some_jobs = _plain_jobs | st.builds(_with_headers, _plain_jobs, st.sampled_from(['{"a":"b"}', '{"ž":"\\""}']))
+new_jobs = _plain_jobs | _some_jobs | st.builds(_expiring, _some_jobs, spans | spans.map(lambda span: START + span))
 
 batches = st.lists(new_jobs, min_size=1, max_size=8) | st.just([])
 _KEYS: Final = tuple(UniquenessCriteria.by_key(key).key or "" for key in ("a", "b", 1))

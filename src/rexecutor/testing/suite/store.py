@@ -40,11 +40,11 @@ def new_job(  # noqa: PLR0913 - one for each field
     unique: UniquenessCriteria | None = None,
     expires_at: datetime | None = None,
     expires_in: timedelta | None = None,
+    headers: str | None = None,
 ) -> NewJob:
     """Return a new job; by default it is due at once, and never expires."""
-    return NewJob(
-        executor, data, metadata, max_attempts, priority, tags, scheduled_at, delay, unique, expires_at, expires_in
-    )
+    times = scheduled_at, delay, unique, expires_at, expires_in
+    return NewJob(executor, data, metadata, max_attempts, priority, tags, *times, headers)
 
 
 def job_error(

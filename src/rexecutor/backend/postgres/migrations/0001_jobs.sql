@@ -33,6 +33,8 @@ CREATE TABLE "rexecutor".stored_jobs (
     expires_at timestamptz,
     -- What `execute` returned. As `json` it keeps its text; what is large is kept apart from the row.
     result json,
+    -- What the application's middleware has sent along with the job: an object of texts; NULL if nothing.
+    headers json,
     -- Not used yet: the flow whose limits the job obeys, its key within that flow, its group, and how many jobs it
     -- waits for.
     flow text,
@@ -157,8 +159,8 @@ SELECT
     coalesce(run.claims, job.claims) AS claims, job.snoozes, job.losses, run.node, run.cancel_reason, job.unique_key,
     job.revision, job.inserted_at, job.scheduled_at, coalesce(run.attempted_at, job.attempted_at) AS attempted_at,
     job.completed_at, job.cancelled_at, job.discarded_at,
-    coalesce(job.completed_at, job.cancelled_at, job.discarded_at) AS ended_at, job.expires_at, job.result, job.flow,
-    job.lane, job.group_id, job.waits
+    coalesce(job.completed_at, job.cancelled_at, job.discarded_at) AS ended_at, job.expires_at, job.result, job.headers,
+    job.flow, job.lane, job.group_id, job.waits
 FROM "rexecutor".stored_jobs AS job
 LEFT JOIN "rexecutor".running AS run ON run.id = job.id
 LEFT JOIN "rexecutor".queue AS waiting ON waiting.id = job.id;

@@ -14,7 +14,7 @@ claimed AS MATERIALIZED (
         max_attempts, priority, tags, errors,
         greatest(least(claims, 9223372036854775806), 0) + 1 AS claims,
         snoozes, losses, unique_key, revision, inserted_at, scheduled_at,
-        (SELECT clock.now FROM clock) AS attempted_at, expires_at
+        (SELECT clock.now FROM clock) AS attempted_at, expires_at, headers
     FROM picked JOIN "rexecutor".stored_jobs AS job ON job.id = ANY(ARRAY[picked.id])  -- as in `settle_complete`
 ),
 started AS (
@@ -28,6 +28,7 @@ SELECT
     later.due_in, later.is_past, id, executor, data::text, metadata::text, attempt, max_attempts,
     nullif(priority, 0), nullif(coalesce(tags, '{NULL}'), '{}'), nullif(errors, '[]')::text, claims, nullif(snoozes, 0), nullif(losses, 0),
     unique_key, nullif(revision, 0),
-    nullif(coalesce(inserted_at, 'infinity'), scheduled_at), scheduled_at, attempted_at, expires_at
+    nullif(coalesce(inserted_at, 'infinity'), scheduled_at), scheduled_at, attempted_at, expires_at,
+    headers::text
 FROM later LEFT JOIN claimed ON true
 ORDER BY priority, scheduled_at, id

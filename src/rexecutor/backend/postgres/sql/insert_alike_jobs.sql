@@ -14,11 +14,13 @@ WITH clock AS MATERIALIZED (
 ),
 stored AS (
     INSERT INTO "rexecutor".stored_jobs (
-        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, unique_key, expires_at
+        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, unique_key, expires_at,
+        headers
     )
     SELECT
         %(executor)s::text, job.data::json, %(metadata)s::json, %(max_attempts)s::integer, %(priority)s::integer,
-        coalesce(%(tags)s::text[], '{}'), clock.now, clock.due_at, %(unique_key)s::text, clock.expires_at
+        coalesce(%(tags)s::text[], '{}'), clock.now, clock.due_at, %(unique_key)s::text, clock.expires_at,
+        %(headers)s::json
     FROM clock, (SELECT string_to_table(%(lines)s::text, E'\n') AS data) AS job
     RETURNING id
 ),

@@ -11,11 +11,13 @@ WITH clock AS MATERIALIZED (
 ),
 stored AS (
     INSERT INTO "rexecutor".stored_jobs (
-        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, unique_key
+        executor, data, metadata, max_attempts, priority, tags, inserted_at, scheduled_at, unique_key,
+        headers
     )
     SELECT
         %(executor)s::text, %(data)s::json, %(metadata)s::json, %(max_attempts)s::integer, %(priority)s::integer,
-        coalesce(%(tags)s::text[], '{}'), clock.now, clock.due_at, %(unique_key)s::text
+        coalesce(%(tags)s::text[], '{}'), clock.now, clock.due_at, %(unique_key)s::text,
+        %(headers)s::json
     FROM clock
     RETURNING id, executor, priority, inserted_at, scheduled_at
 ),

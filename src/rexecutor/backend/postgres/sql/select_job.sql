@@ -4,7 +4,7 @@ SELECT
     coalesce(run.attempt, job.attempt), job.max_attempts, job.priority, job.tags, job.errors::text,
     coalesce(run.claims, job.claims), job.snoozes, job.losses, run.node, run.cancel_reason, job.unique_key,
     job.revision, job.inserted_at, job.scheduled_at, coalesce(run.attempted_at, job.attempted_at), job.completed_at,
-    job.cancelled_at, job.discarded_at, job.expires_at, NULL
+    job.cancelled_at, job.discarded_at, job.expires_at, NULL, job.headers::text
 FROM "rexecutor".stored_jobs AS job LEFT JOIN "rexecutor".running AS run ON run.id = job.id
 WHERE job.id = %(id)s
 FOR UPDATE OF job

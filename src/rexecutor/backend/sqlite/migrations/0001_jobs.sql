@@ -38,6 +38,8 @@ CREATE TABLE rexecutor_stored_jobs (
     expires_at INTEGER,
     -- What `execute` returned, as JSON text.
     result TEXT,
+    -- What the application's middleware has sent along with the job: a JSON object of texts; NULL if nothing.
+    headers TEXT,
     -- Not used yet: the flow whose limits the job obeys, its key within that flow, its group, and how many jobs it
     -- waits for.
     flow TEXT,
@@ -145,6 +147,7 @@ SELECT
     job.ended_at AS ended_at,
     job.expires_at AS expires_at,
     job.result AS result,
+    job.headers AS headers,
     job.flow AS flow,
     job.lane AS lane,
     job.group_id AS group_id,

@@ -5,14 +5,14 @@
 SELECT
     +id, +executor, +status, +data, +metadata, +attempt, +max_attempts, +priority, +tags, +errors, +claims,
     +snoozes, +losses, +node, +cancel_reason, +unique_key, +revision, +inserted_at, +scheduled_at, +attempted_at,
-    +completed_at, +cancelled_at, +discarded_at, +expires_at, NULL
+    +completed_at, +cancelled_at, +discarded_at, +expires_at, NULL, +headers
 FROM (
     SELECT
         job.id, job.executor, CASE WHEN run.id IS NULL THEN status ELSE 'executing' END AS status, data, metadata,
         coalesce(run.attempt, job.attempt) AS attempt, max_attempts, priority, tags, errors,
         coalesce(run.claims, job.claims) AS claims, snoozes, losses, node, cancel_reason, unique_key, revision,
         inserted_at, scheduled_at, coalesce(run.attempted_at, job.attempted_at) AS attempted_at, completed_at, cancelled_at,
-        discarded_at, ended_at, expires_at
+        discarded_at, ended_at, expires_at, headers
     FROM rexecutor_stored_jobs AS job /* index */ LEFT JOIN rexecutor_running AS run ON run.id = job.id
 )
 WHERE /* where */

@@ -5,7 +5,7 @@
 SELECT
     job.id, job.executor, status, data, metadata, attempt, max_attempts, job.priority, tags, errors, claims, snoozes, losses,
     NULL, NULL, unique_key, revision, inserted_at, job.scheduled_at, attempted_at, completed_at, cancelled_at, discarded_at,
-    job.expires_at, NULL
+    job.expires_at, NULL, headers
 FROM rexecutor_queue AS waiting INDEXED BY rexecutor_queue_expiring CROSS JOIN rexecutor_stored_jobs AS job
 WHERE waiting.expires_at BETWEEN :earliest AND :now AND job.id = waiting.id
     AND job.expires_at BETWEEN :earliest AND :now AND attempt = 0 AND snoozes = 0

@@ -2,7 +2,7 @@
 SELECT
     job.id, job.executor, 'executing', data, metadata, run.attempt, max_attempts, priority, tags, errors, run.claims, snoozes, losses,
     run.node, run.cancel_reason, unique_key, revision, inserted_at, job.scheduled_at, run.attempted_at, completed_at, cancelled_at, discarded_at,
-    job.expires_at, NULL
+    job.expires_at, NULL, headers
 FROM rexecutor_running AS run CROSS JOIN rexecutor_stored_jobs AS job
 WHERE run.node = :node AND job.id = run.id
 ORDER BY run.id
