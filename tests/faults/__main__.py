@@ -20,7 +20,7 @@ import msgspec
 from tests.faults.scenario import Ground, Report, Scenario, scenarios
 from tests.faults.stores import KINDS, temporary_store
 
-MOST_SECONDS = 2_400
+MOST_SECONDS = 3_600
 """How long one scenario may take on one store at full size."""
 
 

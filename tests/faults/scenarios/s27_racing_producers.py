@@ -58,7 +58,7 @@ async def race(
         for number in range(rounds)
     }
     try:
-        async with asyncio.timeout(60 + rounds):
+        async with asyncio.timeout(60 + 2 * rounds):
             for output in outputs:
                 assert output is not None
                 assert (await output.readline()).strip() == b"ready"
