@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Self
 
 from rexecutor.backend.base import Backend, changeable_ids
+from rexecutor.backend.findings import Finding, Severity
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import (
     EXPIRED_PER_HEARTBEAT,
@@ -248,6 +249,11 @@ class InMemoryBackend(Backend):
         with self._lock:
             if self._duties.get(name) == node_id:
                 del self._duties[name]
+
+    async def diagnose(self) -> Sequence[Finding]:
+        """Return that the jobs are in this process's memory."""
+        message = "the jobs are in this process's memory, and are lost with it"
+        return (Finding("durability", Severity.NOTE, message, "use SQLite or PostgreSQL where jobs must not be lost"),)
 
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection that shares this store."""

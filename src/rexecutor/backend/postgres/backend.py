@@ -13,12 +13,14 @@ from rexecutor.affinity import Opening
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.base import Backend, changeable_ids
 from rexecutor.backend.completion import Completion
+from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.postgres.address import server_command
 from rexecutor.backend.postgres.app_transaction import PostgresCompletion, bind
 from rexecutor.backend.postgres.batching import EnqueueBatcher
 from rexecutor.backend.postgres.connection import Connection, checked_schema, connected, migrate
+from rexecutor.backend.postgres.diagnosis import Diagnosis
 from rexecutor.backend.postgres.drivers import AsyncConnection, SyncConnection
 from rexecutor.backend.postgres.execution import run, run_steps
 from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
@@ -443,6 +445,14 @@ class PostgresBackend(Backend):
         """Let other nodes hold the lock."""
         statement = self._statements.of("release_lock", name=name, node=node_id)
         await self._connections.run(lambda connection: run(connection, statement))
+
+    async def diagnose(self) -> Sequence[Finding]:
+        """Look at the server, its settings and the schema; see `Backend.diagnose`. Uses two connections more."""
+        diagnosis = Diagnosis(
+            self._statements, self.clock, self._connections.conninfo, listens=self._listener is not None
+        )
+        found = await self._connections.run(diagnosis.findings, is_checked=False)
+        return [*found, *await diagnosis.hearing()]
 
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection with a connection of its own."""

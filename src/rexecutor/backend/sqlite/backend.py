@@ -13,12 +13,14 @@ import rexecutor.backend.sqlite.operations as store
 from rexecutor.affinity import Affinity, Opening
 from rexecutor.backend.base import Backend, changeable_ids
 from rexecutor.backend.completion import Completion
+from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
 from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sqlite.app_transaction import SqliteCompletion, SqliteTransaction
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
 from rexecutor.backend.sqlite.connection import file_command, migrate, migrate_alone
+from rexecutor.backend.sqlite.diagnosis import Diagnosis
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.heartbeat import SQLiteHeartbeats
 from rexecutor.backend.sqlite.operations import SCRIPTS, run
@@ -323,6 +325,15 @@ class SQLiteBackend(Backend):
         """Let other nodes take the lock."""
         await self._change(lambda connection, _: store.release_lock(connection, name, node_id))
 
+    async def diagnose(self) -> Sequence[Finding]:
+        """Look at the file, its settings and its place; see `Backend.diagnose`. Reads on a connection of its own."""
+        if not self.is_open:
+            raise self._not_open()
+        diagnosis = Diagnosis(
+            self.path, synchronous=self._synchronous, now=self.clock.now(), monotonic=self.clock.monotonic
+        )
+        return await asyncio.to_thread(diagnosis.findings)
+
     def heartbeat_connection(self) -> HeartbeatConnection:
         """Return a heartbeat connection with its own connection.
 
@@ -330,8 +341,11 @@ class SQLiteBackend(Backend):
             BackendClosedError: The backend is not open.
         """
         if not self._watch.is_open:
-            raise BackendClosedError(f"{self.path}: not open; use `async with`, or start a Rexecutor with it")
+            raise self._not_open()
         return SQLiteHeartbeats(self.path, self.clock, self.limits, self._doorbell)
+
+    def _not_open(self) -> BackendClosedError:
+        return BackendClosedError(f"{self.path}: not open; use `async with`, or start a Rexecutor with it")
 
     async def _read(self, script: Callable[[], Script[T]]) -> T:
         return await self._reader.run(lambda connection: run(connection, script()))

@@ -1,0 +1,2 @@
+-- Returns the server's time at this moment, not that of the transaction.
+SELECT clock_timestamp()
