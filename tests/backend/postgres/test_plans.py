@@ -347,8 +347,14 @@ CASES: Mapping[str, tuple[Statement, int]] = {
     "a page of the newest executing jobs": (newest("select_newest_jobs", StatusIn(RUNNING_ONLY)), 1_100),
     "a page of ids": (STATEMENTS.where("select_ids", Everything(), NOW, after=0, limit=1_000), 1_000),
     "a page of the newest ids": (newest("select_newest_ids", Everything()), 100),
-    "a look for a thousand places": (STATEMENTS.of("lock_places", ids=THOUSAND, changes_ended=False), 8_000),
-    "a look for a thousand places in the log": (STATEMENTS.of("lock_places", ids=THOUSAND, changes_ended=True), 30_000),
+    "a look for a thousand places": (
+        STATEMENTS.of("lock_places", ids=THOUSAND, changes_ended=False, patience="1s"),
+        8_000,
+    ),
+    "a look for a thousand places in the log": (
+        STATEMENTS.of("lock_places", ids=THOUSAND, changes_ended=True, patience="1s"),
+        30_000,
+    ),
     "a thousand cancels": (changed_at_once("cancel_jobs", THOUSAND, reason="why"), 8_000),
     "a thousand cancels of those that match": (changed_at_once("cancel_jobs", THOUSAND, MATCHING, reason="why"), 8_000),
     "a thousand updates": (changed_at_once("update_fields", THOUSAND, **new_fields()), 8_000),

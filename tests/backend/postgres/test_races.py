@@ -567,6 +567,22 @@ async def test_a_rerun_of_many_that_waits_for_the_log_has_locked_no_job(backend:
     assert rows_of(backend)["queue"] == [job.id]
 
 
+async def test_a_change_of_many_waits_for_a_transaction_of_the_application_for_a_second_and_changes_nothing(
+    backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "LOCK_TIMEOUT", "50ms")
+    [job, other] = await executing(backend, JOB, new_job())
+    waits = await backend.enqueue([replace(new_job(), executor=BETA)])
+
+    async with held_back(backend) as held:
+        await in_settle(held, backend, job, Complete())
+        with pytest.raises(BackendError, match="a transaction holds the row"):
+            await soon(backend.cancel_many([job.id, other.id, waits[0].id], "enough"))
+
+    assert [one.cancel_reason for one in await backend.query(Everything())] == [None] * 3
+    assert rows_of(backend) == {"queue": [waits[0].id], "running": [other.id], "ended": [job.id]}
+
+
 async def test_an_ended_job_that_stands_nowhere_is_rerun_with_many(backend: PostgresBackend) -> None:
     job, other = await ended(backend, 2, Complete())
     run_postgres(f"DELETE FROM {backend.schema}.ended")

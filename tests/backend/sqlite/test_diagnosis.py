@@ -136,7 +136,10 @@ async def test_commits_that_a_loss_of_power_may_undo_are_noted(tmp_path: Path) -
 async def test_where_the_file_is_says_whether_jobs_are_safe(
     backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch, kind: str | None, severity: Severity
 ) -> None:
-    monkeypatch.setattr(diagnosis, "file_system_of", lambda _: kind)
+    def of(_: Path) -> str | None:
+        return kind
+
+    monkeypatch.setattr(diagnosis, "file_system_of", of)
 
     await the_one(backend, "file system", severity)
 

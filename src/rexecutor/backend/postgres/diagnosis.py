@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, LiteralString, TypeAlias, cast
 
 import psycopg
 
@@ -98,7 +98,8 @@ class Diagnosis:
 
     async def _round_trip(self, listener: Connection) -> float | None:
         """Return how long a notification of another connection takes to arrive; None if it does not."""
-        channel, token = channel_of(self._schema) + "_trial", unique_id()
+        channel = cast("LiteralString", f"{channel_of(self._schema)}_trial")  # letters, digits and _
+        token = unique_id()
         cutter = Cutter()
         with cutter.cut_after(LOOK_SECONDS, listener):
             await run(listener, Statement("LISTEN " + channel, {}))

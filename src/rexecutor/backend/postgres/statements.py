@@ -53,7 +53,7 @@ from rexecutor.model.where import Everything, IdIn, Where
 PACKAGE: Final = "rexecutor.backend.postgres"
 _PLACEHOLDER: Final = '"rexecutor".'
 LOCK_TIMEOUT: Final = "1s"
-"""How long a settlement waits for a job that another transaction has locked, in PostgreSQL's notation."""
+"""How long a settlement, or a change of many jobs, waits for a job that another transaction has locked."""
 MOST_LOOKS: Final = 5
 """Maximum number of times that a job is looked for if it moves at the same time, for example because it is claimed."""
 MOST_DEADLOCKS: Final = 3
@@ -219,7 +219,7 @@ class Statements(Scripts):
         wanted, locked = sorted(filter(is_bigint, ids)), list[JobId]()
         for _ in range(MOST_LOOKS):
             if wanted:
-                places = yield self.of("lock_places", ids=wanted, changes_ended=changes_ended)
+                places = yield self.of("lock_places", ids=wanted, changes_ended=changes_ended, patience=LOCK_TIMEOUT)
                 locked += [job_id for job_id, is_locked in places if is_locked]
                 wanted = sorted([job_id for job_id, is_locked in places if not is_locked])
         # What is still wanted stands nowhere, because somebody has written rows by hand; or it moved at each look.

@@ -4,6 +4,7 @@ from rexecutor.testing.suite.cancel_and_rerun import CancelAndRerunCases
 from rexecutor.testing.suite.catch_up import CatchUpCases
 from rexecutor.testing.suite.claim import ClaimCases
 from rexecutor.testing.suite.claim_order import ClaimOrderCases
+from rexecutor.testing.suite.diagnosis import DiagnosisCases
 from rexecutor.testing.suite.duties import DutyCases
 from rexecutor.testing.suite.enqueue import EnqueueCases
 from rexecutor.testing.suite.event_loops import EventLoopCases
@@ -62,6 +63,7 @@ class BackendSuite(
     CatchUpCases,
     PruneCases,
     DutyCases,
+    DiagnosisCases,
     StatCases,
     HintCases,
     WaitCases,
