@@ -169,6 +169,8 @@ EQUIVALENT = {
         "the two spans come in the order of VALUES, and that is the order of their jobs"
     ),
     "prune_older, line 21: '<' to '<='": "the limit below cuts what is too much",
+    "heartbeat, line 37: 'ORDER BY run.id' to ''": "no lock is waited for, so the order of locks does not matter",
+    "heartbeat, line 134: 'ORDER BY id' to ''": "the pruner sorts the ids of a row itself",
     "heartbeat, line 155: '<' to '<='": "a scope is forgotten a microsecond earlier",
     "prune_beyond, line 16: '\\n                LIMIT %(kept)s + 1  -- each row is of one job at least' to ''": (
         "more of the log is read, and the same boundary is found"
@@ -177,6 +179,9 @@ EQUIVALENT = {
     "prune_beyond, line 20: '>' to '>='": "the boundary may be one row later; then nothing of its moment is too many",
     "prune_beyond, line 56: '<' to '<='": "the limit below cuts what is too much",
     "promote_jobs, line 5: 'ORDER BY scheduled_at' to ''": "SQLite reads the index, which has this order",
+    "select_running, line 8: 'ORDER BY run.id' to ''": "SQLite reads the table, which has this order",
+    "settle_jobs, line 101: 'ORDER BY id' to ''": "the pruner sorts the ids of a row itself",
+    "start_jobs, line 11: '+ 1' to '+ 2'": "any later claim fences the earlier one off",
     "select_ended, line 6: 'ORDER BY ended_at, id' to ''": "the index that the statement names has this order",
     "select_ended, line 7: 'LIMIT :limit' to 'LIMIT 1'": "pages of one job, with the same jobs on them",
     "select_ended, line 6: '\\nLIMIT :limit' to ''": "one page, with the same jobs on it",

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -28,10 +28,12 @@ from rexecutor import (
 )
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.sql import migrations, statement
+from rexecutor.backend.sqlite import operations
 from rexecutor.backend.sqlite import writer as thread
 from rexecutor.backend.sqlite.forks import TrackedConnection
-from rexecutor.model.job import NewJob
-from rexecutor.model.outcomes import Settlement, Snooze
+from rexecutor.model import rules
+from rexecutor.model.job import JobRecord, NewJob
+from rexecutor.model.outcomes import Complete, Settlement, Snooze
 from rexecutor.model.where import Everything
 from rexecutor.testing import FakeClock
 from tests.faults.connections import connecting_as
@@ -316,28 +318,49 @@ async def test_a_row_of_an_unknown_status_is_left_alone_and_does_not_fail_a_page
     assert sum(count.jobs for count in await backend.count()) == 2
 
 
+async def claimed(backend: SQLiteBackend, limit: int = 10) -> Sequence[JobRecord]:
+    with closing(backend.heartbeat_connection()) as heartbeats:
+        heartbeats.send(Node("n", "n", timedelta(seconds=30)))
+    return (await backend.claim(Demand({"echo": limit}, limit), "n")).jobs
+
+
+@pytest.mark.parametrize("outcome", [Complete(), Complete('"result"')])
+@pytest.mark.parametrize("jobs", [1, 2, 200])
+async def test_successes_need_no_statement_for_each_job(
+    path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, outcome: Complete
+) -> None:
+    async with SQLiteBackend(path, clock=FakeClock()) as backend:
+        await backend.enqueue([new_job()])
+        [again] = await claimed(backend)
+        await backend.settle([Settlement(*again.claim_id, Snooze(timedelta(0)))])
+        await backend.enqueue([new_job()] * (jobs - 1))
+        executing = await claimed(backend, jobs)
+        monkeypatch.setattr(operations, "_settle_one", None)
+
+        assert await backend.settle([Settlement(*job.claim_id, outcome) for job in executing]) == []
+
+        after = [rules.transition(job, outcome, backend.clock.now(), backend.limits) for job in executing]
+        assert await backend.query(Everything(), limit=jobs) == after
+
+
 async def test_a_claim_marks_a_thousand_jobs_as_due_at_most(path: Path) -> None:
     clock = FakeClock()
     async with SQLiteBackend(path, clock=clock) as backend:
         await backend.enqueue([new_job(delay=SECOND)] * 1_002)
-        with closing(backend.heartbeat_connection()) as heartbeats:
-            heartbeats.send(Node("n", "n", timedelta(seconds=30)))
         clock.advance(SECOND)
 
-        claimed = await backend.claim(Demand({"echo": 10}, 10), "n")
+        assert len(await claimed(backend)) == 10
 
-    assert len(claimed.jobs) == 10
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM rexecutor_queue WHERE due = 0").fetchall() == [(2,)]
 
 
 async def test_a_job_that_may_run_at_once_is_due_without_a_promotion(path: Path) -> None:
     async with SQLiteBackend(path, clock=FakeClock()) as backend:
-        await backend.enqueue([new_job()] * 2)
-        with closing(backend.heartbeat_connection()) as heartbeats:
-            heartbeats.send(Node("n", "n", timedelta(seconds=30)))
-        [job] = (await backend.claim(Demand({"echo": 1}, 1), "n")).jobs
+        await backend.enqueue([new_job()])
+        [job] = await claimed(backend)
         await backend.settle([Settlement(*job.claim_id, Snooze(timedelta(0)))])
+        await backend.enqueue([new_job()])
 
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT due FROM rexecutor_queue").fetchall() == [(1,), (1,)]

@@ -166,9 +166,13 @@ class LeaseCases(Cases):
         assert store.heartbeat(OTHER_NODE).rescued == 1
         assert store.heartbeat().began
 
-    async def test_a_node_without_jobs_is_forgotten_though_others_run_some(self, store: Store) -> None:
+    async def test_a_node_without_jobs_is_forgotten_once_its_lease_has_run_out_though_others_run_some(
+        self, store: Store
+    ) -> None:
         store.heartbeat(OTHER_NODE)
         await store.executing()
+        store.heartbeat()
+        assert not store.heartbeat(OTHER_NODE).began
         store.clock.advance(LEASE)
 
         store.heartbeat()

@@ -165,4 +165,3 @@ SELECT
         SELECT FROM expired UNION ALL SELECT FROM rescued WHERE rescued.status <> 'retryable' LIMIT 1
     ) AS ends)
 FROM renewed LEFT JOIN "rexecutor".running AS asked ON asked.node = %(node)s AND asked.cancel_reason IS NOT NULL
-ORDER BY asked.id
