@@ -232,19 +232,29 @@ async def test_a_marked_claim_does_not_wait_for_a_job_that_somebody_changes(back
         assert await soon(claimed(backend, 1)) == [third.id]
 
 
+async def test_a_marked_claim_locks_no_more_jobs_than_it_takes(backend: PostgresBackend) -> None:
+    first, second, third = [one.id for one in await backend.enqueue([new_job(), new_job(), new_job()])]
+    assert await claimed(backend, 1) == [first]
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        [job] = (await backend._operations.claim(held._connection, Demand({ALPHA: 1}, 1), NODE, None)).jobs
+        assert [job.id, *await soon(claimed(backend, 1))] == [second, third]
+
+
 @pytest.mark.parametrize("off", [0, 1])
 async def test_a_marked_claim_takes_what_is_due_at_its_moment_and_nothing_later(
     backend: PostgresBackend, off: int
 ) -> None:
     [enqueued] = await backend.enqueue([new_job(scheduled_at=START)])
-    everything = {"priorities": [0], "moments": [START - HOUR], "ids": [0]}
+    marks = {"priorities": [0], "moments": [START], "ids": [enqueued.id]}
     now = START - off * timedelta(microseconds=1)
     wanted = {"executors": [ALPHA], "slots": [1], "limit": 1, "node": NODE, "epoch": 0, "promoted": True, "now": now}
     run_postgres(f"UPDATE {backend.schema}.nodes SET lease_until = '{START + HOUR}'")
 
     async with held_back(backend) as held:
         assert isinstance(held, PostgresHeld)
-        rows = await run(held._connection, backend._statements.of("claim_marked", **wanted, **everything))
+        rows = await run(held._connection, backend._statements.of("claim_marked", **wanted, **marks))
 
     assert [row[2] for row in rows] == ([None] if off else [enqueued.id])
 

@@ -338,6 +338,26 @@ async def rescue(held: PostgresHeld, backend: PostgresBackend, clock: FakeClock)
     await held._connection.execute(backend._statements.text("heartbeat"), given)
 
 
+@pytest.mark.parametrize("table", ["queue", "running"])
+async def test_a_heartbeat_waits_for_no_row_that_says_where_a_job_stands(
+    backend: PostgresBackend, clock: FakeClock, table: str
+) -> None:
+    [lost] = await executing(backend, JOB)
+    [expiring] = await backend.enqueue([new_job(expires_in=SECOND)])
+    clock.advance(LEASE)
+
+    async with held_back(backend) as held:
+        assert isinstance(held, PostgresHeld)
+        await held._connection.execute(cast("LiteralString", f"SELECT FROM {backend.schema}.{table} FOR UPDATE"))
+        await soon(asyncio.to_thread(heartbeat, backend, OTHER_NODE))
+        assert (await record_of(backend, lost.id)).status is (
+            JobStatus.EXECUTING if table == "running" else JobStatus.RETRYABLE
+        )
+    heartbeat(backend, OTHER_NODE)
+
+    assert rows_of(backend) == {"queue": [lost.id], "running": [], "ended": [expiring.id]}
+
+
 async def test_a_heartbeat_waits_for_the_row_of_no_other_node(backend: PostgresBackend, clock: FakeClock) -> None:
     heartbeat(backend, NODE)
     clock.advance(LEASE)
