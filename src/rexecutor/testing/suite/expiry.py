@@ -134,6 +134,21 @@ class ExpiryCases(Cases):
         assert await store.jobs() == before
         assert before[2].id == running.id
 
+    async def test_a_job_that_has_started_and_is_updated_runs_again_and_does_not_expire(self, store: Store) -> None:
+        failing, snoozing = await store.executing(*[new_job(expires_in=HOUR)] * 2)
+        await store.settle_all(
+            [Settlement(*failing.claim_id, failed()), Settlement(*snoozing.claim_id, Snooze(SECOND))]
+        )
+        for job in await store.jobs():
+            await store.backend.update(job.id, new_job(expires_in=HOUR), version=job.version)
+        before = await store.jobs()
+        store.clock.advance(HOUR)
+
+        assert store.heartbeat().expired == 0
+
+        assert await store.jobs() == before
+        assert [job.id for job in await store.claim()] == [failing.id, snoozing.id]
+
     async def test_a_job_that_was_lost_does_not_expire(self, store: Store) -> None:
         [job] = await store.executing(new_job(expires_in=HOUR))
         store.clock.advance(HOUR)
