@@ -181,6 +181,7 @@ EQUIVALENT = {
     "promote_jobs, line 5: 'ORDER BY scheduled_at' to ''": "SQLite reads the index, which has this order",
     "select_running, line 8: 'ORDER BY run.id' to ''": "SQLite reads the table, which has this order",
     "settle_jobs, line 101: 'ORDER BY id' to ''": "the pruner sorts the ids of a row itself",
+    "start_jobs, line 11: '1' to '2'": "any later claim fences the earlier one off",
     "start_jobs, line 11: '+ 1' to '+ 2'": "any later claim fences the earlier one off",
     "select_due_executors, line 4: 'AND' to 'OR'": "more executors are named, of which no due job is found",
     "select_due_jobs, line 5: 'ORDER BY priority, scheduled_at, id' to ''": (
