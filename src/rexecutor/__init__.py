@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rexecutor.backend.memory import InMemoryBackend
     from rexecutor.backend.postgres import PostgresBackend
     from rexecutor.backend.sqlite import SQLiteBackend
+    from rexecutor.engine.health import Health, HealthStatus
     from rexecutor.errors import (
         ArgumentsError,
         BackendClosedError,
@@ -70,6 +71,8 @@ __all__ = [
     "ExecutionResult",
     "Executor",
     "GlobalBackendError",
+    "Health",
+    "HealthStatus",
     "InMemoryBackend",
     "InvalidJobError",
     "Jitter",
@@ -120,6 +123,7 @@ if not TYPE_CHECKING:  # type checkers see the imports above, and so misspelt na
         "rexecutor.backend.memory": ("InMemoryBackend",),
         "rexecutor.backend.postgres": ("PostgresBackend",),
         "rexecutor.backend.sqlite": ("SQLiteBackend",),
+        "rexecutor.engine.health": ("Health", "HealthStatus"),
         "rexecutor.errors": (
             "ArgumentsError",
             "BackendClosedError",

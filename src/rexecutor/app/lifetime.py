@@ -13,6 +13,7 @@ from rexecutor.affinity import GUARD, Affinity
 from rexecutor.backend.base import Backend
 from rexecutor.background import start_task
 from rexecutor.engine.child import CHILD_NAME
+from rexecutor.engine.health import Health, HealthStatus
 from rexecutor.engine.loop import Emit
 from rexecutor.engine.node import RunningNode
 from rexecutor.errors import ConfigurationError, RexecutorError
@@ -112,6 +113,14 @@ class Lifetime:
     def is_alive(self) -> bool:
         """Whether it has not ended, and is of this process."""
         return not (self._is_over or self._affinity.is_other_process or self._affinity.has_ended)
+
+    def health(self) -> Health:
+        """Return how the node is doing; without a node, whether it is open. Any thread may ask."""
+        if not self.is_alive:
+            return Health(HealthStatus.STOPPED)
+        if self.node is not None:
+            return self.node.health()
+        return Health(HealthStatus.RUNNING if self._ending is None else HealthStatus.STOPPING)
 
     def check_process(self, what: str) -> None:
         """Raise a `RexecutorError` if this process is a fork of the one where it was started."""

@@ -14,6 +14,7 @@ from rexecutor.app.lifetime import Lifetime
 from rexecutor.app.signals import Signals
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
+from rexecutor.engine.health import Health, HealthStatus
 from rexecutor.engine.periodic import Pruning
 from rexecutor.errors import RexecutorError
 from rexecutor.jobs.enqueue import AroundEnqueue
@@ -116,6 +117,17 @@ class Rexecutor:
     def is_running(self) -> bool:
         """Whether this `Rexecutor` has been started and has not ended, be it a node or not."""
         return self._lifetime is not None and self._lifetime.is_alive
+
+    def health(self) -> Health:
+        """Return how this `Rexecutor` is doing, for a health check. Any thread may ask; the store is not.
+
+        It goes by the progress of the claim loop, by the lease, by the duties that fail, and by how late the event loop
+        is. Anything that has been wrong for 5 s is a problem, and a lost lease is one at once. It is correct also while
+        a job blocks the event loop, so a health check is best answered from a thread, as `rexecutor worker` does.
+        """
+        if self._lifetime is None or (self._is_starting and not self._lifetime.is_alive):
+            return Health(HealthStatus.STARTING if self._is_starting else HealthStatus.STOPPED)
+        return self._lifetime.health()
 
     def with_executor(self, executor: ExecutorLike) -> Self:
         """Run this executor's jobs. Returns this `Rexecutor`.

@@ -10,6 +10,7 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.messages import Claim, Demand
 from rexecutor.clock import random_between
 from rexecutor.engine.buffer import Buffer
+from rexecutor.engine.health import Doing
 from rexecutor.engine.lease import LeaseWatch
 from rexecutor.engine.loop import first_of
 from rexecutor.engine.runner import Runner
@@ -49,6 +50,10 @@ class Dispatcher:
         self._stop = stop
         self._claims_confirmed = True
         self._epoch = 0
+        self.doing: tuple[Doing, float] = (Doing.LEASE, backend.clock.monotonic())
+        """What it does, and since when, in the clock's monotonic seconds. Any thread may read it."""
+        self.claimed: float | None = None
+        """When the store last answered a claim, in the clock's monotonic seconds; None if it has not yet."""
 
     async def step(self) -> None:
         """Claim jobs for the free slots and ahead of them, and wait unless there is a reason to claim again at once.
@@ -57,14 +62,18 @@ class Dispatcher:
             BackendError: The store failed. The next step first calls `release_unconfirmed_claims`.
         """
         if not self._lease.is_trusted:
+            self._note(Doing.LEASE)
             await first_of(self._watch.trusted(), self._stop.wait())
             return
+        self._note(Doing.OUTCOMES)
         await self._settler.relieved(MAX_UNSETTLED)
         if self._stop.is_set():
             return
+        self._note(Doing.STORE)
         await self.release_unconfirmed_claims()
         demand = self._buffer.demand(self._epoch)
         if demand is None:
+            self._note(Doing.SLOTS)
             await self._buffer.hungry.wait()
             return
         since = self._backend.change_count
@@ -76,6 +85,7 @@ class Dispatcher:
         elif not self._stop.is_set():
             # An executor that got fewer jobs than it had asked for has no more due jobs: its next free slot can wait.
             self._buffer.note_drained({executor for executor, slots in demand.slots.items() if given[executor] < slots})
+            self._note(Doing.HINT)
             await first_of(self._buffer.hungry.wait(), self._hint(claim, since))
 
     async def _take(self, demand: Demand) -> tuple[Claim, Mapping[str, int]]:
@@ -91,6 +101,7 @@ class Dispatcher:
         self._claims_confirmed = False
         claim = await self._backend.claim(demand, self._node_id)
         self._claims_confirmed = True
+        self.claimed = self._backend.clock.monotonic()
         return claim
 
     async def release_unconfirmed_claims(self) -> None:
@@ -105,6 +116,9 @@ class Dispatcher:
             self._epoch += 1
             self._lease.tell(self._epoch)
             self._claims_confirmed = True
+
+    def _note(self, doing: Doing) -> None:
+        self.doing = doing, self._backend.clock.monotonic()
 
     async def _hint(self, claim: Claim, since: int) -> None:
         clock = self._backend.clock

@@ -111,6 +111,14 @@ class Lease:
         return self._renewed is not None
 
     @property
+    def renewed_at(self) -> float | None:
+        """When the heartbeat that last renewed the lease was sent, in the clock's monotonic seconds; None if none has.
+
+        Any thread may read it.
+        """
+        return self._renewed
+
+    @property
     def is_trusted(self) -> bool:
         """Whether the lease is certain: no other node can have taken this node's jobs."""
         if self._renewed is None or self.leases < self._begun_leases:

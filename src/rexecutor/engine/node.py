@@ -15,6 +15,7 @@ from rexecutor.engine.attempt import Stop
 from rexecutor.engine.buffer import Buffer
 from rexecutor.engine.deadlines import STOP_GRACE
 from rexecutor.engine.dispatcher import Dispatcher
+from rexecutor.engine.health import Failing, Health, HealthStatus, Signs, problems_of
 from rexecutor.engine.lease import Lease, LeaseWatch
 from rexecutor.engine.loop import Emit, first_of, keep_going
 from rexecutor.engine.pace import Pace
@@ -31,6 +32,8 @@ from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
 from rexecutor.model.schedules import Schedule
 from rexecutor.telemetry.events import (
     DutyFailed,
+    DutyRecovered,
+    Event,
     JobsExpired,
     JobsRescued,
     LeaseLost,
@@ -98,7 +101,9 @@ class RunningNode:
     ) -> None:
         clock = backend.clock
         self._backend = backend
-        self._emit = emit
+        self._tell = emit
+        self._failing = Failing()
+        self._started_at: float | None = None
         self._node = Node(unique_id(), name, lease)
         threaded = [key for key, one in executors.items() if runs_in_thread(one)]
         threads = thread_limit(executors, max_threads, max_concurrency)
@@ -171,7 +176,43 @@ class RunningNode:
         """Start the duties, in an empty context: neither they nor the jobs inherit the caller's context variables."""
         in_fresh_context(self._begin)
 
+    def _emit(self, event: Event) -> None:
+        if isinstance(event, DutyFailed | DutyRecovered):
+            self._failing.note(event, self._backend.clock.monotonic())
+        self._tell(event)
+
+    def health(self) -> Health:
+        """Return how the node is doing. Any thread may ask, also while the event loop is blocked."""
+        now = self._backend.clock.monotonic()
+        renewed, pending, claimed = self._lease.renewed_at, self._lease.pending_since, self._dispatcher.claimed
+        doing, since = self._dispatcher.doing
+        claims, is_stopping = bool(self._started.executors), self._stop_claims.is_set()
+        signs = Signs(
+            is_stopping=is_stopping,
+            has_failed=self._duties is not None and self._duties.done() and not self._stop_duties.is_set(),
+            up=0.0 if self._started_at is None else now - self._started_at,
+            loop_lag=self._watchdog.lag(),
+            renewed=None if renewed is None else now - renewed,
+            is_trusted=self._lease.is_trusted,
+            heartbeat=None if pending is None else now - pending,
+            doing=doing if claims and not is_stopping else None,
+            doing_for=now - since,
+            failing=self._failing.at(now),
+        )
+        has_begun = claimed is not None if claims else renewed is not None
+        running = HealthStatus.RUNNING if has_begun else HealthStatus.STARTING
+        return Health(
+            HealthStatus.STOPPING if is_stopping else running,
+            problems_of(signs),
+            running=self._runner.running,
+            slots=self._started.max_concurrency,
+            claimed_ago=None if claimed is None else timedelta(seconds=now - claimed),
+            renewed_ago=None if signs.renewed is None else timedelta(seconds=signs.renewed),
+            loop_lag=timedelta(seconds=signs.loop_lag),
+        )
+
     def _begin(self) -> None:
+        self._started_at = self._backend.clock.monotonic()
         self._emit(self._started)
         self._watch.thread.start()
         self._watchdog.start()

@@ -114,6 +114,11 @@ class Runner:
         return [claim_id for claim_id, attempt in self._attempts.items() if not attempt.is_settled]
 
     @property
+    def running(self) -> int:
+        """Number of jobs whose outcome is not yet handed over. May be read in any thread."""
+        return self._unsettled
+
+    @property
     def stuck(self) -> tuple[tuple[JobId, str], ...]:
         """Jobs whose code still runs although their outcome was handed over, each with its executor's name."""
         return tuple((one.record.id, one.record.executor) for one in self._attempts.values() if one.is_settled)

@@ -38,6 +38,7 @@ class Watchdog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loops_thread = 0
         self._pending_since: float | None = None
+        self._last_lag = 0.0
         self._is_told = False
 
     def start(self) -> None:
@@ -55,6 +56,14 @@ class Watchdog:
         """Tell the thread to end."""
         self._stop.set()
 
+    def lag(self) -> float:
+        """Return how many seconds the loop took to respond to the last check, or has not responded to the present one.
+
+        0 as long as nothing was checked, as on a fake clock. Any thread may call it.
+        """
+        pending_since = self._pending_since
+        return self._last_lag if pending_since is None else max(self._last_lag, self._clock.monotonic() - pending_since)
+
     def look(self) -> None:
         """Ask the loop for a sign of life; report it as blocked if it has not given the last one for too long."""
         now, pending_since = self._clock.monotonic(), self._pending_since
@@ -68,9 +77,12 @@ class Watchdog:
 
     def _respond(self) -> None:
         pending_since, self._pending_since = self._pending_since, None
-        if self._is_told and pending_since is not None:
+        if pending_since is None:
+            return
+        self._last_lag = self._clock.monotonic() - pending_since
+        if self._is_told:
             self._is_told = False
-            self._emit(LoopFreed(self._clock.monotonic() - pending_since))
+            self._emit(LoopFreed(self._last_lag))
 
     def _blocked(self, seconds: float) -> LoopBlocked:
         task = asyncio.current_task(self._loop)
