@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Coroutine
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
@@ -25,6 +26,8 @@ class Signals:
 
     def __init__(self) -> None:
         self._caught = 0
+        self._reached = 0
+        self._lock = threading.RLock()  # reentrant, because a signal may interrupt the handler of another
         self._process = os.getpid()
         self._loop = asyncio.get_running_loop()
         self._first = asyncio.Event()
@@ -48,6 +51,8 @@ class Signals:
                 self.before[number] = owner.before[number] if owner is not None and owner.stays else before
         except ValueError as error:
             raise ConfigurationError("run_until_signal: signals can only be caught in the main thread") from error
+        _ACTIVE.add(self)
+        self.reach(_told)
         return self
 
     def __exit__(
@@ -59,9 +64,10 @@ class Signals:
         for a signal. Otherwise the handlers of this one stay until the process ends.
         """
         for number, handler in self.before.items():
-            if not self._caught or _owner(handler) is not None:
+            if not self._reached or _owner(handler) is not None:
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self.stays = True
+        _ACTIVE.discard(self)
 
     async def first_or(self, other: Coroutine[Any, Any, object]) -> None:
         """Wait for the first signal, or until `other` has ended."""
@@ -74,7 +80,7 @@ class Signals:
     def on_second(self, call: Callable[[], object]) -> None:
         """Have `call` called at the second signal, or at once if that signal has come already."""
         self._second = call
-        if self._caught > 1:
+        if self._reached > 1:
             call()
 
     def _catch(self, number: int, _: FrameType | None) -> None:
@@ -87,9 +93,33 @@ class Signals:
             with contextlib.suppress(OSError):
                 os.write(2, b"rexecutor: third signal, ends at once; its jobs will be rescued\n")
             os._exit(128 + number)
-        heard = self._on_first if self._caught == 1 else self._second
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends anyway
-            self._loop.call_soon_threadsafe(heard)
+        self.reach(self._caught)
+
+    def reach(self, number: int) -> None:
+        """Call what is to be called for each signal up to this number, unless it was called before."""
+        with self._lock:
+            before, self._reached = self._reached, max(self._reached, number)
+            reached = range(before + 1, self._reached + 1)
+        for each in reached:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends anyway
+                self._loop.call_soon_threadsafe(self._on_first if each == 1 else self._second)
+
+
+_ACTIVE: Final[set[Signals]] = set()
+_told = 0
+
+
+def tell(number: int) -> None:
+    """Have this process do what it does after this many signals, 1 or 2, now and in each later `Signals`.
+
+    A supervisor tells its processes in this way. A terminal or a service manager sends a signal to all of them, and to
+    the supervisor, at once: if it sent them one as well, each would count two. So signals and what is told are counted
+    apart, and the larger number holds. May be called in any thread.
+    """
+    global _told  # noqa: PLW0603 - it is about the process
+    _told = max(_told, number)
+    for signals in list(_ACTIVE):
+        signals.reach(number)
 
 
 def _owner(handler: object) -> Signals | None:

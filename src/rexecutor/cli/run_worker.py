@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,9 +16,10 @@ from rexecutor.app.signals import WATCHED
 from rexecutor.cli.failure import MisusedError
 from rexecutor.cli.load import find_target, opened_rexecutor
 from rexecutor.cli.logs import set_up_logging
+from rexecutor.cli.probes import STARTING, Report, answered_probes, report_of
 from rexecutor.cli.worker_options import EventLoop, WorkerOptions
 from rexecutor.errors import ConfigurationError
-from rexecutor.telemetry.events import ProcessLeft
+from rexecutor.telemetry.events import ProbesAnswered, ProcessLeft
 from rexecutor.telemetry.log import log_event
 
 EXIT_TIMEOUT: Final = 3.0
@@ -27,25 +28,48 @@ STUCK_EXIT_TIMEOUT: Final = 0.2
 """Seconds until the exit if a task has swallowed cancellation more than once: cancelling it again will not help."""
 
 
-def run(options: WorkerOptions) -> None:
+def run(
+    options: WorkerOptions,
+    *,
+    is_one_of_several: bool = False,
+    begun: Callable[[Callable[[], Report]], None] = lambda _: None,
+) -> None:
     """Run jobs until SIGTERM or SIGINT, then let them finish.
+
+    Args:
+        options: What the command was asked to do.
+        is_one_of_several: Whether each log line has to name the process.
+        begun: Called before the application is imported, with a function that returns how this process is doing.
 
     Raises:
         MisusedError: The target names no `Rexecutor`, or an option does not fit it.
         FailedError: The target cannot be imported or made.
         RexecutorError: The `Rexecutor` cannot be started, or has ended unexpectedly.
     """
-    found = find_target(options.target)
+    made: list[Rexecutor] = []
+
+    def report() -> Report:
+        return report_of(made[0].health()) if made else STARTING
 
     async def run_jobs() -> None:
         async with opened_rexecutor(options.target, found) as rexecutor:
-            set_up_logging(options.log_level, options.log_format)
+            set_up_logging(options.log_level, options.log_format, is_one_of_several=is_one_of_several)
             _adapt(rexecutor, options)
+            made.append(rexecutor)
+            if url is not None:
+                log_event(ProbesAnswered(url))
             await rexecutor.run_until_signal(grace=timedelta(seconds=options.grace))
+        probes.close()
         _leave_soon()
 
-    with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner, suppress(asyncio.CancelledError):
-        runner.run(run_jobs())  # a signal while the `Rexecutor` is made cancels it
+    with ExitStack() as probes:
+        url = probes.enter_context(
+            answered_probes(report, file=options.health_file, host=options.health_host, port=options.health_port)
+        )
+        begun(report)
+        found = find_target(options.target)
+        with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner, suppress(asyncio.CancelledError):
+            runner.run(run_jobs())  # a signal while the `Rexecutor` is made cancels it
 
 
 def _adapt(rexecutor: Rexecutor, options: WorkerOptions) -> None:

@@ -1,5 +1,6 @@
 """`rexecutor worker`: run the jobs of a `Rexecutor` that a module defines."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +9,7 @@ from rexecutor.cli.failure import MisusedError
 from rexecutor.cli.worker_options import EventLoop, LogFormat, LogLevel, WorkerOptions
 
 
-def worker(
+def worker(  # noqa: PLR0913 - one for each option
     target: Annotated[
         str,
         typer.Argument(
@@ -34,6 +35,24 @@ def worker(
             help="How many jobs run at a time, whatever max_concurrency the Rexecutor has.",
         ),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=1_000,
+            envvar="REXECUTOR_PROCESSES",
+            help="Run this many worker processes, and start them again when they end. SIGHUP replaces them one by one.",
+        ),
+    ] = None,
+    reload: Annotated[
+        bool,
+        typer.Option(
+            "--reload",
+            envvar="REXECUTOR_RELOAD",
+            help="For development: start anew when a Python file in the working directory changes.",
+        ),
+    ] = False,
     grace: Annotated[
         float,
         typer.Option(
@@ -61,6 +80,32 @@ def worker(
             help="text or json: how log lines are written if the application has configured no logging.",
         ),
     ] = None,
+    health_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            envvar="REXECUTOR_HEALTH_FILE",
+            help="Write this file every second as long as the worker is healthy, and remove it otherwise.",
+        ),
+    ] = None,
+    health_port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65_535,
+            envvar="REXECUTOR_HEALTH_PORT",
+            help="Answer /healthz, /readyz and /metrics on this port; 0 for any that is free.",
+        ),
+    ] = None,
+    health_host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            envvar="REXECUTOR_HEALTH_HOST",
+            help="The address of that port. Kubernetes needs 0.0.0.0 or ::.",
+        ),
+    ] = "127.0.0.1",
     loop: Annotated[
         EventLoop,
         typer.Option(
@@ -69,21 +114,30 @@ def worker(
             help="The event loop: asyncio, uvloop, or auto for uvloop if it is installed.",
         ),
     ] = EventLoop.AUTO,
-) -> None:
+) -> int:
     """Run jobs until SIGTERM or SIGINT, then let them finish. A second signal cancels them, a third exits at once."""
-    from rexecutor.cli.run_worker import run  # loads the engine
-
-    run(
-        WorkerOptions(
-            target=target,
-            executors=_names(executors),
-            concurrency=concurrency,
-            grace=grace,
-            log_level=log_level,
-            log_format=log_format,
-            loop=loop,
-        )
+    options = WorkerOptions(
+        target=target,
+        executors=_names(executors),
+        concurrency=concurrency,
+        processes=processes,
+        reload=reload,
+        grace=grace,
+        log_level=log_level,
+        log_format=log_format,
+        loop=loop,
+        health_file=health_file,
+        health_host=health_host,
+        health_port=health_port,
     )
+    if processes is None and not reload:
+        from rexecutor.cli.run_worker import run  # loads the engine
+
+        run(options)
+        return 0
+    from rexecutor.cli.supervisor import supervise  # as above
+
+    return supervise(options)
 
 
 def _names(text: str | None) -> tuple[str, ...]:

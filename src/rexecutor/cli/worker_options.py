@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 
 class LogLevel(StrEnum):
@@ -36,7 +37,14 @@ class WorkerOptions:
     executors: tuple[str, ...]
     """Names of the executors whose jobs are run; empty for all."""
     concurrency: int | None
+    processes: int | None
+    """How many processes a supervisor runs; None to run the jobs in this process."""
+    reload: bool
+    """Whether processes start anew when the code changes."""
     grace: float
     log_level: LogLevel | None
     log_format: LogFormat | None
     loop: EventLoop
+    health_file: Path | None
+    health_host: str
+    health_port: int | None

@@ -40,10 +40,20 @@ from rexecutor.telemetry.events import (
     NodeStopping,
     NothingToRun,
     OutcomeRefused,
+    ProbesAnswered,
+    ProcessEnded,
+    ProcessesChanged,
+    ProcessesStopping,
+    ProcessKilled,
     ProcessLeft,
+    ProcessStarted,
     ProviderNotClosed,
+    RestartBegun,
+    RestartEnded,
+    RestartFailed,
     ResultIgnored,
     SubscriberFailed,
+    SupervisorLost,
     TicksEnqueued,
 )
 
@@ -238,6 +248,27 @@ def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa:
         case BackoffFailed(job_id, executor, _, error):
             template = "job %s (%s): backoff failed, so the default is used: %s"
             return _Line(logging.ERROR, template, (job_id, executor, type(error).__name__), error)
+        case ProbesAnswered(url):
+            return _Line(logging.INFO, "health probes are answered at %s/healthz and /readyz", (url,))
+        case ProcessStarted(worker, pid):
+            return _Line(logging.INFO, "%s started: process %s", (worker, pid))
+        case ProcessEnded():
+            return _process_ended(event)
+        case ProcessKilled(worker, pid):
+            return _Line(logging.ERROR, "%s (process %s) has not ended in time and is killed", (worker, pid))
+        case ProcessesStopping(processes):
+            return _Line(logging.INFO, "stopping: waiting for %s", (_counted(processes, "process", "processes"),))
+        case ProcessesChanged():
+            return _Line(logging.INFO, "the code has changed: starting anew")
+        case RestartBegun(processes):
+            return _Line(logging.INFO, "restarting %s", (_counted(processes, "process", "processes"),))
+        case RestartEnded(seconds):
+            return _Line(logging.INFO, "restarted all processes in %.1f s", (seconds,))
+        case RestartFailed(worker, pid, how):
+            template = "the restart is given up and the old processes go on: the new %s (process %s) ended (%s)"
+            return _Line(logging.ERROR, template, (worker, pid, how))
+        case SupervisorLost():
+            return _Line(logging.ERROR, "the supervisor has ended, so this worker shuts down")
         case EnqueueForgotten(executor, call, jobs):
             template = "%s: %s was never awaited, so no job was stored; write `await %s(…)`"
             what = call if jobs == 1 else f"{call} of {jobs} jobs"
@@ -306,5 +337,15 @@ def _why(error: JobError) -> str:
             assert_never(error.kind)
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _process_ended(event: ProcessEnded) -> _Line:
+    process = (event.worker, event.pid)
+    if event.was_told:
+        return _Line(logging.INFO, "%s (process %s) ended: %s", (*process, event.how))
+    if event.again is not None:
+        template = "%s (process %s) ended by itself: %s; it is started again in %.1f s"
+        return _Line(logging.ERROR, template, (*process, event.how, event.again))
+    return _Line(logging.ERROR, "%s (process %s) ended by itself: %s", (*process, event.how))
+
+
+def _counted(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"

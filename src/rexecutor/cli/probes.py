@@ -1,0 +1,229 @@
+"""Answers probes from threads, so that they are answered while the event loop is blocked: by HTTP, and by a file."""
+
+import json
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from rexecutor.cli.failure import FailedError
+from rexecutor.engine.health import Health, HealthStatus
+from rexecutor.telemetry.events import DutyFailed, DutyRecovered
+from rexecutor.telemetry.log import log_event
+
+FILE_INTERVAL: Final = 1.0
+"""Seconds between two looks of the health file's thread."""
+
+_SLOWEST_CLIENT: Final = 5.0
+"""Seconds that a client may take to send its request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What probes are told."""
+
+    is_healthy: bool
+    is_ready: bool
+    problems: tuple[str, ...]
+    details: Mapping[str, object]
+    """What is written as JSON."""
+
+
+Metrics: TypeAlias = Callable[[], tuple[str, bytes]]
+"""Returns the media type and the text of `/metrics`. It is called in a thread for each request."""
+
+
+def report_of(health: Health) -> Report:
+    """Return the report on one process."""
+    details: dict[str, object] = {
+        "status": health.status,
+        "healthy": health.is_healthy,
+        "ready": health.is_ready,
+        "problems": list(health.problems),
+        "running": health.running,
+        "slots": health.slots,
+        "claimed_ago": None if health.claimed_ago is None else round(health.claimed_ago.total_seconds(), 3),
+        "renewed_ago": None if health.renewed_ago is None else round(health.renewed_ago.total_seconds(), 3),
+        "loop_lag": round(health.loop_lag.total_seconds(), 3),
+    }
+    return Report(health.is_healthy, health.is_ready, health.problems, details)
+
+
+STARTING: Final = report_of(Health(HealthStatus.STARTING))
+"""The report on a process that has not made its `Rexecutor` yet."""
+
+
+@contextmanager
+def answered_probes(
+    report: Callable[[], Report],
+    *,
+    file: Path | None,
+    host: str,
+    port: int | None,
+    metrics: Metrics | None = None,
+) -> Generator[str | None]:
+    """Answer probes in the `with` block, and give the address of the port, such as `http://127.0.0.1:8080`.
+
+    Args:
+        report: Returns the report. It is called in other threads.
+        file: The file to keep as long as the report is healthy; None for no file.
+        host: The address that the port is opened on.
+        port: The port for HTTP; 0 for any that is free, None for no HTTP.
+        metrics: What `/metrics` shows; None if there are none.
+
+    Raises:
+        FailedError: The port or the file cannot be opened.
+    """
+    with ExitStack() as stack:
+        url = None if port is None else stack.enter_context(_served(report, metrics, host, port))
+        if file is not None:
+            stack.enter_context(_kept(report, file))
+        yield url
+
+
+@contextmanager
+def _served(report: Callable[[], Report], metrics: Metrics | None, host: str, port: int) -> Generator[str]:
+    try:
+        server = _Server(host, port, report, metrics)
+    except OSError as error:
+        raise FailedError(f"--health-port {port}: cannot listen on {host}: {error.strerror or error}") from error
+    thread = threading.Thread(target=server.serve_forever, name="rexecutor probes", daemon=True)
+    thread.start()
+    try:
+        yield server.url
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    """Serves the probes, each request in a thread of its own."""
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, report: Callable[[], Report], metrics: Metrics | None) -> None:
+        self.report: Final = report
+        self.metrics: Final = metrics
+        self.address_family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        super().__init__(address[:2], _Handler)  # pyright: ignore[reportArgumentType] - the port of an IP address is an int
+
+    @property
+    def url(self) -> str:
+        host, port = self.socket.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def server_bind(self) -> None:
+        """Bind the socket, without the look-up of the host's name that `HTTPServer` makes, which may take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.socket.getsockname()[:2]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Ignore the error: a client that went away."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride] - as its only server makes it
+    timeout = _SLOWEST_CLIENT
+    server_version = "rexecutor"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Answer with the report or the metrics."""
+        match self.path.partition("?")[0]:
+            case "/healthz":
+                self._tell(lambda report: report.is_healthy)
+            case "/readyz":
+                self._tell(lambda report: report.is_ready)
+            case "/metrics" if self.server.metrics is not None:
+                self._send(HTTPStatus.OK, *self.server.metrics())
+            case "/metrics":
+                text = b"no metrics: give the Rexecutor the metrics of rexecutor.prometheus\n"
+                self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", text)
+            case _:
+                text = b"there are /healthz, /readyz and /metrics\n"
+                self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", text)
+
+    do_HEAD = do_GET  # noqa: N815 - the library's name
+
+    def _tell(self, is_well: Callable[[Report], bool]) -> None:
+        report = self.server.report()
+        status = HTTPStatus.OK if is_well(report) else HTTPStatus.SERVICE_UNAVAILABLE
+        self._send(status, "application/json", json.dumps(report.details).encode() + b"\n")
+
+    def _send(self, status: HTTPStatus, media_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        """Log nothing: probes come every few seconds."""
+
+
+@contextmanager
+def _kept(report: Callable[[], Report], path: Path) -> Generator[None]:
+    file = _HealthFile(report, path)
+    try:
+        file.look()
+    except OSError as error:
+        raise FailedError(f"--health-file {str(path)!r}: {error.strerror or error}") from error
+    ends = threading.Event()
+    thread = threading.Thread(target=file.keep, args=(ends,), name="rexecutor health file", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        thread.join(FILE_INTERVAL)
+        file.remove()
+
+
+class _HealthFile:
+    """A file that is written anew every second as long as the report is healthy, and is not there otherwise."""
+
+    def __init__(self, report: Callable[[], Report], path: Path) -> None:
+        self._report = report
+        self._path = path
+        self._next = path.with_name(f".{path.name}.{os.getpid()}")
+        self._failures = 0
+
+    def keep(self, ends: threading.Event) -> None:
+        """Look every second until the event is set. The first failure is logged, and so is the recovery."""
+        while not ends.wait(FILE_INTERVAL):
+            try:
+                self.look()
+            except OSError as error:
+                self._failures += 1
+                if self._failures == 1:
+                    log_event(DutyFailed("writing the health file", error))
+            else:
+                if self._failures:
+                    log_event(DutyRecovered("writing the health file", self._failures))
+                self._failures = 0
+
+    def look(self) -> None:
+        """Write the file if the report is healthy, otherwise remove it. A reader sees all of it or none."""
+        report = self._report()
+        if report.is_healthy:
+            self._next.write_text(json.dumps(report.details) + "\n", encoding="utf-8")
+            self._next.replace(self._path)
+        else:
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the file."""
+        for path in (self._path, self._next):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)

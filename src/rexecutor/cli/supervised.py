@@ -1,0 +1,68 @@
+"""One worker process of a supervisor: it obeys the supervisor through a pipe, and reports to it."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing import current_process
+from multiprocessing.connection import Connection
+from typing import Final
+
+from rexecutor.app.signals import tell
+from rexecutor.cli.failure import FailedError, MisusedError, report
+from rexecutor.cli.probes import Report
+from rexecutor.cli.run_worker import run
+from rexecutor.cli.worker_options import WorkerOptions
+from rexecutor.errors import RexecutorError
+from rexecutor.telemetry.events import SupervisorLost
+from rexecutor.telemetry.log import log_event
+
+REPORT_INTERVAL: Final = 0.5
+"""Seconds between two reports."""
+FIRST_REPORT_INTERVAL: Final = 0.05
+"""Seconds between two reports until the first that says that the process is ready, for which the supervisor waits."""
+
+
+def run_supervised(options: WorkerOptions, supervisor: Connection) -> None:
+    """Run jobs until the supervisor says so or has ended, and exit the process with its status.
+
+    A SIGHUP, which a closed terminal sends to all processes, is left to the supervisor.
+    """
+    signal.signal(signal.SIGHUP, _ignore)
+    sys.exit(_status_of(options, supervisor))
+
+
+def _status_of(options: WorkerOptions, supervisor: Connection) -> int:
+    try:
+        run(options, is_one_of_several=True, begun=lambda source: _report_to(supervisor, source))
+    except MisusedError as error:
+        report(f"{current_process().name}: {error}")
+        return 2
+    except (RexecutorError, FailedError, OSError) as error:
+        report(f"{current_process().name}: {error}")
+        return 1
+    return 0
+
+
+def _report_to(supervisor: Connection, source: Callable[[], Report]) -> None:
+    threading.Thread(target=_keep_in_touch, args=(supervisor, source), name="rexecutor supervised", daemon=True).start()
+
+
+def _keep_in_touch(supervisor: Connection, source: Callable[[], Report]) -> None:
+    """Pass on what the supervisor says, and report to it every half second. If it has ended, shut down."""
+    interval = FIRST_REPORT_INTERVAL
+    try:
+        while True:
+            if supervisor.poll(interval):
+                tell(supervisor.recv())
+            said = source()
+            if said.is_ready:
+                interval = REPORT_INTERVAL
+            supervisor.send(said)
+    except (EOFError, OSError):
+        log_event(SupervisorLost())
+        tell(1)
+
+
+def _ignore(_: int, __: object) -> None:
+    """Do nothing. Unlike SIG_IGN, this is not passed on to programs that jobs start."""
