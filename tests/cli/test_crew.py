@@ -9,15 +9,9 @@ import pytest
 from rexecutor import Health, HealthStatus
 from rexecutor.cli.crew import KILL_AFTER, Crew, Member, how
 from rexecutor.cli.probes import STARTING, Report, report_of
-from rexecutor.telemetry.events import (
-    DutyFailed,
-    Event,
-    ProcessEnded,
-    ProcessKilled,
-    RestartBegun,
-    RestartEnded,
-    RestartFailed,
-)
+from rexecutor.telemetry.events import DutyFailed
+from rexecutor.telemetry.log import Logged
+from rexecutor.telemetry.process_events import ProcessEnded, ProcessKilled, RestartBegun, RestartEnded, RestartFailed
 
 READY = report_of(Health(HealthStatus.RUNNING, slots=10, running=1))
 ILL = report_of(Health(HealthStatus.RUNNING, ("the lease is lost",)))
@@ -46,7 +40,7 @@ class Stage:
     def __init__(self, size: int = 3, *, waits_for_changes: bool = False) -> None:
         self.now = 1_000.0
         self.launched: list[Sham] = []
-        self.events: list[Event] = []
+        self.events: list[Logged] = []
         self.refuses = False
         self.crew = Crew(self._launch, self.events.append, size, GRACE, waits_for_changes)
 
@@ -84,7 +78,7 @@ class Stage:
     def alive(self) -> list[Sham]:
         return [sham for sham in self.launched if any(one.process is sham for one in self.crew.members())]
 
-    def of(self, kind: type[Event]) -> list[Event]:
+    def of(self, kind: type[Logged]) -> list[Logged]:
         return [event for event in self.events if isinstance(event, kind)]
 
     def health(self) -> Report:

@@ -50,7 +50,14 @@ def main(
         raise typer.Exit
 
 
-command(app, examples=("worker app:rexecutor", "worker app:make --grace 60"))(worker)
+command(
+    app,
+    examples=(
+        "worker app:rexecutor",
+        "worker app:make --processes 4 --grace 60 --health-port 8080",
+        "worker app:make --reload",
+    ),
+)(worker)
 command(app, examples=("migrate --url postgresql://user@host/database", "migrate --check"))(migrate)
 app.add_typer(jobs)
 command(jobs, "list", examples=("jobs list --status discarded", "jobs list --executor email --tag urgent --limit 20"))(

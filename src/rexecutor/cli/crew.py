@@ -10,9 +10,9 @@ from typing import Final, Protocol
 
 from rexecutor.cli.probes import Report
 from rexecutor.model.backoff import BackoffStrategy, Jitter
-from rexecutor.telemetry.events import (
-    DutyFailed,
-    Event,
+from rexecutor.telemetry.events import DutyFailed
+from rexecutor.telemetry.log import Logged
+from rexecutor.telemetry.process_events import (
     ProcessEnded,
     ProcessesChanged,
     ProcessesStopping,
@@ -111,7 +111,7 @@ class Crew:
 
     launch: Callable[[str], Process]
     """Starts a process of this name."""
-    emit: Callable[[Event], None]
+    emit: Callable[[Logged], None]
     size: int
     grace: float
     waits_for_changes: bool = False

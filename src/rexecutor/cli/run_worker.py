@@ -19,8 +19,9 @@ from rexecutor.cli.logs import set_up_logging
 from rexecutor.cli.probes import STARTING, Report, answered_probes, report_of
 from rexecutor.cli.worker_options import EventLoop, WorkerOptions
 from rexecutor.errors import ConfigurationError
-from rexecutor.telemetry.events import ProbesAnswered, ProcessLeft
+from rexecutor.telemetry.events import ProcessLeft
 from rexecutor.telemetry.log import log_event
+from rexecutor.telemetry.process_events import ProbesAnswered
 
 EXIT_TIMEOUT: Final = 3.0
 """Seconds that Python may take to clean up and exit after the last job has ended."""

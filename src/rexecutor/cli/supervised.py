@@ -9,13 +9,13 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from rexecutor.app.signals import tell
-from rexecutor.cli.failure import FailedError, MisusedError, report
+from rexecutor.cli.failure import DEBUGGING, FailedError, MisusedError, described, report
 from rexecutor.cli.probes import Report
 from rexecutor.cli.run_worker import run
 from rexecutor.cli.worker_options import WorkerOptions
 from rexecutor.errors import RexecutorError
-from rexecutor.telemetry.events import SupervisorLost
 from rexecutor.telemetry.log import log_event
+from rexecutor.telemetry.process_events import SupervisorLost
 
 REPORT_INTERVAL: Final = 0.5
 """Seconds between two reports."""
@@ -33,13 +33,17 @@ def run_supervised(options: WorkerOptions, supervisor: Connection) -> None:
 
 
 def _status_of(options: WorkerOptions, supervisor: Connection) -> int:
+    DEBUGGING.set(options.is_debugging)
     try:
         run(options, is_one_of_several=True, begun=lambda source: _report_to(supervisor, source))
     except MisusedError as error:
-        report(f"{current_process().name}: {error}")
+        report(f"{current_process().name}: {error}", error)
         return 2
     except (RexecutorError, FailedError, OSError) as error:
-        report(f"{current_process().name}: {error}")
+        report(f"{current_process().name}: {error}", error)
+        return 1
+    except Exception as error:  # noqa: BLE001 - the end of the program: a traceback helps only those who ask for one
+        report(f"{current_process().name}: {described(error)}", error)
         return 1
     return 0
 

@@ -22,8 +22,8 @@ from rexecutor.cli.probes import STARTING, Report, answered_probes
 from rexecutor.cli.supervised import run_supervised
 from rexecutor.cli.worker_options import WorkerOptions
 from rexecutor.clock import SystemClock
-from rexecutor.telemetry.events import ProbesAnswered
 from rexecutor.telemetry.log import log_event
+from rexecutor.telemetry.process_events import ProbesAnswered
 
 _ENDS: Final = (signal.SIGTERM, signal.SIGINT)
 _RESTARTS: Final = signal.SIGHUP

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rexecutor.cli.failure import MisusedError
+from rexecutor.cli.failure import DEBUGGING, MisusedError
 from rexecutor.cli.worker_options import EventLoop, LogFormat, LogLevel, WorkerOptions
 
 
@@ -129,6 +129,7 @@ def worker(  # noqa: PLR0913 - one for each option
         health_file=health_file,
         health_host=health_host,
         health_port=health_port,
+        is_debugging=DEBUGGING.get(),
     )
     if processes is None and not reload:
         from rexecutor.cli.run_worker import run  # loads the engine

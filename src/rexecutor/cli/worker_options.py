@@ -48,3 +48,5 @@ class WorkerOptions:
     health_file: Path | None
     health_host: str
     health_port: int | None
+    is_debugging: bool
+    """Whether the traceback of an error is printed."""

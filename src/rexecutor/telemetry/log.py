@@ -9,7 +9,7 @@ import logging
 import traceback
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, NamedTuple, assert_never
+from typing import Any, Final, NamedTuple, TypeAlias, assert_never
 
 from rexecutor.errors import BackendError
 from rexecutor.model.job import ErrorKind, JobError
@@ -40,22 +40,27 @@ from rexecutor.telemetry.events import (
     NodeStopping,
     NothingToRun,
     OutcomeRefused,
+    ProcessLeft,
+    ProviderNotClosed,
+    ResultIgnored,
+    SubscriberFailed,
+    TicksEnqueued,
+)
+from rexecutor.telemetry.process_events import (
     ProbesAnswered,
     ProcessEnded,
     ProcessesChanged,
     ProcessesStopping,
     ProcessKilled,
-    ProcessLeft,
     ProcessStarted,
-    ProviderNotClosed,
     RestartBegun,
     RestartEnded,
     RestartFailed,
-    ResultIgnored,
-    SubscriberFailed,
     SupervisorLost,
-    TicksEnqueued,
 )
+
+Logged: TypeAlias = Event | ProcessEvent
+"""Everything that is logged."""
 
 _OURS: Final = logging.getLogger("rexecutor")
 _JOBS: Final = logging.getLogger("rexecutor.jobs")
@@ -93,7 +98,7 @@ def no_command(words: str) -> None:
     """Return None: there is no command that shows more."""
 
 
-def log_event(event: Event, *, command: Callable[[str], str | None] = no_command) -> None:
+def log_event(event: Logged, *, command: Callable[[str], str | None] = no_command) -> None:
     """Log the event. Errors in the application's log handlers and filters are ignored, so that no job or duty stops.
 
     Args:
@@ -113,7 +118,7 @@ def log_event(event: Event, *, command: Callable[[str], str | None] = no_command
         pass
 
 
-def _is_ordinary(event: Event) -> bool:
+def _is_ordinary(event: Logged) -> bool:
     """Whether the event is one that every job has. These have a logger of their own, so that they can be turned off."""
     if isinstance(event, JobEnded):
         return isinstance(event.outcome, Complete | Snooze)
@@ -126,7 +131,7 @@ def _enabled(logger: logging.Logger) -> logging.Logger:
     return logger
 
 
-def _record(logger: logging.Logger, line: _Line, event: Event) -> logging.LogRecord:
+def _record(logger: logging.Logger, line: _Line, event: Logged) -> logging.LogRecord:
     extra = {name: getattr(event, name) for name in ("job_id", "executor", "attempt") if hasattr(event, name)}
     error = line.error
     shown = None if error is None else (type(error), error, traceback_of(error))
@@ -151,7 +156,7 @@ def traceback_of(error: BaseException) -> TracebackType | None:
     return BaseException.__dict__["__traceback__"].__get__(error)
 
 
-def _line(event: Event, command: Callable[[str], str | None]) -> _Line:  # noqa: C901, PLR0912, PLR0915 - one case an event
+def _line(event: Logged, command: Callable[[str], str | None]) -> _Line:  # noqa: C901, PLR0912, PLR0915 - one case an event
     match event:
         case NodeStarted():
             return _started(event)
