@@ -51,6 +51,7 @@ from rexecutor.telemetry.process_events import (
     ProcessEnded,
     ProcessesChanged,
     ProcessesStopping,
+    ProcessEvent,
     ProcessKilled,
     ProcessStarted,
     RestartBegun,
