@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -180,6 +181,20 @@ def test_without_its_supervisor_a_process_shuts_down(lite: Shop) -> None:
     assert len(program.until("the supervisor has ended, so this worker shuts down")) == 2
 
 
+def test_jobs_in_child_processes_run_in_a_process_of_a_supervisor_too(lite: Shop) -> None:
+    with running(lite.folder, "--processes", "1", environment=lite.environment) as program:
+        program.until(STARTED)
+        lite.enqueue(0, executor="apart")
+        lite.jobs(JobStatus.COMPLETE)
+        lite.enqueue(2, executor="apart")
+        lite.until_executing()
+        program.send(signal.SIGTERM, to_group=True)
+        status = program.status()
+
+    assert status == 0, program.text
+    assert [(job.status, job.attempt) for job in lite.jobs()] == [(JobStatus.COMPLETE, 1)] * 2, program.text
+
+
 @pytest.mark.parametrize(
     ("target", "code", "told"),
     [("shop:nowhere", APPLICATION, "error: worker 1: .*has no 'nowhere'"), ("shop:make", "1 / 0", "ZeroDivisionError")],
@@ -260,7 +275,7 @@ def test_changed_code_is_run_and_broken_code_waits_for_another_change(lite: Shop
         program.until("the code has changed")
         program.until(r"worker 1 .* ended by itself: exit status 1$")
         lite.code.write_text(APPLICATION.replace('name = "block"', 'name = "mended"'))
-        program.until("started: .* executors: work, mended")
+        program.until("started: .* executors: work, mended, apart")
         program.send(signal.SIGINT, to_group=True)
         status = program.status()
 
@@ -288,3 +303,33 @@ def test_without_watchfiles_a_reload_is_a_misuse(lite: Shop) -> None:
         assert program.status() == 2
 
     assert program.text == "error: --reload: watchfiles is not installed: pip install 'rexecutor[reload]'\n"
+
+
+def counted(url: str, status: str) -> float:
+    """How many attempts have ended in this way, as `/metrics` shows it; 0 if it does not."""
+    with urlopen(f"{url}/metrics", timeout=20) as answer:  # noqa: S310 - a server of this test
+        text = answer.read().decode()
+    found = re.findall(rf'^rexecutor_\w*ended\w*_total{{[^}}]*"{status}"[^}}]*}} (\S+)$', text, re.MULTILINE)
+    return sum(map(float, found))
+
+
+@pytest.mark.skipif(
+    find_spec("prometheus_client") is None or find_spec("rexecutor.prometheus") is None,
+    reason="needs prometheus_client",
+)
+async def test_the_metrics_of_all_processes_add_up_also_of_those_that_have_ended(lite: Shop) -> None:
+    options = ("--processes", "2", "--concurrency", "1", "--health-port", "0")
+    with running(lite.folder, *options, environment=lite.environment) as program:
+        url = program.until(r"answered at (http://\S+)/healthz")[0][1]
+        await asyncio.to_thread(program.until, STARTED, 2)
+        await asyncio.to_thread(lite.enqueue, *[0.1] * 20)
+        await until(lambda: counted(url, "complete") == 20, 60)
+        runners = {match[1] for match in program.until(r"\[(worker \d)\] rexecutor.jobs: job \d+ .* complete", 20)}
+        program.send(signal.SIGHUP)
+        await asyncio.to_thread(program.until, "restarted all processes")
+        await asyncio.to_thread(lite.enqueue, 0)
+        await until(lambda: counted(url, "complete") == 21, 60)
+        program.send(signal.SIGTERM)
+        assert await asyncio.to_thread(program.status) == 0
+
+    assert runners == {"worker 1", "worker 2"}

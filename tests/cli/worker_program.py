@@ -33,9 +33,17 @@ class Block(Executor[float]):
         time.sleep(job.data)
 
 
+class Apart(Executor[float]):
+    name = "apart"
+    blocking = "process"
+
+    def execute(self, job: Job[float]) -> None:
+        time.sleep(job.data)
+
+
 def make() -> Rexecutor:
     backend = connect(os.environ["STORE_URL"], schema=os.environ.get("STORE_SCHEMA"))
-    return Rexecutor(backend, executors=[Work, Block], lease=timedelta(seconds=6))
+    return Rexecutor(backend, executors=[Work, Block, Apart], lease=timedelta(seconds=6))
 """
 
 

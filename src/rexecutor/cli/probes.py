@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "/metrics" if self.server.metrics is not None:
                 self._send(HTTPStatus.OK, *self.server.metrics())
             case "/metrics":
-                text = b"no metrics: give the Rexecutor the metrics of rexecutor.prometheus\n"
+                text = b"no metrics: pip install 'rexecutor[prometheus]'\n"
                 self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", text)
             case _:
                 text = b"there are /healthz, /readyz and /metrics\n"

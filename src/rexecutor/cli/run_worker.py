@@ -16,6 +16,7 @@ from rexecutor.app.signals import WATCHED
 from rexecutor.cli.failure import MisusedError
 from rexecutor.cli.load import find_target, opened_rexecutor
 from rexecutor.cli.logs import set_up_logging
+from rexecutor.cli.metrics import exposed_metrics, measured
 from rexecutor.cli.probes import STARTING, Report, answered_probes, report_of
 from rexecutor.cli.worker_options import EventLoop, WorkerOptions
 from rexecutor.errors import ConfigurationError
@@ -64,8 +65,16 @@ def run(
         _leave_soon()
 
     with ExitStack() as probes:
+        if options.is_measured:
+            probes.enter_context(measured())
         url = probes.enter_context(
-            answered_probes(report, file=options.health_file, host=options.health_host, port=options.health_port)
+            answered_probes(
+                report,
+                file=options.health_file,
+                host=options.health_host,
+                port=options.health_port,
+                metrics=exposed_metrics() if options.is_measured else None,
+            )
         )
         begun(report)
         found = find_target(options.target)

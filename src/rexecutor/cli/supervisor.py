@@ -18,6 +18,7 @@ from typing import Any, Final
 from rexecutor.cli.crew import SILENT_AFTER, Crew, Member
 from rexecutor.cli.failure import MisusedError
 from rexecutor.cli.logs import set_up_logging
+from rexecutor.cli.metrics import added_up, exposed_metrics
 from rexecutor.cli.probes import STARTING, Report, answered_probes
 from rexecutor.cli.supervised import run_supervised
 from rexecutor.cli.worker_options import WorkerOptions
@@ -42,11 +43,16 @@ def supervise(options: WorkerOptions) -> int:
         raise MisusedError("--reload: watchfiles is not installed: pip install 'rexecutor[reload]'")
     multiprocessing.current_process().name = "supervisor"
     set_up_logging(options.log_level, options.log_format, is_one_of_several=True)
-    supervisor = Supervisor(options)
     with ExitStack() as stack:
+        forget = stack.enter_context(added_up()) if options.is_measured else None
+        supervisor = Supervisor(options, forget)
         url = stack.enter_context(
             answered_probes(
-                supervisor.report, file=options.health_file, host=options.health_host, port=options.health_port
+                supervisor.report,
+                file=options.health_file,
+                host=options.health_host,
+                port=options.health_port,
+                metrics=exposed_metrics() if options.is_measured else None,
             )
         )
         if url is not None:
@@ -57,8 +63,14 @@ def supervise(options: WorkerOptions) -> int:
 class Supervisor:
     """Starts the processes that a `Crew` asks for, and tells it what happens."""
 
-    def __init__(self, options: WorkerOptions) -> None:
-        """Start nothing yet. The processes have all of the options but those of the supervisor."""
+    def __init__(self, options: WorkerOptions, forget: Callable[[int], None] | None = None) -> None:
+        """Start nothing yet. The processes have all of the options except those of the supervisor.
+
+        Args:
+            options: What the command was asked to do.
+            forget: Called with the id of each process that has ended.
+        """
+        self._forget: Final = forget
         of_process = replace(options, processes=None, reload=False, health_file=None, health_port=None)
         self._watched: Final = Path.cwd() if options.reload else None
         self._crew: Final = Crew(
@@ -110,6 +122,8 @@ class Supervisor:
             elif one in members:
                 member = members[one]
                 self._crew.ended(member, _of(member).reap(), _now())
+                if self._forget is not None:
+                    self._forget(member.process.pid)
         if self._has_changed.is_set():
             self._has_changed.clear()
             self._crew.change(_now())

@@ -129,6 +129,7 @@ def worker(  # noqa: PLR0913 - one for each option
         health_file=health_file,
         health_host=health_host,
         health_port=health_port,
+        is_measured=health_port is not None,
         is_debugging=DEBUGGING.get(),
     )
     if processes is None and not reload:

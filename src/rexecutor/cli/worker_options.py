@@ -48,5 +48,7 @@ class WorkerOptions:
     health_file: Path | None
     health_host: str
     health_port: int | None
+    is_measured: bool
+    """Whether events are counted for `/metrics`."""
     is_debugging: bool
     """Whether the traceback of an error is printed."""
