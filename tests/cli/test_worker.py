@@ -21,6 +21,8 @@ from tests.cli.command_line import Run
 APPLICATION = """
 import asyncio
 import contextlib
+import os
+import signal
 import threading
 
 from rexecutor import Executor, Job, Rexecutor, SQLiteBackend
@@ -96,6 +98,15 @@ async def faulty_at_the_start():
 @contextlib.asynccontextmanager
 async def yields_nothing():
     yield
+
+@contextlib.asynccontextmanager
+async def opened_without_awaiting():
+    os.kill(os.getpid(), signal.SIGTERM)
+    try:
+        yield rexecutor
+    finally:
+        await asyncio.sleep(0.01)
+        print("closed")
 
 async def undecorated():
     yield rexecutor
@@ -226,6 +237,13 @@ def test_a_signal_while_the_application_opens_what_it_needs_ends_the_worker(
         assert worker.stdout.readline() == "opening\n"
         worker.send_signal(number)
         out, err = worker.communicate(timeout=20)
+
+    assert (worker.returncode, out, err) == (0, "closed\n", "")
+
+
+def test_a_signal_while_code_does_not_await_closes_what_it_has_opened(folder: Path) -> None:
+    with _worker("shop:opened_without_awaiting") as worker:
+        out, err = worker.communicate(timeout=60)
 
     assert (worker.returncode, out, err) == (0, "closed\n", "")
 

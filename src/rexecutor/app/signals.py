@@ -69,6 +69,11 @@ class Signals:
         self.stays = True
         _ACTIVE.discard(self)
 
+    @property
+    def has_come(self) -> bool:
+        """Whether a signal has come."""
+        return self._reached > 0
+
     async def first_or(self, other: Coroutine[Any, Any, object]) -> None:
         """Wait for the first signal, or until `other` has ended."""
         await first_of(self._first.wait(), other)

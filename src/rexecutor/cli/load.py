@@ -22,6 +22,11 @@ from rexecutor.telemetry.log import log_event
 AnyManager: TypeAlias = AbstractAsyncContextManager[object, Any] | AbstractContextManager[object, Any]
 """A context manager, asynchronous or not."""
 
+
+class StoppedError(FailedError):
+    """A SIGTERM or SIGINT came before the `Rexecutor` was made: it was not started."""
+
+
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that a context manager may take to close what it has opened."""
 
@@ -55,18 +60,30 @@ async def opened_rexecutor(target: str, found: object) -> AsyncGenerator[Rexecut
     """Give the `Rexecutor` that was found, or that a function or context manager makes; not started by this.
 
     A context manager is entered, and left when the block has ended, in the running event loop and in the caller's task.
-    An error while it is left is logged. A SIGTERM or SIGINT while the `Rexecutor` is made cancels the caller's task.
+    An error while it is left is logged. A SIGTERM or SIGINT while the `Rexecutor` is made cancels what makes it.
 
     Raises:
         MisusedError: It is neither a `Rexecutor` nor makes one without arguments.
         FailedError: The function or context manager raised an exception. A `RexecutorError` is not wrapped.
+        StoppedError: A signal has come.
     """
     async with AsyncExitStack() as stack:
         with Signals() as signals:
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 - this is a coroutine
-            signals.on_first(task.cancel)
-            rexecutor = await _made(target, found, stack)
+            is_making = True
+            signals.on_first(lambda: is_making and task.cancel())
+            try:
+                rexecutor = await _made(target, found, stack)
+            except asyncio.CancelledError:
+                if not signals.has_come:
+                    raise
+                task.uncancel()
+                raise StoppedError("interrupted before the start") from None
+            finally:
+                is_making = False  # what is closed from here on is not cancelled
+        if signals.has_come:  # while code did not await, or it has swallowed the cancellation
+            raise StoppedError("interrupted before the start")
         yield rexecutor
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from rexecutor.app.rexecutor import Rexecutor
 from rexecutor.app.signals import WATCHED
 from rexecutor.cli.failure import MisusedError
-from rexecutor.cli.load import find_target, opened_rexecutor
+from rexecutor.cli.load import StoppedError, find_target, opened_rexecutor
 from rexecutor.cli.logs import set_up_logging
 from rexecutor.cli.metrics import exposed_metrics, measured
 from rexecutor.cli.probes import STARTING, Report, answered_probes, report_of
@@ -78,8 +78,8 @@ def run(
         )
         begun(report)
         found = find_target(options.target)
-        with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner, suppress(asyncio.CancelledError):
-            runner.run(run_jobs())  # a signal while the `Rexecutor` is made cancels it
+        with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner, suppress(StoppedError):
+            runner.run(run_jobs())
 
 
 def _adapt(rexecutor: Rexecutor, options: WorkerOptions) -> None:
