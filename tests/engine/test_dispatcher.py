@@ -63,3 +63,36 @@ async def test_an_outage_is_no_busy_loop_and_two_events(backend: Backend, clock:
     assert 0 < asked <= 20
     assert len(events.failures("claim")) == 1
     assert len(events.recoveries("claim")) == 1
+
+
+async def test_a_paused_executor_is_no_busy_loop_and_its_jobs_start_when_it_is_resumed(
+    backend: Backend, clock: FakeClock
+) -> None:
+    faults = FaultInjector(backend)
+    await Quick.pause_jobs("why not", backend=backend)
+    waiting = await enqueue_many([Quick.new()] * 300, backend=backend)
+
+    async with Rexecutor(backend, executors=[Quick, Waiting]):
+        await until(lambda: faults.calls["wait_ready"] > 0)
+        before = faults.calls["claim"]
+        await pass_time(clock, 10 * SECOND)
+        asked = faults.calls["claim"] - before
+        statuses = {await status_of(backend, handle.id) for handle in waiting}
+        assert await Quick.resume_jobs(backend=backend)
+        await soon(waiting[-1].wait())
+
+    assert asked <= 15
+    assert statuses == {JobStatus.SCHEDULED}
+
+
+async def test_other_jobs_run_while_an_executor_is_paused(backend: Backend) -> None:
+    await Waiting.pause_jobs("why not", backend=backend)
+    await enqueue_many([Waiting.new()] * 300, backend=backend)
+    handles = await enqueue_many([Quick.new()] * 300, backend=backend)
+
+    async with Rexecutor(backend, max_concurrency=2, executors=[Quick, Waiting]):
+        for handle in handles:
+            await soon(handle.wait())
+        executing = [count for count in await backend.count() if count.status is JobStatus.EXECUTING]
+
+    assert executing == []

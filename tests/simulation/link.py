@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from rexecutor import BackendError
 from rexecutor.backend.base import Backend
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Heartbeat, Node, Ticked
+from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Heartbeat, NewPause, Node, Pause, Ticked
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
@@ -162,6 +162,15 @@ class LinkedBackend(Backend):
 
     async def schedules(self) -> Sequence[StoredSchedule]:
         return await self._call("schedules", self._store.schedules)
+
+    async def put_pause(self, pause: NewPause) -> Pause:
+        return await self._call("put_pause", lambda: self._store.put_pause(pause))
+
+    async def end_pause(self, executor: str) -> bool:
+        return await self._call("end_pause", lambda: self._store.end_pause(executor))
+
+    async def pauses(self) -> Sequence[Pause]:
+        return await self._call("pauses", self._store.pauses)
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         return await self._call("prune", lambda: self._store.prune(spec, limit))

@@ -544,6 +544,7 @@ class Backend(ABC):
         """
         return await self.end_pause(_checked_pausable("resume", executor))
 
+    @abstractmethod
     async def put_pause(self, pause: NewPause) -> Pause:
         """Store the pause, from the store's time on, and return it as it is now in force. `pause` calls this.
 
@@ -552,23 +553,22 @@ class Backend(ABC):
         Raises:
             BackendError: The store failed; call again.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def end_pause(self, executor: str) -> bool:
         """Delete the pause of that name, and wake the nodes. Return whether it was in force. `resume` calls this.
 
         Raises:
             BackendError: The store failed; call again.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def pauses(self) -> Sequence[Pause]:
         """Return the pauses that are in force, by name.
 
         Raises:
             BackendError: The store failed.
         """
-        raise NotImplementedError
 
     async def nodes(self) -> Sequence[StoredNode]:
         """Return the nodes that the store knows: the live ones first, then by name, and by id.

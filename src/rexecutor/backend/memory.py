@@ -14,6 +14,7 @@ from rexecutor.backend.base import Backend, changeable_ids
 from rexecutor.backend.findings import Finding, Severity
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import (
+    EVERY_EXECUTOR,
     EXPIRED_PER_HEARTBEAT,
     PAGE,
     CancelRequest,
@@ -21,7 +22,9 @@ from rexecutor.backend.messages import (
     Count,
     Demand,
     Heartbeat,
+    NewPause,
     Node,
+    Pause,
     Ticked,
 )
 from rexecutor.clock import Clock
@@ -41,6 +44,7 @@ from rexecutor.model.outcomes import (
     makes_work,
 )
 from rexecutor.model.pruning import PruneSpec
+from rexecutor.model.rules.matching import shifted
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.stats import StatRow
 from rexecutor.model.status import JobStatus
@@ -61,6 +65,7 @@ class InMemoryBackend(Backend):
         self._schedules: dict[str, StoredSchedule] = {}
         self._duties: dict[str, NodeId] = {}
         self._stats: list[StatRow] = []
+        self._pauses: dict[str, Pause] = {}
         self._last_id: JobId = 0
         self._paused = False
 
@@ -98,9 +103,11 @@ class InMemoryBackend(Backend):
             now = self.clock.now()
             if self._paused or not self._lives(node_id) or demand.epoch < self._epochs.get(node_id, 0):
                 return Claim((), None)
+            paused = {pause.executor for pause in self._pauses.values() if pause.holds_at(now)}
             heads = [
                 record
                 for executor, slots in demand.slots.items()
+                if paused.isdisjoint((executor, EVERY_EXECUTOR))
                 for record in self._index.claimable(executor, now, slots)
             ]
             heads = sorted(heads, key=rules.claim_order)[: demand.limit]
@@ -204,6 +211,38 @@ class InMemoryBackend(Backend):
         """Return the known schedules, in order of id."""
         with self._lock:
             return [self._schedules[key] for key in sorted(self._schedules)]
+
+    async def put_pause(self, pause: NewPause) -> Pause:
+        """Store a pause; atomic."""
+        return self.put_pause_sync(pause)
+
+    def put_pause_sync(self, pause: NewPause) -> Pause:
+        """Store a pause; atomic."""
+        with self._lock:
+            now = self.clock.now()
+            before = self._pauses.get(pause.executor)
+            since = before.since if before is not None and before.holds_at(now) else now
+            until = None if pause.lasting is None else shifted(now, pause.lasting)
+            stored = Pause(pause.executor, since, until, pause.reason)
+            self._pauses = {name: one for name, one in self._pauses.items() if one.holds_at(now)}
+            self._pauses[pause.executor] = stored
+        return stored
+
+    async def end_pause(self, executor: str) -> bool:
+        """Delete a pause; atomic."""
+        return self.end_pause_sync(executor)
+
+    def end_pause_sync(self, executor: str) -> bool:
+        """Delete a pause; atomic."""
+        with self._changing() as now:
+            pause = self._pauses.pop(executor, None)
+        return pause is not None and pause.holds_at(now)
+
+    async def pauses(self) -> Sequence[Pause]:
+        """Return the pauses that are in force, by name."""
+        with self._lock:
+            now = self.clock.now()
+            return sorted((one for one in self._pauses.values() if one.holds_at(now)), key=attrgetter("executor"))
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs; atomic."""

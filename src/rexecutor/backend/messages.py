@@ -132,6 +132,10 @@ class Pause:
     """When it ends by itself; None if it does not."""
     reason: str
 
+    def holds_at(self, now: datetime) -> bool:
+        """Return whether it is in force at this moment, as far as its end decides that."""
+        return self.until is None or self.until > now
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:

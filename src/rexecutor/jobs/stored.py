@@ -1,6 +1,7 @@
 """What an executor's class does with its stored jobs, with an event loop and without one."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from rexecutor.backend.app_transaction import (
@@ -13,7 +14,7 @@ from rexecutor.backend.app_transaction import (
 )
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend
-from rexecutor.backend.messages import Count
+from rexecutor.backend.messages import Count, Pause
 from rexecutor.backend.pages import Page, Reading, read, read_sync
 from rexecutor.errors import DecodeError, InvalidJobError, JobNotFoundError
 from rexecutor.jobs.definition import ExecutorDefinition
@@ -330,6 +331,72 @@ class StoredJobs(ExecutorDefinition[Data, Metadata, Result]):
                 is, or the backend has no synchronous changes; nothing was changed.
         """
         _blocking(cls, "rerun_job", backend, connection).rerun_sync(job_id, executor=cls.name)
+
+    @classmethod
+    async def pause_jobs(
+        cls, reason: str, *, lasting: timedelta | None = None, backend: Backend | None = None
+    ) -> Pause:
+        """Start no job of this executor on any node, until the time is over or `resume_jobs` is called.
+
+        ```python
+        await EmailJob.pause_jobs("the provider is down", lasting=timedelta(hours=1))
+        ```
+
+        It is stored, so it outlives a restart. Jobs that a node has claimed already go on. Jobs can be enqueued as
+        always, and schedules go on enqueueing; they wait. Waiting jobs still expire. If the executor is paused already,
+        the reason and the end are replaced.
+
+        Args:
+            reason: Why, for people: `rexecutor why` shows it.
+            lasting: How long, on the store's clock; above zero, at most 1,000 years. None until `resume_jobs`.
+            backend: The store; None for the global backend.
+
+        Returns:
+            The pause as it is now in force.
+
+        Raises:
+            ConfigurationError: An argument is not valid.
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed; repeat it.
+        """
+        return await current_backend(backend).pause(cls.name, reason, lasting=lasting)
+
+    @classmethod
+    def pause_jobs_sync(cls, reason: str, *, lasting: timedelta | None = None, backend: Backend | None = None) -> Pause:
+        """Start no job of this executor on any node, as `pause_jobs` does, without an event loop.
+
+        The arguments and errors are those of `pause_jobs`. The backend need not be open.
+
+        Raises:
+            ConfigurationError: An argument is not valid, or the backend has no synchronous changes.
+        """
+        return current_backend(backend).pause_sync(cls.name, reason, lasting=lasting)
+
+    @classmethod
+    async def resume_jobs(cls, *, backend: Backend | None = None) -> bool:
+        """End the pause of this executor, and wake the nodes. Return whether it was paused.
+
+        A pause of all executors is not ended by this: `await backend.resume("*")` ends it.
+
+        Args:
+            backend: The store; None for the global backend.
+
+        Raises:
+            GlobalBackendError: No backend was given and there is no global one.
+            BackendError: The store failed; repeat it.
+        """
+        return await current_backend(backend).resume(cls.name)
+
+    @classmethod
+    def resume_jobs_sync(cls, *, backend: Backend | None = None) -> bool:
+        """End the pause of this executor, as `resume_jobs` does, without an event loop.
+
+        The errors are those of `resume_jobs`. The backend need not be open.
+
+        Raises:
+            ConfigurationError: The backend has no synchronous changes.
+        """
+        return current_backend(backend).resume_sync(cls.name)
 
 
 def version_of(job: Job[Any, Any, Any]) -> int:

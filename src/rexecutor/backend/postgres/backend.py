@@ -15,7 +15,7 @@ from rexecutor.backend.base import Backend, changeable_ids
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
+from rexecutor.backend.messages import PAGE, Claim, Count, Demand, NewPause, Pause, Ticked
 from rexecutor.backend.postgres.address import server_command
 from rexecutor.backend.postgres.app_transaction import PostgresCompletion, bind
 from rexecutor.backend.postgres.batching import EnqueueBatcher
@@ -417,6 +417,30 @@ class PostgresBackend(Backend):
     async def schedules(self) -> Sequence[StoredSchedule]:
         """Return the schedules that the store knows."""
         return await self._run(self._statements.schedules)
+
+    async def put_pause(self, pause: NewPause) -> Pause:
+        """Store a pause."""
+        return await self._transact(lambda now: self._statements.put_pause(pause, now))
+
+    def put_pause_sync(self, pause: NewPause) -> Pause:
+        """Store a pause on a synchronous connection."""
+        return self._sync.run(lambda: self._scripts.put_pause(pause))
+
+    async def end_pause(self, executor: str) -> bool:
+        """Delete a pause."""
+        was_paused = await self._transact(lambda now: self._statements.end_pause(executor, now))
+        self._wake({executor})  # also if there was none: an earlier try may have ended it
+        return was_paused
+
+    def end_pause_sync(self, executor: str) -> bool:
+        """Delete a pause on a synchronous connection."""
+        was_paused = self._sync.run(lambda: self._scripts.end_pause(executor))
+        self._wakeups.notify()
+        return was_paused
+
+    async def pauses(self) -> Sequence[Pause]:
+        """Return the pauses that are in force."""
+        return await self._run(lambda: self._statements.pauses(self._now()))
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from rexecutor.backend.messages import Count
+from rexecutor.backend.messages import Count, NewPause, Pause
 from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
 from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sql.rows import may_expire
@@ -75,6 +75,18 @@ class NotifyingScripts:
         )
         yield from self._notify({record.executor})
         return record
+
+    def put_pause(self, pause: NewPause) -> Script[Pause]:
+        """Return the script of `Backend.put_pause`."""
+        return self._statements.at_now(self._now(), lambda now: self._statements.put_pause(pause, now))
+
+    def end_pause(self, executor: str) -> Script[bool]:
+        """Return the script of `Backend.end_pause`."""
+        was_paused = yield from self._statements.at_now(
+            self._now(), lambda now: self._statements.end_pause(executor, now)
+        )
+        yield from self._notify({executor})
+        return was_paused
 
     def _notify(self, names: Collection[str]) -> Script[None]:
         if names:

@@ -6,15 +6,17 @@ Claim, settle, rescue and pruning are not here: each backend has its own, becaus
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple, TypeAlias, TypeVar
+from operator import attrgetter
+from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, TypeVar
 
-from rexecutor.backend.messages import Count, Ticked
+from rexecutor.backend.messages import EVERY_EXECUTOR, Count, NewPause, Pause, Ticked
 from rexecutor.backend.sql.rows import STATUSES, spans_of, spans_text
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.waits import known_of
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Change, Rerun
+from rexecutor.model.rules.matching import EARLIEST, shifted
 from rexecutor.model.schedules import Schedule, StoredSchedule
 from rexecutor.model.stats import StatRow
 from rexecutor.model.status import JobStatus
@@ -31,6 +33,8 @@ class Statement(NamedTuple):
     parameters: Mapping[str, Any]
 
 
+_PAUSED_EXECUTOR: Final = "executor:"
+"""Prefix of the scope of a pause of one executor."""
 Rows: TypeAlias = Sequence[Sequence[Any]]
 Script: TypeAlias = Generator[Statement, Rows, T]
 """Yields statements to execute one after the other in one transaction; is sent the rows of each; returns a result."""
@@ -259,6 +263,35 @@ class Scripts(ABC):
         deleted = yield self.of("delete_hours", before=self.moment(rules.deletes_before(now)), limit=limit)
         return len(taken) + len(deleted)
 
+    def put_pause(self, pause: NewPause, now: datetime) -> Script[Pause]:
+        """Store a pause and return it as it is then in force; see `Backend.put_pause`."""
+        yield self.of("delete_run_out_pauses", now=self.moment(now))
+        yield self.of(
+            "put_pause",
+            scope=scope_of_pause(pause.executor),
+            now=self.moment(now),
+            until=self.moment(None if pause.lasting is None else shifted(now, pause.lasting)),
+            reason=pause.reason,
+        )
+        stored = yield from self.pauses(now)
+        return next(one for one in stored if one.executor == pause.executor)
+
+    def end_pause(self, executor: str, now: datetime) -> Script[bool]:
+        """Delete a pause and return whether it was in force; see `Backend.end_pause`."""
+        rows = yield self.of("delete_pause", scope=scope_of_pause(executor), now=self.moment(now))
+        return bool(rows and rows[0][0])
+
+    def pauses(self, now: datetime | None) -> Script[list[Pause]]:
+        """Return the pauses of executors that are in force, by name."""
+        rows = yield self.of("select_pauses", now=self.moment(now))
+        found = [(executor_of_scope(row[0]), row) for row in rows]
+        pauses = [
+            Pause(executor, self.read_moment(row[1]) or EARLIEST, self.read_moment(row[2]), row[3] or "")
+            for executor, row in found
+            if executor is not None
+        ]
+        return sorted(pauses, key=attrgetter("executor"))
+
     def read_schedule(self, row: Sequence[Any]) -> StoredSchedule:
         """Return the state of a schedule from its row."""
         moments = self.read_moment(row[4]), self.read_moment(row[5])
@@ -274,3 +307,16 @@ class Scripts(ABC):
             "next_tick": self.moment(schedule.next_tick),
             "left_out": spans_text(schedule.left_out),
         }
+
+
+def scope_of_pause(executor: str) -> str:
+    """Return the scope under which the pause of an executor, or of all, is stored."""
+    return executor if executor == EVERY_EXECUTOR else _PAUSED_EXECUTOR + executor
+
+
+def executor_of_scope(scope: str) -> str | None:
+    """Return the executor, or all, that a pause is about; None if it is about something else."""
+    if scope == EVERY_EXECUTOR:
+        return scope
+    name = scope.removeprefix(_PAUSED_EXECUTOR)
+    return None if name == scope else name

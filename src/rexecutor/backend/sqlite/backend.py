@@ -15,7 +15,7 @@ from rexecutor.backend.base import Backend, changeable_ids
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Ticked
+from rexecutor.backend.messages import PAGE, Claim, Count, Demand, NewPause, Pause, Ticked
 from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sqlite.app_transaction import SqliteCompletion, SqliteTransaction
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
@@ -298,6 +298,27 @@ class SQLiteBackend(Backend):
     async def schedules(self) -> Sequence[StoredSchedule]:
         """Return the known schedules, in order of id."""
         return await self._read(SCRIPTS.schedules)
+
+    async def put_pause(self, pause: NewPause) -> Pause:
+        """Store a pause."""
+        return await self._change(lambda connection, now: run(connection, SCRIPTS.put_pause(pause, now)))
+
+    def put_pause_sync(self, pause: NewPause) -> Pause:
+        """Store a pause on a new connection."""
+        return self._sync.change(lambda connection, now: run(connection, SCRIPTS.put_pause(pause, now)))[0]
+
+    async def end_pause(self, executor: str) -> bool:
+        """Delete a pause."""
+        return await self._change_and_wake(lambda connection, now: run(connection, SCRIPTS.end_pause(executor, now)))
+
+    def end_pause_sync(self, executor: str) -> bool:
+        """Delete a pause on a new connection."""
+        return self._change_and_wake_sync(lambda connection, now: run(connection, SCRIPTS.end_pause(executor, now)))
+
+    async def pauses(self) -> Sequence[Pause]:
+        """Return the pauses that are in force."""
+        now = self.clock.now()
+        return await self._read(lambda: SCRIPTS.pauses(now))
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs; see `Backend.prune`. Finds them beside the writer, without blocking it."""

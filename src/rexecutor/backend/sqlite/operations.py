@@ -13,7 +13,7 @@ from typing import Any, Final, LiteralString, TypeVar, assert_never, cast
 
 import msgspec
 
-from rexecutor.backend.messages import Claim, Demand, Ticked
+from rexecutor.backend.messages import EVERY_EXECUTOR, Claim, Demand, Ticked
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Script, Scripts, Statement
 from rexecutor.backend.sql.rows import counts_text, minutes_of, needs_full_row, stat_of
@@ -256,13 +256,16 @@ def doorbells(connection: sqlite3.Connection, now: datetime) -> list[str]:
 def claim(connection: sqlite3.Connection, demand: Demand, node_id: NodeId, now: datetime) -> Claim:
     """Take due jobs for a node with a live lease; see `Backend.claim`."""
     now_stored = stored(now)
-    if execute(connection, "select_lease", node=node_id, now=now_stored, epoch=demand.epoch).fetchone() is None:
+    lease = execute(connection, "select_lease", node=node_id, now=now_stored, epoch=demand.epoch).fetchone()
+    if lease is None:
         return Claim((), None)
+    paused = {pause.executor for pause in run(connection, SCRIPTS.pauses(now))} if lease[0] else frozenset[str]()
     execute(connection, "promote_jobs", now=now_stored, limit=PROMOTED)
     # The first due jobs of each executor with free slots; then the first `limit` of these, in claim order.
     heads: list[Head] = []
     for (executor,) in execute(connection, "select_due_executors").fetchall():
-        if slots := min(demand.slots.get(executor, 0), demand.limit):
+        slots = min(demand.slots.get(executor, 0), demand.limit)
+        if slots and paused.isdisjoint((executor, EVERY_EXECUTOR)):
             heads += execute(connection, "select_due_jobs", executor=executor, now=now_stored, slots=slots)
     heads.sort()
     del heads[demand.limit :]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from rexecutor.backend.messages import Demand
+from rexecutor.backend.messages import EVERY_EXECUTOR, Demand
 from rexecutor.model.codec import canonical
 from rexecutor.model.cron import Cron
 from rexecutor.model.job import ErrorKind, JobError, NewJob
@@ -67,6 +67,7 @@ spans = st.sampled_from(_SPANS)
 steps = st.sampled_from(_SPANS[1:])
 small_steps = st.sampled_from([timedelta(microseconds=1), timedelta(seconds=1)])
 executors = st.sampled_from(_EXECUTORS)
+pausable = st.sampled_from((*_EXECUTORS, EVERY_EXECUTOR))
 node_ids = st.sampled_from(_NODES)
 leases = st.sampled_from([timedelta(seconds=10), LONG_LEASE])
 mostly = st.sampled_from([True, True, True, False])

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
+from rexecutor.backend.messages import EVERY_EXECUTOR, NewPause, Pause
 from rexecutor.model import rules
 from rexecutor.model.job import Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.model.outcomes import Change, Lost, Outcome, Rerun
@@ -21,6 +22,7 @@ class Mirror:
         self.leases: Final[dict[NodeId, datetime]] = {}
         self.schedules: Final[dict[str, StoredSchedule]] = {}
         self.duties: Final[dict[str, NodeId]] = {}
+        self.pauses: Final[dict[str, Pause]] = {}
         self.unique_jobs: Final[list[NewJob]] = []
         self.pruned: Final[list[JobId]] = []
         self.last_id: JobId = 0
@@ -97,6 +99,26 @@ class Mirror:
             return False
         self.duties[name] = node_id
         return True
+
+    def pause(self, pause: NewPause) -> Pause:
+        """Store a pause, and forget those that are over. Return it."""
+        now = self._clock.now()
+        for name in self.pauses.keys() - {one.executor for one in self.pauses_in_force()}:
+            del self.pauses[name]
+        before = self.pauses.get(pause.executor)
+        until = None if pause.lasting is None else now + pause.lasting
+        stored = Pause(pause.executor, now if before is None else before.since, until, pause.reason)
+        self.pauses[pause.executor] = stored
+        return stored
+
+    def pauses_in_force(self) -> list[Pause]:
+        """Return the pauses that are not over, by name."""
+        now = self._clock.now()
+        return [pause for _, pause in sorted(self.pauses.items()) if pause.until is None or pause.until > now]
+
+    def is_paused(self, executor: str) -> bool:
+        """Return whether no job of the executor may start."""
+        return any(pause.executor in {executor, EVERY_EXECUTOR} for pause in self.pauses_in_force())
 
     def change(self, record: JobRecord, change: Change) -> JobRecord:
         """Apply a change; store and return the record. Check that an ended job changes only by a rerun (I4)."""

@@ -73,6 +73,11 @@ class ModelBase(RuleBasedStateMachine):
         self.mirror.check_coherence()
 
     @invariant()
+    def the_pauses_are_the_models(self) -> None:
+        """Compare the pauses in force with the mirror's."""
+        assert list(self.run(self.backend.pauses())) == self.mirror.pauses_in_force()
+
+    @invariant()
     def the_schedules_are_the_models(self) -> None:
         """Compare the backend's stored schedules with the mirror's."""
         schedules = self.run(self.backend.schedules())

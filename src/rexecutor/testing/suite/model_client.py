@@ -1,11 +1,13 @@
-"""Model steps of producers and operators: enqueues, updates, cancels, reruns and queries."""
+"""Model steps of producers and operators: enqueues, updates, cancels, reruns, pauses and queries."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from msgspec.structs import replace
 
+from rexecutor.backend.messages import NewPause
 from rexecutor.errors import JobNotFoundError, JobStateError, StaleJobError
 from rexecutor.model import rules
 from rexecutor.model.job import Enqueued, NewJob
@@ -106,6 +108,24 @@ class ClientModel(ModelBase):
             except JobNotFoundError:
                 continue
             raise AssertionError(f"job {job_id} was found as another executor's")
+
+    @rule(executor=generate.pausable, lasting=st.none() | generate.steps, reason=generate.texts)
+    def pause(self, executor: str, lasting: timedelta | None, reason: str) -> None:
+        """Pause an executor or all, perhaps anew."""
+        stored = self.run(self.backend.pause(executor, reason, lasting=lasting))
+
+        assert stored == self.mirror.pause(NewPause(executor, reason, lasting))
+
+    @precondition(lambda self: self.mirror.pauses)
+    @rule(pick=generate.picks, executor=st.none() | generate.pausable)
+    def resume(self, pick: int, executor: str | None) -> None:
+        """End a pause, of which there may be none."""
+        names = sorted(self.mirror.pauses)
+        name = executor or names[pick % len(names)]
+        was_paused = name in {pause.executor for pause in self.mirror.pauses_in_force()}
+
+        assert self.run(self.backend.resume(name)) == was_paused
+        self.mirror.pauses.pop(name, None)
 
     @precondition(lambda self: self.mirror.last_id)
     @rule(

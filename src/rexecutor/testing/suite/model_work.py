@@ -29,6 +29,8 @@ class WorkModel(ModelBase):
         expected: list[JobRecord] = []
         if self.mirror.lives(node_id):
             for executor, slots in demand.slots.items():
+                if self.mirror.is_paused(executor):
+                    continue
                 queue = sorted(self.mirror.waiting(executor), key=rules.claim_order)
                 expected += rules.claimable(queue, now, slots)
             expected = sorted(expected, key=rules.claim_order)[: demand.limit]

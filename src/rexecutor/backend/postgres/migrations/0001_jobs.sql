@@ -195,6 +195,15 @@ CREATE TABLE "rexecutor".duties (
     node text NOT NULL
 );
 
+-- What does not start until it is resumed: `executor:x`, or `*` for all jobs; later also `flow:x` and `flow:x/key`.
+CREATE TABLE "rexecutor".pauses (
+    scope text PRIMARY KEY,
+    since timestamptz NOT NULL,
+    -- When it is over by itself; NULL if it is not.
+    until timestamptz,
+    reason text
+);
+
 -- One row for each scope of uniqueness, which is an executor, a key, both or neither. Every enqueue with criteria of
 -- that scope locks it.
 CREATE TABLE "rexecutor".scopes (
@@ -238,14 +247,6 @@ CREATE TABLE "rexecutor".lanes (
     override json,
     tat timestamptz,
     PRIMARY KEY (flow, lane)
-);
-
--- What does not start until it is resumed: `*` for all jobs, an executor, a flow, or a key of a flow.
-CREATE TABLE "rexecutor".pauses (
-    scope text PRIMARY KEY,
-    since timestamptz NOT NULL,
-    until timestamptz,
-    reason text
 );
 
 -- The progress that running jobs have reported, under their claims.

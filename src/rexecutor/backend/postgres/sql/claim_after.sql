@@ -1,6 +1,9 @@
 -- The end of a claim. It begins within the query that chooses the first jobs of each executor, takes the first `limit`
 -- of all these, starts them and returns them.
         WHERE EXISTS (SELECT FROM alive)
+            AND NOT ARRAY['*', 'executor:' || demand.executor] && ARRAY(
+                SELECT scope FROM "rexecutor".pauses WHERE until IS NULL OR until > (SELECT now FROM clock)
+            )
         ORDER BY heads.priority, heads.scheduled_at, heads.id
         LIMIT %(limit)s
     ))
@@ -15,7 +18,8 @@ claimed AS MATERIALIZED (
         greatest(least(claims, 9223372036854775806), 0) + 1 AS claims,
         snoozes, losses, unique_key, revision, inserted_at, scheduled_at,
         (SELECT clock.now FROM clock) AS attempted_at, expires_at, headers
-    FROM picked JOIN "rexecutor".stored_jobs AS job ON job.id = ANY(ARRAY[picked.id])  -- as in `settle_complete`
+    -- As in `settle_complete`.
+    FROM picked JOIN "rexecutor".stored_jobs AS job ON job.id = ANY(ARRAY[picked.id])
 ),
 started AS (
     INSERT INTO "rexecutor".running (id, claims, attempted_at, attempt, node, executor)

@@ -18,5 +18,6 @@ alive AS MATERIALIZED (
     SELECT nodes.id FROM "rexecutor".nodes, clock, later
     WHERE nodes.id = %(node)s AND nodes.lease_until > clock.now AND NOT later.is_past
         AND nodes.epoch <= %(epoch)s
-    FOR KEY SHARE OF nodes  -- so that `release_claims` runs before or after this claim, never during it
+    -- So that `release_claims` runs before or after this claim, never during it.
+    FOR KEY SHARE OF nodes
 ),

@@ -1,6 +1,6 @@
 -- Takes due jobs for a node with a live lease, in claim order, for all executors in one statement. It takes no job
--- before its time, at most as many of each executor as its `slots`, and at most `limit` in all. Indexes: queue_due, one
--- short scan for each executor, and the primary key of stored_jobs.
+-- before its time, at most as many of each executor as its `slots`, and at most `limit` in all. It takes no job of a
+-- paused executor. Indexes: queue_due, one short scan for each executor, and the primary key of stored_jobs.
 -- A row of `queue` that changed between this statement's snapshot and its lock has another ctid, so it is not found.
 -- Like a locked row, it is left to the next claim. Every change of a waiting job writes that row anew, so what this
 -- statement reads of the job is not stale.

@@ -201,6 +201,15 @@ CREATE TABLE rexecutor_stats (
     PRIMARY KEY (minutes, moment, executor, outcome)
 ) STRICT, WITHOUT ROWID;
 
+-- What does not start until it is resumed: 'executor:x', or '*' for all jobs; later also 'flow:x' and 'flow:x/key'.
+CREATE TABLE rexecutor_pauses (
+    scope TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    -- When it is over by itself; NULL if it is not.
+    until INTEGER,
+    reason TEXT
+) STRICT;
+
 -- The tables below are not used yet. They are created now, so that what comes next needs no breaking migration.
 
 -- Limits that hold for all nodes together: as the code declares them, as an operator overrides them, and how far the
@@ -221,14 +230,6 @@ CREATE TABLE rexecutor_lanes (
     override TEXT,
     tat INTEGER,
     PRIMARY KEY (flow, lane)
-) STRICT;
-
--- What does not start until it is resumed: 'executor:x', 'flow:x', 'flow:x/key', or '*' for all jobs.
-CREATE TABLE rexecutor_pauses (
-    scope TEXT PRIMARY KEY,
-    since INTEGER NOT NULL,
-    until INTEGER,
-    reason TEXT
 ) STRICT;
 
 -- The progress that running jobs have reported, under their claims.
