@@ -15,7 +15,20 @@ from rexecutor.model.outcomes import Settlement
 Moment = Literal["before", "after"]
 """Whether a call fails before the store has done the work, or after it, so that only the result is lost."""
 
-_VERBS = ("enqueue", "claim", "settle", "release_claims", "wait_ready", "query", "tick", "prune")
+_VERBS = (
+    "enqueue",
+    "claim",
+    "settle",
+    "release_claims",
+    "wait_ready",
+    "query",
+    "tick",
+    "prune",
+    "add_stats",
+    "fold_stats",
+    "acquire_lock",
+    "release_lock",
+)
 
 
 class FaultInjector:

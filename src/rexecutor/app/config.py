@@ -36,10 +36,13 @@ class Config:
         max_threads: int | None,
         lease: timedelta,
         around_execute: Sequence[AroundExecute] = (),
+        *,
+        keeps_stats: bool = True,
     ) -> None:
         """Check the settings; `Rexecutor` documents their bounds."""
         checked_int("Rexecutor: max_concurrency", max_concurrency, 1)
         checked_int("Rexecutor: max_threads", max_threads, 1, or_none=True)
+        checked_instance("Rexecutor: keeps_stats", keeps_stats, bool, "True or False")
         checked_delay("Rexecutor: lease", lease, least=_SHORTEST_LEASE)
         expected = "a Backend, such as SQLiteBackend(…) or connect(url)"
         checked_instance("Rexecutor: backend", backend, Backend, expected)
@@ -49,6 +52,7 @@ class Config:
         self._lease = lease
         self._around_execute = around_execute
         self._registry = Registry(backend.limits, around_execute)
+        self._keeps_stats = keeps_stats
         self._only: frozenset[str] | None = None
         self.schedules: Final[dict[str, Schedule]] = {}
         """Schedules that enqueue jobs, by id."""
@@ -131,6 +135,7 @@ class Config:
             around_execute=self._around_execute,
             schedules=list(self.schedules.values()),
             prunings=self.prunings,
+            keeps_stats=self._keeps_stats,
         )
 
 

@@ -56,6 +56,7 @@ class Rexecutor:
         on_event: Subscriber | Iterable[Subscriber] = (),
         around_execute: Iterable[AroundExecute] = (),
         around_enqueue: Iterable[AroundEnqueue] = (),
+        keeps_stats: bool = True,
     ) -> None:
         """Check the settings and the executors; nothing runs before the start.
 
@@ -76,6 +77,8 @@ class Rexecutor:
             around_enqueue: Middleware, the first outermost: each is called with an `Enqueueing` at every enqueue into
                 the backend, for as long as `on_event`, and returns a context manager around it. A plain one serves both
                 `enqueue` and `enqueue_sync`.
+            keeps_stats: Whether the attempts of this node are counted in the history that `rexecutor stats` shows: how
+                many ended, how long their jobs waited, and how long they ran. It is stored every ten seconds.
 
         Raises:
             ConfigurationError: A setting is out of range, or a single executor is given without brackets.
@@ -83,11 +86,19 @@ class Rexecutor:
                 middleware cannot be sent.
         """
         self._hooks = Hooks(backend, on_event, around_execute, around_enqueue)
-        around = self._hooks.around_execute
-        self._config = Config(backend, executors, max_concurrency, max_threads, lease, around)
+        self._config = Config(
+            backend,
+            executors,
+            max_concurrency,
+            max_threads,
+            lease,
+            self._hooks.around_execute,
+            keeps_stats=keeps_stats,
+        )
         self.backend: Final = backend
         self.max_threads: Final = max_threads
         self.lease: Final = lease
+        self.keeps_stats: Final = keeps_stats
         self._lifetime: Lifetime | None = None
         self._is_starting = False
         self._is_global = False

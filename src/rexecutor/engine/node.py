@@ -16,6 +16,7 @@ from rexecutor.engine.buffer import Buffer
 from rexecutor.engine.deadlines import STOP_GRACE
 from rexecutor.engine.dispatcher import Dispatcher
 from rexecutor.engine.health import Failing, Health, HealthStatus, Signs, problems_of
+from rexecutor.engine.history import History, HistoryLoop
 from rexecutor.engine.lease import Lease, LeaseWatch
 from rexecutor.engine.loop import Emit, first_of, keep_going
 from rexecutor.engine.pace import Pace
@@ -98,6 +99,7 @@ class RunningNode:
         around_execute: Sequence[AroundExecute] = (),
         schedules: Sequence[Schedule] = (),
         prunings: Sequence[Pruning] = (),
+        keeps_stats: bool = True,
     ) -> None:
         clock = backend.clock
         self._backend = backend
@@ -115,6 +117,7 @@ class RunningNode:
         self._settler = Settler(backend, self._emit, self._stop_duties)
         limits = {key: concurrency(one) for key, one in executors.items()}
         self._slots = Slots(limits, max_concurrency, threaded=threaded, threads=threads)
+        history = History(clock) if keeps_stats and executors else None
         self._providers = WorkerScope()
         context = context_of_jobs()
         context.run(enter_worker_scope, self._providers)
@@ -129,6 +132,7 @@ class RunningNode:
             context=context,
             around=around_execute,
             recycling=recycling,
+            history=history,
         )
         self._watchdog = Watchdog(clock, self._emit, self._runner.attempt_of)
         self._lease = Lease(self._node, backend.heartbeat_connection(), clock)
@@ -158,7 +162,9 @@ class RunningNode:
             settler=self._settler,
             watch=self._watch,
             stop=self._stop_claims,
+            history=history,
         )
+        self._history = None if history is None else HistoryLoop(backend, self._node.id, history, self._stop_duties)
         self._periodic: dict[str, Callable[[], Awaitable[None]]] = {}
         if schedules:
             self._periodic["cron"] = ScheduleLoop(backend, schedules, emit=emit, stop=self._stop_claims).step
@@ -303,6 +309,8 @@ class RunningNode:
             for duty, step in self._periodic.items():
                 duties.create_task(self._keep_going(duty, step, self._stop_claims))
             duties.create_task(self._keep_going("settle", self._settler.step, self._stop_duties))
+            if self._history is not None:
+                duties.create_task(self._keep_going("history", self._history.step, self._stop_duties))
             duties.create_task(
                 self._keep_going("lease", lambda: self._watch.step(self._stop_duties), self._stop_duties)
             )

@@ -15,6 +15,7 @@ from rexecutor.engine.attempt import Attempt, Killable, Shared, Stop
 from rexecutor.engine.child import ChildSetup
 from rexecutor.engine.deadlines import STOP_GRACE, Deadlines
 from rexecutor.engine.failure import ChildFailedError, Failure, told_exception
+from rexecutor.engine.history import History
 from rexecutor.engine.loop import Emit
 from rexecutor.engine.processes import Children, Recycling
 from rexecutor.engine.threads import Threads
@@ -45,6 +46,7 @@ from rexecutor.model.outcomes import (
     Settlement,
     Snooze,
 )
+from rexecutor.model.stats import kind_of
 from rexecutor.telemetry.events import JobEnded, JobStuck, job_ended, job_started
 from rexecutor.telemetry.log import wants_ends, wants_starts
 from rexecutor.telemetry.subscribers import is_anybody_subscribed
@@ -61,12 +63,13 @@ class Runner:
         limits: Limits,
         completion: Completion,
         emit: Emit,
-        settle: Callable[[Settlement, JobEnded | None], None],
+        settle: Callable[[Settlement, Callable[[bool], None] | None], None],
         ended: Callable[[str], None],
         context: Context,
         around: Sequence[AroundExecute] = (),
         attempt_type: Callable[[JobRecord, AnyExecutor, Codecs[Any, Any, Any], Shared], Attempt] = Attempt,
         recycling: Recycling | None = None,
+        history: History | None = None,
     ) -> None:
         """Make a runner without jobs.
 
@@ -76,13 +79,14 @@ class Runner:
             limits: The store's limits, among them the length of an error's text.
             completion: Completes jobs in the application's own transactions.
             emit: Called with each event.
-            settle: Called with each outcome. With `commit_unknown`, the second argument is the event to emit once the
-                outcome is recorded; otherwise None.
+            settle: Called with each outcome. With `commit_unknown`, the second argument is to be called once the store
+                has recorded the outcome (True) or has refused it (False); otherwise None.
             ended: Called with the executor's name when a job's code has ended.
             context: Each job runs in a copy of this context.
             around: Middleware around each job, the first outermost.
             attempt_type: Makes the attempts. `perform` gives its own, which keep what the job returned or raised.
             recycling: When child processes are replaced. None to run jobs that are meant for processes in threads.
+            history: Counts the attempts; None to count none.
         """
         self._executors = {name: (one, codecs_of(type(one), limits)) for name, one in executors.items()}
         self._clock = clock
@@ -93,6 +97,7 @@ class Runner:
         self._ended = ended
         self._context = context
         self._around = around
+        self._history = history
         self._attempts: dict[ClaimId, Attempt] = {}
         self._unsettled = 0
         self._tells_starts = False
@@ -305,8 +310,8 @@ class Runner:
             self._idle.set()
         # After `complete_in` nobody here knows whether the user's transaction was committed. If it was, the job is
         # complete, and the store refuses any outcome that comes now. If not, Complete would record a success whose work
-        # was rolled back. So Complete becomes a failure: usually it is refused, and then it means success. The event is
-        # left to the settler, which emits it only if the store has recorded the outcome.
+        # was rolled back. So Complete becomes a failure: usually it is refused, and then it means success. What is told
+        # of it waits for the settler, which learns whether the store has recorded the outcome.
         commit_unknown = attempt.commit_unknown
         if commit_unknown and isinstance(outcome, Complete):
             outcome = attempt.outcome_of_rollback()
@@ -320,9 +325,31 @@ class Runner:
             began = attempt.began
             wait, run = (None, None) if began is None else (waited(record), self._clock.monotonic() - began)
             event = job_ended(record.id, record.executor, record.attempt, told, is_final, exception, wait, run)
-        self._settle(Settlement(record.id, record.claims, outcome, commit_unknown), event if commit_unknown else None)
-        if event is not None and not commit_unknown:
+        ended = 0.0 if self._history is None else self._clock.monotonic()
+        settlement = Settlement(record.id, record.claims, outcome, commit_unknown)
+        if commit_unknown:
+            self._settle(settlement, partial(self._tell, attempt, outcome, event, ended))
+        else:
+            self._settle(settlement, None)
+            if event is not None or self._history is not None:
+                self._tell(attempt, outcome, event, ended, True)
+
+    def _tell(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        event: JobEnded | None,
+        ended: float,
+        is_recorded: bool,  # noqa: FBT001 - as the settler gives it
+    ) -> None:
+        """Emit the event and count the attempt. An outcome that was refused after `complete_in` means a success."""
+        if event is not None and is_recorded:
             self._emit(event)
+        if self._history is not None and attempt.began is not None:
+            record = attempt.record
+            kind = kind_of(outcome if is_recorded else COMPLETE, is_last=record.attempt >= record.max_attempts)
+            if kind is not None:
+                self._history.note(record, kind, attempt.began, ended)
 
     def _tell_to_stop(self, attempt: Attempt, why: Stop) -> None:
         """Tell one job to stop: cancel its task, or terminate its child process. The first reason counts.

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from rexecutor.backend.base import Backend
 from rexecutor.engine.loop import Emit
@@ -13,10 +13,13 @@ from rexecutor.model.job import ClaimId, JobId
 from rexecutor.model.outcomes import Settlement
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import IdIn
-from rexecutor.telemetry.events import JobEnded, OutcomeRefused
+from rexecutor.telemetry.events import OutcomeRefused
 
 MAX_BATCH: Final = 1_000
 """Largest number of outcomes in one statement."""
+
+Told: TypeAlias = Callable[[bool], None]
+"""Is told whether the store has recorded an outcome, or has refused it."""
 
 
 class Settler:
@@ -36,20 +39,20 @@ class Settler:
         self._empty = asyncio.Event()
         self._empty.set()
         self._limit = MAX_BATCH
-        self._commit_unknown: dict[JobId, JobEnded | None] = {}  # jobs that may have their outcome in the store already
+        self._commit_unknown: dict[JobId, Told | None] = {}  # jobs that may have their outcome in the store already
 
-    def put(self, settlement: Settlement, event: JobEnded | None = None) -> None:
+    def put(self, settlement: Settlement, told: Told | None = None) -> None:
         """Queue an outcome for delivery.
 
         Args:
             settlement: The outcome and the claim that it belongs to.
-            event: Event to emit once the store has recorded the outcome; only for one with `commit_unknown`.
+            told: Called once the store has recorded or refused the outcome; only for one with `commit_unknown`.
         """
         if not self._waiting:
             self._given.set()
             self._empty.clear()
         if settlement.commit_unknown:
-            self._commit_unknown[settlement.job_id] = event
+            self._commit_unknown[settlement.job_id] = told
         self._waiting.append(settlement)
 
     @property
@@ -136,6 +139,6 @@ class Settler:
                 self._emit(OutcomeRefused(job_id))
         if self._commit_unknown:
             for settlement in batch:
-                event = self._commit_unknown.pop(settlement.job_id, None)
-                if event is not None and settlement.job_id not in refused:
-                    self._emit(event)
+                told = self._commit_unknown.pop(settlement.job_id, None)
+                if told is not None:
+                    told(settlement.job_id not in refused)

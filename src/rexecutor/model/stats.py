@@ -22,6 +22,8 @@ from rexecutor.model.outcomes import (
     Snooze,
 )
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""The moment from which minutes are counted."""
 MINUTE: Final = timedelta(minutes=1)
 """Span of a new row."""
 HOUR: Final = timedelta(hours=1)
@@ -155,11 +157,6 @@ def percentile(counts: Sequence[int], share: float) -> timedelta | None:
             return lower + (upper - lower) * (wanted / number)
         wanted -= number
     return BOUNDS[-1]
-
-
-def minute_of(moment: datetime) -> datetime:
-    """Return the beginning of the minute."""
-    return moment.replace(second=0, microsecond=0)
 
 
 def hour_of(moment: datetime) -> datetime:

@@ -1,0 +1,151 @@
+"""The history of a node's attempts: added up in memory, and handed to the store every ten seconds."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from rexecutor.backend.base import Backend
+from rexecutor.clock import Clock
+from rexecutor.engine.loop import first_of
+from rexecutor.model import rules
+from rexecutor.model.job import JobRecord, NodeId
+from rexecutor.model.stats import BUCKETS, EPOCH, MINUTE, OutcomeKind, StatRow, bucket_of
+
+FLUSH_INTERVAL: Final = timedelta(seconds=10)
+"""Time between two additions to the store; what ended within it is lost if the node is killed."""
+FOLD_INTERVAL: Final = 3_600.0
+"""Seconds between two times at which a node folds old rows."""
+FOLD_BATCH: Final = 1_000
+"""Maximum number of rows folded in one transaction, to keep it short."""
+MOST_MINUTES: Final = 60
+"""How many minutes are kept while the store cannot be reached; older ones are dropped."""
+HISTORY_LOCK: Final = "history"
+"""Name of the lock in the store that lets one node fold at a time."""
+
+_MINUTE: Final = 60.0
+
+
+class History:
+    """Counts attempts by executor, outcome and minute, and by how long their jobs waited and how long they ran.
+
+    Moments are on the store's clock, which may differ from this machine's. Each claim shows how the store's clock
+    relates to the monotonic clock here.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # What the monotonic clock showed when the store's clock showed `EPOCH`; until the first claim a guess.
+        self._zero = clock.monotonic() - clock.now().timestamp()
+        self._is_zero_old = True
+        self._minute: int = 0
+        self._minute_ends = -math.inf  # on the monotonic clock
+        self._tallies: dict[tuple[str, OutcomeKind], tuple[list[int], list[int]]] = {}
+        self._rows: list[StatRow] = []
+        self.has_news: Final = asyncio.Event()
+        """Set while there is something to hand to the store."""
+
+    def note_claim(self, jobs: Sequence[JobRecord]) -> None:
+        """Note the store's time, which the jobs of a claim tell. Call it as soon as the claim has returned.
+
+        A claim tells when it was made, and it returns a little later. So of several claims the quickest is right.
+        """
+        moment = jobs[0].attempted_at if jobs else None
+        if moment is not None:
+            zero = self._clock.monotonic() - moment.timestamp()
+            if zero < self._zero or self._is_zero_old:
+                self._zero, self._is_zero_old = zero, False
+                self._minute_ends = -math.inf
+
+    def note(self, record: JobRecord, kind: OutcomeKind, began: float, ended: float) -> None:
+        """Count an attempt.
+
+        Args:
+            record: The job as it was claimed.
+            kind: How the attempt ended.
+            began: When the job's code began, on the monotonic clock.
+            ended: When its outcome was known, on that clock.
+        """
+        if ended >= self._minute_ends:
+            self._turn(ended)
+        tally = self._tallies.get((record.executor, kind))
+        if tally is None:
+            tally = self._tallies[record.executor, kind] = [0] * BUCKETS, [0] * BUCKETS
+            self.has_news.set()
+        tally[0][bucket_of(began - self._zero - record.scheduled_at.timestamp())] += 1
+        tally[1][bucket_of(ended - began)] += 1
+
+    def take(self) -> list[StatRow]:
+        """Return all that was counted since the last call, and forget it."""
+        self._close_minute()
+        rows, self._rows = rules.merged(self._rows), []
+        self._is_zero_old = True
+        self.has_news.clear()
+        return rows
+
+    def put_back(self, rows: Sequence[StatRow]) -> None:
+        """Keep rows that could not be handed over, except those that are too old."""
+        oldest = EPOCH + (self._minute - MOST_MINUTES) * MINUTE
+        self._rows += [row for row in rows if row.moment > oldest]
+        if self._rows:
+            self.has_news.set()
+
+    def _turn(self, now: float) -> None:
+        """Find out which minute it is on the store's clock. If it is another one, close the last."""
+        minute = math.floor((now - self._zero) / _MINUTE)
+        if minute != self._minute:
+            self._close_minute()
+            self._minute = minute
+        self._minute_ends = self._zero + (minute + 1) * _MINUTE
+
+    def _close_minute(self) -> None:
+        moment = EPOCH + self._minute * MINUTE
+        self._rows += [
+            StatRow(moment, executor, kind, sum(runs), tuple(waits), tuple(runs))
+            for (executor, kind), (waits, runs) in self._tallies.items()
+        ]
+        self._tallies.clear()
+
+
+class HistoryLoop:
+    """Hands the history to the store, and folds what is old there."""
+
+    def __init__(self, backend: Backend, node_id: NodeId, history: History, stop: asyncio.Event) -> None:
+        self._backend = backend
+        self._node_id = node_id
+        self._history = history
+        self._stop = stop
+        self._folds_at = -math.inf
+
+    async def step(self) -> None:
+        """Wait until something has ended and ten seconds more, or for the stop, and hand over what was counted.
+
+        Raises:
+            BackendError: The store failed. What was counted is kept for the next step. If it was stored all the same,
+                and only the response was lost, it counts twice.
+        """
+        if not self._history.has_news.is_set():
+            await first_of(self._history.has_news.wait(), self._stop.wait())
+        await self._backend.clock.wait(self._stop, FLUSH_INTERVAL)
+        rows = self._history.take()
+        if rows:
+            try:
+                await self._backend.add_stats(rows)
+            except BaseException:
+                self._history.put_back(rows)
+                raise
+            await self._fold()
+
+    async def _fold(self) -> None:
+        """Fold old rows, unless this node has just done so, or another one does it now."""
+        now = self._backend.clock.monotonic()
+        if now < self._folds_at or self._stop.is_set():
+            return
+        if await self._backend.acquire_lock(HISTORY_LOCK, self._node_id):
+            try:
+                while await self._backend.fold_stats(FOLD_BATCH) and not self._stop.is_set():
+                    pass
+            finally:
+                await self._backend.release_lock(HISTORY_LOCK, self._node_id)
+        self._folds_at = now + FOLD_INTERVAL
