@@ -8,7 +8,8 @@ from collections.abc import Generator
 import pytest
 
 from rexecutor import Executor, InMemoryBackend, Job, Rexecutor
-from rexecutor.app.signals import WATCHED, Signals
+from rexecutor.app import signals
+from rexecutor.app.signals import WATCHED, Signals, tell
 from tests.support import soon, until
 
 
@@ -24,6 +25,7 @@ def unhandled(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
         raise EndedError(status)
 
     monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(signals, "_told", 0)
     before = {number: signal.getsignal(number) for number in WATCHED}
     yield
     for number, handler in before.items():
@@ -145,3 +147,35 @@ async def test_with_nothing_to_run_a_cancel_shuts_down_what_was_started_here() -
         await soon(running)
 
     assert not rexecutor.is_running
+
+
+async def test_what_a_supervisor_tells_ends_it_as_a_signal_does() -> None:
+    running = await run_until_signal()
+
+    await asyncio.to_thread(tell, 1)
+
+    await soon(running)
+
+
+async def test_signals_and_what_a_supervisor_tells_are_counted_apart() -> None:
+    hurried = asyncio.Event()
+    with Signals() as caught:
+        caught.on_second(hurried.set)
+
+        signal.raise_signal(signal.SIGTERM)
+        tell(1)
+        await asyncio.to_thread(lambda: None)
+        assert (caught.has_come, hurried.is_set()) == (True, False)
+        tell(2)
+        await soon(hurried.wait())
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(EndedError):
+            signal.raise_signal(signal.SIGTERM)
+
+
+async def test_what_was_told_before_holds_for_what_is_run_later() -> None:
+    tell(1)
+
+    rexecutor = Rexecutor(InMemoryBackend(), executors=[Mail])
+
+    await soon(rexecutor.run_until_signal())
