@@ -61,7 +61,7 @@ from rexecutor.model.outcomes import (
 )
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.schedules import CatchUp, Schedule, Span, StoredSchedule
-from rexecutor.model.stats import OutcomeKind, StatRow
+from rexecutor.model.stats import BOUNDS, OutcomeKind, StatRow, percentile, total
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import Replace, UniquenessCriteria
 from rexecutor.model.where import (
@@ -88,6 +88,7 @@ from rexecutor.model.where import (
 )
 
 __all__ = [
+    "BOUNDS",
     "COMPLETE",
     "EVERY_EXECUTOR",
     "MOST_CHANGED",
@@ -179,5 +180,7 @@ __all__ = [
     "Watch",
     "Where",
     "node_of",
+    "percentile",
     "rules",
+    "total",
 ]
