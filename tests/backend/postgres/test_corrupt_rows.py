@@ -15,6 +15,7 @@ from rexecutor.backend.messages import Claim, Demand, Node
 from rexecutor.backend.postgres.rows import changed_row
 from rexecutor.model.job import ErrorKind, JobError, JobId, NodeId
 from rexecutor.model.outcomes import CancelAsked, Complete, Failed, FieldUpdate, Rerun, Settlement, Snooze
+from rexecutor.model.stats import HOUR, OutcomeKind, StatRow
 from rexecutor.model.where import Everything
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job
 from tests.postgres import postgres_backend, run_postgres, server_url
@@ -382,3 +383,36 @@ async def test_what_is_written_back_of_a_corrupt_row_is_within_what_the_columns_
     row = changed_row(await record_of(backend, first))
 
     assert (row["attempt"], row["losses"], row["snoozes"], row["revision"]) == (0, 0, 2**31 - 1, MOST)
+
+
+CORRUPT_STATS = {
+    "no counts": "waits = '{}'",
+    "counts that are NULL": "waits = array_fill(NULL::bigint, ARRAY[20])",
+    "lists of counts": "runs = '{{1, 2}, {3, 4}}'",
+    "too few counts": "runs = '{1, 2}'",
+    "negative counts": "waits[1] = -1",
+    "counts beyond all counting": f"runs[1] = {MOST}, attempts = {MOST}",
+    "an unknown outcome": "outcome = 'asleep'",
+    "an unknown span": "minutes = 7",
+    **{f"the moment {moment}": f"moment = '{moment}'" for moment in MOMENTS},
+}
+
+
+@pytest.mark.parametrize("change", CORRUPT_STATS.values(), ids=CORRUPT_STATS)
+async def test_a_corrupt_row_of_the_history_fails_neither_additions_nor_reads_nor_folding(
+    backend: PostgresBackend, change: str
+) -> None:
+    counts = (1, *[0] * 19)
+    moment = backend.clock.now().replace(second=0, microsecond=0) - timedelta(days=3)
+    sound, other = [StatRow(moment, name, OutcomeKind.COMPLETE, 1, counts, counts) for name in ("sound", "other")]
+    await backend.add_stats([sound, other])
+    run_postgres(f"UPDATE \"{backend.schema}\".stats SET {change} WHERE executor = 'other'")
+
+    await backend.add_stats([sound, other])
+    found = await backend.stats(moment - timedelta(days=999))
+    while await backend.fold_stats(1_000):
+        pass
+    folded = await backend.stats(moment - timedelta(days=999))
+
+    assert [row.attempts for row in found if row.executor == "sound"] == [2]
+    assert [(row.span, row.attempts) for row in folded if row.executor == "sound"] == [(HOUR, 2)]

@@ -13,7 +13,9 @@ from rexecutor.backend.messages import Demand, Node
 from rexecutor.model.job import JobRecord
 from rexecutor.model.outcomes import Complete, FieldUpdate, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.stats import HOUR, OutcomeKind, StatRow
 from rexecutor.model.where import Everything, ExecutorIn, KeyIs
+from rexecutor.testing import FakeClock
 from rexecutor.testing.suite.store import ALPHA, NODE, new_job
 from tests.sqlite_rows import change_job, misplaced
 from tests.support import record_of
@@ -297,3 +299,42 @@ async def test_an_attempt_out_of_its_bounds_fails_no_success(
     assert list(await backend.settle([Settlement(*job.claim_id, outcome) for job in claimed])) == []
 
     assert {job.status for job in await backend.query(Everything())} == {JobStatus.COMPLETE}
+
+
+CORRUPT_STATS = {
+    "counts that are no JSON": "waits = '['",
+    "counts that are no UTF-8": "runs = CAST(x'ff' AS TEXT)",
+    "counts that are no numbers": "waits = '[null]'",
+    "too few counts": "runs = '[1, 2]'",
+    "negative counts": f"waits = '[-1{', 0' * 19}]'",
+    "counts beyond all counting": f"runs = '[{2**70}{', 0' * 19}]'",
+    "an unknown outcome": "outcome = 'asleep'",
+    "a moment before all calendars": "moment = -9000000000000000000",
+    "a moment beyond all calendars": "moment = 9000000000000000000",
+    "an executor that is no UTF-8": "executor = CAST(x'ff' AS TEXT)",
+    "an unknown span": "minutes = 7",
+    "attempts beyond all counting": f"attempts = {2**63 - 1}",
+    "negative attempts": "attempts = -1",
+}
+
+
+@pytest.mark.parametrize("change", CORRUPT_STATS.values(), ids=CORRUPT_STATS)
+async def test_a_corrupt_row_of_the_history_is_left_out_and_fails_nothing(tmp_path: Path, change: str) -> None:
+    clock = FakeClock()
+    counts = (1, *[0] * 19)
+    sound, other = [StatRow(clock.now(), name, OutcomeKind.COMPLETE, 1, counts, counts) for name in ("sound", "other")]
+    async with SQLiteBackend(tmp_path / "jobs.db", clock=clock) as backend:
+        await backend.add_stats([sound, other])
+        await backend._writer.run(
+            lambda connection: connection.execute(f"UPDATE rexecutor_stats SET {change} WHERE executor = 'other'")
+        )
+
+        await backend.add_stats([sound, other])
+        clock.advance(timedelta(days=2))
+        found = await backend.stats(sound.moment - timedelta(days=999))
+        await backend.fold_stats(1_000)
+        folded = await backend.stats(sound.moment - timedelta(days=999))
+
+    assert [row.attempts for row in found if row.executor == "sound"] == [2]
+    assert [row.attempts for row in found if row.executor == "other"] == [1]  # added since
+    assert [(row.executor, row.span) for row in folded] == [("other", HOUR), ("sound", HOUR)]

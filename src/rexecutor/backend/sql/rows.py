@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from rexecutor.model.job import JobError, JobRecord, NewJob
+from rexecutor.model.job import JobError, JobRecord, NewJob, is_storable
 from rexecutor.model.schedules import Span
 from rexecutor.model.stats import BUCKETS, HOUR, MINUTE, OutcomeKind, StatRow
 from rexecutor.model.status import JobStatus
@@ -18,7 +18,8 @@ STATUSES: Final = {str(status): status for status in JobStatus}
 UNREADABLE: Final = (ValueError, LookupError, TypeError, OverflowError)
 """Errors raised when a column holds an invalid value."""
 _SPANS: Final = msgspec.json.Decoder(tuple[Span, ...])
-_Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_MOST_ATTEMPTS: Final = 2**62
+_Number = Annotated[int, msgspec.Meta(ge=0, le=_MOST_ATTEMPTS)]
 _COUNTS: Final = msgspec.json.Decoder(
     Annotated[tuple[_Number, ...], msgspec.Meta(min_length=BUCKETS, max_length=BUCKETS)]
 )
@@ -113,6 +114,8 @@ def stat_of(row: Sequence[Any], moment: Callable[[Any], datetime]) -> StatRow | 
         moment: Decodes a column with a moment. Raises one of `UNREADABLE` if it cannot.
     """
     minutes, began, executor, outcome, attempts, waits, runs = row
+    if not 0 <= attempts <= _MOST_ATTEMPTS or not is_storable(executor):
+        return None
     try:
         return StatRow(
             moment(began),
