@@ -54,6 +54,22 @@ async def test_a_loop_that_does_not_answer_is_told_of_once_and_again_when_it_doe
     assert told[1] == LoopFreed(3.0)
 
 
+async def test_the_longest_lag_is_taken_once_and_counts_the_check_under_way(clock: FakeClock) -> None:
+    watchdog = Watchdog(clock, [].append, lambda _: None)
+    watchdog.watch()
+    assert watchdog.take_lag() == 0.0
+
+    in_another_thread(watchdog)
+    clock.advance(timedelta(seconds=0.5))
+    under_way = watchdog.take_lag()
+    clock.advance(timedelta(seconds=0.25))
+    await asyncio.to_thread(lambda: None)
+
+    assert under_way == 0.5
+    assert watchdog.take_lag() == 0.75
+    assert watchdog.take_lag() == 0.0
+
+
 class Heavy(Executor[None]):
     """Computes in the event loop for as long as it is not told to end."""
 

@@ -570,6 +570,7 @@ class Backend(ABC):
             BackendError: The store failed.
         """
 
+    @abstractmethod
     async def nodes(self) -> Sequence[StoredNode]:
         """Return the nodes that the store knows: the live ones first, then by name, and by id.
 
@@ -578,7 +579,6 @@ class Backend(ABC):
         Raises:
             BackendError: The store failed.
         """
-        raise NotImplementedError
 
     async def load(self, executor: str | None = None) -> Sequence[Load]:
         """Return what waits and executes of each executor that has such jobs, by name.

@@ -24,8 +24,11 @@ from rexecutor.backend.messages import (
     Heartbeat,
     NewPause,
     Node,
+    NodeState,
     Pause,
+    StoredNode,
     Ticked,
+    in_order,
 )
 from rexecutor.clock import Clock
 from rexecutor.model import rules
@@ -62,6 +65,7 @@ class InMemoryBackend(Backend):
         self._index = _Index()
         self._leases: dict[NodeId, datetime] = {}
         self._epochs: dict[NodeId, int] = {}
+        self._nodes: dict[NodeId, tuple[str, datetime, datetime, NodeState | None]] = {}
         self._schedules: dict[str, StoredSchedule] = {}
         self._duties: dict[str, NodeId] = {}
         self._stats: list[StatRow] = []
@@ -244,6 +248,16 @@ class InMemoryBackend(Backend):
             now = self.clock.now()
             return sorted((one for one in self._pauses.values() if one.holds_at(now)), key=attrgetter("executor"))
 
+    async def nodes(self) -> Sequence[StoredNode]:
+        """Return the nodes that the store knows."""
+        with self._lock:
+            now = self.clock.now()
+            return in_order(
+                StoredNode(node_id, name, began, renewed, self._leases[node_id], state, now)
+                for node_id, (name, began, renewed, state) in self._nodes.items()
+                if node_id in self._leases
+            )
+
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs; atomic."""
         with self._changing() as now:
@@ -303,9 +317,12 @@ class InMemoryBackend(Backend):
         with self._changing() as now:
             began = node.id not in self._leases
             self._leases[node.id] = now + node.lease
+            started = now if began else self._nodes[node.id][1]
+            self._nodes[node.id] = (node.name, started, now, node.state)
             self._epochs[node.id] = max(node.epoch, self._epochs.get(node.id, 0))
             if rescues:
                 self._leases = {node_id: end for node_id, end in self._leases.items() if end > now}
+                self._nodes = {node_id: told for node_id, told in self._nodes.items() if node_id in self._leases}
                 self._epochs = {node_id: epoch for node_id, epoch in self._epochs.items() if node_id in self._leases}
             lost = [record for record in self._executing() if record.node not in self._leases] if rescues else []
             for record in lost:

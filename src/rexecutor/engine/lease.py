@@ -13,7 +13,7 @@ from typing import Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import EXPIRED_PER_HEARTBEAT, Heartbeat, Node
+from rexecutor.backend.messages import EXPIRED_PER_HEARTBEAT, Heartbeat, Node, NodeState
 from rexecutor.clock import Clock, Reading, leap
 from rexecutor.engine.loop import Emit, first_of
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered, LeaseLost, LeaseRegained
@@ -28,7 +28,22 @@ HURRIED_INTERVAL: Final = timedelta(milliseconds=100)
 class Lease:
     """The lease: whether the node may work. `step` renews it; the lease thread calls it, and so can a simulation."""
 
-    def __init__(self, node: Node, heartbeats: HeartbeatConnection, clock: Clock) -> None:
+    def __init__(
+        self,
+        node: Node,
+        heartbeats: HeartbeatConnection,
+        clock: Clock,
+        state: Callable[[], NodeState | None] = lambda: None,
+    ) -> None:
+        """Make a lease that has not begun.
+
+        Args:
+            node: Whose lease it is.
+            heartbeats: The connection that renews it.
+            clock: The node's clock.
+            state: Returns what the node says of itself. Called in the lease's thread for each heartbeat.
+        """
+        self._state = state
         self._node = node
         self._heartbeats = heartbeats
         self._clock = clock
@@ -63,7 +78,8 @@ class Lease:
         self.is_hurried = False
         self._begun = self.pending_since = now
         try:
-            heartbeat = self._heartbeats.send(self._node, rescues=self._may_rescue(now))
+            node = replace(self._node, state=self._state())
+            heartbeat = self._heartbeats.send(node, rescues=self._may_rescue(now))
         except BaseException:
             self._begun = None  # so that the next step tries again
             self._has_failed = True

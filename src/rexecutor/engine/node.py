@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Any, Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import context_of_jobs
-from rexecutor.backend.messages import Heartbeat, Node
+from rexecutor.backend.messages import Heartbeat, Node, NodeState
 from rexecutor.background import in_fresh_context
 from rexecutor.clock import unique_id
 from rexecutor.engine.attempt import Stop
@@ -30,6 +33,7 @@ from rexecutor.errors import BackendError, RexecutorError
 from rexecutor.jobs.executor import AnyExecutor
 from rexecutor.jobs.middleware import AroundExecute
 from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
+from rexecutor.model.job import storable
 from rexecutor.model.schedules import Schedule
 from rexecutor.telemetry.events import (
     DutyFailed,
@@ -82,6 +86,17 @@ def runs_in_thread(executor: AnyExecutor) -> bool:
     return executor.blocking in (True, "thread")
 
 
+@cache
+def _installed_version() -> str:
+    """Return the version of rexecutor."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and not needed to enqueue
+
+    try:
+        return version("rexecutor")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 class RunningNode:
     """Claims, runs and settles jobs, and keeps its lease until the last outcome is settled."""
 
@@ -116,6 +131,17 @@ class RunningNode:
         self._claims_ended = asyncio.Event()
         self._settler = Settler(backend, self._emit, self._stop_duties)
         limits = {key: concurrency(one) for key, one in executors.items()}
+        own = {key: limit for key, limit in limits.items() if limit is not None and limit < max_concurrency}
+        self._said = NodeState(
+            storable(socket.gethostname(), 255),
+            os.getpid(),
+            _installed_version(),
+            tuple(sorted(executors)),
+            max_concurrency,
+            0,
+            0.0,
+            own,
+        )
         self._slots = Slots(limits, max_concurrency, threaded=threaded, threads=threads)
         history = History(clock) if keeps_stats and executors else None
         self._providers = WorkerScope()
@@ -135,7 +161,7 @@ class RunningNode:
             history=history,
         )
         self._watchdog = Watchdog(clock, self._emit, self._runner.attempt_of)
-        self._lease = Lease(self._node, backend.heartbeat_connection(), clock)
+        self._lease = Lease(self._node, backend.heartbeat_connection(), clock, self._state)
         self._watch = LeaseWatch(
             self._lease,
             self._node,
@@ -337,6 +363,10 @@ class RunningNode:
             self._emit(JobsExpired(heartbeat.expired))
         self._buffer.start_cancelled(heartbeat.cancels)
         self._runner.cancel(heartbeat.cancels)
+
+    def _state(self) -> NodeState:
+        """Return what the node says of itself. Called in the lease's thread."""
+        return replace(self._said, running=self._runner.running, loop_lag=round(self._watchdog.take_lag(), 6))
 
     def _free_slot(self, executor: str) -> None:
         """Free the slot of a job that has ended."""

@@ -120,8 +120,8 @@ class Runner:
 
     @property
     def running(self) -> int:
-        """Number of jobs whose outcome is not yet handed over. May be read in any thread."""
-        return self._unsettled
+        """How many jobs' code runs, of those whose outcome was handed over too. May be read in any thread."""
+        return len(self._attempts)
 
     @property
     def stuck(self) -> tuple[tuple[JobId, str], ...]:

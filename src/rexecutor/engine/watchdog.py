@@ -40,6 +40,7 @@ class Watchdog:
         self._pending_since: float | None = None
         self._last_lag = 0.0
         self._is_told = False
+        self._longest = 0.0
 
     def start(self) -> None:
         """Watch the running loop. The thread is started for the system clock only: on a fake clock nothing is late."""
@@ -75,11 +76,21 @@ class Watchdog:
             self._is_told = True
             self._emit(self._blocked(now - pending_since))
 
+    def take_lag(self) -> float:
+        """Return the longest time, in seconds, that the loop has taken to respond since the last call of this.
+
+        Callable from any thread. Counts the check under way, too.
+        """
+        longest, self._longest = self._longest, 0.0
+        pending_since = self._pending_since
+        return longest if pending_since is None else max(longest, self._clock.monotonic() - pending_since)
+
     def _respond(self) -> None:
         pending_since, self._pending_since = self._pending_since, None
         if pending_since is None:
             return
         self._last_lag = self._clock.monotonic() - pending_since
+        self._longest = max(self._longest, self._last_lag)
         if self._is_told:
             self._is_told = False
             self._emit(LoopFreed(self._last_lag))

@@ -13,6 +13,7 @@ from rexecutor.backend.postgres.connection import translated
 from rexecutor.backend.postgres.liveness import SETUP_SECONDS, BoundedConnection, connect_blocking, is_lost
 from rexecutor.backend.postgres.notifying import ENDED
 from rexecutor.backend.postgres.statements import Statements, channel_of
+from rexecutor.backend.sql.rows import executors_text, state_text
 from rexecutor.clock import Clock
 from rexecutor.model import rules
 from rexecutor.model.job import Limits, NodeId
@@ -47,13 +48,18 @@ class PostgresHeartbeats(HeartbeatConnection):
         self._limits = limits
         self._on_ended = on_ended
         self._connection: BoundedConnection | None = None
+        self._told: tuple[NodeId, str | None] | None = None  # which node has told its executors, and these
 
     def send(self, node: Node, *, rescues: bool = True) -> Heartbeat:
         """Renew the lease, rescue and expire jobs, and return requests to cancel, in one statement.
 
         The connection is closed if no reply comes within half the lease, so that there is time for another attempt.
         """
+        executors = executors_text(node.state)
+        has_told = self._told == (node.id, executors)
         wanted = {
+            "state": state_text(node.state),
+            "executors": None if has_told else executors,
             "node": node.id,
             "name": node.name,
             "lease": node.lease,
@@ -70,6 +76,8 @@ class PostgresHeartbeats(HeartbeatConnection):
         }
         with self._connected(node.lease / 2) as connection:
             rows = connection.execute(self._statements.text("heartbeat"), wanted).fetchall()
+        # If the row is a new one, it lacks what was told before. The next heartbeat tells it again.
+        self._told = None if has_told and rows[0][0] else (node.id, executors)
         cancels = [CancelRequest(*row[3:6]) for row in rows if row[3] is not None]
         has_begun, rescued, expired = rows[0][:3]
         if expired:

@@ -9,8 +9,8 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, TypeVar
 
-from rexecutor.backend.messages import EVERY_EXECUTOR, Count, NewPause, Pause, Ticked
-from rexecutor.backend.sql.rows import STATUSES, spans_of, spans_text
+from rexecutor.backend.messages import EVERY_EXECUTOR, Count, NewPause, Pause, StoredNode, Ticked, in_order
+from rexecutor.backend.sql.rows import STATUSES, node_state, spans_of, spans_text
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.waits import known_of
 from rexecutor.model import rules
@@ -280,6 +280,20 @@ class Scripts(ABC):
         """Delete a pause and return whether it was in force; see `Backend.end_pause`."""
         rows = yield self.of("delete_pause", scope=scope_of_pause(executor), now=self.moment(now))
         return bool(rows and rows[0][0])
+
+    def nodes(self, now: datetime | None) -> Script[list[StoredNode]]:
+        """Return the nodes that the store knows; see `Backend.nodes`."""
+        rows = yield self.of("select_nodes", now=self.moment(now))
+        return in_order(
+            StoredNode(
+                row[0],
+                row[1],
+                *(self.read_moment(moment) or EARLIEST for moment in row[2:5]),
+                node_state(row[5], row[6]),
+                self.read_moment(row[7]) or EARLIEST,
+            )
+            for row in rows
+        )
 
     def pauses(self, now: datetime | None) -> Script[list[Pause]]:
         """Return the pauses of executors that are in force, by name."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
+from rexecutor.backend.messages import NodeState
 from rexecutor.model.job import JobError, JobRecord, NewJob, is_storable
 from rexecutor.model.schedules import Span
 from rexecutor.model.stats import BUCKETS, HOUR, MINUTE, OutcomeKind, StatRow
@@ -25,6 +26,57 @@ _COUNTS: Final = msgspec.json.Decoder(
 )
 _KINDS: Final = {str(kind): kind for kind in OutcomeKind}
 _SPANS_OF_STATS: Final = {1: MINUTE, 60: HOUR}
+
+
+class _Said(msgspec.Struct):
+    """What a node says of itself, as it is stored."""
+
+    host: str
+    pid: int
+    version: str
+    slots: int
+    running: int
+    loop_lag: float
+
+
+_SAID: Final = msgspec.json.Decoder(_Said)
+_EXECUTORS: Final = msgspec.json.Decoder(dict[str, int | None])
+
+
+def state_text(state: NodeState | None) -> str | None:
+    """Return what a node says of itself as JSON, without its executors; None if it says nothing."""
+    if state is None:
+        return None
+    said = _Said(state.host, state.pid, state.version, state.slots, state.running, state.loop_lag)
+    return msgspec.json.encode(said).decode()
+
+
+def executors_text(state: NodeState | None) -> str | None:
+    """Return a node's executors as JSON: name → how many jobs at a time, or null if only its slots limit them."""
+    if state is None:
+        return None
+    return msgspec.json.encode({name: state.limits.get(name) for name in state.executors}).decode()
+
+
+def node_state(said: str | None, executors: str | None) -> NodeState | None:
+    """Return what a node has said of itself; None if it has said nothing, or nothing that can be read."""
+    if said is None:
+        return None
+    try:
+        told = _SAID.decode(said)
+        limits = {} if executors is None else _EXECUTORS.decode(executors)
+    except UNREADABLE:
+        return None
+    return NodeState(
+        told.host,
+        told.pid,
+        told.version,
+        tuple(sorted(limits)),
+        told.slots,
+        told.running,
+        told.loop_lag,
+        {name: limit for name, limit in limits.items() if limit is not None},
+    )
 
 
 def may_expire(job: NewJob) -> bool:

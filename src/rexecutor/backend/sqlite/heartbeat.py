@@ -10,6 +10,7 @@ from typing import Final
 import rexecutor.backend.sqlite.operations as store
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import EXPIRED_PER_HEARTBEAT, CancelRequest, Heartbeat, Node
+from rexecutor.backend.sql.rows import executors_text, state_text
 from rexecutor.backend.sqlite.connection import connect, transaction, translated, writers_lock
 from rexecutor.backend.sqlite.doorbell import Doorbell
 from rexecutor.backend.sqlite.rows import read_row, stored
@@ -31,6 +32,7 @@ class SQLiteHeartbeats(HeartbeatConnection):
         self._doorbell = doorbell
         self._connection: sqlite3.Connection | None = None
         self._begun: Reading | None = None
+        self._told: tuple[NodeId, str | None] | None = None
 
     def send(self, node: Node, *, rescues: bool = True) -> Heartbeat:
         """Renew the lease, rescue and expire jobs, and return requests to cancel; see `HeartbeatConnection.send`.
@@ -42,7 +44,12 @@ class SQLiteHeartbeats(HeartbeatConnection):
         with self._transaction() as connection:
             self._begun = begun = reading(self._clock)
             rescues = rescues and leap(before, begun) < node.lease.total_seconds() / 6
-            return _heartbeat(connection, node, self._doorbell.address, begun[0], self._limits, rescues=rescues)
+            told = self._told == (node.id, executors := executors_text(node.state))
+            heartbeat = _heartbeat(
+                connection, node, self._doorbell.address, begun[0], self._limits, rescues=rescues, has_told=told
+            )
+        self._told = (node.id, executors)
+        return heartbeat
 
     def deregister(self, node_id: NodeId) -> None:
         """End the lease."""
@@ -72,12 +79,21 @@ def _heartbeat(
     limits: Limits,
     *,
     rescues: bool,
+    has_told: bool,
 ) -> Heartbeat:
     """Renew the lease, rescue jobs, and return cancel requests; see `HeartbeatConnection.send`."""
-    lease = {"id": node.id, "doorbell": doorbell, "lease_until": stored(now + node.lease), "epoch": node.epoch}
-    began = not store.execute(connection, "renew_lease", **lease).rowcount
+    lease = {
+        "id": node.id,
+        "doorbell": doorbell,
+        "lease_until": stored(now + node.lease),
+        "epoch": node.epoch,
+        "now": stored(now),
+        "state": state_text(node.state),
+    }
+    executors = executors_text(node.state)
+    began = not store.execute(connection, "renew_lease", **lease, executors=None if has_told else executors).rowcount
     if began:
-        store.execute(connection, "begin_lease", **lease, name=node.name, now=stored(now))
+        store.execute(connection, "begin_lease", **lease, executors=executors, name=node.name)
     rescued = _rescue(connection, now, limits) if rescues else 0
     expired = _expire(connection, now, limits) if rescues else 0
     cancels = [CancelRequest(*row) for row in store.execute(connection, "select_cancels", node=node.id)]

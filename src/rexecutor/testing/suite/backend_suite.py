@@ -16,6 +16,7 @@ from rexecutor.testing.suite.hostile import HostileInputCases
 from rexecutor.testing.suite.lease import LeaseCases
 from rexecutor.testing.suite.lifecycle import LifecycleCases
 from rexecutor.testing.suite.many import ManyCases
+from rexecutor.testing.suite.nodes import NodeCases
 from rexecutor.testing.suite.pauses import PauseCases
 from rexecutor.testing.suite.prune import PruneCases
 from rexecutor.testing.suite.query import QueryCases
@@ -48,6 +49,7 @@ class BackendSuite(
     ResultCases,
     FenceCases,
     LeaseCases,
+    NodeCases,
     RescueCases,
     ExpiryCases,
     HeaderCases,

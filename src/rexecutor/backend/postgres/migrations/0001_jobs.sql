@@ -172,7 +172,14 @@ CREATE TABLE "rexecutor".nodes (
     lease_until timestamptz NOT NULL,
     -- How often the node has given up claims whose response was lost. A claim of an earlier epoch that comes late takes
     -- no job.
-    epoch bigint NOT NULL DEFAULT 0
+    epoch bigint NOT NULL DEFAULT 0,
+    -- When its last heartbeat came.
+    renewed_at timestamptz,
+    -- What it said of itself in that, for people: its host, process, version, slots, running jobs and the lag of its loop.
+    state json,
+    -- The executors whose jobs it runs: name → how many at a time, or null if only its slots limit them. Heartbeats leave
+    -- it as it is, because it is long and does not change.
+    executors json
 );
 
 CREATE TABLE "rexecutor".schedules (

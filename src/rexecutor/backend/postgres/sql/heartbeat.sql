@@ -17,16 +17,20 @@ WITH clock AS MATERIALIZED (
     SELECT coalesce(%(now)s::timestamptz, now()) AS now
 ),
 renewed AS (
-    INSERT INTO "rexecutor".nodes AS node (id, name, started_at, lease_until, epoch)
+    INSERT INTO "rexecutor".nodes AS node (id, name, started_at, lease_until, epoch, renewed_at, state, executors)
     SELECT
         %(node)s, %(name)s, clock.now,
         -- The lease is added in UTC. In other time zones a day may have 23 or 25 hours.
         (clock.now AT TIME ZONE 'UTC' + %(lease)s::interval) AT TIME ZONE 'UTC',
-        %(epoch)s
+        %(epoch)s, clock.now, %(state)s::json, %(executors)s::json
     FROM clock
     ON CONFLICT (id) DO UPDATE SET
         lease_until = excluded.lease_until,
-        epoch = greatest(node.epoch, excluded.epoch)
+        epoch = greatest(node.epoch, excluded.epoch),
+        renewed_at = excluded.renewed_at,
+        state = excluded.state,
+        -- NULL if the node has told them before.
+        executors = coalesce(excluded.executors, node.executors)
     RETURNING node.xmax = 0 AS has_begun
 ),
 lost AS (

@@ -163,7 +163,15 @@ CREATE TABLE rexecutor_nodes (
     lease_until INTEGER NOT NULL,
     -- How often the node has given up claims whose response was lost. A claim of an earlier epoch that comes late takes
     -- no job.
-    epoch INTEGER NOT NULL DEFAULT 0
+    epoch INTEGER NOT NULL DEFAULT 0,
+    -- When its last heartbeat came.
+    renewed_at INTEGER,
+    -- What it said of itself in that, for people, as JSON: its host, process, version, slots, running jobs and the lag of
+    -- its loop.
+    state TEXT,
+    -- The executors whose jobs it runs, as JSON: name → how many at a time, or null if only its slots limit them.
+    -- Heartbeats leave it as it is, because it is long and does not change.
+    executors TEXT
 ) STRICT;
 
 CREATE TABLE rexecutor_schedules (
