@@ -35,7 +35,7 @@ python_maximum_signature_line_length = 88
 nitpick_ignore_regex = [
     # Other projects' names: to link them, their indexes would have to be fetched.
     ("py:.*", r"(asyncio|collections|contextlib|datetime|enum|hypothesis|msgspec|pathlib|types|unittest|zoneinfo)\..*"),
-    ("py:.*", r"(psycopg_pool|sqlite3)\..*"),
+    ("py:.*", r"(psycopg_pool|sqlite3|prometheus_client|opentelemetry)\..*"),
     ("py:class", r"(Async|Sync)Connection"),  # unions of protocols; the table in enqueuing.md says which there are
     ("py:class", r"rexecutor\.backend\.unwrapping\.SqlAlchemy\w+"),  # likewise
     ("py:class", r"rexecutor\.testing\.suite\.case\.Cases"),  # what `BackendSuite` and a part of it have in common

@@ -70,7 +70,9 @@ def _environment(version: str, python: Path) -> Path:
     pip = [inner, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-c", PINS[1]]
     subprocess.run([*pip, "pip"], check=True)
     subprocess.run([*pip, "--group", f"{PINS[0]}:dev"], check=True)
-    subprocess.run([*pip, "--no-build-isolation", "--editable", f"{ROOT}[cli,postgres]"], check=True)
+    subprocess.run(
+        [*pip, "--no-build-isolation", "--editable", f"{ROOT}[cli,postgres,prometheus,otel,sentry]"], check=True
+    )
     ready.touch()
     return inner
 

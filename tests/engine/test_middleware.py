@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import rexecutor
 from rexecutor import (
     Cancel,
     ConfigurationError,
@@ -143,27 +144,35 @@ async def test_a_job_leaves_nothing_in_the_context_of_the_next(kind: Kind) -> No
 async def test_middleware_sees_what_the_job_raises(kind: Kind) -> None:
     notes: list[Any] = []
 
-    job = await run(kind(raising(NO_LUCK)), asynchronous(notes), plain(notes))
+    job = await run(kind(raising(ValueError("no luck"))), asynchronous(notes), plain(notes))
 
     assert notes == ["async in", "plain in", "plain ValueError", "async ValueError"]
+    assert str(Path(rexecutor.__file__).parent) not in job.errors[-1].details, (
+        "the traceback begins with the job's code"
+    )
     assert (job.status, job.errors[-1].type_name) == (JobStatus.DISCARDED, "ValueError")
 
 
-@pytest.mark.parametrize("kind", [Scripted, Blocking])
-async def test_middleware_sees_a_result_that_cannot_be_stored_as_an_error(kind: Kind) -> None:
+class Wrong(Executor[str, None, int]):
+    name = "wrong"
+
+    async def execute(self, job: Job[str]) -> Any:
+        return "text"
+
+
+class WrongInThread(Executor[str, None, int]):
+    name = "wrong"
+    blocking = True
+
+    def execute(self, job: Job[str]) -> Any:
+        return "text"
+
+
+@pytest.mark.parametrize("executor", [Wrong(), WrongInThread()])
+async def test_middleware_sees_a_result_that_cannot_be_stored_as_an_error(executor: Any) -> None:
     notes: list[Any] = []
 
-    class Wrong(Executor[str, None, int]):
-        name = "wrong"
-        blocking = kind is Blocking
-
-        def execute(self, job: Job[str]) -> Any:
-            return "text" if self.blocking else self._wrong()
-
-        async def _wrong(self) -> str:
-            return "text"
-
-    await run(Wrong(), asynchronous(notes))
+    await run(executor, asynchronous(notes))
 
     assert notes == ["async in", "async EncodeError"]
 
@@ -259,9 +268,10 @@ async def test_a_blocking_job_that_timed_out_in_its_middleware_never_runs(clock:
     work = asyncio.create_task(run(Blocking(ran.append), hangs, data="slow", clock=clock))
     await until(entered.is_set)
     clock.advance(timedelta(seconds=2))
+    job = await soon(work)
     let_go.set()
 
-    assert (await soon(work)).errors[-1].kind is ErrorKind.TIMEOUT
+    assert job.errors[-1].kind is ErrorKind.TIMEOUT
     await until(left.is_set)
     assert ran == []
 

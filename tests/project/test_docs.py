@@ -19,7 +19,7 @@ import rexecutor
 import rexecutor.events
 import rexecutor.testing
 from rexecutor import Backend, JobStatus, PostgresBackend, SQLiteBackend
-from rexecutor.events import Event, Outcome, Subscriber
+from rexecutor.events import Event, Outcome, Queue, Subscriber
 from rexecutor.model.outcomes import Change
 
 ROOT = Path(__file__).parents[2]
@@ -196,7 +196,7 @@ def test_the_page_of_events_has_each_event_and_each_outcome_with_its_fields() ->
 def test_the_public_events_are_all_there_are() -> None:
     public = {getattr(rexecutor.events, name) for name in rexecutor.events.__all__}
 
-    assert public == {*get_args(Event), *get_args(Outcome), Event, Outcome, rexecutor.subscribe, Subscriber}
+    assert public == {*get_args(Event), *get_args(Outcome), Event, Outcome, rexecutor.subscribe, Subscriber, Queue}
 
 
 def test_the_picture_of_a_jobs_life_has_every_status() -> None:

@@ -7,10 +7,12 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 from rexecutor.errors import DecodeError
+from rexecutor.jobs import middleware
 from rexecutor.model.job import ErrorKind, JobError, storable
 from rexecutor.telemetry.log import traceback_of
 
-_ENGINE: Final = str(Path(__file__).parent)
+_OURS: Final = (str(Path(__file__).parent), str(middleware.__file__))
+"""Where the frames are that call a job."""
 _RAISED_VALUE: Final = "exceptions must derive from BaseException"
 """Python's message for `raise Cancel(…)`, and for raising any other value that is not an exception."""
 _RETURN_IT: Final = "If that was a Cancel or a Snooze: return it, do not raise it.\n"
@@ -73,9 +75,9 @@ def told_exception(error: JobError, raised: BaseException | None) -> BaseExcepti
 
 
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:
-    """Return the traceback from the first frame outside the engine; all of it if there is no such frame."""
+    """Return the traceback from the first frame that is not ours; all of it if there is no such frame."""
     theirs = trace
-    while theirs is not None and theirs.tb_frame.f_code.co_filename.startswith(_ENGINE):
+    while theirs is not None and theirs.tb_frame.f_code.co_filename.startswith(_OURS):
         theirs = theirs.tb_next
     return trace if theirs is None else theirs
 

@@ -22,6 +22,7 @@ from rexecutor.engine.health import Failing, Health, HealthStatus, Signs, proble
 from rexecutor.engine.history import History, HistoryLoop
 from rexecutor.engine.lease import Lease, LeaseWatch
 from rexecutor.engine.loop import Emit, first_of, keep_going
+from rexecutor.engine.measuring import QueueMeasuring
 from rexecutor.engine.pace import Pace
 from rexecutor.engine.periodic import Pruning, PruningLoop, ScheduleLoop
 from rexecutor.engine.processes import Recycling
@@ -42,11 +43,13 @@ from rexecutor.telemetry.events import (
     JobsExpired,
     JobsRescued,
     LeaseLost,
+    NodeMeasured,
     NodeStarted,
     NodeStopped,
     NodeStopping,
     ProviderNotClosed,
 )
+from rexecutor.telemetry.subscribers import is_anybody_subscribed
 
 DEFAULT_THREADS: Final = 10
 """Default number of jobs that run in threads at a time. Each may hold a connection to the database."""
@@ -160,7 +163,7 @@ class RunningNode:
             recycling=recycling,
             history=history,
         )
-        self._watchdog = Watchdog(clock, self._emit, self._runner.attempt_of)
+        self._watchdog = Watchdog(clock, self._emit, self._runner.attempt_of, measure=self.measure)
         self._lease = Lease(self._node, backend.heartbeat_connection(), clock, self._state)
         self._watch = LeaseWatch(
             self._lease,
@@ -194,6 +197,7 @@ class RunningNode:
         self._periodic: dict[str, Callable[[], Awaitable[None]]] = {}
         if schedules:
             self._periodic["cron"] = ScheduleLoop(backend, schedules, emit=emit, stop=self._stop_claims).step
+        self._periodic["count"] = QueueMeasuring(backend, emit=emit, stop=self._stop_claims).step
         prune_turn = asyncio.Lock()
         for number, pruning in enumerate(prunings, 1):
             pruner = PruningLoop(
@@ -250,6 +254,14 @@ class RunningNode:
         self._watchdog.start()
         self._duties = asyncio.ensure_future(self._serve())
         self._duties.add_done_callback(self._duties_ended)
+
+    def measure(self) -> None:
+        """Emit how the node is doing, if anybody has subscribed. Any thread may call it."""
+        if is_anybody_subscribed():
+            renewed = self._lease.renewed_at
+            age = None if renewed is None else self._backend.clock.monotonic() - renewed
+            slots, running = self._started.max_concurrency, self._runner.running
+            self._emit(NodeMeasured(self._node.id, slots, running, age, self._watchdog.lag()))
 
     async def ended(self) -> None:
         """Wait until the duties have ended, which they do only in `stop` or by an unexpected error."""

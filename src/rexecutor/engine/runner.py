@@ -49,7 +49,7 @@ from rexecutor.model.outcomes import (
 from rexecutor.model.stats import kind_of
 from rexecutor.telemetry.events import JobEnded, JobStuck, job_ended, job_started
 from rexecutor.telemetry.log import wants_ends, wants_starts
-from rexecutor.telemetry.subscribers import is_anybody_subscribed
+from rexecutor.telemetry.subscribers import Emitter, is_anybody_subscribed
 
 
 class Runner:
@@ -93,6 +93,7 @@ class Runner:
         self._shared = Shared(clock, limits, completion, emit)
         self._attempt_type = attempt_type
         self._emit = emit
+        self._tell = emit.tell if isinstance(emit, Emitter) else emit
         self._settle = settle
         self._ended = ended
         self._context = context
@@ -292,7 +293,9 @@ class Runner:
             raise asyncio.CancelledError
         attempt.began = self._clock.monotonic()
         if self._tells_starts or is_anybody_subscribed():
-            self._emit(job_started(record.id, record.executor, record.attempt, waited(record)))
+            attempt.waited = waited(record)
+            started = job_started(record.id, record.executor, record.attempt, attempt.waited)
+            (self._emit if self._tells_starts else self._tell)(started)
         attempt.job = job = decode(attempt.codecs, record, attempt)
         running_job.set(job)  # in the context of the job's task, of which its thread gets a copy
         timeout = attempt.executor.timeout(job)
@@ -323,18 +326,22 @@ class Runner:
             exception = told_exception(outcome.error, raised) if has_failed else None
             told = COMPLETE if isinstance(outcome, Complete) else outcome  # no event holds a result
             began = attempt.began
-            wait, run = (None, None) if began is None else (waited(record), self._clock.monotonic() - began)
+            wait, run = attempt.waited, None
+            if began is not None:
+                run = self._clock.monotonic() - began
+                if wait is None:  # nobody had subscribed when it began
+                    wait = waited(record)
             event = job_ended(record.id, record.executor, record.attempt, told, is_final, exception, wait, run)
         ended = 0.0 if self._history is None else self._clock.monotonic()
         settlement = Settlement(record.id, record.claims, outcome, commit_unknown)
         if commit_unknown:
-            self._settle(settlement, partial(self._tell, attempt, outcome, event, ended))
+            self._settle(settlement, partial(self._conclude, attempt, outcome, event, ended))
         else:
             self._settle(settlement, None)
             if event is not None or self._history is not None:
-                self._tell(attempt, outcome, event, ended, True)
+                self._conclude(attempt, outcome, event, ended, True)
 
-    def _tell(
+    def _conclude(
         self,
         attempt: Attempt,
         outcome: Outcome,
@@ -344,7 +351,8 @@ class Runner:
     ) -> None:
         """Emit the event and count the attempt. An outcome that was refused after `complete_in` means a success."""
         if event is not None and is_recorded:
-            self._emit(event)
+            is_logged = self._tells_ends or attempt.commit_unknown or not isinstance(outcome, Complete | Snooze)
+            (self._emit if is_logged else self._tell)(event)
         if self._history is not None and attempt.began is not None:
             record = attempt.record
             kind = kind_of(outcome if is_recorded else COMPLETE, is_last=record.attempt >= record.max_attempts)

@@ -19,6 +19,9 @@ from rexecutor.telemetry.events import LoopBlocked, LoopFreed
 CHECK_INTERVAL: Final = 0.25
 """Seconds between two checks of the loop."""
 
+LOOKS_PER_MEASURE: Final = 20
+"""Number of checks of the loop for each time that the node is measured: that is every 5 s."""
+
 BLOCKED_AFTER: Final = 1.0
 """Seconds without an answer after which the loop counts as blocked."""
 
@@ -29,8 +32,23 @@ MAX_STACK: Final = 4_000
 class Watchdog:
     """Checks that the event loop still responds. `look` checks once; the watchdog's thread repeats it."""
 
-    def __init__(self, clock: Clock, emit: Emit, attempt_of: Callable[[asyncio.Task[object]], Attempt | None]) -> None:
-        """Make a watchdog; `attempt_of` returns the job that a task runs, and is called in the watchdog's thread."""
+    def __init__(
+        self,
+        clock: Clock,
+        emit: Emit,
+        attempt_of: Callable[[asyncio.Task[object]], Attempt | None],
+        *,
+        measure: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Make a watchdog.
+
+        Args:
+            clock: The clock of its waits.
+            emit: Called with each event.
+            attempt_of: Returns the job that a task runs. Called in the watchdog's thread.
+            measure: Called in the watchdog's thread every 5 s, even if the loop is blocked.
+        """
+        self._measure = measure
         self._clock = clock
         self._emit = emit
         self._attempt_of = attempt_of
@@ -105,7 +123,11 @@ class Watchdog:
         return LoopBlocked(seconds, attempt.record.id, attempt.record.executor, attempt.record.attempt, stack)
 
     def _run(self) -> None:
+        looks = 0
         while not self._stop.wait(CHECK_INTERVAL):
+            if looks % LOOKS_PER_MEASURE == 0:
+                self._measure()
+            looks += 1
             try:
                 self.look()
             except RuntimeError:  # the loop is closed

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast, get_origin, get_type_hints
 
 from rexecutor.affinity import GUARD
 from rexecutor.backend.base import Backend
@@ -65,10 +65,22 @@ def checked_middleware(what: str, given: Iterable[T]) -> tuple[T, ...]:
 
 
 def is_asynchronous(middleware: object) -> bool:
-    """Whether the middleware certainly returns asynchronous context managers, which stay in the node's own process."""
-    if isinstance(middleware, type):
-        return hasattr(middleware, "__aenter__") and not hasattr(middleware, "__enter__")
-    return inspect.isasyncgenfunction(inspect.unwrap(middleware)) if callable(middleware) else False
+    """Whether the middleware certainly returns asynchronous context managers, which stay in the node's own process.
+
+    That is so for a function under `@asynccontextmanager`, for a class, and for what is annotated accordingly.
+    """
+    made: object = middleware
+    if not isinstance(middleware, type) and callable(middleware):
+        if inspect.isasyncgenfunction(inspect.unwrap(middleware)):
+            return True
+        try:
+            hint: object = get_type_hints(middleware).get("return")
+        except Exception:  # noqa: BLE001 - an annotation may name what does not exist at run time
+            return False
+        made = get_origin(hint) or hint
+    if not isinstance(made, type):
+        return False
+    return issubclass(made, AbstractAsyncContextManager) and not issubclass(made, AbstractContextManager)
 
 
 async def run_within(

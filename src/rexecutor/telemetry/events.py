@@ -7,10 +7,19 @@ are made by `job_started` and `job_ended`, which is quicker than their classes.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from rexecutor.model.job import Disposition, JobId, NodeId
-from rexecutor.model.outcomes import Outcome
+from rexecutor.model.outcomes import (
+    Cancelled,
+    Complete,
+    Discarded,
+    Expired,
+    Failed,
+    Interrupted,
+    Outcome,
+    Snooze,
+)
 from rexecutor.model.quick import quick_maker
 from rexecutor.model.status import JobStatus
 
@@ -166,6 +175,31 @@ class JobEnded:
     run_seconds: float | None = None
     """Seconds from the begin of its code until its end; None if it never began."""
 
+    @property
+    def status(self) -> str:
+        """How the attempt ended, in one word.
+
+        It is the job's new status, `complete`, `retryable`, `discarded` or `cancelled`; or `expired`, `snoozed` or
+        `interrupted`.
+        """
+        match self.outcome:
+            case Complete():
+                return "complete"
+            case Failed():
+                return "discarded" if self.is_final else "retryable"
+            case Discarded():
+                return "discarded"
+            case Cancelled():
+                return "cancelled"
+            case Expired():
+                return "expired"
+            case Snooze():
+                return "snoozed"
+            case Interrupted():
+                return "interrupted"
+            case _:
+                assert_never(self.outcome)
+
 
 job_started: Final[Callable[..., JobStarted]] = quick_maker(JobStarted)
 """Returns a `JobStarted`, given the values of all its fields."""
@@ -190,6 +224,43 @@ class TicksEnqueued:
 
     ticks: tuple[tuple[str, str, datetime], ...]
     """Each job's executor, its schedule's id, and the tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The jobs of one executor that have not ended, in all of the store."""
+
+    executor: str
+    waiting: int
+    """How many wait, due or not; at most 100,001, which means more than 100,000."""
+    due: int
+    """How many of these have reached their time, counted in the same way."""
+    oldest_due_seconds: float
+    """For how long the first of them has been due; 0 if none is."""
+    executing: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueuesMeasured:
+    """A node has counted the jobs in the store. Emitted every 15 s, while somebody has subscribed."""
+
+    queues: tuple[Queue, ...]
+    """One for each executor that has jobs which have not ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMeasured:
+    """How a node is doing. Emitted every 5 s, while somebody has subscribed, even if the event loop is blocked."""
+
+    node: NodeId
+    slots: int
+    """How many jobs it may run at a time."""
+    running: int
+    """How many jobs it runs."""
+    lease_age_seconds: float | None
+    """Seconds since the heartbeat that last renewed its lease; None without a lease."""
+    loop_lag_seconds: float
+    """For how long the event loop has not responded, or did not when it was last asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +376,8 @@ Event: TypeAlias = (
     | JobsPruned
     | DutyFailed
     | DutyRecovered
+    | QueuesMeasured
+    | NodeMeasured
     | ListeningUseless
     | LogUnbounded
     | LogReset

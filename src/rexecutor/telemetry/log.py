@@ -35,6 +35,7 @@ from rexecutor.telemetry.events import (
     LogUnbounded,
     LoopBlocked,
     LoopFreed,
+    NodeMeasured,
     NodeStarted,
     NodeStopped,
     NodeStopping,
@@ -42,6 +43,7 @@ from rexecutor.telemetry.events import (
     OutcomeRefused,
     ProcessLeft,
     ProviderNotClosed,
+    QueuesMeasured,
     ResultIgnored,
     SubscriberFailed,
     TicksEnqueued,
@@ -199,6 +201,13 @@ def _line(event: Logged, command: Callable[[str], str | None]) -> _Line:  # noqa
             return _Line(logging.ERROR, template, (duty, type(error).__name__, error), shown)
         case DutyRecovered(duty, failures):
             return _Line(logging.INFO, "%s succeeds again after %s", (duty, _counted(failures, "failure")))
+        case QueuesMeasured(queues):
+            due = sum(queue.due for queue in queues)
+            return _Line(
+                logging.DEBUG, "%s due, %s executing", (_counted(due, "job"), sum(q.executing for q in queues))
+            )
+        case NodeMeasured(node, slots, running):
+            return _Line(logging.DEBUG, "node %s runs %s of %s jobs", (node, running, slots))
         case ListeningUseless():
             why = "a pooler in transaction mode drops LISTEN"
             template = f"PostgreSQL's notifications do not arrive ({why}?); jobs are found by polling"

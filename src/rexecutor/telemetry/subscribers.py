@@ -132,11 +132,19 @@ class Emitter:
     def __call__(self, event: Event) -> None:
         """Log the event, and pass it to the subscribers."""
         log_event(event, command=self._command)
+        if _SUBSCRIPTIONS.all:
+            self.tell(event)
+
+    def tell(self, event: Event) -> None:
+        """Pass the event to the subscribers, without logging it. The hot path: there are two such events a job."""
         known = _SUBSCRIPTIONS.all
-        if known:
-            if known is not self._known:
-                self._ours, self._known = _SUBSCRIPTIONS.of(self), known
-            _pass_on(event, self._ours)
+        if known is not self._known:
+            self._ours, self._known = _SUBSCRIPTIONS.of(self), known
+        for subscription in self._ours:
+            try:
+                subscription.callback(event)
+            except BaseException as error:  # noqa: BLE001 - it stands in the job boundary, which goes on
+                _note_failure(subscription, event, error)
 
 
 def _pass_on(event: Event, subscriptions: tuple[_Subscription, ...]) -> None:

@@ -1,0 +1,131 @@
+"""Error reports for Sentry. Install the extra: `pip install 'rexecutor[sentry]'`."""
+
+from typing import Any, Final
+
+import sentry_sdk
+from sentry_sdk.integrations.logging import ignore_logger
+from sentry_sdk.utils import event_from_exception
+
+from rexecutor.engine.failure import ChildFailedError
+from rexecutor.model.job import JobError, detail_lines
+from rexecutor.model.outcomes import Discarded, Failed
+from rexecutor.telemetry.events import (
+    BackoffFailed,
+    DutyFailed,
+    EnqueueForgotten,
+    Event,
+    JobEnded,
+    JobStarted,
+    LeaseLost,
+    LoopBlocked,
+    NodeStopped,
+    ProviderNotClosed,
+    SubscriberFailed,
+)
+
+__all__ = ["SentryReports"]
+
+_LOGGER: Final = "rexecutor"
+
+
+class SentryReports:
+    """A subscriber that reports to Sentry: `Rexecutor(…, on_event=SentryReports())`.
+
+    Each failed attempt is one event with its exception, grouped by executor and exception. Its tags are
+    `rexecutor.executor`, `rexecutor.job`, `rexecutor.attempt` and `rexecutor.status`. It holds no data of the job, and
+    no local variables, which may. Its level is `error` if the job is discarded, otherwise `warning`. What goes wrong in
+    a node itself, such as a claim that fails, is an event too.
+
+    Each job has an isolation scope of its own, with these tags, so what its code reports by itself has them too.
+
+    The SDK reports log lines at ERROR by itself. Those of the logger `rexecutor` would be second reports of the same,
+    with local variables, so the SDK is told to ignore that logger.
+    """
+
+    def __init__(self) -> None:
+        """Make the subscriber. It uses the SDK as the application has set it up with `sentry_sdk.init`."""
+        ignore_logger(_LOGGER)
+
+    def __call__(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case an event
+        """Report the event if it is a failure."""
+        if not sentry_sdk.get_client().is_active():
+            return
+        match event:
+            case JobStarted():
+                _begin_scope(event)
+            case JobEnded(outcome=Failed(error) | Discarded(error)):
+                _report_attempt(event, error)
+            case JobEnded():
+                pass
+            case DutyFailed(duty, error):
+                _report(error, f"{duty} failed", duty)
+            case BackoffFailed(_, executor, _, error):
+                _report(error, f"{executor}: backoff failed", executor)
+            case ProviderNotClosed(provider, error):
+                _report(error, f"the provider {provider} could not be closed", provider)
+            case SubscriberFailed(subscriber, _, error):
+                _report(error, f"the subscriber {subscriber} raised", subscriber)
+            case LoopBlocked(_, _, executor, _, stack):
+                what = "code outside the jobs" if executor is None else executor
+                _send({"message": f"{what} blocks the event loop", "extra": {"stack": stack}}, "LoopBlocked", what)
+            case LeaseLost():
+                _send({"message": "a node could not renew its lease"}, "LeaseLost")
+            case NodeStopped(unsettled=unsettled) if unsettled:
+                _send({"message": "a node stopped before all outcomes were delivered"}, "NodeStopped")
+            case EnqueueForgotten(executor, call):
+                _send({"message": f"{executor}: {call} was never awaited"}, "EnqueueForgotten", executor)
+            case _:
+                pass
+
+
+def _begin_scope(event: JobStarted) -> None:
+    """Give the job an isolation scope. The event comes in the job's own context, which has none yet."""
+    scope = sentry_sdk.get_isolation_scope()
+    scope.set_transaction_name(event.executor, source="task")
+    for name, value in _tags(event).items():
+        scope.set_tag(name, value)
+
+
+def _tags(event: JobStarted | JobEnded) -> dict[str, str]:
+    return {
+        "rexecutor.executor": event.executor,
+        "rexecutor.job": str(event.job_id),
+        "rexecutor.attempt": str(event.attempt),
+    }
+
+
+def _report_attempt(event: JobEnded, error: JobError) -> None:
+    raised = event.exception
+    if raised is None or type(raised) is ChildFailedError:  # the exception itself is in another process
+        report: dict[str, Any] = {
+            "exception": {"values": [{"type": error.type_name, "value": detail_lines(error)[-1]}]},
+            "extra": {"traceback": error.details},
+        }
+        hint = None
+    else:
+        report, hint = _described(raised)
+    report["level"] = "error" if event.status == "discarded" else "warning"
+    report["transaction"] = event.executor
+    report["tags"] = {**_tags(event), "rexecutor.status": event.status}
+    report["fingerprint"] = ["rexecutor", event.executor, error.type_name]
+    sentry_sdk.capture_event(report, hint)  # pyright: ignore[reportArgumentType] - the SDK's type names every key
+
+
+def _report(error: BaseException, message: str, *group: str) -> None:
+    report, hint = _described(error)
+    report["extra"] = {"what": message}
+    report["fingerprint"] = ["rexecutor", *group, type(error).__name__]
+    sentry_sdk.capture_event(report, hint)  # pyright: ignore[reportArgumentType] - as above
+
+
+def _send(report: dict[str, Any], *group: str) -> None:
+    report |= {"level": "error", "fingerprint": ["rexecutor", *group]}
+    sentry_sdk.capture_event(report)  # pyright: ignore[reportArgumentType] - as above
+
+
+def _described(error: BaseException) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return an exception as an event, and the SDK's hint. Without local variables, because they may hold job data."""
+    options = {**sentry_sdk.get_client().options, "include_local_variables": False}
+    mechanism = {"type": "rexecutor", "handled": True}
+    report, hint = event_from_exception(error, client_options=options, mechanism=mechanism)
+    return dict(report), hint
