@@ -41,6 +41,7 @@ from rexecutor.events import (
     TicksEnqueued,
 )
 from rexecutor.jobs.current import running_job
+from rexecutor.telemetry import subscribers
 from rexecutor.telemetry.events import ListeningUseless
 from rexecutor.telemetry.subscribers import Emitter, emit
 from rexecutor.testing import FakeClock
@@ -143,6 +144,23 @@ async def test_an_end_is_heard_by_one_who_subscribes_while_the_job_runs() -> Non
     unsubscribe()
 
     assert len(heard.of(JobEnded)) == 1
+
+
+async def test_events_of_a_success_that_is_not_logged_reach_subscribers_alone(
+    heard: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged = Events()
+
+    def log(event: Event, **_: object) -> None:
+        logged.append(event)
+
+    monkeypatch.setattr(subscribers, "log_event", log)
+    await run(InMemoryBackend(), Scripted(lambda _: None))
+
+    assert len(heard.of(JobStarted)) == len(heard.of(JobEnded)) == 1
+    assert not logged.of(JobStarted)
+    assert not logged.of(JobEnded)
+    assert logged.of(NodeStopped)
 
 
 async def test_nothing_is_heard_after_the_subscription_has_ended() -> None:

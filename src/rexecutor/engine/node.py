@@ -155,7 +155,7 @@ class RunningNode:
             clock=clock,
             limits=backend.limits,
             completion=backend.completion(),
-            emit=self._emit,
+            emit=emit,  # no event of a job is a duty's, which `_emit` notes
             settle=self._settler.put,
             ended=self._free_slot,
             context=context,
