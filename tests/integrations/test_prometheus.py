@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 import rexecutor
-from rexecutor import InMemoryBackend, Job, Rexecutor, Snooze
+from rexecutor import InMemoryBackend, Rexecutor, Snooze
 from rexecutor.events import (
     DutyFailed,
     Event,
@@ -224,23 +224,3 @@ def test_the_exposition_of_one_process_is_that_of_its_registry() -> None:
 
     assert media_type.startswith("text/plain")
     assert b"python_info" in text
-
-
-async def test_a_node_measures_itself_and_the_queues(clock: FakeClock) -> None:
-    backend, heard = InMemoryBackend(clock=clock), list[Event]()
-    begun, let_go = asyncio.Event(), asyncio.Event()
-
-    async def wait(_: Job[str]) -> None:
-        begun.set()
-        await let_go.wait()
-
-    async with Rexecutor(backend, executors=[Scripted(wait)], max_concurrency=3, on_event=heard.append) as running:
-        await Scripted.builder().with_data("x").enqueue(backend=backend)
-        await soon(begun.wait())
-        clock.advance(2 * SECOND)
-        running._lifetime.node.measure()  # pyright: ignore[reportOptionalMemberAccess]
-        let_go.set()
-
-    (measured,) = [event for event in heard if isinstance(event, NodeMeasured)]
-    assert (measured.slots, measured.running, measured.loop_lag_seconds) == (3, 1, 0.0)
-    assert measured.lease_age_seconds in (0.0, 2.0)

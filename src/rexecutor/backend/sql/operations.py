@@ -284,16 +284,12 @@ class Scripts(ABC):
     def nodes(self, now: datetime | None) -> Script[list[StoredNode]]:
         """Return the nodes that the store knows; see `Backend.nodes`."""
         rows = yield self.of("select_nodes", now=self.moment(now))
-        return in_order(
-            StoredNode(
-                row[0],
-                row[1],
-                *(self.read_moment(moment) or EARLIEST for moment in row[2:5]),
-                node_state(row[5], row[6]),
-                self.read_moment(row[7]) or EARLIEST,
-            )
-            for row in rows
-        )
+        return in_order(map(self._node, rows))
+
+    def _node(self, row: Sequence[Any]) -> StoredNode:
+        node_id, name, *moments, state, is_readable, seen_at = row
+        started_at, renewed_at, lease_until, now = (self.read_moment(one) or EARLIEST for one in (*moments, seen_at))
+        return StoredNode(node_id, name, started_at, renewed_at, lease_until, node_state(state, is_readable), now)
 
     def pauses(self, now: datetime | None) -> Script[list[Pause]]:
         """Return the pauses of executors that are in force, by name."""
