@@ -55,7 +55,8 @@ async def test_a_loop_that_does_not_answer_is_told_of_once_and_again_when_it_doe
 
 
 async def test_the_longest_lag_is_taken_once_and_counts_the_check_under_way(clock: FakeClock) -> None:
-    watchdog = Watchdog(clock, [].append, lambda _: None)
+    told: list[Event] = []
+    watchdog = Watchdog(clock, told.append, lambda _: None)
     watchdog.watch()
     assert watchdog.take_lag() == 0.0
 

@@ -8,7 +8,19 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from rexecutor import BackendError
 from rexecutor.backend.base import Backend
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Heartbeat, NewPause, Node, Pause, StoredNode, Ticked
+from rexecutor.backend.messages import (
+    PAGE,
+    Claim,
+    Count,
+    Demand,
+    Heartbeat,
+    Load,
+    NewPause,
+    Node,
+    Pause,
+    StoredNode,
+    Ticked,
+)
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, NewJob, NodeId
 from rexecutor.model.outcomes import CancelAsked, Rerun, Settlement
 from rexecutor.model.pruning import PruneSpec
@@ -174,6 +186,9 @@ class LinkedBackend(Backend):
 
     async def nodes(self) -> Sequence[StoredNode]:
         return await self._call("nodes", self._store.nodes)
+
+    async def load(self, executor: str | None = None) -> Sequence[Load]:
+        return await self._call("load", lambda: self._store.load(executor))
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         return await self._call("prune", lambda: self._store.prune(spec, limit))

@@ -580,6 +580,7 @@ class Backend(ABC):
             BackendError: The store failed.
         """
 
+    @abstractmethod
     async def load(self, executor: str | None = None) -> Sequence[Load]:
         """Return what waits and executes of each executor that has such jobs, by name.
 
@@ -591,7 +592,6 @@ class Backend(ABC):
         Raises:
             BackendError: The store failed.
         """
-        raise NotImplementedError
 
     def pause_sync(self, executor: str, reason: str, *, lasting: timedelta | None = None) -> Pause:
         """Start no job of the executor as `pause` does, without an event loop; see `query_sync`.

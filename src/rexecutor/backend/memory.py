@@ -22,14 +22,16 @@ from rexecutor.backend.messages import (
     Count,
     Demand,
     Heartbeat,
+    Holder,
+    Load,
     NewPause,
     Node,
     NodeState,
     Pause,
     StoredNode,
     Ticked,
-    in_order,
 )
+from rexecutor.backend.overview import in_order, waiting_load
 from rexecutor.clock import Clock
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -258,6 +260,23 @@ class InMemoryBackend(Backend):
                 if node_id in self._leases
             )
 
+    async def load(self, executor: str | None = None) -> Sequence[Load]:
+        """Return what waits and executes of each executor, or of one."""
+        with self._lock:
+            now = self.clock.now()
+            executing: dict[str, dict[NodeId, list[JobRecord]]] = defaultdict(lambda: defaultdict(list))
+            for record in self._executing():
+                executing[record.executor][record.node or ""].append(record)
+            names = {*self._index.executors(), *executing} if executor is None else {executor}
+            loads: list[Load] = []
+            for name in sorted(names):
+                moments = [record.scheduled_at for record in self._index.waiting(name)]
+                due = [moment for moment in moments if moment <= now]
+                holders = [_holder(node, some) for node, some in executing[name].items()]
+                oldest = min(due, default=None)
+                loads.append(waiting_load(name, len(due), len(moments) - len(due), oldest, holders))
+        return [load for load in loads if load.waiting or load.holders]
+
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs; atomic."""
         with self._changing() as now:
@@ -381,6 +400,12 @@ class InMemoryBackend(Backend):
         return [record for record in self._records.values() if record.status is JobStatus.EXECUTING]
 
 
+def _holder(node: NodeId, records: Sequence[JobRecord]) -> Holder:
+    """Return what a node holds of an executor's slots."""
+    moments = sorted((record.attempted_at, record.id) for record in records if record.attempted_at is not None)
+    return Holder(node, len(records), *moments[0])
+
+
 class _MemoryHeartbeats(HeartbeatConnection):
     """Heartbeats on the backend that made it."""
 
@@ -434,6 +459,14 @@ class _Index:
             del queue[bisect_left(queue, rules.claim_order(record), key=rules.claim_order)]
             if record.expires_at is not None and not rules.has_started(record):
                 del self._expiring[bisect_left(self._expiring, (record.expires_at, record.id, record))]
+
+    def executors(self) -> Collection[str]:
+        """Return the executors that have waiting jobs."""
+        return [executor for executor, queue in self._queues.items() if queue]
+
+    def waiting(self, executor: str) -> Sequence[JobRecord]:
+        """Return the executor's waiting jobs, in claim order."""
+        return self._queues.get(executor, ())
 
     def claimable(self, executor: str, now: datetime, slots: int) -> Sequence[JobRecord]:
         """Return the executor's jobs to claim next, at most `slots`."""

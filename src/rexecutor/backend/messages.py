@@ -1,6 +1,6 @@
 """What passes through the port besides jobs: requests to a store and its replies."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -108,11 +108,6 @@ class StoredNode:
     def age(self) -> timedelta:
         """How long ago its last heartbeat came."""
         return self.seen_at - self.renewed_at
-
-
-def in_order(nodes: Iterable[StoredNode]) -> list[StoredNode]:
-    """Return the nodes in the order of `Backend.nodes`: the live ones first, then by name, and by id."""
-    return sorted(nodes, key=lambda node: (not node.is_live, node.name, node.id))
 
 
 @dataclass(frozen=True, slots=True)

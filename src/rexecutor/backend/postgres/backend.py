@@ -15,7 +15,7 @@ from rexecutor.backend.base import Backend, changeable_ids
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import PAGE, Claim, Count, Demand, NewPause, Pause, StoredNode, Ticked
+from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Load, NewPause, Pause, StoredNode, Ticked
 from rexecutor.backend.postgres.address import server_command
 from rexecutor.backend.postgres.app_transaction import PostgresCompletion, bind
 from rexecutor.backend.postgres.batching import EnqueueBatcher
@@ -445,6 +445,10 @@ class PostgresBackend(Backend):
     async def nodes(self) -> Sequence[StoredNode]:
         """Return the nodes that the store knows."""
         return await self._run(lambda: self._statements.nodes(self._now()))
+
+    async def load(self, executor: str | None = None) -> Sequence[Load]:
+        """Return what waits and executes of each executor, in two statements."""
+        return await self._run(lambda: self._statements.load(executor, self._now()))
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs."""

@@ -4,12 +4,24 @@ Claim, settle, rescue and pruning are not here: each backend has its own, becaus
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, TypeVar
 
-from rexecutor.backend.messages import EVERY_EXECUTOR, Count, NewPause, Pause, StoredNode, Ticked, in_order
+from rexecutor.backend.messages import (
+    EVERY_EXECUTOR,
+    MOST_COUNTED,
+    Count,
+    Holder,
+    Load,
+    NewPause,
+    Pause,
+    StoredNode,
+    Ticked,
+)
+from rexecutor.backend.overview import in_order, waiting_load
 from rexecutor.backend.sql.rows import STATUSES, node_state, spans_of, spans_text
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.waits import known_of
@@ -284,12 +296,43 @@ class Scripts(ABC):
     def nodes(self, now: datetime | None) -> Script[list[StoredNode]]:
         """Return the nodes that the store knows; see `Backend.nodes`."""
         rows = yield self.of("select_nodes", now=self.moment(now))
-        return in_order(map(self._node, rows))
+        return in_order(
+            StoredNode(
+                row[0],
+                row[1],
+                self.read_moment(row[2]) or EARLIEST,
+                self.read_moment(row[3]) or EARLIEST,
+                self.read_moment(row[4]) or EARLIEST,
+                node_state(row[5], row[6]),
+                self.read_moment(row[7]) or EARLIEST,
+            )
+            for row in rows
+        )
 
-    def _node(self, row: Sequence[Any]) -> StoredNode:
-        node_id, name, *moments, state, is_readable, seen_at = row
-        started_at, renewed_at, lease_until, now = (self.read_moment(one) or EARLIEST for one in (*moments, seen_at))
-        return StoredNode(node_id, name, started_at, renewed_at, lease_until, node_state(state, is_readable), now)
+    def load(self, executor: str | None, now: datetime | None) -> Script[list[Load]]:
+        """Return what waits and executes of each executor, or of one; see `Backend.load`."""
+        holders: dict[str, list[Holder]] = defaultdict(list)
+        # Executing jobs that the second statement counts as waiting, due and not due.
+        too_many_due, too_many_later = Counter[str](), Counter[str]()
+        rows = yield self.of("select_holders", executor=executor, now=self.moment(now))
+        for name, node, jobs, longest, longest_id, due, later in rows:
+            holders[name].append(Holder(node, jobs, self.read_moment(longest) or EARLIEST, longest_id))
+            too_many_due[name] += due
+            too_many_later[name] += later
+        most = MOST_COUNTED + 1 + too_many_due.total() + too_many_later.total()
+        rows = yield self.of("select_load", executor=executor, now=self.moment(now), most=most)
+        loads = {
+            name: waiting_load(
+                name,
+                due - too_many_due[name],
+                later - too_many_later[name],
+                self.read_moment(oldest),
+                holders[name],
+            )
+            for name, due, later, oldest in rows
+        }
+        loads |= {name: waiting_load(name, 0, 0, None, some) for name, some in holders.items() if name not in loads}
+        return [load for _, load in sorted(loads.items()) if load.waiting or load.holders]
 
     def pauses(self, now: datetime | None) -> Script[list[Pause]]:
         """Return the pauses of executors that are in force, by name."""

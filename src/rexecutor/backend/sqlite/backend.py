@@ -15,7 +15,7 @@ from rexecutor.backend.base import Backend, changeable_ids
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import PAGE, Claim, Count, Demand, NewPause, Pause, StoredNode, Ticked
+from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Load, NewPause, Pause, StoredNode, Ticked
 from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sqlite.app_transaction import SqliteCompletion, SqliteTransaction
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
@@ -324,6 +324,11 @@ class SQLiteBackend(Backend):
         """Return the nodes that the store knows."""
         now = self.clock.now()
         return await self._read(lambda: SCRIPTS.nodes(now))
+
+    async def load(self, executor: str | None = None) -> Sequence[Load]:
+        """Return what waits and executes of each executor, read beside the writer."""
+        now = self.clock.now()
+        return await self._read(lambda: SCRIPTS.load(executor, now))
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs; see `Backend.prune`. Finds them beside the writer, without blocking it."""

@@ -15,6 +15,7 @@ from rexecutor.testing.suite.hints import HintCases
 from rexecutor.testing.suite.hostile import HostileInputCases
 from rexecutor.testing.suite.lease import LeaseCases
 from rexecutor.testing.suite.lifecycle import LifecycleCases
+from rexecutor.testing.suite.load import LoadCases
 from rexecutor.testing.suite.many import ManyCases
 from rexecutor.testing.suite.nodes import NodeCases
 from rexecutor.testing.suite.pauses import PauseCases
@@ -50,6 +51,7 @@ class BackendSuite(
     FenceCases,
     LeaseCases,
     NodeCases,
+    LoadCases,
     RescueCases,
     ExpiryCases,
     HeaderCases,
