@@ -12,6 +12,8 @@ COMMANDS = [
     ("jobs", "rerun", "3"),
     ("jobs", "enqueue", "email", "--data", '"bob"'),
     ("stats",),
+    ("jobs", "count"),
+    ("doctor",),
     ("cron", "list"),
     ("prune", "--status", "complete", "--keep", "0"),
     ("migrate", "--check"),

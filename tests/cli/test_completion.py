@@ -48,7 +48,7 @@ def test_bash_completes_commands_options_and_values(
 
 
 def test_bash_completes_after_the_next_start_when_it_is_installed(environment: dict[str, str], tmp_path: Path) -> None:
-    output(environment, "bash", "--norc", "-c", "rexecutor --install-completion")
+    output(environment, "bash", "--norc", "-c", "rexecutor --install-completion; exit $?")
 
     shown = output(environment, "bash", "--norc", "-c", "source ~/.bashrc; complete -p rexecutor")
     assert "_rexecutor_completion" in shown

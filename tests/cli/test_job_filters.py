@@ -48,6 +48,24 @@ def _job(data: str, tags: tuple[str, ...], day: int) -> NewJob:
         (["--data", '{"b": [null, "\\u00fc"], "a": 1.0}'], [8]),
         (["--data", "null"], []),
         (["--data", "2", "--tag", "x"], []),
+        (["--data", "a=1"], [8]),
+        (["--data", "a=1.0", "--data", "b.1=ü"], [8]),
+        (["--data", "b.0=null"], [8]),
+        (["--data", 'b.1="ü"'], [8]),
+        (["--data", "a=2"], []),
+        (["--data", "to=later ü"], [1]),
+        (["--metadata", '{"by":"ann"}'], [7]),
+        (["--metadata", "null", "--tag", "y"], [8, 9]),
+        (["--any-tag", "x", "--any-tag", "c", "--status", "scheduled"], [1, 8]),
+        (["--error", "SmtpError"], [3, 5, 6]),
+        (["--last-error", "SmtpError"], [3, 6]),
+        (["--last-error", "Cancel"], [5]),
+        (["--since", "1h", "--executor", "import"], [8, 9, 10]),
+        (["--since", "0s"], []),
+        (["--until", "1h"], []),
+        (["--until", "2126-01-01T00:00Z", "--since", "2001-01-01T00:00Z", "--data", "2"], [9]),
+        (["--newest", "--executor", "import"], [10, 9, 8]),
+        (["--newest", "--after", "10", "--limit", "2"], [9, 8]),
     ],
 )
 def test_list_answers_the_jobs_that_the_filters_describe(
@@ -107,10 +125,17 @@ def test_an_executor_that_has_no_job_in_the_store_is_told_on_stderr(
         "no job in this store has the executor 'mail'",
         "no job in this store has the executor 'thumbs'",
     ]
-    assert all("rexecutor stats --url" in line for line in lines)
+    assert all("rexecutor jobs count --url" in line for line in lines)
 
 
 def test_an_executor_whose_jobs_other_filters_leave_out_is_not_told(rexecutor: Run, url: str) -> None:
     answer = rexecutor("jobs", "list", "--executor", "report", "--status", "cancelled", "--json", "--url", url)
 
     assert (answer.json, answer.err) == ([], "")
+
+
+def test_metadata_by_a_path_are_a_misuse(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "list", "--metadata", "by=ann", "--url", url)
+
+    assert answer.status == 2
+    assert "--metadata" in answer.error

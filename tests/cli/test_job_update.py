@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from rexecutor.app.connect import connect
-from rexecutor.backend.sqlite.backend import SQLiteBackend
-from rexecutor.model.job import JobRecord, NewJob
+from rexecutor.model.job import JobRecord
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import IdIn
 from tests.cli.command_line import Run
@@ -27,13 +26,13 @@ def _stored(url: str, job_id: int) -> JobRecord:
         (["--priority", "0"], "priority", 0),
         (["--priority", "32767"], "priority", 32_767),
         (["--max-attempts", "9"], "max_attempts", 9),
-        (["--tag", "new", "--tag", "ü", "--tag", "new"], "tags", ("new", "ü")),
-        (["--tag", ""], "tags", ()),
+        (["--set-tag", "new", "--set-tag", "ü", "--set-tag", "new"], "tags", ("new", "ü")),
+        (["--set-tag", ""], "tags", ()),
         (["--schedule-at", "2030-01-02T03:04:05+02:00"], "scheduled_at", datetime(2030, 1, 2, 1, 4, 5, tzinfo=UTC)),
-        (["--data", '{"to": "eve \\u00fc"}'], "data", '{"to":"eve ü"}'),
-        (["--data", "null"], "data", "null"),
-        (["--metadata", "[1, 2.5]"], "metadata", "[1,2.5]"),
-        (["--metadata", "null"], "metadata", None),
+        (["--set-data", '{"to": "eve \\u00fc"}'], "data", '{"to":"eve ü"}'),
+        (["--set-data", "null"], "data", "null"),
+        (["--set-metadata", "[1, 2.5]"], "metadata", "[1,2.5]"),
+        (["--set-metadata", "null"], "metadata", None),
     ],
 )
 @pytest.mark.parametrize("job_id", [1, 2, 3, 7])
@@ -52,7 +51,7 @@ def test_update_changes_what_is_given_and_nothing_else(
 
 
 def test_update_changes_many_fields_at_once(rexecutor: Run, url: str) -> None:
-    answer = rexecutor("jobs", "update", "1", "--priority", "1", "--max-attempts", "2", "--data", "5", "--url", url)
+    answer = rexecutor("jobs", "update", "1", "--priority", "1", "--max-attempts", "2", "--set-data", "5", "--url", url)
 
     record = _stored(url, 1)
     assert answer.out == "job 1 is updated\n"
@@ -67,7 +66,7 @@ def test_update_of_a_running_job_says_that_the_attempt_goes_on(rexecutor: Run, u
 
 
 def test_update_as_json_is_the_whole_job_after_that(rexecutor: Run, url: str) -> None:
-    job = rexecutor("jobs", "update", "1", "--data", '{"to":"eve"}', "--json", "--url", url).json
+    job = rexecutor("jobs", "update", "1", "--set-data", '{"to":"eve"}', "--json", "--url", url).json
 
     assert job == rexecutor("jobs", "show", "1", "--json", "--url", url).json
     assert job["data"] == {"to": "eve"}
@@ -80,20 +79,12 @@ def test_show_tells_how_often_a_job_was_changed(rexecutor: Run, url: str) -> Non
     assert rexecutor("jobs", "show", "1", "--json", "--url", url).json["revision"] == 1
 
 
-def test_update_of_a_job_that_somebody_else_has_changed_meanwhile_fails(
-    rexecutor: Run, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    update = SQLiteBackend.update
+def test_the_options_that_replace_are_not_the_filters_of_that_name(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "update", "1", "--priority", "1", "--data", "5", "--url", url)
 
-    async def late(self: SQLiteBackend, job_id: int, new: NewJob, *, version: int) -> JobRecord:
-        await update(self, job_id, new, version=version)  # somebody else's, between our look and our change
-        return await update(self, job_id, new, version=version)
-
-    monkeypatch.setattr(SQLiteBackend, "update", late)
-    answer = rexecutor("jobs", "update", "1", "--priority", "1", "--url", url)
-
-    assert answer.status == 1
-    assert answer.error == "error: job 1 (email) has changed since it was read: run the command again\n"
+    assert answer.status == 2
+    assert "--set-data" in answer.error
+    assert _stored(url, 1).priority == 3
 
 
 @pytest.mark.parametrize(("job_id", "status"), [("4", "complete"), ("5", "cancelled"), ("6", "discarded")])
@@ -128,16 +119,16 @@ def test_update_of_a_job_that_cannot_be_read_fails(rexecutor: Run, url: str) -> 
         (["--schedule-at", "tomorrow"], "--schedule-at"),
         (["--schedule-at", "2030-01-01"], "no offset"),
         (["--schedule-at", "1969-12-31T00:00Z"], "1970"),
-        (["--tag", "\udcff"], "contains a NUL or a lone surrogate"),
-        (["--tag", "a", "--tag", ""], "email: each tag must be"),
-        (["--tag", "x" * 129], "129 characters"),
-        ([argument for n in range(33) for argument in ("--tag", str(n))], "33 tags"),
-        (["--data", "{"], "--data"),
-        (["--data", '"\\u0000"'], "NUL"),
-        (["--data", "[NaN]"], "--data"),
-        (["--metadata", '"\\udfff"'], "--metadata"),
-        (["--data", '"' + "x" * 1024 * 1024 + '"'], "at most 1,048,576"),
-        (["--metadata", '"' + "x" * 64 * 1024 + '"'], "at most 65,536"),
+        (["--set-tag", "\udcff"], "contains a NUL or a lone surrogate"),
+        (["--set-tag", "a", "--set-tag", ""], "each tag must be"),
+        (["--set-tag", "x" * 129], "129 characters"),
+        ([argument for n in range(33) for argument in ("--set-tag", str(n))], "33 tags"),
+        (["--set-data", "{"], "--set-data"),
+        (["--set-data", '"\\u0000"'], "NUL"),
+        (["--set-data", "[NaN]"], "--set-data"),
+        (["--set-metadata", '"\\udfff"'], "--set-metadata"),
+        (["--set-data", '"' + "x" * 1024 * 1024 + '"'], "at most 1,048,576"),
+        (["--set-metadata", '"' + "x" * 64 * 1024 + '"'], "at most 65,536"),
     ],
 )
 def test_a_misused_update_changes_nothing(rexecutor: Run, url: str, arguments: list[str], told: str) -> None:

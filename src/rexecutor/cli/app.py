@@ -9,18 +9,20 @@ from typing import Annotated, Final
 import typer
 from typer.core import TyperGroup
 
+from rexecutor.cli.cancel import cancel_jobs, rerun_jobs
 from rexecutor.cli.check import check
 from rexecutor.cli.commands import Debug, command
 from rexecutor.cli.cron import cron, list_schedules, preview, run_schedule
+from rexecutor.cli.doctor import doctor
 from rexecutor.cli.enqueue import enqueue_job
 from rexecutor.cli.failure import DEBUGGING, FailedError, MisusedError, described, report
-from rexecutor.cli.jobs import cancel_job, jobs, list_jobs, rerun_job, show_job
+from rexecutor.cli.jobs import count_jobs, jobs, list_jobs, show_job
 from rexecutor.cli.migrate import migrate
 from rexecutor.cli.output import write_line
 from rexecutor.cli.prune import prune
 from rexecutor.cli.settings import FILE, defaults
 from rexecutor.cli.stats import stats
-from rexecutor.cli.update import update_job
+from rexecutor.cli.update import update_jobs
 from rexecutor.cli.worker import worker
 from rexecutor.command import program
 from rexecutor.errors import RexecutorError
@@ -58,11 +60,18 @@ command(
         "worker app:make --reload",
     ),
 )(worker)
-command(app, examples=("migrate --url postgresql://user@host/database", "migrate --check"))(migrate)
+command(app, examples=("stats", "stats --json"))(stats)
 app.add_typer(jobs)
-command(jobs, "list", examples=("jobs list --status discarded", "jobs list --executor email --tag urgent --limit 20"))(
-    list_jobs
-)
+command(
+    jobs,
+    "list",
+    examples=(
+        "jobs list --status discarded --newest",
+        "jobs list --executor email --data user.id=7 --since 2h",
+        "jobs list --error TimeoutError --limit 20",
+    ),
+)(list_jobs)
+command(jobs, "count", examples=("jobs count", "jobs count --executor email --since 1d"))(count_jobs)
 command(jobs, "show", examples=("jobs show 6", "jobs show 6 --json"))(show_job)
 command(
     jobs,
@@ -72,20 +81,28 @@ command(
         "jobs enqueue report --data null --schedule-in 15m",
     ),
 )(enqueue_job)
-command(jobs, "cancel", examples=("jobs cancel 7", 'jobs cancel 7 --reason "ordered twice"'))(cancel_job)
-command(jobs, "update", examples=("jobs update 1 --priority 0", "jobs update 1 --data null --tag urgent"))(update_job)
-command(jobs, "rerun", examples=("jobs rerun 6",))(rerun_job)
-command(app, examples=("stats", "stats --json"))(stats)
 command(
-    app,
-    examples=("check app:rexecutor", "check app:rexecutor --url postgresql://user@host/database"),
-)(check)
+    jobs,
+    "cancel",
+    examples=('jobs cancel 7 --reason "ordered twice"', "jobs cancel --executor email --tag campaign-3 --dry-run"),
+)(cancel_jobs)
+command(
+    jobs,
+    "update",
+    examples=("jobs update 1 2 --priority 0", "jobs update --executor email --data user.id=7 --priority 9"),
+)(update_jobs)
+command(
+    jobs, "rerun", examples=("jobs rerun 6", "jobs rerun --status discarded --last-error TimeoutError --since 2h --yes")
+)(rerun_jobs)
 app.add_typer(cron)
 command(
     cron, "preview", examples=('cron preview "30 2 * * *"', 'cron preview "30 2 * * *" --timezone Europe/Berlin -n 3')
 )(preview)
 command(cron, "list", examples=("cron list", "cron list --json"))(list_schedules)
 command(cron, "run", examples=("cron run nightly --app app:rexecutor",))(run_schedule)
+command(app, examples=("check app:rexecutor", "check app:rexecutor --url postgresql://user@host/database"))(check)
+command(app, examples=("doctor", "doctor --json"))(doctor)
+command(app, examples=("migrate --url postgresql://user@host/database", "migrate --check"))(migrate)
 command(
     app,
     examples=(
@@ -103,7 +120,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def run_app(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
     """Run an application under this name and return its exit status. An error is at most three lines on stderr."""
-    DEBUGGING.set(False)
+    DEBUGGING.set("--debug" in arguments)  # also for errors before the options are read
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # otherwise an ASCII terminal ends a command by a UnicodeEncodeError
             stream.reconfigure(errors="backslashreplace")

@@ -1,20 +1,22 @@
-"""`rexecutor jobs`: list, show, cancel and rerun jobs. `jobs update` is in `update.py`."""
+"""`rexecutor jobs list`, `count` and `show`."""
 
+import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from rexecutor.cli.failure import FailedError, note
+from rexecutor.cli.failure import note
 from rexecutor.cli.filters import Filters
-from rexecutor.cli.output import as_json, short, write_fields, write_json, write_line, write_table
+from rexecutor.cli.output import as_json, short, write_fields, write_json, write_table
 from rexecutor.cli.store import AsJson, Store, use_store
-from rexecutor.cli.values import check_text, note_unknown
+from rexecutor.cli.values import note_unknown
 from rexecutor.errors import JobNotFoundError
 from rexecutor.model.status import JobStatus
 
 if TYPE_CHECKING:
     from rexecutor.backend.base import Backend
+    from rexecutor.backend.messages import Count
     from rexecutor.model.job import JobRecord
 
 MAX_ID: Final = 2**63 - 1
@@ -31,6 +33,9 @@ HEADINGS: Final = (
     "last_error",
 )
 
+SCREEN: Final = ("id", "status", "executor", "attempt", "priority", "when", "tags", "last error or result")
+SHRINKS: Final = ("last error or result", "tags", "executor")
+
 Id: TypeAlias = Annotated[int, typer.Argument(metavar="ID", max=MAX_ID, help="The job's id.")]
 
 jobs = typer.Typer(name="jobs", help="List, show, enqueue, cancel, change and rerun jobs.")
@@ -39,71 +44,69 @@ jobs = typer.Typer(name="jobs", help="List, show, enqueue, cancel, change and re
 def list_jobs(
     *,
     filters: Filters,
+    newest: Annotated[bool, typer.Option("--newest", help="The newest first, in reverse order of id.")] = False,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="At most this many jobs.")] = 100,
-    after: Annotated[int | None, typer.Option(max=MAX_ID, metavar="ID", help="Only ids greater than this one.")] = None,
+    after: Annotated[
+        int | None, typer.Option(max=MAX_ID, metavar="ID", help="Only jobs that come after this one: the next page.")
+    ] = None,
     store: Store,
     json: AsJson = False,
 ) -> None:
     """List jobs in order of id. With --json, print one array, each job as in `jobs show --json`."""
     where = filters.where()
 
-    async def find(backend: "Backend") -> "list[JobRecord]":
-        found = list(await backend.query(where, limit=limit + 1, after=after))
+    async def find(backend: "Backend") -> "tuple[list[JobRecord], datetime]":
+        found = list(await backend.query(where, limit=limit + 1, after=after, newest=newest))
         await note_unknown(backend, set(filters.executor or ()) - {record.executor for record in found})
-        return found
+        return found, backend.clock.now()
 
-    found = use_store(store, find)
+    found, now = use_store(store, find)
     shown = found[:limit]
     if json:
         write_json([as_json(record) for record in shown])
+    elif sys.stdout.isatty():
+        write_table(SCREEN, [_screen_row(record, now) for record in shown], shrinks=SHRINKS)
     else:
         write_table(HEADINGS, map(_row, shown))
     if len(found) > limit:
-        note(f"there are more jobs: --after {shown[-1].id}")
+        note(f"there are more jobs: {'--newest ' if newest else ''}--after {shown[-1].id}")
+
+
+def count_jobs(*, filters: Filters, store: Store, json: AsJson = False) -> None:
+    """Count jobs by executor and status. Looks at each of them, which takes a while if there are millions."""
+    where = filters.where()
+
+    async def count(backend: "Backend") -> "list[Count]":
+        return list(await backend.count(where))
+
+    counts = use_store(store, count)
+    executors: dict[str, dict[str, int]] = {}
+    totals = dict.fromkeys(map(str, JobStatus), 0)
+    for entry in counts:
+        executors.setdefault(entry.executor, dict.fromkeys(totals, 0))[entry.status] += entry.jobs
+        totals[entry.status] += entry.jobs
+    if json:
+        write_json({"jobs": sum(totals.values()), "statuses": totals, "executors": executors})
+        return
+    rows = [*sorted(executors.items()), ("total", totals)]
+    write_table(
+        ("executor", *totals, "jobs"),
+        [(name, *map(str, row.values()), str(sum(row.values()))) for name, row in rows],
+        shrinks=("executor",),
+    )
 
 
 def show_job(job_id: Id, *, store: Store, json: AsJson = False) -> None:
-    """Show all fields of a job, with its data, its result and its errors."""
-    record = use_store(store, lambda backend: find_job(backend, job_id))
+    """Show all of a job: its fields, its data and result, and each failed attempt with its traceback."""
+
+    async def find(backend: "Backend") -> "tuple[JobRecord, datetime]":
+        return await find_job(backend, job_id), backend.clock.now()
+
+    record, now = use_store(store, find)
     if json:
         write_json(as_json(record))
     else:
-        write_fields(_fields(record))
-
-
-def cancel_job(
-    job_id: Id,
-    *,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept in the job's last error.")] = "cancelled by hand",
-    store: Store,
-    json: AsJson = False,
-) -> None:
-    """Cancel a job. A waiting job is cancelled at once; if it is running, its node is asked to cancel it."""
-    check_text("--reason", reason)
-
-    async def cancel(backend: "Backend") -> JobStatus:
-        record = await find_job(backend, job_id)
-        status = record.status if record.status.has_ended else await backend.cancel(job_id, reason)
-        if record.status.has_ended or status not in (JobStatus.CANCELLED, JobStatus.EXECUTING):
-            raise FailedError(f"job {job_id} ({record.executor}) has already ended: it is {status}")
-        return status
-
-    status = use_store(store, cancel)
-    if json:
-        write_json({"id": job_id, "status": status})
-    elif status is JobStatus.EXECUTING:
-        write_line(f"job {job_id} is executing: its node was asked to cancel it")
-    else:
-        write_line(f"job {job_id} is cancelled")
-
-
-def rerun_job(job_id: Id, *, store: Store, json: AsJson = False) -> None:
-    """Run an ended job once more."""
-    use_store(store, lambda backend: backend.rerun(job_id))
-    if json:
-        write_json({"id": job_id, "status": JobStatus.SCHEDULED})
-    else:
-        write_line(f"job {job_id} is scheduled again")
+        write_fields(_fields(record, now))
 
 
 async def find_job(backend: "Backend", job_id: int) -> "JobRecord":
@@ -149,13 +152,47 @@ def _last_error(record: "JobRecord") -> str:
     return last_line if last_line.startswith(error.type_name) else f"{error.type_name}: {last_line}"
 
 
-def _fields(record: "JobRecord") -> list[tuple[str, str]]:
+def _screen_row(record: "JobRecord", now: datetime) -> tuple[str, ...]:
+    """Return the row for a terminal, where a job has one line."""
+    return (
+        str(record.id),
+        record.status,
+        record.executor,
+        f"{record.attempt}/{record.max_attempts}",
+        "" if record.priority == 0 else str(record.priority),
+        _when(record, now),
+        ",".join(record.tags),
+        _last_error(record) or short(record.result or ""),
+    )
+
+
+def _when(record: "JobRecord", now: datetime) -> str:
+    """Return what has happened to the job last, or happens next."""
+    from rexecutor.answers.spans import relative  # not needed for --help
+
+    if record.ended_at is not None:
+        return f"ended {relative(record.ended_at, now)}"
+    if record.status is JobStatus.EXECUTING:
+        return "started" if record.attempted_at is None else f"started {relative(record.attempted_at, now)}"
+    return f"due {relative(record.scheduled_at, now)}"
+
+
+def _fields(record: "JobRecord", now: datetime) -> list[tuple[str, str]]:
     from msgspec.structs import asdict  # not needed for --help
 
+    from rexecutor.answers.spans import relative
+
     fields = asdict(record) | {"tags": ",".join(record.tags), "errors": None}
-    filled = [(name, str(value)) for name, value in fields.items() if value not in (None, "")]
-    errors = [
-        (f"error of attempt {error.attempt}", f"{error.kind}, {error.type_name}, {error.recorded_at}\n{error.details}")
+    filled = [
+        (name, f"{_moment(value)} ({relative(value, now)})" if isinstance(value, datetime) else str(value))
+        for name, value in fields.items()
+        if value not in (None, "")
+    ]
+    attempts = [
+        (
+            f"attempt {error.attempt}: {error.kind}, {error.type_name}, {_moment(error.recorded_at)}",
+            error.details + "\n",
+        )
         for error in record.errors
     ]
-    return [*filled, *errors]
+    return [*filled, *attempts]

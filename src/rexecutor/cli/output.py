@@ -2,12 +2,14 @@
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rexecutor.cli.failure import printable
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from rexecutor.model.job import JobRecord
 
 
@@ -15,6 +17,11 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:]{8}\S*")
 """Matches a moment in ISO 8601."""
 _CELL: Final = 60
 """Number of characters that a table shows of a text that may be long."""
+_NUMBER: Final = re.compile(r"[\d,.+]*")
+"""Matches a number, which is aligned to the right."""
+_GAP: Final = 1
+"""Columns between two cells of a table."""
+_NARROWEST: Final = 8
 _USUAL_WIDTH: Final = 80
 """Width of a terminal, in columns, from which a table does not wrap moments."""
 
@@ -31,30 +38,69 @@ def write_line(text: str) -> None:
     sys.stdout.write(printable(text) + "\n")
 
 
-def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, shrinks: Sequence[str] = ()) -> None:
     """Print a table with headings: drawn on a terminal, elsewhere one tab-separated line for each row.
 
     On a terminal, a column is left out if all its cells are empty.
+
+    Args:
+        headings: The columns.
+        rows: A text for each column.
+        shrinks: Columns whose texts are cut, in this order, if the terminal is too narrow. Without any, texts are
+            continued on the next line.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         sys.stdout.writelines("\t".join(row) + "\n" for row in (headings, *rows))
         return
-    from rich.console import Console  # only a terminal needs these
+    from rich.console import Console  # only a terminal needs it
+
+    console = Console()
+    console.print(drawn_table(headings, rows, width=console.width, shrinks=shrinks))
+
+
+def drawn_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, width: int, shrinks: Sequence[str] = ()
+) -> "Table":
+    """Return the table as Rich draws it, for a terminal with this many columns; see `write_table`."""
+    from rich.cells import cell_len  # only a terminal needs these
     from rich.table import Table
     from rich.text import Text
 
+    rows = [list(row) for row in rows]
     filled = [number for number in range(len(headings)) if not rows or any(row[number] for row in rows)]
     headings, rows = [headings[number] for number in filled], [[row[number] for number in filled] for row in rows]
-    console = Console()
     table = Table(*headings, box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(table.columns):
-        column.overflow = "fold"
-        if console.width >= _USUAL_WIDTH and any(_MOMENT.fullmatch(row[number]) for row in rows):
-            column.min_width = max(len(row[number]) for row in rows)  # not wrapped, so that it can be read and copied
+    natural = {
+        heading: max(cell_len(text) for text in (heading, *(row[number] for row in rows)))
+        for number, heading in enumerate(headings)
+    }
+    widths = shrunk(natural, shrinks, width - _GAP * (len(headings) - 1))
+    for number, (heading, column) in enumerate(zip(headings, table.columns, strict=True)):
+        if shrinks:
+            column.overflow, column.no_wrap, column.width = "ellipsis", True, widths[heading]
+        else:
+            column.overflow = "fold"
+            if width >= _USUAL_WIDTH and any(_MOMENT.fullmatch(row[number]) for row in rows):
+                column.min_width = max(len(row[number]) for row in rows)  # not wrapped, so that it can be copied
+        if rows and all(_NUMBER.fullmatch(row[number]) for row in rows):
+            column.justify = "right"
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+    return table
+
+
+def shrunk(natural: Mapping[str, int], shrinks: Sequence[str], room: int) -> dict[str, int]:
+    """Return the widths of columns, of which those named are made smaller, in this order, until all fit into the room.
+
+    None becomes narrower than its heading, or than `_NARROWEST`.
+    """
+    widths = dict(natural)
+    for heading in shrinks:
+        excess = sum(widths.values()) - room
+        if heading in widths and excess > 0:
+            widths[heading] = max(widths[heading] - excess, min(widths[heading], max(len(heading), _NARROWEST)))
+    return widths
 
 
 def write_fields(fields: Iterable[tuple[str, str]]) -> None:

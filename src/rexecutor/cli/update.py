@@ -1,4 +1,4 @@
-"""`rexecutor jobs update`: change a job that has not ended."""
+"""`rexecutor jobs update`: change jobs that have not ended."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from rexecutor.cli.failure import FailedError, MisusedError
-from rexecutor.cli.jobs import Id, find_job
-from rexecutor.cli.output import as_json, write_json, write_line
-from rexecutor.cli.store import AsJson, Store, use_store
+from rexecutor.cli.change import Apply, Asking, Change, Ids, change_jobs
+from rexecutor.cli.failure import MisusedError
+from rexecutor.cli.filters import Filters
+from rexecutor.cli.store import AsJson, Store
 from rexecutor.cli.untyped import builder_of, untyped
 from rexecutor.cli.values import json_text, moment
-from rexecutor.errors import InvalidJobError, StaleJobError
-from rexecutor.model.status import JobStatus
+from rexecutor.errors import InvalidJobError
+from rexecutor.model.status import OPEN
 
 if TYPE_CHECKING:
     from rexecutor.backend.base import Backend
-    from rexecutor.model.job import JobRecord, Limits, NewJob
+    from rexecutor.model.job import Limits
+    from rexecutor.model.outcomes import FieldUpdate
 
 MAX_PRIORITY: Final = 32_767
 """Largest priority, as `rexecutor.model.job` has it, whose import `--help` does not need."""
@@ -25,8 +26,8 @@ MAX_ATTEMPTS: Final = 32_767
 """Largest maximum number of attempts, as above."""
 
 
-def update_job(
-    job_id: Id,
+def update_jobs(  # noqa: PLR0913 - one parameter for each option
+    ids: Ids = None,
     *,
     priority: Annotated[
         int | None, typer.Option(metavar="N", min=0, max=MAX_PRIORITY, help="0 is the most urgent.")
@@ -34,56 +35,50 @@ def update_job(
     max_attempts: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=MAX_ATTEMPTS, help="How many attempts the job has in total.")
     ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TAG", help="Replaces all its tags; may be repeated. An empty tag removes them."),
-    ] = None,
     schedule_at: Annotated[
         datetime | None, typer.Option(parser=moment, metavar="ISO", help="When it is due; at once if that is past.")
     ] = None,
-    data: Annotated[
+    set_tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Replaces all its tags; may be repeated. An empty tag removes them."),
+    ] = None,
+    set_data: Annotated[
         str | None, typer.Option(parser=json_text, metavar="JSON", help="Replaces its data; see above.")
     ] = None,
-    metadata: Annotated[
+    set_metadata: Annotated[
         str | None,
         typer.Option(parser=json_text, metavar="JSON", help="Replaces its metadata; null removes it."),
     ] = None,
+    filters: Filters,
+    asking: Asking,
     store: Store,
     json: AsJson = False,
 ) -> None:
-    """Change a job that has not ended; what is not given stays as it is. With --json, print the whole changed job.
+    """Change jobs that have not ended: those with these IDs, or those that match the filters.
 
-    Data and metadata can be any JSON, because the executor's types are not known here. Data of another type make the
-    job's attempts fail.
+    What is not given stays as it is. An attempt that is running continues with the old values. New data and metadata
+    can be any JSON, because the executor's types are not known here; data of another type make the job's attempts fail.
+    With filters, the command says how many jobs there are and asks first.
     """
-    change = _Change(priority, max_attempts, tag or None, schedule_at, data, metadata)
-    if change == _Change():
+    new = _New(priority, max_attempts, set_tag or None, schedule_at, set_data, set_metadata)
+    if new == _New():
         raise MisusedError(
-            "nothing to change: give --priority, --max-attempts, --tag, --schedule-at, --data or --metadata"
+            "nothing to change: give --priority, --max-attempts, --schedule-at, --set-tag, --set-data or --set-metadata"
         )
-
-    async def update(backend: "Backend") -> "JobRecord":
-        found = await find_job(backend, job_id)
-        if found.defect is not None:
-            raise FailedError(f"job {job_id} ({found.executor}) cannot be changed: {found.defect}")
-        try:
-            return await backend.update(job_id, change.applied_to(found, backend.limits), version=found.version)
-        except StaleJobError as error:
-            raise FailedError(
-                f"job {job_id} ({found.executor}) has changed since it was read: run the command again"
-            ) from error
-
-    record = use_store(store, update)
-    if json:
-        write_json(as_json(record))
-    elif record.status is JobStatus.EXECUTING:
-        write_line(f"job {job_id} is updated; it is executing, and this attempt continues with the old values")
-    else:
-        write_line(f"job {job_id} is updated")
+    change = Change(
+        "update",
+        "updated",
+        OPEN,
+        new.applied,
+        "updated; it is executing, and this attempt continues with the old values",
+        "are executing, and these attempts continue with the old values",
+        is_update=True,
+    )
+    change_jobs(change, ids, filters, asking, store, json=json)
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class _New:
     """The changes given on the command line. What is None stays as it is."""
 
     priority: int | None = None
@@ -93,14 +88,25 @@ class _Change:
     data: str | None = None
     metadata: str | None = None
 
-    def applied_to(self, record: "JobRecord", limits: "Limits") -> "NewJob":
-        """Return the job with the changes. Unchanged data and metadata keep their stored text, without re-encoding."""
-        from msgspec.structs import replace  # not needed for --help
+    def applied(self, backend: "Backend") -> Apply:
+        """Return what makes these changes of jobs in the store."""
+        update = self._checked(backend.limits)
+        return lambda ids, where: backend.update_many(ids, update, where=where)
 
+    def _checked(self, limits: "Limits") -> "FieldUpdate":
+        """Return the changes, checked.
+
+        Raises:
+            MisusedError: A store with these limits cannot hold a value.
+        """
+        from msgspec import UNSET  # not needed for --help
+
+        from rexecutor.model.outcomes import FieldUpdate
+
+        tags = [] if self.tags in (None, [""]) else self.tags
         try:
-            tags = [] if self.tags in (None, [""]) else self.tags
             builder = builder_of(
-                untyped(record.executor),
+                untyped("jobs"),
                 self.data or "null",
                 self.metadata,
                 max_attempts=self.max_attempts,
@@ -109,14 +115,12 @@ class _Change:
             )
             new = (builder if self.scheduled_at is None else builder.schedule_at(self.scheduled_at)).build(limits)
         except InvalidJobError as error:
-            raise MisusedError(str(error)) from error
-        return replace(
-            new,
-            data=record.data if self.data is None else new.data,
-            metadata=record.metadata if self.metadata is None else new.metadata,
-            max_attempts=record.max_attempts if self.max_attempts is None else new.max_attempts,
-            priority=record.priority if self.priority is None else new.priority,
-            tags=record.tags if self.tags is None else new.tags,
-            scheduled_at=record.scheduled_at if self.scheduled_at is None else new.scheduled_at,
-            expires_at=record.expires_at,
+            raise MisusedError(str(error).removeprefix("jobs: ")) from error
+        return FieldUpdate(
+            data=UNSET if self.data is None else new.data,
+            metadata=UNSET if self.metadata is None else new.metadata,
+            max_attempts=UNSET if self.max_attempts is None else new.max_attempts,
+            priority=UNSET if self.priority is None else new.priority,
+            tags=UNSET if self.tags is None else new.tags,
+            scheduled_at=UNSET if new.scheduled_at is None else new.scheduled_at,
         )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rexecutor.backend.base import Backend
 
 _DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])")
+_PATH: Final = re.compile(r"[^\s\"{}\[\]=.]+(\.[^\s\"{}\[\]=.]+)*")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST: Final = timedelta(days=365_000)
 
@@ -41,6 +43,50 @@ def moment(text: str) -> datetime:
         return parsed.astimezone(UTC)
     except (ValueError, OverflowError):
         raise typer.BadParameter(f"{text!r} must be a moment in ISO 8601, such as {example}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A moment, or how long before the store's time it is."""
+
+    when: datetime | timedelta
+
+
+def point(text: str) -> Point:
+    """Parse a moment in ISO 8601, or how long ago it was, such as `2h`."""
+    return Point(duration(text) if _DURATION.fullmatch(text) else moment(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What data are compared with: a value, and the path in the data where it stands, if it is not all of them."""
+
+    json: str
+    path: str | None = None
+
+
+def value_of(text: str) -> Value:
+    """Parse JSON, or a path and a value: `user.id=7`, `name=bob`. A value that is not JSON stands for itself."""
+    path, equals, value = text.partition("=")
+    if equals and _PATH.fullmatch(path):
+        return Value(json_text(value if _is_json(value) else _quoted(value)), path)
+    return Value(json_text(text))
+
+
+def _is_json(text: str) -> bool:
+    import msgspec  # not needed for --help
+
+    try:
+        msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _quoted(text: str) -> str:
+    import json
+
+    return json.dumps(text)
 
 
 def json_text(text: str) -> str:
@@ -83,7 +129,7 @@ async def note_unknown(backend: "Backend", names: Iterable[str]) -> None:
 
     for name in sorted(names):
         if not await backend.query(ExecutorIn(frozenset({name})), limit=1):
-            line = backend.command("stats")
+            line = backend.command("jobs count")
             note(
                 f"no job in this store has the executor {name!r}" + (f"; to list the executors: {line}" if line else "")
             )

@@ -1,0 +1,242 @@
+"""Changes of one job, of several, or of all that match filters: asked about first, and made in batches."""
+
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+
+import typer
+
+from rexecutor.cli.failure import FailedError, MisusedError
+from rexecutor.cli.filters import Filters
+from rexecutor.cli.output import as_json, write_json, write_line
+from rexecutor.cli.progress import progress
+from rexecutor.cli.store import Store, use_store
+from rexecutor.errors import JobNotFoundError
+from rexecutor.model.status import OPEN, JobStatus
+
+if TYPE_CHECKING:
+    from rexecutor.backend.base import Backend
+    from rexecutor.backend.messages import Count
+    from rexecutor.model.job import JobId, JobRecord
+    from rexecutor.model.where import Where
+
+Apply: TypeAlias = "Callable[[Collection[JobId], Where | None], Awaitable[Mapping[JobId, JobStatus]]]"
+"""Changes a batch of jobs; returns the new status of each job that was changed."""
+
+MAX_ID: Final = 2**63 - 1
+MOST_NAMED: Final = 20
+"""How many jobs of those that were given by their ids are named one by one."""
+
+Ids: TypeAlias = Annotated[
+    list[int] | None, typer.Argument(metavar="[ID]...", max=MAX_ID, help="Ids of jobs; or use filters.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """The options on how many jobs are changed."""
+
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, whatever the number of jobs.")] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; print how many jobs would be changed.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is done with jobs."""
+
+    verb: str
+    """Such as `cancel`."""
+    done: str
+    """Such as `cancelled`."""
+    statuses: frozenset[JobStatus]
+    """The statuses in which jobs can be changed so."""
+    prepare: "Callable[[Backend], Apply]"
+    """Checks that the store can hold the change, and returns what makes it."""
+    executing: str
+    """What is said of a job that executes, after "job 7 is"."""
+    several_executing: str
+    """What is said of several, after "3 of them"."""
+    is_update: bool = False
+    """Whether fields are changed: only of jobs whose row can be read, and --json prints the whole job if it is one."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What has become of jobs that were given by their ids."""
+
+    changed: "dict[JobId, JobStatus]"
+    left: "dict[JobId, JobRecord]"
+    """Jobs that could not be changed."""
+    missing: "list[JobId]"
+    after: "JobRecord | None" = None
+    """The job, if there is one and it is to be shown."""
+
+
+def change_jobs(
+    change: Change, ids: Sequence[int] | None, filters: Filters, asking: Asking, store: Store, *, json: bool
+) -> None:
+    """Change the jobs with these ids, or those that match the filters, and print what was done.
+
+    Raises:
+        MisusedError: Neither ids nor filters are given, or both; or there is nobody to be asked.
+        FailedError: Some of the jobs that were given by ids could not be changed.
+    """
+    if ids and not filters.is_empty:
+        raise MisusedError(
+            "ids and filters cannot be used together; to replace data, metadata or tags, use --set-data, --set-metadata"
+            " or --set-tag"
+        )
+    if not ids and filters.is_empty:
+        raise MisusedError(f"no job given: give ids, or a filter such as --executor email, to {change.verb} jobs")
+    if ids:
+        wanted = list(dict.fromkeys(ids))
+        outcome = use_store(store, lambda backend: _change_ids(backend, change, wanted, is_dry=asking.dry_run))
+        _write_outcome(change, wanted, outcome, is_dry=asking.dry_run, json=json)
+        return
+    where = filters.where()
+
+    async def act(backend: "Backend") -> dict[str, Any]:
+        return await _change_matching(backend, change, where, asking)
+
+    done = use_store(store, act)
+    if json:
+        write_json(done)
+    elif asking.dry_run:
+        write_line(f"would {change.verb} {_jobs(done['jobs'])}{_by_executor(done['executors'])}")
+    else:
+        executing = f"; {done['executing']:,} of them {change.several_executing}" if done["executing"] else ""
+        write_line(f"{change.done} {_jobs(done['changed'])}{executing}")
+
+
+async def _change_matching(backend: "Backend", change: Change, where: "Where", asking: Asking) -> dict[str, Any]:
+    from rexecutor.backend.messages import MOST_CHANGED  # loads msgspec
+    from rexecutor.model.where import StatusIn
+
+    apply = change.prepare(backend)
+    where &= StatusIn(change.statuses)
+    counts = await backend.count(where)
+    total, executors = sum(count.jobs for count in counts), _executors(counts)
+    if asking.dry_run:
+        return {"jobs": total, "executors": executors}
+    if total and not asking.yes:
+        _ask(change, total, executors)
+    newest = await backend.query_ids(where, limit=1, newest=True)
+    changed, executing, after = 0, 0, None
+    with progress(change.verb, total) as advance:
+        while newest:
+            page = await backend.query_ids(where, limit=MOST_CHANGED, after=after)
+            ids = [each for each in page if each <= newest[0]]  # later jobs were not among those that were counted
+            if not ids:
+                break
+            statuses = await apply(ids, where)
+            changed += len(statuses)
+            executing += sum(status is JobStatus.EXECUTING for status in statuses.values())
+            after = ids[-1]
+            advance(len(ids))
+    return {"changed": changed, "executing": executing}
+
+
+def _ask(change: Change, total: int, executors: Mapping[str, int]) -> None:
+    """Ask whether so many jobs are to be changed. Return if they are.
+
+    Raises:
+        MisusedError: Nobody can be asked.
+        FailedError: They are not.
+    """
+    what = f"{_jobs(total)}{_by_executor(executors)}"
+    if not sys.stdin.isatty():
+        raise MisusedError(f"would {change.verb} {what}, and nobody can be asked here: add --yes, or --dry-run")
+    if not typer.confirm(f"{change.verb} {what}?", err=True):
+        raise FailedError("nothing was changed")
+
+
+async def _change_ids(backend: "Backend", change: Change, ids: "Sequence[JobId]", *, is_dry: bool) -> Outcome:
+    from rexecutor.backend.messages import MOST_CHANGED  # loads msgspec
+    from rexecutor.model.where import IdIn
+
+    apply, outcome = change.prepare(backend), Outcome({}, {}, [])
+    with progress(change.verb, len(ids)) as advance:
+        for start in range(0, len(ids), MOST_CHANGED):
+            batch = ids[start : start + MOST_CHANGED]
+            found = {each.id: each for each in await backend.query(IdIn(frozenset(batch)), limit=len(batch))}
+            can = [each for each, record in found.items() if _concerns(change, record)]
+            if is_dry:
+                outcome.changed |= {each: found[each].status for each in can}
+            elif can:
+                outcome.changed |= await apply(can, None)
+            outcome.left |= {each: record for each, record in found.items() if each not in outcome.changed}
+            outcome.missing += [each for each in batch if each not in found]
+            advance(len(batch))
+    if change.is_update and len(ids) == 1 and outcome.changed and not is_dry:
+        [outcome.after] = await backend.query(IdIn(frozenset(ids)), limit=1)
+    return outcome
+
+
+def _write_outcome(change: Change, ids: "Sequence[JobId]", outcome: Outcome, *, is_dry: bool, json: bool) -> None:
+    problems = [_left(change, record) for record in outcome.left.values()]
+    if len(ids) == 1 and (problems or outcome.missing):
+        if outcome.missing:
+            raise JobNotFoundError.of(ids[0])
+        raise FailedError(problems[0])
+    if json:
+        write_json(_as_json(ids, outcome, is_dry=is_dry))
+    elif is_dry:
+        write_line(f"would {change.verb} {_jobs(len(outcome.changed))}")
+    elif len(outcome.changed) <= MOST_NAMED:
+        for job_id, status in sorted(outcome.changed.items()):
+            write_line(f"job {job_id} is {change.executing if status is JobStatus.EXECUTING else change.done}")
+    else:
+        write_line(f"{change.done} {_jobs(len(outcome.changed))}")
+    if problems or outcome.missing:
+        several = [*problems, *(str(JobNotFoundError.of(job_id)) for job_id in outcome.missing)]
+        more = "" if len(several) == 1 else f"; {several[1]}" if len(several) == 2 else f"; {len(several) - 1} more"  # noqa: PLR2004
+        raise FailedError(f"{len(several)} of {_jobs(len(ids))} could not be {change.done}: {several[0]}{more}")
+
+
+def _as_json(ids: "Sequence[JobId]", outcome: Outcome, *, is_dry: bool) -> dict[str, Any]:
+    if is_dry:
+        return {"jobs": len(outcome.changed)}
+    if outcome.after is not None:
+        return as_json(outcome.after)
+    if len(ids) == 1:
+        return {"id": ids[0], "status": outcome.changed[ids[0]]}
+    return {
+        "changed": [{"id": job_id, "status": status} for job_id, status in sorted(outcome.changed.items())],
+        "unchanged": [{"id": job_id, "status": record.status} for job_id, record in sorted(outcome.left.items())],
+        "missing": outcome.missing,
+    }
+
+
+def _concerns(change: Change, record: "JobRecord") -> bool:
+    return record.status in change.statuses and (record.defect is None or not change.is_update)
+
+
+def _left(change: Change, record: "JobRecord") -> str:
+    """Return why a job was not changed."""
+    job = f"job {record.id} ({record.executor})"
+    if record.status in change.statuses:
+        return f"{job} cannot be changed: {record.defect or 'it changed at the same moment; try again'}"
+    if change.statuses == OPEN:
+        return f"{job} has already ended: it is {record.status}"
+    return f"{job} has not ended: it is {record.status}"
+
+
+def _executors(counts: "Sequence[Count]") -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for count in counts:
+        found[count.executor] += count.jobs
+    return dict(found.most_common())
+
+
+def _by_executor(executors: Mapping[str, int]) -> str:
+    named = ", ".join(f"{name} {jobs:,}" for name, jobs in list(executors.items())[:5])
+    more = f", {len(executors) - 5} more executors" if len(executors) > 5 else ""  # noqa: PLR2004 - as above
+    return f" ({named}{more})" if executors else ""
+
+
+def _jobs(number: int) -> str:
+    return "1 job" if number == 1 else f"{number:,} jobs"

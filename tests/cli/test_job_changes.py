@@ -1,0 +1,130 @@
+"""Changes of several jobs: by their ids, or all that match filters."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from rexecutor.app.connect import connect
+from rexecutor.backend.messages import MOST_CHANGED
+from rexecutor.model.job import NewJob
+from rexecutor.model.status import JobStatus
+from tests.cli.command_line import Run
+from tests.cli.processes import Place
+
+
+def statuses(rexecutor: Run, url: str) -> dict[int, str]:
+    return {job["id"]: job["status"] for job in rexecutor("jobs", "list", "--json", "--url", url).json}
+
+
+BEFORE = dict(enumerate(JobStatus, 1)) | {7: "scheduled"}
+
+
+def test_several_ids_are_changed_one_by_one_and_each_is_told(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "cancel", "1", "2", "7", "1", "--url", url)
+
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.splitlines() == [
+        "job 1 is cancelled",
+        "job 2 is executing: its node was asked to cancel it",
+        "job 7 is cancelled",
+    ]
+
+
+def test_ids_that_cannot_be_changed_fail_and_the_others_are_changed(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "rerun", "4", "1", "99", "--url", url)
+
+    assert answer.status == 1
+    assert answer.out == "job 4 is scheduled again\n"
+    assert answer.err == (
+        "error: 2 of 3 jobs could not be scheduled again: job 1 (email) has not ended: it is scheduled;"
+        " there is no job 99 in this store\n"
+    )
+    assert statuses(rexecutor, url) == BEFORE | {4: "scheduled"}
+
+
+def test_ids_as_json_say_what_became_of_each(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "cancel", "1", "4", "99", "--json", "--url", url)
+
+    assert answer.status == 1
+    assert answer.json == {
+        "changed": [{"id": 1, "status": "cancelled"}],
+        "unchanged": [{"id": 4, "status": "complete"}],
+        "missing": [99],
+    }
+
+
+def test_all_that_match_are_changed_without_a_question_if_that_is_asked_for(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "cancel", "--executor", "email", "--yes", "--url", url)
+
+    assert answer.out == "cancelled 3 jobs; 1 of them are executing: their nodes were asked to cancel them\n"
+    assert statuses(rexecutor, url) == BEFORE | {1: "cancelled", 3: "cancelled"}
+
+
+def test_a_dry_run_changes_nothing_and_says_how_many_of_which_executors(rexecutor: Run, url: str) -> None:
+    filtered = rexecutor("jobs", "cancel", "--status", "scheduled", "--dry-run", "--url", url)
+    as_json = rexecutor("jobs", "rerun", "--since", "1h", "--dry-run", "--json", "--url", url)
+    by_id = rexecutor("jobs", "update", "1", "2", "--priority", "0", "--dry-run", "--url", url)
+
+    assert filtered.out == "would cancel 2 jobs (email 1, report 1)\n"
+    assert as_json.json == {"jobs": 3, "executors": {"email": 3}}
+    assert by_id.out == "would update 2 jobs\n"
+    assert statuses(rexecutor, url) == BEFORE
+
+
+def test_where_nobody_can_be_asked_nothing_is_changed(place: Place) -> None:
+    answer = place("jobs", "cancel", "--status", "scheduled", *place.options, answer="y\n")
+
+    assert answer.status == 2
+    assert "would cancel 1 job (email 1), and nobody can be asked here: add --yes, or --dry-run" in answer.error
+
+
+def test_filters_without_a_match_ask_nothing(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "cancel", "--tag", "nobody's", "--url", url)
+
+    assert (answer.status, answer.out) == (0, "cancelled 0 jobs\n")
+
+
+def test_updates_of_many_leave_what_is_not_given(rexecutor: Run, url: str) -> None:
+    rexecutor("jobs", "update", "--executor", "email", "--data", "to=later ü", "--priority", "0", "--yes", "--url", url)
+
+    jobs = {job["id"]: job for job in rexecutor("jobs", "list", "--json", "--url", url).json}
+    assert {job_id: job["priority"] for job_id, job in jobs.items() if job_id != 7} == {
+        job_id: 0 if job_id == 1 else 3 for job_id in range(1, 7)
+    }
+    assert jobs[1]["data"] == {"to": "later ü"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["cancel"], "no job given"),
+        (["rerun", "--yes"], "no job given"),
+        (["cancel", "1", "--executor", "email"], "cannot be used together"),
+        (["update", "--executor", "email"], "nothing to change"),
+        (["cancel", "--status", "done"], "--status"),
+    ],
+)
+def test_a_misused_change_changes_nothing(rexecutor: Run, url: str, arguments: list[str], said: str) -> None:
+    answer = rexecutor("jobs", *arguments, "--url", url)
+
+    assert answer.status == 2
+    assert said in answer.error
+    assert statuses(rexecutor, url) == BEFORE
+
+
+def test_more_than_a_batch_is_changed(rexecutor: Run, url: str) -> None:
+    number = 2 * MOST_CHANGED + 7
+    new = NewJob("bulk", "1", None, 1, 0, (), None, timedelta(days=1))
+
+    async def enqueue() -> None:
+        async with connect(url) as backend:
+            await backend.enqueue([new] * number)
+
+    asyncio.run(enqueue())
+
+    by_filter = rexecutor("jobs", "cancel", "--executor", "bulk", "--yes", "--json", "--url", url)
+    by_id = rexecutor("jobs", "rerun", *map(str, range(8, 8 + number)), "--url", url)
+
+    assert by_filter.json == {"changed": number, "executing": 0}
+    assert by_id.out == f"scheduled again {number:,} jobs\n"
