@@ -32,7 +32,7 @@ def test_an_error_that_nobody_expected_is_told_in_two_lines(place: Place) -> Non
         "rexecutor = Rexecutor(Broken())\n"
     )
 
-    answer = place("stats", "--app", "broken:rexecutor")
+    answer = place("jobs", "count", "--app", "broken:rexecutor")
 
     assert answer.status == 1
     assert [line.partition(" (")[0] for line in answer.err.splitlines()] == [
@@ -40,4 +40,4 @@ def test_an_error_that_nobody_expected_is_told_in_two_lines(place: Place) -> Non
         "error: ZeroDivisionError: a b",
         "unexpected; --debug shows the traceback",
     ]
-    assert "Traceback" in place("stats", "--app", "broken:rexecutor", "--debug").err
+    assert "Traceback" in place("jobs", "count", "--app", "broken:rexecutor", "--debug").err

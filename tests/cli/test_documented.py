@@ -15,8 +15,8 @@ from tests.cli.command_line import Run
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
 COMMON = {"--url", "--schema", "--app", "--json", "--debug"}
-NOT_RUN = ("worker", "migrate --url", "migrate --sql", "cron run", "check")
-"""Examples that are only read: they run for long, or need a server or an application."""
+NOT_RUN = ("worker", "migrate --url", "migrate --sql", "cron run", "check", "health --node", "resume")
+"""Examples that are only read: they run for long, or need a server, an application or a pause."""
 
 
 def commands(command: object, name: str) -> Iterator[tuple[str, TyperCommand]]:

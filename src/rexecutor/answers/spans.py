@@ -8,8 +8,11 @@ _FEW: Final = 10
 """Fewer of a unit are shown with the next smaller unit."""
 
 
-def span(length: timedelta) -> str:
-    """Return a span in its largest unit, or in its two largest if the first is small: `4 min`, `1 h 5 min`, `80 ms`."""
+def span(length: timedelta, *, coarse: bool = False) -> str:
+    """Return a span in its largest unit, or in its two largest if the first is small: `4 min`, `1 h 5 min`, `80 ms`.
+
+    If `coarse`, the second is left out.
+    """
     seconds = abs(length.total_seconds())
     if seconds < 1:
         return f"{seconds * 1_000:.0f} ms"
@@ -19,17 +22,18 @@ def span(length: timedelta) -> str:
         if seconds >= size:
             whole, rest = divmod(int(seconds), size)
             smaller = _UNITS[number + 1 : number + 2]
-            small = rest // smaller[0][1] if smaller and whole < _FEW else 0
+            small = rest // smaller[0][1] if smaller and whole < _FEW and not coarse else 0
             return f"{whole} {unit}" + (f" {small} {smaller[0][0]}" if small else "")
     raise AssertionError(seconds)
 
 
-def relative(moment: datetime, now: datetime) -> str:
-    """Return how far away a moment is: `in 4 min`, `4 min ago`, `now`."""
+def relative(moment: datetime, now: datetime, *, coarse: bool = False) -> str:
+    """Return how far away a moment is, see `span`: `in 4 min`, `4 min ago`, `now`."""
     distance = moment - now
     if abs(distance) < timedelta(seconds=1):
         return "now"
-    return f"in {_whole(distance)}" if distance > timedelta(0) else f"{_whole(distance)} ago"
+    shown = span(timedelta(seconds=int(abs(distance.total_seconds()))), coarse=coarse)
+    return f"in {shown}" if distance > timedelta(0) else f"{shown} ago"
 
 
 def at(moment: datetime, now: datetime) -> str:
@@ -37,7 +41,3 @@ def at(moment: datetime, now: datetime) -> str:
     shown = moment.astimezone(UTC)
     day = "" if shown.date() == now.astimezone(UTC).date() else f"{shown:%Y-%m-%d} "
     return f"{day}{shown:%H:%M:%S} UTC ({relative(moment, now)})"
-
-
-def _whole(length: timedelta) -> str:
-    return span(timedelta(seconds=int(abs(length.total_seconds()))))

@@ -16,13 +16,17 @@ from rexecutor.cli.cron import cron, list_schedules, preview, run_schedule
 from rexecutor.cli.doctor import doctor
 from rexecutor.cli.enqueue import enqueue_job
 from rexecutor.cli.failure import DEBUGGING, FailedError, MisusedError, described, report
+from rexecutor.cli.health import health
 from rexecutor.cli.jobs import count_jobs, jobs, list_jobs, show_job
 from rexecutor.cli.migrate import migrate
+from rexecutor.cli.nodes import nodes
 from rexecutor.cli.output import write_line
+from rexecutor.cli.pause import pause, resume
 from rexecutor.cli.prune import prune
 from rexecutor.cli.settings import FILE, defaults
 from rexecutor.cli.stats import stats
 from rexecutor.cli.update import update_jobs
+from rexecutor.cli.why import why
 from rexecutor.cli.worker import worker
 from rexecutor.command import program
 from rexecutor.errors import RexecutorError
@@ -44,7 +48,7 @@ def main(
     debug: Debug = False,
 ) -> None:
     """Durable background jobs: run workers, look at jobs, change them, prune them."""
-    DEBUGGING.set(debug)
+    DEBUGGING.set(debug or DEBUGGING.get())
     if version:
         from importlib.metadata import version as installed  # not needed for anything else
 
@@ -60,7 +64,11 @@ command(
         "worker app:make --reload",
     ),
 )(worker)
-command(app, examples=("stats", "stats --json"))(stats)
+command(app, examples=("why 7", "why 7 --json"))(why)
+command(app, examples=("stats", "stats --watch", "stats --json"))(stats)
+command(app, examples=("nodes", "nodes --json"))(nodes)
+command(app, examples=("pause email --for 1h --reason 'provider is down'", "pause --all", "pause"))(pause)
+command(app, examples=("resume email", "resume --all"))(resume)
 app.add_typer(jobs)
 command(
     jobs,
@@ -102,6 +110,7 @@ command(cron, "list", examples=("cron list", "cron list --json"))(list_schedules
 command(cron, "run", examples=("cron run nightly --app app:rexecutor",))(run_schedule)
 command(app, examples=("check app:rexecutor", "check app:rexecutor --url postgresql://user@host/database"))(check)
 command(app, examples=("doctor", "doctor --json"))(doctor)
+command(app, examples=("health", "health --node $(hostname)"))(health)
 command(app, examples=("migrate --url postgresql://user@host/database", "migrate --check"))(migrate)
 command(
     app,

@@ -2,13 +2,14 @@
 
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from rexecutor.cli.failure import FailedError, MisusedError
+from rexecutor.cli.failure import FailedError, MisusedError, note
 from rexecutor.cli.filters import Filters
 from rexecutor.cli.output import as_json, write_json, write_line
 from rexecutor.cli.progress import progress
@@ -126,7 +127,7 @@ async def _change_matching(backend: "Backend", change: Change, where: "Where", a
         _ask(change, total, executors)
     newest = await backend.query_ids(where, limit=1, newest=True)
     changed, executing, after = 0, 0, None
-    with progress(change.verb, total) as advance:
+    with progress(change.verb, total) as advance, _told(change, lambda: changed):
         while newest:
             page = await backend.query_ids(where, limit=MOST_CHANGED, after=after)
             ids = [each for each in page if each <= newest[0]]  # later jobs were not among those that were counted
@@ -138,6 +139,16 @@ async def _change_matching(backend: "Backend", change: Change, where: "Where", a
             after = ids[-1]
             advance(len(ids))
     return {"changed": changed, "executing": executing}
+
+
+@contextmanager
+def _told(change: Change, changed: Callable[[], int]) -> Generator[None]:
+    """If the block is interrupted or fails, say how many jobs were changed by then."""
+    try:
+        yield
+    except BaseException:
+        note(f"stopped: {change.done} {_jobs(changed())} by then")
+        raise
 
 
 def _ask(change: Change, total: int, executors: Mapping[str, int]) -> None:

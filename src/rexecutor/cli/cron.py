@@ -1,6 +1,7 @@
 """`rexecutor cron`: look at schedules, and take a tick by hand."""
 
 import re
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -68,14 +69,15 @@ def list_schedules(*, store: Store, json: AsJson = False) -> None:
     With --json, print one array, with full ids; the executor of a pruner's schedule is null.
     """
 
-    async def find(backend: "Backend") -> "list[StoredSchedule]":
-        return list(await backend.schedules())
+    async def find(backend: "Backend") -> "tuple[list[StoredSchedule], datetime]":
+        return list(await backend.schedules()), backend.clock.now()
 
-    found = use_store(store, find)
+    found, now = use_store(store, find)
     if json:
         write_json([_as_json(schedule) for schedule in found])
     else:
-        write_table(HEADINGS, map(_row, found))
+        rows = [_row(schedule, now if sys.stdout.isatty() else None) for schedule in found]
+        write_table(HEADINGS, rows, shrinks=("id", "timezone", "executor"))
 
 
 def run_schedule(
@@ -155,16 +157,19 @@ def _shown_id(schedule_id: str) -> str:
     return schedule_id[:_DIGITS_SHOWN] if _DIGEST.fullmatch(schedule_id) else schedule_id
 
 
-def _row(schedule: "StoredSchedule") -> tuple[str, ...]:
-    ticks = (schedule.last_tick, schedule.next_tick)
+def _row(schedule: "StoredSchedule", now: datetime | None) -> tuple[str, ...]:
+    """Return the row: with ticks in UTC, or as they are seen from a moment."""
     executor = PRUNER if schedule.executor is None else schedule.executor
-    return (
-        _shown_id(schedule.id),
-        executor,
-        schedule.expression,
-        schedule.timezone,
-        *("" if t is None else _in_utc(t) for t in ticks),
-    )
+    ticks = [_shown(schedule.last_tick, now), _shown(schedule.next_tick, now)]
+    return (_shown_id(schedule.id), executor, schedule.expression, schedule.timezone, *ticks)
+
+
+def _shown(tick: datetime | None, now: datetime | None) -> str:
+    from rexecutor.answers.spans import relative  # not needed for --help
+
+    if tick is None:
+        return ""
+    return _in_utc(tick) if now is None else relative(tick, now, coarse=True)
 
 
 def _in_utc(moment: datetime) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rexecutor.cli.output import write_json, write_line
+from rexecutor.cli.output import write_json, write_line, write_text
 from rexecutor.cli.store import AsJson, Store, use_store
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def doctor(*, store: Store, json: AsJson = False) -> None:
         write_json([asdict(finding) for finding in found])
     else:
         for finding in found:
-            write_line(f"{finding.severity:<8} {finding.subject}: {finding.message}")
+            write_text(f"{finding.severity:<8} {finding.subject}: {finding.message}")
             if finding.fix is not None:
                 for number, line in enumerate(finding.fix.splitlines()):
                     write_line(f"         {'fix: ' if number == 0 else '     '}{line}")

@@ -33,8 +33,8 @@ HEADINGS: Final = (
     "last_error",
 )
 
-SCREEN: Final = ("id", "status", "executor", "attempt", "priority", "when", "tags", "last error or result")
-SHRINKS: Final = ("last error or result", "tags", "executor")
+SCREEN: Final = ("id", "status", "executor", "attempt", "priority", "when", "tags", "last error")
+SHRINKS: Final = ("last error", "tags", "executor")
 
 Id: TypeAlias = Annotated[int, typer.Argument(metavar="ID", max=MAX_ID, help="The job's id.")]
 
@@ -89,9 +89,10 @@ def count_jobs(*, filters: Filters, store: Store, json: AsJson = False) -> None:
         write_json({"jobs": sum(totals.values()), "statuses": totals, "executors": executors})
         return
     rows = [*sorted(executors.items()), ("total", totals)]
+    none = "" if sys.stdout.isatty() else "0"  # so that a terminal leaves out a status that no job is in
     write_table(
         ("executor", *totals, "jobs"),
-        [(name, *map(str, row.values()), str(sum(row.values()))) for name, row in rows],
+        [(name, *(f"{jobs or none}" for jobs in row.values()), str(sum(row.values()))) for name, row in rows],
         shrinks=("executor",),
     )
 
@@ -162,19 +163,16 @@ def _screen_row(record: "JobRecord", now: datetime) -> tuple[str, ...]:
         "" if record.priority == 0 else str(record.priority),
         _when(record, now),
         ",".join(record.tags),
-        _last_error(record) or short(record.result or ""),
+        _last_error(record),
     )
 
 
 def _when(record: "JobRecord", now: datetime) -> str:
-    """Return what has happened to the job last, or happens next."""
+    """Return when the job ended or was started, or is due."""
     from rexecutor.answers.spans import relative  # not needed for --help
 
-    if record.ended_at is not None:
-        return f"ended {relative(record.ended_at, now)}"
-    if record.status is JobStatus.EXECUTING:
-        return "started" if record.attempted_at is None else f"started {relative(record.attempted_at, now)}"
-    return f"due {relative(record.scheduled_at, now)}"
+    started = record.attempted_at if record.status is JobStatus.EXECUTING else None
+    return relative(record.ended_at or started or record.scheduled_at, now, coarse=True)
 
 
 def _fields(record: "JobRecord", now: datetime) -> list[tuple[str, str]]:

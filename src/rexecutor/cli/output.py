@@ -19,8 +19,8 @@ _CELL: Final = 60
 """Number of characters that a table shows of a text that may be long."""
 _NUMBER: Final = re.compile(r"[\d,.+]*")
 """Matches a number, which is aligned to the right."""
-_GAP: Final = 1
-"""Columns between two cells of a table."""
+_GAP: Final = 2
+"""Spaces between two cells of a table; one if it is too wide."""
 _NARROWEST: Final = 8
 _USUAL_WIDTH: Final = 80
 """Width of a terminal, in columns, from which a table does not wrap moments."""
@@ -36,6 +36,17 @@ def write_json(value: object) -> None:
 def write_line(text: str) -> None:
     """Print one line."""
     sys.stdout.write(printable(text) + "\n")
+
+
+def write_text(text: str) -> None:
+    """Print sentences; on a terminal, they are broken between words."""
+    text = printable(text)
+    if sys.stdout.isatty():
+        import textwrap  # only a terminal needs these
+        from shutil import get_terminal_size
+
+        text = textwrap.fill(text, get_terminal_size().columns - 1, break_long_words=False, break_on_hyphens=False)
+    sys.stdout.write(text + "\n")
 
 
 def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, shrinks: Sequence[str] = ()) -> None:
@@ -75,7 +86,9 @@ def drawn_table(
         heading: max(cell_len(text) for text in (heading, *(row[number] for row in rows)))
         for number, heading in enumerate(headings)
     }
-    widths = shrunk(natural, shrinks, width - _GAP * (len(headings) - 1))
+    is_wide = sum(natural.values()) + _GAP * (len(headings) - 1) > width
+    table.collapse_padding = is_wide and bool(shrinks)  # then there is one space between two cells
+    widths = shrunk(natural, shrinks, width - (1 if table.collapse_padding else _GAP) * (len(headings) - 1))
     for number, (heading, column) in enumerate(zip(headings, table.columns, strict=True)):
         if shrinks:
             column.overflow, column.no_wrap, column.width = "ellipsis", True, widths[heading]

@@ -1,0 +1,69 @@
+"""`rexecutor nodes`: the workers that a store knows."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from rexecutor.cli.output import write_json, write_line, write_table
+from rexecutor.cli.store import AsJson, Store, use_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rexecutor.backend.base import Backend
+    from rexecutor.backend.messages import StoredNode
+
+HEADINGS: Final = ("node", "version", "running", "slots", "up", "lease", "lag", "executors")
+
+
+def nodes(*, store: Store, json: AsJson = False) -> None:
+    """List the nodes: each running Rexecutor, with what it runs, when it last renewed its lease, and its loop lag.
+
+    Dead nodes are listed until others have taken their jobs.
+    """
+
+    async def find(backend: "Backend") -> "Sequence[StoredNode]":
+        return await backend.nodes()
+
+    found = use_store(store, find)
+    if json:
+        write_json([_as_json(node) for node in found])
+    elif found:
+        write_table(HEADINGS, map(_row, found), shrinks=("executors", "node"))
+    else:
+        write_line("no node: no worker has started, or all have ended")
+
+
+def _row(node: "StoredNode") -> tuple[str, ...]:
+    from rexecutor.answers.spans import relative, span  # not needed for --help
+
+    lease = f"{relative(node.renewed_at, node.seen_at, coarse=True)}"
+    if not node.is_live:
+        lease = f"ran out {relative(node.lease_until, node.seen_at, coarse=True)}"
+    up = span(timedelta(seconds=int((node.seen_at - node.started_at).total_seconds())), coarse=True)
+    if node.state is None:
+        return (node.name, "?", "?", "?", up, lease, "?", "?")
+    return (
+        node.name,
+        node.state.version,
+        str(node.state.running),
+        str(node.state.slots),
+        up,
+        lease,
+        span(timedelta(seconds=node.state.loop_lag)),
+        ", ".join(node.state.executors),
+    )
+
+
+def _as_json(node: "StoredNode") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "id": node.id,
+        "name": node.name,
+        "is_live": node.is_live,
+        "started_at": node.started_at,
+        "renewed_at": node.renewed_at,
+        "lease_until": node.lease_until,
+        "seen_at": node.seen_at,
+        "state": None if node.state is None else asdict(node.state),
+    }
