@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from prometheus_client import CollectorRegistry
 
 from rexecutor import Executor, Job, Rexecutor, SQLiteBackend, enqueue_many
+from rexecutor.events import Event
 from rexecutor.jobs.middleware import add_around_enqueue
 from rexecutor.otel import OpenTelemetry
 from rexecutor.prometheus import PrometheusMetrics
@@ -47,9 +48,13 @@ def traces(sampled: float = 1.0) -> OpenTelemetry:
     return OpenTelemetry(provider)
 
 
+def ignore(_: Event) -> None:
+    """Do nothing with the event."""
+
+
 KINDS: dict[str, Callable[[], dict[str, Any]]] = {
     "plain": dict,
-    "subscriber": lambda: {"on_event": lambda _: None},
+    "subscriber": lambda: {"on_event": ignore},
     "prometheus": lambda: {"on_event": PrometheusMetrics(CollectorRegistry())},
     "traces": lambda: {"around_execute": [traces().around_execute]},
     "1 in 10": lambda: {"around_execute": [traces(0.1).around_execute]},

@@ -14,7 +14,10 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import (
+    MultiProcessCollector,
+    mark_process_dead,  # pyright: ignore[reportUnknownVariableType] - it has no annotations
+)
 
 from rexecutor.affinity import GUARD
 from rexecutor.telemetry.events import JobEnded, JobStarted
@@ -82,7 +85,7 @@ class PrometheusMetrics(Measuring):
 
 
 class _Noting(NamedTuple):
-    count: Callable[[], None]
+    add: Callable[[], None]
     observe: Callable[[float], None]
 
 

@@ -7,7 +7,7 @@ import pytest
 from opentelemetry import baggage, context, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -41,7 +41,7 @@ class Traced:
         )
 
     @property
-    def spans(self) -> dict[str, ReadableSpan]:
+    def spans(self) -> dict[str, Any]:
         """The spans that have ended, by name."""
         return {span.name: span for span in self._exporter.get_finished_spans()}
 
@@ -54,7 +54,7 @@ class Traced:
 
 
 @pytest.mark.parametrize("kind", [Scripted, Blocking])
-async def test_a_run_is_a_trace_of_its_own_with_a_link_to_its_enqueue(kind: Any) -> None:
+async def test_a_run_is_a_trace_of_its_own_with_a_link_to_its_enqueue(kind: type[Scripted | Blocking]) -> None:
     traced = Traced()
     tracer = traced.provider.get_tracer("app")
 

@@ -13,11 +13,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-import rexecutor
-from rexecutor import InMemoryBackend, Rexecutor, Snooze
+from rexecutor import Cancel, InMemoryBackend, Rexecutor, Snooze
 from rexecutor.events import (
     DutyFailed,
     Event,
+    JobEnded,
     JobsExpired,
     JobsPruned,
     JobsRescued,
@@ -38,6 +38,7 @@ from rexecutor.testing import FakeClock
 from tests.engine.executors import Quick
 from tests.engine.scripted import SECOND, Scripted, raising
 from tests.support import soon
+from tests.telemetry.test_subscribers import returning
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -75,8 +76,8 @@ async def test_a_job_is_counted_from_its_enqueue_to_its_end(registry: CollectorR
     [
         (raising(ValueError("no luck")), 2, "retryable"),
         (raising(ValueError("no luck")), 1, "discarded"),
-        (lambda _: rexecutor.Cancel("why"), 1, "cancelled"),
-        (lambda _: Snooze(60 * SECOND), 1, "snoozed"),
+        (returning(Cancel("why")), 1, "cancelled"),
+        (returning(Snooze(60 * SECOND)), 1, "snoozed"),
     ],
 )
 async def test_attempts_are_counted_by_how_they_ended(
@@ -85,7 +86,7 @@ async def test_attempts_are_counted_by_how_they_ended(
     backend, ended = InMemoryBackend(clock=clock), asyncio.Event()
 
     def note(event: Event) -> None:
-        if isinstance(event, rexecutor.events.JobEnded):
+        if isinstance(event, JobEnded):
             ended.set()
 
     async with Rexecutor(backend, executors=[Scripted(script)], on_event=[PrometheusMetrics(registry), note]):

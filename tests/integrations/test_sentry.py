@@ -18,6 +18,7 @@ from rexecutor.testing import FakeClock
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
 from tests.engine.test_middleware import InProcess
 from tests.support import soon
+from tests.telemetry.test_subscribers import returning
 
 SECRET = "4111 1111 1111 1111"  # noqa: S105 - what must not be sent
 
@@ -104,7 +105,10 @@ async def test_no_event_holds_job_data(sent: list[dict[str, Any]], kind: Any) ->
 async def test_a_success_a_cancel_and_a_snooze_are_no_events(sent: list[dict[str, Any]]) -> None:
     snoozes = iter([Snooze(SECOND / 1000), None])
 
-    for script in (lambda _: None, lambda _: Cancel("why"), lambda _: next(snoozes)):
+    def snooze_once(_: Job[str]) -> Snooze | None:
+        return next(snoozes)
+
+    for script in (returning(None), returning(Cancel("why")), snooze_once):
         await run(Scripted(script))
 
     assert sent == []

@@ -78,9 +78,7 @@ def is_asynchronous(middleware: object) -> bool:
         except Exception:  # noqa: BLE001 - an annotation may name what does not exist at run time
             return False
         made = get_origin(hint) or hint
-    if not isinstance(made, type):
-        return False
-    return issubclass(made, AbstractAsyncContextManager) and not issubclass(made, AbstractContextManager)
+    return isinstance(made, type) and hasattr(made, "__aenter__") and not hasattr(made, "__enter__")
 
 
 async def run_within(
