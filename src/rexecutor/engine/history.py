@@ -2,16 +2,17 @@
 
 import asyncio
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from rexecutor.backend.base import Backend
 from rexecutor.clock import Clock
 from rexecutor.engine.loop import first_of
 from rexecutor.model import rules
 from rexecutor.model.job import JobRecord, NodeId
-from rexecutor.model.stats import BUCKETS, EPOCH, MINUTE, OutcomeKind, StatRow, bucket_of
+from rexecutor.model.stats import BOUND_SECONDS, BUCKETS, EPOCH, MINUTE, OutcomeKind, StatRow
 
 FLUSH_INTERVAL: Final = timedelta(seconds=10)
 """Time between two additions to the store; what ended within it is lost if the node is killed."""
@@ -25,6 +26,10 @@ HISTORY_LOCK: Final = "history"
 """Name of the lock in the store that lets one node fold at a time."""
 
 _MINUTE: Final = 60.0
+_COMPLETE: Final = OutcomeKind.COMPLETE
+
+Tally: TypeAlias = tuple[list[int], list[int]]
+"""Number of attempts in each bucket, by how long their jobs waited, and by how long they ran."""
 
 
 class History:
@@ -41,7 +46,8 @@ class History:
         self._is_zero_old = True
         self._minute: int = 0
         self._minute_ends = -math.inf  # on the monotonic clock
-        self._tallies: dict[tuple[str, OutcomeKind], tuple[list[int], list[int]]] = {}
+        self._successes: dict[str, Tally] = {}  # apart, as the hash of an enum's member takes long
+        self._others: dict[tuple[str, OutcomeKind], Tally] = {}
         self._rows: list[StatRow] = []
         self.has_news: Final = asyncio.Event()
         """Set while there is something to hand to the store."""
@@ -69,12 +75,13 @@ class History:
         """
         if ended >= self._minute_ends:
             self._turn(ended)
-        tally = self._tallies.get((record.executor, kind))
+        executor = record.executor
+        tally = self._successes.get(executor) if kind is _COMPLETE else self._others.get((executor, kind))
         if tally is None:
-            tally = self._tallies[record.executor, kind] = [0] * BUCKETS, [0] * BUCKETS
-            self.has_news.set()
-        tally[0][bucket_of(began - self._zero - record.scheduled_at.timestamp())] += 1
-        tally[1][bucket_of(ended - began)] += 1
+            tally = self._new_tally(executor, kind)
+        waits, runs = tally
+        waits[bisect_left(BOUND_SECONDS, began - self._zero - record.scheduled_at.timestamp())] += 1
+        runs[bisect_left(BOUND_SECONDS, ended - began)] += 1
 
     def take(self) -> list[StatRow]:
         """Return all that was counted since the last call, and forget it."""
@@ -91,6 +98,15 @@ class History:
         if self._rows:
             self.has_news.set()
 
+    def _new_tally(self, executor: str, kind: OutcomeKind) -> Tally:
+        tally = [0] * BUCKETS, [0] * BUCKETS
+        if kind is _COMPLETE:
+            self._successes[executor] = tally
+        else:
+            self._others[executor, kind] = tally
+        self.has_news.set()
+        return tally
+
     def _turn(self, now: float) -> None:
         """Find out which minute it is on the store's clock. If it is another one, close the last."""
         minute = math.floor((now - self._zero) / _MINUTE)
@@ -101,11 +117,13 @@ class History:
 
     def _close_minute(self) -> None:
         moment = EPOCH + self._minute * MINUTE
+        tallies = {**{(executor, _COMPLETE): tally for executor, tally in self._successes.items()}, **self._others}
         self._rows += [
             StatRow(moment, executor, kind, sum(runs), tuple(waits), tuple(runs))
-            for (executor, kind), (waits, runs) in self._tallies.items()
+            for (executor, kind), (waits, runs) in tallies.items()
         ]
-        self._tallies.clear()
+        self._successes.clear()
+        self._others.clear()
 
 
 class HistoryLoop:

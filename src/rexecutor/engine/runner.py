@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from contextvars import Context
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.messages import CancelRequest
@@ -46,10 +46,12 @@ from rexecutor.model.outcomes import (
     Settlement,
     Snooze,
 )
-from rexecutor.model.stats import kind_of
+from rexecutor.model.stats import OutcomeKind, kind_of
 from rexecutor.telemetry.events import JobEnded, JobStuck, job_ended, job_started
 from rexecutor.telemetry.log import wants_ends, wants_starts
 from rexecutor.telemetry.subscribers import Emitter, is_anybody_subscribed
+
+_SUCCESS: Final = OutcomeKind.COMPLETE
 
 
 class Runner:
@@ -355,7 +357,9 @@ class Runner:
             (self._emit if is_logged else self._tell)(event)
         if self._history is not None and attempt.began is not None:
             record = attempt.record
-            kind = kind_of(outcome if is_recorded else COMPLETE, is_last=record.attempt >= record.max_attempts)
+            kind: OutcomeKind | None = _SUCCESS
+            if is_recorded and type(outcome) is not Complete:
+                kind = kind_of(outcome, is_last=record.attempt >= record.max_attempts)
             if kind is not None:
                 self._history.note(record, kind, attempt.began, ended)
 
