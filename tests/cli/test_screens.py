@@ -17,7 +17,7 @@ from rexecutor import SQLiteBackend
 from rexecutor.backend.messages import Demand, Node, NodeState
 from rexecutor.model.job import ErrorKind, JobError, NewJob
 from rexecutor.model.outcomes import Complete, Failed, Settlement
-from rexecutor.model.stats import BUCKETS, OutcomeKind, StatRow, minute_of
+from rexecutor.model.stats import BUCKETS, OutcomeKind, StatRow
 from rexecutor.testing import FakeClock
 from tests.cli.terminal import Terminal, steady
 
@@ -58,7 +58,7 @@ async def _fill(path: Path) -> None:
             ]
         )
         counts = (0, 0, 8, *(0,) * (BUCKETS - 4), 1)
-        minute = minute_of(now - timedelta(minutes=3))
+        minute = (now - timedelta(minutes=3)).replace(second=0, microsecond=0)
         await backend.add_stats([StatRow(minute, "email", OutcomeKind.COMPLETE, 9, counts, counts)])
         await backend.pause("resize_image", "disk is full", lasting=None)
 
