@@ -61,7 +61,7 @@ from rexecutor.model.outcomes import (
 )
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
 from rexecutor.model.schedules import CatchUp, Schedule, Span, StoredSchedule
-from rexecutor.model.stats import BOUNDS, OutcomeKind, StatRow, percentile, total
+from rexecutor.model.stats import BOUNDS, Counts, OutcomeKind, StatRow, percentile, total
 from rexecutor.model.status import JobStatus
 from rexecutor.model.unique import Replace, UniquenessCriteria
 from rexecutor.model.where import (
@@ -113,6 +113,7 @@ __all__ = [
     "Completion",
     "ConfigurationError",
     "Count",
+    "Counts",
     "DataAt",
     "DataEquals",
     "Demand",
