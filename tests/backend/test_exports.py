@@ -53,7 +53,8 @@ def test_the_guide_needs_no_other_module_of_rexecutor() -> None:
 
 def test_importing_it_loads_no_driver() -> None:
     code = (
-        "import sys; from rexecutor import Rexecutor, SQLiteBackend; before = set(sys.modules); import rexecutor.backend;"
+        "import sys; from rexecutor import Rexecutor, SQLiteBackend; before = set(sys.modules);"
+        " import rexecutor.backend;"
         " print(sorted({'psycopg', 'asyncpg', 'typer', 'pytest'} & set(sys.modules)), set(sys.modules) - before)"
     )
 
