@@ -20,7 +20,7 @@ from rexecutor.telemetry.subscribers import emit
 LISTENING: Final = "listening for notifications"
 """Name of the duty in events."""
 LISTEN_CHECK_SECONDS: Final = 10.0
-"""Seconds between two checks that notifications still arrive, and a quarter more or less."""
+"""Seconds between two checks that notifications still arrive, at most; up to a quarter less."""
 REPLY_SECONDS: Final = 5.0
 """Timeout, in seconds, for each reply of the server and for the listener's own notification to come back."""
 OWN_PREFIX: Final = "~"
@@ -163,7 +163,7 @@ class Listener:
     async def _hears_others(self, connection: Connection) -> bool:
         """Pass on notifications for about 10 s. Return whether there were any, those of other listeners included."""
         has_heard = False
-        async for notification in connection.notifies(timeout=LISTEN_CHECK_SECONDS * random_between(0.75, 1.25)):
+        async for notification in connection.notifies(timeout=LISTEN_CHECK_SECONDS * random_between(0.75, 1)):
             has_heard = True
             self._hear(notification)
         return has_heard
