@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from rexecutor.backend.base import Backend
-from rexecutor.backend.messages import Demand, Node
+from rexecutor.backend.messages import Demand, Node, NodeState
 from rexecutor.model.job import ErrorKind, JobError, NewJob
 from rexecutor.model.outcomes import Complete, Failed, Settlement
 from tests.cli.command_line import Answer
 
-NODE: Final = Node("node-1", "here:1", timedelta(minutes=5))
+NODE: Final = Node("node-1", "here:1", timedelta(minutes=5), state=NodeState("here", 1, "1", (), 1, 0, 0.0))
 
 APPLICATION: Final = """
 from dataclasses import dataclass

@@ -203,7 +203,10 @@ def _busy(seen: Seen) -> Answer | None:
         own += taken
     where = f"on {_nodes(len(runners))}"
     if own == slots:
-        text = f"all {slots} slots of {executor} {where} are busy{_longest(seen, runners)}"
+        text = f"all {slots} slots of {executor} {where} are busy"
+        if slots == 1:
+            text = f"the only slot of {executor} {where} is busy"
+        text += _longest(seen, runners)
     else:
         text = f"all slots {where} are busy: {own} with jobs of {executor}, the others with those of other executors"
         text += _longest(seen, runners)
