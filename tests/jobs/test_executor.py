@@ -273,13 +273,14 @@ class TestTypes:
 
 class TestDecode:
     def test_a_record_becomes_a_job_with_every_field(self) -> None:
-        record = _record(data='{"id":7}', metadata='["a"]')
+        record = msgspec.structs.replace(_record(data='{"id":7}', metadata='["a"]'), headers='{"from":"here"}')
 
         job = decode(TYPED, record)
 
         assert job.data == Order(7)
         assert job.metadata == ["a"]
-        fields = set(Job.__dataclass_fields__) - {"data", "metadata", "_version", "_completer"}
+        assert job.headers == {"from": "here"}
+        fields = set(Job.__dataclass_fields__) - {"data", "metadata", "headers", "_version", "_completer"}
         assert {name: getattr(job, name) for name in fields} == {name: getattr(record, name) for name in fields}
 
     def test_metadata_that_was_left_out_is_none(self) -> None:

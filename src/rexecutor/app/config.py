@@ -44,8 +44,6 @@ class Config:
         checked_int("Rexecutor: max_threads", max_threads, 1, or_none=True)
         checked_instance("Rexecutor: keeps_stats", keeps_stats, bool, "True or False")
         checked_delay("Rexecutor: lease", lease, least=_SHORTEST_LEASE)
-        expected = "a Backend, such as SQLiteBackend(…) or connect(url)"
-        checked_instance("Rexecutor: backend", backend, Backend, expected)
         self._backend = backend
         self._max_concurrency = max_concurrency
         self._max_threads = max_threads

@@ -22,7 +22,7 @@ from rexecutor.jobs.executor import AnyExecutor, Executor, ExecutorLike
 from rexecutor.jobs.middleware import AroundExecute
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import cron_schedule
-from rexecutor.model.checks import checked_delay, checked_texts
+from rexecutor.model.checks import checked_delay, checked_instance, checked_texts
 from rexecutor.model.cron import Cron
 from rexecutor.model.job import Data, Metadata, Result
 from rexecutor.model.schedules import CatchUp, Schedule
@@ -85,6 +85,7 @@ class Rexecutor:
             DefinitionError: An executor cannot run, or two have one name. Or one runs in child processes, to which
                 middleware cannot be sent.
         """
+        checked_instance("Rexecutor: backend", backend, Backend, "a Backend, such as SQLiteBackend(…) or connect(url)")
         self._hooks = Hooks(backend, on_event, around_execute, around_enqueue)
         self._config = Config(
             backend,

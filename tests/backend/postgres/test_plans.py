@@ -293,7 +293,7 @@ def prune(name: str, *names: str, **parameters: Any) -> Statement:
 
 def heartbeat(*, rescues: bool) -> Statement:
     limits = {"most_losses": 3, "most_errors": 20, "lost": "lost", "expired": "expired", "most_expired": 500}
-    told = {"channel": "plans", "ended": "="}
+    told = {"channel": "plans", "ended": "=", "state": "{}", "executors": None}
     return STATEMENTS.of(
         "heartbeat", node="alive", name="alive", lease=HOUR, epoch=0, rescues=rescues, **limits, **told, now=NOW
     )

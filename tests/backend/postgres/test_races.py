@@ -334,7 +334,7 @@ async def rescue(held: PostgresHeld, backend: PostgresBackend, clock: FakeClock)
     """Beat in the transaction that is held back."""
     given: dict[str, object] = {"node": OTHER_NODE, "name": "there", "lease": LEASE, "epoch": 0, "rescues": True}
     given |= {"lost": rules.LOST_DETAILS, "expired": rules.EXPIRED_DETAILS, "most_expired": 10, "channel": "none"}
-    given |= {"ended": "=", "most_losses": 3, "most_errors": 20, "now": clock.now()}
+    given |= {"state": None, "executors": None, "ended": "=", "most_losses": 3, "most_errors": 20, "now": clock.now()}
     await held._connection.execute(backend._statements.text("heartbeat"), given)
 
 
