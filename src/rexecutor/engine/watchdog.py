@@ -80,8 +80,7 @@ class Watchdog:
 
         0 as long as nothing was checked, as on a fake clock. Any thread may call it.
         """
-        pending_since = self._pending_since
-        return self._last_lag if pending_since is None else max(self._last_lag, self._clock.monotonic() - pending_since)
+        return self._or_pending(self._last_lag)
 
     def look(self) -> None:
         """Ask the loop for a sign of life; report it as blocked if it has not given the last one for too long."""
@@ -100,8 +99,12 @@ class Watchdog:
         Callable from any thread. Counts the check under way, too.
         """
         longest, self._longest = self._longest, 0.0
+        return self._or_pending(longest)
+
+    def _or_pending(self, lag: float) -> float:
+        """Return this lag, or that of the check under way if it is longer."""
         pending_since = self._pending_since
-        return longest if pending_since is None else max(longest, self._clock.monotonic() - pending_since)
+        return lag if pending_since is None else max(lag, self._clock.monotonic() - pending_since)
 
     def _respond(self) -> None:
         pending_since, self._pending_since = self._pending_since, None
