@@ -38,6 +38,13 @@ def pytest_unconfigure() -> None:
         postgres.clean_up()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names of tests that differ from process to process: pytest-xdist's workers must collect the same."""
+    for item in items:
+        if "frozenset({" in item.nodeid or " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid}: give `ids` to its parameters; the repr of a set has no order")
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     """A clock that stands still until the test moves it; the `backend`'s."""

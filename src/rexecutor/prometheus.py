@@ -1,7 +1,10 @@
 """Metrics for Prometheus. Install the extra: `pip install 'rexecutor[prometheus]'`."""
 
 import os
+import struct
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -31,6 +34,11 @@ _MODES: Final[dict[str, Literal["livesum", "livemax", "livemostrecent"]]] = {
     "max": "livemax",
     "latest": "livemostrecent",
 }
+
+_PAUSES: Final = (0.01, 0.1, 0.5)
+"""Seconds before a folder is read again in which a process was about to make or remove a file."""
+_HALF_WRITTEN: Final = (struct.error, FileNotFoundError)
+"""What `MultiProcessCollector` raises then."""
 
 
 class PrometheusMetrics(Measuring):
@@ -145,11 +153,19 @@ def exposition() -> tuple[str, bytes]:
     If the variable `PROMETHEUS_MULTIPROC_DIR` names a folder, the metrics of all processes that write there are added
     up. It must be set before a process imports `prometheus_client`.
     """
-    registry = REGISTRY
-    if _FOLDER in os.environ:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)
-    return CONTENT_TYPE_LATEST, generate_latest(registry)
+    if _FOLDER not in os.environ:
+        return CONTENT_TYPE_LATEST, generate_latest(REGISTRY)
+    for pause in _PAUSES:
+        with suppress(*_HALF_WRITTEN):
+            return CONTENT_TYPE_LATEST, _added_up()
+        time.sleep(pause)  # noqa: TID251 - in a thread of its own, waiting for a file of another process
+    return CONTENT_TYPE_LATEST, _added_up()
+
+
+def _added_up() -> bytes:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return generate_latest(registry)
 
 
 def forget_process(pid: int) -> None:

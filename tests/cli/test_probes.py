@@ -106,6 +106,26 @@ def test_metrics_are_what_they_are_said_to_be() -> None:
         assert asked(f"{url}/metrics") == (200, "text/plain; version=1.0.0", "jobs 1\n")
 
 
+def test_metrics_that_fail_are_an_error_of_the_server_and_logged_once_until_they_are_back(events: Events) -> None:
+    broken = True
+
+    def metrics() -> tuple[str, bytes]:
+        if broken:
+            raise ValueError("a collector of the application")
+        return "text/plain", b""
+
+    with answered_probes(Told(), file=None, host="127.0.0.1", port=0, metrics=metrics) as url:
+        for _ in range(2):
+            status, _, body = asked(f"{url}/metrics")
+            assert (status, body) == (500, "ValueError: a collector of the application\n")
+            assert asked(f"{url}/healthz")[0] == 200
+        broken = False
+        assert asked(f"{url}/metrics")[0] == 200
+
+    assert len(events.failures("answering /metrics")) == 1
+    assert [recovered.failures for recovered in events.of(DutyRecovered)] == [2]
+
+
 def test_a_client_that_says_nothing_holds_up_no_other(url: str) -> None:
     host, port = url.removeprefix("http://").split(":")
 

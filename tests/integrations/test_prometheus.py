@@ -220,6 +220,21 @@ def test_metrics_of_several_processes_add_up(tmp_path: Path) -> None:
     assert found["rexecutor_jobs_waiting", None] == 3
 
 
+def test_a_file_that_a_process_is_about_to_write_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "counter_1.db").touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        (tmp_path / "counter_1.db").unlink(missing_ok=True)
+
+    monkeypatch.setattr("time.sleep", pause)
+
+    assert exposition()[1] == b""
+    assert len(pauses) == 1
+
+
 def test_the_exposition_of_one_process_is_that_of_its_registry() -> None:
     media_type, text = exposition()
 

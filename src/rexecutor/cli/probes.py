@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import socketserver
+import sys
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,10 +20,12 @@ from rexecutor.telemetry.events import DutyFailed, DutyRecovered
 from rexecutor.telemetry.log import log_event
 
 FILE_INTERVAL: Final = 1.0
-"""Seconds between two looks of the health file's thread."""
+"""Seconds between two checks that the health file's thread makes."""
 
 _SLOWEST_CLIENT: Final = 5.0
 """Seconds that a client may take to send its request."""
+
+_TEXT: Final = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,9 @@ class Report:
 
 Metrics: TypeAlias = Callable[[], tuple[str, bytes]]
 """Returns the media type and the text of `/metrics`. It is called in a thread for each request."""
+
+_Answer: TypeAlias = tuple[HTTPStatus, str, bytes]
+"""Status, media type and body."""
 
 
 def report_of(health: Health) -> Report:
@@ -111,6 +117,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, host: str, port: int, report: Callable[[], Report], metrics: Metrics | None) -> None:
         self.report: Final = report
         self.metrics: Final = metrics
+        self._failures: Final[dict[str, int]] = {}
         self.address_family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         super().__init__(address[:2], _Handler)  # pyright: ignore[reportArgumentType] - the port of an IP address is an int
 
@@ -124,8 +131,24 @@ class _Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
 
+    def answer_of(self, path: str, make: Callable[[str], _Answer]) -> _Answer:
+        """Return what is answered; if it cannot be made, what failed. The first failure is logged, and the recovery."""
+        try:
+            answer = make(path)
+        except Exception as error:  # noqa: BLE001 - whatever a collector of the application raises
+            failures = self._failures[path] = self._failures.get(path, 0) + 1
+            if failures == 1:
+                log_event(DutyFailed(f"answering {path}", error))
+            text = f"{type(error).__name__}: {error}\n".encode(errors="backslashreplace")
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _TEXT, text
+        if failures := self._failures.pop(path, 0):
+            log_event(DutyRecovered(f"answering {path}", failures))
+        return answer
+
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore the error: a client that went away."""
+        """Ignore a client that went away."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -138,26 +161,27 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the report or the metrics."""
-        match self.path.partition("?")[0]:
-            case "/healthz":
-                self._tell(lambda report: report.is_healthy)
-            case "/readyz":
-                self._tell(lambda report: report.is_ready)
-            case "/metrics" if self.server.metrics is not None:
-                self._send(HTTPStatus.OK, *self.server.metrics())
-            case "/metrics":
-                text = b"no metrics: pip install 'rexecutor[prometheus]'\n"
-                self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", text)
-            case _:
-                text = b"there are /healthz, /readyz and /metrics\n"
-                self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", text)
+        self._send(*self.server.answer_of(self.path.partition("?")[0], self._answer))
 
     do_HEAD = do_GET  # noqa: N815 - the library's name
 
-    def _tell(self, is_well: Callable[[Report], bool]) -> None:
+    def _answer(self, path: str) -> _Answer:
+        match path:
+            case "/healthz":
+                return self._told(lambda report: report.is_healthy)
+            case "/readyz":
+                return self._told(lambda report: report.is_ready)
+            case "/metrics" if self.server.metrics is not None:
+                return HTTPStatus.OK, *self.server.metrics()
+            case "/metrics":
+                return HTTPStatus.NOT_FOUND, _TEXT, b"no metrics: pip install 'rexecutor[prometheus]'\n"
+            case _:
+                return HTTPStatus.NOT_FOUND, _TEXT, b"there are /healthz, /readyz and /metrics\n"
+
+    def _told(self, is_well: Callable[[Report], bool]) -> _Answer:
         report = self.server.report()
         status = HTTPStatus.OK if is_well(report) else HTTPStatus.SERVICE_UNAVAILABLE
-        self._send(status, "application/json", json.dumps(report.details).encode() + b"\n")
+        return status, "application/json", json.dumps(report.details).encode() + b"\n"
 
     def _send(self, status: HTTPStatus, media_type: str, body: bytes) -> None:
         self.send_response(status)

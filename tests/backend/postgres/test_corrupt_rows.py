@@ -345,7 +345,9 @@ async def test_a_revision_at_its_top_fails_no_rerun(backend: PostgresBackend) ->
     assert (await record_of(backend, first)).revision == MOST
 
 
-@pytest.mark.parametrize("action", [None, Replace.priority(), Replace.scheduled_at()], ids=repr)
+@pytest.mark.parametrize(
+    "action", [None, Replace.priority(), Replace.scheduled_at()], ids=["reported", "replaced priority", "replaced time"]
+)
 @pytest.mark.parametrize("change", UNCLAIMABLE.values(), ids=UNCLAIMABLE)
 async def test_a_corrupt_row_fails_no_enqueue_that_it_stands_in_the_way_of(
     backend: PostgresBackend, change: str, action: Replace | None

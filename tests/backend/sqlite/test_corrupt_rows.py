@@ -102,7 +102,9 @@ async def test_a_corrupt_row_fails_no_change_of_many(backend: SQLiteBackend, cha
     assert {job.status for job in await backend.query(Where.id_in(*sound))} == {JobStatus.SCHEDULED}
 
 
-@pytest.mark.parametrize("action", [None, Replace.priority(), Replace.data()], ids=repr)
+@pytest.mark.parametrize(
+    "action", [None, Replace.priority(), Replace.data()], ids=["reported", "replaced priority", "replaced data"]
+)
 @pytest.mark.parametrize("change", CORRUPT.values(), ids=CORRUPT)
 async def test_a_corrupt_row_fails_no_enqueue_that_it_stands_in_the_way_of(
     backend: SQLiteBackend, change: str, action: Replace | None

@@ -183,7 +183,11 @@ async def test_the_jobs_that_run_are_found_among_all_others_by_what_runs(
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True])
-@pytest.mark.parametrize("where", [Everything(), StatusIn(WAITING), ExecutorIn(frozenset({"alpha"}))], ids=repr)
+@pytest.mark.parametrize(
+    "where",
+    [Everything(), StatusIn(WAITING), ExecutorIn(frozenset({"alpha"}))],
+    ids=["everything", "waiting", "by executor"],
+)
 async def test_the_newest_jobs_are_read_backwards_without_a_sort(
     backend: SQLiteBackend, where: Where, *, is_analyzed: bool
 ) -> None:
@@ -207,7 +211,7 @@ async def test_the_newest_jobs_are_read_backwards_without_a_sort(
         KeyIs("k"),
         StatusIn(frozenset({JobStatus.COMPLETE})),
     ],
-    ids=repr,
+    ids=["everything", "by executor", "waiting", "by key", "complete"],
 )
 async def test_jobs_to_change_are_found_by_their_ids_whatever_else_they_must_match(
     backend: SQLiteBackend, where: Where, *, is_analyzed: bool
