@@ -54,9 +54,15 @@ class Terminal:
         """The lines on the screen, without empty ones at the end."""
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip() + "\n"
 
-    def type(self, text: str) -> None:
-        """Type on the keyboard."""
-        os.write(self._reader, text.encode())
+    def answer(self, question: str, typed: str) -> None:
+        """Type an answer and a line break when the cursor stands one blank after the question."""
+        self.read_until(lambda _: self._before_cursor.endswith(f"{question} "))
+        os.write(self._reader, f"{typed}\n".encode())
+
+    @property
+    def _before_cursor(self) -> str:
+        cursor = self._screen.cursor
+        return self._screen.display[cursor.y][: cursor.x]
 
     def read_until(self, seen: Callable[[str], object]) -> str:
         """Read until the screen shows it; return the screen."""

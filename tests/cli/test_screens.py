@@ -119,8 +119,7 @@ def test_a_change_of_many_jobs_asks_and_obeys(folder: Path, typed: str, status: 
     environment = {"REXECUTOR_URL": "sqlite:///jobs.db"}
     terminal = Terminal("jobs", "cancel", "--executor", "email", folder=folder, environment=environment)
 
-    terminal.read_until(lambda screen: "?" in screen)
-    terminal.type(f"{typed}\n")
+    terminal.answer("[y/N]:", typed)
     ended, screen = terminal.end()
 
     assert ended == status
