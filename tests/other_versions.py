@@ -18,6 +18,11 @@ ROOT: Final = Path(__file__).parent.parent
 VENVS: Final = ROOT / ".venvs"
 PINS: Final = (ROOT / "pyproject.toml", ROOT / "constraints.txt")
 LEFT_OUT: Final = (
+    "backend/sqlite/test_plans.py",
+    "cli/test_live.py",
+    "cli/test_screens.py",
+    "cli/test_supervisor.py",
+    "cli/test_worker_health.py",
     "demo",
     "faults",
     "project/test_benchmarks.py",
@@ -25,7 +30,7 @@ LEFT_OUT: Final = (
     "simulation",
 )
 QUICK: Final = ("tests", "-k", "not postgres", *(f"--ignore=tests/{name}" for name in LEFT_OUT))
-"""What the quick tier adds to pytest's arguments. It leaves out what takes long."""
+"""What the quick tier adds to pytest's arguments. It leaves out what takes long and what no version changes."""
 ASK: Final = "import sys; print(sys.implementation.name, '%d.%d' % sys.version_info[:2])"
 
 
