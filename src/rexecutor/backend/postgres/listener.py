@@ -170,7 +170,7 @@ class Listener:
 
     async def _check_writable(self, connection: Connection, statement: LiteralString, *parameters: str) -> None:
         with Cutter().cut_after(REPLY_SECONDS, connection):
-            row = await (await connection.execute(statement, parameters)).fetchone()
+            row = await (await connection.execute(statement, parameters, prepare=False)).fetchone()
         if row is not None and row[0] == "on":
             raise BackendError("PostgreSQL: the server is read-only: a replica, or no longer the primary")
 
