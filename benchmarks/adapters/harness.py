@@ -201,11 +201,11 @@ def main(adapter: Adapter | BlockingAdapter) -> None:
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
     try:
-        import uvloop  # pyright: ignore[reportMissingImports]
+        import uvloop
     except ImportError:
         asyncio.run(work)
     else:
-        uvloop.run(work)  # pyright: ignore[reportUnknownMemberType]
+        uvloop.run(work)
 
 
 def _about() -> Answer:

@@ -3,7 +3,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -79,6 +79,11 @@ async def opened_later():
         yield rexecutor
     finally:
         print("closed", client is asyncio.get_running_loop())
+
+@contextlib.asynccontextmanager
+async def tells_its_loop():
+    print(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+    yield rexecutor
 
 @contextlib.asynccontextmanager
 async def already_started():
@@ -216,6 +221,21 @@ def test_what_a_context_manager_opens_lives_until_after_the_last_job(folder: Pat
 
     assert status is JobStatus.COMPLETE
     assert (worker.returncode, out) == (0, said), err
+
+
+@pytest.mark.parametrize(
+    ("options", "loop"), [((), "uvloop"), (("--loop", "uvloop"), "uvloop"), (("--loop", "asyncio"), "asyncio")]
+)
+def test_a_worker_runs_on_the_loop_that_it_is_told_and_by_itself_on_uvloop(
+    folder: Path, options: Sequence[str], loop: str
+) -> None:
+    with _worker("shop:tells_its_loop", *options) as worker:
+        status = asyncio.run(_enqueue_and_wait_for_the_end())
+        worker.terminate()
+        out, err = worker.communicate(timeout=20)
+
+    assert status is JobStatus.COMPLETE
+    assert (worker.returncode, out) == (0, f"{loop}\n"), err
 
 
 def test_a_context_manager_that_cannot_be_left_is_logged_and_the_worker_ends_well(folder: Path) -> None:
