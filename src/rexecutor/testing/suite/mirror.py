@@ -159,6 +159,21 @@ class Mirror:
         now = self._clock.now()
         return node_id is not None and self.leases.get(node_id, now) > now
 
+    def leases_in_force(self) -> dict[NodeId, datetime]:
+        """Return when each lease that has not run out ends."""
+        return {node_id: end for node_id, end in self.leases.items() if self.lives(node_id)}
+
+    def load(self) -> dict[str, tuple[int, int, int, datetime | None]]:
+        """Return how many jobs of each executor wait, are due and execute, and the earliest time of one that is due."""
+        open_jobs = [record for record in self.records.values() if not record.status.has_ended]
+        loads: dict[str, tuple[int, int, int, datetime | None]] = {}
+        for executor in {record.executor for record in open_jobs}:
+            waiting = self.waiting(executor)
+            due = [record.scheduled_at for record in waiting if record.scheduled_at <= self._clock.now()]
+            executing = sum(record.executor == executor for record in self.executing())
+            loads[executor] = (len(waiting), len(due), executing, min(due, default=None))
+        return loads
+
     def waiting(self, executor: str | None = None) -> list[JobRecord]:
         """Return the waiting jobs, of one executor or of all."""
         return [

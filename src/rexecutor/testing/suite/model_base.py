@@ -78,6 +78,22 @@ class ModelBase(RuleBasedStateMachine):
         assert list(self.run(self.backend.pauses())) == self.mirror.pauses_in_force()
 
     @invariant()
+    def the_live_nodes_are_the_models(self) -> None:
+        """Compare the leases that have not run out with the mirror's."""
+        nodes = self.run(self.backend.nodes())
+
+        live = {node.id: node.lease_until for node in nodes if node.is_live}
+        assert live == self.mirror.leases_in_force()
+
+    @invariant()
+    def the_load_is_the_models(self) -> None:
+        """Compare the number of jobs that wait, are due and execute, by executor, with the mirror's."""
+        loads = self.run(self.backend.load())
+
+        found = {load.executor: (load.waiting, load.due, load.executing, load.oldest_due) for load in loads}
+        assert found == self.mirror.load()
+
+    @invariant()
     def the_schedules_are_the_models(self) -> None:
         """Compare the backend's stored schedules with the mirror's."""
         schedules = self.run(self.backend.schedules())
