@@ -77,16 +77,6 @@ async def test_a_count_that_fails_is_tried_again_and_stops_nothing(clock: FakeCl
     assert len(heard.of(DutyFailed)) == len(heard.of(DutyRecovered)) == 1
 
 
-async def test_a_backend_that_cannot_count_is_asked_once(clock: FakeClock) -> None:
-    heard, backend = Events(), Loaded(NotImplementedError(), clock=clock)
-
-    async with Rexecutor(backend, executors=[Quick], on_event=heard.append):
-        await pass_time(clock, timedelta(seconds=40), timedelta(seconds=1))
-
-    assert backend.asked == 1
-    assert not heard.of(DutyFailed)
-
-
 async def test_a_node_measures_itself_while_somebody_has_subscribed() -> None:
     heard = Events()
 

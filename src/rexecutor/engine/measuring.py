@@ -22,17 +22,12 @@ class QueueMeasuring:
         self._backend = backend
         self._emit = emit
         self._stop = stop
-        self._is_possible = True
 
     async def step(self) -> None:
         """Count once, then wait for the next time."""
-        if self._is_possible and is_anybody_subscribed():
-            try:
-                loads = await self._backend.load()
-            except NotImplementedError:  # an optional part of the port
-                self._is_possible = False
-            else:
-                self._emit(QueuesMeasured(queues_of(loads, self._backend.clock.now())))
+        if is_anybody_subscribed():
+            loads = await self._backend.load()
+            self._emit(QueuesMeasured(queues_of(loads, self._backend.clock.now())))
         await self._backend.clock.wait(self._stop, INTERVAL)
 
 
