@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from rexecutor.backend.messages import Count, NewPause, Pause
-from rexecutor.backend.postgres.statements import Statements, Steps, channel_of
+from rexecutor.backend.postgres.statements import Statements, Steps, channel_of, is_one_row
 from rexecutor.backend.sql.operations import Script
-from rexecutor.backend.sql.rows import may_expire
 from rexecutor.model.job import Enqueued, JobId, JobRecord, Limits, NewJob
 from rexecutor.model.outcomes import CancelAsked, Rerun
 from rexecutor.model.status import JobStatus
@@ -95,7 +94,7 @@ class NotifyingScripts:
 
 def is_single(jobs: Sequence[NewJob]) -> bool:
     """Return whether one statement can both enqueue the jobs and notify the nodes."""
-    return len(jobs) == 1 and jobs[0].unique is None and not may_expire(jobs[0])
+    return is_one_row(jobs) and jobs[0].unique is None
 
 
 def concerned(record: JobRecord, change: CancelAsked | Rerun) -> Collection[str]:

@@ -187,9 +187,9 @@ class Statements(Scripts):
         return answers
 
     def enqueue_one(self, job: NewJob, now: datetime | None, *, rings: bool) -> Statement:
-        """Return the one statement that enqueues a job without criteria or expiry.
+        """Return the statement that stores a job for which `is_one_row` is True.
 
-        With `rings`, its commit notifies the nodes.
+        Its criteria are ignored. With `rings`, its commit notifies the nodes.
         """
         channel = channel_of(self.schema) if rings else None
         return self.of("insert_job", **new_row(job), channel=channel, now=now)
@@ -349,7 +349,7 @@ class Statements(Scripts):
                 [[ids]] = yield self.of("insert_alike_jobs", **alike, now=now)
                 answers += [Enqueued(job_id, "inserted") for job_id in map(int, ids[1:-1].split(","))]
                 continue
-            if len(jobs) == 1 and not may_expire(jobs[0]):
+            if is_one_row(jobs):
                 rows = yield self.enqueue_one(jobs[0], now, rings=False)
             elif any(map(needs_full_row, jobs)):
                 rows = yield self.of("insert_full_jobs", jobs=new_rows(jobs), now=now)
@@ -360,6 +360,11 @@ class Statements(Scripts):
 
     def _insert(self, jobs: Sequence[NewJob], now: datetime | None) -> Steps:
         return self.insert(batches_of(jobs), now)
+
+
+def is_one_row(jobs: Sequence[NewJob]) -> bool:
+    """Return whether `Statements.enqueue_one` can store the jobs: there is one, and it never expires."""
+    return len(jobs) == 1 and not may_expire(jobs[0])
 
 
 def scope_of(job: NewJob) -> str:
