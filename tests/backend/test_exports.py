@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 import rexecutor.backend
-from rexecutor.backend import messages
+from rexecutor.backend import Backend, messages
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
@@ -32,8 +32,10 @@ def test_every_name_of_the_port_is_there(page: str) -> None:
     for module, _, name in [name.rpartition(".") for name in names]:
         if module == "rexecutor.model.rules":
             assert hasattr(rexecutor.backend.rules, name)
-        else:
-            assert getattr(rexecutor.backend, name) is getattr(import_module(module), name)
+            continue
+        value = getattr(import_module(module), name)
+        if value not in Backend.__mro__[1:]:  # a part of the port comes with the whole
+            assert getattr(rexecutor.backend, name) is value
 
 
 def test_every_message_is_there() -> None:

@@ -133,7 +133,8 @@ def classes_in(annotation: object) -> Iterator[type]:
 
 
 def test_every_class_of_ours_in_the_ports_signatures_is_on_an_api_page() -> None:
-    methods = [method for name, method in vars(Backend).items() if not name.startswith("_") and callable(method)]
+    members = [member for part in Backend.__mro__ for member in vars(part).items()]
+    methods = [method for name, method in members if not name.startswith("_") and callable(method)]
     hints = [hint for method in methods for hint in get_type_hints(method).values()]
     ours = {kind for hint in [*hints, Change] for kind in classes_in(hint) if kind.__module__.startswith("rexecutor.")}
     shown = [the(name) for name in documented()]  # a whole module stands for its classes

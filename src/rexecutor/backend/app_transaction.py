@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from rexecutor.backend.base import Backend, cancel_asked
+from rexecutor.backend.application_port import cancel_asked
+from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend, is_overriding
 from rexecutor.backend.messages import PAGE, Count
 from rexecutor.errors import ConfigurationError

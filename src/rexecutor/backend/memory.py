@@ -10,7 +10,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Self
 
-from rexecutor.backend.base import Backend, changeable_ids
+from rexecutor.backend.base import Backend
 from rexecutor.backend.findings import Finding, Severity
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import (
@@ -31,6 +31,7 @@ from rexecutor.backend.messages import (
     StoredNode,
     Ticked,
 )
+from rexecutor.backend.operator_port import changeable_ids
 from rexecutor.backend.overview import in_order, waiting_load
 from rexecutor.clock import Clock
 from rexecutor.model import rules

@@ -11,11 +11,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 from rexecutor.affinity import Opening
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
-from rexecutor.backend.base import Backend, changeable_ids
+from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Load, NewPause, Pause, StoredNode, Ticked
+from rexecutor.backend.operator_port import changeable_ids
 from rexecutor.backend.postgres.address import server_command
 from rexecutor.backend.postgres.app_transaction import PostgresCompletion, bind
 from rexecutor.backend.postgres.batching import EnqueueBatcher

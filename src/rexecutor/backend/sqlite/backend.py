@@ -11,11 +11,12 @@ from typing import Final, Literal, TypeVar
 
 import rexecutor.backend.sqlite.operations as store
 from rexecutor.affinity import Affinity, Opening
-from rexecutor.backend.base import Backend, changeable_ids
+from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Load, NewPause, Pause, StoredNode, Ticked
+from rexecutor.backend.operator_port import changeable_ids
 from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sqlite.app_transaction import SqliteCompletion, SqliteTransaction
 from rexecutor.backend.sqlite.checkpoint import Checkpoints
