@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from rexecutor.backend.postgres import PostgresBackend
-from rexecutor.backend.postgres.backend import ANNOUNCE_SECONDS, AWAITED_SECONDS
+from rexecutor.backend.postgres.hearing import ANNOUNCE_SECONDS, AWAITED_SECONDS
 from rexecutor.backend.postgres.notifying import AWAITED, ENDED, GIVEN_BACK
 from rexecutor.backend.postgres.statements import channel_of
 from rexecutor.model.job import JobId, JobRecord
@@ -79,12 +79,12 @@ def backend_of(store: Store) -> PostgresBackend:
 
 async def heard(near: Store) -> None:
     """Wait until the node has heard that somebody waits."""
-    await until(lambda: backend_of(near)._is_awaited)
+    await until(lambda: backend_of(near)._hearing.is_awaited)
 
 
 async def announced(backend: PostgresBackend) -> None:
     """Wait until the backend has announced that somebody waits."""
-    await until(lambda: backend._announced >= 0)
+    await until(lambda: backend._hearing.announced >= 0)
 
 
 @asynccontextmanager
@@ -261,21 +261,21 @@ async def test_a_wait_is_announced_every_ten_seconds_and_forgotten_after_thirty(
             clock.advance(SECOND)
             await until(lambda before=before: looks > before)
 
-        assert await all_heard(far, sent) == [far._token] * 3
+        assert await all_heard(far, sent) == [far._hearing.token] * 3
     waiting.cancel()
-    await until(lambda: backend_of(near)._awaited == clock.monotonic())
+    await until(lambda: backend_of(near)._hearing.awaited == clock.monotonic())
 
     clock.advance(timedelta(seconds=AWAITED_SECONDS) - SECOND)
-    assert backend_of(near)._is_awaited
+    assert backend_of(near)._hearing.is_awaited
     clock.advance(SECOND)
-    assert not backend_of(near)._is_awaited
+    assert not backend_of(near)._hearing.is_awaited
 
 
 async def test_an_end_is_no_reason_to_ask_for_work(near: Store, far: PostgresBackend) -> None:
     since = near.backend.change_count
     ready = asyncio.ensure_future(near.backend.wait_ready([ALPHA], near.now + HOUR, since=since))
 
-    await far._notify([ENDED, far._token])
+    await far._notify([ENDED, far._hearing.token])
 
     await until(lambda: near.backend.change_count == since + 2)
     assert not ready.done()
@@ -317,4 +317,4 @@ async def test_without_notifications_a_wait_ends_within_a_second(near: Store, tm
             clock.advance(SECOND)
 
         assert waiting.result() == {job.id: settled}
-        assert not backend_of(near)._is_awaited
+        assert not backend_of(near)._hearing.is_awaited

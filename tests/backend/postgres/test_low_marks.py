@@ -188,7 +188,7 @@ async def test_so_are_those_that_another_node_gives_back(
 ) -> None:
     monkeypatch.setattr(listener, "LISTEN_CHECK_SECONDS", 3_600)  # its own notifications make the marks forgotten, too
     await start_listening(backend)
-    await until(lambda: backend._listener is not None and backend._listener.is_hearing)
+    await until(lambda: backend._hearing.listener is not None and backend._hearing.listener.is_hearing)
     await backend.enqueue([new_job(), new_job(), new_job()])
     [first, *_] = (await backend.claim(Demand({ALPHA: 2}, 2), NODE)).jobs
     async with PostgresBackend(backend._connections.conninfo, schema=backend.schema) as other:

@@ -50,7 +50,7 @@ async def node(near: Migrated) -> AsyncIterator[PostgresBackend]:
     """A backend of another process, that listens."""
     async with PostgresBackend(server_url(), schema=near.schema) as backend:
         backend._listen()
-        await until(lambda: backend._listener is not None and backend._listener.is_hearing)
+        await until(lambda: backend._hearing.listener is not None and backend._hearing.listener.is_hearing)
         yield backend
 
 
@@ -83,7 +83,7 @@ async def test_an_end_that_another_process_settles_is_heard_of(
     backend = PostgresBackend(make_conninfo(server_url(), application_name=tmp_path.name), schema=near.schema)
     job = await executing(node)
     wait = waiting(pool, backend, job, HOUR)
-    await until(lambda: node._is_awaited)
+    await until(lambda: node._hearing.is_awaited)
 
     await complete(node, job)
 
@@ -121,7 +121,7 @@ async def test_an_end_before_others_have_heard_of_the_wait_is_found(
 async def test_an_end_in_the_same_process_is_heard_of(node: PostgresBackend, pool: ThreadPoolExecutor) -> None:
     job = await executing(node)
     wait = waiting(pool, node, job, HOUR)
-    await until(lambda: node._is_awaited)
+    await until(lambda: node._hearing.is_awaited)
 
     await complete(node, job)
 
@@ -136,7 +136,7 @@ async def test_a_cancel_of_a_waiting_job_is_heard_of(
     [answer] = backend.enqueue_sync([new_job()])
     [job] = await near.query(Where.id_equals(answer.id))
     wait = waiting(pool, backend, job, HOUR)
-    await until(lambda: node._is_awaited)
+    await until(lambda: node._hearing.is_awaited)
 
     await asyncio.to_thread(other.cancel_sync, job.id, "enough")
 
@@ -157,7 +157,7 @@ async def test_where_nothing_is_heard_looks_go_on(
     wait = waiting(pool, backend, job, HOUR)
     await until(lambda: backend.sync_waits.threads == 1)
     if fault in {"silence", "a cut"}:
-        await until(lambda: node._is_awaited)
+        await until(lambda: node._hearing.is_awaited)
         if fault == "a cut":
             run_postgres(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_notify%unnest%'"

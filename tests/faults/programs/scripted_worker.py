@@ -122,7 +122,7 @@ def backend_of(store: str, listens_at: str | None) -> Backend:
     backend = watched(store)
     if listens_at is not None:
         assert isinstance(backend, PostgresBackend)
-        backend._listener = Listener(listens_at, backend.schema, backend._hear)
+        backend._hearing.listener = Listener(listens_at, backend.schema, backend._hearing.hear)
     return backend
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
-from math import inf
 from typing import Final, TypeVar, overload
 
 from psycopg.conninfo import conninfo_to_dict
@@ -24,20 +23,11 @@ from rexecutor.backend.postgres.connection import Connection, checked_schema, co
 from rexecutor.backend.postgres.diagnosis import Diagnosis
 from rexecutor.backend.postgres.drivers import AsyncConnection, SyncConnection
 from rexecutor.backend.postgres.execution import run, run_steps
+from rexecutor.backend.postgres.hearing import Hearing
 from rexecutor.backend.postgres.heartbeat import PostgresHeartbeats
-from rexecutor.backend.postgres.listener import Listener
 from rexecutor.backend.postgres.liveness import Cutter, seconds_for
-from rexecutor.backend.postgres.notifier import EVERYTHING, Notifier
-from rexecutor.backend.postgres.notifying import (
-    ANNOUNCE_SECONDS,
-    AWAITED,
-    CANCEL,
-    ENDED,
-    GIVEN_BACK,
-    NotifyingScripts,
-    concerned,
-    is_single,
-)
+from rexecutor.backend.postgres.notifier import Notifier
+from rexecutor.backend.postgres.notifying import CANCEL, ENDED, GIVEN_BACK, NotifyingScripts, concerned, is_single
 from rexecutor.backend.postgres.operations import Operations
 from rexecutor.backend.postgres.pool import Connections, Pool
 from rexecutor.backend.postgres.rows import Batch, batches_of, text_length
@@ -47,7 +37,7 @@ from rexecutor.backend.postgres.sync_watch import watching
 from rexecutor.backend.sql.operations import Script, Statement
 from rexecutor.backend.sync_waits import Watch
 from rexecutor.backend.waits import Known
-from rexecutor.clock import Clock, unique_id
+from rexecutor.clock import Clock
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
 from rexecutor.model.outcomes import (
     CancelAsked,
@@ -67,8 +57,6 @@ from rexecutor.model.where import Where
 
 T = TypeVar("T")
 
-AWAITED_SECONDS: Final = 30.0
-"""Seconds for which a backend notifies of ended jobs after another one has announced that somebody waits for them."""
 NOTIFY_SECONDS: Final = 3.0
 """Seconds that sending a notification may take. It is short because notifications are hints and the next one waits."""
 MIGRATION_SECONDS: Final = 3_600.0
@@ -118,9 +106,16 @@ class PostgresBackend(Backend):
         self._operations = Operations(self._statements, self.limits, self.clock)
         self._fake_clock = clock
         self._opening = Opening("PostgreSQL", lambda: self._connections.is_open)
-        self._listener = Listener(self._connections.conninfo, self.schema, self._hear) if listens else None
-        self._token = AWAITED + unique_id()
-        self._announced = self._awaited = -inf  # when this backend has announced a wait, and heard of one elsewhere
+        self._listens = listens
+        self._hearing = Hearing(
+            self._connections.conninfo,
+            self.schema,
+            listens=listens,
+            clock=self.clock,
+            wakeups=self._wakeups,
+            notify_cancel=self.notify_cancel,
+            forget_marks=self._forget_marks,
+        )
         self._notifier, self._batcher = Notifier(self._notify), EnqueueBatcher(self._enqueue_plain)
         self._scripts = NotifyingScripts(self._statements, self._now, self.limits)
         self._sync = SyncStore(self._connections.conninfo, self.schema, max_connections)
@@ -151,15 +146,15 @@ class PostgresBackend(Backend):
                     await self._notifier.flush()
                 await self._connections.close()
             finally:
-                if is_ours and self._listener is not None:
-                    await self._listener.stop()  # last: a wait may start it as long as the pool is open
+                if is_ours:
+                    await self._hearing.stop()  # last: a wait may start it as long as the pool is open
         self._sync.close()
 
     def close_sync(self) -> None:
         """Close the connections that synchronous calls keep; see `Backend.close_sync`."""
         with self._opening.closing():
-            if self._connections.close_sync() and self._listener is not None:
-                self._listener.forget()
+            if self._connections.close_sync():
+                self._hearing.forget()
             self._sync.close()
 
     async def migrate(self) -> None:
@@ -276,7 +271,7 @@ class PostgresBackend(Backend):
         if Interrupted in kinds:
             self._notifier.ring({GIVEN_BACK})
         # Also if they were refused: `complete_in` may have completed them.
-        if self._is_awaited and kinds - {Snooze, Interrupted}:
+        if self._hearing.is_awaited and kinds - {Snooze, Interrupted}:
             self._notifier.ring({ENDED})
         return refused
 
@@ -322,16 +317,12 @@ class PostgresBackend(Backend):
         Every 10 s, other backends first hear that somebody waits here, so that they notify of ended jobs. When that
         notification comes back here it causes one more look, for the jobs that ended before others had heard it.
         """
-        announces = (
-            self._listener is not None
-            and self._listener.is_hearing
-            and self.clock.monotonic() - self._announced >= ANNOUNCE_SECONDS
-        )
+        announces = self._hearing.must_announce
 
         async def check(connection: Connection) -> Known:
             if announces:
-                await run(connection, self._notification([self._token]))
-                self._announced = self.clock.monotonic()
+                await run(connection, self._notification([self._hearing.token]))
+                self._hearing.note_announced()
             return await run_steps(connection, self._statements.check_ended(ids, self._now()))
 
         return await self._connections.run(check)
@@ -348,7 +339,7 @@ class PostgresBackend(Backend):
 
     def watch_sync(self) -> AbstractContextManager[Watch]:
         """Return a watch that listens for ended jobs once it is 0.2 s old, on a connection of its own."""
-        if self._listener is None:
+        if not self._listens:
             return super().watch_sync()
         return watching(self, self._connections.conninfo, self._statements, self._wakeups)
 
@@ -481,9 +472,7 @@ class PostgresBackend(Backend):
 
     async def diagnose(self) -> Sequence[Finding]:
         """Look at the server, its settings and the schema; see `Backend.diagnose`. Uses two connections more."""
-        diagnosis = Diagnosis(
-            self._statements, self.clock, self._connections.conninfo, listens=self._listener is not None
-        )
+        diagnosis = Diagnosis(self._statements, self.clock, self._connections.conninfo, listens=self._listens)
         found = await self._connections.run(diagnosis.findings, is_checked=False)
         return [*found, *await diagnosis.hearing()]
 
@@ -498,27 +487,8 @@ class PostgresBackend(Backend):
 
     def _listen(self) -> None:
         """Start to listen at the first wait, so that an application that only enqueues needs no connection for it."""
-        if self._listener is not None and self._connections.is_usable_here:
-            self._listener.start()
-
-    def _hear(self, payload: str | None) -> None:
-        """Wake those who wait. The payload is None if notifications may have been missed."""
-        if payload is not None and payload.startswith(AWAITED):
-            if payload != self._token:
-                self._awaited = self.clock.monotonic()
-            self._wakeups.notify(is_end=True)
-            return
-        if payload in {None, GIVEN_BACK, EVERYTHING}:
-            self._forget_marks()
-        if payload in {None, CANCEL, EVERYTHING}:
-            self.notify_cancel()
-        if payload != CANCEL:
-            self._wakeups.notify(is_end=payload == ENDED)
-
-    @property
-    def _is_awaited(self) -> bool:
-        """Whether somebody waits for the end of jobs at another backend."""
-        return self.clock.monotonic() - self._awaited < AWAITED_SECONDS
+        if self._connections.is_usable_here:
+            self._hearing.start()
 
     def _forget_marks(self) -> None:
         self._operations.marks.forget(self.clock.monotonic())
