@@ -7,7 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -25,15 +25,19 @@ from rexecutor.events import (
     LeaseLost,
     LoopBlocked,
     NodeMeasured,
+    NodeStarted,
     NodeStopped,
+    Outcome,
     OutcomeRefused,
     Queue,
     QueuesMeasured,
     TicksEnqueued,
 )
+from rexecutor.model.job import ErrorKind, JobError
+from rexecutor.model.outcomes import Complete, Discarded, Failed
 from rexecutor.model.status import JobStatus
 from rexecutor.prometheus import PrometheusMetrics, exposition
-from rexecutor.telemetry.metrics import METRICS
+from rexecutor.telemetry.metrics import METRICS, STATUSES
 from rexecutor.testing import FakeClock
 from tests.engine.executors import Quick
 from tests.engine.scripted import SECOND, Scripted, raising
@@ -121,6 +125,44 @@ def test_other_events_are_counted(
     PrometheusMetrics(registry)(event)
 
     assert value(registry, name, **labels) == expected
+
+
+def test_the_counts_of_a_nodes_executors_begin_with_0(registry: CollectorRegistry) -> None:
+    metrics = PrometheusMetrics(registry)
+
+    metrics(NodeStarted("1", "here:1", ("mail",), 10))
+
+    assert value(registry, "jobs_started_total", executor="mail") == 0
+    assert value(registry, "jobs_stuck_total", executor="mail") == 0
+    assert [value(registry, "jobs_ended_total", executor="mail", status=status) for status in STATUSES] == [0] * 7
+
+
+def test_a_second_node_leaves_the_counts_as_they_are(registry: CollectorRegistry) -> None:
+    metrics = PrometheusMetrics(registry)
+    error = JobError(1, ErrorKind.EXCEPTION, "SmtpError", "no such host", datetime(2026, 8, 1, tzinfo=UTC))
+
+    metrics(JobEnded(7, "mail", 1, Failed(error, SECOND), is_final=True))
+    metrics(NodeStarted("2", "here:2", ("mail",), 10))
+
+    assert value(registry, "jobs_ended_total", executor="mail", status="discarded") == 1
+
+
+def test_the_statuses_are_all_that_an_event_can_have() -> None:
+    error = JobError(1, ErrorKind.EXCEPTION, "SmtpError", "no such host", datetime(2026, 8, 1, tzinfo=UTC))
+    made = {
+        Complete: Complete(None),
+        Failed: Failed(error, SECOND),
+        Discarded: Discarded(error),
+        Snooze: Snooze(SECOND),
+    }
+    others = [kind for kind in get_args(Outcome) if kind not in made]
+    outcomes = [*made.values(), *(object.__new__(kind) for kind in others)]
+
+    statuses = {
+        JobEnded(7, "mail", 1, outcome, is_final=is_final).status for outcome in outcomes for is_final in (False, True)
+    }
+
+    assert statuses == set(STATUSES)
 
 
 def test_an_executor_without_jobs_has_an_empty_queue(registry: CollectorRegistry) -> None:

@@ -19,6 +19,7 @@ from rexecutor.telemetry.events import (
     LeaseLost,
     LoopBlocked,
     NodeMeasured,
+    NodeStarted,
     NodeStopped,
     OutcomeRefused,
     QueuesMeasured,
@@ -85,6 +86,9 @@ METRICS: Final = (
 )
 """All metrics, in the order in which they are documented."""
 
+STATUSES: Final = ("complete", "retryable", "discarded", "cancelled", "expired", "snoozed", "interrupted")
+"""How attempts end: the values of `JobEnded.status`."""
+
 
 class Measuring(ABC):
     """A subscriber that turns events into metrics. A subclass keeps their values in a library."""
@@ -93,6 +97,7 @@ class Measuring(ABC):
         self._nodes: dict[NodeId, NodeMeasured] = {}
         self._queues: set[str] = set()
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            NodeStarted: self._began,
             JobStarted: self._started,
             JobEnded: self._ended,
             JobsEnqueued: self._enqueued,
@@ -127,6 +132,14 @@ class Measuring(ABC):
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
+
+    def _began(self, event: NodeStarted) -> None:
+        """Begin the counts of its executors with 0. The increase of a count that begins with 1 is not seen."""
+        for executor in event.executors:
+            self.add(STARTED, 0, executor)
+            self.add(STUCK, 0, executor)
+            for status in STATUSES:
+                self.add(ENDED, 0, executor, status)
 
     def _started(self, event: JobStarted) -> None:
         self.add(STARTED, 1, event.executor)
