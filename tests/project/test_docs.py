@@ -25,7 +25,8 @@ from rexecutor.model.outcomes import Change
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
-TEXTS = [*PAGES, *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/README.md"))]
+OTHERS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "contrib/README.md", "examples/README.md")
+TEXTS = [*PAGES, *(ROOT / name for name in OTHERS)]
 BLOCK = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 WIDEST = 112
 """Columns that a line of code may have."""
@@ -113,7 +114,7 @@ def test_code_fits_the_column_at_1280_pixels(page: Path) -> None:
 
 @pytest.mark.parametrize("page", TEXTS, ids=named)
 def test_files_that_are_named_exist(page: Path) -> None:
-    for path in re.findall(r"`((?:src|tests|docs|benchmarks)/[\w./-]+)`", without_blocks(page)):
+    for path in re.findall(r"`((?:src|tests|docs|benchmarks|contrib)/[\w./-]+)`", without_blocks(page)):
         assert path.startswith("docs/_build/") or (ROOT / path).exists(), path  # that one is made by `make docs`
 
 
