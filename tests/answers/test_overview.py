@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rexecutor.answers.overview import counted, overviews
-from rexecutor.backend.messages import EVERY_EXECUTOR, MOST_COUNTED, Holder, Load, NodeState, Pause, StoredNode
+from rexecutor.backend.messages import EVERY_EXECUTOR, Holder, Load, NodeState, Pause, StoredNode
 from rexecutor.model.stats import BOUNDS, BUCKETS, OutcomeKind, StatRow
 
 NOW = datetime(2026, 11, 27, 10, 0, 30, tzinfo=UTC)
@@ -23,7 +23,7 @@ def node(*executors: str, is_live: bool = True) -> StoredNode:
 
 
 def test_an_executor_has_its_load_and_the_history_of_the_last_hour() -> None:
-    load = Load("email", 12, 7, NOW - MINUTE, [Holder("a", 2, NOW - 4 * MINUTE, 3), Holder("b", 1, NOW, 4)])
+    load = Load("email", 12, 7, NOW - MINUTE, [Holder("a", 2, NOW - 4 * MINUTE, 3), Holder("b", 1, NOW, 4)], 9_000)
     history = [
         row(3, OutcomeKind.COMPLETE, 20),
         row(4, OutcomeKind.FAILED, 3),
@@ -33,7 +33,7 @@ def test_an_executor_has_its_load_and_the_history_of_the_last_hour() -> None:
 
     [email] = overviews([load], history, [node("email"), node("email", is_live=False)], [], NOW)
 
-    assert (email.waiting, email.due, email.executing, email.nodes) == (12, 7, 3, 1)
+    assert (email.waiting, email.due, email.counted_to, email.executing, email.nodes) == (12, 7, 9_000, 3, 1)
     assert (email.oldest_due, email.longest) == (NOW - MINUTE, NOW - 4 * MINUTE)
     assert (email.failed, email.ended_a_minute) == (5, 4.0)
     assert email.run_p99 is not None
@@ -56,6 +56,6 @@ def test_a_pause_of_all_is_one_of_each() -> None:
     assert [(each.executor, each.is_paused) for each in found] == [("a", True)]
 
 
-@pytest.mark.parametrize(("number", "shown"), [(0, "0"), (MOST_COUNTED, "100,000"), (MOST_COUNTED + 1, "100,000+")])
+@pytest.mark.parametrize(("number", "shown"), [(0, "0"), (9_000, "9,000"), (9_001, "9,000+")])
 def test_a_number_above_what_is_counted_says_so(number: int, shown: str) -> None:
-    assert counted(number) == shown
+    assert counted(number, 9_000) == shown

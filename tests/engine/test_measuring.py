@@ -30,7 +30,7 @@ class Loaded(InMemoryBackend):
 def load(clock: FakeClock) -> Load:
     now = clock.now()
     holders = [Holder("1", 2, now, 7), Holder("2", 1, now, 8)]
-    return Load("mail", 5, 2, now - timedelta(seconds=90), holders)
+    return Load("mail", 5, 2, now - timedelta(seconds=90), holders, 100)
 
 
 async def test_a_node_counts_the_queues_every_15_s(clock: FakeClock) -> None:
@@ -42,7 +42,7 @@ async def test_a_node_counts_the_queues_every_15_s(clock: FakeClock) -> None:
 
     assert backend.asked == 2
     first, second = heard.of(QueuesMeasured)
-    assert first.queues == (Queue("mail", 5, 2, 90.0, 3),)
+    assert first.queues == (Queue("mail", 5, 2, 90.0, 3, 100),)
     assert second.queues[0].oldest_due_seconds >= 105
 
 

@@ -174,7 +174,7 @@ async def test_metrics_are_counted(tmp_path: Path) -> None:
 
     async with Rexecutor(backend, executors=[Quick], on_event=metrics):
         await soon((await Quick.builder().enqueue(backend=backend)).wait())
-        metrics(QueuesMeasured((Queue("quick", 5, 2, 1.5, 3),)))
+        metrics(QueuesMeasured((Queue("quick", 5, 2, 1.5, 3, 100),)))
 
     data: Any = reader.get_metrics_data()
     found = {

@@ -168,9 +168,9 @@ def test_the_statuses_are_all_that_an_event_can_have() -> None:
 def test_an_executor_without_jobs_has_an_empty_queue(registry: CollectorRegistry) -> None:
     metrics = PrometheusMetrics(registry)
 
-    metrics(QueuesMeasured((Queue("mail", 5, 2, 1.5, 3), Queue("tick", 1, 0, 0.0, 0))))
+    metrics(QueuesMeasured((Queue("mail", 5, 2, 1.5, 3, 100), Queue("tick", 1, 0, 0.0, 0, 100))))
     before = [value(registry, name, executor="mail") for name in QUEUE]
-    metrics(QueuesMeasured((Queue("tick", 1, 0, 0.0, 0),)))
+    metrics(QueuesMeasured((Queue("tick", 1, 0, 0.0, 0, 100),)))
     after = [value(registry, name, executor="mail") for name in QUEUE]
 
     assert (before, after) == ([5, 2, 1.5, 3], [0, 0, 0, 0])
@@ -235,7 +235,7 @@ async def main() -> None:
     async with Rexecutor(InMemoryBackend(), executors=[greet], on_event=PrometheusMetrics()).set_global_backend():
         await (await greet.enqueue("Ada")).wait()
     PrometheusMetrics()(NodeMeasured("1", 10, 1, 1.0, 0.1))
-    PrometheusMetrics()(QueuesMeasured((Queue("greet", 3, 3, 1.0, 0),)))
+    PrometheusMetrics()(QueuesMeasured((Queue("greet", 3, 3, 1.0, 0, 100),)))
 
 asyncio.run(main())
 if sys.argv[1:] == ["show"]:

@@ -490,7 +490,7 @@ TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
             "enqueued 3 jobs: mail, tick",
         ),
         (
-            QueuesMeasured((Queue("mail", 5, 2, 1.5, 3), Queue("tick", 1, 1, 0.0, 0))),
+            QueuesMeasured((Queue("mail", 5, 2, 1.5, 3, 100), Queue("tick", 1, 1, 0.0, 0, 100))),
             "DEBUG",
             "3 jobs due, 3 executing",
         ),

@@ -40,4 +40,4 @@ def complaints(nodes: Sequence[StoredNode], loads: Sequence[Load], *, node: str 
 def _due(load: Load) -> str:
     if load.due == 1:
         return f"1 job of {load.executor} is due"
-    return f"{counted(load.due)} jobs of {load.executor} are due"
+    return f"{counted(load.due, load.counted_to)} jobs of {load.executor} are due"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from rexecutor.backend.messages import EVERY_EXECUTOR, MOST_COUNTED, Load, Pause, StoredNode
+from rexecutor.backend.messages import EVERY_EXECUTOR, Load, Pause, StoredNode
 from rexecutor.model.stats import NO_COUNTS, StatRow, percentile, total
 
 HISTORY: Final = timedelta(hours=1)
@@ -20,7 +20,7 @@ class Overview:
 
     executor: str
     waiting: int
-    """Above `MOST_COUNTED` for any larger number, as `due` is."""
+    """Above `counted_to` for any larger number, as `due` is."""
     due: int
     oldest_due: datetime | None
     executing: int
@@ -37,6 +37,8 @@ class Overview:
     nodes: int
     """How many live nodes run it."""
     is_paused: bool
+    counted_to: int
+    """The number at which the count of its waiting jobs stopped; see `Load.counted_to`."""
 
 
 def overviews(
@@ -89,9 +91,10 @@ def _overview(
         run_p99=percentile(runs, 0.99),
         nodes=nodes,
         is_paused=is_paused,
+        counted_to=load.counted_to,
     )
 
 
-def counted(number: int) -> str:
-    """Return a number that the store counted, which it stops at `MOST_COUNTED`."""
-    return f"{MOST_COUNTED:,}+" if number > MOST_COUNTED else f"{number:,}"
+def counted(number: int, to: int) -> str:
+    """Return a number of jobs as people read it, which the store has counted up to `to`."""
+    return f"{to:,}+" if number > to else f"{number:,}"

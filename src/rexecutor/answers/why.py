@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from rexecutor.answers.overview import counted
 from rexecutor.answers.spans import at, span
-from rexecutor.backend.messages import EVERY_EXECUTOR, MOST_COUNTED, Load, Pause, StoredNode
+from rexecutor.backend.messages import EVERY_EXECUTOR, Load, Pause, StoredNode
 from rexecutor.model.job import JobRecord, detail_lines
 from rexecutor.model.status import JobStatus
 
@@ -227,7 +228,7 @@ def _due(seen: Seen) -> Answer:
     waited = seen.now - record.scheduled_at
     text = f"is due for {span(waited)}, and there are free slots: a node takes it next"
     if load is not None and load.due > 1:
-        number = f"{MOST_COUNTED:,}+" if load.due > MOST_COUNTED else f"{load.due:,}"
+        number = counted(load.due, load.counted_to)
         text = (
             f"is due for {span(waited)}, as are {number} jobs of {record.executor} in all: nodes take them by priority,"
             " then by time"

@@ -11,6 +11,7 @@ from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.memory import InMemoryBackend
 from rexecutor.backend.messages import (
     EVERY_EXECUTOR,
+    LEAST_COUNTED,
     MOST_CHANGED,
     MOST_COUNTED,
     PAGE,
@@ -91,6 +92,7 @@ __all__ = [
     "BOUNDS",
     "COMPLETE",
     "EVERY_EXECUTOR",
+    "LEAST_COUNTED",
     "MOST_CHANGED",
     "MOST_COUNTED",
     "PAGE",

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from operator import attrgetter
@@ -30,7 +30,7 @@ from rexecutor.backend.messages import (
     Ticked,
 )
 from rexecutor.backend.operator_port import changeable_ids
-from rexecutor.backend.overview import in_order, waiting_load
+from rexecutor.backend.overview import Waiting, in_order, larger_share, share, waiting_load
 from rexecutor.clock import Clock
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -267,13 +267,14 @@ class InMemoryBackend(Backend):
             for record in self._executing():
                 executing[record.executor][record.node or ""].append(record)
             names = {*self._index.executors(), *executing} if executor is None else {executor}
-            loads: list[Load] = []
-            for name in sorted(names):
-                moments = [record.scheduled_at for record in self._index.waiting(name)]
-                due = [moment for moment in moments if moment <= now]
-                holders = [_holder(node, some) for node, some in executing[name].items()]
-                oldest = min(due, default=None)
-                loads.append(waiting_load(name, len(due), len(moments) - len(due), oldest, holders))
+            waiting = {name: _waiting(self._index.waiting(name), now) for name in sorted(names)}
+            holders = {name: [_holder(node, some) for node, some in executing[name].items()] for name in names}
+        first = share(len(names))
+        larger = larger_share([one.jobs for one in waiting.values()], first)
+        loads = [
+            waiting_load(name, one, holders[name], larger if one.jobs > first else first)
+            for name, one in waiting.items()
+        ]
         return [load for load in loads if load.waiting or load.holders]
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
@@ -397,6 +398,13 @@ class InMemoryBackend(Backend):
 
     def _executing(self) -> list[JobRecord]:
         return [record for record in self._records.values() if record.status is JobStatus.EXECUTING]
+
+
+def _waiting(records: Iterable[JobRecord], now: datetime) -> Waiting:
+    """Return how many jobs these waiting ones are, and how many are due."""
+    moments = [record.scheduled_at for record in records]
+    due = [moment for moment in moments if moment <= now]
+    return Waiting(len(moments), len(due), min(due, default=None))
 
 
 def _holder(node: NodeId, records: Sequence[JobRecord]) -> Holder:

@@ -17,7 +17,9 @@ EXPIRED_PER_HEARTBEAT: Final = 500
 EVERY_EXECUTOR: Final = "*"
 """Stands for all executors, where a pause names one."""
 MOST_COUNTED: Final = 100_000
-"""How many jobs of an executor `Backend.load` counts. It stops there, and one more stands for any number above."""
+"""How many waiting jobs `Backend.load` counts, of all executors together; see `Load.counted_to`."""
+LEAST_COUNTED: Final = 100
+"""How many waiting jobs of each executor it counts, however many executors there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +158,16 @@ class Load:
 
     executor: str
     waiting: int
-    """How many wait, due or not; above `MOST_COUNTED` for more than that."""
+    """How many wait, due or not; above `counted_to` for any larger number."""
     due: int
     """How many of these have reached their time, counted in the same way."""
     oldest_due: datetime | None
     """The earliest time of a job that is due; None if there is none."""
     holders: Sequence[Holder]
     """The nodes that execute its jobs, the one with the most first."""
+    counted_to: int = MOST_COUNTED
+    """The number at which the count stopped: an equal share of `MOST_COUNTED`, and of what other executors left of
+    theirs."""
 
     @property
     def executing(self) -> int:

@@ -213,9 +213,11 @@ class OperatorPort(ApplicationPort):
 
     @abstractmethod
     async def load(self, executor: str | None = None) -> Sequence[Load]:
-        """Return what waits and executes of each executor that has such jobs, by name.
+        """Return what waits and executes of each executor that has such jobs, by name, all as of one moment.
 
-        It takes a short time however many jobs there are, because it counts at most `MOST_COUNTED` of each executor.
+        It takes a short time however many jobs there are, because it counts `MOST_COUNTED` waiting jobs of all
+        executors together, and at least `LEAST_COUNTED` of each. Each executor gets an equal share. What some leave of
+        theirs goes to those that have more jobs. `Load.counted_to` says how far each was counted.
 
         Args:
             executor: The only one to look at; None for all.

@@ -1,9 +1,21 @@
 """What backends share of the overview for operators: the order of the nodes, and the numbers of a load."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import Final, NamedTuple
 
-from rexecutor.backend.messages import MOST_COUNTED, Holder, Load, StoredNode
+from rexecutor.backend.messages import LEAST_COUNTED, MOST_COUNTED, Holder, Load, StoredNode
+
+_ROUND: Final = 1_000
+"""A larger share is a multiple of this, because people read it."""
+
+
+class Waiting(NamedTuple):
+    """How many jobs of an executor wait, how many of these are due, and when the first of them fell due."""
+
+    jobs: int
+    due: int
+    oldest_due: datetime | None
 
 
 def in_order(nodes: Iterable[StoredNode]) -> list[StoredNode]:
@@ -11,13 +23,32 @@ def in_order(nodes: Iterable[StoredNode]) -> list[StoredNode]:
     return sorted(nodes, key=lambda node: (not node.is_live, node.name, node.id))
 
 
-def waiting_load(executor: str, due: int, later: int, oldest: datetime | None, holders: Iterable[Holder]) -> Load:
-    """Return the load of an executor with so many jobs that are due and not due, with its numbers cut at the limit."""
-    due, later = max(due, 0), max(later, 0)
+def share(executors: int) -> int:
+    """Return to which number the jobs of each of so many executors are counted at first."""
+    return max(MOST_COUNTED // max(executors, 1), LEAST_COUNTED)
+
+
+def larger_share(counted: Collection[int], first: int) -> int:
+    """Return to which number to count those that have more than the first share: what the others left, divided.
+
+    It is the first share again if the others left next to nothing.
+
+    Args:
+        counted: How many jobs of each executor wait; any number above the first share stands for more.
+        first: The first share.
+    """
+    small = [number for number in counted if number <= first]
+    each = (MOST_COUNTED - sum(small)) // max(len(counted) - len(small), 1)
+    return max(each - each % _ROUND if each > _ROUND else each, first)
+
+
+def waiting_load(executor: str, waiting: Waiting, holders: Iterable[Holder], counted_to: int) -> Load:
+    """Return the load of an executor, with its numbers cut just above `counted_to`."""
     return Load(
         executor,
-        min(due + later, MOST_COUNTED + 1),
-        min(due, MOST_COUNTED + 1),
-        oldest if due else None,
+        min(waiting.jobs, counted_to + 1),
+        min(waiting.due, counted_to + 1),
+        waiting.oldest_due,
         sorted(holders, key=lambda holder: (-holder.executing, holder.node)),
+        counted_to,
     )

@@ -105,8 +105,8 @@ def _row(each: "Overview", now: "datetime") -> tuple[str, ...]:
 
     return (
         each.executor,
-        counted(each.waiting),
-        counted(each.due),
+        counted(each.waiting, each.counted_to),
+        counted(each.due, each.counted_to),
         "" if each.oldest_due is None else span(now - each.oldest_due, coarse=True).replace(" ", ""),
         str(each.executing),
         f"{each.failed:,}",

@@ -40,6 +40,7 @@ def queues_of(loads: Sequence[Load], now: datetime) -> tuple[Queue, ...]:
             load.due,
             0.0 if load.oldest_due is None else max((now - load.oldest_due).total_seconds(), 0.0),
             load.executing,
+            load.counted_to,
         )
         for load in loads
     )

@@ -232,12 +232,14 @@ class Queue:
 
     executor: str
     waiting: int
-    """How many wait, due or not; at most 100,001, which means more than 100,000."""
+    """How many wait, due or not; above `counted_to` for any larger number."""
     due: int
     """How many of these have reached their time, counted in the same way."""
     oldest_due_seconds: float
     """For how long the first of them has been due; 0 if none is."""
     executing: int
+    counted_to: int
+    """The number at which the count of waiting jobs stopped: 100,000 are counted, of all executors together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,10 +64,18 @@ FAILURES: Final = Metric("duty_failures", "counter", "Outages of a node's duties
 LEASES_LOST: Final = Metric("leases_lost", "counter", "Leases that could not be renewed in time.")
 BLOCKED: Final = Metric("loop_blocked", "counter", "Times that the event loop was blocked for a second or more.")
 WAITING: Final = Metric(
-    "jobs_waiting", "gauge", "Jobs in the store that wait, due or not; at most 100,001.", ("executor",), across="latest"
+    "jobs_waiting",
+    "gauge",
+    "Jobs in the store that wait, due or not, as far as they are counted.",
+    ("executor",),
+    across="latest",
 )
 DUE: Final = Metric(
-    "jobs_due", "gauge", "Jobs in the store whose time has come; at most 100,001.", ("executor",), across="latest"
+    "jobs_due",
+    "gauge",
+    "Jobs in the store whose time has come, as far as they are counted.",
+    ("executor",),
+    across="latest",
 )
 OLDEST_DUE: Final = Metric(
     "oldest_due", "gauge", "Time that the first due job has been due.", ("executor",), "seconds", across="latest"

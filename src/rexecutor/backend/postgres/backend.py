@@ -439,8 +439,10 @@ class PostgresBackend(Backend):
         return await self._run(lambda: self._statements.nodes(self._now()))
 
     async def load(self, executor: str | None = None) -> Sequence[Load]:
-        """Return what waits and executes of each executor, in two statements."""
-        return await self._run(lambda: self._statements.load(executor, self._now()))
+        """Return what waits and executes of each executor, in a transaction of its own."""
+        return await self._connections.transaction(
+            lambda connection: run_steps(connection, self._statements.load(executor, self._now()))
+        )
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs."""

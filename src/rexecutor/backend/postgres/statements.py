@@ -10,6 +10,8 @@ from typing import Any, Final, LiteralString, TypeAlias, TypeVar, cast
 import msgspec
 from msgspec import UNSET
 
+from rexecutor.backend.messages import Load
+from rexecutor.backend.overview import Waiting
 from rexecutor.backend.postgres.dialect import DIALECT
 from rexecutor.backend.postgres.rows import (
     Batch,
@@ -113,6 +115,18 @@ class Statements(Scripts):
         """Return the script, preceded by a statement that finds out its time: that of the transaction, or `now`."""
         [[moment]] = yield self.of("select_now", now=now)
         return (yield from script(in_utc(moment)))
+
+    def load(self, executor: str | None, now: datetime | None) -> Script[list[Load]]:
+        """Return what waits and executes of each executor, as of one moment. Needs a transaction."""
+        yield self.of("read_one_moment")
+        return (yield from super().load(executor, now))
+
+    def count_waiting(self, executors: Sequence[str], most: int, now: datetime | None) -> Script[dict[str, Waiting]]:
+        """Count the waiting jobs of the executors, in one statement."""
+        if not executors:
+            return {}
+        rows = yield self.of("count_waiting", executors=list(executors), most=most, now=now)
+        return {name: Waiting(jobs, due, self.read_moment(oldest)) for name, jobs, due, oldest in rows}
 
     def read_job(self, row: Sequence[Any]) -> JobRecord:
         """Return the record of a row with all columns."""

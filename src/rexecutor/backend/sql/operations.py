@@ -4,7 +4,7 @@ Claim, settle, rescue and pruning are not here: each backend has its own, becaus
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
@@ -12,7 +12,6 @@ from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, TypeVar
 
 from rexecutor.backend.messages import (
     EVERY_EXECUTOR,
-    MOST_COUNTED,
     Count,
     Holder,
     Load,
@@ -21,7 +20,7 @@ from rexecutor.backend.messages import (
     StoredNode,
     Ticked,
 )
-from rexecutor.backend.overview import in_order, waiting_load
+from rexecutor.backend.overview import Waiting, in_order, larger_share, share, waiting_load
 from rexecutor.backend.sql.rows import STATUSES, node_state, spans_of, spans_text
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.waits import known_of
@@ -97,6 +96,10 @@ class Scripts(ABC):
     @abstractmethod
     def read_stat(self, row: Sequence[Any]) -> StatRow | None:
         """Return a row of the history; None if it cannot be read."""
+
+    @abstractmethod
+    def count_waiting(self, executors: Sequence[str], most: int, now: datetime | None) -> Script[dict[str, Waiting]]:
+        """Count the waiting jobs of each of the executors, at most so many of each, those that are due first."""
 
     @abstractmethod
     def add_stats(self, rows: Sequence[StatRow]) -> Script[None]:
@@ -312,27 +315,25 @@ class Scripts(ABC):
     def load(self, executor: str | None, now: datetime | None) -> Script[list[Load]]:
         """Return what waits and executes of each executor, or of one; see `Backend.load`."""
         holders: dict[str, list[Holder]] = defaultdict(list)
-        # Executing jobs that the second statement counts as waiting, due and not due.
-        too_many_due, too_many_later = Counter[str](), Counter[str]()
-        rows = yield self.of("select_holders", executor=executor, now=self.moment(now))
-        for name, node, jobs, longest, longest_id, due, later in rows:
+        rows = yield self.of("select_holders", executor=executor)
+        for name, node, jobs, longest, longest_id in rows:
             holders[name].append(Holder(node, jobs, self.read_moment(longest) or EARLIEST, longest_id))
-            too_many_due[name] += due
-            too_many_later[name] += later
-        most = MOST_COUNTED + 1 + too_many_due.total() + too_many_later.total()
-        rows = yield self.of("select_load", executor=executor, now=self.moment(now), most=most)
-        loads = {
-            name: waiting_load(
-                name,
-                due - too_many_due[name],
-                later - too_many_later[name],
-                self.read_moment(oldest),
-                holders[name],
-            )
-            for name, due, later, oldest in rows
-        }
-        loads |= {name: waiting_load(name, 0, 0, None, some) for name, some in holders.items() if name not in loads}
-        return [load for _, load in sorted(loads.items()) if load.waiting or load.holders]
+        if executor is None:
+            rows = yield self.of("select_waiting_executors")
+            names: list[str] = sorted({row[0] for row in rows} | holders.keys())
+        else:
+            names = [executor]
+        first = share(len(names))
+        waiting = yield from self.count_waiting(names, first + 1, now)
+        larger = larger_share([one.jobs for one in waiting.values()], first)
+        if larger > first:
+            large = [name for name in names if waiting[name].jobs > first]
+            waiting |= yield from self.count_waiting(large, larger + 1, now)
+        loads = [
+            waiting_load(name, waiting[name], holders[name], larger if waiting[name].jobs > first else first)
+            for name in names
+        ]
+        return [load for load in loads if load.waiting or load.holders]
 
     def pauses(self, now: datetime | None) -> Script[list[Pause]]:
         """Return the pauses of executors that are in force, by name."""

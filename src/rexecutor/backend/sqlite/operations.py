@@ -14,6 +14,7 @@ from typing import Any, Final, LiteralString, TypeVar, assert_never, cast
 import msgspec
 
 from rexecutor.backend.messages import EVERY_EXECUTOR, Claim, Demand, Ticked
+from rexecutor.backend.overview import Waiting
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.operations import Script, Scripts, Statement
 from rexecutor.backend.sql.rows import counts_text, minutes_of, needs_full_row, stat_of
@@ -175,6 +176,13 @@ class _SqliteScripts(Scripts):
         for record in orphans:
             yield from self.transit(record, Interrupted(), now, limits)
         return len(orphans)
+
+    def count_waiting(self, executors: Sequence[str], most: int, now: datetime | None) -> Script[dict[str, Waiting]]:
+        counted: dict[str, Waiting] = {}
+        for executor in executors:
+            [[jobs, due, oldest]] = yield self.of("count_waiting", executor=executor, most=most, now=self.moment(now))
+            counted[executor] = Waiting(jobs, due, self.read_moment(oldest))
+        return counted
 
     def read_stat(self, row: Sequence[Any]) -> StatRow | None:
         return stat_of(row, moment)

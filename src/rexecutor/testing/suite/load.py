@@ -1,9 +1,15 @@
 """The load: what waits and executes of each executor, and who executes it."""
 
+import asyncio
+from typing import Final
+
 from rexecutor.backend.messages import MOST_COUNTED, Holder, Load
-from rexecutor.model.outcomes import Complete
+from rexecutor.model.outcomes import Complete, Interrupted
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import ALPHA, BETA, HOUR, LEASE, NODE, OTHER_NODE, SECOND, Store, failed, new_job
+
+HALF: Final = MOST_COUNTED // 2
+"""How far the jobs of each of two executors are counted."""
 
 
 class LoadCases(Cases):
@@ -19,8 +25,8 @@ class LoadCases(Cases):
         store.clock.advance(2 * SECOND)
 
         assert list(await store.backend.load()) == [
-            Load(ALPHA, 3, 2, began + SECOND, []),
-            Load(BETA, 1, 1, began, []),
+            Load(ALPHA, 3, 2, began + SECOND, [], HALF),
+            Load(BETA, 1, 1, began, [], HALF),
         ]
 
     async def test_a_job_is_due_at_its_moment_whether_or_not_a_claim_has_looked(self, store: Store) -> None:
@@ -48,8 +54,10 @@ class LoadCases(Cases):
 
         least = min(others, key=lambda job: job.id)
         assert list(loads) == [
-            Load(ALPHA, 2, 2, oldest, [Holder(OTHER_NODE, 3, oldest, least.id), Holder(NODE, 2, began, first.id)]),
-            Load(BETA, 0, 0, None, [Holder(NODE, 1, store.now, beta.id)]),
+            Load(
+                ALPHA, 2, 2, oldest, [Holder(OTHER_NODE, 3, oldest, least.id), Holder(NODE, 2, began, first.id)], HALF
+            ),
+            Load(BETA, 0, 0, None, [Holder(NODE, 1, store.now, beta.id)], HALF),
         ]
         assert [(load.executing, load.longest) for load in loads] == [(5, began), (1, store.now)]
 
@@ -89,17 +97,51 @@ class LoadCases(Cases):
 
         assert list(await store.backend.load()) == [Load(ALPHA, 0, 0, None, [Holder(NODE, 1, began, job.id)])]
 
-    async def test_no_more_than_a_limit_is_counted(self, store: Store) -> None:
-        await store.executing(*[new_job()] * 3)
-        for _ in range(101):
-            await store.enqueue(*[new_job()] * 1_000)
+    async def test_a_load_is_of_one_moment(self, store: Store) -> None:
+        await store.enqueue(new_job())
+        store.heartbeat()
+        for _ in range(100):
+            before, [job] = await asyncio.gather(store.backend.load(), store.claim())
+            after, _ = await asyncio.gather(store.backend.load(), store.settle(job, Interrupted()))
 
-        [load] = await store.backend.load()
+            assert [load.waiting + load.executing for load in (*before, *after)] == [1, 1]
 
-        assert (load.waiting, load.due, load.executing) == (MOST_COUNTED + 1, MOST_COUNTED + 1, 3)
+    async def test_a_large_backlog_is_counted_up_to_what_small_ones_leave(self, store: Store) -> None:
+        began = store.now
+        [*jobs] = await store.executing(*[new_job()] * 3)
+        holder = Holder(NODE, 3, began, min(job.id for job in jobs))
+        await store.enqueue(*[new_job(BETA)] * 2)
+        for delay in [0 * SECOND] * 51 + [HOUR] * 50:
+            await store.enqueue(*[new_job(delay=delay)] * 1_000)
+
+        loads = await store.backend.load()
+        alone = await store.backend.load(ALPHA)
+        store.clock.advance(HOUR)
+        later = await store.backend.load(ALPHA)
+
+        large, most = MOST_COUNTED - 1_000, MOST_COUNTED
+        assert list(loads) == [
+            Load(ALPHA, large + 1, 51_000, began, [holder], large),
+            Load(BETA, 2, 2, began, [], HALF),
+        ]
+        assert list(alone) == [Load(ALPHA, most + 1, 51_000, began, [holder], most)]
+        assert list(later) == [Load(ALPHA, most + 1, most + 1, began, [holder], most)]
+
+    async def test_large_backlogs_get_equal_shares(self, store: Store) -> None:
+        for executor in (ALPHA, BETA):
+            for _ in range(51):
+                await store.enqueue(*[new_job(executor)] * 1_000)
+
+        assert [(load.waiting, load.due, load.counted_to) for load in await store.backend.load()] == [
+            (HALF + 1, HALF + 1, HALF)
+        ] * 2
 
     async def test_hundreds_of_executors_are_told_by_name(self, store: Store) -> None:
         names = [f"executor-{number:03}" for number in range(300)]
         await store.enqueue(*map(new_job, reversed(names)))
 
-        assert [load.executor for load in await store.backend.load()] == names
+        loads = await store.backend.load()
+
+        assert [(load.executor, load.waiting, load.counted_to) for load in loads] == [
+            (name, 1, MOST_COUNTED // 300) for name in names
+        ]
