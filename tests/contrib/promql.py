@@ -35,7 +35,7 @@ _EVENTS: Final[list[Event]] = [
     JobsPruned(1, JobStatus.COMPLETE),
     JobStuck(1, "mail", 1, 1),
     DutyFailed("claim", OSError()),
-    QueuesMeasured((Queue("mail", 1, 1, 1.0, 0),)),
+    QueuesMeasured((Queue("mail", 1, 1, 1.0, 0, 100_000),)),
     NodeMeasured("1", 10, 1, 1.0, 0.1),
 ]
 """Use each label of each metric."""
