@@ -25,8 +25,10 @@ SECONDS: Final = 100.0
 class Terminal:
     """A command that runs in a terminal."""
 
-    def __init__(self, *arguments: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        """Start it."""
+    def __init__(
+        self, *arguments: str, folder: Path, environment: Mapping[str, str] | None = None, module: str = "rexecutor"
+    ) -> None:
+        """Start the module with the arguments in the folder."""
         outside = {name: value for name, value in os.environ.items() if not name.startswith("REXECUTOR_")}
         outside.pop("COLUMNS", None)
         program = folder / "rexecutor"  # so that messages name it so
@@ -37,7 +39,7 @@ class Terminal:
         self._reader, writer = pty.openpty()
         fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self.process: Final = subprocess.Popen(
-            [sys.executable, "-m", "rexecutor", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=folder,
             env=outside,
             stdin=writer,
