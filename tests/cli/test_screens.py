@@ -4,8 +4,11 @@
 """
 
 import asyncio
+import contextlib
 import os
+import re
 import signal
+import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -98,6 +101,32 @@ def test_a_screen_is_as_it_was(folder: Path, name: str) -> None:
     _, screen = terminal.end()
 
     check(name, screen, folder)
+
+
+ABOUT_THE_MACHINE = ("version", "file system", "disk")
+"""What the doctor finds that is different on another machine."""
+
+
+def of_store(screen: str) -> str:
+    """The doctor's findings about the store alone, with sizes replaced by letters of the same number."""
+    findings = re.split(r"^(?=(?:ok|note|warning|problem) +[\w ]+: )", screen, flags=re.MULTILINE)
+    kept = [each for each in findings if not re.match(rf"\w+ +(?:{'|'.join(ABOUT_THE_MACHINE)}): ", each)]
+    assert len(kept) == len(findings) - len(ABOUT_THE_MACHINE)
+    return re.sub(r"[\d.]+(?= MiB)", lambda found: "N" * len(found[0]), "".join(kept))
+
+
+@pytest.mark.parametrize("name", ["doctor", "doctor problem"])
+def test_the_screen_of_the_doctor_is_as_it_was(folder: Path, name: str) -> None:
+    if name == "doctor problem":
+        with contextlib.closing(sqlite3.connect(folder / "jobs.db")) as connection:
+            connection.execute("DROP INDEX rexecutor_jobs_executor")
+            connection.execute("DROP INDEX rexecutor_queue_due")
+    terminal = Terminal("doctor", folder=folder, environment={"REXECUTOR_URL": "sqlite:///jobs.db"})
+
+    status, screen = terminal.end()
+
+    check(name, of_store(screen), folder)
+    assert status == (0 if name == "doctor" else 1)
 
 
 def test_stats_are_watched_until_they_are_interrupted(folder: Path) -> None:
