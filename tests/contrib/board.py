@@ -201,8 +201,20 @@ ROWS: Final[dict[str, list[Panel]]] = {
             limit=limit,
         )
         for title, metric, explained, unit, limit in (
-            ("Waiting", "rexecutor_jobs_waiting", "Due or not. 100,001 means more than 100,000.", "short", None),
-            ("Due", "rexecutor_jobs_due", "Their time has come. 100,001 means more than 100,000.", "short", None),
+            (
+                "Waiting",
+                "rexecutor_jobs_waiting",
+                "Due or not. A very large queue is not counted to its end.",
+                "short",
+                None,
+            ),
+            (
+                "Due",
+                "rexecutor_jobs_due",
+                "Their time has come. A very large queue is not counted to its end.",
+                "short",
+                None,
+            ),
             ("Oldest due", "rexecutor_oldest_due_seconds", "For how long the first has been due.", "s", 300),
             ("Executing", "rexecutor_jobs_executing", "On any node.", "short", None),
         )

@@ -107,6 +107,7 @@ executing, and an outage of long ago is over."""
 
 STARTED = 'rexecutor_jobs_started_total{job="app", instance="a", executor="mail"}'
 DUE = 'rexecutor_jobs_due{job="app", instance="a", executor="mail"}'
+OLDEST = 'rexecutor_oldest_due_seconds{job="app", instance="a", executor="mail"}'
 TROUBLES: dict[str, tuple[dict[str, str], set[str]]] = {
     "all is well": ({}, set()),
     "no worker was ever there": (dict.fromkeys(WELL, "_x400"), {"RexecutorNoNode"}),
@@ -138,13 +139,14 @@ TROUBLES: dict[str, tuple[dict[str, str], set[str]]] = {
         {
             STARTED: "0+10x300 3000x100",
             'rexecutor_jobs_executing{job="app", instance="a", executor="mail"}': "10x400",
-            'rexecutor_oldest_due_seconds{job="app", instance="a", executor="mail"}': "0x300 0+15x100",
+            OLDEST: "0x300 0+15x100",
         },
         {"RexecutorOldestDue"},
     ),
-    "the queue grows": ({DUE: "0x150 0+100x250"}, {"RexecutorQueueGrows"}),
-    "the queue is longer than is counted": ({DUE: "100001x400"}, {"RexecutorQueueGrows"}),
-    "a long queue becomes shorter": ({DUE: "50000-100x400"}, set()),
+    "the queue grows": ({DUE: "0x150 0+100x250", OLDEST: "0x150 0+1x250"}, {"RexecutorQueueGrows"}),
+    "the queue is longer than is counted": ({DUE: "100001x400", OLDEST: "0+0.5x400"}, {"RexecutorQueueGrows"}),
+    "many jobs of one moment are worked off": ({DUE: "50000-100x400", OLDEST: "0+0.5x400"}, set()),
+    "the queue is long and quick": ({DUE: "2000+1x400"}, set()),
     "attempts fail": (
         {'rexecutor_jobs_ended_total{job="app", instance="a", executor="mail", status="retryable"}': "0+5x400"},
         {"RexecutorErrorRate"},
