@@ -1,10 +1,10 @@
 """The history of a node's attempts: what is counted, in which minute, and when the store hears of it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from msgspec.structs import replace
 
 from rexecutor import (
     Backend,
@@ -21,15 +21,17 @@ from rexecutor import (
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.messages import Node
 from rexecutor.engine.history import FLUSH_INTERVAL, FOLD_BATCH, HISTORY_LOCK, MOST_MINUTES, History
+from rexecutor.engine.store_clock import StoreClock
+from rexecutor.events import JobEnded, JobStarted
 from rexecutor.model.job import JobRecord, NodeId
 from rexecutor.model.outcomes import Complete, Settlement
-from rexecutor.model.stats import HOUR, MINUTE, MINUTES_KEPT, OutcomeKind, StatRow, bucket_of
+from rexecutor.model.stats import BUCKETS, HOUR, MINUTE, MINUTES_KEPT, OutcomeKind, StatRow, bucket_of
 from rexecutor.testing import FakeClock
 from rexecutor.testing.clock import START
 from tests.engine.executors import GatedScript, Quick, Task, enqueued_task, pass_time
 from tests.engine.scripted import SECOND, Blocking, Scripted, raising, until_status
 from tests.fault_injector import FaultInjector, Moment
-from tests.support import Events, record_made, soon, until
+from tests.support import Events, soon, until
 
 LONG_AGO = START - timedelta(days=1_000)
 
@@ -123,24 +125,30 @@ async def test_the_wait_of_a_retry_begins_when_it_is_due(backend: Backend, clock
     ]
 
 
-async def test_the_time_in_the_buffer_counts_as_waiting() -> None:
-    clock = FakeClock()
-    counted = History(clock)
-    job = record_made(1, JobStatus.EXECUTING)
-    claimed = claimed_at(job, clock, scheduled=SECOND)
-    counted.note_claim([claimed])
-    clock.advance(9 * SECOND)
+class Brief(Executor[int]):
+    """Takes 3 ms."""
 
-    counted.note(claimed, OutcomeKind.COMPLETE, clock.monotonic(), clock.monotonic())
+    name = "brief"
 
-    [row] = counted.take()
-    assert bucket_in(row.waits) == bucket_of(10)
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    async def execute(self, job: Job[int]) -> None:
+        self._clock.advance(timedelta(milliseconds=3))
 
 
-def claimed_at(record: JobRecord, clock: FakeClock, *, scheduled: timedelta = timedelta(0)) -> JobRecord:
-    """Return the record as claimed now, due so long ago."""
-    now = clock.now()
-    return replace(record, attempted_at=now, scheduled_at=now - scheduled)
+async def test_the_time_in_the_buffer_counts_as_waiting_for_events_too(backend: Backend, clock: FakeClock) -> None:
+    events, numbers = Events(), range(100)
+    handles = await enqueue_many([Brief.builder().with_data(number) for number in numbers], backend=backend)
+
+    async with Rexecutor(backend, max_concurrency=1, lease=HOUR, on_event=events.append).with_executor(Brief(clock)):
+        await soon(handles[-1].wait())
+
+    due = [3 * number / 1_000 for number in numbers]  # one after the other, and most were claimed ahead
+    assert [event.wait_seconds for event in events.of(JobStarted)] == pytest.approx(due)
+    assert [event.wait_seconds for event in events.of(JobEnded)] == pytest.approx(due)
+    [row] = await history(backend)
+    assert row.waits == tuple(map(Counter(map(bucket_of, due)).__getitem__, range(BUCKETS)))
 
 
 async def test_jobs_in_threads_are_counted(backend: Backend) -> None:
@@ -323,11 +331,9 @@ async def _has_come_after_a_while(faults: FaultInjector, clock: FakeClock) -> bo
 
 async def test_after_an_outage_of_hours_only_the_last_one_is_delivered() -> None:
     clock = FakeClock()
-    counted = History(clock)
-    job = claimed_at(record_made(1, JobStatus.EXECUTING), clock)
-    counted.note_claim([job])
+    counted = History(StoreClock(clock))
     for _ in range(3 * MOST_MINUTES):
-        counted.note(job, OutcomeKind.COMPLETE, clock.monotonic(), clock.monotonic())
+        counted.note("quick", OutcomeKind.COMPLETE, 0.0, clock.monotonic(), clock.monotonic())
         counted.put_back(counted.take())
         clock.advance(MINUTE)
 

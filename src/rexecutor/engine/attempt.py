@@ -108,7 +108,7 @@ class Attempt(msgspec.Struct, eq=False):
     began: float | None = None
     """When its code began, in the clock's monotonic seconds; None if it has not begun."""
     waited: float | None = None
-    """Seconds from its due time to its claim, once an event has told them."""
+    """Seconds from its due time until its code began, once something needs them."""
     has_returned: bool = False
     """Whether `execute` has returned a value that needs to be checked: what is raised then is not the job's own."""
     is_settled: bool = False

@@ -11,11 +11,11 @@ from rexecutor.backend.messages import Claim, Demand
 from rexecutor.clock import random_between
 from rexecutor.engine.buffer import Buffer
 from rexecutor.engine.health import Doing
-from rexecutor.engine.history import History
 from rexecutor.engine.lease import LeaseWatch
 from rexecutor.engine.loop import first_of
 from rexecutor.engine.runner import Runner
 from rexecutor.engine.settler import Settler
+from rexecutor.engine.store_clock import StoreClock
 from rexecutor.model.job import NodeId
 
 POLL_INTERVAL: Final = 1.0
@@ -39,7 +39,7 @@ class Dispatcher:
         settler: Settler,
         watch: LeaseWatch,
         stop: asyncio.Event,
-        history: History | None = None,
+        store_clock: StoreClock,
     ) -> None:
         self._backend = backend
         self._node_id = node_id
@@ -50,7 +50,7 @@ class Dispatcher:
         self._watch = watch
         self._lease = watch.lease
         self._stop = stop
-        self._history = history
+        self._store_clock = store_clock
         self._claims_confirmed = True
         self._epoch = 0
         self.doing: tuple[Doing, float] = (Doing.LEASE, backend.clock.monotonic())
@@ -105,8 +105,7 @@ class Dispatcher:
         claim = await self._backend.claim(demand, self._node_id)
         self._claims_confirmed = True
         self.claimed = self._backend.clock.monotonic()
-        if self._history is not None:
-            self._history.note_claim(claim.jobs)
+        self._store_clock.note_claim(claim.jobs)
         return claim
 
     async def release_unconfirmed_claims(self) -> None:

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Final, TypeAlias
 
 from rexecutor.backend.base import Backend
-from rexecutor.clock import Clock
 from rexecutor.engine.loop import first_of
+from rexecutor.engine.store_clock import StoreClock
 from rexecutor.model import rules
-from rexecutor.model.job import JobRecord, NodeId
+from rexecutor.model.job import NodeId
 from rexecutor.model.stats import BOUND_SECONDS, BUCKETS, EPOCH, MINUTE, OutcomeKind, StatRow
 
 FLUSH_INTERVAL: Final = timedelta(seconds=10)
@@ -35,59 +35,43 @@ Tally: TypeAlias = tuple[list[int], list[int]]
 class History:
     """Counts attempts by executor, outcome and minute, and by how long their jobs waited and how long they ran.
 
-    Moments are on the store's clock, which may differ from this machine's. Each claim shows how the store's clock
-    relates to the monotonic clock here.
+    Minutes are those of the store's clock.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        # What the monotonic clock showed when the store's clock showed `EPOCH`; until the first claim a guess.
-        self._zero = clock.monotonic() - clock.now().timestamp()
-        self._is_zero_old = True
+    def __init__(self, store_clock: StoreClock) -> None:
+        self._store_clock = store_clock
         self._minute: int = 0
-        self._minute_ends = -math.inf  # on the monotonic clock
+        self._minute_ends = -math.inf  # on the monotonic clock; found anew after each `take`
         self._successes: dict[str, Tally] = {}  # apart, as the hash of an enum's member takes long
         self._others: dict[tuple[str, OutcomeKind], Tally] = {}
         self._rows: list[StatRow] = []
         self.has_news: Final = asyncio.Event()
         """Set while there is something to hand to the store."""
 
-    def note_claim(self, jobs: Sequence[JobRecord]) -> None:
-        """Note the store's time, which the jobs of a claim tell. Call it as soon as the claim has returned.
-
-        A claim tells when it was made, and it returns a little later. So of several claims the quickest is right.
-        """
-        moment = jobs[0].attempted_at if jobs else None
-        if moment is not None:
-            zero = self._clock.monotonic() - moment.timestamp()
-            if zero < self._zero or self._is_zero_old:
-                self._zero, self._is_zero_old = zero, False
-                self._minute_ends = -math.inf
-
-    def note(self, record: JobRecord, kind: OutcomeKind, began: float, ended: float) -> None:
+    def note(self, executor: str, kind: OutcomeKind, waited: float, began: float, ended: float) -> None:
         """Count an attempt.
 
         Args:
-            record: The job as it was claimed.
+            executor: The name of the job's executor.
             kind: How the attempt ended.
-            began: When the job's code began, on the monotonic clock.
+            waited: Seconds from the job's due time until its code began.
+            began: When its code began, on the monotonic clock.
             ended: When its outcome was known, on that clock.
         """
         if ended >= self._minute_ends:
             self._turn(ended)
-        executor = record.executor
         tally = self._successes.get(executor) if kind is _COMPLETE else self._others.get((executor, kind))
         if tally is None:
             tally = self._new_tally(executor, kind)
         waits, runs = tally
-        waits[bisect_left(BOUND_SECONDS, began - self._zero - record.scheduled_at.timestamp())] += 1
+        waits[bisect_left(BOUND_SECONDS, waited)] += 1
         runs[bisect_left(BOUND_SECONDS, ended - began)] += 1
 
     def take(self) -> list[StatRow]:
         """Return all that was counted since the last call, and forget it."""
         self._close_minute()
         rows, self._rows = rules.merged(self._rows), []
-        self._is_zero_old = True
+        self._minute_ends = -math.inf
         self.has_news.clear()
         return rows
 
@@ -109,11 +93,12 @@ class History:
 
     def _turn(self, now: float) -> None:
         """Find out which minute it is on the store's clock. If it is another one, close the last."""
-        minute = math.floor((now - self._zero) / _MINUTE)
+        since_epoch = self._store_clock.seconds_since(EPOCH, now)
+        minute = math.floor(since_epoch / _MINUTE)
         if minute != self._minute:
             self._close_minute()
             self._minute = minute
-        self._minute_ends = self._zero + (minute + 1) * _MINUTE
+        self._minute_ends = now + (minute + 1) * _MINUTE - since_epoch
 
     def _close_minute(self) -> None:
         moment = EPOCH + self._minute * MINUTE

@@ -29,6 +29,7 @@ from rexecutor.engine.processes import Recycling
 from rexecutor.engine.runner import Runner
 from rexecutor.engine.settler import Settler
 from rexecutor.engine.slots import Slots
+from rexecutor.engine.store_clock import StoreClock
 from rexecutor.engine.watchdog import Watchdog
 from rexecutor.errors import BackendError, RexecutorError
 from rexecutor.jobs.executor import AnyExecutor
@@ -146,7 +147,8 @@ class RunningNode:
             own,
         )
         self._slots = Slots(limits, max_concurrency, threaded=threaded, threads=threads)
-        history = History(clock) if keeps_stats and executors else None
+        store_clock = StoreClock(clock)
+        history = History(store_clock) if keeps_stats and executors else None
         self._providers = WorkerScope()
         context = context_of_jobs()
         context.run(enter_worker_scope, self._providers)
@@ -161,6 +163,7 @@ class RunningNode:
             context=context,
             around=around_execute,
             recycling=recycling,
+            store_clock=store_clock,
             history=history,
         )
         self._watchdog = Watchdog(clock, self._emit, self._runner.attempt_of, measure=self.measure)
@@ -191,7 +194,7 @@ class RunningNode:
             settler=self._settler,
             watch=self._watch,
             stop=self._stop_claims,
-            history=history,
+            store_clock=store_clock,
         )
         self._history = None if history is None else HistoryLoop(backend, self._node.id, history, self._stop_duties)
         self._periodic: dict[str, Callable[[], Awaitable[None]]] = {}

@@ -18,6 +18,7 @@ from rexecutor.engine.failure import ChildFailedError, Failure, told_exception
 from rexecutor.engine.history import History
 from rexecutor.engine.loop import Emit
 from rexecutor.engine.processes import Children, Recycling
+from rexecutor.engine.store_clock import StoreClock
 from rexecutor.engine.threads import Threads
 from rexecutor.jobs.current import running_job
 from rexecutor.jobs.definition import to_await
@@ -71,6 +72,7 @@ class Runner:
         around: Sequence[AroundExecute] = (),
         attempt_type: Callable[[JobRecord, AnyExecutor, Codecs[Any, Any, Any], Shared], Attempt] = Attempt,
         recycling: Recycling | None = None,
+        store_clock: StoreClock | None = None,
         history: History | None = None,
     ) -> None:
         """Make a runner without jobs.
@@ -88,6 +90,7 @@ class Runner:
             around: Middleware around each job, the first outermost.
             attempt_type: Makes the attempts. `perform` gives its own, which keep what the job returned or raised.
             recycling: When child processes are replaced. None to run jobs that are meant for processes in threads.
+            store_clock: The store's clock, for how long jobs waited. None if `clock` is that, and is never set.
             history: Counts the attempts; None to count none.
         """
         self._executors = {name: (one, codecs_of(type(one), limits)) for name, one in executors.items()}
@@ -100,6 +103,7 @@ class Runner:
         self._ended = ended
         self._context = context
         self._around = around
+        self._store_clock = store_clock or StoreClock(clock)
         self._history = history
         self._attempts: dict[ClaimId, Attempt] = {}
         self._unsettled = 0
@@ -295,8 +299,7 @@ class Runner:
             raise asyncio.CancelledError
         attempt.began = self._clock.monotonic()
         if self._tells_starts or is_anybody_subscribed():
-            attempt.waited = waited(record)
-            started = job_started(record.id, record.executor, record.attempt, attempt.waited)
+            started = job_started(record.id, record.executor, record.attempt, self._waited(attempt))
             (self._emit if self._tells_starts else self._tell)(started)
         attempt.job = job = decode(attempt.codecs, record, attempt)
         running_job.set(job)  # in the context of the job's task, of which its thread gets a copy
@@ -327,12 +330,9 @@ class Runner:
             is_final = has_failed and (isinstance(outcome, Discarded) or record.attempt >= record.max_attempts)
             exception = told_exception(outcome.error, raised) if has_failed else None
             told = COMPLETE if isinstance(outcome, Complete) else outcome  # no event holds a result
-            began = attempt.began
-            wait, run = attempt.waited, None
-            if began is not None:
-                run = self._clock.monotonic() - began
-                if wait is None:  # nobody had subscribed when it began
-                    wait = waited(record)
+            wait = run = None
+            if attempt.began is not None:
+                wait, run = self._waited(attempt), self._clock.monotonic() - attempt.began
             event = job_ended(record.id, record.executor, record.attempt, told, is_final, exception, wait, run)
         ended = 0.0 if self._history is None else self._clock.monotonic()
         settlement = Settlement(record.id, record.claims, outcome, commit_unknown)
@@ -361,7 +361,14 @@ class Runner:
             if is_recorded and type(outcome) is not Complete:
                 kind = kind_of(outcome, is_last=record.attempt >= record.max_attempts)
             if kind is not None:
-                self._history.note(record, kind, attempt.began, ended)
+                self._history.note(record.executor, kind, self._waited(attempt), attempt.began, ended)
+
+    def _waited(self, attempt: Attempt) -> float:
+        """Return the seconds from the job's due time until its code began; 0 if the store's clock went back."""
+        if attempt.waited is None:
+            began = 0.0 if attempt.began is None else attempt.began
+            attempt.waited = max(self._store_clock.seconds_since(attempt.record.scheduled_at, began), 0.0)
+        return attempt.waited
 
     def _tell_to_stop(self, attempt: Attempt, why: Stop) -> None:
         """Tell one job to stop: cancel its task, or terminate its child process. The first reason counts.
@@ -413,10 +420,3 @@ def _managed(middleware: AroundExecute, job: Job[Any, Any, Any]) -> Manager:
     """Return the context manager that the middleware makes for the job."""
     manager = middleware(job)
     return sync_manager(manager) or async_manager("around_execute", middleware, manager)
-
-
-def waited(record: JobRecord) -> float:
-    """Return the seconds from the job's due time until its claim, on the store's clock; 0 if that clock went back."""
-    if record.attempted_at is None:
-        return 0.0
-    return max((record.attempted_at - record.scheduled_at).total_seconds(), 0.0)

@@ -152,7 +152,7 @@ class JobStarted:
     executor: str
     attempt: int
     wait_seconds: float = 0.0
-    """Seconds from the job's due time until it was claimed, on the store's clock."""
+    """Seconds from the job's due time until its code began, on the store's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class JobEnded:
     exception: BaseException | None = None
     """The exception that a failed attempt raised; None if there is none in this process."""
     wait_seconds: float | None = None
-    """Seconds from the job's due time until it was claimed, on the store's clock; None if its code never began."""
+    """Seconds from the job's due time until its code began, on the store's clock; None if its code never began."""
     run_seconds: float | None = None
     """Seconds from the begin of its code until its end; None if it never began."""
 

@@ -52,7 +52,7 @@ ENQUEUED: Final = Metric("jobs_enqueued", "counter", "Jobs that were enqueued he
 STARTED: Final = Metric("jobs_started", "counter", "Attempts that began.", ("executor",))
 ENDED: Final = Metric("jobs_ended", "counter", "Attempts that ended, by how they ended.", ("executor", "status"))
 WAIT: Final = Metric(
-    "job_wait", "histogram", "Time from when a job was due until it was claimed.", ("executor",), "seconds"
+    "job_wait", "histogram", "Time from when a job was due until its code began.", ("executor",), "seconds"
 )
 RUN: Final = Metric("job_run", "histogram", "Time that an attempt took.", ("executor",), "seconds")
 RESCUED: Final = Metric("jobs_rescued", "counter", "Jobs of lost nodes that were rescued by this one.")

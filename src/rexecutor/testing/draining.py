@@ -16,6 +16,7 @@ from rexecutor.backend.messages import CancelRequest, Claim, Demand, Node
 from rexecutor.clock import unique_id
 from rexecutor.engine.loop import first_of
 from rexecutor.engine.runner import Runner
+from rexecutor.engine.store_clock import StoreClock
 from rexecutor.errors import ConfigurationError, GlobalBackendError, RexecutorError
 from rexecutor.jobs.executor import AnyExecutor, ExecutorLike, executor_class
 from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
@@ -173,9 +174,11 @@ class _OneAtATime:
         self._providers = WorkerScope()
         context = copy_context()
         context.run(enter_worker_scope, self._providers)
+        self._store_clock = StoreClock(store.clock)
         self._runner = Runner(
             executors,
             clock=store.clock,
+            store_clock=self._store_clock,
             limits=store.limits,
             completion=store.completion(),
             emit=emit,
@@ -196,7 +199,9 @@ class _OneAtATime:
             self._heartbeats.send(self._node, rescues=False)
             self._heartbeat_at = now + _LEASE / 2
         with _unpaused(self._store):
-            return await self._store.claim(self._demand, self._node.id)
+            claim = await self._store.claim(self._demand, self._node.id)
+        self._store_clock.note_claim(claim.jobs)
+        return claim
 
     async def run(self, record: JobRecord) -> None:
         """Run the job and record its outcome."""
