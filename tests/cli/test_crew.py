@@ -1,17 +1,25 @@
 """What a supervisor decides, without any process."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from rexecutor import Health, HealthStatus
-from rexecutor.cli.crew import KILL_AFTER, Crew, Member, how
+from rexecutor.cli.crew import KILL_AFTER, LEAST_SILENCE, Crew, Member, how
 from rexecutor.cli.probes import STARTING, Report, report_of
 from rexecutor.telemetry.events import DutyFailed
 from rexecutor.telemetry.log import Logged
-from rexecutor.telemetry.process_events import ProcessEnded, ProcessKilled, RestartBegun, RestartEnded, RestartFailed
+from rexecutor.telemetry.process_events import (
+    ProcessEnded,
+    ProcessHung,
+    ProcessKilled,
+    RestartBegun,
+    RestartEnded,
+    RestartFailed,
+)
 
 READY = report_of(Health(HealthStatus.RUNNING, slots=10, running=1))
 ILL = report_of(Health(HealthStatus.RUNNING, ("the lease is lost",)))
@@ -371,6 +379,100 @@ def test_a_process_that_says_nothing_is_a_problem_after_a_while() -> None:
     stage.step(0.2)
 
     assert stage.health().problems == ("worker 2: has not reported for 5 s",)
+
+
+def reporting(lease: float) -> Report:
+    return report_of(Health(HealthStatus.RUNNING), timedelta(seconds=lease))
+
+
+@pytest.mark.parametrize(("lease", "patience"), [(30, 30), (1, LEAST_SILENCE)])
+def test_a_process_that_hangs_is_killed_when_its_lease_has_run_out_and_started_again(
+    lease: float, patience: float
+) -> None:
+    stage = Stage(2)
+    first, second = stage.begin()
+    stage.report(second, reporting(lease))
+    for _ in range(int(patience) - 1):
+        stage.step(1)
+        stage.report(first)
+    assert not second.killed
+
+    stage.step(1)
+    stage.step(1)
+
+    assert (first.killed, second.killed) == (False, True)
+    assert stage.of(ProcessHung) == [ProcessHung("worker 2", second.pid, patience)]
+    stage.end(second, -9)
+    (ended,) = stage.of(ProcessEnded)
+    assert isinstance(ended, ProcessEnded)
+    assert ended.was_told
+    assert ended.again is not None
+    stage.step(ended.again)
+    assert stage.launched[-1].name == "worker 2"
+    stage.crew.signal(stage.now)
+    stage.end(first)
+    stage.end(stage.launched[-1])
+    assert (stage.crew.is_over, stage.crew.status) == (True, 0)
+
+
+def test_a_process_that_reports_is_not_killed_even_if_its_loop_is_blocked() -> None:
+    stage = Stage(1)
+    (only,) = stage.begin()
+    blocked = report_of(Health(HealthStatus.RUNNING, ("the event loop is blocked",)), timedelta(seconds=1))
+
+    for _ in range(60):
+        stage.step(1)
+        stage.report(only, blocked)
+
+    assert not only.killed
+
+
+def test_a_process_that_has_no_lease_yet_may_take_its_time() -> None:
+    stage = Stage(1)
+    stage.step()
+    (only,) = stage.launched
+    stage.report(only, STARTING)
+
+    for _ in range(600):
+        stage.step(1)
+
+    assert not only.killed
+
+
+def test_time_in_which_the_supervisor_stood_still_is_not_held_against_its_processes() -> None:
+    stage = Stage(1)
+    (only,) = stage.begin()
+    stage.report(only, reporting(30))
+
+    stage.step(3_600)
+    stage.step(1)
+
+    assert not only.killed
+
+
+def test_a_process_that_a_debugger_halts_in_development_is_not_killed() -> None:
+    stage = Stage(1, waits_for_changes=True)
+    (only,) = stage.begin()
+    stage.report(only, reporting(30))
+
+    for _ in range(600):
+        stage.step(1)
+
+    assert not only.killed
+
+
+def test_a_process_that_hangs_while_it_ends_is_killed_before_its_grace_is_over() -> None:
+    stage = Stage(1)
+    (only,) = stage.begin()
+    stage.report(only, reporting(12))
+    stage.crew.signal(stage.now)
+
+    for _ in range(13):
+        stage.step(1)
+
+    assert only.killed
+    stage.end(only, -9)
+    assert (stage.crew.is_over, stage.crew.status) == (True, 1)
 
 
 def test_a_process_that_is_missing_is_a_problem_after_a_while() -> None:

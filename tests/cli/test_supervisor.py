@@ -247,7 +247,22 @@ def health_of(url: str) -> tuple[int, list[str]]:
             return error.code, json.load(error)["problems"]
 
 
+def test_a_process_that_a_job_keeps_from_responding_is_killed_when_its_lease_has_run_out(shop: Shop) -> None:
+    with running(shop.folder, "--processes", "2", environment=shop.environment) as program:
+        program.until(STARTED, 2)
+        shop.enqueue(600, executor="hold")
+        (hung,) = program.until(r"(worker \d) .* has not responded for 10 s and is killed; its lease has run out")
+        program.until(rf"{hung[1]} .* ended: SIGKILL; it is started again in 0\.\d s")
+        program.until(STARTED, 3)
+        (job,) = shop.jobs(JobStatus.COMPLETE)
+        program.send(signal.SIGTERM)
+        status = program.status()
+
+    assert (status, job.attempt) == (0, 2), program.text
+
+
 async def test_a_process_that_hangs_is_a_problem_of_all(lite: Shop) -> None:
+    lite.code.write_text(APPLICATION.replace("seconds=6", "seconds=60"))
     options = ("--processes", "2", "--health-port", "0", "--health-file", "healthy")
     with running(lite.folder, *options, environment=lite.environment) as program:
         url = program.until(r"answered at (http://\S+)/healthz")[0][1]
@@ -275,7 +290,7 @@ def test_changed_code_is_run_and_broken_code_waits_for_another_change(lite: Shop
         program.until("the code has changed")
         program.until(r"worker 1 .* ended by itself: exit status 1$")
         lite.code.write_text(APPLICATION.replace('name = "block"', 'name = "mended"'))
-        program.until("started: .* executors: work, mended, apart")
+        program.until("started: .* executors: work, mended, hold, apart")
         program.send(signal.SIGINT, to_group=True)
         status = program.status()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 APPLICATION = """
 import asyncio
+import ctypes
 import os
 import time
 from datetime import timedelta
@@ -33,6 +34,14 @@ class Block(Executor[float]):
         time.sleep(job.data)
 
 
+class Hold(Executor[float]):
+    name = "hold"
+
+    async def execute(self, job: Job[float]) -> None:
+        if job.attempt == 1:
+            ctypes.PyDLL(None).sleep(int(job.data))  # keeps the GIL
+
+
 class Apart(Executor[float]):
     name = "apart"
     blocking = "process"
@@ -43,7 +52,7 @@ class Apart(Executor[float]):
 
 def make() -> Rexecutor:
     backend = connect(os.environ["STORE_URL"], schema=os.environ.get("STORE_SCHEMA"))
-    return Rexecutor(backend, executors=[Work, Block, Apart], lease=timedelta(seconds=6))
+    return Rexecutor(backend, executors=[Work, Block, Hold, Apart], lease=timedelta(seconds=6))
 """
 
 

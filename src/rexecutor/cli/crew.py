@@ -16,6 +16,7 @@ from rexecutor.telemetry.process_events import (
     ProcessEnded,
     ProcessesChanged,
     ProcessesStopping,
+    ProcessHung,
     ProcessKilled,
     ProcessStarted,
     RestartBegun,
@@ -34,6 +35,12 @@ STEADY_AFTER: Final = 60.0
 
 SILENT_AFTER: Final = 5.0
 """Seconds without a report after which a process counts as one that hangs, and without a ready process as a problem."""
+
+LEAST_SILENCE: Final = 10.0
+"""Seconds without a report before which no process is killed, however short its lease is."""
+
+_LONGEST_STEP: Final = 2.0
+"""Seconds between two steps that count as silence, at most. If there are more, the supervisor itself stood still."""
 
 _PAUSE: Final = (
     BackoffStrategy.exponential(timedelta(seconds=0.5))
@@ -71,6 +78,22 @@ class Member:
     reported_at: float = 0.0
     kill_at: float | None = None
     """When it is killed unless it has ended by then; None if it was not told to end."""
+    silence: float = 0.0
+    """Seconds since its last report, without those in which the supervisor stood still."""
+    is_hung: bool = False
+    """Whether it was killed because it was silent."""
+
+    @property
+    def must_be_killed(self) -> bool:
+        """Whether it has been silent for so long that its lease has run out.
+
+        Its heartbeats and its reports come from threads. So if reports are missing, either the process stands still, or
+        code of a job keeps all other threads from running. Other nodes run its jobs then, and on SQLite it may hold the
+        lock that they need. A process that only blocks its event loop goes on reporting, and keeps its lease.
+        """
+        if self.is_hung or self.report is None or self.report.lease is None:
+            return False
+        return self.silence >= max(self.report.lease, LEAST_SILENCE)
 
     @property
     def is_ready(self) -> bool:
@@ -125,6 +148,7 @@ class Crew:
     _restart: _Restart | None = None
     _restarts_again: bool = False
     _was_ready: bool = False
+    _stepped_at: float | None = None
 
     def __post_init__(self) -> None:
         """Make the places, the first of which is filled at once."""
@@ -143,6 +167,8 @@ class Crew:
 
     def step(self, now: float) -> float:
         """Start and kill what is due, and return how many seconds nothing else will be; at most 1."""
+        if not self.waits_for_changes:  # for development, where a debugger may halt a process
+            self._kill_hung(now)
         for member in list(self.members()):
             if member.kill_at is not None and now >= member.kill_at:
                 member.kill_at = now + KILL_AFTER
@@ -190,7 +216,7 @@ class Crew:
 
     def reported(self, member: Member, report: Report, now: float) -> None:
         """Take the report of a process."""
-        member.report, member.reported_at = report, now
+        member.report, member.reported_at, member.silence = report, now, 0.0
         if member.is_ready:
             self._was_ready = True
             for place in self._places:
@@ -198,7 +224,7 @@ class Crew:
 
     def ended(self, member: Member, status: int, now: float) -> None:
         """Take note that a process has ended with this status, negative for the number of a signal that killed it."""
-        was_told = member.kill_at is not None
+        was_told = member.kill_at is not None or member.is_hung
         if member in self._leaving:
             self._leaving.remove(member)
         place = next((one for one in self._places if member in (one.member, one.successor)), None)
@@ -210,7 +236,7 @@ class Crew:
             return
         if place is not None:
             place.member, place.successor = place.successor, None
-            if not (was_told or self.signals):
+            if not (member.kill_at is not None or self.signals):
                 again = self._missed(place, member, status, now)
         if self.signals and status:
             self.status = self.status or 1
@@ -245,6 +271,17 @@ class Crew:
             "processes": processes,
         }
         return Report(not problems, is_ready and not problems, tuple(problems), details)
+
+    def _kill_hung(self, now: float) -> None:
+        """Kill the processes that hang, once each."""
+        passed = 0.0 if self._stepped_at is None else min(now - self._stepped_at, _LONGEST_STEP)
+        self._stepped_at = now
+        for member in list(self.members()):
+            member.silence += passed
+            if member.must_be_killed:
+                member.is_hung = True
+                self.emit(ProcessHung(member.name, member.process.pid, member.silence))
+                member.process.kill()
 
     def _fill_places(self, now: float) -> None:
         """Start what is missing: at first one process, and the others once that one is ready."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,6 +38,8 @@ class Report:
     problems: tuple[str, ...]
     details: Mapping[str, object]
     """What is written as JSON."""
+    lease: float | None = None
+    """Length of the process's lease, in seconds; None as long as it has none."""
 
 
 Metrics: TypeAlias = Callable[[], tuple[str, bytes]]
@@ -46,8 +49,8 @@ _Answer: TypeAlias = tuple[HTTPStatus, str, bytes]
 """Status, media type and body."""
 
 
-def report_of(health: Health) -> Report:
-    """Return the report on one process."""
+def report_of(health: Health, lease: timedelta | None = None) -> Report:
+    """Return the report on one process, whose lease is so long."""
     details: dict[str, object] = {
         "status": health.status,
         "healthy": health.is_healthy,
@@ -59,7 +62,8 @@ def report_of(health: Health) -> Report:
         "renewed_ago": None if health.renewed_ago is None else round(health.renewed_ago.total_seconds(), 3),
         "loop_lag": round(health.loop_lag.total_seconds(), 3),
     }
-    return Report(health.is_healthy, health.is_ready, health.problems, details)
+    seconds = None if lease is None else lease.total_seconds()
+    return Report(health.is_healthy, health.is_ready, health.problems, details, seconds)
 
 
 STARTING: Final = report_of(Health(HealthStatus.STARTING))

@@ -51,7 +51,7 @@ def run(
     made: list[Rexecutor] = []
 
     def report() -> Report:
-        return report_of(made[0].health()) if made else STARTING
+        return report_of(made[0].health(), made[0].lease) if made else STARTING
 
     async def run_jobs() -> None:
         async with opened_rexecutor(options.target, found) as rexecutor:

@@ -54,6 +54,7 @@ from rexecutor.telemetry.process_events import (
     ProcessesChanged,
     ProcessesStopping,
     ProcessEvent,
+    ProcessHung,
     ProcessKilled,
     ProcessStarted,
     RestartBegun,
@@ -271,6 +272,9 @@ def _line(event: Logged, command: Callable[[str], str | None]) -> _Line:  # noqa
             return _process_ended(event)
         case ProcessKilled(worker, pid):
             return _Line(logging.ERROR, "%s (process %s) has not ended in time and is killed", (worker, pid))
+        case ProcessHung(worker, pid, seconds):
+            template = "%s (process %s) has not responded for %.0f s and is killed; its lease has run out"
+            return _Line(logging.ERROR, template, (worker, pid, seconds))
         case ProcessesStopping(processes):
             return _Line(logging.INFO, "stopping: waiting for %s", (_counted(processes, "process", "processes"),))
         case ProcessesChanged():
@@ -354,12 +358,11 @@ def _why(error: JobError) -> str:
 
 def _process_ended(event: ProcessEnded) -> _Line:
     process = (event.worker, event.pid)
-    if event.was_told:
-        return _Line(logging.INFO, "%s (process %s) ended: %s", (*process, event.how))
+    level, cause = (logging.INFO, "") if event.was_told else (logging.ERROR, " by itself")
     if event.again is not None:
-        template = "%s (process %s) ended by itself: %s; it is started again in %.1f s"
-        return _Line(logging.ERROR, template, (*process, event.how, event.again))
-    return _Line(logging.ERROR, "%s (process %s) ended by itself: %s", (*process, event.how))
+        template = "%s (process %s) ended%s: %s; it is started again in %.1f s"
+        return _Line(level, template, (*process, cause, event.how, event.again))
+    return _Line(level, "%s (process %s) ended%s: %s", (*process, cause, event.how))
 
 
 def _counted(number: int, noun: str, plural: str | None = None) -> str:

@@ -33,7 +33,7 @@ class ProcessEnded:
     how: str
     """Its exit status, or the signal that killed it."""
     was_told: bool
-    """Whether the supervisor had told it to end."""
+    """Whether the supervisor had told it to end, or has killed it."""
     again: float | None
     """In how many seconds it is started again; None if it is not, or there is a successor already."""
 
@@ -44,6 +44,16 @@ class ProcessKilled:
 
     worker: str
     pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessHung:
+    """A supervisor kills a worker process that has not reported for so long that its lease has run out."""
+
+    worker: str
+    pid: int
+    seconds: float
+    """For how long it has not reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,7 @@ ProcessEvent: TypeAlias = (
     | ProcessStarted
     | ProcessEnded
     | ProcessKilled
+    | ProcessHung
     | ProcessesStopping
     | ProcessesChanged
     | RestartBegun
