@@ -19,6 +19,7 @@ from rexecutor.backend.postgres.rows import changed_row
 from rexecutor.backend.postgres.statements import Statements
 from rexecutor.backend.sql.operations import Statement
 from rexecutor.model import rules
+from rexecutor.model.stats import NO_COUNTS, OutcomeKind, StatRow
 from rexecutor.model.status import OPEN, WAITING
 from rexecutor.model.where import Everything, IdIn, StatusIn, Where
 from rexecutor.testing.suite.store import HOUR, new_job
@@ -103,8 +104,17 @@ WITH stored AS (
     FROM generate_series(1, {{rows}}) AS n {RETURNED}
 ) {QUEUED.replace("{due}", "false")}
 """
+# Three outcomes of each executor: minutes back from now, and hours back from a month ago.
+HISTORY = """
+INSERT INTO {schema}.stats (minutes, moment, executor, outcome, attempts, waits, runs)
+SELECT
+    minutes, {at} - since - n / (3 * {executors}) * minutes * interval '1 min',
+    'executor ' || n % {executors}, (ARRAY['complete', 'failed', 'snoozed'])[n / {executors} % 3 + 1], 9,
+    '{{1, 8}}', '{{9}}'
+FROM generate_series(0, {rows} - 1) AS n, (VALUES (1, interval '0'), (60, interval '29 days')) AS kinds (minutes, since)
+"""
 RUNNING_ONLY = frozenset({JobStatus.EXECUTING})
-TABLES = ("stored_jobs", "queue", "running", "ended")
+TABLES = ("stored_jobs", "queue", "running", "ended", "stats")
 NODES = "INSERT INTO {schema}.nodes VALUES ('alive', 'here', {at}, {at} + interval '1 hour')"
 
 
@@ -119,7 +129,7 @@ class Shape:
         return f"{self.rows:,} {'beside as many finished and later ones' if self.is_beside_others else 'alone'}"
 
     def commands(self) -> list[str]:
-        parts = [BACKLOG, RUNNING, NODES]
+        parts = [BACKLOG, RUNNING, NODES, HISTORY]
         if self.is_beside_others:
             parts[:0] = [FINISHED, OVERDUE, URGENT_LATER, EXPIRED, NOT_YET_EXPIRED]
         return [part.format(rows=self.rows, executors=EXECUTORS, at=AT, schema=SCHEMA) for part in parts]
@@ -315,6 +325,17 @@ def new_fields() -> dict[str, Any]:
     }
 
 
+def load(executors: int, most: int) -> Statement:
+    names = [f"executor {number}" for number in range(executors)]
+    return next(STATEMENTS.count_waiting(names, most, NOW))
+
+
+def added(rows: int) -> Statement:
+    moment = NOW - timedelta(hours=1)
+    new = [StatRow(moment, f"executor {n}", OutcomeKind.COMPLETE, 1, NO_COUNTS, NO_COUNTS) for n in range(rows)]
+    return next(STATEMENTS.add_stats(new))
+
+
 THOUSAND = list(range(ROWS[-1] - 500, ROWS[-1] + 500))
 """Ids of jobs of two kinds. They are none that claims begin with: tests that were rolled back leave dead entries."""
 MATCHING = Where.executor_equals("executor 3") & ~Where.status_equals(JobStatus.EXECUTING)
@@ -379,6 +400,17 @@ CASES: Mapping[str, tuple[Statement, int]] = {
     "prune by number": (prune("prune_beyond", kept=50), 151 * EXECUTORS + 700),
     "prune by number, one executor": (prune("prune_beyond", "executor 3", kept=50), 900),
     "prune by number, nothing to do": (prune("prune_beyond", kept=2_000_000), 0),
+    "the load: who executes": (STATEMENTS.of("select_holders", executor=None), 1_000),
+    "the load: names": (STATEMENTS.of("select_waiting_executors"), 30),
+    "the load: a few of each": (load(EXECUTORS, 101), 1_100),
+    "the load: half of each": (load(EXECUTORS, ROWS[-1] // EXECUTORS // 2), ROWS[-1] // 2),
+    "the load: half of one": (load(1, ROWS[-1] // EXECUTORS // 2), ROWS[-1] // EXECUTORS // 2),
+    "the history of an hour": (STATEMENTS.of("select_stats", since=NOW - HOUR), 3_000),
+    "rows for the history": (added(100), 0),
+    "old minutes": (STATEMENTS.of("take_minutes", before=NOW - timedelta(days=1), limit=500), 1_100),
+    "old minutes, nothing to do": (STATEMENTS.of("take_minutes", before=NOW - timedelta(days=9_999), limit=500), 10),
+    "old hours": (STATEMENTS.of("delete_hours", before=NOW - timedelta(days=30), limit=500), 1_100),
+    "old hours, nothing to do": (STATEMENTS.of("delete_hours", before=NOW - timedelta(days=99_999), limit=500), 10),
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rexecutor import JobStatus, Replace, SQLiteBackend, UniquenessCriteria
+from rexecutor.backend import overview
 from rexecutor.backend.messages import Demand, Node
 from rexecutor.backend.sql import statement
 from rexecutor.backend.sql.where import compile_where
@@ -18,6 +19,7 @@ from rexecutor.model import rules
 from rexecutor.model.job import NewJob
 from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.model.pruning import BeyondNewest, OlderThan, PruneSpec
+from rexecutor.model.stats import MINUTE, NO_COUNTS, OutcomeKind, StatRow
 from rexecutor.model.status import WAITING
 from rexecutor.model.where import Everything, ExecutorIn, KeyIs, StatusIn, Where
 from rexecutor.testing import FakeClock
@@ -237,8 +239,74 @@ async def test_expired_jobs_are_found_by_their_index(backend: SQLiteBackend, *, 
     assert "TEMP B-TREE" not in found, found
 
 
-async def steps(backend: SQLiteBackend, work: NewJob | PruneSpec) -> int:
-    """Count the virtual machine's steps, by tens: the same on every machine."""
+@pytest.mark.parametrize("is_analyzed", [False, True])
+async def test_the_load_walks_the_index_of_jobs_that_have_not_ended(
+    backend: SQLiteBackend, *, is_analyzed: bool
+) -> None:
+    if is_analyzed:
+        await analyze(backend)
+
+    names = await plan(backend, "select_waiting_executors")
+    counts = await plan(backend, "count_waiting", executor="alpha", most=10, now=1)
+    holders = await plan(backend, "select_holders", executor=None)
+
+    assert walks(names, "jobs_open"), names
+    assert "(executor>?)" in names, names
+    assert walks(counts, "jobs_open"), counts
+    assert "(executor=?)" in counts, counts
+    assert "USING ROWID SEARCH ON TABLE rexecutor_running" in counts, counts
+    assert "TEMP B-TREE" not in names + counts
+    assert not any(map(reads_all, holders.split(" | "))), holders
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+async def test_the_history_is_read_and_written_by_its_key(backend: SQLiteBackend, *, is_analyzed: bool) -> None:
+    moments = [backend.clock.now() - number * HOUR for number in range(100)]
+    await backend.add_stats(
+        [
+            StatRow(moment, "alpha", OutcomeKind.COMPLETE, 1, NO_COUNTS, NO_COUNTS, span)
+            for moment in moments
+            for span in (MINUTE, HOUR)
+        ]
+    )
+    if is_analyzed:
+        await analyze(backend)
+    key = {"minutes": 1, "moment": 1, "executor": "alpha", "outcome": "complete"}
+    by_key = "SEARCH rexecutor_stats USING PRIMARY KEY (minutes=? AND moment"
+
+    read = await plan(backend, "select_stats", since=1)
+    one = await plan(backend, "select_stat", **key)
+    put = await plan(backend, "put_stat", **key, attempts=1, waits="[]", runs="[]")
+    minutes = await plan(backend, "take_minutes", before=1, limit=10)
+    hours = await plan(backend, "delete_hours", before=1, limit=10)
+
+    assert f"{by_key}>?)" in read, read
+    assert f"{by_key}=? AND executor=? AND outcome=?)" in one, one
+    assert "SCAN" not in put, put
+    for found in (minutes, hours):
+        assert f"{by_key}<?)" in found, found  # the oldest ones
+        assert f"{by_key}=?" in found, found  # which are deleted
+        assert "SCAN rexecutor_stats" not in found, found
+        assert "TEMP B-TREE" not in found, found
+
+
+async def test_a_load_reads_no_more_jobs_than_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "MOST_COUNTED", 1_000)
+    jobs = [job(executor, delay=delay) for executor in "abcd" for delay in (-HOUR, HOUR)]
+    async with SQLiteBackend(tmp_path / "jobs.db") as backend:
+        await backend.enqueue([job("few"), *jobs * 500])
+        some = await steps(backend, None)
+        await backend.enqueue(jobs * 1_000)
+
+        more = await steps(backend, None)
+        loads = await backend.load()
+
+    assert [(load.waiting, load.counted_to) for load in loads] == [(250, 249)] * 4 + [(1, 200)]
+    assert more <= some * 1.1 + 10
+
+
+async def steps(backend: SQLiteBackend, work: NewJob | PruneSpec | None) -> int:
+    """Count the virtual machine's steps of an enqueue, a prune or a load, by tens: the same on every machine."""
     counted = 0
 
     def count() -> int:
@@ -246,12 +314,15 @@ async def steps(backend: SQLiteBackend, work: NewJob | PruneSpec) -> int:
         counted += 1
         return 0
 
-    await backend._writer.run(lambda connection: connection.set_progress_handler(count, 10))
-    if isinstance(work, NewJob):
+    thread = backend._reader if work is None else backend._writer
+    await thread.run(lambda connection: connection.set_progress_handler(count, 10))
+    if work is None:
+        await backend.load()
+    elif isinstance(work, NewJob):
         await backend.enqueue([work])
     else:
         await backend.prune(work, 10)
-    await backend._writer.run(lambda connection: connection.set_progress_handler(None, 0))
+    await thread.run(lambda connection: connection.set_progress_handler(None, 0))
     return counted
 
 
