@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from operator import attrgetter
 
 from rexecutor.backend.messages import Demand
 from rexecutor.model import rules
@@ -56,6 +57,15 @@ class ClaimCases(Cases):
 
         assert (job.attempt, job.claims) == (1, 1)
         assert (again.attempt, again.claims) == (2, 2)
+
+    async def test_jobs_that_are_claimed_together_have_their_own_attempts_and_claims(self, store: Store) -> None:
+        [tried] = await store.executing()
+        await store.settle(tried, failed())
+        await store.enqueue(new_job())
+
+        jobs = await store.claim()
+
+        assert [(job.attempt, job.claims) for job in sorted(jobs, key=attrgetter("id"))] == [(2, 2), (1, 1)]
 
     async def test_claims_at_the_same_time_share_no_job(self, store: Store) -> None:
         ids = await store.enqueue(*[new_job()] * 60)
