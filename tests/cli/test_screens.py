@@ -33,7 +33,7 @@ STATE = NodeState("worker-1", 71, "1.2.3", ["email", "resize_image"], 10, 4, 0.0
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder whose name is always as long, with a store, `jobs.db`, that was used half an hour ago."""
+    """A folder whose name is always as long, with a store, `jobs.db`, that was used a day ago."""
     with TemporaryDirectory(prefix="screens-", dir="/tmp") as name:
         asyncio.run(_fill(Path(name) / "jobs.db"))
         yield Path(name)
@@ -41,13 +41,14 @@ def folder() -> Iterator[Path]:
 
 async def _fill(path: Path) -> None:
     now = SQLiteBackend(path).clock.now()
-    clock = FakeClock(now - timedelta(minutes=30, seconds=30))
+    # All moments are on another day, at any time of the day: moments of today are shown without their date.
+    clock = FakeClock(now - timedelta(days=1, minutes=30, seconds=30))
     async with SQLiteBackend(path, clock=clock) as backend:
         heartbeats = backend.heartbeat_connection()
         heartbeats.send(Node("node-1", "worker-1:71", timedelta(days=400), state=STATE))
         heartbeats.close()
         mails = [NewJob("email", f'{{"to":"{n}"}}', None, 5, 0, ("weekly",), None, timedelta(0)) for n in range(5)]
-        later = NewJob("email", "7", None, 5, 3, (), None, timedelta(days=2, minutes=31))
+        later = NewJob("email", "7", None, 5, 3, (), None, timedelta(days=3, minutes=31))
         image = NewJob("resize_image", '{"id":7}', '{"by":"ann"}', 1, 0, ("user-7",), None, timedelta(0))
         orphan = NewJob("report", "null", None, 5, 0, (), None, timedelta(0))
         await backend.enqueue([*mails, later, image, orphan])
@@ -56,7 +57,7 @@ async def _fill(path: Path) -> None:
         await backend.settle(
             [
                 Settlement(1, 1, Complete('{"sent":1}')),
-                Settlement(2, 1, Failed(error, timedelta(hours=3, minutes=31))),
+                Settlement(2, 1, Failed(error, timedelta(days=2, hours=3, minutes=31))),
                 Settlement(7, 1, Failed(error, timedelta(0))),
             ]
         )
