@@ -245,7 +245,7 @@ def test_a_context_manager_that_cannot_be_left_is_logged_and_the_worker_ends_wel
         err = worker.communicate(timeout=20)[1]
 
     assert worker.returncode == 0
-    assert "ERROR rexecutor: what the provider shop:faulty_at_the_end made for the worker could not be closed" in err
+    assert "ERROR rexecutor: provider shop:faulty_at_the_end: its object for the worker could not be closed" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -215,7 +215,7 @@ async def test_a_blocked_event_loop_is_a_problem_that_another_thread_can_see() -
         watchdog = rexecutor._lifetime.node._watchdog
 
         def look() -> None:
-            watchdog.look()
+            watchdog.check()
             clock.advance(6 * SECOND)
             found.append(rexecutor.health())
 
@@ -229,5 +229,5 @@ async def test_a_blocked_event_loop_is_a_problem_that_another_thread_can_see() -
 
 
 def _is_well_after_a_look(rexecutor: Rexecutor, watchdog: Watchdog) -> bool:
-    watchdog.look()
+    watchdog.check()
     return not rexecutor.health().problems

@@ -15,7 +15,7 @@ from tests.support import Events, soon, until, until_no_threads_of_ours
 
 def in_another_thread(watchdog: Watchdog) -> None:
     """Look, as the watchdog's own thread does, while the loop stands still."""
-    thread = threading.Thread(target=watchdog.look)
+    thread = threading.Thread(target=watchdog.check)
     thread.start()
     thread.join()
 
@@ -115,4 +115,4 @@ async def test_the_threads_end_where_the_loop_is_gone(clock: FakeClock) -> None:
 
     watchdog = await asyncio.to_thread(use)
     with pytest.raises(RuntimeError, match="closed"):
-        watchdog.look()
+        watchdog.check()

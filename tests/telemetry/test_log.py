@@ -466,7 +466,7 @@ TIMED_OUT = replace(FAILED, kind=ErrorKind.TIMEOUT)
         (
             ProviderNotClosed("get_client", ValueError("no")),
             "ERROR",
-            "what the provider get_client made for the worker could not be closed: ValueError",
+            "provider get_client: its object for the worker could not be closed: ValueError",
         ),
         (
             BackoffFailed(3, "mail", 1, ValueError("no")),

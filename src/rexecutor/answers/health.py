@@ -9,16 +9,16 @@ from rexecutor.answers.spans import span
 from rexecutor.backend.messages import Load, StoredNode
 
 BLOCKED_LOOP: Final = 5.0
-"""Seconds from which a node counts as blocked."""
+"""Seconds without a response after which a node counts as blocked."""
 
 
 def complaints(nodes: Sequence[StoredNode], loads: Sequence[Load], *, node: str | None = None) -> list[str]:
-    """Return what is wrong, one sentence each; nothing if all is well.
+    """Return the problems, one sentence each.
 
     Args:
         nodes: The nodes that the store knows.
         loads: What waits and executes.
-        node: Beginning of the names of the nodes to look at, such as a host; None for all.
+        node: Beginning of the names of the nodes to check, such as a host; None for all.
     """
     wanted = [each for each in nodes if node is None or each.name.startswith(node)]
     live = [each for each in wanted if each.is_live]

@@ -1,4 +1,4 @@
-"""What each executor does: what waits and executes, and what its history says."""
+"""An overview of the executors: their waiting and executing jobs, and figures from their history."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Overview:
     failed: int
     """Attempts that failed in the last hour."""
     ended_a_minute: float
-    """Jobs that ended a minute, of the last five minutes."""
+    """Jobs that ended per minute, in the last five minutes."""
     wait_p50: timedelta | None
     wait_p99: timedelta | None
     run_p50: timedelta | None
@@ -96,5 +96,5 @@ def _overview(
 
 
 def counted(number: int, to: int) -> str:
-    """Return a number of jobs as people read it, which the store has counted up to `to`."""
+    """Return a number of jobs, which the store has counted up to `to`, as text: `1,234`, or `100,000+` above that."""
     return f"{to:,}+" if number > to else f"{number:,}"

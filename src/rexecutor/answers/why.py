@@ -13,9 +13,9 @@ from rexecutor.model.job import JobRecord, detail_lines
 from rexecutor.model.status import JobStatus
 
 SLOW_LOOP: Final = 5.0
-"""Seconds from which it is worth saying that a node's event loop does not respond."""
+"""Seconds after which an answer says that a node's event loop does not respond."""
 LATE: Final = timedelta(seconds=30)
-"""From how late on it is odd that nobody has taken a job, although there is a free slot."""
+"""Delay above which it is odd that nobody has taken a job although there is a free slot."""
 _LONGEST: Final = 200
 """Number of characters that an answer quotes of an error or a reason."""
 
@@ -43,7 +43,7 @@ class Reason(StrEnum):
     BUSY = "busy"
     """All slots that it could have are taken."""
     DUE = "due"
-    """Nothing keeps it: it is its turn, or that of others that come first."""
+    """Nothing keeps it from running: it is next, or other jobs come first."""
 
 
 PURPOSES: Final = {
@@ -56,7 +56,7 @@ PURPOSES: Final = {
     Reason.PAUSED: "to end the pause",
     Reason.DUE: "to look for the cause",
 }
-"""What an answer's command is for."""
+"""The purpose of an answer's command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Answer:
     text: str
     """One sentence or two."""
     then: Sequence[str] = ()
-    """What else would keep the job from running once that is over; for a job that waits."""
+    """Other reasons that keep a waiting job from running after that."""
     command: str | None = None
     """The command that changes this, without the program's name; None if there is none."""
 
@@ -130,14 +130,14 @@ def _executing(seen: Seen) -> Answer:
 
 
 def _waiting(seen: Seen) -> Answer:
-    """Return the first of the reasons that keep it, and the others as what comes then."""
+    """Return the first reason why it waits; the other reasons hold after that one."""
     if seen.record.expires_at is not None and seen.record.expires_at <= seen.now:
         text = f"has expired at {at(seen.record.expires_at, seen.now)}: a heartbeat of a node cancels it"
         if not any(node.is_live for node in seen.nodes):
             text += ", but no node is live"
         return Answer(Reason.EXPIRED, text)
     not_yet = _not_yet(seen)
-    busy = _busy(seen) if not_yet is None else None  # who holds the slots now says nothing of later
+    busy = _busy(seen) if not_yet is None else None  # the slots that are busy now may be free by then
     found = [answer for answer in (not_yet, _paused(seen), _no_node(seen), busy) if answer is not None]
     if not found:
         return _due(seen)

@@ -1,4 +1,4 @@
-"""What a look at a store finds: the results of `Backend.diagnose`, which `rexecutor doctor` prints."""
+"""The results of `Backend.diagnose`, which `rexecutor doctor` prints."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ class Severity(StrEnum):
     OK = "ok"
     """As it should be."""
     NOTE = "note"
-    """Worth knowing, but nothing need be done; or it could not be found out."""
+    """Good to know, but there is nothing to do; or the check was not possible."""
     WARNING = "warning"
     """Jobs run, but later, slower or less safely than they could."""
     PROBLEM = "problem"
@@ -19,12 +19,12 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one look."""
+    """The result of one check."""
 
     subject: str
-    """What was looked at, in a word or two that stay the same: `schema`, `clock`, `old transactions`."""
+    """The subject of the check, in a word or two that never change: `schema`, `clock`, `old transactions`."""
     severity: Severity
     message: str
-    """What was found, in one or two sentences."""
+    """The result, in one or two sentences."""
     fix: str | None = None
-    """What to do about it: a command, a statement of SQL or a setting; None if nothing need be done."""
+    """The fix: a command, an SQL statement or a setting; None if there is nothing to do."""

@@ -102,7 +102,7 @@ class OpeningPort(ABC):
     def change_count(self) -> int:
         """Number of changes of the store that this backend has made or heard of.
 
-        Read it before a look into the store and pass it as `since` to wait afterwards; then no change is missed.
+        Read it before you read the store, and pass it as `since` to wait afterwards. Then no change is missed.
         """
         return self._wakeups.count
 

@@ -246,7 +246,7 @@ class OperatorPort(ApplicationPort):
         """
 
     async def diagnose(self) -> Sequence[Finding]:
-        """Look at the open store for what keeps jobs from running, makes them slow or may lose them, with each fix.
+        """Check the open store for all that keeps jobs from running, makes them slow or may lose them. Name each fix.
 
         For `rexecutor doctor` and a page of an operator. Takes some seconds at most, and changes nothing. By default,
         it only checks the schema.

@@ -1,6 +1,6 @@
 """Decides about the worker processes of a supervisor: when one is started, told to end, or killed.
 
-It only decides: `Supervisor` starts the processes, waits for what happens, and says so here.
+It only decides. `Supervisor` starts the processes, waits until something happens, and reports that here.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,16 +25,16 @@ from rexecutor.telemetry.process_events import (
 )
 
 KILL_AFTER: Final = 30.0
-"""Seconds beyond the grace after which a process that was told to end is killed: it has more to do than its jobs."""
+"""Seconds beyond the grace after which a process that was told to end is killed. It records outcomes after its jobs."""
 
 HURRIED_KILL_AFTER: Final = 20.0
 """Seconds after which it is killed if it was told to cancel its jobs."""
 
 STEADY_AFTER: Final = 60.0
-"""Seconds that a process has to run so that its end is not counted with those before it."""
+"""Seconds after which the end of a process is not counted together with those before it."""
 
 SILENT_AFTER: Final = 5.0
-"""Seconds without a report after which a process counts as one that hangs, and without a ready process as a problem."""
+"""Seconds after which a missing report is a problem, and so is a place without a ready process."""
 
 LEAST_SILENCE: Final = 10.0
 """Seconds without a report before which no process is killed, however short its lease is."""
@@ -47,7 +47,7 @@ _PAUSE: Final = (
     .with_max(timedelta(seconds=30))
     .with_jitter(Jitter.relative(0.2))
 )
-"""How long a process that has ended by itself is missing: 0.5 s at first, 30 s if its successors end as soon."""
+"""Pause before a process that has ended by itself is started again: 0.5 s, up to 30 s if its successors end soon."""
 
 
 class Process(Protocol):
@@ -59,7 +59,7 @@ class Process(Protocol):
         ...
 
     def tell(self, number: int) -> None:
-        """Have it do what it does after this many signals, 1 or 2."""
+        """Have it act as after this many signals, 1 or 2."""
         ...
 
     def kill(self) -> None:
@@ -69,7 +69,7 @@ class Process(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One process, and what is known of it."""
+    """One process, with its last report."""
 
     name: str
     process: Process
@@ -97,7 +97,7 @@ class Member:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has said that it runs jobs, and nothing is wrong."""
+        """Whether its last report says that it runs jobs and has no problem."""
         return self.report is not None and self.report.is_ready
 
 

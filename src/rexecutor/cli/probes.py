@@ -21,7 +21,7 @@ from rexecutor.telemetry.events import DutyFailed, DutyRecovered
 from rexecutor.telemetry.log import log_event
 
 FILE_INTERVAL: Final = 1.0
-"""Seconds between two checks that the health file's thread makes."""
+"""Seconds between two updates of the health file."""
 
 _SLOWEST_CLIENT: Final = 5.0
 """Seconds that a client may take to send its request."""
@@ -31,13 +31,13 @@ _TEXT: Final = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What probes are told."""
+    """An answer to a probe: how a process, or a supervisor with its processes, is doing."""
 
     is_healthy: bool
     is_ready: bool
     problems: tuple[str, ...]
     details: Mapping[str, object]
-    """What is written as JSON."""
+    """The report as JSON."""
     lease: float | None = None
     """Length of the process's lease, in seconds; None as long as it has none."""
 
@@ -131,12 +131,12 @@ class _Server(ThreadingHTTPServer):
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def server_bind(self) -> None:
-        """Bind the socket, without the look-up of the host's name that `HTTPServer` makes, which may take seconds."""
+        """Bind the socket, without asking for the host's name, as `HTTPServer` does: that may take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
 
     def answer_of(self, path: str, make: Callable[[str], _Answer]) -> _Answer:
-        """Return what is answered; if it cannot be made, what failed. The first failure is logged, and the recovery."""
+        """Return the answer, or the error if there is none. The first failure is logged, and so is the recovery."""
         try:
             answer = make(path)
         except Exception as error:  # noqa: BLE001 - whatever a collector of the application raises
@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _kept(report: Callable[[], Report], path: Path) -> Generator[None]:
     file = _HealthFile(report, path)
     try:
-        file.look()
+        file.update()
     except OSError as error:
         raise FailedError(f"--health-file {str(path)!r}: {error.strerror or error}") from error
     ends = threading.Event()
@@ -228,10 +228,10 @@ class _HealthFile:
         self._failures = 0
 
     def keep(self, ends: threading.Event) -> None:
-        """Look every second until the event is set. The first failure is logged, and so is the recovery."""
+        """Update the file every second until the event is set. The first failure is logged, and so is the recovery."""
         while not ends.wait(FILE_INTERVAL):
             try:
-                self.look()
+                self.update()
             except OSError as error:
                 self._failures += 1
                 if self._failures == 1:
@@ -241,7 +241,7 @@ class _HealthFile:
                     log_event(DutyRecovered("writing the health file", self._failures))
                 self._failures = 0
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Write the file if the report is healthy, otherwise remove it. A reader sees all of it or none."""
         report = self._report()
         if report.is_healthy:

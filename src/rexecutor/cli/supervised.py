@@ -20,11 +20,11 @@ from rexecutor.telemetry.process_events import SupervisorLost
 REPORT_INTERVAL: Final = 0.5
 """Seconds between two reports."""
 FIRST_REPORT_INTERVAL: Final = 0.05
-"""Seconds between two reports until the first that says that the process is ready, for which the supervisor waits."""
+"""Seconds between two reports until the process is ready, for which the supervisor waits."""
 
 
 def run_supervised(options: WorkerOptions, supervisor: Connection) -> None:
-    """Run jobs until the supervisor says so or has ended, and exit the process with its status.
+    """Run jobs until the supervisor tells it to stop or has ended, and exit the process with its status.
 
     A SIGHUP, which a closed terminal sends to all processes, is left to the supervisor.
     """
@@ -53,7 +53,7 @@ def _report_to(supervisor: Connection, source: Callable[[], Report]) -> None:
 
 
 def _keep_in_touch(supervisor: Connection, source: Callable[[], Report]) -> None:
-    """Pass on what the supervisor says, and report to it every half second. If it has ended, shut down."""
+    """Obey the supervisor, and report to it every half second. If it has ended, shut down."""
     interval = FIRST_REPORT_INTERVAL
     try:
         while True:

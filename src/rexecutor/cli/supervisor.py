@@ -29,7 +29,7 @@ from rexecutor.telemetry.process_events import ProbesAnswered
 _ENDS: Final = (signal.SIGTERM, signal.SIGINT)
 _RESTARTS: Final = signal.SIGHUP
 _KILLS: Final = 3
-"""The signal of which number kills all processes."""
+"""Number of signals after which all processes are killed."""
 
 
 def supervise(options: WorkerOptions) -> int:
@@ -61,7 +61,7 @@ def supervise(options: WorkerOptions) -> int:
 
 
 class Supervisor:
-    """Starts the processes that a `Crew` asks for, and tells it what happens."""
+    """Starts the processes that a `Crew` asks for, and reports to it."""
 
     def __init__(self, options: WorkerOptions, forget: Callable[[int], None] | None = None) -> None:
         """Start nothing yet. The processes have all of the options except those of the supervisor.
@@ -207,7 +207,7 @@ class _WorkerProcess:
 
     @property
     def sentinel(self) -> int:
-        """What `wait` waits for: it is ready when the process has ended."""
+        """An object for `wait`, ready when the process has ended."""
         return self._process.sentinel
 
     def tell(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""What `rexecutor worker` can be asked to do."""
+"""The options of `rexecutor worker`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,7 +31,7 @@ class EventLoop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What the command was asked to do."""
+    """The options of one run of the command."""
 
     target: str
     executors: tuple[str, ...]

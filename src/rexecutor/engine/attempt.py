@@ -80,7 +80,7 @@ def completing(run: Completing) -> Generator[None]:
 
 
 class Shared(NamedTuple):
-    """What all attempts of a runner share."""
+    """Objects that all attempts of a runner share."""
 
     clock: Clock
     limits: Limits

@@ -19,12 +19,12 @@ from rexecutor.model.outcomes import Interrupted, Settlement
 STAY: Final = 0.3
 """Shortest stay, in seconds, after which a job that has found no slot is given back, for another node to run.
 
-The longest stay is twice as long, because the buffer looks for such jobs only at this interval.
+The longest stay is twice as long, because the buffer checks for such jobs only at this interval.
 """
 
 
 class Buffer:
-    """Stands between the claims and the runner: starts jobs while there are slots, and keeps the rest for a moment.
+    """Stands between claims and runner: starts jobs while there are free slots, and keeps the rest for a moment.
 
     `Pace` decides how many jobs it asks for beyond the free slots: none of an executor whose jobs seldom end.
     """
@@ -59,7 +59,7 @@ class Buffer:
         self._low: Mapping[str, int] = {}
         self._count = 0
         self._seen: Collection[ClaimId] = ()
-        self._looks = Deadlines(clock, self._give_back_old)
+        self._checks = Deadlines(clock, self._give_back_old)
         self._will_start = False
         self._drained: Collection[str] = frozenset()
         self.hungry: Final = asyncio.Event()
@@ -99,7 +99,7 @@ class Buffer:
         """Return the demand, also for the executors whose jobs may take slots of short jobs, which are free soon.
 
         Their jobs come in place of those ahead, if they are first in claim order. Otherwise an executor with many short
-        jobs would keep all others from the node: as soon as a slot is free, it has a job here to take it.
+        jobs would keep all others from the node: for each slot that becomes free, a job of it waits here already.
         """
         slots = dict(demand.slots)
         for executor, free in self._slots.free_after(ahead).items():
@@ -154,7 +154,7 @@ class Buffer:
     def give_back_all(self) -> None:
         """Give back all jobs that wait here, because the node stops or its lease is lost."""
         self.give_back(self._removed(frozenset(self.held)))
-        self._looks.stop()
+        self._checks.stop()
 
     def _note_hunger(self, executor: str) -> None:
         waiting = self._waiting.get(executor)
@@ -178,7 +178,7 @@ class Buffer:
         if refused:
             self.give_back(self._removed({record.claim_id for record in refused}))
         if kept:
-            self._looks.add(self._clock.monotonic() + STAY)
+            self._checks.add(self._clock.monotonic() + STAY)
 
     def _start_waiting(self) -> None:
         """Start waiting jobs while there are slots, beginning with the executor whose first job is the most urgent."""
@@ -238,7 +238,7 @@ class Buffer:
         return removed
 
     def _give_back_old(self, now: float) -> Iterable[float]:
-        """Give back the jobs that were already here at the last look; return when to look again, if jobs are left.
+        """Give back the jobs that were already here at the last check; return when to check again, if jobs are left.
 
         The executors of these jobs have become slower than their measured pace.
         """

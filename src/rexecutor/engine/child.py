@@ -31,13 +31,13 @@ from rexecutor.telemetry.subscribers import emit
 
 
 class ChildSetup(NamedTuple):
-    """What a child is started with."""
+    """The arguments with which a child is started."""
 
     executors: Mapping[str, AnyExecutor]
     completion: Completion
     limits: Limits
     around: Sequence[AroundExecute] = ()
-    """Middleware around each job; the asynchronous one among it is left to the parent."""
+    """Middleware around each job. The parent enters asynchronous middleware itself."""
 
 
 class Ready(NamedTuple):

@@ -11,7 +11,7 @@ from rexecutor.background import in_fresh_context
 from rexecutor.clock import Clock, Timer
 
 STOP_GRACE: Final = 5.0
-"""Seconds that code has to end once it was told to stop; then its outcome is recorded without it."""
+"""Seconds that code has to end after it was told to stop. Then its outcome is recorded without waiting for it."""
 
 
 class Deadlines:
@@ -47,7 +47,7 @@ class Deadlines:
 
     def _fire(self) -> None:
         self._timer = None
-        # A timer may fire a hair early: a sum of floats is not a whole number of the clock's ticks.
+        # A timer may fire a little early: a sum of floats is not a whole number of the clock's ticks.
         left = list(self._expire(max(self._clock.monotonic(), self._earliest)))
         if left:
             self.add(min(left))

@@ -12,14 +12,14 @@ from rexecutor.model.job import ErrorKind, JobError, storable
 from rexecutor.telemetry.log import traceback_of
 
 _OURS: Final = (str(Path(__file__).parent), str(middleware.__file__))
-"""Where the frames are that call a job."""
+"""Folders of the code that calls jobs."""
 _RAISED_VALUE: Final = "exceptions must derive from BaseException"
 """Python's message for `raise Cancel(…)`, and for raising any other value that is not an exception."""
 _RETURN_IT: Final = "If that was a Cancel or a Snooze: return it, do not raise it.\n"
 
 
 class Failure(NamedTuple):
-    """What a job raised, as text, because not every exception can be pickled."""
+    """An exception that a job raised, as text, because not every exception can be pickled."""
 
     kind: ErrorKind
     type_name: str
@@ -56,8 +56,8 @@ def job_error(kind: ErrorKind, type_name: str, details: str, *, attempt: int, no
 def told_exception(error: JobError, raised: BaseException | None) -> BaseException | None:
     """Return the exception that the event of a failed attempt carries, if any.
 
-    That is what the attempt raised, with two exceptions. After a timeout it is a `TimeoutError`, caused by what the
-    attempt raised. If the data could not be decoded, it is a new `DecodeError`: the decoder's messages show the data.
+    It is the one that the attempt raised, except in two cases. After a timeout it is a `TimeoutError`, caused by that
+    one. If the data could not be decoded, it is a new `DecodeError`: the decoder's messages show the data.
     """
     if error.kind is ErrorKind.TIMEOUT:
         timeout = TimeoutError(error.details)

@@ -9,7 +9,7 @@ from typing import Final
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered
 
 PATIENCE: Final = 5.0
-"""Seconds that anything may be wrong before it is a problem: a retry, or a moment's lag, is none."""
+"""Seconds after which a fault is a problem. A retry, or a lag of a moment, is none."""
 
 _VITAL: Final = ("claim", "settle", "heartbeat", "lease")
 """Duties without which no job runs. The failure of another, such as pruning, is logged, and ends nothing."""
@@ -19,7 +19,7 @@ _LONGEST_ERROR: Final = 200
 
 
 class HealthStatus(StrEnum):
-    """Where in its life a `Rexecutor` is."""
+    """The stage of a `Rexecutor` between its start and its end."""
 
     STARTING = "starting"
     """It has not been asked for jobs yet: its store is being opened, or its first claim has had no answer."""
@@ -46,7 +46,7 @@ class Health:
     renewed_ago: timedelta | None = None
     """Time since the heartbeat that last renewed the lease; None without a lease."""
     loop_lag: timedelta = timedelta(0)
-    """How late the event loop is: what waits for it waits this long."""
+    """The lag of the event loop: everything in it runs later by this."""
 
     @property
     def is_healthy(self) -> bool:
@@ -60,7 +60,7 @@ class Health:
 
 
 class Doing(StrEnum):
-    """What the claim loop does or waits for."""
+    """The activity of the claim loop, or the thing that it waits for."""
 
     LEASE = "waits for a lease"
     OUTCOMES = "waits until outcomes are recorded"
@@ -71,7 +71,7 @@ class Doing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What is known of a node at one moment. Times are in seconds."""
+    """All that is known of a node at one moment. Times are in seconds."""
 
     is_stopping: bool
     has_failed: bool
@@ -115,7 +115,9 @@ def problems_of(signs: Signs) -> tuple[str, ...]:
         match signs.doing:
             case Doing.STORE | Doing.OUTCOMES | Doing.HINT:
                 found.append(f"the claim loop {signs.doing} for {signs.doing_for:.0f} s")
-            case Doing.LEASE | Doing.SLOTS | None:  # the first is told above; the second may last as long as jobs do
+            case (
+                Doing.LEASE | Doing.SLOTS | None
+            ):  # a lost lease is reported above; all slots may be busy for as long as jobs run
                 pass
     return tuple(found)
 

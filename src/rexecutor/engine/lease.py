@@ -59,14 +59,14 @@ class Lease:
         self._looked: Reading | None = None
         self._rescues_from = 0.0
         self.is_hurried = False
-        """Whether the next step renews the lease, however recent the last try."""
+        """Whether the next step renews the lease even if the last try was just now."""
         self.pending_since: float | None = None
         """When the heartbeat under way began, in the clock's monotonic seconds; None if none is under way."""
 
     def step(self) -> Heartbeat | None:
         """Renew the lease; return None if the last try is recent and `hurry` was not called.
 
-        Trust in the lease counts from before the request. The store counts from later, so trust ends first.
+        The node counts the time from before the request, and the store from later. So the node is the first to give up.
 
         Raises:
             BackendError: It is not known whether the lease was renewed.
@@ -88,7 +88,7 @@ class Lease:
             self.pending_since = None
         if self._has_failed and self._renewed is not None and now - self._renewed >= self._length:
             heartbeat = replace(heartbeat, began=True)  # perhaps one of those that seemed to fail began the lease
-        self._begun_leases += heartbeat.began  # before it is renewed: the event loop may look at any moment
+        self._begun_leases += heartbeat.began  # before it is renewed: the event loop may read it at any moment
         self._renewed, self._has_failed = now, False
         if heartbeat.expired >= EXPIRED_PER_HEARTBEAT:
             self.is_hurried = True  # there may be more
@@ -103,14 +103,14 @@ class Lease:
         self._node = replace(self._node, epoch=epoch)
 
     def hurry(self) -> None:
-        """Have the next step renew the lease, however recent the last try: its answer may name jobs to cancel."""
+        """Have the next step renew the lease even if the last try was just now: jobs may have to be cancelled."""
         self.is_hurried = True
 
     def _may_rescue(self, now: float) -> bool:
         """Return whether leases that look expired may be rescued: not just after the wall clock has leapt ahead."""
         before, self._looked = self._looked, (self._clock.now(), now)
         if before is not None and leap(before, self._looked) > self.interval.total_seconds():
-            self._rescues_from = now + self._length  # until all live nodes have renewed by the new time
+            self._rescues_from = now + self._length  # until all live nodes have renewed their leases on the new time
         return now >= self._rescues_from
 
     def end(self) -> None:
@@ -166,7 +166,7 @@ class LeaseThread:
         self._thread.start()
 
     def kick(self) -> None:
-        """Wake the thread to look at the clock: a fake clock does not wake threads."""
+        """Wake the thread so that it reads the clock: a fake clock does not wake threads."""
         self._wake.set()
 
     def hurry(self) -> None:

@@ -25,7 +25,7 @@ async def keep_going(
     """Repeat the step until `stop` is set.
 
     A step that raises is repeated after a growing wait (0.1 s to 4 s, jittered). Only the first failure and the
-    recovery emit an event: two for an outage, however long. The step itself waits for work, and must end soon after
+    recovery emit an event: two for each outage. The step itself waits for work, and must end soon after
     `stop` is set.
     """
     failures = 0

@@ -16,7 +16,7 @@ INTERVAL: Final = timedelta(seconds=15)
 
 
 class QueueMeasuring:
-    """A duty: emits how many jobs wait and execute. Without a subscriber it asks the store for nothing."""
+    """A duty: emits how many jobs wait and execute. Without a subscriber it does not ask the store."""
 
     def __init__(self, backend: Backend, *, emit: Emit, stop: asyncio.Event) -> None:
         self._backend = backend
@@ -24,7 +24,7 @@ class QueueMeasuring:
         self._stop = stop
 
     async def step(self) -> None:
-        """Count once, then wait for the next time."""
+        """Count once, then wait until the next count."""
         if is_anybody_subscribed():
             loads = await self._backend.load()
             self._emit(QueuesMeasured(queues_of(loads, self._backend.clock.now())))

@@ -157,7 +157,7 @@ class RunningNode:
             clock=clock,
             limits=backend.limits,
             completion=backend.completion(),
-            emit=emit,  # no event of a job is a duty's, which `_emit` notes
+            emit=emit,  # not `_emit`, which notes the events of duties: jobs have none of these
             settle=self._settler.put,
             ended=self._free_slot,
             context=context,
@@ -281,7 +281,7 @@ class RunningNode:
     async def stop(self, grace: timedelta) -> None:
         """Stop claiming, wait for jobs, cancel those that are left, deliver outcomes, and give up the lease.
 
-        What providers made for the worker is closed last, in what is left of the grace, but at least a second.
+        The objects that providers made for the worker are closed last, in the rest of the grace, at least a second.
         If one of these steps fails, the duties, the threads and the lease still end before the error is raised. A
         thread that hangs is left behind.
 
@@ -316,14 +316,14 @@ class RunningNode:
                 self._emit(NodeStopped(self._node.id, self._settler.backlog, self._runner.stuck))
 
     async def _end_duties(self) -> None:
-        """Wait for the duties, which were told to stop; cancel them if they do not. Errors of theirs are not raised."""
+        """Wait for the duties, which were told to stop; cancel them if they do not. Their errors are not raised."""
         if self._duties is not None:
             await asyncio.wait((self._duties,), timeout=DELIVERY_TIMEOUT.total_seconds())
             self._duties.cancel()
             await asyncio.wait((self._duties,))
 
     async def _close_providers(self, until: float) -> None:
-        """Close what providers made for the worker, by this moment of the loop's clock, or in a second."""
+        """Close the providers' objects for the worker, until this moment of the loop's clock, but at least a second."""
         left = 0.0 if self.hurry.is_set() else until - asyncio.get_running_loop().time()
         for provider, error in await self._providers.close(max(left, CLOSE_TIMEOUT)):
             self._emit(ProviderNotClosed(provider, error))

@@ -39,7 +39,7 @@ class Pace:
         self._slow_until: dict[str, float] = {}
 
     def started(self, executor: str, jobs: int) -> None:
-        """Count jobs whose code begins."""
+        """Count jobs that are started."""
         if executor in self._executors:
             rate = self._rates.get(executor)
             if rate is None:
@@ -85,9 +85,9 @@ class Pace:
     def kept(self, jobs: Sequence[JobRecord]) -> tuple[Sequence[JobRecord], Sequence[JobRecord]]:
         """Divide claimed jobs into those that may wait for a slot, and those to give back if there is none for them.
 
-        Jobs beyond `MOST_TEXT` are given back, because they would take too much memory, but not the first one. So is
-        each job that a node has lost before: it may have killed that node. Then nothing is claimed ahead for a while.
-        So it comes again when there is a slot, and few other jobs are here to be lost if it kills this node as well.
+        Jobs beyond `MOST_TEXT`, except the first, are given back, because they would take too much memory. A job that a
+        node has lost before is given back too, because it may have killed that node. Nothing is claimed ahead for a
+        while then. So the job comes back when there is a slot for it, and if it kills this node, few jobs are lost.
 
         Args:
             jobs: At least one job, in claim order.
@@ -107,7 +107,7 @@ class Pace:
 
 
 def _size(record: JobRecord) -> int:
-    return len(record.data or "") + len(record.metadata or "")  # no data at all in a row that a hand has written
+    return len(record.data or "") + len(record.metadata or "")  # a row written by hand may have no data
 
 
 @dataclass(slots=True)

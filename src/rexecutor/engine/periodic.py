@@ -14,7 +14,7 @@ from rexecutor.model.schedules import Schedule
 from rexecutor.telemetry.events import JobsPruned, TicksEnqueued
 
 MAX_WAIT: Final = timedelta(seconds=30)
-"""Longest time between two questions to the store, so that a jump of its clock is noticed."""
+"""Longest time between two calls of `tick`, so that a jump of the store's clock is noticed."""
 
 PRUNING_LOCK: Final = "prune"
 """Name of the lock in the store that lets one node prune at a time."""

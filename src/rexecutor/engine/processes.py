@@ -36,10 +36,10 @@ KILL_TIMEOUT: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Recycling:
-    """When a child process is replaced by a new one."""
+    """Limits at which a child process is replaced by a new one."""
 
     jobs: int = 1_000
-    """Replace it after this many jobs."""
+    """Number of jobs after which it is replaced."""
     memory: int | None = None
     """Replace it if it holds more than this many bytes at the end of a job; None for no bound."""
 

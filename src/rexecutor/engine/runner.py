@@ -180,14 +180,14 @@ class Runner:
     async def idled(self, timeout: timedelta) -> bool:  # noqa: ASYNC109 - passed on to the clock
         """Wait until each job has its outcome, at most `timeout`. Return whether each has.
 
-        Code that goes on after its outcome was handed over, because it does not stop, is not waited for.
+        Code that does not stop, and whose outcome was handed over without it, is not waited for.
         """
         return await self._clock.wait(self._idle, timeout)
 
     async def close(self) -> None:
         """Cancel what still runs, and wait briefly for it to end.
 
-        No outcome of it is waited for, and threads that hang are left behind.
+        Its outcomes are not waited for, and threads that hang are left behind.
         """
         self._deadlines.stop()
         tasks = [attempt.task for attempt in self._attempts.values() if attempt.task is not None]

@@ -74,8 +74,8 @@ class Slots:
 
         Args:
             epoch: The node's current epoch.
-            more: Executor name → how many jobs to demand beyond its free slots; below zero if some wait already, and
-                fewer than the free slots are to be demanded. Jobs that wait beyond these cost other executors nothing.
+            more: Executor name → how many jobs to demand beyond its free slots; below zero to
+                demand fewer, because some wait already. Those that wait beyond the free slots lower no other demand.
             threaded: False to leave out the jobs that need a thread, and so to ask for more of the others.
         """
         has_threads = threaded and bool(self._threaded) and self._threads > 0

@@ -45,7 +45,7 @@ class Threads:
         return call.result
 
     def stop(self) -> None:
-        """Let the threads end as soon as no calls are left."""
+        """Let the threads end as soon as there are no more calls."""
         for _ in range(self._threads):
             self._calls.put(None)
         self._threads = 0

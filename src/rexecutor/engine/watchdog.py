@@ -19,8 +19,8 @@ from rexecutor.telemetry.events import LoopBlocked, LoopFreed
 CHECK_INTERVAL: Final = 0.25
 """Seconds between two checks of the loop."""
 
-LOOKS_PER_MEASURE: Final = 20
-"""Number of checks of the loop for each time that the node is measured: that is every 5 s."""
+CHECKS_PER_MEASURE: Final = 20
+"""Number of checks of the loop between two measurements of the node: 5 s."""
 
 BLOCKED_AFTER: Final = 1.0
 """Seconds without an answer after which the loop counts as blocked."""
@@ -30,7 +30,7 @@ MAX_STACK: Final = 4_000
 
 
 class Watchdog:
-    """Checks that the event loop still responds. `look` checks once; the watchdog's thread repeats it."""
+    """Checks that the event loop still responds. `check` checks once; the watchdog's thread repeats it."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Watchdog:
         """
         return self._or_pending(self._last_lag)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Ask the loop for a sign of life; report it as blocked if it has not given the last one for too long."""
         now, pending_since = self._clock.monotonic(), self._pending_since
         if pending_since is None:
@@ -126,12 +126,12 @@ class Watchdog:
         return LoopBlocked(seconds, attempt.record.id, attempt.record.executor, attempt.record.attempt, stack)
 
     def _run(self) -> None:
-        looks = 0
+        checks = 0
         while not self._stop.wait(CHECK_INTERVAL):
-            if looks % LOOKS_PER_MEASURE == 0:
+            if checks % CHECKS_PER_MEASURE == 0:
                 self._measure()
-            looks += 1
+            checks += 1
             try:
-                self.look()
+                self.check()
             except RuntimeError:  # the loop is closed
                 return

@@ -220,7 +220,7 @@ class JobsEnqueued:
 
 @dataclass(frozen=True, slots=True)
 class TicksEnqueued:
-    """Schedules have enqueued jobs. Emitted once for each look at the schedules that has taken a tick."""
+    """Schedules have enqueued jobs. Emitted once for all ticks that a node has taken together."""
 
     ticks: tuple[tuple[str, str, datetime], ...]
     """Each job's executor, its schedule's id, and the tick."""
@@ -352,6 +352,7 @@ class EnqueueForgotten:
     call: str
     """What was called: `enqueue` or `enqueue_many`."""
     jobs: int
+    """How many jobs it would have stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +364,6 @@ class SubscriberFailed:
     event: str
     """Name of the event's class."""
     error: BaseException
-    """How many jobs it would have stored."""
 
 
 Event: TypeAlias = (

@@ -259,7 +259,7 @@ def _line(event: Logged, command: Callable[[str], str | None]) -> _Line:  # noqa
             )
             return _Line(logging.WARNING, template, (executor, type_name, job_id))
         case ProviderNotClosed(provider, error):
-            template = "what the provider %s made for the worker could not be closed: %s"
+            template = "provider %s: its object for the worker could not be closed: %s"
             return _Line(logging.ERROR, template, (provider, type(error).__name__), error)
         case BackoffFailed(job_id, executor, _, error):
             template = "job %s (%s): backoff failed, so the default is used: %s"

@@ -1,4 +1,4 @@
-"""The metrics that are made of events, whichever library keeps them."""
+"""The metrics that are made of events, for any library that keeps them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class Metric:
     labels: tuple[str, ...] = ()
     unit: Literal["", "seconds"] = ""
     across: Literal["sum", "max", "latest"] = "sum"
-    """What a gauge of several processes of one supervisor is made of."""
+    """How a supervisor computes the gauge from those of its processes."""
 
 
 ENQUEUED: Final = Metric("jobs_enqueued", "counter", "Jobs that were enqueued here.", ("executor", "disposition"))

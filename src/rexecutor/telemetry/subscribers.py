@@ -1,4 +1,4 @@
-"""Who listens to events: `subscribe` adds a callback, `emit` logs an event and passes it to the callbacks."""
+"""The subscribers of events: `subscribe` adds a callback, `emit` logs an event and passes it to the callbacks."""
 
 from collections.abc import Callable, Collection
 from inspect import iscoroutinefunction
@@ -11,13 +11,13 @@ from rexecutor.telemetry.events import Event, SubscriberFailed
 from rexecutor.telemetry.log import log_event, no_command
 
 Subscriber: TypeAlias = Callable[[Event], object]
-"""A callback that receives events. What it returns is ignored."""
+"""A callback that receives events. Its return value is ignored."""
 
 
 class _Subscription(NamedTuple):
     callback: Subscriber
     sources: Collection[object] | None
-    """Whose events it receives, besides those that have no source; None for all."""
+    """The sources whose events it receives, besides events that have no source; None for all."""
     failed: set[type[Event]]
     """Kinds of events with which it has raised."""
 
@@ -100,7 +100,7 @@ def add_subscriber(callback: Subscriber, sources: Collection[object] | None) -> 
 
 
 def is_anybody_subscribed() -> bool:
-    """Whether there is any subscriber, of whatever source. If not, no event is made for a success."""
+    """Whether there is any subscriber, of any source. If not, no event is made for a success."""
     return bool(_SUBSCRIPTIONS.all)
 
 

@@ -215,7 +215,7 @@ async def test_a_backend_that_does_not_listen_is_noted(tmp_path: Path) -> None:
 async def test_notifications_that_do_not_come_are_a_warning(
     backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diagnosis, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(diagnosis, "CHECK_SECONDS", 0.3)
 
     class Deaf(str):
         __slots__ = ()
@@ -251,7 +251,7 @@ async def test_a_role_that_may_not_use_the_tables_is_told_so(backend: PostgresBa
 async def test_a_pooler_is_seen_and_whether_it_keeps_sessions(
     backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch, mode: Any, severity: Severity
 ) -> None:
-    monkeypatch.setattr(diagnosis, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(diagnosis, "CHECK_SECONDS", 1.0)
     with PgBouncer(server_url(), mode) as pooler:
         async with PostgresBackend(pooler.url, schema=backend.schema) as behind:
             findings = {one.subject: one for one in await behind.diagnose()}

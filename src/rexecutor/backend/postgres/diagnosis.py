@@ -1,4 +1,4 @@
-"""Looks at a server for what keeps jobs from running, makes them slow, or may lose them; see `Backend.diagnose`."""
+"""Checks a server for all that keeps jobs from running, makes them slow or may lose them; see `Backend.diagnose`."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -17,29 +17,29 @@ from rexecutor.backend.sql.operations import Statement
 from rexecutor.clock import Clock, unique_id
 from rexecutor.errors import SchemaError
 
-Look: TypeAlias = Callable[[Connection], AsyncIterator[Finding]]
+Check: TypeAlias = Callable[[Connection], AsyncIterator[Finding]]
 
-LOOK_SECONDS: Final = 5.0
-"""Seconds that one statement of a look may take, and a notification to arrive."""
+CHECK_SECONDS: Final = 5.0
+"""Timeout, in seconds, for each statement, and for a notification to arrive."""
 OLDEST_VERSION: Final = 14
 _SKEW: Final = timedelta(seconds=1)
 _FULL: Final = 0.9
-"""Share of the server's connections in use from which it is worth a warning."""
+"""Share of the server's connections in use above which there is a warning."""
 _OLD_SECONDS: Final = 60.0
-"""Seconds from which an open transaction is worth a warning."""
+"""Age, in seconds, of an open transaction above which there is a warning."""
 _MANY_TRANSACTIONS: Final = 100_000
 _MANY_DEAD: Final = 20_000
 _SHARE_DEAD: Final = 0.2
 _FEW_ROWS: Final = 1_000
-"""The planner may read a table of so few rows whole."""
+"""Size, in rows, of a table up to which the planner may read all of it."""
 _SLOW_SECONDS: Final = 1.0
 
 
 class Diagnosis:
-    """The looks at one schema of a server."""
+    """The checks of one schema on a server."""
 
     def __init__(self, statements: Statements, clock: Clock, conninfo: str, *, listens: bool) -> None:
-        """Prepare the looks.
+        """Prepare the checks.
 
         Args:
             statements: Statements of the schema.
@@ -55,8 +55,8 @@ class Diagnosis:
         self._listens = listens
 
     async def findings(self, connection: Connection) -> list[Finding]:
-        """Return what the looks on a connection of the pool find. One that fails is a finding, and ends no other."""
-        looks: Mapping[str, Look] = {
+        """Make the checks that need a connection of the pool. One that fails is a finding, and the others go on."""
+        checks: Mapping[str, Check] = {
             "server": self._server,
             "clock": self._clocks,
             "schema": self._tables,
@@ -66,24 +66,24 @@ class Diagnosis:
             "old transactions": self._transactions,
         }
         found: list[Finding] = []
-        for subject, look in looks.items():
+        for subject, check in checks.items():
             try:
                 async with connection.transaction():
                     await connection.execute(
-                        "SELECT set_config('statement_timeout', %s, true)", [f"{LOOK_SECONDS:.0f}s"]
+                        "SELECT set_config('statement_timeout', %s, true)", [f"{CHECK_SECONDS:.0f}s"]
                     )
-                    found += [finding async for finding in look(connection)]
+                    found += [finding async for finding in check(connection)]
             except psycopg.errors.InsufficientPrivilege as error:
                 fix = "grant the role USAGE on the schema and all privileges on its tables"
                 found.append(Finding(subject, Severity.PROBLEM, f"not allowed: {first_line(error)}", fix))
             except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-                pass  # the look at the schema has reported that
+                pass  # the check of the schema has reported that
             except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
-                found.append(Finding(subject, Severity.NOTE, f"could not be found out: {first_line(error)}"))
+                found.append(Finding(subject, Severity.NOTE, f"could not be checked: {first_line(error)}"))
         return found
 
     async def hearing(self) -> list[Finding]:
-        """Return whether there is a pooler, and whether a notification arrives, on connections of their own."""
+        """Check, on separate connections, whether there is a pooler and whether a notification arrives."""
         if not self._listens:
             message = "listens=False: nodes find jobs by polling, about a second late"
             return [Finding("notifications", Severity.NOTE, message)]
@@ -93,7 +93,7 @@ class Diagnosis:
                 seconds = await self._round_trip(listener)
         except psycopg.Error as error:
             message = f"no connection to listen on: {first_line(error)}"
-            return [Finding("notifications", Severity.WARNING, message, "allow each node one connection more")]
+            return [Finding("notifications", Severity.WARNING, message, "allow one more connection for each node")]
         return [_pooler(is_pooled, keeps_session=seconds is not None), _notifications(seconds, is_pooled=is_pooled)]
 
     async def _round_trip(self, listener: Connection) -> float | None:
@@ -101,15 +101,15 @@ class Diagnosis:
         channel = cast("LiteralString", f"{channel_of(self._schema)}_trial")  # letters, digits and _
         token = unique_id()
         cutter = Cutter()
-        with cutter.cut_after(LOOK_SECONDS, listener):
+        with cutter.cut_after(CHECK_SECONDS, listener):
             await run(listener, Statement("LISTEN " + channel, {}))
         async with await ImpatientConnection.connect(self._conninfo, autocommit=True) as speaker:
             began = self._clock.monotonic()
-            with cutter.cut_after(LOOK_SECONDS, speaker):
+            with cutter.cut_after(CHECK_SECONDS, speaker):
                 await run(
                     speaker, Statement("SELECT pg_notify(%(channel)s, %(token)s)", {"channel": channel, "token": token})
                 )
-            async for notification in listener.notifies(timeout=LOOK_SECONDS):
+            async for notification in listener.notifies(timeout=CHECK_SECONDS):
                 if notification.payload == token:
                     return self._clock.monotonic() - began
         return None
@@ -142,7 +142,7 @@ class Diagnosis:
 
     async def _clocks(self, connection: Connection) -> AsyncIterator[Finding]:
         best: tuple[timedelta, timedelta] | None = None
-        for _ in range(3):  # the quickest reply tells the most
+        for _ in range(3):  # the quickest reply is the most exact
             before, began = self._clock.now(), self._clock.monotonic()
             [[theirs]] = await run(connection, self._statements.of("select_clock"))
             took = timedelta(seconds=self._clock.monotonic() - began)
@@ -154,8 +154,8 @@ class Diagnosis:
         which = "ahead of" if skew > timedelta(0) else "behind"
         if abs(skew) - took / 2 > _SKEW:
             message = (
-                f"the server's clock is {seconds:,.1f} s {which} this machine's: moments that the application reckons,"
-                " as for `schedule_at`, are off by as much"
+                f"the server's clock is {seconds:,.1f} s {which} this machine's: moments that the application computes,"
+                " such as for `schedule_at`, are wrong by as much"
             )
             yield Finding("clock", Severity.WARNING, message, "synchronise both clocks (NTP)")
         else:
@@ -281,7 +281,7 @@ def _pooler(is_pooled: bool, *, keeps_session: bool) -> Finding:  # noqa: FBT001
 
 def _notifications(seconds: float | None, *, is_pooled: bool) -> Finding:
     if seconds is None:
-        message = f"none arrived within {LOOK_SECONDS:.0f} s: nodes find jobs by polling, about a second late"
+        message = f"none arrived within {CHECK_SECONDS:.0f} s: nodes find jobs by polling, about a second late"
         fix = "give workers the server's own address" if is_pooled else "look for a proxy that drops them"
         return Finding("notifications", Severity.WARNING, message, fix)
     message = f"one took {seconds * 1_000:,.1f} ms to arrive"
@@ -292,7 +292,7 @@ def _notifications(seconds: float | None, *, is_pooled: bool) -> Finding:
 
 def _held_back(kind: str, name: str, who: str | None, seconds: float, state: str | None) -> Finding:
     """Return the finding for what keeps vacuum from removing dead rows."""
-    effect = "vacuum can remove no row that died since then, and claims become slower"
+    effect = "vacuum cannot remove rows that have died since then, and claims become slower"
     if kind == "slot":
         message = f"replication slot {name} holds back {seconds:,.0f} transactions: {effect}"
         return Finding("old transactions", Severity.WARNING, message, f"SELECT pg_drop_replication_slot('{name}')")

@@ -1,4 +1,4 @@
-"""Looks at a file for what keeps jobs from running, makes them slow, or may lose them; see `Backend.diagnose`."""
+"""Checks a file for all that keeps jobs from running, makes them slow or may lose them; see `Backend.diagnose`."""
 
 import shutil
 import sqlite3
@@ -16,7 +16,7 @@ from rexecutor.backend.sqlite.connection import check_version, connect, file_com
 from rexecutor.backend.sqlite.rows import moment_or_none
 from rexecutor.errors import SchemaError
 
-Look = Callable[[sqlite3.Connection], Iterator[Finding]]
+Check = Callable[[sqlite3.Connection], Iterator[Finding]]
 
 _PACKAGE: Final = "rexecutor.backend.sqlite"
 _SAFE: Final = (3, 51, 3)
@@ -32,16 +32,16 @@ _LITTLE_FREE: Final = 1024 * 1024 * 1024
 _CHECK_SECONDS: Final = 2.0
 """Seconds after which the check of the file's pages is given up."""
 _STEPS: Final = 10_000
-"""Steps of SQLite's machine between two looks at the time during that check."""
+"""Steps of SQLite's virtual machine after which that check reads the clock again."""
 _AHEAD: Final = timedelta(seconds=5)
 _WASTE: Final = 256 * 1024 * 1024
 
 
 class Diagnosis:
-    """The looks at one file. They read on a connection of their own, so they hold up nobody."""
+    """The checks of one file. They read on a separate connection, so nobody waits for them."""
 
     def __init__(self, path: Path, *, synchronous: str, now: datetime, monotonic: Callable[[], float]) -> None:
-        """Prepare the looks.
+        """Prepare the checks.
 
         Args:
             path: The file.
@@ -55,13 +55,13 @@ class Diagnosis:
         self._monotonic = monotonic
 
     def findings(self) -> list[Finding]:
-        """Return what all looks find."""
-        looks: Sequence[Look] = (
+        """Make all checks, and return their findings."""
+        checks: Sequence[Check] = (
             *(_version, self._schema, _indexes, _claim, self._journal, self._durability, self._file_system),
             *(self._disk, self._log, _waste, self._clock, self._pages),
         )
         with closing(connect(self._path, synchronous=self._synchronous)) as connection, translated(self._path):
-            return [finding for look in looks for finding in look(connection)]
+            return [finding for check in checks for finding in check(connection)]
 
     def _schema(self, connection: sqlite3.Connection) -> Iterator[Finding]:
         try:
@@ -187,7 +187,7 @@ def _version(_: sqlite3.Connection) -> Iterator[Finding]:
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:
-    """Whether the file has the tables that other looks need; the look at the schema has reported it otherwise."""
+    """Whether the file has the tables that other checks need. If not, the check of the schema has reported that."""
     found = "SELECT count(*) FROM sqlite_master WHERE name IN ('rexecutor_queue', 'rexecutor_stored_jobs')"
     return connection.execute(found).fetchone()[0] == len(("queue", "stored_jobs"))
 
@@ -198,7 +198,7 @@ def _indexes(connection: sqlite3.Connection) -> Iterator[Finding]:
     there = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
     missing = {name: text for name, text in indexes_of(_PACKAGE).items() if name not in there}
     for name, text in missing.items():
-        message = f"the index {name} is missing: statements fail that name it, and others read whole tables"
+        message = f"the index {name} is missing: statements that name it fail, and others read whole tables"
         yield Finding("indexes", Severity.PROBLEM, message, text)
     if not missing:
         yield Finding("indexes", Severity.OK, "all indexes are there")
@@ -210,7 +210,7 @@ def _claim(connection: sqlite3.Connection) -> Iterator[Finding]:
     text = "EXPLAIN QUERY PLAN " + statement(_PACKAGE, "select_due_jobs")
     try:
         steps = [row[3] for row in connection.execute(text, {"executor": "", "now": 0, "slots": 1})]
-    except sqlite3.OperationalError as error:  # its index is missing; the look at the indexes has the fix
+    except sqlite3.OperationalError as error:  # its index is missing; the check of the indexes names the fix
         yield Finding("claim", Severity.PROBLEM, f"claims fail: {error}", "create the missing index")
         return
     if all("rexecutor_queue_due" in step for step in steps):
