@@ -1,7 +1,7 @@
 """`rexecutor doctor`: what is wrong with a store, and how to mend it."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from rexecutor.backend.base import Backend
     from rexecutor.backend.findings import Finding
+
+_INDENT: Final = 9
+"""Width of the column in which the severity stands."""
 
 
 def doctor(*, store: Store, json: AsJson = False) -> None:
@@ -30,9 +33,9 @@ def doctor(*, store: Store, json: AsJson = False) -> None:
         write_json([asdict(finding) for finding in found])
     else:
         for finding in found:
-            write_text(f"{finding.severity:<8} {finding.subject}: {finding.message}")
+            write_text(f"{finding.severity:<8} {finding.subject}: {finding.message}", indent=_INDENT)
             if finding.fix is not None:
                 for number, line in enumerate(finding.fix.splitlines()):
-                    write_line(f"         {'fix: ' if number == 0 else '     '}{line}")
+                    write_line(" " * _INDENT + ("fix: " if number == 0 else "     ") + line)
     if any(finding.severity is Severity.PROBLEM for finding in found):
         raise typer.Exit(1)

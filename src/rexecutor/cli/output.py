@@ -38,14 +38,20 @@ def write_line(text: str) -> None:
     sys.stdout.write(printable(text) + "\n")
 
 
-def write_text(text: str) -> None:
-    """Print sentences; on a terminal, they are broken between words."""
+def write_text(text: str, *, indent: int = 0) -> None:
+    """Print sentences; on a terminal, they are broken between words, and further lines begin after `indent` blanks."""
     text = printable(text)
     if sys.stdout.isatty():
         import textwrap  # only a terminal needs these
         from shutil import get_terminal_size
 
-        text = textwrap.fill(text, get_terminal_size().columns - 1, break_long_words=False, break_on_hyphens=False)
+        text = textwrap.fill(
+            text,
+            get_terminal_size().columns - 1,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     sys.stdout.write(text + "\n")
 
 
