@@ -167,7 +167,7 @@ ROWS: Final[dict[str, list[Panel]]] = {
             width=6,
         )
         for what, metric, explained in (
-            ("Wait", "rexecutor_job_wait_seconds", "From when a job was due until it was claimed."),
+            ("Wait", "rexecutor_job_wait_seconds", "From when a job was due until its code began."),
             ("Run", "rexecutor_job_run_seconds", "The time of the job's own code."),
         )
         for share, percent in ((0.5, "Half"), (0.99, "99 of 100"))
