@@ -2,14 +2,14 @@
 
 import pytest
 
-from rexecutor.backend.messages import LEAST_COUNTED, MOST_COUNTED
+from rexecutor.backend.messages import MOST_COUNTED
 from rexecutor.backend.overview import larger_share, share
 
 
 @pytest.mark.parametrize(
-    ("executors", "each"), [(0, MOST_COUNTED), (1, MOST_COUNTED), (10, MOST_COUNTED // 10), (10_000, LEAST_COUNTED)]
+    ("executors", "each"), [(0, MOST_COUNTED), (1, MOST_COUNTED), (10, MOST_COUNTED // 10), (MOST_COUNTED * 2, 1)]
 )
-def test_each_executor_gets_an_equal_share_and_not_less_than_the_least(executors: int, each: int) -> None:
+def test_each_executor_gets_an_equal_share_of_at_least_one_job(executors: int, each: int) -> None:
     assert share(executors) == each
 
 
@@ -33,8 +33,8 @@ def test_a_small_share_is_not_rounded() -> None:
     assert larger_share([334, *[1] * 150, *[334] * 149], 333) == (MOST_COUNTED - 150) // 150
 
 
-def test_the_least_for_very_many_executors_leaves_nothing_to_divide() -> None:
-    assert larger_share([LEAST_COUNTED + 1, *[LEAST_COUNTED] * 4_999], LEAST_COUNTED) == LEAST_COUNTED
+def test_more_executors_than_jobs_that_are_counted_leave_nothing_to_divide() -> None:
+    assert larger_share([2, *[1] * (2 * MOST_COUNTED)], 1) == 1
 
 
 @pytest.mark.parametrize("executors", [1, 2, 3, 7, 10, 300, 1_000])

@@ -11,7 +11,6 @@ from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.memory import InMemoryBackend
 from rexecutor.backend.messages import (
     EVERY_EXECUTOR,
-    LEAST_COUNTED,
     MOST_CHANGED,
     MOST_COUNTED,
     PAGE,
@@ -92,7 +91,6 @@ __all__ = [
     "BOUNDS",
     "COMPLETE",
     "EVERY_EXECUTOR",
-    "LEAST_COUNTED",
     "MOST_CHANGED",
     "MOST_COUNTED",
     "PAGE",

@@ -18,8 +18,6 @@ EVERY_EXECUTOR: Final = "*"
 """Stands for all executors, where a pause names one."""
 MOST_COUNTED: Final = 100_000
 """How many waiting jobs `Backend.load` counts, of all executors together; see `Load.counted_to`."""
-LEAST_COUNTED: Final = 100
-"""How many waiting jobs of each executor it counts, however many executors there are."""
 
 
 @dataclass(frozen=True, slots=True)

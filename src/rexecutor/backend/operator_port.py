@@ -216,8 +216,8 @@ class OperatorPort(ApplicationPort):
         """Return what waits and executes of each executor that has such jobs, by name, all as of one moment.
 
         It takes a short time however many jobs there are, because it counts `MOST_COUNTED` waiting jobs of all
-        executors together, and at least `LEAST_COUNTED` of each. Each executor gets an equal share. What some leave of
-        theirs goes to those that have more jobs. `Load.counted_to` says how far each was counted.
+        executors together. Each executor gets an equal share. What some leave of theirs goes to those that have more
+        jobs. `Load.counted_to` says how far each was counted.
 
         Args:
             executor: The only one to look at; None for all.

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from rexecutor.backend.messages import LEAST_COUNTED, MOST_COUNTED, Holder, Load, StoredNode
+from rexecutor.backend.messages import MOST_COUNTED, Holder, Load, StoredNode
 
 _ROUND: Final = 1_000
 """A larger share is a multiple of this, because people read it."""
@@ -25,7 +25,7 @@ def in_order(nodes: Iterable[StoredNode]) -> list[StoredNode]:
 
 def share(executors: int) -> int:
     """Return to which number the jobs of each of so many executors are counted at first."""
-    return max(MOST_COUNTED // max(executors, 1), LEAST_COUNTED)
+    return max(MOST_COUNTED // max(executors, 1), 1)
 
 
 def larger_share(counted: Collection[int], first: int) -> int:
