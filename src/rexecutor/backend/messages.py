@@ -203,12 +203,12 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """The result of a look at schedules."""
+    """The result of `Backend.tick`."""
 
     now: datetime
-    """The store's time at the look."""
+    """The store's time at the call."""
     taken: Sequence[tuple[str, datetime]]
-    """The ticks that this look took: schedule id and moment. No other look takes them."""
+    """The ticks that this call took: schedule id and moment. No other call takes them."""
     next_tick: datetime | None
     """The earliest future tick; None if there is none."""
 
