@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
@@ -199,6 +199,48 @@ async def test_an_exception_that_middleware_swallows_is_a_success(kind: Kind, ma
     assert (job.status, notes) == (JobStatus.COMPLETE, ["swallowed"])
 
 
+@contextmanager
+def swallow_all(_: Any) -> Generator[None]:
+    with suppress(BaseException):
+        yield
+
+
+@asynccontextmanager
+async def swallow_all_async(_: Any) -> AsyncGenerator[None]:
+    with suppress(BaseException):
+        yield
+
+
+@pytest.mark.parametrize("swallow", [swallow_all, swallow_all_async])
+@pytest.mark.parametrize(
+    ("why", "status"),
+    [("timeout", JobStatus.DISCARDED), ("cancel", JobStatus.CANCELLED), ("shutdown", JobStatus.SCHEDULED)],
+)
+async def test_a_job_that_was_told_to_stop_is_not_complete_because_middleware_swallows_that(
+    clock: FakeClock, swallow: Middleware, why: str, status: JobStatus
+) -> None:
+    backend, started = InMemoryBackend(clock=clock), asyncio.Event()
+
+    async def hang() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    async with backend:
+        node = Rexecutor(backend, executors=[Scripted(lambda _: hang())], around_execute=[swallow])
+        await node.start()
+        data = "slow" if why == "timeout" else "x"
+        handle = await Scripted.builder().with_data(data).with_max_attempts(1).enqueue(backend=backend)
+        await soon(started.wait())
+        if why == "timeout":
+            clock.advance(2 * SECOND)
+        elif why == "cancel":
+            await handle.cancel("not wanted")
+        else:
+            await soon(node.graceful_shutdown(timedelta(0)))
+        await until_status(backend, handle.id, status)
+        await soon(node.graceful_shutdown(timedelta(0)))
+
+
 @pytest.mark.parametrize("kind", [Scripted, Blocking])
 @pytest.mark.parametrize("at_exit", [False, True])
 async def test_an_error_of_middleware_is_a_failed_attempt(kind: Kind, *, at_exit: bool) -> None:
@@ -374,6 +416,33 @@ async def test_plain_middleware_is_entered_in_the_child_process_and_asynchronous
 
     assert path.read_text().splitlines() == ["job child", "job child", "failed"]
     assert notes == ["async in", "async out", "async in", "async ChildFailedError"]
+
+
+class Hanging(Executor[str]):
+    name = "hanging"
+    blocking = "process"
+
+    def __init__(self, notes: Path) -> None:
+        self._notes = notes
+
+    def execute(self, job: Job[str]) -> None:
+        self._notes.touch()
+        threading.Event().wait()
+
+
+@pytest.mark.parametrize("swallow", [swallow_all, swallow_all_async])
+async def test_a_child_process_that_was_told_to_stop_is_not_complete_because_middleware_swallows_that(
+    tmp_path: Path, swallow: Middleware
+) -> None:
+    backend, executor = InMemoryBackend(), Hanging(tmp_path / "begun")
+
+    async with Rexecutor(backend, executors=[executor], around_execute=[swallow]):
+        handle = await executor.builder().with_data("x").enqueue(backend=backend)
+        await until((tmp_path / "begun").exists, 60)
+        await handle.cancel("not wanted")
+        job = await soon(handle.wait(), 60)
+
+    assert (job.status, job.errors[-1].details) == (JobStatus.CANCELLED, "not wanted")
 
 
 def test_middleware_that_cannot_be_sent_to_child_processes_is_refused(tmp_path: Path) -> None:

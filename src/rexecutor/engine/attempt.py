@@ -116,6 +116,11 @@ class Attempt(msgspec.Struct, eq=False):
     commit_unknown: bool = False
     """Whether `complete_in` was called. Then only the user's transaction decides whether the job is complete."""
 
+    @property
+    def is_told_to_stop(self) -> bool:
+        """Whether the job's code was told to stop, which a thread never is."""
+        return self.stop is not None and not (self.executor.blocking and self.child is None)
+
     async def complete(self, connection: object, result: object) -> None:
         """Complete the job in the connection's transaction; see `Job.complete_in`."""
         text = encoded_result(self.codecs, self.record.executor, result)
@@ -142,7 +147,17 @@ class Attempt(msgspec.Struct, eq=False):
                 raise asyncio.CancelledError
             return self.blocking_run(job)
 
-        return call_within(managers, run, lambda: self.checked(None))
+        return call_within(managers, run, self.result_of_swallowed)
+
+    def result_of_swallowed(self) -> Returned:
+        """Return the result of a run of which middleware has swallowed an exception: as if `execute` returned None.
+
+        Raises:
+            CancelledError: The job was told to stop, so it has not done its work.
+        """
+        if self.is_told_to_stop:
+            raise asyncio.CancelledError
+        return self.checked(None)
 
     def blocking_run(self, job: Job[Any, Any, Any]) -> Returned:
         """Run the job in this thread; check and encode what it returns here too, where that holds nobody up."""

@@ -63,6 +63,10 @@ class _Terminated(SystemExit):
     """Raised in the job when the parent ends the process, so that the job's `finally` blocks run."""
 
 
+_IS_TERMINATED: Final = threading.Event()
+"""Set once the parent has ended this process."""
+
+
 class _ChildRun:
     """The run of a job in a child process, for the job's `complete_in_sync`."""
 
@@ -141,7 +145,13 @@ def _run(record: JobRecord, setup: ChildSetup, providers: WorkerScope) -> Reply:
             return checked(not_to_await(executor, value))
 
         managers = [manager for one in setup.around if (manager := sync_manager(one(job))) is not None]
-        end = call_within(managers, execute, lambda: checked(None))
+
+        def result_of_swallowed() -> Returned:
+            if _IS_TERMINATED.is_set():
+                raise _Terminated(128 + signal.SIGTERM)  # noqa: TRY301 - as the signal did
+            return checked(None)
+
+        end = call_within(managers, execute, result_of_swallowed)
     except _Terminated:
         raise
     except BaseException as error:  # noqa: BLE001 - a job may raise anything
@@ -159,6 +169,7 @@ def _detach_forked_process(pipe: "Connection[Any, Any]") -> None:
 def _terminate(stop_pipe: "Connection[Any, Any]", *_: object) -> None:
     if stop_pipe.poll():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: another would cut `finally` blocks short
+        _IS_TERMINATED.set()
         raise _Terminated(128 + signal.SIGTERM)
 
 

@@ -250,7 +250,7 @@ class Runner:
         if executor.blocking == "process" and self._children is not None:
             async with AsyncExitStack() as stack:
                 return await self._run_in_child(attempt, self._children, stack)
-            return attempt.checked(None)  # the middleware has swallowed an exception
+            return attempt.result_of_swallowed()
         job = self._begin(attempt)
         managers = [_managed(middleware, job) for middleware in self._around]
         if not executor.blocking:
@@ -265,7 +265,7 @@ class Runner:
             async def run() -> Returned:
                 return await self._threads.run(partial(attempt.blocking_run_within, plain), job)
 
-        return await run_within(managers, run, lambda: attempt.checked(None))
+        return await run_within(managers, run, attempt.result_of_swallowed)
 
     async def _run_in_child(
         self, attempt: Attempt, children: Children, stack: AsyncExitStack | None = None
