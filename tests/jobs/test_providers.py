@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -157,6 +157,31 @@ async def test_an_error_of_the_job_reaches_the_context_manager() -> None:
         await job()
 
     assert LOG == ["open", "close"]
+
+
+def swallowing() -> Generator[str]:
+    with suppress(BaseException):
+        yield "swallowing"
+
+
+async def async_swallowing() -> AsyncGenerator[str]:
+    with suppress(BaseException):
+        yield "async_swallowing"
+
+
+@pytest.mark.parametrize("provider", [swallowing, async_swallowing])
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+async def test_a_provider_cannot_swallow_an_error_of_the_job(
+    provider: Callable[..., Any], error: type[BaseException]
+) -> None:
+    with pytest.raises(error):
+        async with provided({"value": Provide(provider)}, ()):
+            raise error
+
+
+def test_a_plain_provider_cannot_swallow_an_error_of_a_job_in_a_thread() -> None:
+    with pytest.raises(ZeroDivisionError), provided_sync({"value": Provide(swallowing)}, ()):
+        raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("provider", ALL)

@@ -382,16 +382,26 @@ async def provided(needs: Needs, given: Collection[str]) -> AsyncGenerator[dict[
     """Make the values of these parameters, except those that are given, for the block; close them at its end.
 
     Without a worker around it, as when a function job is called directly, what has the scope `"worker"` lives as long
-    as the block.
+    as the block. An error of the block is raised even if a provider swallows it: a job that failed, or was told to
+    stop, is not complete because of that.
     """
     worker = _worker.get()
     own = WorkerScope() if worker is None else None
+    raised: BaseException | None = None
     try:
         async with AsyncExitStack() as stack:
             made: dict[Provider, Any] = {}
             scope = worker or cast("WorkerScope", own)
-            yield {name: await _value(need, stack, scope, made) for name, need in needs.items() if name not in given}
+            values = {name: await _value(need, stack, scope, made) for name, need in needs.items() if name not in given}
+            try:
+                yield values
+            except BaseException as error:
+                raised = error
+                raise
+        if raised is not None:
+            raise raised
     finally:
+        raised = None  # its traceback refers to this frame: a cycle, which only the garbage collector would end
         if own is not None:
             failed = await own.close() if running_loop() else own.close_sync()
             if failed:
