@@ -10,7 +10,8 @@ from rexecutor.backend import Backend
 from rexecutor.testing import FakeClock
 from tests.postgres import postgres_backend, run_postgres
 
-STATES: Final = ("[]", "{}", "7", '"x"', '{"host":1,"pid":2}', '{"host":"h","pid":"x","version":"1"}', "null")
+LAG: Final = '{"host":"h","pid":1,"version":"1","slots":2,"running":0,"loop_lag":1e308}'
+STATES: Final = ("[]", "{}", "7", '"x"', '{"host":1,"pid":2}', '{"host":"h","pid":"x","version":"1"}', "null", LAG)
 SOUND: Final = '{"host":"h","pid":1,"version":"1","slots":2,"running":0,"loop_lag":0}'
 
 

@@ -66,7 +66,8 @@ async def test_damaged_pauses_of_sqlite_fail_nothing(tmp_path: Path, clock: Fake
                 ],
             )
             connection.execute(
-                "INSERT INTO rexecutor_pauses VALUES (CAST(x'ff' AS TEXT), 0, NULL, CAST(x'ff' AS TEXT))"
+                "INSERT INTO rexecutor_pauses VALUES (CAST(x'ff' AS TEXT), 0, NULL, CAST(x'ff' AS TEXT)),"
+                " ('executor:' || CAST(x'ff' AS TEXT), 0, NULL, 'x')"
             )
 
         await check(backend, clock)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from rexecutor.cli.failure import FailedError, MisusedError, note
+from rexecutor.cli.failure import FailedError, MisusedError, note, printable
 from rexecutor.cli.filters import Filters
 from rexecutor.cli.output import as_json, write_json, write_line
 from rexecutor.cli.progress import progress
@@ -161,7 +161,7 @@ def _ask(change: Change, total: int, executors: Mapping[str, int]) -> None:
     what = f"{_jobs(total)}{_by_executor(executors)}"
     if not sys.stdin.isatty():
         raise MisusedError(f"would {change.verb} {what}, and nobody can be asked here: add --yes, or --dry-run")
-    if not typer.confirm(f"{change.verb} {what}?", err=True):
+    if not typer.confirm(printable(f"{change.verb} {what}?"), err=True):
         raise FailedError("nothing was changed")
 
 

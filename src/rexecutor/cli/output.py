@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from rexecutor.cli.failure import printable
 
@@ -30,7 +30,11 @@ def write_json(value: object) -> None:
     """Print one JSON value, indented."""
     import msgspec  # not needed for --help
 
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    try:
+        encoded = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # of a damaged row
+        encoded = msgspec.json.encode(_encodable(value))
+    sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
 
 
 def write_line(text: str) -> None:
@@ -125,11 +129,12 @@ def shrunk(natural: Mapping[str, int], shrinks: Sequence[str], room: int) -> dic
 def write_fields(fields: Iterable[tuple[str, str]]) -> None:
     """Print each field on a line, the name first. A text of several lines is indented below its name."""
     for name, text in fields:
+        shown = printable(name)
         lines = [printable(line) for line in text.splitlines()]
         if len(lines) > 1:
-            sys.stdout.write(f"{name}\n" + "".join(f"    {line}\n" for line in lines))
+            sys.stdout.write(f"{shown}\n" + "".join(f"    {line}\n" for line in lines))
         else:
-            sys.stdout.write(f"{name}  {''.join(lines)}\n")
+            sys.stdout.write(f"{shown}  {''.join(lines)}\n")
 
 
 def as_json(record: "JobRecord") -> dict[str, Any]:
@@ -147,6 +152,17 @@ def as_json(record: "JobRecord") -> dict[str, Any]:
 def short(text: str) -> str:
     """Return the text for a cell of a table, cut after `_CELL` characters."""
     return text if len(text) <= _CELL else f"{text[:_CELL]}…"
+
+
+def _encodable(value: Any) -> Any:
+    """Return a value of dicts, lists and texts with lone surrogates escaped, which JSON cannot hold."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_encodable(key): _encodable(each) for key, each in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(each) for each in cast("Sequence[Any]", value)]
+    return value
 
 
 def _embedded(text: str) -> object:

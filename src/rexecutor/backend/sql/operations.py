@@ -25,7 +25,7 @@ from rexecutor.backend.sql.rows import STATUSES, node_state, spans_of, spans_tex
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.waits import known_of
 from rexecutor.model import rules
-from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
+from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId, is_storable
 from rexecutor.model.outcomes import CancelAsked, Change, Rerun
 from rexecutor.model.rules.matching import EARLIEST, shifted
 from rexecutor.model.schedules import Schedule, StoredSchedule
@@ -313,14 +313,20 @@ class Scripts(ABC):
         )
 
     def load(self, executor: str | None, now: datetime | None) -> Script[list[Load]]:
-        """Return what waits and executes of each executor, or of one; see `Backend.load`."""
+        """Return what waits and executes of each executor, or of one; see `Backend.load`.
+
+        Jobs of an executor whose name is invalid, which somebody has written by hand, are left out.
+        """
+        if executor is not None and not is_storable(executor):
+            return []
         holders: dict[str, list[Holder]] = defaultdict(list)
         rows = yield self.of("select_holders", executor=executor)
         for name, node, jobs, longest, longest_id in rows:
-            holders[name].append(Holder(node, jobs, self.read_moment(longest) or EARLIEST, longest_id))
+            if is_storable(name):
+                holders[name].append(Holder(node, jobs, self.read_moment(longest) or EARLIEST, longest_id))
         if executor is None:
             rows = yield self.of("select_waiting_executors")
-            names: list[str] = sorted({row[0] for row in rows} | holders.keys())
+            names: list[str] = sorted(set(filter(is_storable, (row[0] for row in rows))) | holders.keys())
         else:
             names = [executor]
         first = share(len(names))
@@ -342,7 +348,7 @@ class Scripts(ABC):
         pauses = [
             Pause(executor, self.read_moment(row[1]) or EARLIEST, self.read_moment(row[2]), row[3] or "")
             for executor, row in found
-            if executor is not None
+            if executor is not None and is_storable(executor)
         ]
         return sorted(pauses, key=attrgetter("executor"))
 

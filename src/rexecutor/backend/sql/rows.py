@@ -28,6 +28,10 @@ _KINDS: Final = {str(kind): kind for kind in OutcomeKind}
 _SPANS_OF_STATS: Final = {1: MINUTE, 60: HOUR}
 
 
+_LONGEST_LAG: Final = 1e9
+"""Seconds."""
+
+
 class _Said(msgspec.Struct):
     """What a node says of itself, as it is stored."""
 
@@ -36,7 +40,7 @@ class _Said(msgspec.Struct):
     version: str
     slots: int
     running: int
-    loop_lag: float
+    loop_lag: Annotated[float, msgspec.Meta(ge=-_LONGEST_LAG, le=_LONGEST_LAG)]
 
 
 _SAID: Final = msgspec.json.Decoder(_Said)
