@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rexecutor import Health, HealthStatus
-from rexecutor.cli.crew import KILL_AFTER, LEAST_SILENCE, Crew, Member, how
+from rexecutor.cli.crew import KILL_AFTER, LEAST_SILENCE, UNREADY_AFTER, Crew, Member, how
 from rexecutor.cli.probes import STARTING, Report, report_of
 from rexecutor.telemetry.events import DutyFailed
 from rexecutor.telemetry.log import Logged
@@ -254,6 +254,43 @@ def test_a_restart_is_given_up_if_a_successor_ends_before_it_is_ready() -> None:
     assert (first.told, second.told, len(stage.launched)) == ([], [], 3)
 
 
+def test_a_restart_is_given_up_if_a_successor_is_not_ready_in_time() -> None:
+    stage = Stage(2)
+    first, second = stage.begin()
+    stage.step(1)
+    stage.crew.restart(stage.now)
+    stage.step()
+    successor = stage.launched[2]
+    stage.report(successor, STARTING)
+
+    stage.step(UNREADY_AFTER - 1)
+    assert (stage.of(RestartFailed), successor.told) == ([], [])
+    stage.step(1)
+    stage.step(GRACE + KILL_AFTER)
+    stage.end(successor, -9)
+
+    assert len(stage.of(RestartFailed)) == 1
+    assert (successor.told, successor.killed) == ([1], True)
+    assert (stage.alive, first.told, second.told, len(stage.launched)) == ([first, second], [], [], 3)
+
+
+def test_a_restart_that_was_asked_for_meanwhile_follows_one_that_is_given_up() -> None:
+    stage = Stage(1)
+    (first,) = stage.begin()
+    stage.step(1)
+    stage.crew.restart(stage.now)
+    stage.step()
+    stage.crew.restart(stage.now)  # once the code has been mended
+
+    stage.end(stage.launched[1], 1)
+    stage.report(stage.launched[2])
+    stage.end(first)
+    stage.step(UNREADY_AFTER)
+
+    assert (len(stage.of(RestartBegun)), len(stage.of(RestartFailed)), len(stage.of(RestartEnded))) == (2, 1, 1)
+    assert stage.alive == stage.launched[2:]
+
+
 def test_a_process_that_ends_while_it_is_replaced_leaves_its_place_to_the_successor() -> None:
     stage = Stage(2)
     first, second = stage.begin()
@@ -304,6 +341,8 @@ def test_a_signal_during_a_restart_ends_the_old_and_the_new() -> None:
     stage.end(first)
     stage.end(stage.launched[1])
     assert (stage.crew.is_over, stage.crew.status) == (True, 0)
+    assert stage.of(RestartFailed) == []
+    assert len(stage.of(ProcessEnded)) == 2
 
 
 def test_a_restart_after_a_signal_is_ignored() -> None:

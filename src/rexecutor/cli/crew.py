@@ -33,6 +33,9 @@ HURRIED_KILL_AFTER: Final = 20.0
 STEADY_AFTER: Final = 60.0
 """Seconds after which the end of a process is not counted together with those before it."""
 
+UNREADY_AFTER: Final = 300.0
+"""Seconds after which a restart is given up if the successor is not ready."""
+
 SILENT_AFTER: Final = 5.0
 """Seconds after which a missing report is a problem, and so is a place without a ready process."""
 
@@ -231,9 +234,10 @@ class Crew:
         again: float | None = None
         if place is not None and place.successor is member:
             place.successor = None
-            self._restart, self._restarts_again = None, False
-            self.emit(RestartFailed(member.name, member.process.pid, how(status)))
-            return
+            if not self.signals:
+                self._give_restart_up(member, f"has ended ({how(status)}) before it was ready", now)
+                return
+            place = None
         if place is not None:
             place.member, place.successor = place.successor, None
             if not (member.kill_at is not None or self.signals):
@@ -299,7 +303,7 @@ class Crew:
         except OSError as error:
             place.early_ends += 1
             place.start_at = now + _pause(place)
-            self._restart = None
+            self._restart, self._restarts_again = None, False
             self.emit(DutyFailed(f"starting {place.name}", error))
             return None
         self.emit(ProcessStarted(place.name, process.pid))
@@ -319,6 +323,11 @@ class Crew:
                 place.successor = self._start(place, now)
                 return
             if not place.successor.is_ready:
+                if now - place.successor.started_at >= UNREADY_AFTER:
+                    successor, place.successor = place.successor, None
+                    self._leaving.append(successor)
+                    self._dismiss(successor, now, 1)
+                    self._give_restart_up(successor, f"was not ready after {UNREADY_AFTER:.0f} s", now)
                 return
             old, place.member, place.successor = place.member, place.successor, None
             restart.left.pop(0)
@@ -331,6 +340,13 @@ class Crew:
         self._restart = None
         if self._restarts_again:
             self._restarts_again = False
+            self.restart(now)
+
+    def _give_restart_up(self, successor: Member, why: str, now: float) -> None:
+        """Leave the other processes as they are, unless another restart was asked for meanwhile."""
+        self.emit(RestartFailed(successor.name, successor.process.pid, why))
+        again, self._restart, self._restarts_again = self._restarts_again, None, False
+        if again:
             self.restart(now)
 
     def _dismiss(self, member: Member, now: float, signals: int) -> None:

@@ -283,9 +283,9 @@ def _line(event: Logged, command: Callable[[str], str | None]) -> _Line:  # noqa
             return _Line(logging.INFO, "restarting %s", (_counted(processes, "process", "processes"),))
         case RestartEnded(seconds):
             return _Line(logging.INFO, "restarted all processes in %.1f s", (seconds,))
-        case RestartFailed(worker, pid, how):
-            template = "the restart is given up and the old processes go on: the new %s (process %s) ended (%s)"
-            return _Line(logging.ERROR, template, (worker, pid, how))
+        case RestartFailed(worker, pid, why):
+            template = "the restart is given up and the old processes go on: the new %s (process %s) %s"
+            return _Line(logging.ERROR, template, (worker, pid, why))
         case SupervisorLost():
             return _Line(logging.ERROR, "the supervisor has ended, so this worker shuts down")
         case EnqueueForgotten(executor, call, jobs):

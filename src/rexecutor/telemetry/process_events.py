@@ -85,12 +85,15 @@ class RestartEnded:
 
 @dataclass(frozen=True, slots=True)
 class RestartFailed:
-    """A process that was to replace another has ended before it was ready. The old processes go on."""
+    """A process that was to replace another has ended before it was ready, or was not ready in time.
+
+    The old processes go on.
+    """
 
     worker: str
     pid: int
-    how: str
-    """Its exit status, or the signal that killed it."""
+    why: str
+    """What it did, such as "has ended (exit status 1) before it was ready"."""
 
 
 @dataclass(frozen=True, slots=True)
