@@ -133,6 +133,44 @@ def test_a_client_that_says_nothing_holds_up_no_other(url: str) -> None:
         assert asked(f"{url}/healthz")[0] == 200
 
 
+def connected(url: str) -> socket.socket:
+    host, _, port = url.removeprefix("http://").partition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def our_threads() -> int:
+    return sum("process_request_thread" in one.name for one in threading.enumerate())
+
+
+async def test_a_client_that_sends_a_byte_now_and_then_is_cut_off(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "_SLOWEST_CLIENT", 0.5)
+    with connected(url) as client:
+
+        def is_cut_off() -> bool:
+            try:
+                client.send(b"G")
+            except OSError:
+                return True
+            return False
+
+        await until(is_cut_off)
+
+
+async def test_many_clients_cost_few_threads_and_the_answers_come_again_after_them(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "_SLOWEST_CLIENT", 2.0)
+    clients = [connected(url) for _ in range(200)]
+
+    await until(lambda: our_threads() == probes._MOST_CLIENTS)
+    assert sum(one.recv(1) == b"" for one in clients[-20:]) == 20
+    await until(lambda: our_threads() == 0)
+    for one in clients:
+        one.close()
+
+    assert asked(f"{url}/healthz")[0] == 200
+
+
 def test_a_client_that_goes_away_is_no_error(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     host, port = url.removeprefix("http://").split(":")
     for _ in range(3):

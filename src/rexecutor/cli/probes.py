@@ -1,5 +1,6 @@
 """Answers probes from threads, so that they are answered while the event loop is blocked: by HTTP, and by a file."""
 
+import io
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from rexecutor.cli.failure import FailedError
+from rexecutor.clock import SystemClock
 from rexecutor.engine.health import Health, HealthStatus
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered
 from rexecutor.telemetry.log import log_event
@@ -24,7 +26,16 @@ FILE_INTERVAL: Final = 1.0
 """Seconds between two updates of the health file."""
 
 _SLOWEST_CLIENT: Final = 5.0
-"""Seconds that a client may take to send its request."""
+"""Seconds that a client may take to send its request, all in all."""
+
+_MOST_CLIENTS: Final = 64
+"""Number of requests that are served at a time. Each has a thread and a file descriptor, which the jobs need too."""
+
+_WAITING_CLIENTS: Final = 128
+"""Number of connections that the system keeps until they are accepted."""
+
+_PAUSE: Final = 0.1
+"""Seconds until another connection is accepted when there were no file descriptors for the last."""
 
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -117,11 +128,13 @@ class _Server(ThreadingHTTPServer):
     """Serves the probes, each request in a thread of its own."""
 
     daemon_threads = True
+    request_queue_size = _WAITING_CLIENTS
 
     def __init__(self, host: str, port: int, report: Callable[[], Report], metrics: Metrics | None) -> None:
         self.report: Final = report
         self.metrics: Final = metrics
         self._failures: Final[dict[str, int]] = {}
+        self._free: Final = threading.BoundedSemaphore(_MOST_CLIENTS)
         self.address_family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         super().__init__(address[:2], _Handler)  # pyright: ignore[reportArgumentType] - the port of an IP address is an int
 
@@ -149,9 +162,35 @@ class _Server(ThreadingHTTPServer):
             log_event(DutyRecovered(f"answering {path}", failures))
         return answer
 
+    def get_request(self) -> Any:
+        """Accept a connection. If that fails, wait: the connection that could not be accepted is there still."""
+        try:
+            return super().get_request()
+        except OSError:
+            threading.Event().wait(_PAUSE)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve the request in a thread of its own, or close it at once if there are too many."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # there is no thread for it
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve the request, in its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a client that went away."""
-        if not isinstance(sys.exception(), OSError):
+        if not isinstance(sys.exception(), OSError):  # a client that is too slow is one, too
             super().handle_error(request, client_address)
 
 
@@ -159,9 +198,14 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers one request."""
 
     server: _Server  # pyright: ignore[reportIncompatibleVariableOverride] - as its only server makes it
-    timeout = _SLOWEST_CLIENT
     server_version = "rexecutor"
     sys_version = ""
+
+    def setup(self) -> None:
+        """Read from the client, but not for longer than it may take."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Hurried(self.connection))
 
     def do_GET(self) -> None:
         """Answer with the report or the metrics."""
@@ -200,6 +244,30 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: probes come every few seconds."""
 
 
+class _Hurried(io.RawIOBase):
+    """What a client sends until its time is over. A time-out of the socket alone would begin anew with each byte."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self._client = client
+        self._ends = SystemClock().monotonic() + _SLOWEST_CLIENT
+        client.settimeout(_SLOWEST_CLIENT)
+
+    def readable(self) -> bool:
+        """Whether it can be read, as `io` asks."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what has come."""
+        left = self._ends - SystemClock().monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._client.settimeout(left)
+        try:
+            return self._client.recv_into(buffer)
+        finally:
+            self._client.settimeout(_SLOWEST_CLIENT)  # for the answer
+
+
 @contextmanager
 def _kept(report: Callable[[], Report], path: Path) -> Generator[None]:
     file = _HealthFile(report, path)
@@ -232,7 +300,7 @@ class _HealthFile:
         while not ends.wait(FILE_INTERVAL):
             try:
                 self.update()
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - without this thread, an old file would go on to say that all is well
                 self._failures += 1
                 if self._failures == 1:
                     log_event(DutyFailed("writing the health file", error))
