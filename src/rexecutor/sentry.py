@@ -26,6 +26,10 @@ from rexecutor.telemetry.events import (
 __all__ = ["SentryReports"]
 
 _LOGGER: Final = "rexecutor"
+_LONGEST_VALUE: Final = 8_192
+"""Number of characters of an exception's message. Sentry refuses an event above 1 MiB."""
+_MOST_EXCEPTIONS: Final = 50
+"""Number of exceptions of one event: of a chain, those that were raised last."""
 
 
 class SentryReports:
@@ -96,14 +100,14 @@ def _tags(event: JobStarted | JobEnded) -> dict[str, str]:
 
 def _report_attempt(event: JobEnded, error: JobError) -> None:
     raised = event.exception
-    if raised is None or type(raised) is ChildFailedError:  # the exception itself is in another process
-        report: dict[str, Any] = {
-            "exception": {"values": [{"type": error.type_name, "value": detail_lines(error)[-1]}]},
-            "extra": {"traceback": error.details},
-        }
+    described = None
+    if raised is not None and type(raised) is not ChildFailedError:  # else the exception itself is in another process
+        described = _described(raised)
+    if described is None:
+        report = _named(error.type_name, detail_lines(error)[-1]) | {"extra": {"traceback": error.details}}
         hint = None
     else:
-        report, hint = _described(raised)
+        report, hint = described
     report["level"] = "error" if event.status == "discarded" else "warning"
     report["transaction"] = event.executor
     report["tags"] = {**_tags(event), "rexecutor.status": event.status}
@@ -112,9 +116,10 @@ def _report_attempt(event: JobEnded, error: JobError) -> None:
 
 
 def _report(error: BaseException, message: str, *group: str) -> None:
-    report, hint = _described(error)
+    name: str = type.__dict__["__name__"].__get__(type(error))  # its metaclass may raise anything
+    report, hint = _described(error) or (_named(name, "an exception that could not be shown"), None)
     report["extra"] = {"what": message}
-    report["fingerprint"] = ["rexecutor", *group, type(error).__name__]
+    report["fingerprint"] = ["rexecutor", *group, name]
     sentry_sdk.capture_event(report, hint)  # pyright: ignore[reportArgumentType] - as above
 
 
@@ -123,9 +128,26 @@ def _send(report: dict[str, Any], *group: str) -> None:
     sentry_sdk.capture_event(report)  # pyright: ignore[reportArgumentType] - as above
 
 
-def _described(error: BaseException) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return an exception as an event, and the SDK's hint. Without local variables, because they may hold job data."""
+def _described(error: BaseException) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return an exception as an event, and the SDK's hint; None if the SDK cannot read the exception.
+
+    Without local variables, because they may hold job data.
+    """
     options = {**sentry_sdk.get_client().options, "include_local_variables": False}
     mechanism = {"type": "rexecutor", "handled": True}
-    report, hint = event_from_exception(error, client_options=options, mechanism=mechanism)
-    return dict(report), hint
+    try:
+        event, hint = event_from_exception(error, client_options=options, mechanism=mechanism)
+    except BaseException:  # noqa: BLE001 - an exception's own methods may raise anything
+        return None
+    report: dict[str, Any] = dict(event)
+    exceptions: list[dict[str, Any]] = report["exception"]["values"][-_MOST_EXCEPTIONS:]
+    report["exception"]["values"] = [{**one, "value": _cut(one.get("value"))} for one in exceptions]
+    return report, hint
+
+
+def _named(name: str, text: str) -> dict[str, Any]:
+    return {"exception": {"values": [{"type": name, "value": _cut(text)}]}}
+
+
+def _cut(text: str | None) -> str | None:
+    return None if text is None else text[:_LONGEST_VALUE]

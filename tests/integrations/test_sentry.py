@@ -94,6 +94,57 @@ async def test_each_attempt_is_an_event_even_if_it_raises_the_same_exception(
     ]
 
 
+class UnreadableError(Exception):
+    """Cannot be shown."""
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+    __repr__ = __str__
+
+
+class ReluctantError(Exception):
+    """Shows no attribute of its own."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(UnreadableError, "UnreadableError"), (ReluctantError, "Exception")])
+async def test_an_exception_that_cannot_be_read_is_an_event_too(
+    sent: list[dict[str, Any]], kind: type[Exception], name: str
+) -> None:
+    def fail(_: Job[str]) -> None:
+        raise kind
+
+    await run(Scripted(fail))
+
+    (event,) = sent
+    assert (event["exception"]["values"][0]["type"], event["tags"]["rexecutor.attempt"]) == (name, "1")
+
+
+def test_a_failure_of_a_node_that_cannot_be_read_is_an_event_too(sent: list[dict[str, Any]]) -> None:
+    SentryReports()(DutyFailed("claim", UnreadableError()))
+
+    assert sent[0]["fingerprint"] == ["rexecutor", "claim", "UnreadableError"]
+
+
+def chain(length: int) -> Exception:
+    error: Exception | None = None
+    for number in range(length):
+        another = ValueError(f"{number} " + "x" * 2_000_000)
+        another.__cause__, error = error, another
+    assert error is not None
+    return error
+
+
+async def test_an_event_is_not_too_large_for_sentry(sent: list[dict[str, Any]]) -> None:
+    await run(Scripted(raising(chain(100))))
+
+    assert len(json.dumps(sent)) < 1_000_000
+    assert sent[0]["exception"]["values"][-1]["value"].startswith("99 xxx")
+
+
 @pytest.mark.parametrize("kind", [Scripted, Blocking])
 async def test_no_event_holds_job_data(sent: list[dict[str, Any]], kind: Any) -> None:
     await run(kind(fails))
