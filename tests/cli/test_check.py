@@ -1,6 +1,13 @@
 """`rexecutor check`."""
 
+from typing import Literal
+
+import pytest
+
+from rexecutor import Executor, Job, Limits
+from rexecutor.cli.check import REASONS, Findings
 from tests.cli.processes import Place
+from tests.model.records import scheduled
 
 NEW_CODE = """
 import app
@@ -60,3 +67,56 @@ def test_a_store_is_left_as_it_was(place: Place) -> None:
     place("check", written(place, kind="int"))
 
     assert place("jobs", "list", "--json", *place.options).out == before
+
+
+CLOSING = """
+from contextlib import asynccontextmanager
+import app
+
+print("imported")
+
+@asynccontextmanager
+async def make():
+    print("opened")
+    yield app.rexecutor
+    print("closed")
+"""
+
+
+def test_what_the_application_prints_is_not_in_the_answer(place: Place) -> None:
+    (place.folder / "chatty.py").write_text(CLOSING)
+
+    answer = place("check", "chatty:make", "--json")
+
+    assert answer.json == {"checked": 2, "failing": [], "unknown": {}}
+    assert [line for line in ("imported", "opened", "closed") if line in answer.err.splitlines()] == [
+        "imported",
+        "opened",
+        "closed",
+    ]
+
+
+@pytest.mark.parametrize(("target", "code"), [("leaves:rexecutor", "exit(0)"), ("leaves:make", "def make(): exit(0)")])
+def test_code_that_ends_the_program_has_not_passed(place: Place, target: str, code: str) -> None:
+    (place.folder / "leaves.py").write_text(f"from sys import exit\n{code}\n")
+
+    answer = place("check", target, *place.options)
+
+    assert answer.status == 1
+    assert "ended the program" in answer.error
+
+
+def test_reasons_that_differ_from_job_to_job_are_listed_up_to_a_limit() -> None:
+    found = Findings()
+    jobs = [scheduled(executor="email", data=f'"{number}"') for number in range(REASONS + 10)]
+
+    found.add(jobs, {"email": OnlyOne}, Limits())
+
+    assert (len(found.unreadable), found.failing) == (REASONS + 1, REASONS + 10)
+    assert found.unreadable["email", "other reasons"].jobs == 10
+
+
+class OnlyOne(Executor[Literal["only"]]):
+    name = "email"
+
+    async def execute(self, job: Job[Literal["only"]]) -> None: ...

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = 5
 """How many ids of jobs with the same problem are named."""
+REASONS: Final = 20
+"""How many reasons are listed for an executor. A reason may hold a value of the job, and differ from job to job."""
 _PAGE: Final = 1_000
 
 
@@ -44,6 +46,7 @@ class Findings:
     """Executor and reason → the jobs whose attempts would fail."""
     unknown: Counter[str] = field(default_factory=Counter[str])
     """Executors that the application does not have → number of their jobs."""
+    _reasons: Counter[str] = field(default_factory=Counter[str])
 
     @property
     def failing(self) -> int:
@@ -65,10 +68,18 @@ class Findings:
             try:
                 decode(codecs_of(executor_cls, limits), record)
             except DecodeError as error:
-                problem = self.unreadable.setdefault((record.executor, str(error)), Problem())
+                problem = self._problem(record.executor, str(error))
                 problem.jobs += 1
                 if len(problem.ids) < EXAMPLES:
                     problem.ids.append(record.id)
+
+    def _problem(self, executor: str, reason: str) -> Problem:
+        """Return the jobs of the executor that would fail for this reason, or for one of many others."""
+        if (executor, reason) not in self.unreadable:
+            self._reasons[executor] += 1
+            if self._reasons[executor] > REASONS:
+                reason = "other reasons"
+        return self.unreadable.setdefault((executor, reason), Problem())
 
 
 def check(

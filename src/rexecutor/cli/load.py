@@ -100,6 +100,8 @@ async def _made(target: str, found: object, stack: AsyncExitStack) -> Rexecutor:
             made = await _entered(target, made, stack)
     except RexecutorError:
         raise
+    except SystemExit as error:
+        raise FailedError(f"{target!r} ended the program ({described(error)})") from error
     except Exception as error:
         raise FailedError(f"{target!r} raised {described(error)}") from error
     if inspect.isasyncgen(made) or inspect.isgenerator(made):
@@ -154,6 +156,11 @@ def _imported(name: str) -> object:
         if error.name is None or not (name + ".").startswith(error.name + "."):
             raise FailedError(f"the module {name} cannot be imported: {described(error)}") from error
         raise MisusedError(f"no module {name!r} in the working directory or on Python's path") from error
+    except SystemExit as error:  # its status may be 0, and then a check of the application would have passed
+        raise FailedError(
+            f"the module {name} ended the program when it was imported ({described(error)}); put what is no definition"
+            ' under `if __name__ == "__main__":`'
+        ) from error
     except Exception as error:
         raise FailedError(f"the module {name} cannot be imported: {described(error)}") from error
 

@@ -1,8 +1,9 @@
 """The store that a command works on: from `--url` and `--schema`, from `--app`, or from the environment."""
 
 import os
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 
@@ -136,18 +137,23 @@ def use_app(store: Store, action: "Callable[[Backend, Rexecutor], Awaitable[T]]"
 async def found_store(store: Store, *, loads_app: bool = False) -> "AsyncGenerator[tuple[Backend, Rexecutor | None]]":
     """Give the backend of the resolved store, not open, and the application if it is needed or asked for.
 
+    What the application prints goes to stderr: stdout is for the command's own output, which may be JSON.
+
     Raises:
         MisusedError: No store can have this URL and schema, or there is no such application.
         FailedError: The application cannot be imported or made.
     """
-    async with AsyncExitStack() as stack:
-        rexecutor = None
-        if store.app is not None and (loads_app or store.url is None):
-            from rexecutor.cli.load import find_target, opened_rexecutor  # loads the engine
+    with ExitStack() as quiet:
+        async with AsyncExitStack() as stack:
+            rexecutor = None
+            if store.app is not None and (loads_app or store.url is None):
+                from rexecutor.cli.load import find_target, opened_rexecutor  # loads the engine
 
-            rexecutor = await stack.enter_async_context(opened_rexecutor(store.app, find_target(store.app)))
-        backend = connected(store) if rexecutor is None or store.url is not None else rexecutor.backend
-        yield backend, rexecutor
+                with redirect_stdout(sys.stderr):
+                    rexecutor = await stack.enter_async_context(opened_rexecutor(store.app, find_target(store.app)))
+                stack.callback(quiet.enter_context, redirect_stdout(sys.stderr))  # while the application is closed
+            backend = connected(store) if rexecutor is None or store.url is not None else rexecutor.backend
+            yield backend, rexecutor
 
 
 def _require_tables(backend: "Backend") -> None:
