@@ -29,6 +29,7 @@ def test_an_executor_has_its_load_and_the_history_of_the_last_hour() -> None:
         row(4, OutcomeKind.FAILED, 3),
         row(40, OutcomeKind.DISCARDED, 2),
         row(70, OutcomeKind.DISCARDED, 100),
+        row(-60 * 24, OutcomeKind.DISCARDED, 100),  # of a time when the store's clock was wrong
     ]
 
     [email] = overviews([load], history, [node("email"), node("email", is_live=False)], [], NOW)

@@ -72,7 +72,8 @@ def overviews(
 def _overview(
     name: str, load: Load, rows: Sequence[StatRow], now: datetime, *, nodes: int, is_paused: bool
 ) -> Overview:
-    recent = [row for row in rows if row.moment >= now - HISTORY]
+    # Rows that lie ahead were written while the store's clock was wrong.
+    recent = [row for row in rows if now - HISTORY <= row.moment <= now + RATE]
     waits = total([NO_COUNTS, *(row.waits for row in recent)])
     runs = total([NO_COUNTS, *(row.runs for row in recent)])
     ended = sum(row.attempts for row in recent if row.outcome.ends_job and row.moment >= now - RATE)
