@@ -23,6 +23,7 @@ from rexecutor.cli.probes import STARTING, Report, answered_probes
 from rexecutor.cli.supervised import run_supervised
 from rexecutor.cli.worker_options import WorkerOptions
 from rexecutor.clock import SystemClock
+from rexecutor.telemetry.events import DutyFailed
 from rexecutor.telemetry.log import log_event
 from rexecutor.telemetry.process_events import ProbesAnswered
 
@@ -181,10 +182,13 @@ class Supervisor:
 
 def _watch(folder: Path, ends: threading.Event, changed: Callable[[], None]) -> None:
     watchfiles = import_module("watchfiles")  # it may not be installed
-    for _ in watchfiles.watch(
-        folder, watch_filter=watchfiles.PythonFilter(), stop_event=ends, raise_interrupt=False, debounce=400
-    ):
-        changed()
+    try:
+        for _ in watchfiles.watch(
+            folder, watch_filter=watchfiles.PythonFilter(), stop_event=ends, raise_interrupt=False, debounce=400
+        ):
+            changed()
+    except Exception as error:  # noqa: BLE001 - such as a system that watches too many files already
+        log_event(DutyFailed("watching the code", error))
 
 
 class _WorkerProcess:
