@@ -2,9 +2,11 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from rexecutor import BackendError, SQLiteBackend
 from rexecutor.app.connect import connect
 from rexecutor.backend.messages import MOST_CHANGED
 from rexecutor.model.job import NewJob
@@ -113,15 +115,42 @@ def test_a_misused_change_changes_nothing(rexecutor: Run, url: str, arguments: l
     assert statuses(rexecutor, url) == BEFORE
 
 
-def test_more_than_a_batch_is_changed(rexecutor: Run, url: str) -> None:
-    number = 2 * MOST_CHANGED + 7
+def enqueue(url: str, number: int) -> None:
     new = NewJob("bulk", "1", None, 1, 0, (), None, timedelta(days=1))
 
-    async def enqueue() -> None:
+    async def work() -> None:
         async with connect(url) as backend:
             await backend.enqueue([new] * number)
 
-    asyncio.run(enqueue())
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("is_by_id", [False, True])
+def test_a_change_that_is_cut_off_says_how_many_jobs_are_changed_for_sure_and_perhaps(
+    rexecutor: Run, url: str, monkeypatch: pytest.MonkeyPatch, *, is_by_id: bool
+) -> None:
+    number = 2 * MOST_CHANGED
+    enqueue(url, number)
+    cancel, batches = SQLiteBackend.cancel_many, list[int]()
+
+    async def cut_off(backend: SQLiteBackend, ids: Any, reason: str, **given: Any) -> Any:
+        batches.append(len(ids))
+        done = await cancel(backend, ids, reason, **given)
+        if len(batches) > 1:
+            raise BackendError("the connection is lost")
+        return done
+
+    monkeypatch.setattr(SQLiteBackend, "cancel_many", cut_off)
+    which = map(str, range(8, 8 + number)) if is_by_id else ("--executor", "bulk", "--yes")
+    answer = rexecutor("jobs", "cancel", *which, "--url", url)
+
+    said = f"stopped: cancelled {MOST_CHANGED:,} jobs by then, and perhaps {MOST_CHANGED:,} more"
+    assert (answer.status, answer.err.splitlines()[0]) == (1, said)
+
+
+def test_more_than_a_batch_is_changed(rexecutor: Run, url: str) -> None:
+    number = 2 * MOST_CHANGED + 7
+    enqueue(url, number)
 
     by_filter = rexecutor("jobs", "cancel", "--executor", "bulk", "--yes", "--json", "--url", url)
     by_id = rexecutor("jobs", "rerun", *map(str, range(8, 8 + number)), "--url", url)

@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
@@ -126,14 +126,16 @@ async def _change_matching(backend: "Backend", change: Change, where: "Where", a
     if total and not asking.yes:
         _ask(change, total, executors)
     newest = await backend.query_ids(where, limit=1, newest=True)
-    changed, executing, after = 0, 0, None
-    with progress(change.verb, total) as advance, _told(change, lambda: changed):
+    changed, executing, asked, after = 0, 0, 0, None
+    with progress(change.verb, total) as advance, _told(change, lambda: (changed, asked)):
         while newest:
             page = await backend.query_ids(where, limit=MOST_CHANGED, after=after)
             ids = [each for each in page if each <= newest[0]]  # later jobs were not among those that were counted
             if not ids:
                 break
+            asked = len(ids)
             statuses = await apply(ids, where)
+            asked = 0
             changed += len(statuses)
             executing += sum(status is JobStatus.EXECUTING for status in statuses.values())
             after = ids[-1]
@@ -142,12 +144,17 @@ async def _change_matching(backend: "Backend", change: Change, where: "Where", a
 
 
 @contextmanager
-def _told(change: Change, changed: Callable[[], int]) -> Generator[None]:
-    """If the block is interrupted or fails, say how many jobs were changed by then."""
+def _told(change: Change, changed: Callable[[], tuple[int, int]]) -> Generator[None]:
+    """If the block is interrupted or fails, say how many jobs were changed by then.
+
+    `changed` returns that, and how many the store was asked to change without having answered yet.
+    """
     try:
         yield
     except BaseException:
-        note(f"stopped: {change.done} {_jobs(changed())} by then")
+        known, asked = changed()
+        perhaps = f", and perhaps {asked:,} more" if asked else ""
+        note(f"stopped: {change.done} {_jobs(known)} by then{perhaps}")
         raise
 
 
@@ -170,7 +177,10 @@ async def _change_ids(backend: "Backend", change: Change, ids: "Sequence[JobId]"
     from rexecutor.model.where import IdIn
 
     apply, outcome = change.prepare(backend), Outcome({}, {}, [])
-    with progress(change.verb, len(ids)) as advance:
+    asked = 0
+    several = len(ids) > MOST_CHANGED and not is_dry
+    told = _told(change, lambda: (len(outcome.changed), asked)) if several else nullcontext()
+    with progress(change.verb, len(ids)) as advance, told:
         for start in range(0, len(ids), MOST_CHANGED):
             batch = ids[start : start + MOST_CHANGED]
             found = {each.id: each for each in await backend.query(IdIn(frozenset(batch)), limit=len(batch))}
@@ -178,7 +188,9 @@ async def _change_ids(backend: "Backend", change: Change, ids: "Sequence[JobId]"
             if is_dry:
                 outcome.changed |= {each: found[each].status for each in can}
             elif can:
+                asked = len(can)
                 outcome.changed |= await apply(can, None)
+                asked = 0
             outcome.left |= {each: record for each, record in found.items() if each not in outcome.changed}
             outcome.missing += [each for each in batch if each not in found]
             advance(len(batch))
