@@ -242,8 +242,27 @@ async def test_a_role_that_may_not_use_the_tables_is_told_so(backend: PostgresBa
 
     [claim] = [finding for finding in findings if finding.subject == "claim"]
     assert (claim.severity, "permission denied" in claim.message) == (Severity.PROBLEM, True)
-    assert "schema" in {finding.subject for finding in findings if finding.severity is Severity.OK}
+    [schema] = [finding for finding in findings if finding.subject == "schema"]
+    assert (schema.severity, "stored_jobs, queue, " in schema.message) == (Severity.PROBLEM, True)
+    assert "GRANT ALL ON ALL TABLES" in (schema.fix or "")
     assert any("may not see" in one.message for one in findings if one.subject == "old transactions")
+
+
+@pytest.mark.parametrize(
+    ("change", "subject", "words"),
+    [
+        ("DROP TABLE {}.pauses", "schema", "tables are missing: pauses"),
+        ("ALTER TABLE {}.queue DROP COLUMN priority CASCADE", "claim", "priority does not exist"),
+    ],
+)
+async def test_what_somebody_has_dropped_is_named(
+    backend: PostgresBackend, change: str, subject: str, words: str
+) -> None:
+    run_postgres(change.format(backend.schema))
+
+    findings = await found(backend, subject)
+
+    assert any(one.severity is Severity.PROBLEM and words in one.message for one in findings), findings
 
 
 @pytest.mark.skipif(installed() is None, reason="PgBouncer is not installed")

@@ -100,6 +100,12 @@ async def test_missing_tables_are_a_problem_and_no_error(backend: SQLiteBackend)
     assert "rexecutor migrate --url sqlite:///" in (finding.fix or "")
 
 
+async def test_a_table_that_somebody_has_dropped_is_named(backend: SQLiteBackend) -> None:
+    by_hand(backend, "DROP TABLE rexecutor_pauses")
+
+    assert (await the_one(backend, "schema", Severity.PROBLEM)).message == "tables are missing: rexecutor_pauses"
+
+
 async def test_a_clock_that_was_set_back_is_noticed(backend: SQLiteBackend, clock: FakeClock) -> None:
     clock.jump(-HOUR)
     assert "1:00:00 in the future" in (await the_one(backend, "clock", Severity.WARNING)).message

@@ -12,7 +12,7 @@ from rexecutor.backend.postgres.connection import Connection, check_versions, fi
 from rexecutor.backend.postgres.execution import run, run_steps
 from rexecutor.backend.postgres.liveness import Cutter, ImpatientConnection, is_behind_pooler
 from rexecutor.backend.postgres.statements import PACKAGE, Statements, channel_of, in_schema, versions
-from rexecutor.backend.sql.indexes import indexes_of
+from rexecutor.backend.sql.indexes import indexes_of, tables_of
 from rexecutor.backend.sql.operations import Statement
 from rexecutor.clock import Clock, unique_id
 from rexecutor.errors import SchemaError
@@ -76,8 +76,9 @@ class Diagnosis:
             except psycopg.errors.InsufficientPrivilege as error:
                 fix = "grant the role USAGE on the schema and all privileges on its tables"
                 found.append(Finding(subject, Severity.PROBLEM, f"not allowed: {first_line(error)}", fix))
-            except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-                pass  # the check of the schema has reported that
+            except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+                if not any(one.subject == "schema" and one.severity is Severity.PROBLEM for one in found):
+                    found.append(Finding(subject, Severity.PROBLEM, first_line(error), "restore what is missing"))
             except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
                 found.append(Finding(subject, Severity.NOTE, f"could not be checked: {first_line(error)}"))
         return found
@@ -168,6 +169,20 @@ class Diagnosis:
         except SchemaError as error:
             fix = migrate_command(self._schema, connection) if found[1] <= found[0] else None
             yield Finding("schema", Severity.PROBLEM, str(error), fix)
+            return
+        rows = await run(connection, self._statements.of("select_tables", schema=self._quoted))
+        there = {str(row[0]): bool(row[1]) for row in rows}
+        missing = [name for name in tables_of(PACKAGE) if name not in there]
+        refused = [name for name in tables_of(PACKAGE) if not there.get(name, True)]
+        if missing:
+            message = f"tables are missing: {', '.join(missing)}"
+            yield Finding(
+                "schema", Severity.PROBLEM, message, "restore them; `migrate --sql` prints how they are created"
+            )
+        elif refused:
+            message = f"this role may not read and write {', '.join(refused)}"
+            fix = f"GRANT ALL ON ALL TABLES IN SCHEMA {self._quoted} TO this role"
+            yield Finding("schema", Severity.PROBLEM, message, fix)
         else:
             message = f'schema "{self._schema}" has version {found[0]}; this version of rexecutor can work with it'
             yield Finding("schema", Severity.OK, message)

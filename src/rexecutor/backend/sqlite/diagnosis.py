@@ -10,7 +10,7 @@ from typing import Final
 
 from rexecutor.backend.findings import Finding, Severity
 from rexecutor.backend.sql import statement
-from rexecutor.backend.sql.indexes import indexes_of
+from rexecutor.backend.sql.indexes import indexes_of, tables_of
 from rexecutor.backend.sqlite.checkpoint import LARGE_BYTES
 from rexecutor.backend.sqlite.connection import check_version, connect, file_command, translated
 from rexecutor.backend.sqlite.rows import moment_or_none
@@ -68,6 +68,11 @@ class Diagnosis:
             check_version(connection, self._path)
         except SchemaError as error:
             yield Finding("schema", Severity.PROBLEM, str(error), file_command("migrate", self._path))
+            return
+        there = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        missing = [name for name in tables_of(_PACKAGE) if name not in there]
+        if missing:
+            yield Finding("schema", Severity.PROBLEM, f"tables are missing: {', '.join(missing)}", "restore a backup")
         else:
             yield Finding("schema", Severity.OK, "this version of rexecutor can work with the tables")
 
