@@ -106,6 +106,14 @@ def test_a_pause_says_since_when_and_why(pause: Pause, said: str, command: str) 
     assert (answer.reason, answer.text, answer.command) == (Reason.PAUSED, said, command)
 
 
+def test_the_command_that_ends_a_pause_holds_a_name_as_one_word() -> None:
+    name = "x; reboot"
+
+    answer = asked(replace(RECORD, executor=name), pauses=[Pause(name, NOW, None, "")])
+
+    assert answer.command == "resume 'x; reboot'"
+
+
 def test_no_live_node_of_the_executor_says_what_the_others_run() -> None:
     answer = asked(RECORD, node(executors=["report", "a"]), node("b:1", executors=["a"]), node("dead", live=False))
 

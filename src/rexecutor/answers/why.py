@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from shlex import quote
 from typing import Final
 
 from rexecutor.answers.overview import counted
@@ -166,7 +167,7 @@ def _paused(seen: Seen) -> Answer | None:
     what = "every executor" if pause.executor == EVERY_EXECUTOR else pause.executor
     until = "" if pause.until is None else f", until {at(pause.until, seen.now)}"
     reason = f": {_short(pause.reason)}" if pause.reason else ""
-    command = "resume --all" if pause.executor == EVERY_EXECUTOR else f"resume {pause.executor}"
+    command = "resume --all" if pause.executor == EVERY_EXECUTOR else f"resume {quote(pause.executor)}"
     return Answer(Reason.PAUSED, f"{what} is paused since {at(pause.since, seen.now)}{until}{reason}", command=command)
 
 
