@@ -10,13 +10,16 @@ from opentelemetry import context, propagate, trace
 from opentelemetry.metrics import Meter, MeterProvider, get_meter
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 
+from rexecutor.engine.failure import shown
 from rexecutor.jobs.enqueue import Enqueueing
-from rexecutor.model.job import Job
+from rexecutor.model.job import Job, storable
 from rexecutor.telemetry.metrics import BUCKETS, METRICS, Measuring, Metric
 
 __all__ = ["OpenTelemetry", "OpenTelemetryMetrics"]
 
 _NAME: Final = "rexecutor"
+_LONGEST: Final = 32_768
+"""Number of characters of an exception's message, and of its traceback. Exporters refuse messages of megabytes."""
 _NO_PARENT: Final = context.Context()
 
 
@@ -116,7 +119,8 @@ class _Run(AbstractAsyncContextManager[None]):
                 span.set_status(Status(StatusCode.ERROR, "told to stop"))
             else:
                 with suppress(BaseException):  # an exception's own methods may raise anything
-                    span.record_exception(error)
+                    texts = {"exception.message": str(error), "exception.stacktrace": shown(error)[1]}
+                    span.record_exception(error, {name: storable(text, _LONGEST) for name, text in texts.items()})
                 name = type.__dict__["__name__"].__get__(type(error))
                 span.set_status(Status(StatusCode.ERROR, name))
         span.end()

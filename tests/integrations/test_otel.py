@@ -109,6 +109,19 @@ async def test_an_error_is_in_the_span_of_the_run() -> None:
     assert [(event.attributes or {})["exception.message"] for event in run.events] == ["no luck"]
 
 
+async def test_a_span_is_not_too_large_for_an_exporter() -> None:
+    traced = Traced()
+
+    await traced.run(Scripted(raising(ValueError("no luck" + "x" * 3_000_000))))
+
+    [event] = traced.spans["run scripted"].events
+    attributes: dict[str, Any] = dict(event.attributes or {})
+    texts = [str(attributes[name]) for name in ("exception.message", "exception.stacktrace")]
+    assert texts[0].startswith("no luck")
+    assert "raise error" in texts[1]
+    assert sum(map(len, texts)) < 100_000
+
+
 class HostileError(Exception):
     def __str__(self) -> str:
         raise SystemExit(1)
