@@ -13,7 +13,7 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from rexecutor.engine.failure import shown
 from rexecutor.jobs.enqueue import Enqueueing
 from rexecutor.model.job import Job, storable
-from rexecutor.telemetry.metrics import BUCKETS, METRICS, Measuring, Metric
+from rexecutor.telemetry.metrics import BUCKETS, METRICS, Measuring, Metric, encodable
 
 __all__ = ["OpenTelemetry", "OpenTelemetryMetrics"]
 
@@ -157,7 +157,7 @@ class OpenTelemetryMetrics(Measuring):
         key = metric, labels
         found = self._attributes.get(key)
         if found is None:
-            found = self._attributes[key] = dict(zip(metric.labels, labels, strict=True))
+            found = self._attributes[key] = dict(zip(metric.labels, map(encodable, labels), strict=True))
         return found
 
 

@@ -24,7 +24,7 @@ from prometheus_client.multiprocess import (
 
 from rexecutor.affinity import GUARD
 from rexecutor.telemetry.events import JobEnded, JobStarted
-from rexecutor.telemetry.metrics import BUCKETS, ENDED, METRICS, RUN, STARTED, WAIT, Measuring, Metric
+from rexecutor.telemetry.metrics import BUCKETS, ENDED, METRICS, RUN, STARTED, WAIT, Measuring, Metric, encodable
 
 __all__ = ["PrometheusMetrics", "exposition", "forget_process"]
 
@@ -128,7 +128,7 @@ class _Made:
         child = self._children.get(key)
         if child is None:
             family = self._families[metric]
-            child = self._children[key] = family.labels(*labels) if labels else family
+            child = self._children[key] = family.labels(*map(encodable, labels)) if labels else family
         return child
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rexecutor import Cancel, InMemoryBackend, Rexecutor, Snooze
@@ -177,6 +177,14 @@ def test_an_executor_without_jobs_has_an_empty_queue(registry: CollectorRegistry
 
 
 QUEUE = ("jobs_waiting", "jobs_due", "oldest_due_seconds", "jobs_executing")
+
+
+def test_a_name_that_is_no_text_does_not_fail_the_page(registry: CollectorRegistry) -> None:
+    queue = Queue("\udcff", 1, 1, 0.0, 0, 100)
+
+    PrometheusMetrics(registry)(QueuesMeasured((queue,)))
+
+    assert b'executor="\\\\udcff"' in generate_latest(registry)
 
 
 def test_nodes_of_one_process_are_added_up_until_they_stop(registry: CollectorRegistry) -> None:

@@ -98,6 +98,11 @@ STATUSES: Final = ("complete", "retryable", "discarded", "cancelled", "expired",
 """How attempts end: the values of `JobEnded.status`."""
 
 
+def encodable(label: str) -> str:
+    """Return the label with lone surrogates escaped. One in a name, as of a damaged row, would fail every export."""
+    return label.encode(errors="backslashreplace").decode()
+
+
 class Measuring(ABC):
     """A subscriber that turns events into metrics. A subclass keeps their values in a library."""
 
