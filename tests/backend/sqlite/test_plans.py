@@ -247,7 +247,7 @@ async def test_the_load_walks_the_index_of_jobs_that_have_not_ended(
         await analyze(backend)
 
     names = await plan(backend, "select_waiting_executors")
-    counts = await plan(backend, "count_waiting", executor=b"alpha", most=10, now=1)
+    counts = await plan(backend, "count_waiting", executor="alpha", most=10, now=1)
     holders = await plan(backend, "select_holders", executor=None)
 
     assert walks(names, "jobs_open"), names

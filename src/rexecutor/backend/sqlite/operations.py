@@ -180,8 +180,7 @@ class _SqliteScripts(Scripts):
     def count_waiting(self, executors: Sequence[str], most: int, now: datetime | None) -> Script[dict[str, Waiting]]:
         counted: dict[str, Waiting] = {}
         for executor in executors:
-            name = executor.encode("utf-8", "surrogateescape")  # as `lenient_text` reads a name that is no UTF-8
-            [[jobs, due, oldest]] = yield self.of("count_waiting", executor=name, most=most, now=self.moment(now))
+            [[jobs, due, oldest]] = yield self.of("count_waiting", executor=executor, most=most, now=self.moment(now))
             counted[executor] = Waiting(jobs, due, self.read_moment(oldest))
         return counted
 
