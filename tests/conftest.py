@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -28,6 +29,8 @@ settings.load_profile(
 
 
 def pytest_configure() -> None:
+    # A shell starts `pytest … &` with SIGINT ignored, and so would be all processes that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if postgres.FOLDER not in os.environ:
         postgres.prepare()
         os.environ[_FIRST] = str(os.getpid())
