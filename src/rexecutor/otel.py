@@ -24,24 +24,23 @@ _NO_PARENT: Final = context.Context()
 
 
 class OpenTelemetry:
-    """Makes a span for each enqueue and for each run of a job, linked through the job's headers.
+    """Middleware that makes a span for each enqueue and for each attempt, linked through the job's headers.
 
     ```python
     traces = OpenTelemetry()
     Rexecutor(backend, around_enqueue=[traces.around_enqueue], around_execute=[traces.around_execute])
     ```
 
-    A run begins a trace of its own, with a link to the span of its enqueue, because it may come much later and several
-    times.
+    An attempt begins a trace of its own, with a link to the span of its enqueue, because it may come much later, and
+    there may be several. Each of the two also works alone.
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None, *, continues_trace: bool = False) -> None:
         """Make the middleware.
 
         Args:
-            tracer_provider: Where the spans go; None for the application's own, which may be set later.
-            continues_trace: Whether a run belongs to the trace of its enqueue, as a child of that span, besides the
-                link.
+            tracer_provider: Where the spans go; None for OpenTelemetry's global provider, which may be set later.
+            continues_trace: Whether an attempt also belongs to the trace of its enqueue, as a child of that span.
         """
         self._tracer: Tracer = trace.get_tracer(_NAME, tracer_provider=tracer_provider)
         self._continues_trace = continues_trace
@@ -133,7 +132,7 @@ class OpenTelemetryMetrics(Measuring):
         """Make the instruments.
 
         Args:
-            meter_provider: Where the metrics go; None for the application's own, which may be set later.
+            meter_provider: Where the metrics go; None for OpenTelemetry's global provider, which may be set later.
         """
         super().__init__()
         meter = get_meter(_NAME, meter_provider=meter_provider)

@@ -44,15 +44,17 @@ _HALF_WRITTEN: Final = (struct.error, FileNotFoundError)
 class PrometheusMetrics(Measuring):
     """A subscriber that counts events for Prometheus: `Rexecutor(…, on_event=PrometheusMetrics())`.
 
-    All that are made for one registry are the same metrics, so each event counts once, however often it is subscribed.
+    Instances for the same registry share its metrics and are equal, so if several are subscribed, each event still
+    counts once.
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY, *, buckets: Sequence[float] = BUCKETS) -> None:
         """Make the metrics, or take those that the registry has.
 
         Args:
-            registry: Where they are kept; by default the process's.
-            buckets: Upper bounds of the histograms' buckets, in seconds; used when the metrics are made.
+            registry: Where the metrics are kept; by default prometheus_client's own, which `exposition` returns.
+            buckets: Upper bounds of the histograms' buckets, in seconds, ascending; by default 18, from 1 ms to 2
+                hours. Ignored if the registry has the metrics already.
         """
         super().__init__()
         with GUARD:
@@ -148,10 +150,11 @@ def _family(metric: Metric, registry: CollectorRegistry, buckets: Sequence[float
 
 
 def exposition() -> tuple[str, bytes]:
-    """Return the media type and the text of the process's registry, for `/metrics`.
+    """Return the media type and the text of the default registry, for `/metrics`.
 
     If the variable `PROMETHEUS_MULTIPROC_DIR` names a folder, the metrics of all processes that write there are added
-    up. It must be set before a process imports `prometheus_client`.
+    up. It must be set before a process imports `prometheus_client`. Reading the folder blocks, for up to a second if a
+    file is just being written, so call this in a thread.
     """
     if _FOLDER not in os.environ:
         return CONTENT_TYPE_LATEST, generate_latest(REGISTRY)
@@ -169,6 +172,9 @@ def _added_up() -> bytes:
 
 
 def forget_process(pid: int) -> None:
-    """Leave the gauges of a process that has ended out of `exposition`. What it has counted stays."""
+    """Leave the gauges of a process that has ended out of `exposition`. What it has counted stays.
+
+    Without `PROMETHEUS_MULTIPROC_DIR`, this does nothing.
+    """
     if _FOLDER in os.environ:
         mark_process_dead(pid)

@@ -36,14 +36,15 @@ class SentryReports:
     """A subscriber that reports to Sentry: `Rexecutor(…, on_event=SentryReports())`.
 
     Each failed attempt is one event with its exception, grouped by executor and exception. Its tags are
-    `rexecutor.executor`, `rexecutor.job`, `rexecutor.attempt` and `rexecutor.status`. It holds no data of the job, and
-    no local variables, which may. Its level is `error` if the job is discarded, otherwise `warning`. What goes wrong in
-    a node itself, such as a claim that fails, is an event too.
+    `rexecutor.executor`, `rexecutor.job`, `rexecutor.attempt` and `rexecutor.status`. Its level is `error` if the job
+    is discarded, otherwise `warning`. It holds neither the job's data nor local variables, which may hold them. What
+    goes wrong in a node itself, such as a claim that fails, is an event too.
 
-    Each job has an isolation scope of its own, with these tags, so what its code reports by itself has them too.
+    Each attempt has an isolation scope of its own with the first three tags, so what the job's code reports by itself
+    has them too.
 
-    The SDK reports log lines at ERROR by itself. Those of the logger `rexecutor` would be second reports of the same,
-    with local variables, so the SDK is told to ignore that logger.
+    The SDK reports log lines at ERROR by itself. Those of the logger `rexecutor` would repeat these events, with local
+    variables, so the SDK is told to ignore that logger. Before `sentry_sdk.init`, nothing is reported.
     """
 
     def __init__(self) -> None:

@@ -71,19 +71,19 @@ class Rexecutor:
                 renewal.
             on_event: One callback or several, each called with the events of this `Rexecutor` and of the enqueues into
                 its backend, from the start (or `set_global_backend`) until it has ended; see `subscribe`.
-            around_execute: Middleware, the first outermost: each is called with the `Job` at every run, and returns a
-                context manager around it. A plain one is entered where the job's code runs, if that is a thread or a
-                child process too; an asynchronous one in the event loop.
-            around_enqueue: Middleware, the first outermost: each is called with an `Enqueueing` at every enqueue into
-                the backend, for as long as `on_event`, and returns a context manager around it. A plain one serves both
-                `enqueue` and `enqueue_sync`.
+            around_execute: Middleware, the first outermost. Each is called with the `Job` at every attempt, and returns
+                a context manager, which is entered around the attempt: a plain one where the job's code runs, be it the
+                event loop, a thread or a child process; an asynchronous one in the event loop.
+            around_enqueue: Middleware, the first outermost. Each is called with an `Enqueueing` at every enqueue into
+                the backend, and returns a context manager, which is entered around the enqueue. A plain one serves both
+                `enqueue` and `enqueue_sync`, an asynchronous one only `enqueue`. In effect for as long as `on_event`.
             keeps_stats: Whether the attempts of this node are counted in the history that `rexecutor stats` shows: how
-                many ended, how long their jobs waited, and how long they ran. It is stored every ten seconds.
+                many ended, how long their jobs waited, and how long they ran. New counts are stored every ten seconds.
 
         Raises:
             ConfigurationError: A setting is out of range, or a single executor is given without brackets.
-            DefinitionError: An executor cannot run, or two have one name. Or one runs in child processes, to which
-                middleware cannot be sent.
+            DefinitionError: An executor cannot run, two have the same name, or middleware cannot be pickled for an
+                executor that runs in child processes.
         """
         checked_instance("Rexecutor: backend", backend, Backend, "a Backend, such as SQLiteBackend(…) or connect(url)")
         self._hooks = Hooks(backend, on_event, around_execute, around_enqueue)
@@ -131,11 +131,13 @@ class Rexecutor:
         return self._lifetime is not None and self._lifetime.is_alive
 
     def health(self) -> Health:
-        """Return how this `Rexecutor` is doing, for a health check. Any thread may ask; the store is not.
+        """Return how this `Rexecutor` is doing, for a health check: its status, and its problems if there are any.
 
-        It goes by the progress of the claim loop, by the lease, by the duties that fail, and by how late the event loop
-        is. Anything that has been wrong for 5 s is a problem, and a lost lease is one at once. It is correct also while
-        a job blocks the event loop, so a health check is best answered from a thread, as `rexecutor worker` does.
+        Any thread may call it. It returns at once, without asking the store: it judges by the progress of the claim
+        loop, the lease, the duties that fail, and the lag of the event loop. Anything that has been wrong for 5 s is a
+        problem; a lost lease is one at once. The result is correct even while a job blocks the event loop, so answer
+        health checks from a thread, as `rexecutor worker` does. Before the start and after the end, the status is
+        `STOPPED`.
         """
         if self._lifetime is None or (self._is_starting and not self._lifetime.is_alive):
             return Health(HealthStatus.STARTING if self._is_starting else HealthStatus.STOPPED)

@@ -112,15 +112,17 @@ class OperatorPort(ApplicationPort):
         return await self.apply_many(ids, update, where=where)
 
     async def pause(self, executor: str, reason: str, *, lasting: timedelta | None = None) -> Pause:
-        """Start no job of the executor on any node, until the time is over or `resume` is called. Stored.
+        """Pause the executor on all nodes, until the time is over or `resume` is called, and return the stored pause.
 
         A claim that begins after this has returned takes no job of it. Jobs that were claimed before go on, and jobs
-        can be enqueued as always. If it is paused already, the reason and the end are replaced.
+        can be enqueued as always. If it is paused already, the reason and the end are replaced, in one step; `since`
+        stays. The executor need not be known to any node.
 
         Args:
             executor: Its name; `EVERY_EXECUTOR` for the jobs of all.
-            reason: For people who ask why the jobs wait. It is cut and cleaned like that of `cancel`.
-            lasting: How long, on the store's clock, at most 1,000 years; None until `resume`.
+            reason: Shown to people who ask why the jobs wait; may be empty. Of one longer than `Limits.error_text`
+                characters the middle is cut out; NUL characters and lone surrogates are replaced.
+            lasting: How long, on the store's clock; above zero, at most 1,000 years. None until `resume`.
 
         Raises:
             ConfigurationError: An argument is not valid.
@@ -129,7 +131,7 @@ class OperatorPort(ApplicationPort):
         return await self.put_pause(new_pause(executor, reason, lasting, self.limits))
 
     async def resume(self, executor: str) -> bool:
-        """End the pause of the executor, and wake the nodes. Return whether there was one.
+        """End the pause of the executor, and wake the nodes. Return whether it was paused.
 
         A pause of `EVERY_EXECUTOR` is one of its own: it is ended under that name, and ends no other.
 
@@ -203,9 +205,10 @@ class OperatorPort(ApplicationPort):
 
     @abstractmethod
     async def nodes(self) -> Sequence[StoredNode]:
-        """Return the nodes that the store knows: the live ones first, then by name, and by id.
+        """Return the nodes that the store knows, the live ones first; among these and among the others, by name and id.
 
-        A node whose lease has run out is known until its jobs have been rescued. One that has ended is not known.
+        A node that was killed is live until its lease runs out, and is returned until its jobs have been rescued. A
+        node that has shut down is not returned. All have the same `seen_at`, the store's time of this call.
 
         Raises:
             BackendError: The store failed.
@@ -213,14 +216,14 @@ class OperatorPort(ApplicationPort):
 
     @abstractmethod
     async def load(self, executor: str | None = None) -> Sequence[Load]:
-        """Return what waits and executes of each executor that has such jobs, by name, all as of one moment.
+        """Return the number of jobs that wait and that execute, for each executor that has any, in order of name.
 
-        It takes a short time however many jobs there are, because it counts `MOST_COUNTED` waiting jobs of all
-        executors together. Each executor gets an equal share. What some leave of theirs goes to those that have more
-        jobs. `Load.counted_to` says how far each was counted.
+        All numbers are of one moment. It takes a short time however many jobs there are, because it counts at most
+        `MOST_COUNTED` waiting jobs of all executors together. Each executor gets an equal share of these, and what some
+        leave of theirs goes to those that have more jobs. A number above `Load.counted_to` stands for any larger one.
 
         Args:
-            executor: The only one to look at; None for all.
+            executor: Name of the only executor to count; None for all. If it has no such jobs, the result is empty.
 
         Raises:
             BackendError: The store failed.
@@ -246,10 +249,14 @@ class OperatorPort(ApplicationPort):
         """
 
     async def diagnose(self) -> Sequence[Finding]:
-        """Check the open store for all that keeps jobs from running, makes them slow or may lose them. Name each fix.
+        """Check the store for what keeps jobs from running, makes them slow or may lose them; for `rexecutor doctor`.
 
-        For `rexecutor doctor` and a page of an operator. Takes some seconds at most, and changes nothing. By default,
-        it only checks the schema.
+        The backend must be open. It takes a few seconds at most, and changes nothing. By default, it only checks the
+        schema.
+
+        Returns:
+            One finding for each check, also for those with nothing wrong (`Severity.OK`), each with its fix if there is
+            something to do.
 
         Raises:
             BackendError: The store failed.

@@ -392,15 +392,20 @@ async def _enqueue_many(
 
 
 class Enqueueing:
-    """One enqueue of one job or several, as `around_enqueue` middleware sees it."""
+    """One call of an enqueue, of one job or several, as `around_enqueue` middleware sees it."""
 
     def __init__(self, jobs: Sequence[JobBuilder[Any, Any, Any]]) -> None:
         self.jobs: Final = tuple(jobs)
-        """The jobs, in the order given."""
+        """The builders of the jobs, in the order given. They do not change: their methods return copies."""
         self.headers: Final[dict[str, str]] = {}
-        """Texts to store with each of the jobs, for `job.headers`. Write to it before the enqueue."""
+        """What each of the jobs gets as `job.headers`, from str to str; empty at first.
+
+        Write to it before the enqueue; later changes have no effect. All headers together may take `Limits.headers`
+        bytes as JSON (8 KiB). If they take more, the enqueue raises an `EncodeError`; if one is not a str, an
+        `InvalidJobError`. In both cases nothing is stored.
+        """
         self.handles: Sequence[JobHandle[Any, Any, Any]] = ()
-        """The handles of the jobs, in their order; empty before the enqueue, and if it has failed."""
+        """The handles of the jobs after the enqueue, in the order of `jobs`; empty before it, and if it has failed."""
 
 
 AroundEnqueue: TypeAlias = Callable[[Enqueueing], Manager]

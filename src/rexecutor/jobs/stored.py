@@ -336,18 +336,18 @@ class StoredJobs(ExecutorDefinition[Data, Metadata, Result]):
     async def pause_jobs(
         cls, reason: str, *, lasting: timedelta | None = None, backend: Backend | None = None
     ) -> Pause:
-        """Start no job of this executor on any node, until the time is over or `resume_jobs` is called.
+        """Pause this executor on all nodes, until the time is over or `resume_jobs` is called.
 
         ```python
         await EmailJob.pause_jobs("the provider is down", lasting=timedelta(hours=1))
         ```
 
-        It is stored, so it outlives a restart. Jobs that a node has claimed already go on. Jobs can be enqueued as
-        always, and schedules go on enqueueing; they wait. Waiting jobs still expire. If the executor is paused already,
-        the reason and the end are replaced.
+        After this has returned, no claim that begins later takes a job of it. Jobs that a node has claimed before go
+        on. Jobs can be enqueued as always, also by schedules, and wait; they still expire. The pause is stored, so it
+        outlives a restart. If the executor is paused already, the reason and the end are replaced.
 
         Args:
-            reason: Why, for people: `rexecutor why` shows it.
+            reason: Shown to people who ask why the jobs wait, such as by `rexecutor why`; see `Backend.pause`.
             lasting: How long, on the store's clock; above zero, at most 1,000 years. None until `resume_jobs`.
             backend: The store; None for the global backend.
 
@@ -363,7 +363,7 @@ class StoredJobs(ExecutorDefinition[Data, Metadata, Result]):
 
     @classmethod
     def pause_jobs_sync(cls, reason: str, *, lasting: timedelta | None = None, backend: Backend | None = None) -> Pause:
-        """Start no job of this executor on any node, as `pause_jobs` does, without an event loop.
+        """Pause this executor on all nodes, as `pause_jobs` does, without an event loop.
 
         The arguments and errors are those of `pause_jobs`. The backend need not be open.
 

@@ -96,7 +96,10 @@ class Job(Generic[Data, Metadata, Result]):
     result: Result | None = None
     """What `execute` returned, if the job is complete and its executor declares a result type; otherwise None."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
-    """What `around_enqueue` middleware has sent along with the job, such as a trace id. It never changes."""
+    """What `around_enqueue` middleware has stored with the job, such as a trace id, from name to text.
+
+    Empty if there was none, as for the jobs of schedules. It stays the same for all attempts, updates and reruns.
+    """
     _version: int = field(default=0, repr=False, compare=False)
     _completer: "JobCompleter | None" = field(default=None, repr=False, compare=False)
 

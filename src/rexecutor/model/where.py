@@ -62,12 +62,17 @@ class Where:
     def data_at(path: str | Sequence[str | int], value: object) -> "Where":
         """Jobs whose data hold this value at a path, compared as JSON values: `Where.data_at("user.id", 7)`.
 
-        Each step of the path is the key of a member of an object, or the number of an element of an array, counted from
-        0. Jobs whose data have nothing there do not match, not even if the value is None. Write the steps as a sequence
-        if a key has a dot in it: `Where.data_at(["example.com", 0], "up")`.
+        Other values in the data do not matter. Jobs whose data have nothing at the path do not match, not even if the
+        value is None.
+
+        Args:
+            path: The way to the value. Each step is the key of a member of an object, or the number of an element of an
+                array, counted from 0. As a str, the steps are separated by dots: `"orders.0.id"`. A key with a dot in
+                it needs a sequence of steps: `["example.com", 0]`.
+            value: Compared as a whole: an object with the same members, an array with the same elements in their order.
 
         Raises:
-            ConfigurationError: The path has no steps, or an empty one.
+            ConfigurationError: The path has no steps, a str has an empty step, or a step is neither a str nor an int.
             EncodeError: JSON cannot hold the value.
         """
         return DataAt(_path(path), compared(value, owner="Where.data_at", what="value"))

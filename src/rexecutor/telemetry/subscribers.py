@@ -50,7 +50,7 @@ _SUBSCRIPTIONS: Final = _Subscriptions()
 
 
 def subscribe(callback: Subscriber) -> Callable[[], None]:
-    """Call this with each event of the process from now on. Return a function that ends that.
+    """Call the callback with each event of this process from now on. Return a function that ends the subscription.
 
     ```python
     def count_failures(event: Event) -> None:
@@ -64,14 +64,18 @@ def subscribe(callback: Subscriber) -> Callable[[], None]:
     unsubscribe = rexecutor.subscribe(count_failures)
     ```
 
-    The callback is called at once, where the event happens: mostly in the event loop, but also in other threads, two
-    of them at a time perhaps. So it must be quick and safe for threads. If it raises, that is logged, and nothing else
-    happens. If it is subscribed twice, it is called once for each event, until both have ended.
+    The callback is called where the event happens, before the code there goes on: mostly in the event loop, but also in
+    other threads, in several at the same time. So it must be quick and safe for threads. If it raises, that is logged
+    once for each kind of event, and nothing else happens. If it is subscribed twice, it is called once for each event,
+    until both subscriptions have ended.
 
-    While somebody has subscribed, each job makes two events, `JobStarted` and `JobEnded`; see `rexecutor.events`.
+    While somebody has subscribed, each attempt makes two events, `JobStarted` and `JobEnded`; see `rexecutor.events`.
 
     Args:
-        callback: A plain function of one argument, or another callable.
+        callback: A function or another callable that takes the event; what it returns is ignored. Not an `async def`.
+
+    Returns:
+        A function without arguments. It may be called from any thread, and more than once.
 
     Raises:
         ConfigurationError: The callback cannot be called, or is an `async def`.
