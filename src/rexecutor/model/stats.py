@@ -140,10 +140,10 @@ def total(rows: Iterable[Sequence[int]]) -> Counts:
 
 
 def percentile(counts: Sequence[int], share: float) -> timedelta | None:
-    """Return the time that this share of the attempts did not exceed; None if there are no attempts.
+    """Return an estimate of the time that this share of the attempts did not exceed; None if there are no attempts.
 
-    Within a bucket, times are taken to be spread evenly. For attempts beyond the last bound, that bound is returned,
-    so a result of `BOUNDS[-1]` means that time or any longer one.
+    The result is in the right bucket, within which times are taken to be spread evenly. For attempts beyond the last
+    bound, that bound is returned, so a result of `BOUNDS[-1]` means that time or any longer one.
 
     Args:
         counts: Number of attempts in each bucket.
