@@ -94,10 +94,11 @@ class StoredNode:
     renewed_at: datetime
     """When its last heartbeat came."""
     lease_until: datetime
+    """When its lease runs out, unless another heartbeat renews it."""
     state: NodeState | None
     """What it said of itself in its last heartbeat; None if it said nothing, or nothing that can be read."""
     seen_at: datetime
-    """The store's time when this was read: compare it with the other moments, and not your own clock."""
+    """The store's time when this was read. Compare the other moments with it, not with your own clock."""
 
     @property
     def is_live(self) -> bool:
@@ -115,7 +116,7 @@ class NewPause:
     """A pause to be stored."""
 
     executor: str
-    """Whose jobs are not to start; `EVERY_EXECUTOR` for those of all."""
+    """Name of the executor whose jobs are not to start; `EVERY_EXECUTOR` for the jobs of all."""
     reason: str
     lasting: timedelta | None
     """How long, from when it is stored; None until it is ended by `Backend.resume`."""
@@ -126,10 +127,11 @@ class Pause:
     """A pause that is in force: no job of the executor starts on any node."""
 
     executor: str
-    """`EVERY_EXECUTOR` for the jobs of all."""
+    """Name of the executor; `EVERY_EXECUTOR` for the jobs of all."""
     since: datetime
+    """When it began, on the store's clock. A pause that replaces another one keeps that moment."""
     until: datetime | None
-    """When it ends by itself; None if it does not."""
+    """When it ends by itself, on the store's clock; None if it does not."""
     reason: str
 
     def holds_at(self, now: datetime) -> bool:
@@ -160,7 +162,7 @@ class Load:
     due: int
     """How many of these have reached their time, counted in the same way."""
     oldest_due: datetime | None
-    """The earliest time of a job that is due; None if there is none."""
+    """Since when the first due job has been due, on the store's clock; None if none is. It is always exact."""
     holders: Sequence[Holder]
     """The nodes that execute its jobs, the one with the most first."""
     counted_to: int = MOST_COUNTED
@@ -169,12 +171,12 @@ class Load:
 
     @property
     def executing(self) -> int:
-        """How many jobs execute."""
+        """How many of its jobs execute, on all nodes."""
         return sum(holder.executing for holder in self.holders)
 
     @property
     def longest(self) -> datetime | None:
-        """When the executing job that was claimed first was claimed; None if none executes."""
+        """When the job that has executed for the longest time was claimed; None if none executes."""
         return min((holder.longest for holder in self.holders), default=None)
 
 

@@ -22,8 +22,9 @@ class HealthStatus(StrEnum):
     """The stage of a `Rexecutor` between its start and its end."""
 
     STARTING = "starting"
-    """It has not been asked for jobs yet: its store is being opened, or its first claim has had no answer."""
+    """Its store is being opened, or has not answered its first claim."""
     RUNNING = "running"
+    """The store has answered its first claim, or its first heartbeat if it has no executors."""
     STOPPING = "stopping"
     """It claims nothing more, and waits for its running jobs."""
     STOPPED = "stopped"
@@ -46,7 +47,7 @@ class Health:
     renewed_ago: timedelta | None = None
     """Time since the heartbeat that last renewed the lease; None without a lease."""
     loop_lag: timedelta = timedelta(0)
-    """The lag of the event loop: everything in it runs later by this."""
+    """For how long the event loop has not responded, or did not when it was last asked."""
 
     @property
     def is_healthy(self) -> bool:
