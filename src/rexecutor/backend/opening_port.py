@@ -99,6 +99,11 @@ class OpeningPort(ABC):
         return None
 
     @property
+    def place(self) -> str:
+        """What and where the store is, such as its URL. For messages; it shows no secrets."""
+        return type(self).__name__
+
+    @property
     def change_count(self) -> int:
         """Number of changes of the store that this backend has made or heard of.
 

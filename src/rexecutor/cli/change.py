@@ -11,7 +11,7 @@ import typer
 
 from rexecutor.cli.failure import FailedError, MisusedError, note, printable
 from rexecutor.cli.filters import Filters
-from rexecutor.cli.output import as_json, write_json, write_line
+from rexecutor.cli.output import as_json, counted_jobs, write_json, write_line
 from rexecutor.cli.progress import progress
 from rexecutor.cli.store import Store, use_store
 from rexecutor.errors import JobNotFoundError
@@ -107,10 +107,10 @@ def change_jobs(
     if json:
         write_json(done)
     elif asking.dry_run:
-        write_line(f"would {change.verb} {_jobs(done['jobs'])}{_by_executor(done['executors'])}")
+        write_line(f"would {change.verb} {counted_jobs(done['jobs'])}{_by_executor(done['executors'])}")
     else:
         executing = f"; {done['executing']:,} of them {change.several_executing}" if done["executing"] else ""
-        write_line(f"{change.done} {_jobs(done['changed'])}{executing}")
+        write_line(f"{change.done} {counted_jobs(done['changed'])}{executing}")
 
 
 async def _change_matching(backend: "Backend", change: Change, where: "Where", asking: Asking) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _told(change: Change, changed: Callable[[], tuple[int, int]]) -> Generator[N
     except BaseException:
         known, asked = changed()
         perhaps = f", and perhaps {asked:,} more" if asked else ""
-        note(f"stopped: {change.done} {_jobs(known)} by then{perhaps}")
+        note(f"stopped: {change.done} {counted_jobs(known)} by then{perhaps}")
         raise
 
 
@@ -165,7 +165,7 @@ def _ask(change: Change, total: int, executors: Mapping[str, int]) -> None:
         MisusedError: Nobody can be asked.
         FailedError: They are not.
     """
-    what = f"{_jobs(total)}{_by_executor(executors)}"
+    what = f"{counted_jobs(total)}{_by_executor(executors)}"
     if not sys.stdin.isatty():
         raise MisusedError(f"would {change.verb} {what}, and nobody can be asked here: add --yes, or --dry-run")
     if not typer.confirm(printable(f"{change.verb} {what}?"), err=True):
@@ -208,16 +208,16 @@ def _write_outcome(change: Change, ids: "Sequence[JobId]", outcome: Outcome, *, 
     if json:
         write_json(_as_json(ids, outcome, is_dry=is_dry))
     elif is_dry:
-        write_line(f"would {change.verb} {_jobs(len(outcome.changed))}")
+        write_line(f"would {change.verb} {counted_jobs(len(outcome.changed))}")
     elif len(outcome.changed) <= MOST_NAMED:
         for job_id, status in sorted(outcome.changed.items()):
             write_line(f"job {job_id} is {change.executing if status is JobStatus.EXECUTING else change.done}")
     else:
-        write_line(f"{change.done} {_jobs(len(outcome.changed))}")
+        write_line(f"{change.done} {counted_jobs(len(outcome.changed))}")
     if problems or outcome.missing:
         several = [*problems, *(str(JobNotFoundError.of(job_id)) for job_id in outcome.missing)]
         more = "" if len(several) == 1 else f"; {several[1]}" if len(several) == 2 else f"; {len(several) - 1} more"  # noqa: PLR2004
-        raise FailedError(f"{len(several)} of {_jobs(len(ids))} could not be {change.done}: {several[0]}{more}")
+        raise FailedError(f"{len(several)} of {counted_jobs(len(ids))} could not be {change.done}: {several[0]}{more}")
 
 
 def _as_json(ids: "Sequence[JobId]", outcome: Outcome, *, is_dry: bool) -> dict[str, Any]:
@@ -259,7 +259,3 @@ def _by_executor(executors: Mapping[str, int]) -> str:
     named = ", ".join(f"{name} {jobs:,}" for name, jobs in list(executors.items())[:5])
     more = f", {len(executors) - 5} more executors" if len(executors) > 5 else ""  # noqa: PLR2004 - as above
     return f" ({named}{more})" if executors else ""
-
-
-def _jobs(number: int) -> str:
-    return "1 job" if number == 1 else f"{number:,} jobs"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from rexecutor.cli.output import write_json, write_line, write_table
+from rexecutor.cli.output import counted_jobs, write_json, write_line, write_table
 from rexecutor.cli.progress import progress
-from rexecutor.cli.store import Address, AsJson, Store, use_app
+from rexecutor.cli.store import APP_VARIABLE, Address, AsJson, Store, use_app
 from rexecutor.cli.values import check_texts
 from rexecutor.errors import DecodeError
 from rexecutor.model.status import OPEN
@@ -41,6 +41,8 @@ class Problem:
 class Findings:
     """What a check has found so far."""
 
+    place: str
+    """The store."""
     checked: int = 0
     unreadable: dict[tuple[str, str], Problem] = field(default_factory=dict[tuple[str, str], Problem])
     """Executor and reason → the jobs whose attempts would fail."""
@@ -84,8 +86,12 @@ class Findings:
 
 def check(
     target: Annotated[
-        str, typer.Argument(metavar="MODULE:REXECUTOR", help="The application, as `worker` takes it: the new code.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[MODULE:REXECUTOR]",
+            help=f"The application, as `worker` takes it: the new code; {APP_VARIABLE} by default.",
+        ),
+    ] = None,
     *,
     excepted: Annotated[
         list[str] | None,
@@ -100,6 +106,9 @@ def check(
 
     Decodes the data and metadata of each with the types of the new code, and lists those whose attempts would fail, and
     the executors that the application does not have. If there are any, the exit status is 1. Nothing is changed.
+
+    The store is that of --url; otherwise, if MODULE:REXECUTOR is given, that of the application; otherwise as for the
+    other commands. The answer names it.
     """
 
     async def look(backend: "Backend", rexecutor: "Rexecutor") -> Findings:
@@ -107,7 +116,7 @@ def check(
 
         executors = {name: type(executor) for name, executor in rexecutor.executors.items()}
         where = StatusIn(OPEN) & ~ExecutorIn(check_texts("--except", excepted or ()))
-        found, after = Findings(), 0
+        found, after = Findings(backend.place), 0
         total = sum(count.jobs for count in await backend.count(where))
         with progress("checking", total) as advance:
             while page := await backend.query(where, limit=_PAGE, after=after):
@@ -116,7 +125,8 @@ def check(
                 advance(len(page))
         return found
 
-    found = use_app(Store(url=address.url, schema=address.schema, app=target), look)
+    store = Store(url=address.url, schema=address.schema, app=target)
+    found = use_app(store, look, advice="give MODULE:REXECUTOR")
     if json:
         write_json(_as_json(found))
     else:
@@ -127,6 +137,7 @@ def check(
 
 def _as_json(found: Findings) -> dict[str, Any]:
     return {
+        "store": found.place,
         "checked": found.checked,
         "failing": [
             {"executor": executor, "error": error, "jobs": problem.jobs, "ids": problem.ids}
@@ -144,12 +155,15 @@ def _write(found: Findings) -> None:
         ]
         write_table(("executor", "jobs", "ids", "error"), rows)
     for executor, jobs in sorted(found.unknown.items()):
-        write_line(f"{jobs:,} jobs of {executor}: the application has no such executor")
-    if not (found.unreadable or found.unknown):
-        write_line(f"all {found.checked:,} jobs can run")
+        write_line(f"{counted_jobs(jobs)} of {executor}: the application has no such executor")
+    if not found.checked:
+        write_line(f"no job to check in {found.place}")
+    elif not (found.unreadable or found.unknown):
+        all_jobs = "the only job" if found.checked == 1 else f"all {found.checked:,} jobs"
+        write_line(f"{all_jobs} in {found.place} can run")
     else:
-        failing, unknown = found.failing, sum(found.unknown.values())
-        write_line(f"of {found.checked:,} jobs, {failing:,} would fail and {unknown:,} would not be run")
+        failing, unknown, checked = found.failing, sum(found.unknown.values()), counted_jobs(found.checked)
+        write_line(f"of {checked} in {found.place}, {failing:,} would fail and {unknown:,} would not be run")
 
 
 def _listed(problem: Problem) -> str:

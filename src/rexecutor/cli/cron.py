@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from rexecutor.cli.failure import MisusedError
-from rexecutor.cli.output import write_json, write_line, write_table
+from rexecutor.cli.output import counted_jobs, write_json, write_line, write_table
 from rexecutor.cli.prune import prune_all
 from rexecutor.cli.store import AsJson, Store, use_app, use_store
 
@@ -109,7 +109,7 @@ def run_schedule(
     elif "job" in done:
         write_line(f"job {done['job']} of {done['executor']} is enqueued")
     else:
-        write_line(f"pruned {done['pruned']:,} jobs")
+        write_line(f"pruned {counted_jobs(done['pruned'])}")
 
 
 def _chosen(wanted: str, schedules: "Mapping[str, Schedule]") -> "Schedule":

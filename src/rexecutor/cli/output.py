@@ -149,6 +149,11 @@ def as_json(record: "JobRecord") -> dict[str, Any]:
     }
 
 
+def counted_jobs(number: int) -> str:
+    """Return a number of jobs as text: `1 job`, `1,234 jobs`."""
+    return "1 job" if number == 1 else f"{number:,} jobs"
+
+
 def short(text: str) -> str:
     """Return the text for a cell of a table, cut after `_CELL` characters."""
     return text if len(text) <= _CELL else f"{text[:_CELL]}…"

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from rexecutor.cli.failure import MisusedError
 
 FILE: Final = "pyproject.toml"
 _TABLE: Final = "[tool.rexecutor]"
-_OF_ALL: Final = {"app": "target"}
-"""Settings of every command that has such a parameter, with the parameter's name. The others are the worker's."""
-_OF_STORES: Final = frozenset({"url", "schema"})
-"""Settings that say where the store is. `Store` reads them, because variables outrank them."""
+_ARGUMENTS: Final = {"app": "target"}
+"""Settings that are arguments of the worker, with the parameter's name. The others are its options."""
+_OF_STORES: Final = frozenset({"app", "url", "schema"})
+"""Settings that say where the store is. For the other commands `Store` reads them, because variables outrank them."""
 
 
 def table() -> Mapping[str, Any]:
@@ -65,24 +65,14 @@ def defaults(app: TyperGroup, worker: str) -> dict[str, Any]:
         return {}
     own = {str(one.name).replace("_", "-"): str(one.name) for one in app.commands[worker].params}
     known = {
-        **{name: name for name in own if own[name] not in _OF_ALL.values()},
-        **_OF_ALL,
+        **{name: name for name in own if own[name] not in _ARGUMENTS.values()},
         **{name: name for name in _OF_STORES},
+        **_ARGUMENTS,
     }
     for name in settings:
         if name not in known:
             raise MisusedError(_unknown(name, known))
-    of_worker = {own.get(name, known[name]): _checked(name, value) for name, value in settings.items()}
-    of_all = {parameter: of_worker[parameter] for parameter in _OF_ALL.values() if parameter in of_worker}
-    return _for_each(app, of_all) | {worker: of_worker}
-
-
-def _for_each(group: TyperGroup, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _for_each(command, values) if isinstance(command, TyperGroup) else dict(values)
-        for name, command in group.commands.items()
-        if isinstance(command, TyperGroup | TyperCommand)
-    }
+    return {worker: {own.get(name, known[name]): _checked(name, value) for name, value in settings.items()}}
 
 
 def _checked(name: str, value: object) -> object:

@@ -82,7 +82,10 @@ class Store(Address):
         url = self.url or (None if self.app else os.environ.get(URL_VARIABLE)) or (None if app else text("url"))
         app = app or text("app")
         if not url and not app:
-            raise MisusedError(f"no store given: use --url sqlite:///jobs.db, or set {URL_VARIABLE}")
+            raise MisusedError(
+                f"no store given: use --url sqlite:///jobs.db, or --app MODULE:REXECUTOR; or set {URL_VARIABLE}, or"
+                f" {APP_VARIABLE}, or url or app in pyproject.toml"
+            )
         if not url and self.schema is not None:
             raise MisusedError(f"--schema {self.schema}: {app} says which schema it uses; give --schema with --url")
         return Store(url=url or None, schema=self.schema, app=app or None)
@@ -110,8 +113,15 @@ def use_store(store: Store, action: "Callable[[Backend], Awaitable[T]]") -> T:
     return asyncio.run(act())
 
 
-def use_app(store: Store, action: "Callable[[Backend, Rexecutor], Awaitable[T]]") -> T:
+def use_app(
+    store: Store, action: "Callable[[Backend, Rexecutor], Awaitable[T]]", *, advice: str = "use --app MODULE:REXECUTOR"
+) -> T:
     """Act on the store as `use_store` does, with the application, which must be given.
+
+    Args:
+        store: The store.
+        action: What is done.
+        advice: How the command takes an application.
 
     Raises:
         MisusedError: No application is given.
@@ -121,7 +131,7 @@ def use_app(store: Store, action: "Callable[[Backend, Rexecutor], Awaitable[T]]"
 
     resolved = store.resolved()
     if resolved.app is None:
-        raise MisusedError(f"no application given: use --app MODULE:REXECUTOR, or set {APP_VARIABLE}")
+        raise MisusedError(f"no application given: {advice}, or set {APP_VARIABLE}, or app in pyproject.toml")
 
     async def act() -> T:
         async with found_store(resolved, loads_app=True) as (backend, rexecutor):

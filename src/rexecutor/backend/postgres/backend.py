@@ -16,7 +16,7 @@ from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Load, NewPause, Pause, StoredNode, Ticked
 from rexecutor.backend.operator_port import changeable_ids
-from rexecutor.backend.postgres.address import server_command
+from rexecutor.backend.postgres.address import server_command, url_of
 from rexecutor.backend.postgres.app_transaction import PostgresCompletion, bind
 from rexecutor.backend.postgres.batching import EnqueueBatcher
 from rexecutor.backend.postgres.connection import Connection, checked_schema, connected, migrate
@@ -246,6 +246,11 @@ class PostgresBackend(Backend):
     def command(self, words: str) -> str:
         """Return the shell command that runs `words` on this schema. It shows no password; the reader puts it in."""
         return server_command(words, conninfo_to_dict(self._connections.conninfo), self.schema)
+
+    @property
+    def place(self) -> str:
+        """The server's URL without its password, and the schema."""
+        return f"{url_of(conninfo_to_dict(self._connections.conninfo))}, schema {self.schema}"
 
     def completion(self) -> Completion:
         """Return an object that completes jobs on any connection that `bound_to` takes."""

@@ -184,6 +184,11 @@ class SQLiteBackend(Backend):
         """Return the shell line that runs the command on this file, from any folder."""
         return file_command(words, self.path)
 
+    @property
+    def place(self) -> str:
+        """The URL of the file."""
+        return f"sqlite:///{self.path.absolute()}"
+
     def completion(self) -> Completion:
         """Return an object that completes jobs on any connection that `bound_to` takes."""
         return SqliteCompletion(self.path, self.limits, self.clock)
