@@ -12,10 +12,16 @@ DUE = [Load("email", 5, 3, NOW, []), Load("later", 5, 0, None, [])]
 
 
 def node(
-    name: str = "a:1", *, executors: Sequence[str] | None = ("email",), live: bool = True, lag: float = 0.0
+    name: str = "a:1",
+    *,
+    executors: Sequence[str] | None = ("email",),
+    live: bool = True,
+    lag: float = 0.0,
+    age: timedelta = timedelta(0),
 ) -> StoredNode:
     state = None if executors is None else NodeState("a", 1, "1", executors, 10, 0, lag)
-    return StoredNode(name, name, NOW, NOW, NOW + MINUTE if live else NOW - MINUTE, state, NOW)
+    renewed = NOW - age
+    return StoredNode(name, name, renewed, renewed, renewed + MINUTE if live else NOW - MINUTE, state, NOW)
 
 
 def test_all_is_well_if_live_nodes_run_what_is_due() -> None:
@@ -35,6 +41,14 @@ def test_a_lost_node_a_blocked_loop_and_jobs_that_nobody_runs_are_told() -> None
         "the lease of b:2 ran out, and it has not renewed it",
         "3 jobs of email are due, and no live node runs it",
     ]
+
+
+def test_a_node_is_late_once_two_heartbeats_are_missed() -> None:
+    one_missed, two_missed = (node(age=timedelta(seconds=seconds)) for seconds in (19, 21))
+
+    assert complaints([one_missed], DUE) == []
+    assert complaints([two_missed], DUE) == ["the heartbeat of a:1 is late: the last one came 21 s ago"]
+    assert not node(live=False, age=MINUTE).is_late
 
 
 def test_a_node_that_does_not_say_what_it_runs_may_run_it() -> None:

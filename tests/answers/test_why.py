@@ -1,5 +1,6 @@
 """What `why` says, as a function of what was read."""
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -38,11 +39,13 @@ RECORD = JobRecord(
 ERROR = JobError(2, ErrorKind.EXCEPTION, "SmtpError", "Traceback …\nSmtpError: no such host", NOW)
 
 
-def node(name: str = "a:1", *, executors: Sequence[str] = ("email",), live: bool = True, **state: Any) -> StoredNode:
+def node(
+    name: str = "a:1", *, executors: Sequence[str] = ("email",), live: bool = True, age: int = 2, **state: Any
+) -> StoredNode:
     usual: dict[str, Any] = {"slots": 10, "running": 0, "loop_lag": 0.0}
     said = NodeState(host="a", pid=1, version="1", executors=executors, **(usual | state))
     until = NOW + 20 * timedelta(seconds=1) if live else NOW - MINUTE
-    return StoredNode(name, name, NOW - timedelta(hours=2), NOW - timedelta(seconds=2), until, said, NOW)
+    return StoredNode(name, name, NOW - timedelta(hours=2), NOW - timedelta(seconds=age), until, said, NOW)
 
 
 def holder(name: str, executing: int, minutes: int = 4, job_id: int = 3) -> Holder:
@@ -238,3 +241,19 @@ def test_an_ended_job_says_how_and_how_to_run_it_again(values: dict[str, Any], s
     answer = asked(changed(**values), node())
 
     assert (answer.text, answer.command) == (said, "jobs rerun 7")
+
+
+def test_a_node_whose_heartbeat_is_late_is_named() -> None:
+    late = node(age=15)
+    told = "the heartbeat of a:1 is late: the last one came 15 s ago"
+
+    assert asked(RECORD, late).text.endswith(f"a node takes it next; but {told}")
+    executing = changed(status=JobStatus.EXECUTING, node="a:1", attempted_at=NOW - MINUTE, attempt=1)
+    assert asked(executing, late).text.endswith(f"; {told}")
+    assert asked(RECORD, replace_slots(late), seen_load=load(holder("a:1", 1))).text.endswith(f"; {told}")
+
+
+def replace_slots(one: StoredNode) -> StoredNode:
+    """The node with one slot, which is taken."""
+    assert one.state is not None
+    return dataclasses.replace(one, state=dataclasses.replace(one.state, slots=1, running=1))

@@ -30,11 +30,17 @@ def complaints(nodes: Sequence[StoredNode], loads: Sequence[Load], *, node: str 
         for each in live
         if each.state is not None and each.state.loop_lag >= BLOCKED_LOOP
     ]
+    found += [late(each) for each in live if each.is_late]
     found += [f"the lease of {each.name} ran out, and it has not renewed it" for each in wanted if not each.is_live]
     if node is None and all(each.state is not None for each in live):
         run = {name for each in live if each.state is not None for name in each.state.executors}
         found += [f"{_due(load)}, and no live node runs it" for load in loads if load.due and load.executor not in run]
     return found
+
+
+def late(node: StoredNode) -> str:
+    """Return that a node's heartbeat is late."""
+    return f"the heartbeat of {node.name} is late: the last one came {span(node.age, coarse=True)} ago"
 
 
 def _due(load: Load) -> str:

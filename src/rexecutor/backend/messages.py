@@ -83,6 +83,12 @@ class Node:
     """What it says of itself; None if it says nothing."""
 
 
+HEARTBEATS_PER_LEASE: Final = 6
+"""Heartbeats per lease: every 5 s for 30 s. Three in a row may be missed before the lease is in doubt."""
+_MISSED: Final = 2
+"""How many heartbeats in a row have not come when a node counts as late."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredNode:
     """A node as the store knows it: one that is live, or one that has died and is not forgotten yet."""
@@ -109,6 +115,11 @@ class StoredNode:
     def age(self) -> timedelta:
         """How long ago its last heartbeat came."""
         return self.seen_at - self.renewed_at
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it is live, but has missed two heartbeats: perhaps it has died."""
+        return self.is_live and self.age > (self.lease_until - self.renewed_at) / HEARTBEATS_PER_LEASE * _MISSED
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ def health(
 ) -> None:
     """Say whether the workers do their work; the exit status is 0 if so, otherwise 1.
 
-    They do not if no node is live, one has not renewed its lease, or the event loop of one does not respond; or if jobs
-    are due that no live node runs.
+    They do not if no node is live, the heartbeat of one is late, one has not renewed its lease, or the event loop of
+    one does not respond; or if jobs are due that no live node runs.
     """
     from rexecutor.answers.health import complaints  # loads msgspec
 

@@ -18,7 +18,9 @@ HEADINGS: Final = ("node", "version", "running", "slots", "up", "lease", "lag", 
 def nodes(*, store: Store, json: AsJson = False) -> None:
     """List the nodes: each running Rexecutor, with what it runs, when it last renewed its lease, and its loop lag.
 
-    Dead nodes are listed until others have taken their jobs.
+    A node renews its lease six times in the lease's length; if two of these heartbeats are missed, it is marked as
+    late. What it says of itself, such as how many jobs run, is as old as its last heartbeat. Dead nodes are listed
+    until others have taken their jobs.
     """
 
     async def find(backend: "Backend") -> "Sequence[StoredNode]":
@@ -36,8 +38,10 @@ def nodes(*, store: Store, json: AsJson = False) -> None:
 def _row(node: "StoredNode") -> tuple[str, ...]:
     from rexecutor.answers.spans import relative, span  # not needed for --help
 
-    lease = f"{relative(node.renewed_at, node.seen_at, coarse=True)}"
-    if not node.is_live:
+    lease = relative(node.renewed_at, node.seen_at, coarse=True)
+    if node.is_late:
+        lease = f"late: {lease}"
+    elif not node.is_live:
         lease = f"ran out {relative(node.lease_until, node.seen_at, coarse=True)}"
     up = span(timedelta(seconds=int((node.seen_at - node.started_at).total_seconds())), coarse=True)
     if node.state is None:
@@ -61,6 +65,7 @@ def _as_json(node: "StoredNode") -> dict[str, Any]:
         "id": node.id,
         "name": node.name,
         "is_live": node.is_live,
+        "is_late": node.is_late,
         "started_at": node.started_at,
         "renewed_at": node.renewed_at,
         "lease_until": node.lease_until,

@@ -13,13 +13,10 @@ from typing import Final
 
 from rexecutor.backend.base import Backend
 from rexecutor.backend.heartbeat import HeartbeatConnection
-from rexecutor.backend.messages import EXPIRED_PER_HEARTBEAT, Heartbeat, Node, NodeState
+from rexecutor.backend.messages import EXPIRED_PER_HEARTBEAT, HEARTBEATS_PER_LEASE, Heartbeat, Node, NodeState
 from rexecutor.clock import Clock, Reading, leap
 from rexecutor.engine.loop import Emit, first_of
 from rexecutor.telemetry.events import DutyFailed, DutyRecovered, LeaseLost, LeaseRegained
-
-HEARTBEATS_PER_LEASE: Final = 6
-"""Heartbeats per lease: every 5 s for 30 s. Three in a row may be missed before the lease is in doubt."""
 
 HURRIED_INTERVAL: Final = timedelta(milliseconds=100)
 """Shortest time between two heartbeats that are made because a cancel was requested, or more jobs have expired."""

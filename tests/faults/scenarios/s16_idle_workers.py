@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from rexecutor import JobHandle
-from rexecutor.engine.lease import HEARTBEATS_PER_LEASE
+from rexecutor.backend.messages import HEARTBEATS_PER_LEASE
 from rexecutor.model.where import Everything
 from tests.faults.children import Child, children
 from tests.faults.programs.idlers import Awaited
