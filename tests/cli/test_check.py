@@ -151,7 +151,7 @@ def test_what_the_application_prints_is_not_in_the_answer(place: Place) -> None:
 
     answer = place("check", "chatty:make", "--json")
 
-    assert answer.json == {"checked": 2, "failing": [], "unknown": {}}
+    assert (answer.json["checked"], answer.json["failing"], answer.json["unknown"]) == (2, [], {})
     assert [line for line in ("imported", "opened", "closed") if line in answer.err.splitlines()] == [
         "imported",
         "opened",
@@ -170,7 +170,7 @@ def test_code_that_ends_the_program_has_not_passed(place: Place, target: str, co
 
 
 def test_reasons_that_differ_from_job_to_job_are_listed_up_to_a_limit() -> None:
-    found = Findings()
+    found = Findings("sqlite:///jobs.db")
     jobs = [scheduled(executor="email", data=f'"{number}"') for number in range(REASONS + 10)]
 
     found.add(jobs, {"email": OnlyOne}, Limits())
@@ -183,3 +183,10 @@ class OnlyOne(Executor[Literal["only"]]):
     name = "email"
 
     async def execute(self, job: Job[Literal["only"]]) -> None: ...
+
+
+def test_an_exception_that_no_job_has_is_told(place: Place) -> None:
+    answer = place("check", written(place), "--except", "emial")
+
+    assert answer.status == 0
+    assert answer.err.startswith("no job in this store has the executor 'emial'")

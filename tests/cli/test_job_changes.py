@@ -157,3 +157,42 @@ def test_more_than_a_batch_is_changed(rexecutor: Run, url: str) -> None:
 
     assert by_filter.json == {"changed": number, "executing": 0}
     assert by_id.out == f"scheduled again {number:,} jobs\n"
+
+
+@pytest.mark.parametrize(
+    "command", [("cancel",), ("rerun",), ("update", "--priority", "0")], ids=["cancel", "rerun", "update"]
+)
+@pytest.mark.parametrize("last", ["--yes", "--dry-run"])
+def test_a_name_that_no_job_has_is_told(rexecutor: Run, url: str, command: tuple[str, ...], last: str) -> None:
+    answer = rexecutor("jobs", *command, "--executor", "emial", "--executor", "email", last, "--url", url)
+
+    assert answer.status == 0
+    assert answer.err.startswith("no job in this store has the executor 'emial'; to list the executors: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rerun", "--status", "scheduled"], "complete, cancelled or discarded"),
+        (["cancel", "--status", "complete"], "scheduled, executing or retryable"),
+        (
+            ["update", "--status", "complete", "--status", "discarded", "--priority", "3"],
+            "scheduled, executing or retr",
+        ),
+    ],
+)
+def test_a_status_in_which_nothing_can_be_changed_is_a_misuse(
+    rexecutor: Run, url: str, arguments: list[str], said: str
+) -> None:
+    answer = rexecutor("jobs", *arguments, "--dry-run", "--url", url)
+
+    assert answer.status == 2
+    assert f"--status {arguments[2]}" in answer.error
+    assert said in answer.error
+
+
+def test_a_status_beside_one_in_which_jobs_can_be_changed_is_told(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "rerun", "--status", "complete", "--status", "scheduled", "--dry-run", "--url", url)
+
+    assert answer.out == "would rerun 1 job (email 1)\n"
+    assert answer.err == "--status scheduled matches nothing: only complete, cancelled or discarded jobs can be rerun\n"

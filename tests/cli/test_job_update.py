@@ -10,6 +10,7 @@ from rexecutor.model.job import JobRecord
 from rexecutor.model.status import JobStatus
 from rexecutor.model.where import IdIn
 from tests.cli.command_line import Run
+from tests.cli.processes import Place
 
 
 def _stored(url: str, job_id: int) -> JobRecord:
@@ -139,3 +140,24 @@ def test_a_misused_update_changes_nothing(rexecutor: Run, url: str, arguments: l
     assert answer.status == 2
     assert told in answer.error
     assert _stored(url, 1) == before
+
+
+@pytest.mark.parametrize("chosen", [("1",), ("--executor", "email", "--yes"), ("--executor", "email", "--dry-run")])
+def test_new_data_are_checked_if_the_application_is_given(place: Place, chosen: tuple[str, ...]) -> None:
+    refused = place("jobs", "update", *chosen, "--set-data", "{}", "--app", "app:rexecutor")
+    metadata = place("jobs", "update", *chosen, "--set-metadata", "5", "--app", "app:rexecutor")
+    accepted = place("jobs", "update", *chosen, "--set-data", '"new"', "--app", "app:rexecutor")
+
+    assert refused.status == metadata.status == 2
+    assert "email" in refused.error
+    assert "str" in refused.error
+    assert accepted.status == 0
+
+
+def test_new_data_of_an_executor_that_the_application_has_not_are_not_checked(place: Place) -> None:
+    place("jobs", "enqueue", "report", "--data", "1", *place.options)
+
+    answer = place("jobs", "update", "5", "--set-data", "{}", "--app", "app:rexecutor")
+
+    assert answer.status == 0
+    assert answer.err == "the application has no executor 'report': the new data of its jobs are not checked\n"

@@ -29,6 +29,7 @@ def cancel_jobs(
     change = Change(
         "cancel",
         "cancelled",
+        "cancelled",
         OPEN,
         lambda backend: lambda ids, where: backend.cancel_many(ids, reason, where=where),
         "executing: its node was asked to cancel it",
@@ -43,6 +44,7 @@ def rerun_jobs(ids: Ids = None, *, filters: Filters, asking: Asking, store: Stor
     If no attempt is left, one more is allowed. With filters, the command says how many jobs there are and asks first.
     """
     change = Change(
+        "rerun",
         "rerun",
         "scheduled again",
         ENDED,

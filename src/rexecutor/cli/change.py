@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 
@@ -13,18 +13,25 @@ from rexecutor.cli.failure import FailedError, MisusedError, note, printable
 from rexecutor.cli.filters import Filters
 from rexecutor.cli.output import as_json, counted_jobs, write_json, write_line
 from rexecutor.cli.progress import progress
-from rexecutor.cli.store import Store, use_store
+from rexecutor.cli.store import Store, use_app, use_store
+from rexecutor.cli.values import note_unknown
 from rexecutor.errors import JobNotFoundError
 from rexecutor.model.status import OPEN, JobStatus
 
 if TYPE_CHECKING:
+    from rexecutor.app.rexecutor import Rexecutor
     from rexecutor.backend.base import Backend
     from rexecutor.backend.messages import Count
     from rexecutor.model.job import JobId, JobRecord
     from rexecutor.model.where import Where
 
+T = TypeVar("T")
+
 Apply: TypeAlias = "Callable[[Collection[JobId], Where | None], Awaitable[Mapping[JobId, JobStatus]]]"
 """Changes a batch of jobs; returns the new status of each job that was changed."""
+
+Check: TypeAlias = "Callable[[Rexecutor, Collection[str]], None]"
+"""Raises a `MisusedError` if jobs of these executors must not be changed so."""
 
 MAX_ID: Final = 2**63 - 1
 MOST_NAMED: Final = 20
@@ -51,8 +58,10 @@ class Change:
 
     verb: str
     """Such as `cancel`."""
+    participle: str
+    """Such as `cancelled`, after "can be"."""
     done: str
-    """Such as `cancelled`."""
+    """What is said of jobs that were changed, such as `cancelled`."""
     statuses: frozenset[JobStatus]
     """The statuses in which jobs can be changed so."""
     prepare: "Callable[[Backend], Apply]"
@@ -63,6 +72,8 @@ class Change:
     """What is said of several, after "3 of them"."""
     is_update: bool = False
     """Whether fields are changed: only of jobs whose row can be read, and --json prints the whole job if it is one."""
+    check: "Check | None" = None
+    """Called before jobs are changed, if the application is given; None if there is nothing to check."""
 
 
 @dataclass(slots=True)
@@ -95,15 +106,21 @@ def change_jobs(
         raise MisusedError(f"no job given: give ids, or a filter such as --executor email, to {change.verb} jobs")
     if ids:
         wanted = list(dict.fromkeys(ids))
-        outcome = use_store(store, lambda backend: _change_ids(backend, change, wanted, is_dry=asking.dry_run))
+        outcome = _run(
+            store,
+            change,
+            lambda backend, check: _change_ids(backend, change, wanted, check, is_dry=asking.dry_run),
+        )
         _write_outcome(change, wanted, outcome, is_dry=asking.dry_run, json=json)
         return
+    _check_statuses(change, filters)
     where = filters.where()
 
-    async def act(backend: "Backend") -> dict[str, Any]:
-        return await _change_matching(backend, change, where, asking)
+    async def act(backend: "Backend", check: "Callable[[Collection[str]], None]") -> dict[str, Any]:
+        await note_unknown(backend, filters.executor or ())
+        return await _change_matching(backend, change, where, asking, check)
 
-    done = use_store(store, act)
+    done = _run(store, change, act)
     if json:
         write_json(done)
     elif asking.dry_run:
@@ -113,7 +130,42 @@ def change_jobs(
         write_line(f"{change.done} {counted_jobs(done['changed'])}{executing}")
 
 
-async def _change_matching(backend: "Backend", change: Change, where: "Where", asking: Asking) -> dict[str, Any]:
+def _run(
+    store: Store,
+    change: Change,
+    action: "Callable[[Backend, Callable[[Collection[str]], None]], Awaitable[T]]",
+) -> T:
+    """Open the store and act on it, with what checks the change of jobs of some executors."""
+    check = change.check
+    if check is None or store.resolved().app is None:
+        return use_store(store, lambda backend: action(backend, lambda _: None))
+    return use_app(store, lambda backend, rexecutor: action(backend, lambda names: check(rexecutor, names)))
+
+
+def _check_statuses(change: Change, filters: Filters) -> None:
+    """Tell of each status to filter by in which no job can be changed so.
+
+    Raises:
+        MisusedError: There is no other.
+    """
+    useless = [status for status in filters.status or () if status not in change.statuses]
+    if not useless:
+        return
+    *first, last = (str(status) for status in JobStatus if status in change.statuses)
+    able = f"only {', '.join(first)} or {last} jobs can be {change.participle}"
+    if len(useless) == len(filters.status or ()):
+        raise MisusedError(f"{' '.join(f'--status {status}' for status in useless)}: {able}")
+    for status in useless:
+        note(f"--status {status} matches nothing: {able}")
+
+
+async def _change_matching(
+    backend: "Backend",
+    change: Change,
+    where: "Where",
+    asking: Asking,
+    check: "Callable[[Collection[str]], None]",
+) -> dict[str, Any]:
     from rexecutor.backend.messages import MOST_CHANGED  # loads msgspec
     from rexecutor.model.where import StatusIn
 
@@ -121,6 +173,7 @@ async def _change_matching(backend: "Backend", change: Change, where: "Where", a
     where &= StatusIn(change.statuses)
     counts = await backend.count(where)
     total, executors = sum(count.jobs for count in counts), _executors(counts)
+    check(executors)
     if asking.dry_run:
         return {"jobs": total, "executors": executors}
     if total and not asking.yes:
@@ -172,7 +225,14 @@ def _ask(change: Change, total: int, executors: Mapping[str, int]) -> None:
         raise FailedError("nothing was changed")
 
 
-async def _change_ids(backend: "Backend", change: Change, ids: "Sequence[JobId]", *, is_dry: bool) -> Outcome:
+async def _change_ids(
+    backend: "Backend",
+    change: Change,
+    ids: "Sequence[JobId]",
+    check: "Callable[[Collection[str]], None]",
+    *,
+    is_dry: bool,
+) -> Outcome:
     from rexecutor.backend.messages import MOST_CHANGED  # loads msgspec
     from rexecutor.model.where import IdIn
 
@@ -185,6 +245,7 @@ async def _change_ids(backend: "Backend", change: Change, ids: "Sequence[JobId]"
             batch = ids[start : start + MOST_CHANGED]
             found = {each.id: each for each in await backend.query(IdIn(frozenset(batch)), limit=len(batch))}
             can = [each for each, record in found.items() if _concerns(change, record)]
+            check({found[each].executor for each in can})
             if is_dry:
                 outcome.changed |= {each: found[each].status for each in can}
             elif can:

@@ -9,7 +9,7 @@ import typer
 from rexecutor.cli.output import counted_jobs, write_json, write_line, write_table
 from rexecutor.cli.progress import progress
 from rexecutor.cli.store import APP_VARIABLE, Address, AsJson, Store, use_app
-from rexecutor.cli.values import check_texts
+from rexecutor.cli.values import check_texts, note_unknown
 from rexecutor.errors import DecodeError
 from rexecutor.model.status import OPEN
 
@@ -115,7 +115,9 @@ def check(
         from rexecutor.model.where import ExecutorIn, StatusIn  # loads msgspec
 
         executors = {name: type(executor) for name, executor in rexecutor.executors.items()}
-        where = StatusIn(OPEN) & ~ExecutorIn(check_texts("--except", excepted or ()))
+        left_out = check_texts("--except", excepted or ())
+        await note_unknown(backend, left_out)
+        where = StatusIn(OPEN) & ~ExecutorIn(left_out)
         found, after = Findings(backend.place), 0
         total = sum(count.jobs for count in await backend.count(where))
         with progress("checking", total) as advance:

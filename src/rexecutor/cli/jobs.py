@@ -77,7 +77,9 @@ def count_jobs(*, filters: Filters, store: Store, json: AsJson = False) -> None:
     where = filters.where()
 
     async def count(backend: "Backend") -> "list[Count]":
-        return list(await backend.count(where))
+        found = list(await backend.count(where))
+        await note_unknown(backend, set(filters.executor or ()) - {entry.executor for entry in found})
+        return found
 
     counts = use_store(store, count)
     executors: dict[str, dict[str, int]] = {}

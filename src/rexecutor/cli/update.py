@@ -1,5 +1,6 @@
 """`rexecutor jobs update`: change jobs that have not ended."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
@@ -7,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from rexecutor.cli.change import Apply, Asking, Change, Ids, change_jobs
-from rexecutor.cli.failure import MisusedError
+from rexecutor.cli.failure import MisusedError, note
 from rexecutor.cli.filters import Filters
 from rexecutor.cli.store import AsJson, Store
 from rexecutor.cli.untyped import builder_of, untyped
 from rexecutor.cli.values import json_text, moment
-from rexecutor.errors import InvalidJobError
+from rexecutor.errors import DecodeError, InvalidJobError
 from rexecutor.model.status import OPEN
 
 if TYPE_CHECKING:
+    from rexecutor.app.rexecutor import Rexecutor
     from rexecutor.backend.base import Backend
     from rexecutor.model.job import Limits
     from rexecutor.model.outcomes import FieldUpdate
@@ -56,9 +58,9 @@ def update_jobs(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Change jobs that have not ended: those with these IDs, or those that match the filters.
 
-    What is not given stays as it is. An attempt that is running continues with the old values. New data and metadata
-    can be any JSON, because the executor's types are not known here; data of another type make the job's attempts fail.
-    With filters, the command says how many jobs there are and asks first.
+    What is not given stays as it is. An attempt that is running continues with the old values. With --app, new data and
+    metadata are checked against the executor's types. Without, they can be any JSON, and data of another type make the
+    job's attempts fail. With filters, the command says how many jobs there are and asks first.
     """
     new = _New(priority, max_attempts, set_tag or None, schedule_at, set_data, set_metadata)
     if new == _New():
@@ -68,11 +70,13 @@ def update_jobs(  # noqa: PLR0913 - one parameter for each option
     change = Change(
         "update",
         "updated",
+        "updated",
         OPEN,
         new.applied,
         "updated; it is executing, and this attempt continues with the old values",
         "are executing, and these attempts continue with the old values",
         is_update=True,
+        check=None if set_data is None and set_metadata is None else new.check,
     )
     change_jobs(change, ids, filters, asking, store, json=json)
 
@@ -92,6 +96,28 @@ class _New:
         """Return what makes these changes of jobs in the store."""
         update = self._checked(backend.limits)
         return lambda ids, where: backend.update_many(ids, update, where=where)
+
+    def check(self, rexecutor: "Rexecutor", names: Collection[str]) -> None:
+        """Check the new data and metadata against the types of these executors.
+
+        Raises:
+            MisusedError: They are of another type.
+        """
+        from rexecutor.jobs.types import codecs_of  # loads msgspec
+
+        for name in sorted(names):
+            executor = rexecutor.executors.get(name)
+            if executor is None:
+                note(f"the application has no executor {name!r}: the new data of its jobs are not checked")
+                continue
+            codecs = codecs_of(type(executor), rexecutor.backend.limits)
+            try:
+                if self.data is not None:
+                    codecs.data.decode(self.data)
+                if self.metadata not in (None, "null"):
+                    codecs.metadata.decode(self.metadata)
+            except DecodeError as error:
+                raise MisusedError(str(error)) from error
 
     def _checked(self, limits: "Limits") -> "FieldUpdate":
         """Return the changes, checked.
