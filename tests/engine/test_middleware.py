@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
@@ -355,6 +355,30 @@ def test_what_cannot_be_middleware_is_refused(given: Any, words: str, which: str
 
     with pytest.raises(ConfigurationError, match=f"Rexecutor: {which}:? {words}"):
         Rexecutor(InMemoryBackend(), **settings)
+
+
+class Session(AbstractContextManager[None]):
+    """A context manager that is false while it holds nothing."""
+
+    def __init__(self) -> None:
+        self.entered = 0
+
+    def __len__(self) -> int:
+        return 0
+
+    def __enter__(self) -> None:
+        self.entered += 1
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("kind", [Scripted, Blocking])
+async def test_a_context_manager_that_is_false_is_one_all_the_same(kind: Kind) -> None:
+    session = Session()
+
+    job = await run(kind(lambda _: None), lambda _: session)
+
+    assert (job.status, session.entered) == (JobStatus.COMPLETE, 1)
 
 
 @pytest.mark.parametrize("kind", [Scripted, Blocking])

@@ -1,7 +1,7 @@
 """Runs each job in a task of its own, and hands over one outcome for each, whatever the job raises."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from contextvars import Context
 from datetime import timedelta
@@ -25,11 +25,10 @@ from rexecutor.jobs.definition import to_await
 from rexecutor.jobs.executor import AnyExecutor
 from rexecutor.jobs.middleware import (
     AroundExecute,
-    Manager,
-    async_manager,
     is_asynchronous,
+    managers_of,
+    parted,
     run_within,
-    sync_manager,
 )
 from rexecutor.jobs.types import Codecs, codecs_of, decode
 from rexecutor.model import rules
@@ -218,7 +217,8 @@ class Runner:
         raised: BaseException | None = None
         try:
             if self._around:
-                outcome: Outcome = attempt.outcome_of_result(await self._run_within(attempt))
+                returned = await self._run_within(attempt)
+                outcome: Outcome = COMPLETE if returned is COMPLETE else attempt.outcome_of_result(returned)
             elif not executor.blocking:
                 value = await to_await(executor, executor.execute(self._begin(attempt)))
                 if value is None and attempt.codecs.result is None:
@@ -241,31 +241,33 @@ class Runner:
             del self._attempts[record.claim_id]
             self._ended(record.executor)
 
-    async def _run_within(self, attempt: Attempt) -> Returned:
+    def _run_within(self, attempt: Attempt) -> Awaitable[Returned]:
         """Run one job within the application's middleware, which is entered once the job's timeout has begun.
 
         Plain context managers are entered where the job's code runs: here, in its thread, or in its child process.
         """
         executor = attempt.executor
         if executor.blocking == "process" and self._children is not None:
-            async with AsyncExitStack() as stack:
-                return await self._run_in_child(attempt, self._children, stack)
-            return attempt.result_of_swallowed()
+            return self._run_in_child_within(attempt, self._children)
         job = self._begin(attempt)
-        managers = [_managed(middleware, job) for middleware in self._around]
+        managers = managers_of("around_execute", self._around, job)
         if not executor.blocking:
 
             async def run() -> Returned:
                 return attempt.checked(await to_await(executor, executor.execute(job)))
 
         else:
-            plain = [one for manager in managers if (one := sync_manager(manager)) is not None]
-            managers = [manager for manager in managers if sync_manager(manager) is None]
+            plain, managers = parted(managers)
 
             async def run() -> Returned:
                 return await self._threads.run(partial(attempt.blocking_run_within, plain), job)
 
-        return await run_within(managers, run, attempt.result_of_swallowed)
+        return run_within(managers, run, attempt.result_of_swallowed)
+
+    async def _run_in_child_within(self, attempt: Attempt, children: Children) -> Returned:
+        async with AsyncExitStack() as stack:
+            return await self._run_in_child(attempt, children, stack)
+        return attempt.result_of_swallowed()
 
     async def _run_in_child(
         self, attempt: Attempt, children: Children, stack: AsyncExitStack | None = None
@@ -280,10 +282,8 @@ class Runner:
             job = attempt.job if is_begun else self._begin(attempt)
             attempt.child = child
             if stack is not None and job is not None and not is_begun:
-                for middleware in self._around:
-                    manager = _managed(middleware, job)
-                    if sync_manager(manager) is None:
-                        await stack.enter_async_context(async_manager("around_execute", middleware, manager))
+                for manager in parted(managers_of("around_execute", self._around, job))[1]:
+                    await stack.enter_async_context(manager)
 
         reply = await children.run(attempt.record, attach)
         attempt.commit_unknown = reply.commit_unknown
@@ -414,9 +414,3 @@ class Runner:
                 else:
                     self._abandon(attempt)
         return [attempt.deadline for attempt in self._attempts.values() if attempt.deadline is not None]
-
-
-def _managed(middleware: AroundExecute, job: Job[Any, Any, Any]) -> Manager:
-    """Return the context manager that the middleware makes for the job."""
-    manager = middleware(job)
-    return sync_manager(manager) or async_manager("around_execute", middleware, manager)

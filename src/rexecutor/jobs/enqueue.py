@@ -27,6 +27,7 @@ from rexecutor.jobs.middleware import (
     around_enqueue_of,
     async_manager,
     call_within,
+    managers_of,
     name_of,
     run_within,
     sync_manager,
@@ -416,10 +417,7 @@ async def _enqueue_within(
     around: Sequence[AroundEnqueue], enqueueing: Enqueueing, target: Backend | Transaction
 ) -> list[JobHandle[Any, Any, Any]]:
     """Store the jobs within the middleware, the first outermost."""
-    managers: list[Manager] = []
-    for middleware in around:
-        manager = middleware(enqueueing)
-        managers.append(sync_manager(manager) or async_manager("around_enqueue", middleware, manager))
+    managers = managers_of("around_enqueue", around, enqueueing)
 
     async def store() -> list[JobHandle[Any, Any, Any]]:
         jobs = _built_with_headers(enqueueing, backend_of(target).limits)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast, get_origin, get_type_hints
 
 from rexecutor.affinity import GUARD
@@ -22,9 +23,37 @@ T = TypeVar("T")
 
 def sync_manager(manager: Manager) -> AbstractContextManager[Any] | None:
     """Return the context manager if it is a plain one; None if it is asynchronous. One that is both counts as plain."""
-    if isinstance(manager, AbstractContextManager):
-        return manager
-    return None
+    return cast("AbstractContextManager[Any]", manager) if _is_plain(type(manager)) else None
+
+
+def parted(
+    managers: Iterable[Manager],
+) -> tuple[Sequence[AbstractContextManager[Any]], Sequence[AbstractAsyncContextManager[Any]]]:
+    """Return the plain context managers, and the asynchronous ones."""
+    plain: list[Any] = []
+    asynchronous: list[Any] = []
+    for manager in managers:
+        (plain if _is_plain(type(manager)) else asynchronous).append(manager)
+    return plain, asynchronous
+
+
+@lru_cache(maxsize=1_000)
+def _is_plain(kind: type[object]) -> bool:
+    """Whether instances are plain context managers. Kept by class, because the check of an abstract class is slow."""
+    return issubclass(kind, AbstractContextManager)  # pyright: ignore[reportGeneralTypeIssues] - at run time it may
+
+
+def managers_of(what: str, middleware: Sequence[Callable[[T], Manager]], of: T) -> Sequence[Manager]:
+    """Return the context managers that the middleware makes.
+
+    Raises:
+        ConfigurationError: What the middleware returned is not a context manager.
+    """
+    made: list[Manager] = []
+    for one in middleware:
+        manager = one(of)
+        made.append(manager if _is_plain(type(manager)) else async_manager(what, one, manager))
+    return made
 
 
 def async_manager(what: str, middleware: object, manager: object) -> AbstractAsyncContextManager[Any]:
@@ -90,13 +119,14 @@ async def run_within(
     """
     if at == len(managers):
         return await what()
-    manager = managers[at]
-    if isinstance(manager, AbstractContextManager):
-        with manager:
-            return await run_within(managers, what, swallowed, at + 1)
+    manager, at = managers[at], at + 1
+    within = what if at == len(managers) else partial(run_within, managers, what, swallowed, at)
+    if _is_plain(type(manager)):
+        with cast("AbstractContextManager[Any]", manager):
+            return await within()
     else:
-        async with manager:
-            return await run_within(managers, what, swallowed, at + 1)
+        async with cast("AbstractAsyncContextManager[Any]", manager):
+            return await within()
     return swallowed()
 
 
