@@ -1,14 +1,29 @@
 """Traces and metrics for OpenTelemetry. Install the extra: `pip install 'rexecutor[otel]'`."""
 
 import asyncio
-from collections.abc import Generator
+import re
+from collections.abc import Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.metrics import Meter, MeterProvider, get_meter
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+    TracerProvider,
+)
 
 from rexecutor.engine.failure import shown
 from rexecutor.jobs.enqueue import Enqueueing
@@ -21,6 +36,12 @@ _NAME: Final = "rexecutor"
 _LONGEST: Final = 32_768
 """Number of characters of an exception's message, and of its traceback. Exporters refuse messages of megabytes."""
 _NO_PARENT: Final = context.Context()
+_TRACE_PARENT: Final = "traceparent"
+_W3C: Final = frozenset({_TRACE_PARENT, "tracestate", "baggage"})
+"""The headers of OpenTelemetry's default propagator."""
+_PLAIN: Final = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-0([01])")
+"""A `traceparent` as it nearly always is: of the first version, and with no flag but `sampled`."""
+_FLAGS: Final = {"0": TraceFlags(TraceFlags.DEFAULT), "1": TraceFlags(TraceFlags.SAMPLED)}
 
 
 class OpenTelemetry:
@@ -43,7 +64,7 @@ class OpenTelemetry:
             continues_trace: Whether an attempt also belongs to the trace of its enqueue, as a child of that span.
         """
         self._tracer: Tracer = trace.get_tracer(_NAME, tracer_provider=tracer_provider)
-        self._continues_trace = continues_trace
+        self._runs = _Runs(self._tracer, continues_trace=continues_trace)
 
     @contextmanager
     def around_enqueue(self, enqueueing: Enqueueing) -> Generator[None]:
@@ -67,33 +88,22 @@ class OpenTelemetry:
 
     def around_execute(self, job: Job[Any, Any, Any]) -> AbstractAsyncContextManager[None]:
         """Return a context manager that makes a span of the run."""
-        return _Run(self._tracer, job, continues_trace=self._continues_trace)
+        return _Run(self._runs, job)
 
 
-class _Run(AbstractAsyncContextManager[None]):
-    """The span of one run. It is asynchronous, so that it is the same for each kind of executor.
+class _Runs:
+    """Starts the spans of runs."""
 
-    Spans that the job starts are its children, in the job's thread too, which has a copy of the context.
-    """
-
-    __slots__ = ("_continues_trace", "_job", "_span", "_token", "_tracer")
-
-    def __init__(self, tracer: Tracer, job: Job[Any, Any, Any], *, continues_trace: bool) -> None:
+    def __init__(self, tracer: Tracer, *, continues_trace: bool) -> None:
         self._tracer = tracer
-        self._job = job
         self._continues_trace = continues_trace
-        self._span: Span = trace.INVALID_SPAN
-        self._token: Any = None
+        self._propagator: TextMapPropagator | None = None
+        self._is_w3c = False
 
-    async def __aenter__(self) -> None:
-        job = self._job
-        sent, links = _NO_PARENT, None
-        if job.headers:
-            sent = propagate.extract(job.headers, _NO_PARENT)
-            origin = trace.get_current_span(sent).get_span_context()
-            if origin.is_valid:
-                links = [Link(origin)]
-        self._span = self._tracer.start_span(
+    def start(self, job: Job[Any, Any, Any]) -> tuple[Span, context.Context]:
+        """Start the span of a run. Return it, and the context in which it is the current one."""
+        sent, links = self._sent(job.headers) if job.headers else (_NO_PARENT, None)
+        span = self._tracer.start_span(
             f"run {job.executor}",
             sent if self._continues_trace else _NO_PARENT,
             SpanKind.CONSUMER,
@@ -106,7 +116,63 @@ class _Run(AbstractAsyncContextManager[None]):
             },
             links,
         )
-        self._token = context.attach(trace.set_span_in_context(self._span, sent))  # with the baggage that was sent
+        return span, trace.set_span_in_context(span, sent)  # with the baggage that was sent
+
+    def _sent(self, headers: Mapping[str, str]) -> tuple[context.Context, list[Link] | None]:
+        """Return the context that was sent in the headers, and a link to its span.
+
+        Propagators are slow. So a plain `traceparent` without `tracestate` and baggage is read here, if the propagator
+        is the default one.
+        """
+        origin: SpanContext | None = None
+        if "tracestate" not in headers and "baggage" not in headers and self._reads_w3c():
+            origin = _plain_origin(headers.get(_TRACE_PARENT, ""))
+        if origin is None:
+            sent = propagate.extract(headers, _NO_PARENT)
+            origin = trace.get_current_span(sent).get_span_context()
+        elif self._continues_trace:
+            sent = trace.set_span_in_context(NonRecordingSpan(origin), _NO_PARENT)
+        else:
+            sent = _NO_PARENT
+        return sent, [Link(origin)] if origin.is_valid else None
+
+    def _reads_w3c(self) -> bool:
+        """Whether the application's propagator is the default one, as far as `traceparent` is concerned."""
+        propagator = propagate.get_global_textmap()
+        if propagator is not self._propagator:
+            fields = propagator.fields
+            self._is_w3c = type(propagator) is CompositePropagator and _TRACE_PARENT in fields and fields <= _W3C
+            self._propagator = propagator
+        return self._is_w3c
+
+
+@lru_cache(maxsize=100)
+def _plain_origin(text: str) -> SpanContext | None:
+    """Return what a plain `traceparent` names; None if it is not plain. Kept, as jobs of one enqueue have the same."""
+    found = _PLAIN.fullmatch(text)
+    if found is None:
+        return None
+    trace_id, span_id, flag = found.groups()
+    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=_FLAGS[flag])
+
+
+class _Run(AbstractAsyncContextManager[None]):
+    """The span of one run. It is asynchronous, so that it is the same for each kind of executor.
+
+    Spans that the job starts are its children, in the job's thread too, which has a copy of the context.
+    """
+
+    __slots__ = ("_job", "_runs", "_span", "_token")
+
+    def __init__(self, runs: _Runs, job: Job[Any, Any, Any]) -> None:
+        self._runs = runs
+        self._job = job
+        self._span: Span = trace.INVALID_SPAN
+        self._token: Any = None
+
+    async def __aenter__(self) -> None:
+        self._span, of_span = self._runs.start(self._job)
+        self._token = context.attach(of_span)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None

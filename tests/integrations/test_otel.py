@@ -1,18 +1,23 @@
 """What OpenTelemetry receives: spans of enqueues and runs, linked through the job, and metrics."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry import baggage, context, trace
+from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator, default_getter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
 
-from rexecutor import InMemoryBackend, Job, Rexecutor, SQLiteBackend, enqueue_many
+from rexecutor import Enqueueing, InMemoryBackend, Job, Rexecutor, SQLiteBackend, enqueue_many
 from rexecutor.events import Queue, QueuesMeasured
 from rexecutor.jobs.middleware import add_around_enqueue
 from rexecutor.otel import OpenTelemetry, OpenTelemetryMetrics
@@ -25,9 +30,9 @@ from tests.support import soon
 class Traced:
     """A tracer whose spans stay in memory."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, sampler: Sampler = ALWAYS_ON, **settings: Any) -> None:
         self._exporter = InMemorySpanExporter()
-        self.provider = TracerProvider()
+        self.provider = TracerProvider(sampler)
         self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         self.traces = OpenTelemetry(self.provider, **settings)
 
@@ -87,6 +92,95 @@ async def test_a_run_may_continue_the_trace_of_its_enqueue() -> None:
     assert run.parent is not None
     assert run.parent.span_id == enqueue.context.span_id
     assert [link.context.span_id for link in run.links] == [enqueue.context.span_id]
+
+
+async def headers_give(traced: Traced, **headers: str) -> Any:
+    """Run a job that was sent with these headers, and return the span of the run."""
+
+    @contextmanager
+    def send(enqueueing: Enqueueing) -> Generator[None]:
+        enqueueing.headers.update(headers)
+        yield
+
+    backend = InMemoryBackend()
+    executor = Scripted(lambda _: None)
+    around = traced.traces.around_execute
+    async with Rexecutor(backend, executors=[executor], around_enqueue=[send], around_execute=[around]):
+        await soon((await Scripted.builder().with_data("x").enqueue(backend=backend)).wait())
+    return traced.spans["run scripted"]
+
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.mark.parametrize("continues_trace", [False, True])
+@pytest.mark.parametrize(
+    ("headers", "flags", "state"),
+    [
+        ({"traceparent": f"00-{TRACE}-{SPAN}-01"}, 1, {}),
+        ({"traceparent": f"00-{TRACE}-{SPAN}-00"}, 0, {}),
+        ({"traceparent": f"00-{TRACE}-{SPAN}-03"}, 3, {}),
+        ({"traceparent": f"cc-{TRACE}-{SPAN}-01-new"}, 1, {}),
+        ({"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=7"}, 1, {"vendor": "7"}),
+        ({"traceparent": f"00-{TRACE}-{SPAN}-01", "baggage": "tenant=7"}, 1, {}),
+    ],
+)
+async def test_a_run_is_linked_to_the_span_that_its_headers_name(
+    headers: dict[str, str], flags: int, state: dict[str, str], *, continues_trace: bool
+) -> None:
+    traced = Traced(ParentBased(ALWAYS_ON, remote_parent_not_sampled=ALWAYS_ON), continues_trace=continues_trace)
+
+    run = await headers_give(traced, **headers)
+
+    (link,) = run.links
+    origin = link.context
+    assert (origin.trace_id, origin.span_id) == (int(TRACE, 16), int(SPAN, 16))
+    assert (origin.is_remote, origin.trace_flags, dict(origin.trace_state)) == (True, flags, state)
+    assert run.parent == (origin if continues_trace else None)
+
+
+@pytest.mark.parametrize("text", [f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01", "00-7-7-01", "", f"{TRACE}"])
+async def test_headers_that_name_no_span_give_no_link(text: str) -> None:
+    run = await headers_give(Traced(), traceparent=text)
+
+    assert (run.links, run.parent) == ((), None)
+
+
+class ByNumber(TextMapPropagator):
+    """Reads the ids of a span as decimal numbers from the header `traceparent`."""
+
+    def extract(self, carrier: Any, context: Any = None, getter: Any = default_getter) -> context.Context:
+        trace_id, span_id = getter.get(carrier, "traceparent")[0].split()
+        origin = trace.SpanContext(int(trace_id), int(span_id), is_remote=True)
+        return trace.set_span_in_context(trace.NonRecordingSpan(origin), context)
+
+    def inject(self, carrier: Any, context: Any = None, setter: Any = None) -> None: ...
+
+    @property
+    def fields(self) -> set[str]:
+        return {"traceparent"}
+
+
+async def test_the_propagator_that_the_application_has_set_reads_the_headers() -> None:
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(ByNumber())
+    try:
+        run = await headers_give(Traced(), traceparent="7 8")
+    finally:
+        propagate.set_global_textmap(before)
+
+    assert [(link.context.trace_id, link.context.span_id) for link in run.links] == [(7, 8)]
+
+
+async def test_without_a_propagator_there_is_no_link() -> None:
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(CompositePropagator([]))
+    try:
+        run = await headers_give(Traced(), traceparent=f"00-{TRACE}-{SPAN}-01")
+    finally:
+        propagate.set_global_textmap(before)
+
+    assert run.links == ()
 
 
 async def test_baggage_of_the_enqueue_is_there_in_the_run() -> None:
