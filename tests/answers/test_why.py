@@ -117,6 +117,13 @@ def test_the_command_that_ends_a_pause_holds_a_name_as_one_word() -> None:
     assert answer.command == "resume 'x; reboot'"
 
 
+def test_of_two_pauses_both_are_told_and_that_of_the_executor_first() -> None:
+    answer = asked(RECORD, node(), pauses=[Pause(EVERY_EXECUTOR, NOW, None, "deploy"), Pause("email", NOW, None, "")])
+
+    assert (answer.text, answer.command) == ("email is paused since 10:00:00 UTC (now)", "resume email")
+    assert answer.then == ("every executor is paused since 10:00:00 UTC (now): deploy",)
+
+
 def test_no_live_node_of_the_executor_says_what_the_others_run() -> None:
     answer = asked(RECORD, node(executors=["report", "a"]), node("b:1", executors=["a"]), node("dead", live=False))
 

@@ -93,5 +93,6 @@ def test_a_worker_is_seen_asked_about_paused_and_missed(place: Place, worker: "s
 
     worker.send_signal(signal.SIGKILL)
     worker.wait(timeout=60)
-    lost = until(lambda: place("health", "--node", seen["name"], *store), lambda answer: answer.status == 1)
-    assert lost.out == f"no live node whose name begins with {seen['name']!r}\n"
+    gone = f"no live node whose name begins with {seen['name']!r}\n"
+    lost = until(lambda: place("health", "--node", seen["name"], *store), lambda answer: answer.out == gone)
+    assert lost.status == 1

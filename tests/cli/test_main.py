@@ -54,7 +54,7 @@ def test_python_dash_m_is_the_same_command() -> None:
     answer = _python("-m", "rexecutor", "jobs", "list", REXECUTOR_URL="")
 
     assert answer.returncode == 2
-    assert answer.stderr == "error: no store given: use --url sqlite:///jobs.db, or set REXECUTOR_URL\n"
+    assert answer.stderr.startswith("error: no store given: use --url sqlite:///jobs.db")
 
 
 def test_help_loads_nothing_that_only_commands_need() -> None:

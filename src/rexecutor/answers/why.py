@@ -138,7 +138,7 @@ def _waiting(seen: Seen) -> Answer:
         return Answer(Reason.EXPIRED, text)
     not_yet = _not_yet(seen)
     busy = _busy(seen) if not_yet is None else None  # the slots that are busy now may be free by then
-    found = [answer for answer in (not_yet, _paused(seen), _no_node(seen), busy) if answer is not None]
+    found = [answer for answer in (not_yet, *_paused(seen), _no_node(seen), busy) if answer is not None]
     if not found:
         return _due(seen)
     first, *others = found
@@ -158,16 +158,22 @@ def _not_yet(seen: Seen) -> Answer | None:
     return Answer(Reason.SCHEDULED, f"is scheduled for {when}{snoozed}", command=_now(record))
 
 
-def _paused(seen: Seen) -> Answer | None:
-    wanted = {seen.record.executor, EVERY_EXECUTOR}
-    pause = next((pause for pause in seen.pauses if pause.executor in wanted), None)
-    if pause is None:
-        return None
+def _paused(seen: Seen) -> list[Answer]:
+    """Return the pause of the executor and that of all, if they are in force, in this order."""
+    return [
+        _pause(pause, seen.now)
+        for name in (seen.record.executor, EVERY_EXECUTOR)
+        for pause in seen.pauses
+        if pause.executor == name
+    ]
+
+
+def _pause(pause: Pause, now: datetime) -> Answer:
     what = "every executor" if pause.executor == EVERY_EXECUTOR else pause.executor
-    until = "" if pause.until is None else f", until {at(pause.until, seen.now)}"
+    until = "" if pause.until is None else f", until {at(pause.until, now)}"
     reason = f": {_short(pause.reason)}" if pause.reason else ""
     command = "resume --all" if pause.executor == EVERY_EXECUTOR else f"resume {quote(pause.executor)}"
-    return Answer(Reason.PAUSED, f"{what} is paused since {at(pause.since, seen.now)}{until}{reason}", command=command)
+    return Answer(Reason.PAUSED, f"{what} is paused since {at(pause.since, now)}{until}{reason}", command=command)
 
 
 def _no_node(seen: Seen) -> Answer | None:
