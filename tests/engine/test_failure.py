@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from rexecutor import Cancel, ErrorKind, Snooze
+from rexecutor import Cancel, ErrorKind, InMemoryBackend, Rexecutor, Snooze, job
 from rexecutor.engine.failure import failure_of, job_error
 from rexecutor.model.job import JobError, storable
 from rexecutor.testing import FakeClock
+from tests.support import soon
 
 NOW = FakeClock().now()
 
@@ -115,3 +116,24 @@ def test_an_exception_is_compared_with_discard_on_as_an_except_does_it(
     error: BaseException, discard_on: tuple[type[BaseException], ...], by: str | None
 ) -> None:
     assert failure_of(error, discard_on).discarded_by == by
+
+
+@job
+async def failing() -> None:
+    raise ValueError("mine")
+
+
+@job(blocking=True)
+def failing_in_a_thread() -> None:
+    raise ValueError("mine")
+
+
+@pytest.mark.parametrize("function", [failing, failing_in_a_thread])
+async def test_the_traceback_of_a_function_job_begins_in_the_function(function: Any) -> None:
+    async with Rexecutor(InMemoryBackend(), executors=[function]) as rexecutor:
+        handle = await function.options(max_attempts=1, backend=rexecutor.backend).enqueue()
+        [error] = (await soon(handle.wait())).errors
+
+    lines = error.details.splitlines()
+    assert f"in {function.__name__}" in lines[1]
+    assert sum(line.startswith("  File") for line in lines) == 1

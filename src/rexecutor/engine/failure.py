@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 from rexecutor.errors import DecodeError
-from rexecutor.jobs import middleware
+from rexecutor.jobs import definition, function, middleware
 from rexecutor.model.job import ErrorKind, JobError, storable
 from rexecutor.telemetry.log import traceback_of
 
-_OURS: Final = (str(Path(__file__).parent), str(middleware.__file__))
-"""Folders of the code that calls jobs."""
+OURS: Final = (str(Path(__file__).parent), *(str(module.__file__) for module in (definition, function, middleware)))
+"""Folders and files of the code that calls jobs."""
 _RAISED_VALUE: Final = "exceptions must derive from BaseException"
 """Python's message for `raise Cancel(…)`, and for raising any other value that is not an exception."""
 _RETURN_IT: Final = "If that was a Cancel or a Snooze: return it, do not raise it.\n"
@@ -77,7 +77,7 @@ def told_exception(error: JobError, raised: BaseException | None) -> BaseExcepti
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:
     """Return the traceback from the first frame that is not ours; all of it if there is no such frame."""
     theirs = trace
-    while theirs is not None and theirs.tb_frame.f_code.co_filename.startswith(_OURS):
+    while theirs is not None and theirs.tb_frame.f_code.co_filename.startswith(OURS):
         theirs = theirs.tb_next
     return trace if theirs is None else theirs
 

@@ -8,10 +8,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Final
 
 from rexecutor.clock import Clock, SystemClock
 from rexecutor.engine.attempt import Attempt
+from rexecutor.engine.failure import OURS
 from rexecutor.engine.loop import Emit
 from rexecutor.model.job import storable
 from rexecutor.telemetry.events import LoopBlocked, LoopFreed
@@ -120,7 +122,7 @@ class Watchdog:
         task = asyncio.current_task(self._loop)
         attempt = None if task is None else self._attempt_of(task)
         frame = sys._current_frames().get(self._loops_thread)  # noqa: SLF001 - no other way  # pyright: ignore[reportPrivateUsage]
-        stack = storable("".join(traceback.format_stack(frame)) if frame is not None else "", MAX_STACK)
+        stack = storable("" if frame is None else _shown(frame, is_of_job=attempt is not None), MAX_STACK)
         if attempt is None:
             return LoopBlocked(seconds, None, None, None, stack)
         return LoopBlocked(seconds, attempt.record.id, attempt.record.executor, attempt.record.attempt, stack)
@@ -135,3 +137,20 @@ class Watchdog:
                 self.check()
             except RuntimeError:  # the loop is closed
                 return
+
+
+def _shown(frame: FrameType, *, is_of_job: bool) -> str:
+    """Return the stack that ends in this frame, from what the loop has called; of a job, from the job's own code."""
+    frames = list(traceback.extract_stack(frame))
+    called = next((number for number, one in enumerate(frames) if _is_call_of_loop(one)), -1) + 1
+    own = called
+    if is_of_job:
+        own = next((number for number, one in enumerate(frames) if one.filename.startswith(OURS)), called)
+        while own < len(frames) and frames[own].filename.startswith(OURS):
+            own += 1
+    return "".join(traceback.format_list(frames[own:] or frames[called:]))
+
+
+def _is_call_of_loop(frame: traceback.FrameSummary) -> bool:
+    """Whether the frame is where asyncio's loop calls what is due. uvloop has no such frame."""
+    return frame.name == "_run" and frame.filename == asyncio.events.__file__
