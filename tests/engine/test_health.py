@@ -59,6 +59,7 @@ def test_what_is_as_it_should_be_is_no_problem(signs: Signs) -> None:
     [
         (replace(WELL, has_failed=True), "a duty of the node has ended unexpectedly"),
         (replace(WELL, loop_lag=7), "the event loop has been blocked for 7 s"),
+        (replace(WELL, loop_lag=7, doing_for=7.5), "the event loop has been blocked for 7 s"),
         (replace(WELL, heartbeat=6), "a heartbeat has had no answer for 6 s"),
         (replace(WELL, up=6, renewed=None, is_trusted=False), "there is no lease, 6 s after the start"),
         (replace(WELL, renewed=26, is_trusted=False), "the lease is lost: it was renewed 26 s ago"),

@@ -112,7 +112,8 @@ def problems_of(signs: Signs) -> tuple[str, ...]:
             found.append(f"there is no lease, {signs.up:.0f} s after the start")
     elif not signs.is_trusted:
         found.append(f"the lease is lost: it was renewed {signs.renewed:.0f} s ago")
-    if "claim" not in signs.failing and signs.doing_for >= PATIENCE:
+    blocked = signs.loop_lag if signs.loop_lag >= PATIENCE else 0  # is told above, and keeps the claim loop waiting
+    if "claim" not in signs.failing and signs.doing_for - blocked >= PATIENCE:
         match signs.doing:
             case Doing.STORE | Doing.OUTCOMES | Doing.HINT:
                 found.append(f"the claim loop {signs.doing} for {signs.doing_for:.0f} s")
