@@ -1,5 +1,6 @@
 """Where the options of a command come from: the command line, the environment, and `pyproject.toml`."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -158,3 +159,13 @@ def test_an_error_of_a_value_in_the_environment_names_the_variable(
     monkeypatch.setenv("REXECUTOR_GRACE", "soon")
 
     assert "REXECUTOR_GRACE" in rexecutor("worker", "settled:rexecutor").error
+
+
+def test_an_error_of_a_worker_that_logs_json_is_a_line_of_json(rexecutor: Run) -> None:
+    as_json = rexecutor("worker", "settled:nowhere", "--log-format", "json")
+    as_text = rexecutor("worker", "settled:nowhere")
+
+    line = json.loads(as_json.error)
+    assert (line["level"], line["logger"]) == ("error", "rexecutor")
+    assert "has no 'nowhere'" in line["message"]
+    assert as_text.error.startswith("error: ")

@@ -238,6 +238,19 @@ def test_the_number_of_processes_may_stand_in_the_file(lite: Shop) -> None:
     assert {json.loads(line)["process"] for line in program.lines} == {"supervisor", "worker 1", "worker 2"}
 
 
+def test_the_error_that_keeps_a_process_from_starting_is_a_line_of_json_like_the_others(lite: Shop) -> None:
+    (lite.folder / "broken.py").write_text("1 / 0")
+    with running(
+        lite.folder, "--processes", "2", "--log-format", "json", environment=lite.environment, target="broken:rexecutor"
+    ) as program:
+        program.until("ZeroDivisionError")
+        program.send(signal.SIGTERM)
+        program.status()
+
+    errors = [line for line in map(json.loads, program.lines) if "ZeroDivisionError" in line["message"]]
+    assert {(line["level"], line["logger"], line["process"]) for line in errors} == {("error", "rexecutor", "worker 1")}
+
+
 def health_of(url: str) -> tuple[int, list[str]]:
     try:
         with urlopen(f"{url}/healthz", timeout=20) as answer:  # noqa: S310 - a server of this test

@@ -15,7 +15,7 @@ from rexecutor.cli.commands import Debug, command
 from rexecutor.cli.cron import cron, list_schedules, preview, run_schedule
 from rexecutor.cli.doctor import doctor
 from rexecutor.cli.enqueue import enqueue_job
-from rexecutor.cli.failure import DEBUGGING, FailedError, MisusedError, described, report
+from rexecutor.cli.failure import AS_JSON, DEBUGGING, FailedError, MisusedError, described, report
 from rexecutor.cli.health import health
 from rexecutor.cli.jobs import count_jobs, jobs, list_jobs, show_job
 from rexecutor.cli.migrate import migrate
@@ -130,6 +130,7 @@ def run(arguments: Sequence[str]) -> int:
 def run_app(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
     """Run an application under this name and return its exit status. An error is at most three lines on stderr."""
     DEBUGGING.set("--debug" in arguments)  # also for errors before the options are read
+    AS_JSON.set(False)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # otherwise an ASCII terminal ends a command by a UnicodeEncodeError
             stream.reconfigure(errors="backslashreplace")

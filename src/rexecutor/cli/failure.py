@@ -10,6 +10,10 @@ DEBUGGING: Final = ContextVar("DEBUGGING", default=False)
 """Whether the traceback of an error is printed."""
 
 
+AS_JSON: Final = ContextVar("AS_JSON", default=False)
+"""Whether an error is printed as a line of JSON, between other such lines of a log."""
+
+
 class FailedError(Exception):
     """The command failed: exit status 1."""
 
@@ -28,7 +32,16 @@ def printable(text: str) -> str:
 
 
 def report(message: str, error: BaseException, *, hint: str | None = None) -> None:
-    """Print an error on stderr in one line, and the hint, if any, in a second line; with `--debug`, its traceback."""
+    """Print an error on stderr in one line, and the hint, if any, in a second line; with `--debug`, its traceback.
+
+    If `AS_JSON` is set, all of it is one line of JSON.
+    """
+    if AS_JSON.get():
+        from rexecutor.cli.json_lines import error_line  # most commands do not need logging
+
+        shown = message if hint is None else f"{message}; {hint}"
+        sys.stderr.write(error_line(" ".join(shown.split()), error if DEBUGGING.get() else None) + "\n")
+        return
     if DEBUGGING.get():
         traceback.print_exception(error)
     lines = ["error: " + printable(" ".join(message.split()))]

@@ -1,43 +1,14 @@
-"""Sets up logging for a worker, where the application has not done so, and writes log lines as text or JSON."""
+"""Sets up logging for a worker, where the application has not done so."""
 
-import json
 import logging
-from datetime import UTC, datetime
 from typing import Final
 
 from rexecutor.cli.failure import note
+from rexecutor.cli.json_lines import JsonFormatter
 from rexecutor.cli.worker_options import LogFormat, LogLevel
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _TEXT_OF_SEVERAL: Final = "%(asctime)s %(levelname)s [%(processName)s] %(name)s: %(message)s"
-_STANDARD: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
-"""Attributes of every record. All others were given in `extra`."""
-
-
-class JsonFormatter(logging.Formatter):
-    """Writes each record as one line of JSON: `time`, `level`, `logger`, `message`, `process`, `pid`, and its `extra`.
-
-    A traceback is in `exception`. A value of `extra` that JSON does not have is written as its `str`.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            "process": record.processName,
-            "pid": record.process,
-        }
-        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD and name not in line}
-        if record.exc_info and not record.exc_text:
-            record.exc_text = self.formatException(record.exc_info)
-        if record.exc_text:
-            line["exception"] = record.exc_text
-        if record.stack_info:
-            line["stack"] = self.formatStack(record.stack_info)
-        return json.dumps(line, default=str)
 
 
 def set_up_logging(level: LogLevel | None, form: LogFormat | None, *, is_one_of_several: bool = False) -> None:

@@ -9,10 +9,10 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from rexecutor.app.signals import tell
-from rexecutor.cli.failure import DEBUGGING, FailedError, MisusedError, described, report
+from rexecutor.cli.failure import AS_JSON, DEBUGGING, FailedError, MisusedError, described, report
 from rexecutor.cli.probes import Report
 from rexecutor.cli.run_worker import run
-from rexecutor.cli.worker_options import WorkerOptions
+from rexecutor.cli.worker_options import LogFormat, WorkerOptions
 from rexecutor.errors import RexecutorError
 from rexecutor.telemetry.log import log_event
 from rexecutor.telemetry.process_events import SupervisorLost
@@ -34,6 +34,7 @@ def run_supervised(options: WorkerOptions, supervisor: Connection) -> None:
 
 def _status_of(options: WorkerOptions, supervisor: Connection) -> int:
     DEBUGGING.set(options.is_debugging)
+    AS_JSON.set(options.log_format is LogFormat.JSON)
     try:
         run(options, is_one_of_several=True, begun=lambda source: _report_to(supervisor, source))
     except MisusedError as error:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rexecutor.cli.failure import DEBUGGING, MisusedError
+from rexecutor.cli.failure import AS_JSON, DEBUGGING, MisusedError
 from rexecutor.cli.worker_options import EventLoop, LogFormat, LogLevel, WorkerOptions
 
 
@@ -132,6 +132,7 @@ def worker(  # noqa: PLR0913 - one for each option
         is_measured=health_port is not None,
         is_debugging=DEBUGGING.get(),
     )
+    AS_JSON.set(log_format is LogFormat.JSON)
     if processes is None and not reload:
         from rexecutor.cli.run_worker import run  # loads the engine
 
