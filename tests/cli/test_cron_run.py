@@ -41,3 +41,10 @@ def test_without_an_application_it_says_that_it_needs_one(place: Place) -> None:
 
     assert answer.status == 2
     assert "--app MODULE:REXECUTOR" in answer.error
+
+
+def test_a_beginning_that_is_too_short_is_told(place: Place) -> None:
+    answer = place("cron", "run", "nig", *APP)
+
+    assert answer.status == 2
+    assert "no schedule 'nig': give at least 4 characters of an id; it has " in answer.error

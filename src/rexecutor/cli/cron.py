@@ -91,7 +91,7 @@ def run_schedule(
 ) -> None:
     """Do now, once, what a tick of the schedule does: enqueue its job, or prune. Its ticks stay as they are.
 
-    The application says what that is, so it needs --app.
+    ID may be cut after four characters or more. The application says what is done, so the command needs --app.
     """
 
     async def run(backend: "Backend", rexecutor: "Rexecutor") -> dict[str, Any]:
@@ -127,7 +127,8 @@ def _chosen(wanted: str, schedules: "Mapping[str, Schedule]") -> "Schedule":
     listed = ", ".join(_shown_id(schedule.id) for schedule in found or schedules.values()) or "none"
     if found:
         raise MisusedError(f"ID {wanted!r} is ambiguous; give one of {listed}")
-    raise MisusedError(f"the application has no schedule {wanted!r}; it has {listed}")
+    short = "" if len(wanted) >= _SHORTEST_PREFIX else f": give at least {_SHORTEST_PREFIX} characters of an id"
+    raise MisusedError(f"the application has no schedule {wanted!r}{short}; it has {listed}")
 
 
 def _zone(name: str) -> "ZoneInfo":
