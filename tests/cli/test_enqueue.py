@@ -1,5 +1,6 @@
 """`rexecutor jobs enqueue`."""
 
+import json
 from datetime import datetime, timedelta
 
 import pytest
@@ -83,3 +84,39 @@ def test_what_cannot_be_enqueued_is_a_misuse(rexecutor: Run, url: str, arguments
     assert answer.status == 2
     assert said in answer.error
     assert len(rexecutor("jobs", "list", "--json", "--url", url).json) == 7
+
+
+TRACED = """
+from contextlib import asynccontextmanager, contextmanager
+
+import app
+from rexecutor import Executor, Job, Rexecutor
+
+class Email(Executor[str]):
+    name = "email"
+
+    async def execute(self, job: Job[str]) -> None:
+        pass
+
+@contextmanager
+def plain(enqueueing):
+    enqueueing.headers["trace"] = "1"
+    yield
+
+@asynccontextmanager
+async def asynchronous(enqueueing):
+    enqueueing.headers["tenant"] = enqueueing.jobs[0].data
+    yield
+
+rexecutor = Rexecutor(app.rexecutor.backend, executors=[Email], around_enqueue=[plain, asynchronous])
+"""
+
+
+def test_the_applications_middleware_is_around_the_enqueue(place: Place) -> None:
+    (place.folder / "traced.py").write_text(TRACED)
+    words = ("jobs", "enqueue", "email", "--data", '"bob"', "--app", "traced:rexecutor")
+
+    assert (place(*words).status, place(*words, *place.options).status) == (0, 0)
+
+    jobs = [place("jobs", "show", job_id, "--json", *place.options).json for job_id in ("5", "6")]
+    assert [json.loads(job["headers"]) for job in jobs] == [{"trace": "1", "tenant": "bob"}] * 2

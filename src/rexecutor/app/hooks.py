@@ -1,6 +1,7 @@
 """What a `Rexecutor` calls while it runs: the application's subscribers and middleware."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from rexecutor.backend.base import Backend
@@ -37,6 +38,16 @@ class Hooks:
         if not self._ends:
             self._ends = [add_subscriber(one, (self.emit, self._backend)) for one in self._on_event]
             self._ends += [add_around_enqueue(one, self._backend) for one in self._around_enqueue]
+
+    @contextmanager
+    def around_enqueues(self, backend: Backend) -> Generator[None]:
+        """Put the middleware around enqueues into this backend, in the block."""
+        ends = [add_around_enqueue(one, backend) for one in self._around_enqueue]
+        try:
+            yield
+        finally:
+            for end in ends:
+                end()
 
     def end(self) -> None:
         """Take the hooks out of effect."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, timedelta, tzinfo
 from functools import partial
 from types import TracebackType
@@ -321,6 +321,10 @@ class Rexecutor:
         self._is_global = self._is_to_be_global = True
         self._hooks.begin()
         return self
+
+    def around_enqueues(self, backend: Backend) -> AbstractContextManager[None]:
+        """Put the middleware `around_enqueue` around enqueues into this backend, in the block. For the command line."""
+        return self._hooks.around_enqueues(backend)
 
     async def start(self) -> None:
         """Open the backend if necessary, and begin to run jobs. With nothing to run, only open the backend.

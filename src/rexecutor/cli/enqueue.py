@@ -51,8 +51,9 @@ def enqueue_job(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Enqueue a job.
 
-    With --app, its data are checked against the executor's types, and the executor's settings hold, its uniqueness
-    criteria too. Without, any JSON is stored, and the job has 5 attempts.
+    With --app, its data are checked against the executor's types, the executor's settings hold, its uniqueness criteria
+    too, and the application's around_enqueue is around the enqueue. Without, any JSON is stored, and the job has 5
+    attempts.
     """
     if schedule_at is not None and schedule_in is not None:
         raise MisusedError("--schedule-at and --schedule-in cannot be used together")
@@ -108,7 +109,8 @@ class _New:
         if executor is None:
             known = ", ".join(rexecutor.executors) or "none"
             raise MisusedError(f"the application has no executor {self.name!r}; it has {known}")
-        return await self._enqueue_to(backend, type(executor))
+        with rexecutor.around_enqueues(backend):
+            return await self._enqueue_to(backend, type(executor))
 
     async def _enqueue_to(self, backend: "Backend", executor_cls: "type[AnyExecutor]") -> "JobHandle[Any, Any, Any]":
         try:
