@@ -7,11 +7,14 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 from rexecutor.errors import DecodeError
-from rexecutor.jobs import definition, function, middleware
+from rexecutor.jobs import definition, function, middleware, signature
 from rexecutor.model.job import ErrorKind, JobError, storable
 from rexecutor.telemetry.log import traceback_of
 
-OURS: Final = (str(Path(__file__).parent), *(str(module.__file__) for module in (definition, function, middleware)))
+OURS: Final = (
+    str(Path(__file__).parent),
+    *(str(module.__file__) for module in (definition, function, middleware, signature)),
+)
 """Folders and files of the code that calls jobs."""
 _RAISED_VALUE: Final = "exceptions must derive from BaseException"
 """Python's message for `raise Cancel(…)`, and for raising any other value that is not an exception."""
