@@ -22,7 +22,7 @@ from rexecutor.jobs.executor import AnyExecutor, Executor, ExecutorLike
 from rexecutor.jobs.middleware import AroundExecute
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import cron_schedule
-from rexecutor.model.checks import checked_delay, checked_instance, checked_texts
+from rexecutor.model.checks import checked_delay, checked_instance, checked_texts, with_advice
 from rexecutor.model.cron import Cron
 from rexecutor.model.job import Data, Metadata, Result
 from rexecutor.model.schedules import CatchUp, Schedule
@@ -45,6 +45,14 @@ class Rexecutor:
     pruner) is no node: it opens the backend for an application that only enqueues, and costs no more than that.
     """
 
+    @with_advice(
+        "Rexecutor",
+        {
+            **dict.fromkeys(("concurrency", "workers", "max_workers"), "max_concurrency"),
+            **dict.fromkeys(("tasks", "jobs", "functions"), "executors"),
+            "middleware": "around_execute or around_enqueue",
+        },
+    )
     def __init__(
         self,
         backend: Backend,

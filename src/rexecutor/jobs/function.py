@@ -48,7 +48,7 @@ from rexecutor.jobs.handle import JobHandle
 from rexecutor.jobs.providers import provided, provided_sync
 from rexecutor.jobs.signature import Shape, check_parameters, shape_of
 from rexecutor.model.backoff import BackoffStrategy
-from rexecutor.model.checks import checked_delay, mistake
+from rexecutor.model.checks import checked_delay, mistake, with_advice
 from rexecutor.model.job import Job, Result
 from rexecutor.model.outcomes import Cancel, Snooze
 from rexecutor.model.unique import UniquenessCriteria, checked_criteria
@@ -167,6 +167,19 @@ class JobFunction(Executor[Any, Any, Result], Generic[P, Result]):
         """
         return self._data_of(args, kwargs)
 
+    @with_advice(
+        "options",
+        {
+            **dict.fromkeys(("countdown", "delay", "defer_by"), "schedule_in"),
+            **dict.fromkeys(("eta", "run_at", "scheduled_at", "defer_until"), "schedule_at"),
+            "expires": "expires_in",
+            **dict.fromkeys(
+                ("retries", "max_retries", "max_tries"), "max_attempts, which counts the first attempt too"
+            ),
+            "args": "enqueue(…) for the arguments",
+            "kwargs": "enqueue(…) for the arguments",
+        },
+    )
     def options(  # noqa: PLR0913 - one for each setting of a job
         self,
         *,

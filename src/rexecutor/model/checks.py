@@ -4,14 +4,18 @@ Users' code may be untyped, so the type is checked too. `what` names the argumen
 class or function: `email_job: priority must be an int from 0 to 32767, not 'high'`. `error` is the exception to raise.
 """
 
+import functools
+import inspect
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from difflib import get_close_matches
+from typing import Any, Final, ParamSpec, TypeVar
 
 from rexecutor.errors import ConfigurationError, RexecutorError
 from rexecutor.model.status import JobStatus
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Int = TypeVar("Int", bound=int | None)
 Texts = TypeVar("Texts", bound=Iterable[str])
@@ -146,3 +150,32 @@ def checked_ids(what: str, ids: Collection[int]) -> frozenset[int]:
 def spread(value: object) -> str:
     """Return the advice for a collection that was given as one of several arguments."""
     return f"write *{value!r}" if isinstance(value, list | tuple | set | frozenset) else ""
+
+
+def with_advice(what: str, others: Mapping[str, str]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Return a decorator with which an unknown keyword raises a `TypeError` that names the one to write.
+
+    Args:
+        what: What is called, for messages.
+        others: Keyword of another library → the one that is meant.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        known = inspect.signature(function).parameters
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            for name in kwargs:
+                if name not in known:
+                    meant = others.get(name) or next(iter(get_close_matches(name, known, 1)), None)
+                    advice = (
+                        f"it has {', '.join(each for each in known if each != 'self')}"
+                        if meant is None
+                        else f"use {meant}"
+                    )
+                    raise TypeError(f"{what} has no setting {name!r}; {advice}")
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
