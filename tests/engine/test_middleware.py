@@ -340,12 +340,17 @@ def forgotten(job: Job[Any, Any, Any]) -> Generator[None]:
     yield
 
 
+def wrong(_: object) -> None:
+    """A plain function."""
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         (plain([]), "must be an iterable of callables, not .*; put it in a list"),
         (["nothing"], "each must be a callable that returns a context manager, not 'nothing'"),
         ([no_manager], "no_manager does not return a context manager; decorate it with `@contextmanager`"),
+        ([wrong], "wrong returns None, and must return a context manager; write it with one `yield`"),
         ([forgotten], "forgotten does not return a context manager; decorate it with `@contextmanager`"),
     ],
 )

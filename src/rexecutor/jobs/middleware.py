@@ -90,7 +90,21 @@ def checked_middleware(what: str, given: Iterable[T]) -> tuple[T, ...]:
                 f"{what}: {name_of(one)} does not return a context manager; decorate it with `@contextmanager` or"
                 " `@asynccontextmanager`"
             )
+        if _returned_by(one) is type(None):
+            raise ConfigurationError(
+                f"{what}: {name_of(one)} returns None, and must return a context manager; write it with one `yield`,"
+                " and decorate it with `@contextmanager` or `@asynccontextmanager`"
+            )
     return found
+
+
+def _returned_by(middleware: object) -> object:
+    """Return the class that the middleware is annotated to return, as far as that is known."""
+    try:
+        hint: object = get_type_hints(middleware).get("return")
+    except Exception:  # noqa: BLE001 - an annotation may name what does not exist at run time
+        return None
+    return get_origin(hint) or hint
 
 
 def is_asynchronous(middleware: object) -> bool:
@@ -102,11 +116,7 @@ def is_asynchronous(middleware: object) -> bool:
     if not isinstance(middleware, type) and callable(middleware):
         if inspect.isasyncgenfunction(inspect.unwrap(middleware)):
             return True
-        try:
-            hint: object = get_type_hints(middleware).get("return")
-        except Exception:  # noqa: BLE001 - an annotation may name what does not exist at run time
-            return False
-        made = get_origin(hint) or hint
+        made = _returned_by(middleware)
     return isinstance(made, type) and hasattr(made, "__aenter__") and not hasattr(made, "__enter__")
 
 
