@@ -607,3 +607,11 @@ async def test_an_application_keeps_its_tables_and_its_migrations_in_the_same_fi
     ours = names - {name for name, _ in theirs}
     application.close()
     assert {name for name in ours if not name.startswith(("rexecutor_", "sqlite_"))} == set()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "postgresql://user:secret@host/database"])
+def test_a_url_in_place_of_a_path_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"is a URL; use connect\(…\)") as caught:
+        SQLiteBackend(url)
+
+    assert "secret" not in str(caught.value)

@@ -1,6 +1,7 @@
 """`SQLiteBackend`: the port on an SQLite file."""
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,6 +16,7 @@ from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
+from rexecutor.backend.masking import masked_url
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Load, NewPause, Pause, StoredNode, Ticked
 from rexecutor.backend.operator_port import changeable_ids
 from rexecutor.backend.sql.operations import Script
@@ -75,6 +77,10 @@ class SQLiteBackend(Backend):
         if str(path) in ("", ":memory:"):
             raise ConfigurationError(
                 f"SQLiteBackend({str(path)!r}): path must be a file; to keep jobs in memory, use InMemoryBackend"
+            )
+        if re.match("[A-Za-z0-9+]{2,}://", str(path)):
+            raise ConfigurationError(
+                f"SQLiteBackend: path must be a file, but {masked_url(str(path))!r} is a URL; use connect(…)"
             )
         if str(path).startswith("file:"):
             raise ConfigurationError(f"SQLiteBackend({str(path)!r}): path must be a file, not a URI")
