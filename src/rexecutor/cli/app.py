@@ -190,4 +190,7 @@ def _place(error: typer.TyperException) -> str:
 def _hint(error: typer.TyperException) -> str | None:
     """Return the command to run for help; None if the error does not concern a command."""
     path: object = getattr(getattr(error, "ctx", None), "command_path", None)
+    option: object = getattr(error, "option_name", None)
+    if isinstance(path, str) and path.endswith(" worker") and option in ("--url", "--schema", "--app"):
+        return "the application says which store its worker uses: worker MODULE:REXECUTOR"
     return f"try: {path} --help" if isinstance(path, str) else None

@@ -98,10 +98,8 @@ def change_jobs(
         FailedError: Some of the jobs that were given by ids could not be changed.
     """
     if ids and not filters.is_empty:
-        raise MisusedError(
-            "ids and filters cannot be used together; to replace data, metadata or tags, use --set-data, --set-metadata"
-            " or --set-tag"
-        )
+        advice = "; to replace data, metadata or tags, use --set-data, --set-metadata or --set-tag"
+        raise MisusedError("ids and filters cannot be used together" + (advice if change.is_update else ""))
     if not ids and filters.is_empty:
         raise MisusedError(f"no job given: give ids, or a filter such as --executor email, to {change.verb} jobs")
     if ids:

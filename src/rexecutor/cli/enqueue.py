@@ -109,8 +109,29 @@ class _New:
         if executor is None:
             known = ", ".join(rexecutor.executors) or "none"
             raise MisusedError(f"the application has no executor {self.name!r}; it has {known}")
+        executor_cls = type(executor)
+        self._check_data(executor_cls)
         with rexecutor.around_enqueues(backend):
-            return await self._enqueue_to(backend, type(executor))
+            return await self._enqueue_to(backend, executor_cls)
+
+    def _check_data(self, executor_cls: "type[AnyExecutor]") -> None:
+        """Raise a `MisusedError` that says what to give unless the executor takes these data."""
+        from rexecutor.jobs.types import codecs_of  # loads msgspec
+        from rexecutor.model.job import Limits
+
+        types = executor_cls.declared_types()
+        arguments = None if types is None else getattr(types.data, "__struct_fields__", ())
+        what = "JSON" if arguments is None else f"with an object of its arguments: {', '.join(arguments) or 'none'}"
+        try:
+            if self.data is not None:
+                codecs_of(executor_cls, Limits()).data.decode(self.data)
+        except DecodeError as error:
+            raise MisusedError(str(error) + ("" if arguments is None else f"; give --data {what}")) from error
+        try:
+            if self.data is None:
+                executor_cls.builder().build(Limits())
+        except InvalidJobError as error:
+            raise MisusedError(f"{self.name}: no data given; use --data {what}") from error
 
     async def _enqueue_to(self, backend: "Backend", executor_cls: "type[AnyExecutor]") -> "JobHandle[Any, Any, Any]":
         try:

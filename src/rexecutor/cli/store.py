@@ -175,9 +175,15 @@ def _require_tables(backend: "Backend") -> None:
         note("memory: is a new, empty store in this process")
     elif isinstance(backend, SQLiteBackend):
         if not backend.path.exists():
-            raise FailedError(f"{str(backend.path)!r}: no such file; a worker or an enqueue creates it")
+            raise FailedError(f"{str(backend.path)!r}: no such file; a worker{_or_migrate(backend)} creates it")
         if not holds_jobs(backend.path):
-            raise FailedError(f"{str(backend.path)!r} has no tables of rexecutor; a worker or an enqueue creates them")
+            path = str(backend.path)
+            raise FailedError(f"{path!r} has no tables of rexecutor; a worker{_or_migrate(backend)} creates them")
+
+
+def _or_migrate(backend: "Backend") -> str:
+    line = backend.command("migrate")
+    return "" if line is None else f", or `{line}`,"
 
 
 def connected(store: Address) -> "Backend":

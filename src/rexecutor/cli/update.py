@@ -12,7 +12,7 @@ from rexecutor.cli.failure import MisusedError, note
 from rexecutor.cli.filters import Filters
 from rexecutor.cli.store import AsJson, Store
 from rexecutor.cli.untyped import builder_of, untyped
-from rexecutor.cli.values import json_text, moment
+from rexecutor.cli.values import json_text, moment_or_now
 from rexecutor.errors import DecodeError, InvalidJobError
 from rexecutor.model.status import OPEN
 
@@ -38,7 +38,8 @@ def update_jobs(  # noqa: PLR0913 - one parameter for each option
         int | None, typer.Option(metavar="N", min=1, max=MAX_ATTEMPTS, help="How many attempts the job has in total.")
     ] = None,
     schedule_at: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="ISO", help="When it is due; at once if that is past.")
+        datetime | None,
+        typer.Option(parser=moment_or_now, metavar="ISO", help="When it is due; now, or a past moment, for at once."),
     ] = None,
     set_tag: Annotated[
         list[str] | None,

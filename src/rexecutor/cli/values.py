@@ -45,6 +45,13 @@ def moment(text: str) -> datetime:
         raise typer.BadParameter(f"{text!r} must be a moment in ISO 8601, such as {example}") from None
 
 
+def moment_or_now(text: str) -> datetime:
+    """Parse a moment as `moment` does, or `now`, which is this machine's time."""
+    from rexecutor.clock import SystemClock  # loads asyncio, which --help does not need
+
+    return SystemClock().now() if text == "now" else moment(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """A moment, or how long before the store's time it is."""
@@ -54,7 +61,13 @@ class Point:
 
 def point(text: str) -> Point:
     """Parse a moment in ISO 8601, or how long ago it was, such as `2h`."""
-    return Point(duration(text) if _DURATION.fullmatch(text) else moment(text))
+    if _DURATION.fullmatch(text):
+        return Point(duration(text))
+    if not text[:4].isdigit():
+        raise typer.BadParameter(
+            f"{text!r} must be how long ago, such as 90s, 2h or 7d, or a moment, such as 2026-08-01T09:30:00Z"
+        )
+    return Point(moment(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,10 @@ def value_of(text: str) -> Value:
     path, equals, value = text.partition("=")
     if equals and _PATH.fullmatch(path):
         return Value(json_text(value if _is_json(value) else _quoted(value)), path)
+    if not _is_json(text):
+        raise typer.BadParameter(
+            f"""{text!r} must be KEY=VALUE, such as user.id=7, or all of the data as JSON, such as '"bob"'"""
+        )
     return Value(json_text(text))
 
 
@@ -101,7 +118,8 @@ def json_text(text: str) -> str:
     except EncodeError as error:
         raise typer.BadParameter(str(error)) from error
     except (ValueError, RecursionError) as error:  # ValueError: msgspec's errors and UnicodeEncodeError
-        raise typer.BadParameter(f"""not JSON: {error}; a str needs its own quotes: '"bob"'""") from error
+        advice = """a str needs its own quotes: '"bob"', and arguments are an object: '{"to": "bob"}'"""
+        raise typer.BadParameter(f"not JSON: {error}; {advice}") from error
     if canonical(written) != canonical(text):
         raise typer.BadParameter("a number has more digits than can be stored")
     return written

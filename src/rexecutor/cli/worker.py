@@ -1,12 +1,14 @@
 """`rexecutor worker`: run the jobs of a `Rexecutor` that a module defines."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from rexecutor.cli.failure import AS_JSON, DEBUGGING, MisusedError
+from rexecutor.cli.failure import AS_JSON, DEBUGGING, MisusedError, note
 from rexecutor.cli.worker_options import EventLoop, LogFormat, LogLevel, WorkerOptions
+
+_LOCAL: Final = "127.0.0.1"
 
 
 def worker(  # noqa: PLR0913 - one for each option
@@ -105,7 +107,7 @@ def worker(  # noqa: PLR0913 - one for each option
             envvar="REXECUTOR_HEALTH_HOST",
             help="The address of that port. Kubernetes needs 0.0.0.0 or ::.",
         ),
-    ] = "127.0.0.1",
+    ] = _LOCAL,
     loop: Annotated[
         EventLoop,
         typer.Option(
@@ -116,6 +118,8 @@ def worker(  # noqa: PLR0913 - one for each option
     ] = EventLoop.AUTO,
 ) -> int:
     """Run jobs until SIGTERM or SIGINT, then let them finish. A second signal cancels them, a third exits at once."""
+    if health_port is None and health_host != _LOCAL:
+        note("--health-host does nothing without --health-port")
     options = WorkerOptions(
         target=target,
         executors=_names(executors),
