@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from rexecutor.answers.why import Answer, Reason, Seen, why
 from rexecutor.backend.messages import EVERY_EXECUTOR, Holder, Load, NodeState, Pause, StoredNode
-from rexecutor.model.job import ErrorKind, JobError, JobRecord
+from rexecutor.model.job import ErrorKind, JobError, JobRecord, last_line
 from rexecutor.model.status import JobStatus
 
 NOW = datetime(2026, 11, 27, 10, tzinfo=UTC)
@@ -264,3 +264,17 @@ def replace_slots(one: StoredNode) -> StoredNode:
     """The node with one slot, which is taken."""
     assert one.state is not None
     return dataclasses.replace(one, state=dataclasses.replace(one.state, slots=1, running=1))
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ("Traceback …\napp.errors.SmtpError: no such host", "SmtpError: no such host"),
+        ("Traceback …\napp.send.<locals>.SmtpError: no such host", "SmtpError: no such host"),
+        ("SmtpError", "SmtpError"),
+        ("no such host", "SmtpError: no such host"),
+        ("Traceback …\nSmtpErrors: other", "SmtpError: SmtpErrors: other"),
+    ],
+)
+def test_an_error_is_told_with_its_type_once_and_without_its_module(details: str, told: str) -> None:
+    assert last_line(JobError(2, ErrorKind.EXCEPTION, "SmtpError", details, NOW)) == told

@@ -7,7 +7,7 @@ import pytest
 
 from rexecutor.app.connect import connect
 from rexecutor.cli.jobs import HEADINGS
-from rexecutor.cli.output import write_table
+from rexecutor.cli.output import shrunk, write_table
 from rexecutor.model.job import JobRecord, NewJob
 from rexecutor.model.outcomes import Complete, Settlement
 from rexecutor.model.status import JobStatus
@@ -358,3 +358,22 @@ def test_on_a_terminal_columns_without_a_value_are_left_out(
         ["2", "a"],
         ["id", "result"],
     ]
+
+
+def test_columns_that_share_the_room_are_cut_to_the_same_width_before_one_is_cut_more() -> None:
+    natural = {"id": 3, "executor": 32, "tags": 9, "error": 100}
+
+    widths = shrunk(natural, (("executor", "tags", "error"),), 60)
+
+    assert widths == {"id": 3, "executor": 24, "tags": 9, "error": 24}
+    assert shrunk(natural, ("error", "executor"), 60) == {"id": 3, "executor": 32, "tags": 9, "error": 16}
+
+
+def test_on_a_terminal_a_table_without_rows_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table(("id", "status"), [], nothing="no job")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    write_table(("id", "status"), [], nothing="no job")
+
+    assert capsys.readouterr().out == "id\tstatus\nno job\n"

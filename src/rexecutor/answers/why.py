@@ -11,7 +11,7 @@ from rexecutor.answers.health import late
 from rexecutor.answers.overview import counted
 from rexecutor.answers.spans import at, span
 from rexecutor.backend.messages import EVERY_EXECUTOR, Load, Pause, StoredNode
-from rexecutor.model.job import JobRecord, detail_lines
+from rexecutor.model.job import JobRecord, last_line
 from rexecutor.model.status import JobStatus
 
 SLOW_LOOP: Final = 5.0
@@ -262,16 +262,14 @@ def _nodes(number: int) -> str:
 
 
 def _now(record: JobRecord) -> str:
-    return f"jobs update {record.id} --schedule-at {record.inserted_at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"jobs update {record.id} --schedule-at now"
 
 
 def _last_error(record: JobRecord) -> str:
     """Return the last error in one line."""
     if not record.errors:
         return "no error is recorded"
-    error = record.errors[-1]
-    line = detail_lines(error)[-1]  # of a traceback, the exception itself
-    return _short(line if line.startswith(error.type_name) else f"{error.type_name}: {line}")
+    return _short(last_line(record.errors[-1]))
 
 
 def _short(text: str) -> str:

@@ -77,7 +77,7 @@ def list_schedules(*, store: Store, json: AsJson = False) -> None:
         write_json([_as_json(schedule) for schedule in found])
     else:
         rows = [_row(schedule, now if sys.stdout.isatty() else None) for schedule in found]
-        write_table(HEADINGS, rows, shrinks=("id", "timezone", "executor"))
+        write_table(HEADINGS, rows, shrinks=("id", "timezone", "executor"), nothing="no schedule")
 
 
 def run_schedule(

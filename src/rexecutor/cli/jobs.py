@@ -34,7 +34,7 @@ HEADINGS: Final = (
 )
 
 SCREEN: Final = ("id", "status", "executor", "attempt", "priority", "when", "tags", "last error")
-SHRINKS: Final = ("last error", "tags", "executor")
+SHRINKS: Final = (("last error", "tags", "executor"),)
 
 Id: TypeAlias = Annotated[int, typer.Argument(metavar="ID", max=MAX_ID, help="The job's id.")]
 
@@ -65,7 +65,7 @@ def list_jobs(
     if json:
         write_json([as_json(record) for record in shown])
     elif sys.stdout.isatty():
-        write_table(SCREEN, [_screen_row(record, now) for record in shown], shrinks=SHRINKS)
+        write_table(SCREEN, [_screen_row(record, now) for record in shown], shrinks=SHRINKS, nothing="no job")
     else:
         write_table(HEADINGS, map(_row, shown))
     if len(found) > limit:
@@ -150,9 +150,9 @@ def _last_error(record: "JobRecord") -> str:
         return f"unreadable: {record.defect}"
     if not record.errors:
         return ""
-    error = record.errors[-1]
-    last_line = error.details.strip().rpartition("\n")[2]  # of a traceback, the exception itself
-    return last_line if last_line.startswith(error.type_name) else f"{error.type_name}: {last_line}"
+    from rexecutor.model.job import last_line  # loads msgspec
+
+    return last_line(record.errors[-1])
 
 
 def _screen_row(record: "JobRecord", now: datetime) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from rexecutor.cli.failure import printable
 
@@ -59,7 +59,13 @@ def write_text(text: str, *, indent: int = 0) -> None:
     sys.stdout.write(text + "\n")
 
 
-def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, shrinks: Sequence[str] = ()) -> None:
+Shrinks: TypeAlias = Sequence[str | Sequence[str]]
+"""Columns whose texts are cut if the terminal is too narrow, one after the other; those of a tuple share the room."""
+
+
+def write_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, shrinks: Shrinks = (), nothing: str | None = None
+) -> None:
     """Print a table with headings: drawn on a terminal, elsewhere one tab-separated line for each row.
 
     On a terminal, a column is left out if all its cells are empty.
@@ -69,8 +75,12 @@ def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, shrin
         rows: A text for each column.
         shrinks: Columns whose texts are cut, in this order, if the terminal is too narrow. Without any, texts are
             continued on the next line.
+        nothing: What a terminal shows in place of the headings if there are no rows.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
+    if not rows and nothing is not None and sys.stdout.isatty():
+        write_line(nothing)
+        return
     if not sys.stdout.isatty():
         sys.stdout.writelines("\t".join(row) + "\n" for row in (headings, *rows))
         return
@@ -81,7 +91,7 @@ def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, shrin
 
 
 def drawn_table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], *, width: int, shrinks: Sequence[str] = ()
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, width: int, shrinks: Shrinks = ()
 ) -> "Table":
     """Return the table as Rich draws it, for a terminal with this many columns; see `write_table`."""
     from rich.cells import cell_len  # only a terminal needs these
@@ -113,16 +123,19 @@ def drawn_table(
     return table
 
 
-def shrunk(natural: Mapping[str, int], shrinks: Sequence[str], room: int) -> dict[str, int]:
+def shrunk(natural: Mapping[str, int], shrinks: Shrinks, room: int) -> dict[str, int]:
     """Return the widths of columns, of which those named are made smaller, in this order, until all fit into the room.
 
-    None becomes narrower than its heading, or than `_NARROWEST`.
+    Of those that share it, the widest becomes smaller. None becomes narrower than its heading, or than `_NARROWEST`.
     """
     widths = dict(natural)
-    for heading in shrinks:
-        excess = sum(widths.values()) - room
-        if heading in widths and excess > 0:
-            widths[heading] = max(widths[heading] - excess, min(widths[heading], max(len(heading), _NARROWEST)))
+    for each in shrinks:
+        group = [heading for heading in ((each,) if isinstance(each, str) else each) if heading in widths]
+        while sum(widths.values()) > room:
+            able = [heading for heading in group if widths[heading] > max(len(heading), _NARROWEST)]
+            if not able:
+                break
+            widths[max(able, key=widths.__getitem__)] -= 1
     return widths
 
 

@@ -1,5 +1,6 @@
 """`rexecutor pause` and `rexecutor resume`: whether jobs of an executor start."""
 
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -111,10 +112,16 @@ def _list(found: "tuple[Sequence[Pause], datetime]", *, json: bool) -> None:
     elif not pauses:
         write_line("nothing is paused")
     else:
-        from rexecutor.answers.spans import at  # loads msgspec
+        from rexecutor.answers.spans import at, relative  # loads msgspec
 
+        shown = relative if sys.stdout.isatty() else at
         rows = [
-            (_named(each), at(each.since, now), "" if each.until is None else at(each.until, now), each.reason)
+            (
+                _named(each),
+                shown(each.since, now),
+                "resumed" if each.until is None else shown(each.until, now),
+                each.reason,
+            )
             for each in pauses
         ]
         write_table(HEADINGS, rows, shrinks=("reason",))

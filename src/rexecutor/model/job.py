@@ -1,5 +1,6 @@
 """Jobs as users see them (`Job`), as stores hold them (`JobRecord`), and before they are stored (`NewJob`)."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -295,6 +296,13 @@ class Limits:
 def detail_lines(error: JobError) -> list[str]:
     """Return the lines of an error's details, at least one: the type's name if it has none."""
     return error.details.strip().splitlines() or [error.type_name]
+
+
+def last_line(error: JobError) -> str:
+    """Return the error in one line, with the name of its type: of a traceback, the exception, without its module."""
+    line = detail_lines(error)[-1]
+    named = re.match(rf"(?:[\w.<>]+\.)?({re.escape(error.type_name)}(?::|$).*)", line)
+    return f"{error.type_name}: {line}" if named is None else named[1]
 
 
 def checked_priority(executor: str, priority: int) -> int:

@@ -265,7 +265,9 @@ def _line(event: Logged, command: Callable[[str], str | None]) -> _Line:  # noqa
             template = "job %s (%s): backoff failed, so the default is used: %s"
             return _Line(logging.ERROR, template, (job_id, executor, type(error).__name__), error)
         case ProbesAnswered(url):
-            return _Line(logging.INFO, "health probes are answered at %s/healthz and /readyz", (url,))
+            return _Line(
+                logging.INFO, "health probes are answered at %s/healthz and /readyz, metrics at /metrics", (url,)
+            )
         case ProcessStarted(worker, pid):
             return _Line(logging.INFO, "%s started: process %s", (worker, pid))
         case ProcessEnded():
