@@ -5,13 +5,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.values import MutexValue
 
 from rexecutor import Cancel, InMemoryBackend, Rexecutor, Snooze
 from rexecutor.events import (
@@ -21,6 +24,7 @@ from rexecutor.events import (
     JobsExpired,
     JobsPruned,
     JobsRescued,
+    JobStarted,
     JobStuck,
     LeaseLost,
     LoopBlocked,
@@ -34,7 +38,7 @@ from rexecutor.events import (
     TicksEnqueued,
 )
 from rexecutor.model.job import ErrorKind, JobError
-from rexecutor.model.outcomes import Complete, Discarded, Failed
+from rexecutor.model.outcomes import COMPLETE, Complete, Discarded, Expired, Failed
 from rexecutor.model.status import JobStatus
 from rexecutor.prometheus import PrometheusMetrics, exposition
 from rexecutor.telemetry.metrics import METRICS, STATUSES
@@ -44,6 +48,7 @@ from tests.engine.scripted import SECOND, Scripted, raising
 from tests.support import soon
 from tests.telemetry.test_subscribers import returning
 
+OPENMETRICS: Any = getattr(openmetrics, "generate_latest")  # noqa: B009 - it has no annotations
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -228,6 +233,53 @@ def test_the_page_has_each_metric_with_its_labels(registry: CollectorRegistry) -
         for metric in METRICS
     ]
     assert rows == expected
+
+
+@pytest.mark.parametrize("has_created", [False, True])
+@pytest.mark.parametrize("show", [generate_latest, OPENMETRICS])
+def test_attempts_are_shown_as_the_library_shows_its_own_metrics(
+    monkeypatch: pytest.MonkeyPatch, show: Callable[[CollectorRegistry], bytes], *, has_created: bool
+) -> None:
+    monkeypatch.setattr("prometheus_client.metrics._use_created", has_created)
+    monkeypatch.setattr("time.time", lambda: 17.5)
+    error = JobError(1, ErrorKind.EXCEPTION, "SmtpError", "no such host", datetime(2026, 8, 1, tzinfo=UTC))
+    failed = Failed(error, SECOND)
+    events = [
+        NodeStarted("1", "here:1", ("mail", "tick", "idle"), 10),
+        *(JobStarted(7, "mail", 1, wait) for wait in (0.0, 0.001, 0.0011, 7200.0, 7200.1)),
+        *(JobEnded(7, "mail", 1, COMPLETE, is_final=False, run_seconds=run) for run in (0.25, 9.5)),
+        *(JobEnded(7, "mail", 1, failed, is_final=final, run_seconds=0.5) for final in (False, True)),
+        JobEnded(8, "tick", 1, Expired(), is_final=False),
+        JobEnded(9, "other", 1, Complete("1"), is_final=False, run_seconds=0.5),
+    ]
+    shown: list[set[str]] = []
+    for value_class in (MutexValue, object):  # with another class the library keeps the values
+        monkeypatch.setattr("rexecutor.prometheus.ValueClass", value_class)
+        registry = CollectorRegistry()
+        metrics = PrometheusMetrics(registry, buckets=[0.001, 0.25, 7200.0])
+        for event in events:
+            metrics(event)
+        shown.append(set(show(registry).decode().splitlines()))
+
+    ours, theirs = shown
+    assert ours == theirs
+    assert any(line.startswith("rexecutor_job_run_seconds_bucket") for line in ours)
+    assert any("_created" in line for line in ours) == has_created
+
+
+def test_buckets_that_make_no_sense_are_refused(registry: CollectorRegistry) -> None:
+    with pytest.raises(ValueError, match="not in sorted order"):
+        PrometheusMetrics(registry, buckets=[2.0, 1.0])
+
+
+def test_a_part_of_the_registry_can_be_shown(registry: CollectorRegistry) -> None:
+    PrometheusMetrics(registry)(JobStarted(7, "mail", 1, 1.5))
+
+    text = generate_latest(registry.restricted_registry(["rexecutor_job_wait_seconds_sum"])).decode()
+
+    assert [line for line in text.splitlines() if line[0] != "#"] == [
+        'rexecutor_job_wait_seconds_sum{executor="mail"} 1.5'
+    ]
 
 
 PROGRAM = """\
