@@ -39,9 +39,8 @@ _NO_PARENT: Final = context.Context()
 _TRACE_PARENT: Final = "traceparent"
 _W3C: Final = frozenset({_TRACE_PARENT, "tracestate", "baggage"})
 """The headers of OpenTelemetry's default propagator."""
-_PLAIN: Final = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-0([01])")
-"""A `traceparent` as it nearly always is: of the first version, and with no flag but `sampled`."""
-_FLAGS: Final = {"0": TraceFlags(TraceFlags.DEFAULT), "1": TraceFlags(TraceFlags.SAMPLED)}
+_PLAIN: Final = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+"""A `traceparent` as it nearly always is: of the first version."""
 
 
 class OpenTelemetry:
@@ -102,7 +101,7 @@ class _Runs:
 
     def start(self, job: Job[Any, Any, Any]) -> tuple[Span, context.Context]:
         """Start the span of a run. Return it, and the context in which it is the current one."""
-        sent, links = self._sent(job.headers) if job.headers else (_NO_PARENT, None)
+        sent, links = self._sent(job.headers) if job.headers else (_NO_PARENT, ())
         span = self._tracer.start_span(
             f"run {job.executor}",
             sent if self._continues_trace else _NO_PARENT,
@@ -118,23 +117,23 @@ class _Runs:
         )
         return span, trace.set_span_in_context(span, sent)  # with the baggage that was sent
 
-    def _sent(self, headers: Mapping[str, str]) -> tuple[context.Context, list[Link] | None]:
+    def _sent(self, headers: Mapping[str, str]) -> tuple[context.Context, tuple[Link, ...]]:
         """Return the context that was sent in the headers, and a link to its span.
 
         Propagators are slow. So a plain `traceparent` without `tracestate` and baggage is read here, if the propagator
         is the default one.
         """
-        origin: SpanContext | None = None
+        link: Link | None = None
         if "tracestate" not in headers and "baggage" not in headers and self._reads_w3c():
-            origin = _plain_origin(headers.get(_TRACE_PARENT, ""))
-        if origin is None:
+            link = _plain_link(headers.get(_TRACE_PARENT, ""))
+        if link is None:
             sent = propagate.extract(headers, _NO_PARENT)
-            origin = trace.get_current_span(sent).get_span_context()
+            link = Link(trace.get_current_span(sent).get_span_context())
         elif self._continues_trace:
-            sent = trace.set_span_in_context(NonRecordingSpan(origin), _NO_PARENT)
+            sent = trace.set_span_in_context(NonRecordingSpan(link.context), _NO_PARENT)
         else:
             sent = _NO_PARENT
-        return sent, [Link(origin)] if origin.is_valid else None
+        return sent, (link,) if link.context.is_valid else ()
 
     def _reads_w3c(self) -> bool:
         """Whether the application's propagator is the default one, as far as `traceparent` is concerned."""
@@ -147,13 +146,13 @@ class _Runs:
 
 
 @lru_cache(maxsize=100)
-def _plain_origin(text: str) -> SpanContext | None:
-    """Return what a plain `traceparent` names; None if it is not plain. Kept, as jobs of one enqueue have the same."""
+def _plain_link(text: str) -> Link | None:
+    """Return a link to what a plain `traceparent` names; None for any other. Jobs of one enqueue share the link."""
     found = _PLAIN.fullmatch(text)
     if found is None:
         return None
-    trace_id, span_id, flag = found.groups()
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=_FLAGS[flag])
+    trace_id, span_id, flags = (int(digits, 16) for digits in found.groups())
+    return Link(SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags)))
 
 
 class _Run(AbstractAsyncContextManager[None]):

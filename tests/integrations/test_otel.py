@@ -120,6 +120,7 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
         ({"traceparent": f"00-{TRACE}-{SPAN}-01"}, 1, {}),
         ({"traceparent": f"00-{TRACE}-{SPAN}-00"}, 0, {}),
         ({"traceparent": f"00-{TRACE}-{SPAN}-03"}, 3, {}),
+        ({"traceparent": f" 00-{TRACE}-{SPAN}-01"}, 1, {}),
         ({"traceparent": f"cc-{TRACE}-{SPAN}-01-new"}, 1, {}),
         ({"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=7"}, 1, {"vendor": "7"}),
         ({"traceparent": f"00-{TRACE}-{SPAN}-01", "baggage": "tenant=7"}, 1, {}),
