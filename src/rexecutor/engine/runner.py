@@ -52,6 +52,9 @@ from rexecutor.telemetry.log import wants_ends, wants_starts
 from rexecutor.telemetry.subscribers import Emitter, is_anybody_subscribed
 
 _SUCCESS: Final = OutcomeKind.COMPLETE
+_QUIET: Final = Complete, Snooze
+"""Outcomes that are told only to those who have asked; a tuple, as a union would be made anew for each job."""
+_FAILURES: Final = Failed, Discarded
 
 
 class Runner:
@@ -324,17 +327,18 @@ class Runner:
         if commit_unknown and isinstance(outcome, Complete):
             outcome = attempt.outcome_of_rollback()
         event: JobEnded | None = None
+        ended = self._clock.monotonic()
         is_told = commit_unknown or self._tells_ends or is_anybody_subscribed()
-        if is_told or not isinstance(outcome, Complete | Snooze):
-            has_failed = isinstance(outcome, Failed | Discarded)
-            is_final = has_failed and (isinstance(outcome, Discarded) or record.attempt >= record.max_attempts)
-            exception = told_exception(outcome.error, raised) if has_failed else None
+        if is_told or not isinstance(outcome, _QUIET):
+            is_final, exception = False, None
+            if isinstance(outcome, _FAILURES):
+                is_final = isinstance(outcome, Discarded) or record.attempt >= record.max_attempts
+                exception = told_exception(outcome.error, raised)
             told = COMPLETE if isinstance(outcome, Complete) else outcome  # no event holds a result
             wait = run = None
             if attempt.began is not None:
-                wait, run = self._waited(attempt), self._clock.monotonic() - attempt.began
+                wait, run = self._waited(attempt), ended - attempt.began
             event = job_ended(record.id, record.executor, record.attempt, told, is_final, exception, wait, run)
-        ended = 0.0 if self._history is None else self._clock.monotonic()
         settlement = Settlement(record.id, record.claims, outcome, commit_unknown)
         if commit_unknown:
             self._settle(settlement, partial(self._conclude, attempt, outcome, event, ended))
@@ -353,7 +357,7 @@ class Runner:
     ) -> None:
         """Emit the event and count the attempt. An outcome that was refused after `complete_in` means a success."""
         if event is not None and is_recorded:
-            is_logged = self._tells_ends or attempt.commit_unknown or not isinstance(outcome, Complete | Snooze)
+            is_logged = self._tells_ends or attempt.commit_unknown or not isinstance(outcome, _QUIET)
             (self._emit if is_logged else self._tell)(event)
         if self._history is not None and attempt.began is not None:
             record = attempt.record
