@@ -173,9 +173,11 @@ class Attempt(msgspec.Struct, eq=False):
             EncodeError: It is not of the declared type, or is too large.
         """
         self.has_returned = True
+        codec = self.codecs.result
+        if value is None and codec is None:  # by far the most frequent end
+            return COMPLETE
         if self.commit_unknown:  # after `complete_in` the value does not count: the transaction decides
             return COMPLETE
-        codec = self.codecs.result
         return returned(value, None if codec is None else codec.encode)
 
     def outcome_of_result(self, value: Returned) -> Outcome:
