@@ -196,3 +196,29 @@ def test_a_status_beside_one_in_which_jobs_can_be_changed_is_told(rexecutor: Run
 
     assert answer.out == "would rerun 1 job (email 1)\n"
     assert answer.err == "--status scheduled matches nothing: only complete, cancelled or discarded jobs can be rerun\n"
+
+
+def test_a_limit_changes_the_first_jobs_and_leaves_the_others(rexecutor: Run, url: str) -> None:
+    ended = ("--executor", "email", "--limit", "2", "--url", url)
+
+    dry = rexecutor("jobs", "rerun", *ended, "--dry-run")
+    as_json = rexecutor("jobs", "rerun", *ended, "--dry-run", "--json")
+    done = rexecutor("jobs", "rerun", *ended, "--yes")
+
+    assert dry.out == "would rerun 2 of 3 jobs (email 3)\n"
+    assert as_json.json == {"jobs": 2, "executors": {"email": 3}}
+    assert done.out == "scheduled again 2 jobs\n"
+    assert statuses(rexecutor, url) == BEFORE | {4: "scheduled", 5: "scheduled"}
+
+
+def test_a_limit_above_all_that_match_is_not_told(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "cancel", "--executor", "email", "--limit", "99", "--dry-run", "--url", url)
+
+    assert answer.out == "would cancel 3 jobs (email 3)\n"
+
+
+def test_a_limit_beside_ids_is_a_misuse(rexecutor: Run, url: str) -> None:
+    answer = rexecutor("jobs", "cancel", "1", "7", "--limit", "1", "--url", url)
+
+    assert answer.status == 2
+    assert "--limit goes with filters" in answer.error

@@ -50,6 +50,10 @@ class Asking:
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing; print how many jobs would be changed.")
     ] = False
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=MAX_ID, help="With filters: at most this many jobs, in order of id."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ def change_jobs(
     if ids and not filters.is_empty:
         advice = "; to replace data, metadata or tags, use --set-data, --set-metadata or --set-tag"
         raise MisusedError("ids and filters cannot be used together" + (advice if change.is_update else ""))
+    if ids and asking.limit is not None:
+        raise MisusedError("--limit goes with filters, and ids are given")
     if not ids and filters.is_empty:
         raise MisusedError(f"no job given: give ids, or a filter such as --executor email, to {change.verb} jobs")
     if ids:
@@ -122,7 +128,7 @@ def change_jobs(
     if json:
         write_json(done)
     elif asking.dry_run:
-        write_line(f"would {change.verb} {counted_jobs(done['jobs'])}{_by_executor(done['executors'])}")
+        write_line(f"would {change.verb} {_described(done['executors'], asking.limit)}")
     else:
         executing = f"; {done['executing']:,} of them {change.several_executing}" if done["executing"] else ""
         write_line(f"{change.done} {counted_jobs(done['changed'])}{executing}")
@@ -170,17 +176,19 @@ async def _change_matching(
     apply = change.prepare(backend)
     where &= StatusIn(change.statuses)
     counts = await backend.count(where)
-    total, executors = sum(count.jobs for count in counts), _executors(counts)
+    executors = _executors(counts)
+    total = min(sum(executors.values()), MAX_ID if asking.limit is None else asking.limit)
     check(executors)
     if asking.dry_run:
         return {"jobs": total, "executors": executors}
     if total and not asking.yes:
-        _ask(change, total, executors)
+        _ask(change, _described(executors, asking.limit))
     newest = await backend.query_ids(where, limit=1, newest=True)
     changed, executing, asked, after = 0, 0, 0, None
     with progress(change.verb, total) as advance, _told(change, lambda: (changed, asked)):
-        while newest:
-            page = await backend.query_ids(where, limit=MOST_CHANGED, after=after)
+        while newest and (asking.limit is None or changed < asking.limit):
+            most = MOST_CHANGED if asking.limit is None else min(MOST_CHANGED, asking.limit - changed)
+            page = await backend.query_ids(where, limit=most, after=after)
             ids = [each for each in page if each <= newest[0]]  # later jobs were not among those that were counted
             if not ids:
                 break
@@ -209,14 +217,13 @@ def _told(change: Change, changed: Callable[[], tuple[int, int]]) -> Generator[N
         raise
 
 
-def _ask(change: Change, total: int, executors: Mapping[str, int]) -> None:
-    """Ask whether so many jobs are to be changed. Return if they are.
+def _ask(change: Change, what: str) -> None:
+    """Ask whether these jobs are to be changed. Return if they are.
 
     Raises:
         MisusedError: Nobody can be asked.
         FailedError: They are not.
     """
-    what = f"{counted_jobs(total)}{_by_executor(executors)}"
     if not sys.stdin.isatty():
         raise MisusedError(f"would {change.verb} {what}, and nobody can be asked here: add --yes, or --dry-run")
     if not typer.confirm(printable(f"{change.verb} {what}?"), err=True):
@@ -312,6 +319,13 @@ def _executors(counts: "Sequence[Count]") -> dict[str, int]:
     for count in counts:
         found[count.executor] += count.jobs
     return dict(found.most_common())
+
+
+def _described(executors: Mapping[str, int], limit: int | None) -> str:
+    """Return how many jobs are changed, and of which executors those are that match."""
+    total = sum(executors.values())
+    some = "" if limit is None or limit >= total else f"{limit:,} of "
+    return f"{some}{counted_jobs(total)}{_by_executor(executors)}"
 
 
 def _by_executor(executors: Mapping[str, int]) -> str:
