@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rexecutor import SQLiteBackend
-from rexecutor.backend.messages import Node
+from rexecutor.backend.messages import Node, NodeState
 from rexecutor.testing import FakeClock
 from tests.cli.command_line import Run
 
@@ -16,7 +16,8 @@ async def _beat(path: Path, ago: timedelta) -> None:
     clock = FakeClock(SQLiteBackend(path).clock.now() - ago)
     async with SQLiteBackend(path, clock=clock) as backend:
         heartbeats = backend.heartbeat_connection()
-        heartbeats.send(Node("node-1", "host:71", timedelta(minutes=60)))
+        state = NodeState("host", 71, "1", ("email",), 10, 2, 0.0, {}, 1)
+        heartbeats.send(Node("node-1", "host:71", timedelta(minutes=60), state=state))
         heartbeats.close()
 
 
@@ -34,3 +35,11 @@ def test_a_node_that_has_missed_two_heartbeats_is_marked(
     assert (f"late: {minutes} min ago" in rexecutor("nodes", *store).out) is is_late
     assert health.status == is_late
     assert ("the heartbeat of host:71 is late" in health.out) is is_late
+
+
+def test_jobs_that_hold_slots_after_their_end_are_told(rexecutor: Run, tmp_path: Path) -> None:
+    asyncio.run(_beat(tmp_path / "jobs.db", timedelta(0)))
+    store = ("--url", "sqlite:///jobs.db")
+
+    assert rexecutor("nodes", *store).out.splitlines()[1].split("\t")[2] == "2 (1 stuck)"
+    assert rexecutor("nodes", "--json", *store).json[0]["state"]["stuck"] == 1

@@ -211,6 +211,11 @@ class Hanging(Executor[str]):
         return SECOND
 
 
+async def tells_one_stuck(backend: Backend) -> bool:
+    [node] = await backend.nodes()
+    return node.state is not None and (node.state.running, node.state.stuck) == (1, 1)
+
+
 async def test_a_thread_that_does_not_end_holds_its_slot_and_is_told_of(
     backend: Backend, clock: FakeClock, events: Events
 ) -> None:
@@ -224,6 +229,8 @@ async def test_a_thread_that_does_not_end_holds_its_slot_and_is_told_of(
         second = await Hanging.builder().with_data("x").enqueue(backend=backend)
         assert await works(backend)  # the node claims, and does not claim this one
         while_it_hangs = await record_of(backend, second.id)
+        clock.advance(5 * SECOND)  # the next heartbeat
+        await until(lambda: tells_one_stuck(backend))
         hanging.let_go.set()
         after = await soon(second.wait())
 

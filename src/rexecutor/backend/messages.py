@@ -63,6 +63,8 @@ class NodeState:
     """The longest time, in seconds, for which its event loop has not responded since the last heartbeat."""
     limits: Mapping[str, int] = field(default_factory=dict[str, int])
     """Executor name → how many of its jobs it runs at a time, for those with fewer than `slots`."""
+    stuck: int = 0
+    """How many of the jobs that run have ended for the store: their code has not stopped, and holds its slots."""
 
     def slots_of(self, executor: str) -> int:
         """Return how many jobs of the executor the node runs at a time; 0 if it runs none."""

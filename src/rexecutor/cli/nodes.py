@@ -49,7 +49,7 @@ def _row(node: "StoredNode") -> tuple[str, ...]:
     return (
         node.name,
         node.state.version,
-        str(node.state.running),
+        f"{node.state.running}" + (f" ({node.state.stuck} stuck)" if node.state.stuck else ""),
         str(node.state.slots),
         up,
         lease,

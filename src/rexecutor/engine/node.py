@@ -381,7 +381,12 @@ class RunningNode:
 
     def _state(self) -> NodeState:
         """Return what the node says of itself. Called in the lease's thread."""
-        return replace(self._said, running=self._runner.running, loop_lag=round(self._watchdog.take_lag(), 6))
+        return replace(
+            self._said,
+            running=self._runner.running,
+            loop_lag=round(self._watchdog.take_lag(), 6),
+            stuck=len(self._runner.stuck),
+        )
 
     def _free_slot(self, executor: str) -> None:
         """Free the slot of a job that has ended."""

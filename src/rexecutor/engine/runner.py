@@ -134,8 +134,11 @@ class Runner:
 
     @property
     def stuck(self) -> tuple[tuple[JobId, str], ...]:
-        """Jobs whose code still runs although their outcome was handed over, each with its executor's name."""
-        return tuple((one.record.id, one.record.executor) for one in self._attempts.values() if one.is_settled)
+        """Jobs whose code still runs although their outcome was handed over, each with its executor's name.
+
+        May be read in any thread.
+        """
+        return tuple((one.record.id, one.record.executor) for one in list(self._attempts.values()) if one.is_settled)
 
     def attempt_of(self, task: asyncio.Task[object]) -> Attempt | None:
         """Return the job that the task runs, or None. May be called from any thread."""

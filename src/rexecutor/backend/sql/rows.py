@@ -41,6 +41,7 @@ class _Said(msgspec.Struct):
     slots: int
     running: int
     loop_lag: Annotated[float, msgspec.Meta(ge=-_LONGEST_LAG, le=_LONGEST_LAG)]
+    stuck: int = 0
 
 
 _SAID: Final = msgspec.json.Decoder(_Said)
@@ -51,7 +52,7 @@ def state_text(state: NodeState | None) -> str | None:
     """Return what a node says of itself as JSON, without its executors; None if it says nothing."""
     if state is None:
         return None
-    said = _Said(state.host, state.pid, state.version, state.slots, state.running, state.loop_lag)
+    said = _Said(state.host, state.pid, state.version, state.slots, state.running, state.loop_lag, state.stuck)
     return msgspec.json.encode(said).decode()
 
 
@@ -80,6 +81,7 @@ def node_state(said: str | None, executors: str | None) -> NodeState | None:
         told.running,
         told.loop_lag,
         {name: limit for name, limit in limits.items() if limit is not None},
+        told.stuck,
     )
 
 

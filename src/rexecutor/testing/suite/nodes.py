@@ -9,7 +9,7 @@ from rexecutor.model.job import NodeId
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import LEASE, NODE, OTHER_NODE, SECOND, Store
 
-STATE: Final = NodeState("web-1", 4711, "1.2.3", ("alpha", "beta:2.x"), 100, 7, 0.25, {"alpha": 10})
+STATE: Final = NodeState("web-1", 4711, "1.2.3", ("alpha", "beta:2.x"), 100, 7, 0.25, {"alpha": 10}, 2)
 
 
 def sent(store: Store, node_id: NodeId, state: NodeState | None, *, name: str = "") -> None:
