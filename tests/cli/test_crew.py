@@ -62,6 +62,7 @@ class Stage:
     def step(self, seconds: float = 0) -> None:
         self.now += seconds
         self.crew.step(self.now)
+        assert self.crew.step(self.now) > 0, "the supervisor would go round and round"
 
     def member(self, sham: Sham) -> Member:
         return next(one for one in self.crew.members() if one.process is sham)
@@ -113,6 +114,17 @@ def test_a_first_process_that_cannot_start_ends_the_supervisor_with_its_status(s
     stage.end(stage.launched[0], status)
 
     assert (stage.crew.is_over, stage.crew.status, len(stage.launched)) == (True, expected, 1)
+
+
+def test_a_process_that_waits_to_be_started_is_of_no_matter_to_a_crew_that_ends() -> None:
+    stage = Stage()
+    first, *_ = stage.begin()
+    stage.end(first, -9)
+
+    stage.crew.signal(stage.now)
+    stage.step(10)
+
+    assert (len(stage.alive), len(stage.launched)) == (2, 3)
 
 
 def test_a_process_that_ends_is_started_again_and_later_each_time_that_it_ends_soon() -> None:

@@ -182,7 +182,8 @@ class Crew:
             self._fill_places(now)
             self._go_on_with_restart(now)
         due = [one.kill_at for one in self.members() if one.kill_at is not None]
-        due += [place.start_at for place in self._places if place.member is None and place.start_at is not None]
+        if not self.signals:
+            due += [place.start_at for place in self._places if place.member is None and place.start_at is not None]
         return min([1.0, *(max(0.0, moment - now) for moment in due)])
 
     def signal(self, now: float) -> None:
