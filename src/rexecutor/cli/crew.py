@@ -182,8 +182,7 @@ class Crew:
             self._fill_places(now)
             self._go_on_with_restart(now)
         due = [one.kill_at for one in self.members() if one.kill_at is not None]
-        if not self.signals:
-            due += [place.start_at for place in self._places if place.member is None and place.start_at is not None]
+        due += [start_at for _, start_at in self._empty_places()]
         return min([1.0, *(max(0.0, moment - now) for moment in due)])
 
     def signal(self, now: float) -> None:
@@ -289,13 +288,25 @@ class Crew:
                 member.process.kill()
 
     def _fill_places(self, now: float) -> None:
-        """Start what is missing: at first one process, and the others once that one is ready."""
-        places = self._places if self._was_ready or self.waits_for_changes else self._places[:1]
-        for place in places:
-            if place.member is None and place.start_at is not None and place.start_at <= now:
-                if any(one.name == place.name for one in self._leaving):
-                    continue
+        """Start what is missing."""
+        for place, start_at in self._empty_places():
+            if start_at <= now:
                 place.member = self._start(place, now)
+
+    def _empty_places(self) -> list[tuple[_Place, float]]:
+        """Return where a process is missing, and when it is to start: at first one, and the others once that is ready.
+
+        Nothing is started after a signal, or before the last process of that name has ended.
+        """
+        if self.signals:
+            return []
+        places = self._places if self._was_ready or self.waits_for_changes else self._places[:1]
+        leaving = {one.name for one in self._leaving}
+        return [
+            (place, place.start_at)
+            for place in places
+            if place.member is None and place.start_at is not None and place.name not in leaving
+        ]
 
     def _start(self, place: _Place, now: float) -> Member | None:
         """Start a process; return None if the system refuses, and try again in a while."""
