@@ -35,7 +35,7 @@ test: $(READY)  ## run the tests (5 to 10 minutes)
 test-versions: $(READY)  ## run the tests on every other CPython that pyenv or the path has (3.11 to 3.14), each in .venvs
 	$(BIN)/python -m tests.other_versions -n 2 --dist loadfile
 
-quick-versions: $(READY)  ## on the same versions, mypy and the tests that need no PostgreSQL and little time (a minute or two each)
+quick-versions: $(READY)  ## on the same versions, mypy and the tests that need no PostgreSQL and little time (two to three minutes each)
 	$(BIN)/python -m tests.other_versions --quick -n 2 --dist loadfile
 
 test-pgbouncer: $(READY)  ## the suite, the engine and the faults through PgBouncer in transaction mode, where it is installed
