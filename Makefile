@@ -29,7 +29,7 @@ $(MUTANTS_READY): $(READY)
 demo: $(READY)  ## run the main job: 1,000 and more real files through two workers, one of them killed
 	$(BIN)/python -m demo
 
-test: $(READY)  ## run the tests (5 to 10 minutes)
+test: $(READY)  ## run the tests (10 to 14 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-versions: $(READY)  ## run the tests on every other CPython that pyenv or the path has (3.11 to 3.14), each in .venvs
