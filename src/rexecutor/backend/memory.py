@@ -30,7 +30,7 @@ from rexecutor.backend.messages import (
     Ticked,
 )
 from rexecutor.backend.operator_port import changeable_ids
-from rexecutor.backend.overview import Waiting, in_order, larger_share, share, waiting_load
+from rexecutor.backend.overview import Waiting, in_order, larger_share, loads_of, share
 from rexecutor.clock import Clock
 from rexecutor.model import rules
 from rexecutor.model.job import ClaimId, Enqueued, JobId, JobRecord, Limits, NewJob, NodeId
@@ -267,15 +267,11 @@ class InMemoryBackend(Backend):
             for record in self._executing():
                 executing[record.executor][record.node or ""].append(record)
             names = {*self._index.executors(), *executing} if executor is None else {executor}
-            waiting = {name: _waiting(self._index.waiting(name), now) for name in sorted(names)}
+            waiting = {name: _waiting(self._index.waiting(name), now) for name in names}
             holders = {name: [_holder(node, some) for node, some in executing[name].items()] for name in names}
         first = share(len(names))
         larger = larger_share([one.jobs for one in waiting.values()], first)
-        loads = [
-            waiting_load(name, one, holders[name], larger if one.jobs > first else first)
-            for name, one in waiting.items()
-        ]
-        return [load for load in loads if load.waiting or load.holders]
+        return loads_of(waiting, holders, first, larger)
 
     async def prune(self, spec: PruneSpec, limit: int) -> int:
         """Delete ended jobs; atomic."""

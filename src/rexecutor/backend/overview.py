@@ -1,6 +1,6 @@
 """What backends share of the overview for operators: the order of the nodes, and the numbers of a load."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -42,7 +42,23 @@ def larger_share(counted: Collection[int], first: int) -> int:
     return max(each - each % _ROUND if each > _ROUND else each, first)
 
 
-def waiting_load(executor: str, waiting: Waiting, holders: Iterable[Holder], counted_to: int) -> Load:
+def loads_of(
+    waiting: Mapping[str, Waiting], holders: Mapping[str, Sequence[Holder]], first: int, larger: int
+) -> list[Load]:
+    """Return the loads of the executors that have jobs, by name.
+
+    Args:
+        waiting: The waiting jobs of each executor, counted to its share.
+        holders: The nodes that execute jobs of each of these executors.
+        first: The first share.
+        larger: The share of those that have more than that.
+    """
+    shares = {name: larger if one.jobs > first else first for name, one in waiting.items()}
+    loads = [_load(name, waiting[name], holders[name], shares[name]) for name in sorted(waiting)]
+    return [load for load in loads if load.waiting or load.holders]
+
+
+def _load(executor: str, waiting: Waiting, holders: Sequence[Holder], counted_to: int) -> Load:
     """Return the load of an executor, with its numbers cut just above `counted_to`."""
     return Load(
         executor,

@@ -20,7 +20,7 @@ from rexecutor.backend.messages import (
     StoredNode,
     Ticked,
 )
-from rexecutor.backend.overview import Waiting, in_order, larger_share, share, waiting_load
+from rexecutor.backend.overview import Waiting, in_order, larger_share, loads_of, share
 from rexecutor.backend.sql.rows import STATUSES, node_state, spans_of, spans_text
 from rexecutor.backend.sql.where import LARGEST_ID, SMALLEST_ID
 from rexecutor.backend.waits import known_of
@@ -335,11 +335,7 @@ class Scripts(ABC):
         if larger > first:
             large = [name for name in names if waiting[name].jobs > first]
             waiting |= yield from self.count_waiting(large, larger + 1, now)
-        loads = [
-            waiting_load(name, waiting[name], holders[name], larger if waiting[name].jobs > first else first)
-            for name in names
-        ]
-        return [load for load in loads if load.waiting or load.holders]
+        return loads_of(waiting, holders, first, larger)
 
     def pauses(self, now: datetime | None) -> Script[list[Pause]]:
         """Return the pauses of executors that are in force, by name."""
