@@ -25,12 +25,7 @@ def complaints(nodes: Sequence[StoredNode], loads: Sequence[Load], *, node: str 
     if not live:
         of = "" if node is None else f" whose name begins with {node!r}"
         return [f"no live node{of}"]
-    found = [
-        f"the event loop of {each.name} has not responded for {span(timedelta(seconds=each.state.loop_lag))}"
-        for each in live
-        if each.state is not None and each.state.loop_lag >= BLOCKED_LOOP
-    ]
-    found += [late(each) for each in live if each.is_late]
+    found = ailing(live)
     found += [f"the lease of {each.name} ran out, and it has not renewed it" for each in wanted if not each.is_live]
     if node is None and all(each.state is not None for each in live):
         run = {name for each in live if each.state is not None for name in each.state.executors}
@@ -38,9 +33,19 @@ def complaints(nodes: Sequence[StoredNode], loads: Sequence[Load], *, node: str 
     return found
 
 
-def late(node: StoredNode) -> str:
-    """Return that a node's heartbeat is late."""
-    return f"the heartbeat of {node.name} is late: the last one came {span(node.age, coarse=True)} ago"
+def ailing(nodes: Sequence[StoredNode]) -> list[str]:
+    """Return what is wrong with these live nodes: first blocked event loops, then late heartbeats."""
+    blocked = [
+        f"the event loop of {node.name} has not responded for {span(timedelta(seconds=node.state.loop_lag))}"
+        for node in nodes
+        if node.state is not None and node.state.loop_lag >= BLOCKED_LOOP
+    ]
+    late = [
+        f"the heartbeat of {node.name} is late: the last one came {span(node.age, coarse=True)} ago"
+        for node in nodes
+        if node.is_late
+    ]
+    return blocked + late
 
 
 def _due(load: Load) -> str:

@@ -7,15 +7,13 @@ from enum import StrEnum
 from shlex import quote
 from typing import Final
 
-from rexecutor.answers.health import late
+from rexecutor.answers.health import ailing
 from rexecutor.answers.overview import counted
 from rexecutor.answers.spans import at, span
 from rexecutor.backend.messages import EVERY_EXECUTOR, Load, Pause, StoredNode
 from rexecutor.model.job import JobRecord, last_line
 from rexecutor.model.status import JobStatus
 
-SLOW_LOOP: Final = 5.0
-"""Seconds after which an answer says that a node's event loop does not respond."""
 LATE: Final = timedelta(seconds=30)
 """Delay above which it is odd that nobody has taken a job although there is a free slot."""
 _LONGEST: Final = 200
@@ -121,7 +119,7 @@ def _executing(seen: Seen) -> Answer:
             rescuer = "no node is live that could give it to another: start a worker"
         return Answer(Reason.LOST, f"executes{since} on {name}: {rescuer}")
     text = f"executes{since} on {node.name}, {attempt}"
-    text = "; ".join((text, *_ailing([node])))
+    text = "; ".join((text, *ailing([node])))
     if record.cancel_reason is not None:
         return Answer(
             Reason.CANCELLING, f"{text}; a cancel was requested, and its code has not stopped: {record.cancel_reason}"
@@ -217,7 +215,7 @@ def _busy(seen: Seen) -> Answer | None:
     else:
         text = f"all slots {where} are busy: {own} with jobs of {executor}, the others with those of other executors"
         text += _longest(seen, runners)
-    return Answer(Reason.BUSY, "; ".join((text, *_ailing(runners))))
+    return Answer(Reason.BUSY, "; ".join((text, *ailing(runners))))
 
 
 def _longest(seen: Seen, runners: Sequence[StoredNode]) -> str:
@@ -239,22 +237,12 @@ def _due(seen: Seen) -> Answer:
             f"is due for {span(waited)}, as are {number} jobs of {record.executor} in all: nodes take them by priority,"
             " then by time"
         )
-    ailing = _ailing([node for node in seen.nodes if node.is_live])
-    if ailing:
-        return Answer(Reason.DUE, f"{text}; but {', and '.join(ailing)}")
+    ills = ailing([node for node in seen.nodes if node.is_live])
+    if ills:
+        return Answer(Reason.DUE, f"{text}; but {', and '.join(ills)}")
     if waited > LATE and (load is None or load.due <= 1):
         return Answer(Reason.DUE, f"{text}; that should have happened by now", command="doctor")
     return Answer(Reason.DUE, text)
-
-
-def _ailing(nodes: Sequence[StoredNode]) -> list[str]:
-    """Return what is wrong with these live nodes."""
-    found = [
-        f"the event loop of {node.name} has not responded for {span(timedelta(seconds=node.state.loop_lag))}"
-        for node in nodes
-        if node.state is not None and node.state.loop_lag >= SLOW_LOOP
-    ]
-    return found + [late(node) for node in nodes if node.is_late]
 
 
 def _nodes(number: int) -> str:
