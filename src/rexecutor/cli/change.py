@@ -33,6 +33,9 @@ Apply: TypeAlias = "Callable[[Collection[JobId], Where | None], Awaitable[Mappin
 Check: TypeAlias = "Callable[[Rexecutor, Collection[str]], None]"
 """Raises a `MisusedError` if jobs of these executors must not be changed so."""
 
+NameCheck: TypeAlias = Callable[[Collection[str]], None]
+"""Such a check with the application's own, or one that checks nothing if no application is given."""
+
 MAX_ID: Final = 2**63 - 1
 MOST_NAMED: Final = 20
 """How many jobs of those that were given by their ids are named one by one."""
@@ -120,7 +123,7 @@ def change_jobs(
     _check_statuses(change, filters)
     where = filters.where()
 
-    async def act(backend: "Backend", check: "Callable[[Collection[str]], None]") -> dict[str, Any]:
+    async def act(backend: "Backend", check: NameCheck) -> dict[str, Any]:
         await note_unknown(backend, filters.executor or ())
         return await _change_matching(backend, change, where, asking, check)
 
@@ -137,7 +140,7 @@ def change_jobs(
 def _run(
     store: Store,
     change: Change,
-    action: "Callable[[Backend, Callable[[Collection[str]], None]], Awaitable[T]]",
+    action: "Callable[[Backend, NameCheck], Awaitable[T]]",
 ) -> T:
     """Open the store and act on it, with what checks the change of jobs of some executors."""
     check = change.check
@@ -168,7 +171,7 @@ async def _change_matching(
     change: Change,
     where: "Where",
     asking: Asking,
-    check: "Callable[[Collection[str]], None]",
+    check: NameCheck,
 ) -> dict[str, Any]:
     from rexecutor.backend.messages import MOST_CHANGED  # loads msgspec
     from rexecutor.model.where import StatusIn
@@ -177,7 +180,8 @@ async def _change_matching(
     where &= StatusIn(change.statuses)
     counts = await backend.count(where)
     executors = _executors(counts)
-    total = min(sum(executors.values()), MAX_ID if asking.limit is None else asking.limit)
+    limit = MAX_ID if asking.limit is None else asking.limit
+    total = min(sum(executors.values()), limit)
     check(executors)
     if asking.dry_run:
         return {"jobs": total, "executors": executors}
@@ -186,9 +190,8 @@ async def _change_matching(
     newest = await backend.query_ids(where, limit=1, newest=True)
     changed, executing, asked, after = 0, 0, 0, None
     with progress(change.verb, total) as advance, _told(change, lambda: (changed, asked)):
-        while newest and (asking.limit is None or changed < asking.limit):
-            most = MOST_CHANGED if asking.limit is None else min(MOST_CHANGED, asking.limit - changed)
-            page = await backend.query_ids(where, limit=most, after=after)
+        while newest and changed < limit:
+            page = await backend.query_ids(where, limit=min(MOST_CHANGED, limit - changed), after=after)
             ids = [each for each in page if each <= newest[0]]  # later jobs were not among those that were counted
             if not ids:
                 break
@@ -234,7 +237,7 @@ async def _change_ids(
     backend: "Backend",
     change: Change,
     ids: "Sequence[JobId]",
-    check: "Callable[[Collection[str]], None]",
+    check: NameCheck,
     *,
     is_dry: bool,
 ) -> Outcome:
