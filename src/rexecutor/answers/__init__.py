@@ -1,1 +1,1 @@
-"""Answers to what operators ask of a store: pure functions of what was read, without I/O. Commands print them."""
+"""Answers to operators' questions, as pure functions of rows that were read from the store. Commands print them."""

@@ -76,7 +76,7 @@ class History:
         return rows
 
     def put_back(self, rows: Sequence[StatRow]) -> None:
-        """Keep rows that could not be handed over, except those that are too old."""
+        """Keep rows for the next `take` because the store failed. Rows older than `MOST_MINUTES` are dropped."""
         oldest = EPOCH + (self._minute - MOST_MINUTES) * MINUTE
         self._rows += [row for row in rows if row.moment > oldest]
         if self._rows:

@@ -147,7 +147,7 @@ class Measuring(ABC):
             handler(event)
 
     def _began(self, event: NodeStarted) -> None:
-        """Begin the counts of its executors with 0. The increase of a count that begins with 1 is not seen."""
+        """Start the counters of its executors at 0: Prometheus does not see the increase of one that starts at 1."""
         for executor in event.executors:
             self.add(STARTED, 0, executor)
             self.add(STUCK, 0, executor)

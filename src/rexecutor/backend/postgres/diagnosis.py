@@ -39,7 +39,7 @@ class Diagnosis:
     """The checks of one schema on a server."""
 
     def __init__(self, statements: Statements, clock: Clock, conninfo: str, *, listens: bool) -> None:
-        """Prepare the checks.
+        """Store what the checks need; nothing is read yet.
 
         Args:
             statements: Statements of the schema.

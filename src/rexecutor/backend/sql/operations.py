@@ -99,7 +99,7 @@ class Scripts(ABC):
 
     @abstractmethod
     def count_waiting(self, executors: Sequence[str], most: int, now: datetime | None) -> Script[dict[str, Waiting]]:
-        """Count the waiting jobs of each of the executors, at most so many of each, those that are due first."""
+        """Count the waiting jobs of each executor: its first `most` in the order of their due times."""
 
     @abstractmethod
     def add_stats(self, rows: Sequence[StatRow]) -> Script[None]:

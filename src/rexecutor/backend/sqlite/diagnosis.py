@@ -41,7 +41,7 @@ class Diagnosis:
     """The checks of one file. They read on a separate connection, so nobody waits for them."""
 
     def __init__(self, path: Path, *, synchronous: str, now: datetime, monotonic: Callable[[], float]) -> None:
-        """Prepare the checks.
+        """Store what the checks need; nothing is read yet.
 
         Args:
             path: The file.

@@ -1,4 +1,4 @@
-"""Nodes: what a store tells of them, and what they have said of themselves."""
+"""The nodes that a store knows, and the state that each has sent with its heartbeats."""
 
 from dataclasses import replace
 from datetime import timedelta
