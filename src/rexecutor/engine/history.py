@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, TypeAlias
@@ -12,7 +11,7 @@ from rexecutor.engine.loop import first_of
 from rexecutor.engine.store_clock import StoreClock
 from rexecutor.model import rules
 from rexecutor.model.job import NodeId
-from rexecutor.model.stats import BOUND_SECONDS, BUCKETS, EPOCH, MINUTE, OutcomeKind, StatRow
+from rexecutor.model.stats import BUCKETS, EPOCH, MINUTE, OutcomeKind, StatRow, bucket_of
 
 FLUSH_INTERVAL: Final = timedelta(seconds=10)
 """Time between two additions to the store; what ended within it is lost if the node is killed."""
@@ -64,8 +63,8 @@ class History:
         if tally is None:
             tally = self._new_tally(executor, kind)
         waits, runs = tally
-        waits[bisect_left(BOUND_SECONDS, waited)] += 1
-        runs[bisect_left(BOUND_SECONDS, ended - began)] += 1
+        waits[bucket_of(waited)] += 1
+        runs[bucket_of(ended - began)] += 1
 
     def take(self) -> list[StatRow]:
         """Return all that was counted since the last call, and forget it."""

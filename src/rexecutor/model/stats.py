@@ -44,8 +44,7 @@ Stored rows depend on the bounds: whoever changes them has to convert those rows
 """
 BUCKETS: Final = len(BOUNDS) + 1
 """Number of buckets."""
-BOUND_SECONDS: Final = tuple(bound.total_seconds() for bound in BOUNDS)
-"""`BOUNDS` in seconds."""
+_SECONDS: Final = tuple(bound.total_seconds() for bound in BOUNDS)
 
 Counts: TypeAlias = tuple[int, ...]
 """Number of attempts in each bucket; `BUCKETS` numbers."""
@@ -123,7 +122,7 @@ def kind_of(outcome: Outcome, *, is_last: bool) -> OutcomeKind | None:
 
 def bucket_of(seconds: float) -> int:
     """Return the index of the bucket that counts this time; that of the first for a negative one, as of two clocks."""
-    return bisect_left(BOUND_SECONDS, seconds)
+    return bisect_left(_SECONDS, seconds)
 
 
 def added(one: Sequence[int], other: Sequence[int]) -> Counts:
