@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt pip
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --group dev
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation --editable '.[cli,postgres,prometheus,otel,sentry,reload,uvloop]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation --editable '.[cli,postgres,prometheus,otel,sentry,reload,uvloop,django]'
 	@touch $(READY)
 
 $(DOCS_READY): $(READY)
