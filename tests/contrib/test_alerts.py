@@ -212,7 +212,7 @@ def test_an_alert_fires_when_it_should(tmp_path: Path, trouble: str) -> None:
         "promql_expr_test": [{"expr": firing, "eval_time": "100m", "exp_samples": expected}],
     }
     file = tmp_path / "tests.yml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(FILE)], "evaluation_interval": "15s", "tests": [case]}))
+    file.write_text(yaml.safe_dump({"rule_files": [str(FILE)], "evaluation_interval": "15s", "tests": [case]}))  # pyright: ignore[reportUnknownMemberType] - the stubs of PyYAML are partial
 
     tested = subprocess.run(
         ["promtool", "test", "rules", file], capture_output=True, text=True, timeout=60, check=False
