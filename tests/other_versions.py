@@ -74,7 +74,12 @@ def _environment(version: str, python: Path) -> Path:
     subprocess.run([*pip, "pip"], check=True)
     subprocess.run([*pip, "--group", f"{PINS[0]}:dev"], check=True)
     subprocess.run(
-        [*pip, "--no-build-isolation", "--editable", f"{ROOT}[cli,postgres,prometheus,otel,sentry,reload,uvloop,django]"],
+        [
+            *pip,
+            "--no-build-isolation",
+            "--editable",
+            f"{ROOT}[cli,postgres,prometheus,otel,sentry,reload,uvloop,django]",
+        ],
         check=True,
     )
     ready.touch()

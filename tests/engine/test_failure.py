@@ -1,22 +1,23 @@
 """What exceptions become, whatever they do when they are asked."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
-from rexecutor import Cancel, ErrorKind, InMemoryBackend, Rexecutor, Snooze, job
+from rexecutor import Cancel, ErrorKind, InMemoryBackend, JobStatus, Rexecutor, Snooze, job
 from rexecutor.engine.failure import failure_of, job_error
 from rexecutor.model.job import JobError, storable
 from rexecutor.testing import FakeClock
-from tests.support import soon
+from tests.support import record_made, soon
 
 NOW = FakeClock().now()
+RECORD = replace(record_made(7, JobStatus.EXECUTING), attempt=1, node="node-1")
 
 
 def error_of(error: BaseException, limit: int) -> JobError:
-    failure = failure_of(error)
-    return job_error(failure.kind, failure.type_name, failure.details, attempt=1, now=NOW, limit=limit)
+    return job_error(failure_of(error), RECORD, now=NOW, limit=limit)
 
 
 class Nameless(type):
@@ -35,6 +36,17 @@ def test_an_exception_whose_class_cannot_be_named_is_still_an_error() -> None:
 
     assert (error.type_name, error.kind) == ("Exception", ErrorKind.EXCEPTION)
     assert "could not be shown" in error.details
+
+
+class Unplaced(ValueError):  # noqa: N818 - its name is not what matters
+    __module__ = cast("str", None)
+
+
+def test_an_error_names_its_exception_by_a_path_and_the_node_that_ran_the_attempt() -> None:
+    errors = [error_of(error, 1_000) for error in (KeyError("x"), UnnamedError(), Unplaced())]
+
+    assert [error.type_path for error in errors] == ["builtins.KeyError", f"{__name__}.UnnamedError", None]
+    assert {(error.attempt, error.node) for error in errors} == {(1, "node-1")}
 
 
 @pytest.mark.parametrize("value", [Cancel("no"), Cancel, Snooze(timedelta(1)), 7])

@@ -13,7 +13,7 @@ import msgspec
 
 from rexecutor.backend.completion import Completion
 from rexecutor.clock import Clock
-from rexecutor.engine.failure import ChildFailedError, failure_of, job_error
+from rexecutor.engine.failure import ChildFailedError, Failure, failure_of, job_error
 from rexecutor.engine.loop import Emit
 from rexecutor.errors import ConfigurationError, DecodeError, LeaseLostError
 from rexecutor.jobs.definition import not_to_await
@@ -186,7 +186,7 @@ class Attempt(msgspec.Struct, eq=False):
             case Complete() | Snooze():
                 return value
             case Cancel(reason):
-                return Cancelled(self._error(ErrorKind.CANCELLED, "Cancel", reason))
+                return Cancelled(self._error(Failure(ErrorKind.CANCELLED, "Cancel", reason)))
             case Undeclared(type_name):
                 self._warn(type_name)
                 return COMPLETE
@@ -209,22 +209,22 @@ class Attempt(msgspec.Struct, eq=False):
             failure = failure_of(error, self.executor.discard_on if is_in_code else ())
         if is_stopped and self.stop is not None:
             return self.outcome_of_stop(self.stop)
-        kind, type_name, details, discarded_by = failure
+        discarded_by = failure.discarded_by
         # Code that was told to stop may raise anything because of that, even what stands in `discard_on`, and that must
         # not cost the job its other attempts. A thread is never told to stop.
         if discarded_by is not None and (self.stop is None or (self.executor.blocking and self.child is None)):
-            details = f"{details.rstrip()} (not retried: {discarded_by} is in discard_on)\n"
-            return Discarded(self._error(kind, type_name, details))
-        return self._failed(self._error(kind, type_name, details))
+            details = f"{failure.details.rstrip()} (not retried: {discarded_by} is in discard_on)\n"
+            return Discarded(self._error(failure._replace(details=details)))
+        return self._failed(self._error(failure))
 
     def outcome_of_stop(self, stop: Stop) -> Outcome:
         """Return the outcome of a job that was told to stop."""
         match stop:
             case Stop.TIMEOUT:
                 details = f"the attempt took longer than {self.timeout}"
-                return self._failed(self._error(ErrorKind.TIMEOUT, "Timeout", details))
+                return self._failed(self._error(Failure(ErrorKind.TIMEOUT, "Timeout", details)))
             case Stop.CANCEL:
-                return Cancelled(self._error(ErrorKind.CANCELLED, "Cancel", self.reason))
+                return Cancelled(self._error(Failure(ErrorKind.CANCELLED, "Cancel", self.reason)))
             case Stop.SHUTDOWN | Stop.LEASE_LOST:
                 return Interrupted()
             case _:
@@ -233,7 +233,7 @@ class Attempt(msgspec.Struct, eq=False):
     def outcome_of_rollback(self) -> Outcome:
         """Return the failure to record if the job called `complete_in` but the transaction was not committed."""
         details = "execute returned after `complete_in`, but its transaction was not committed"
-        error = self._error(ErrorKind.EXCEPTION, "NotCommitted", details)
+        error = self._error(Failure(ErrorKind.EXCEPTION, "NotCommitted", details))
         return Failed(error, DEFAULT_BACKOFF(max(self.record.attempt, 1)))
 
     def _warn(self, type_name: str) -> None:
@@ -258,15 +258,8 @@ class Attempt(msgspec.Struct, eq=False):
             self.shared.emit(BackoffFailed(record.id, record.executor, record.attempt, failure))
             return default
 
-    def _error(self, kind: ErrorKind, type_name: str, details: str) -> JobError:
-        return job_error(
-            kind,
-            type_name,
-            details,
-            attempt=self.record.attempt,
-            now=self.shared.clock.now(),
-            limit=self.shared.limits.error_text,
-        )
+    def _error(self, failure: Failure) -> JobError:
+        return job_error(failure, self.record, now=self.shared.clock.now(), limit=self.shared.limits.error_text)
 
 
 def require_ours(record: JobRecord, *, holds_claim: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from rexecutor.errors import DecodeError
 from rexecutor.jobs import definition, function, middleware, signature
-from rexecutor.model.job import ErrorKind, JobError, storable
+from rexecutor.model.job import ErrorKind, JobError, JobRecord, storable
 from rexecutor.telemetry.log import traceback_of
 
 OURS: Final = (
@@ -29,6 +29,8 @@ class Failure(NamedTuple):
     details: str
     discarded_by: str | None = None
     """Name of the class in the executor's `discard_on` that the exception belongs to; None if there is none."""
+    type_path: str | None = None
+    """Module and qualified name of the exception's class; None if there is no exception."""
 
 
 class ChildFailedError(Exception):
@@ -48,12 +50,18 @@ def failure_of(error: BaseException, discard_on: tuple[type[BaseException], ...]
     type_name, details = shown(error)
     listed = (one for one in discard_on if any(one is ancestor for ancestor in _ancestors_of(type(error))))
     by = next(listed, None)
-    return Failure(ErrorKind.EXCEPTION, type_name, details, None if by is None else _name_of(by))
+    discarded_by = None if by is None else _name_of(by)
+    return Failure(ErrorKind.EXCEPTION, type_name, details, discarded_by, _path_of(type(error)))
 
 
-def job_error(kind: ErrorKind, type_name: str, details: str, *, attempt: int, now: datetime, limit: int) -> JobError:
-    """Return an error that every store accepts: no NUL, no lone surrogate, at most `limit` characters of details."""
-    return JobError(attempt, kind, storable(type_name, 256), storable(details, limit), now)
+def job_error(failure: Failure, record: JobRecord, *, now: datetime, limit: int) -> JobError:
+    """Return the error of a job's attempt that every store accepts.
+
+    It has no NUL, no lone surrogate, and at most `limit` characters of details.
+    """
+    path = None if failure.type_path is None else storable(failure.type_path, 512)
+    name, details = storable(failure.type_name, 256), storable(failure.details, limit)
+    return JobError(record.attempt, failure.kind, name, details, now, path, record.node)
 
 
 def told_exception(error: JobError, raised: BaseException | None) -> BaseException | None:
@@ -104,3 +112,12 @@ def _ancestors_of(kind: type[object]) -> tuple[type[object], ...]:
 def _name_of(kind: type[object]) -> str:
     """Return the name of a class without calling its metaclass."""
     return type.__dict__["__name__"].__get__(kind)
+
+
+def _path_of(kind: type[object]) -> str | None:
+    """Return the module and qualified name of a class without calling its metaclass; None if it has no module."""
+    try:
+        module: object = type.__dict__["__module__"].__get__(kind)
+    except AttributeError:
+        return None
+    return f"{module}.{type.__dict__['__qualname__'].__get__(kind)}" if isinstance(module, str) else None

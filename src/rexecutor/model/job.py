@@ -68,6 +68,10 @@ class JobError:
     details: str
     """Message and traceback, or the reason for a cancel; at most `Limits.error_text` characters."""
     recorded_at: datetime
+    type_path: str | None = None
+    """Module and qualified name of the exception's class, such as `shop.errors.Declined`; None if there was none."""
+    node: NodeId | None = None
+    """The node that ran the attempt; None if no attempt ran, or if the store ended the job for another reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def error(attempt: int, kind: ErrorKind, type_name: str, details: str) -> JobErr
 
 OLD = JobError(1, ErrorKind.EXCEPTION, "ValueError", "before", START)
 BOOM = error(2, ErrorKind.TIMEOUT, "TimeoutError", "too slow")
-LOST = error(2, ErrorKind.LOST, "NodeLost", rules.LOST_DETAILS)
+LOST = JobError(2, ErrorKind.LOST, "NodeLost", rules.LOST_DETAILS, NOW, node="node-1")
 
 
 def reason(attempt: int) -> JobError:

@@ -182,7 +182,7 @@ def _settled(record: JobRecord, outcome: Outcome, now: datetime, limits: Limits)
 
 
 def _lost(record: JobRecord, now: datetime, limits: Limits) -> JobRecord:
-    error = JobError(record.attempt, ErrorKind.LOST, "NodeLost", LOST_DETAILS, now)
+    error = JobError(record.attempt, ErrorKind.LOST, "NodeLost", LOST_DETAILS, now, node=record.node)
     losses = record.losses + 1
     asked = record.cancel_reason
     free = replace(record, node=None, cancel_reason=None, losses=losses, revision=record.revision + 1)

@@ -12,6 +12,7 @@ from rexecutor.testing.suite.store import (
     HOUR,
     LEASE,
     MICROSECOND,
+    NODE,
     OTHER_NODE,
     Store,
     failed,
@@ -32,7 +33,7 @@ class RescueCases(Cases):
         assert lost == rules.transition(job, Lost(), store.now, store.backend.limits)
         assert lost.status is JobStatus.RETRYABLE
         assert lost.scheduled_at == job.scheduled_at
-        assert [(error.kind, error.attempt) for error in lost.errors] == [(ErrorKind.LOST, 1)]
+        assert [(error.kind, error.attempt, error.node) for error in lost.errors] == [(ErrorKind.LOST, 1, NODE)]
 
     async def test_a_lost_job_is_due_at_once_though_the_clock_was_set_back(self, store: Store) -> None:
         [job] = await store.executing(new_job(scheduled_at=store.now))

@@ -1,5 +1,6 @@
 """Settling: how each outcome changes the job."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from rexecutor.model import rules
@@ -9,6 +10,7 @@ from rexecutor.model.status import JobStatus
 from rexecutor.testing.suite.case import Cases
 from rexecutor.testing.suite.store import (
     HOUR,
+    NODE,
     SECOND,
     Store,
     cancelled,
@@ -159,7 +161,8 @@ class SettleCases(Cases):
 
     async def test_an_error_is_kept_in_every_field(self, store: Store) -> None:
         moment = store.now + timedelta(microseconds=123_457)
-        errors = [job_error(f"{kind}!", attempt=1, kind=kind, at=moment) for kind in ErrorKind]
+        known = [job_error(f"{kind}!", attempt=1, kind=kind, at=moment) for kind in ErrorKind]
+        errors = [*known, replace(known[0], type_path="shop.errors.Declined", node=NODE)]
         jobs = await store.executing(*[new_job()] * len(errors))
 
         for job, error in zip(jobs, errors, strict=True):

@@ -80,7 +80,10 @@ rescued AS (
         END,
         errors = "rexecutor".latest(
             job.errors
-            || "rexecutor".error(taken.attempt, 'lost', 'NodeLost', %(lost)s::text, clock.now)
+            || jsonb_set(
+                "rexecutor".error(taken.attempt, 'lost', 'NodeLost', %(lost)s::text, clock.now),
+                '{0,node}', to_jsonb(taken.node)
+            )
             || CASE WHEN taken.cancel_reason IS NOT NULL THEN "rexecutor".error(
                 taken.attempt, 'cancelled', 'Cancel', taken.cancel_reason, clock.now
             ) ELSE '[]'::jsonb END,
