@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, assert_type
 
 import asyncpg
+import django.db
 import msgspec
 import psycopg
 from sqlalchemy import Connection
@@ -194,12 +195,15 @@ async def connections_that_block(
     EmailJob.builder().enqueue_sync(backend=backend.bound_to(given))
     enqueue_many_sync([EmailJob.builder()], backend=backend.bound_to(session))
     await EmailJob.builder().enqueue(backend=backend.bound_to(given))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(backend.bound_to(django.db.connection), SyncTransaction)
+    assert_type(backend.bound_to(django.db.connections["default"]), SyncTransaction)
     backend.bound_to("postgresql://")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 async def a_connection_to_sqlite(backend: SQLiteBackend, given: sqlite3.Connection) -> None:
     EmailJob.builder().enqueue_sync(backend=backend.bound_to(given))
     await EmailJob.builder().enqueue(backend=backend.bound_to(given))
+    EmailJob.builder().enqueue_sync(backend=backend.bound_to(django.db.connection))
 
 
 def a_job_is_changed_with_replace(job: Job[Order, Trace]) -> None:

@@ -41,11 +41,14 @@ class LocalProxy:
 
 
 def made_of(name: str) -> Any:
-    """Return an object of a class of that full name, which has whatever attribute it is asked for."""
+    """Return an object of a class of that full name, which has whatever attribute and method it is asked for."""
     module, _, kind = name.rpartition(".")
     return type(kind, (_Anything,), {"__module__": module})()
 
 
 class _Anything:
     def __getattr__(self, name: str) -> Any:
+        return self
+
+    def __call__(self, *arguments: object) -> Any:
         return self

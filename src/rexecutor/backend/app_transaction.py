@@ -80,6 +80,11 @@ class Transaction(Bound, ABC):
 class SyncTransaction(Bound, ABC):
     """A connection that blocks: `builder.enqueue_sync(backend=…)`, `enqueue_many_sync(…, backend=…)`."""
 
+    @property
+    def hint(self) -> str:
+        """What to add to the advice to make a synchronous call on this connection; usually nothing."""
+        return ""
+
     @abstractmethod
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs as `Transaction.enqueue` does."""
@@ -162,7 +167,8 @@ def awaited(
     if not isinstance(given, Bound):
         return current_backend(given)
     if not isinstance(given, Transaction):
-        raise ConfigurationError(f"{what}: the connection is synchronous; call {instead}")
+        hint = given.hint if isinstance(given, SyncTransaction) else ""
+        raise ConfigurationError(f"{what}: the connection is synchronous; call {instead}{hint}")
     return _unless_replaced(given)
 
 

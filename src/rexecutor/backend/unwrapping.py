@@ -16,12 +16,11 @@ _ASYNC_SESSIONS: Final = {
 }
 _CONNECTIONS: Final = {"sqlalchemy.engine.base.Connection"}
 _ASYNC_CONNECTIONS: Final = {"sqlalchemy.ext.asyncio.engine.AsyncConnection"}
-_DJANGO: Final = "call `connection.ensure_connection()`, then give `connection.connection`, the driver's own"
+_DJANGO: Final = 'give `django.db.connection` or `django.db.connections["alias"]`'
 _MAKES_THEM: Final = "give a connection or a session that it has made"
 _INSTEAD: Final = {
-    "builtins.NoneType": "Django's `connection.connection` is None until `connection.ensure_connection()` is called",
-    "django.utils.connection.ConnectionProxy": _DJANGO,
-    "django.db.backends.base.base.BaseDatabaseWrapper": _DJANGO,
+    "builtins.NoneType": "of Django, give `django.db.connection` itself, whose own `connection` is None at first",
+    "django.db.backends.utils.CursorWrapper": _DJANGO,
     "django.db.utils.ConnectionHandler": _DJANGO,
     "sqlalchemy.pool.base._ConnectionFairy": "give SQLAlchemy's Session or Connection, or its `driver_connection`",
     "sqlalchemy.engine.base.Engine": _MAKES_THEM,

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 from rexecutor.backend.app_transaction import Bound, SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
+from rexecutor.backend.django_connection import IN_A_COROUTINE, is_django
 from rexecutor.backend.messages import PAGE, Count
 from rexecutor.backend.postgres.drivers import is_awaited, run_awaited, run_blocking
 from rexecutor.backend.postgres.notifying import NotifyingScripts
@@ -66,6 +67,10 @@ class _PostgresTransaction(_PostgresBound, Transaction):
 
 
 class _PostgresSyncTransaction(_PostgresBound, SyncTransaction):
+    @property
+    def hint(self) -> str:
+        return _hint(self._connection)
+
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         return self._run(self._scripts.enqueue(jobs))
 
@@ -109,7 +114,9 @@ class PostgresCompletion(Completion):
         """Complete the job in the transaction of a connection that is awaited; see `Completion`."""
         connection = unwrapped(connection)
         if not is_awaited("complete_in", connection):
-            raise ConfigurationError("complete_in: the connection is synchronous; call complete_in_sync")
+            raise ConfigurationError(
+                f"complete_in: the connection is synchronous; call complete_in_sync{_hint(connection)}"
+            )
         return await run_awaited("complete_in", connection, self._schema, self._script(record, result))
 
     def complete_sync(self, record: JobRecord, connection: object, *, result: str | None = None) -> bool:
@@ -135,3 +142,7 @@ class PostgresCompletion(Completion):
                 " claimed; roll it back, and begin one in execute"
             )
         return False
+
+
+def _hint(connection: object) -> str:
+    return IN_A_COROUTINE if is_django(connection) else ""

@@ -12,6 +12,7 @@ from rexecutor.affinity import Opening
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
+from rexecutor.backend.django_connection import DjangoConnection
 from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.messages import PAGE, Claim, Count, Demand, Load, NewPause, Pause, StoredNode, Ticked
@@ -222,6 +223,8 @@ class PostgresBackend(Backend):
         return answers
 
     @overload
+    def bound_to(self, connection: DjangoConnection) -> SyncTransaction: ...
+    @overload
     def bound_to(self, connection: AsyncConnection) -> Transaction: ...
     @overload
     def bound_to(self, connection: SyncConnection) -> SyncTransaction: ...
@@ -235,8 +238,10 @@ class PostgresBackend(Backend):
 
         Args:
             connection: A connection to the database of this backend, with a role that may write to its schema: of
-                psycopg (async or not), asyncpg, or SQLAlchemy on these (`AsyncSession`, `AsyncConnection`, and on
-                psycopg `Session`, `Connection`). Use `enqueue` with the async ones, `enqueue_sync` with the others.
+                psycopg (async or not), asyncpg, SQLAlchemy on these (`AsyncSession`, `AsyncConnection`, and on psycopg
+                `Session`, `Connection`), or Django on psycopg (`django.db.connection`,
+                `django.db.connections["alias"]`). Those of SQLAlchemy and Django are asked for the driver's connection
+                at each use. Use `enqueue` with the async ones, `enqueue_sync` with the others.
 
         Raises:
             ConfigurationError: The connection is none of these.

@@ -14,6 +14,12 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
+from rexecutor.backend.django_connection import (
+    DjangoConnection,
+    django_driver_connection,
+    is_django,
+    report_to_django,
+)
 from rexecutor.backend.postgres.connection import first_line, lacks_tables, translated
 from rexecutor.backend.postgres.execution import run_script, run_steps, run_steps_sync
 from rexecutor.backend.sql.operations import Rows, Script, Statement
@@ -40,7 +46,8 @@ _ASYNC_PSYCOPG: Final = {"psycopg.AsyncConnection"}
 _ASYNCPG: Final = {"asyncpg.connection.Connection", "asyncpg.pool.PoolConnectionProxy"}
 _NO_TABLES: Final = {"42P01", "3F000", "42883"}
 _SUPPORTED: Final = (
-    "one of psycopg (version 3) or asyncpg, or an (Async)Session or (Async)Connection of SQLAlchemy on one of these"
+    "one of psycopg (version 3) or asyncpg, an (Async)Session or (Async)Connection of SQLAlchemy on one of these, or"
+    " Django's"
 )
 
 
@@ -62,7 +69,7 @@ AsyncConnection: TypeAlias = (
     "psycopg.AsyncConnection[Any] | AsyncpgConnection | SqlAlchemyAsyncConnection | SqlAlchemyAsyncSession"
 )
 """Connections whose methods are awaited."""
-SyncConnection: TypeAlias = "psycopg.Connection[Any] | SqlAlchemyConnection | SqlAlchemySession"
+SyncConnection: TypeAlias = "psycopg.Connection[Any] | SqlAlchemyConnection | SqlAlchemySession | DjangoConnection"
 """Connections that block."""
 
 
@@ -74,7 +81,7 @@ def is_awaited(what: str, connection: object) -> bool:
     """
     if is_async_sqlalchemy(connection) or class_names(connection) & (_ASYNC_PSYCOPG | _ASYNCPG):
         return True
-    if is_sqlalchemy(connection) or class_names(connection) & _PSYCOPG:
+    if is_django(connection) or is_sqlalchemy(connection) or class_names(connection) & _PSYCOPG:
         return False
     raise refusal(what, connection, "PostgreSQL", _SUPPORTED)
 
@@ -100,10 +107,13 @@ def run_blocking(what: str, connection: Any, schema: str, script: Script[T]) -> 
     """Execute the script in the transaction of a connection that blocks; return its result.
 
     Raises:
-        ConfigurationError: SQLAlchemy uses an unsupported driver. The message names `what`, the method called.
+        ConfigurationError: Django or SQLAlchemy uses an unsupported driver, or cannot say its connection; nothing was
+            sent. The message names `what`, the method called.
         BackendError: The store failed.
     """
     with _all_translated(schema):
+        if is_django(connection):
+            return _run_django(what, connection, script)
         if is_sqlalchemy(connection):
             connection = driver_connection(what, connection)
         if class_names(connection) & _PSYCOPG:
@@ -111,6 +121,18 @@ def run_blocking(what: str, connection: Any, schema: str, script: Script[T]) -> 
         if class_names(connection) & (_ASYNC_PSYCOPG | _ASYNCPG):
             raise _unknown_driver(what, connection, "give the AsyncSession or AsyncConnection, and await the call")
         raise _unknown_driver(what, connection, "make the engine with postgresql+psycopg://")
+
+
+def _run_django(what: str, connection: Any, script: Script[T]) -> T:
+    driver = django_driver_connection(what, connection, "postgresql")
+    if not class_names(driver) & _PSYCOPG:
+        raise refusal(what, driver, "PostgreSQL", "a connection of Django on psycopg (version 3)")
+    try:
+        return run_psycopg(driver, script)
+    except BaseException as error:  # an interrupted statement fails the transaction too
+        has_failed = driver.info.transaction_status in (TransactionStatus.INERROR, TransactionStatus.UNKNOWN)
+        report_to_django(connection, error, is_lost=has_failed or not isinstance(error, RexecutorError))
+        raise
 
 
 def run_psycopg(connection: "psycopg.Connection[Any]", script: Script[T]) -> T:

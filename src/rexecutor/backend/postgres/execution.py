@@ -1,20 +1,48 @@
 """Executes statements and scripts on psycopg's connections, the application's own among them.
 
-An application may have set other factories of cursors and rows for its connections and its pool. So no cursor is made
-by `connection.cursor` or `connection.execute`.
+An application may have set other factories of cursors and rows, and registered loaders and dumpers of its own, for its
+connections, its pool or all of psycopg. Django, for example, has a loader that cuts the zone off every moment. So no
+cursor is made by `connection.cursor` or `connection.execute`, and the cursors here use psycopg's own adapters.
 """
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg.rows import tuple_row
+from psycopg import postgres
+from psycopg.adapt import AdaptersMap
+from psycopg.rows import TupleRow, tuple_row
+from psycopg.types.array import register_all_arrays
 
 from rexecutor.backend.postgres.rows import load_anyway
 from rexecutor.backend.sql.operations import Rows, Script, Statement
 
 T = TypeVar("T")
+
+
+def _own_adapters() -> AdaptersMap:
+    """Return what psycopg itself registers, and nothing that others have added since."""
+    made = AdaptersMap()
+    postgres.register_default_types(made.types)
+    postgres.register_default_adapters(made)
+    register_all_arrays(made)
+    return made
+
+
+_ADAPTERS: Final = _own_adapters()
+
+
+class _Cursor(psycopg.Cursor[TupleRow]):
+    @property
+    def adapters(self) -> AdaptersMap:
+        return _ADAPTERS
+
+
+class _AsyncCursor(psycopg.AsyncCursor[TupleRow]):
+    @property
+    def adapters(self) -> AdaptersMap:
+        return _ADAPTERS
 
 
 async def run_script(script: Script[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
@@ -32,7 +60,7 @@ async def run(connection: psycopg.AsyncConnection[Any], statement: Statement, *,
 
     `binary`: the driver reads many rows of numbers and moments in half of the time if they come as such.
     """
-    cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
+    cursor = _AsyncCursor(connection, row_factory=tuple_row)
     await cursor.execute(statement.text, statement.parameters, binary=binary)
     try:
         return await cursor.fetchall() if cursor.rownumber is not None else ()
@@ -50,7 +78,7 @@ def run_steps_sync(connection: psycopg.Connection[Any], steps: Script[T]) -> T:
     try:
         statement = next(steps)
         while True:
-            cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+            cursor = _Cursor(connection, row_factory=tuple_row)
             cursor.execute(statement.text, statement.parameters)
             try:
                 rows: Rows = cursor.fetchall() if cursor.rownumber is not None else ()

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -11,6 +11,7 @@ import rexecutor.backend.sqlite.operations as store
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
+from rexecutor.backend.django_connection import django_driver_connection, is_django, report_to_django
 from rexecutor.backend.messages import PAGE, Count
 from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sqlite.connection import check_version, transaction, translated
@@ -34,7 +35,7 @@ from rexecutor.model.where import Where
 
 T = TypeVar("T")
 
-_WANTED: Final = "a sqlite3.Connection, or a Session or Connection of SQLAlchemy on one"
+_WANTED: Final = "a sqlite3.Connection, a Session or Connection of SQLAlchemy on one, or Django's"
 _WANTED_OF_ASYNC: Final = (
     "a sqlite3.Connection, or a synchronous Session or Connection of SQLAlchemy; aiosqlite's `driver_connection` can"
     " be used in its own thread only"
@@ -51,7 +52,8 @@ class SqliteTransaction(SyncTransaction, Transaction):
         super().__init__(backend)
         self._path = path
         self._connection: object = unwrapped(connection)
-        if not is_sqlalchemy(self._connection):  # whose connection may be another by the time of the enqueue
+        # The connection behind one of these may be another by the time of the enqueue.
+        if not is_sqlalchemy(self._connection) and not is_django(self._connection):
             self._connection = _sqlite3_connection("bound_to", path, self._connection)
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
@@ -60,7 +62,7 @@ class SqliteTransaction(SyncTransaction, Transaction):
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs, all or none, even if the transaction continues after an error."""
-        with _within(self._sqlite3_connection(), self._path) as connection:
+        with self._used() as used, _within(used, self._path) as connection:
             add_functions(connection)
             return store.enqueue(connection, jobs, self.backend.clock.now())
 
@@ -102,21 +104,20 @@ class SqliteTransaction(SyncTransaction, Transaction):
         return self._change(lambda now: store.SCRIPTS.update(job_id, new, version, now))
 
     def _read(self, script: Script[T]) -> T:
-        connection = self._sqlite3_connection()
-        with translated(self._path), _as_ours(connection):
+        with self._used() as connection, translated(self._path), _as_ours(connection):
             check_version(connection, self._path)
             add_functions(connection)
             return store.run(connection, script)
 
     def _change(self, script: Callable[[datetime], Script[T]]) -> T:
-        with _within(self._sqlite3_connection(), self._path) as connection:
+        with self._used() as used, _within(used, self._path) as connection:
             add_functions(connection)
             return store.run(connection, script(self.backend.clock.now()))
 
-    def _sqlite3_connection(self) -> sqlite3.Connection:
+    def _used(self) -> AbstractContextManager[sqlite3.Connection]:
         if isinstance(self._connection, sqlite3.Connection):
-            return self._connection
-        return _sqlite3_connection("bound_to", self._path, self._connection)
+            return nullcontext(self._connection)
+        return _used("bound_to", self._path, self._connection)
 
 
 class SqliteCompletion(Completion):
@@ -136,9 +137,26 @@ class SqliteCompletion(Completion):
         return self._complete("complete_in_sync", record, connection, result)
 
     def _complete(self, what: str, record: JobRecord, connection: object, result: str | None) -> bool:
-        with _within(_sqlite3_connection(what, self._path, connection), self._path) as checked:
+        with _used(what, self._path, connection) as used, _within(used, self._path) as checked:
             settlement = Settlement(*record.claim_id, Complete(result))
             return not store.settle(checked, [settlement], self._clock.now(), self._limits)
+
+
+@contextmanager
+def _used(what: str, path: Path, connection: object) -> Generator[sqlite3.Connection]:
+    """Find the `sqlite3` connection for one use. Django is told if the use ends its transaction with an error."""
+    connection = unwrapped(connection)
+    if not is_django(connection):
+        yield _sqlite3_connection(what, path, connection)
+        return
+    used = _sqlite3_connection(what, path, django_driver_connection(what, connection, "sqlite"))
+    had_begun = used.in_transaction
+    try:
+        yield used
+    except BaseException as error:
+        # SQLite itself may have rolled back the whole transaction, for example because the disk is full.
+        report_to_django(connection, error, is_lost=had_begun and not used.in_transaction)
+        raise
 
 
 def _sqlite3_connection(what: str, path: Path, connection: object) -> sqlite3.Connection:

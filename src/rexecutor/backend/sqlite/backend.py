@@ -14,6 +14,7 @@ import rexecutor.backend.sqlite.operations as store
 from rexecutor.affinity import Affinity, Opening
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
+from rexecutor.backend.django_connection import DjangoConnection
 from rexecutor.backend.findings import Finding
 from rexecutor.backend.heartbeat import HeartbeatConnection
 from rexecutor.backend.masking import masked_url
@@ -167,7 +168,9 @@ class SQLiteBackend(Backend):
             return ()
         return self._change_and_wake_sync(lambda connection, now: store.enqueue(connection, jobs, now))
 
-    def bound_to(self, connection: sqlite3.Connection | SqlAlchemyConnection | SqlAlchemySession) -> SqliteTransaction:
+    def bound_to(
+        self, connection: sqlite3.Connection | SqlAlchemyConnection | SqlAlchemySession | DjangoConnection
+    ) -> SqliteTransaction:
         """Return a `backend=` that enqueues in your transaction: `enqueue_sync(backend=sqlite.bound_to(connection))`.
 
         The jobs are committed or rolled back with your own statements. The first enqueue takes the file's write lock,
@@ -178,7 +181,8 @@ class SQLiteBackend(Backend):
         Args:
             connection: A connection to this backend's file. The file must have its tables: open the backend once
                 before. Any `row_factory`, `text_factory` and transaction mode will do. A `Session` or `Connection` of
-                SQLAlchemy is asked for its connection at each enqueue. A connection of aiosqlite cannot be used.
+                SQLAlchemy, and Django's connection (`django.db.connection`, `django.db.connections["alias"]`), are
+                asked for the driver's connection at each use. A connection of aiosqlite cannot be used.
 
         Raises:
             ConfigurationError: It is another kind of object, or a connection to another file.

@@ -1,0 +1,147 @@
+"""Finds the driver's connection behind Django's, and tells Django when its transaction has failed.
+
+Django is recognised by class names and never imported. Its connection is asked at each use, because Django may have
+closed it and opened another one meanwhile.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from rexecutor.backend.unwrapping import class_name, class_names, unwrapped
+from rexecutor.errors import BackendError, ConfigurationError, RexecutorError
+
+_PROXY: Final = "django.utils.connection.ConnectionProxy"
+_WRAPPER: Final = "django.db.backends.base.base.BaseDatabaseWrapper"
+_PSYCOPG2: Final = "psycopg2.extensions.connection"
+_STORES: Final = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
+IN_A_COROUTINE: Final = ", in a coroutine through asgiref's `sync_to_async`"
+"""What to add to the advice to make a synchronous call."""
+_ADVICE: Final = {
+    "django.db.transaction.TransactionManagementError": (
+        "an error has occurred in the atomic block; let it leave the block, or put what may fail into an atomic block"
+        " of its own"
+    ),
+    "django.core.exceptions.SynchronousOnlyOperation": (
+        "its connections cannot be used where an event loop runs; await `sync_to_async(…)` of a function that makes"
+        " the synchronous call, such as enqueue_sync"
+    ),
+}
+_MISUSE: Final = {"django.core.exceptions.ImproperlyConfigured", "django.utils.connection.ConnectionDoesNotExist"}
+
+
+class DjangoConnection(Protocol):
+    """The part of Django's `BaseDatabaseWrapper` that is used here: `django.db.connection`, `connections["alias"]`."""
+
+    vendor: str
+    alias: str
+    in_atomic_block: bool
+    needs_rollback: bool
+    errors_occurred: bool
+
+    @property
+    def connection(self) -> Any:
+        """The driver's connection; None before the first use."""
+
+    def cursor(self) -> Any:
+        """Return a new cursor; connects first if there is no connection, or if Django finds that it is lost."""
+
+    def validate_thread_sharing(self) -> None:
+        """Raise an exception if the connection belongs to another thread."""
+
+    def validate_no_broken_transaction(self) -> None:
+        """Raise an exception if the atomic block can only be rolled back."""
+
+
+def is_django(connection: object) -> bool:
+    """Return whether the object is a connection of Django's, or the proxy that finds a thread's connection."""
+    return bool(class_names(connection) & {_PROXY, _WRAPPER})
+
+
+def django_driver_connection(what: str, connection: Any, vendor: str) -> Any:
+    """Return the driver's connection behind Django's, as it is now. Connects if there is no connection yet.
+
+    Args:
+        what: The method called, for error messages.
+        connection: Django's connection.
+        vendor: Django's word for the kind of database that is needed.
+
+    Raises:
+        ConfigurationError: It cannot be used as it is; nothing was sent.
+        BackendError: The database cannot be reached.
+    """
+    with _translated(what):
+        _check_vendor(what, connection, vendor)
+        _check_thread(what, connection)
+        connection.validate_no_broken_transaction()
+        # It does all that comes before a statement of Django's own: it checks a persistent connection's health, and
+        # raises in a test that must not use the database.
+        connection.cursor().close()
+        driver = unwrapped(connection.connection)
+    if _PSYCOPG2 in class_names(driver):
+        raise ConfigurationError(
+            f"{what}: Django uses psycopg2 for {connection.alias!r}; install psycopg (version 3), which Django prefers"
+        )
+    return driver
+
+
+def report_to_django(connection: Any, error: BaseException, *, is_lost: bool) -> None:
+    """Let Django know that a statement has failed that did not pass through its own cursors.
+
+    Without this, an application that catches the error within `atomic()` would believe that its block is committed:
+    at the end of a failed transaction, PostgreSQL rolls back instead, and reports that to nobody.
+
+    Args:
+        connection: Django's connection.
+        error: The error.
+        is_lost: Whether the transaction, if there is one, can only be rolled back.
+    """
+    if not isinstance(error, RexecutorError):
+        connection.errors_occurred = True  # at the end of the request, Django checks whether the connection still works
+    if is_lost and connection.in_atomic_block:
+        connection.needs_rollback = True
+        connection.rollback_exc = error
+
+
+def _check_vendor(what: str, connection: Any, vendor: str) -> None:
+    found = getattr(connection, "vendor", None)
+    if found is None:  # Django's caches have the same proxy
+        raise ConfigurationError(
+            f"{what}: {class_name(connection)} is of no database; give `django.db.connection` or"
+            ' `django.db.connections["alias"]`'
+        )
+    if found != vendor:
+        raise ConfigurationError(
+            f"{what}: Django's connection {connection.alias!r} is to {_STORES.get(found, found)}, not to"
+            f' {_STORES[vendor]}; give `django.db.connections["alias"]` of the database with the jobs'
+        )
+
+
+def _check_thread(what: str, connection: Any) -> None:
+    try:
+        connection.validate_thread_sharing()
+    except Exception as error:
+        if "django.db.utils.DatabaseError" not in class_names(error):
+            raise
+        raise ConfigurationError(
+            f"{what}: Django's connection {connection.alias!r} belongs to another thread; give `django.db.connection`,"
+            " which is each thread's own; nothing was sent"
+        ) from error
+
+
+@contextmanager
+def _translated(what: str) -> Generator[None]:
+    """Translate Django's exceptions into rexecutor's while its connection is fetched."""
+    try:
+        yield
+    except Exception as error:
+        names = class_names(error)
+        said = (str(error).splitlines() or [""])[0] or type(error).__name__
+        why = next((text for kind, text in _ADVICE.items() if kind in names), None)
+        if why is None and names & _MISUSE:
+            why = said.rstrip(".")
+        if why is not None:
+            raise ConfigurationError(f"{what}: Django: {why}; nothing was sent") from error
+        if "django.db.utils.Error" not in names:
+            raise
+        raise BackendError(f"{what}: Django: {said}") from error
