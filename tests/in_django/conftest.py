@@ -1,0 +1,53 @@
+"""Django is set up once a process. Each test that needs a database asks for one by a fixture."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import django
+import pytest
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.in_django.settings"  # before the modules of the tests are imported
+django.setup()
+
+from tests.in_django import databases  # noqa: E402 - as above
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file that Django has migrated."""
+    return databases.migrated_sqlite(tmp_path_factory.mktemp("django") / "template.sqlite3")
+
+
+@pytest.fixture(scope="session")
+def postgres_template() -> Iterator[str]:
+    """The name of a PostgreSQL database that Django has migrated."""
+    with databases.migrated_postgres(_new_name()) as name:
+        yield name
+
+
+@pytest.fixture
+def sqlite_database(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
+    """Django's alias of a migrated SQLite file of the test's own."""
+    with databases.sqlite(sqlite_template, tmp_path / "db.sqlite3") as alias:
+        yield alias
+
+
+@pytest.fixture
+def postgres_database(postgres_template: str) -> Iterator[str]:
+    """Django's alias of a migrated PostgreSQL database of the test's own, which is dropped at its end."""
+    with databases.postgres(postgres_template, _new_name()) as alias:
+        yield alias
+
+
+@pytest.fixture(params=["sqlite", "pg"])  # not "postgres": what the quick tier leaves out (tests/other_versions.py)
+def database(request: pytest.FixtureRequest) -> str:
+    """Django's alias of a migrated database of the test's own. The test runs once on each kind."""
+    name = {"sqlite": "sqlite_database", "pg": "postgres_database"}[request.param]
+    alias: str = request.getfixturevalue(name)
+    return alias
+
+
+def _new_name() -> str:
+    return f"django_{uuid.uuid4().hex}"  # noqa: TID251 - names of databases at a server that is shared by processes

@@ -1,0 +1,89 @@
+"""The databases of the tests: each test has its own, copied from one that Django has migrated once a process."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from django.core.management import call_command
+from django.db import connections
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.in_django.settings import DATABASES_GIVEN, SETTINGS_GIVEN
+from tests.postgres import run_postgres, server_url
+
+_CHANGED: Final = ("NAME", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
+
+
+@contextlib.contextmanager
+def database(alias: str, **given: Any) -> Generator[None]:
+    """Let the alias be another database within the block. At its end, this thread's connection to it is closed."""
+    params: dict[str, Any] = connections.settings[alias]
+    before = {key: params[key] for key in _CHANGED}
+    connections[alias].close()
+    params.update(given)
+    try:
+        yield
+    finally:
+        connections[alias].close()
+        params.update(before)
+
+
+def migrated_sqlite(file: Path) -> Path:
+    """Have Django make its tables and ours in the file."""
+    with database("default", NAME=str(file)):
+        call_command("migrate", database="default", run_syncdb=True, verbosity=0)
+    return file
+
+
+@contextlib.contextmanager
+def sqlite(template: Path, file: Path) -> Generator[str]:
+    """Let `default` be a copy of the migrated file. Return the alias."""
+    shutil.copyfile(template, file)
+    with database("default", NAME=str(file)):
+        yield "default"
+
+
+@contextlib.contextmanager
+def migrated_postgres(name: str) -> Generator[str]:
+    """Have Django make its tables and ours in a new database at the run's server. Return the database's name."""
+    run_postgres(f"CREATE DATABASE {name}")
+    with database("postgres", **_at_the_server(name)):
+        call_command("migrate", database="postgres", run_syncdb=True, verbosity=0)
+    yield name
+    run_postgres(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextlib.contextmanager
+def postgres(template: str, name: str) -> Generator[str]:
+    """Let `postgres` be a copy of the migrated database, which is dropped at the end. Return the alias."""
+    run_postgres(f"CREATE DATABASE {name} TEMPLATE {template}")
+    with database("postgres", **_at_the_server(name)):
+        yield "postgres"
+    run_postgres(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _at_the_server(name: str) -> dict[str, Any]:
+    """Return Django's settings for the database of this name at the run's server."""
+    given: dict[str, Any] = {**conninfo_to_dict(server_url()), "dbname": name}
+    names = {"dbname": "NAME", "host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
+    return {
+        **{key: given.pop(name, "") for name, key in names.items()},
+        "OPTIONS": given,
+    }
+
+
+def child_environment(settings: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return the environment in which another process has the present databases, and these settings besides."""
+    databases = {
+        alias: {key: connections.settings[alias][key] for key in _CHANGED} for alias in ("default", "postgres")
+    }
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.in_django.settings",
+        DATABASES_GIVEN: json.dumps(databases),
+        SETTINGS_GIVEN: json.dumps(settings or {}),
+    }
