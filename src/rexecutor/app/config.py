@@ -111,6 +111,16 @@ class Config:
         specs = [pruner.spec for pruner in config.pruners]
         self.prunings.append(Pruning(prune_schedule(config.cron, UTC, specs), specs, config.max_concurrency))
 
+    @property
+    def around_execute(self) -> Sequence[AroundExecute]:
+        """Middleware around each attempt, the first outermost."""
+        return self._around_execute
+
+    def add_around_execute(self, middleware: Sequence[AroundExecute]) -> None:
+        """Add checked middleware, outside that which there is already; see `Rexecutor.with_around_execute`."""
+        self._registry.add_around_execute(middleware)
+        self._around_execute = (*middleware, *self._around_execute)
+
     def recycle(self, max_jobs: int, max_memory: int | None) -> None:
         """Set when child processes are replaced; see `Rexecutor.with_child_processes`."""
         checked_int("with_child_processes: max_jobs", max_jobs, 1)
@@ -172,6 +182,17 @@ class Registry:
         if is_implied:
             self._implied[instance.name] = isinstance(executor, type)
         return type(instance)
+
+    def add_around_execute(self, middleware: Sequence[AroundExecute]) -> None:
+        """Check executors against this middleware too: those that are here, and those that will be added.
+
+        Raises:
+            DefinitionError: It cannot be pickled for an executor that runs in child processes.
+        """
+        for executor in self.executors.values():
+            if executor.blocking == "process":
+                _check_sendable(executor, middleware)
+        self._around_execute = (*middleware, *self._around_execute)
 
 
 def _given_twice(known: Schedule, schedule: Schedule, executor: str) -> str:

@@ -19,7 +19,7 @@ from rexecutor.engine.periodic import Pruning
 from rexecutor.errors import RexecutorError
 from rexecutor.jobs.enqueue import AroundEnqueue
 from rexecutor.jobs.executor import AnyExecutor, Executor, ExecutorLike
-from rexecutor.jobs.middleware import AroundExecute
+from rexecutor.jobs.middleware import AroundExecute, checked_middleware
 from rexecutor.jobs.pruning import PrunerConfig
 from rexecutor.jobs.schedules import cron_schedule
 from rexecutor.model.checks import checked_delay, checked_instance, checked_texts, with_advice
@@ -309,6 +309,23 @@ class Rexecutor:
         """
         self._require_not_running("with_max_concurrency")
         self._config.max_concurrency = number
+        return self
+
+    def with_around_execute(self, *middleware: AroundExecute) -> Self:
+        """Put more middleware around each attempt, outside that which there is already. Returns this `Rexecutor`.
+
+        Args:
+            middleware: Middleware as `around_execute` takes it, the first outermost. What is there already stays where
+                it is.
+
+        Raises:
+            ConfigurationError: It cannot be called, or does not return a context manager.
+            DefinitionError: It cannot be pickled for an executor that runs in child processes.
+            RexecutorError: It has been started already.
+        """
+        self._require_not_running("with_around_execute")
+        checked = checked_middleware("with_around_execute: middleware", middleware)
+        self._config.add_around_execute([one for one in checked if one not in self._config.around_execute])
         return self
 
     def _require_not_running(self, method: str, advice: str = "; call this before the start") -> None:

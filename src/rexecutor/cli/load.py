@@ -74,7 +74,7 @@ async def opened_rexecutor(target: str, found: object) -> AsyncGenerator[Rexecut
             is_making = True
             signals.on_first(lambda: is_making and task.cancel())
             try:
-                rexecutor = await _made(target, found, stack)
+                rexecutor = await made_rexecutor(target, found, stack)
             except asyncio.CancelledError:
                 if not signals.has_come:
                     raise
@@ -87,7 +87,13 @@ async def opened_rexecutor(target: str, found: object) -> AsyncGenerator[Rexecut
         yield rexecutor
 
 
-async def _made(target: str, found: object, stack: AsyncExitStack) -> Rexecutor:
+async def made_rexecutor(target: str, found: object, stack: AsyncExitStack) -> Rexecutor:
+    """Return the `Rexecutor` that was found, or that a function or context manager makes, which the stack leaves.
+
+    Raises:
+        MisusedError: It is neither a `Rexecutor` nor makes one without arguments.
+        FailedError: The function or context manager raised an exception. A `RexecutorError` is not wrapped.
+    """
     if isinstance(found, Rexecutor):
         return found
     check_makes_rexecutor(target, found)

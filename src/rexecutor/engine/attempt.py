@@ -262,6 +262,12 @@ class Attempt(msgspec.Struct, eq=False):
         return job_error(failure, self.record, now=self.shared.clock.now(), limit=self.shared.limits.error_text)
 
 
+def attempt_of(job: Job[Any, Any, Any]) -> Attempt | None:
+    """Return the attempt that runs the job in this process; None for a job that was read from a store."""
+    completer = job._completer  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - only users must not touch it
+    return completer if isinstance(completer, Attempt) else None
+
+
 def require_ours(record: JobRecord, *, holds_claim: bool) -> None:
     """Raise a `LeaseLostError` if the job is no longer this worker's."""
     if not holds_claim:

@@ -13,6 +13,7 @@ from rexecutor.telemetry.log import traceback_of
 
 OURS: Final = (
     str(Path(__file__).parent),
+    str(Path(__file__).parents[1] / "django"),
     *(str(module.__file__) for module in (definition, function, middleware, signature)),
 )
 """Folders and files of the code that calls jobs."""

@@ -64,7 +64,7 @@ class BackoffStrategy:
     @staticmethod
     def constant(delay: timedelta) -> "BackoffStrategy":
         """Wait `delay` after each attempt."""
-        return BackoffStrategy(checked_delay("BackoffStrategy.constant: delay", delay), lambda _: 1.0)
+        return BackoffStrategy(checked_delay("BackoffStrategy.constant: delay", delay), _Power(0.0))
 
     @staticmethod
     def linear(delay: timedelta) -> "BackoffStrategy":
@@ -77,13 +77,13 @@ class BackoffStrategy:
         if not 0 <= degree < math.inf:
             raise mistake("BackoffStrategy.polynomial: degree", "a number of 0 or more", degree)
         base = checked_delay("BackoffStrategy.polynomial: delay", delay)
-        return BackoffStrategy(base, lambda attempt: float(attempt) ** degree)
+        return BackoffStrategy(base, _Power(degree))
 
     @staticmethod
     def exponential(delay: timedelta) -> "BackoffStrategy":
         """Wait `delay` after the first attempt, and twice as long after each further one."""
         base = checked_delay("BackoffStrategy.exponential: delay", delay)
-        return BackoffStrategy(base, lambda attempt: math.ldexp(1.0, attempt - 1))
+        return BackoffStrategy(base, _doubled)
 
     def with_max(self, longest: timedelta) -> "BackoffStrategy":
         """Never wait longer than this (and never longer than `LONGEST`)."""
@@ -110,6 +110,20 @@ class BackoffStrategy:
 
     def _bounded(self, delay: timedelta) -> timedelta:
         return clamp(min(max(delay, self.shortest), self.longest))
+
+
+@dataclass(frozen=True, slots=True)
+class _Power:
+    """The attempt's number to a power. Unlike a lambda, it can be compared and pickled, and so can its strategy."""
+
+    degree: float
+
+    def __call__(self, attempt: int) -> float:
+        return float(attempt) ** self.degree
+
+
+def _doubled(attempt: int) -> float:
+    return math.ldexp(1.0, attempt - 1)
 
 
 DEFAULT_BACKOFF: Final = (

@@ -1,0 +1,11 @@
+"""Django's classes for annotations: type checkers take them as generic, which they are not at run time."""
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from django.tasks import Task, TaskResult
+
+if TYPE_CHECKING:
+    AnyTask: TypeAlias = Task[..., Any]
+    AnyResult: TypeAlias = TaskResult[..., Any]
+else:
+    AnyTask, AnyResult = Task, TaskResult

@@ -1,0 +1,85 @@
+"""Keeps Django's database connections of job threads fresh: checked before each job, closed after the last."""
+
+import asyncio
+import threading
+from contextlib import AbstractContextManager, suppress
+from types import TracebackType
+from typing import Any, Final
+
+from asgiref.sync import SyncToAsync
+from django.db import close_old_connections, connections, reset_queries
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from rexecutor.model.job import Job
+
+
+def closes_connections(job: Job[Any, Any, Any], /) -> AbstractContextManager[None]:  # noqa: ARG001 - all jobs alike
+    """Return a context manager that does around a job what Django does around a request.
+
+    Middleware for a `Rexecutor` that runs inside a Django project; `manage.py rexecutor` adds it by itself:
+
+    ```py
+    rexecutor = Rexecutor(backend_for("default"), executors=[send_email], around_execute=[closes_connections])
+    ```
+
+    Before the job and after it, the connections of its thread that are broken, or older than `CONN_MAX_AGE`, are
+    closed, and the log of queries is emptied. Otherwise a connection that the server has ended would fail in every
+    later job of this thread. When the thread ends, its connections are closed.
+
+    An asynchronous job reaches the database through `sync_to_async`, whose thread all such jobs share. So it is done
+    in that thread, before and after what the job does there.
+    """
+    return _Fresh()
+
+
+def refresh_connections() -> None:
+    """Close this thread's connections that are broken or too old, and empty its log of queries."""
+    reset_queries()
+    close_old_connections()
+    left = [each for each in connections.all(initialized_only=True) if each.connection is not None]
+    if _thread.at_end is not None:
+        _thread.at_end.left = left
+    elif left:  # as with CONN_MAX_AGE
+        _thread.at_end = _AtEnd(left)
+
+
+class _Fresh(AbstractContextManager[None]):
+    """Refreshes the connections at both ends of the block."""
+
+    def __enter__(self) -> None:
+        _refresh()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _refresh()
+
+
+def _refresh() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        refresh_connections()
+    else:  # one after the other, in their order: so before what the job does there, or after it
+        SyncToAsync.single_thread_executor.submit(refresh_connections)
+
+
+class _AtEnd:
+    """Closes connections when the thread ends, and its locals with it. Only that thread may close them."""
+
+    def __init__(self, left: list[BaseDatabaseWrapper]) -> None:
+        self.left = left
+        self._thread: Final = threading.get_ident()
+
+    def __del__(self) -> None:
+        if self._thread == threading.get_ident():
+            for connection in self.left:
+                with suppress(Exception):  # it may be broken, and nobody could be told here
+                    connection.close()
+
+
+class _OfThread(threading.local):
+    at_end: _AtEnd | None = None
+
+
+_thread: Final = _OfThread()

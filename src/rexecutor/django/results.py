@@ -1,0 +1,168 @@
+"""Stored jobs as Django's `TaskResult`s. No I/O."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final, TypedDict
+
+import msgspec
+from django.conf import settings
+from django.tasks import DEFAULT_TASK_QUEUE_NAME, TaskResult, TaskResultStatus
+from django.tasks.backends.base import BaseTaskBackend
+from django.tasks.base import TaskError
+from django.utils import timezone
+
+from rexecutor.django.annotations import AnyResult, AnyTask
+from rexecutor.django.calls import LEAST_URGENT, Deferral, Queue, default_attempts
+from rexecutor.django.registry import find_or_discover
+from rexecutor.django.task import RexecutorTask
+from rexecutor.errors import DecodeError, LeaseLostError
+from rexecutor.model.job import ErrorKind, JobError, JobRecord
+from rexecutor.model.status import JobStatus
+
+STATUS: Final[Mapping[JobStatus, TaskResultStatus]] = MappingProxyType(
+    {
+        JobStatus.EXECUTING: TaskResultStatus.RUNNING,
+        JobStatus.COMPLETE: TaskResultStatus.SUCCESSFUL,
+        JobStatus.CANCELLED: TaskResultStatus.FAILED,
+        JobStatus.DISCARDED: TaskResultStatus.FAILED,
+    }
+)
+"""Django's status of a job that has this one; `READY` for any other."""
+UNKNOWN_WORKER: Final = "unknown"
+"""Stands for the node of an attempt that is not recorded: a job keeps its latest errors, and no node of a success."""
+
+
+class NotJSONTypeError(TypeError):
+    """A task has returned a value of a type that JSON lacks. Another attempt would not change that."""
+
+
+class NotJSONValueError(ValueError):
+    """A task has returned a value that cannot be stored as a result. Another attempt would not change that."""
+
+
+def path_of(kind: type[BaseException]) -> str:
+    """Return the module and qualified name of an exception's class."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+_SHOWN: Final = {path_of(NotJSONTypeError): path_of(TypeError), path_of(NotJSONValueError): path_of(ValueError)}
+"""Path of an exception of ours → that of the one which Django's own backends record for it."""
+_WITHOUT_EXCEPTION: Final[Mapping[ErrorKind, str]] = MappingProxyType(
+    {
+        ErrorKind.EXCEPTION: path_of(Exception),
+        ErrorKind.TIMEOUT: path_of(TimeoutError),
+        ErrorKind.EXPIRED: path_of(TimeoutError),
+        ErrorKind.CANCELLED: "asyncio.exceptions.CancelledError",
+        ErrorKind.DECODE: path_of(DecodeError),
+        ErrorKind.LOST: path_of(LeaseLostError),
+    }
+)
+"""Path of the exception that stands for the end of an attempt which raised none."""
+
+
+class _Stored(TypedDict):
+    path: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+def result_of(record: JobRecord, queue: Queue, backend: BaseTaskBackend) -> AnyResult:
+    """Return the result of a stored job as it stands.
+
+    Its task is the one that is defined under the job's path, with the job's own priority, queue and moment, whatever
+    the settings allow by now. If there is none any more, it is a stand-in whose call raises an error.
+
+    Raises:
+        DecodeError: The row cannot be read, or is not that of a task.
+    """
+    if record.defect is not None:
+        raise DecodeError(f"job {record.id}: {record.defect}")
+    try:
+        call = msgspec.json.decode(record.data, type=_Stored)
+        deferral = None if record.metadata is None else msgspec.json.decode(record.metadata, type=Deferral)
+        value: Any = None if record.result is None else msgspec.json.decode(record.result)
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"job {record.id}: it is not the job of a task: {error}") from error
+    attempted_at = moment(record.attempted_at)
+    result: AnyResult = TaskResult(
+        task=_task(record, call["path"], deferral, queue, backend),
+        id=str(record.id),
+        status=STATUS.get(record.status, TaskResultStatus.READY),
+        enqueued_at=moment(record.inserted_at),
+        started_at=attempted_at,
+        finished_at=moment(record.ended_at),
+        last_attempted_at=attempted_at,
+        args=call["args"],
+        kwargs=call["kwargs"],
+        backend=backend.alias,
+        errors=[task_error(error) for error in record.errors],
+        worker_ids=_workers(record),
+    )
+    object.__setattr__(result, "_return_value", value)
+    return result
+
+
+def moment(at: datetime | None) -> datetime | None:
+    """Return the aware moment as Django has moments: without a zone, in that of `TIME_ZONE`, if `USE_TZ` is False."""
+    if at is None or settings.USE_TZ:
+        return at
+    return timezone.make_naive(at, timezone.get_default_timezone())
+
+
+def stored_moment(at: datetime) -> datetime:
+    """Return a moment of Django's, which is in `TIME_ZONE` if it has no zone, in UTC."""
+    return (at if timezone.is_aware(at) else timezone.make_aware(at, timezone.get_default_timezone())).astimezone(UTC)
+
+
+def task_error(error: JobError) -> TaskError:
+    """Return the error of an attempt as Django has it, with the path of an exception that can be imported."""
+    path = error.type_path or _WITHOUT_EXCEPTION[error.kind]
+    if error.kind is ErrorKind.DECODE:
+        path = _WITHOUT_EXCEPTION[error.kind]
+    return TaskError(exception_class_path=_SHOWN.get(path, path), traceback=error.details)
+
+
+def _workers(record: JobRecord) -> list[str]:
+    """Return the node of each attempt that has started, in their order."""
+    nodes = {error.attempt: error.node for error in record.errors if error.node is not None}
+    if record.node is not None:
+        nodes[record.attempt] = record.node
+    return [nodes.get(attempt, UNKNOWN_WORKER) for attempt in range(1, record.attempt + 1)]
+
+
+def _task(record: JobRecord, path: str, deferral: Deferral | None, queue: Queue, backend: BaseTaskBackend) -> AnyTask:
+    """Return the job's task, made without the checks: they ask what may be enqueued, not what was."""
+    found = find_or_discover(path)
+    kind = RexecutorTask if found is None else type(found)
+    values: dict[str, Any] = {each.name: each.default for each in fields(kind)}
+    if found is None:
+        values["func"] = _missing(path)
+    else:
+        values |= {name: getattr(found, name) for name in values}
+    values |= {
+        "priority": LEAST_URGENT - record.priority,
+        "backend": backend.alias,
+        "queue_name": queue.name or next(iter(record.tags), DEFAULT_TASK_QUEUE_NAME),
+        "run_after": None if deferral is None else moment(deferral.run_after),
+    }
+    if issubclass(kind, RexecutorTask):
+        usual = values["max_attempts"] or default_attempts(backend.alias, backend.options)
+        if record.max_attempts != usual:
+            values["max_attempts"] = record.max_attempts
+    task = object.__new__(kind)
+    for name, value in values.items():
+        object.__setattr__(task, name, value)
+    return task
+
+
+def _missing(path: str) -> Callable[..., Any]:
+    """Return what stands for the function of a task that is no longer defined."""
+
+    def missing(*_: object, **__: object) -> Any:
+        raise LookupError(f"the task {path!r} is no longer defined, so it cannot be called")
+
+    missing.__module__, _, missing.__qualname__ = path.rpartition(".")
+    missing.__name__ = missing.__qualname__
+    return missing

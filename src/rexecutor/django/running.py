@@ -1,0 +1,128 @@
+"""Runs one task: its signals, its context, its result, and the connections of its thread."""
+
+import asyncio
+from typing import Any, Final
+
+from asgiref.sync import sync_to_async
+from django.tasks import TaskContext, TaskResultStatus, task_backends
+from django.tasks.base import TaskError
+from django.tasks.signals import task_finished, task_started
+from django.utils import timezone
+
+from rexecutor.django.calls import Call, Deferral, as_json, queue_of
+from rexecutor.django.connections import closes_connections, refresh_connections
+from rexecutor.django.registry import find_or_discover
+from rexecutor.django.results import NotJSONTypeError, NotJSONValueError, path_of, result_of
+from rexecutor.engine.attempt import Attempt, Stop, attempt_of
+from rexecutor.engine.failure import shown
+from rexecutor.model.job import Job
+
+TaskJob = Job[Call, Deferral, Any]
+DISCARDING: Final = (NotJSONTypeError, NotJSONValueError)
+"""Exceptions after which a task is not tried again."""
+
+
+def run_task(job: TaskJob, alias: str) -> Any:
+    """Call the task's function in this thread and return its value as JSON has it."""
+    run = _Run(job, alias)
+    with closes_connections(job):
+        task_started.send_robust(run.sender, task_result=run.result)
+        try:
+            value = run.returned(run.task.call(*run.args, **job.data.kwargs))
+        except BaseException as error:
+            if run.fails(error):
+                task_finished.send_robust(run.sender, task_result=run.result)
+            raise
+        run.succeed(value)
+        task_finished.send_robust(run.sender, task_result=run.result)
+    return value
+
+
+async def run_task_async(job: TaskJob, alias: str) -> Any:
+    """Await the task's function and return its value as JSON has it. Synchronous receivers run in Django's thread."""
+    run = _Run(job, alias)
+    refresh = sync_to_async(refresh_connections)
+    await refresh()
+    try:
+        await task_started.asend_robust(run.sender, task_result=run.result)
+        try:
+            value = run.returned(await run.task.acall(*run.args, **job.data.kwargs))
+        except BaseException as error:
+            if run.fails(error):
+                await task_finished.asend_robust(run.sender, task_result=run.result)
+            raise
+        run.succeed(value)
+        await task_finished.asend_robust(run.sender, task_result=run.result)
+    finally:
+        await refresh()
+    return value
+
+
+class _Run:
+    """One attempt of a task, and what its receivers are told."""
+
+    def __init__(self, job: TaskJob, alias: str) -> None:
+        attempt, queue, task = attempt_of(job), queue_of(alias, job.executor), find_or_discover(job.data.path)
+        assert attempt is not None and queue is not None and task is not None  # noqa: PT018, S101 - it runs here
+        backend = task_backends[alias]
+        self._job = job
+        self._attempt: Final[Attempt] = attempt
+        self.sender: Final = type(backend)
+        self.task: Final = task
+        self.result: Final = result_of(attempt.record, queue, backend)
+        context = (TaskContext(task_result=self.result),) if task.takes_context else ()
+        self.args: Final = (*context, *job.data.args)
+
+    def returned(self, value: object) -> Any:
+        """Return the value that the task has returned, as it is stored.
+
+        Raises:
+            NotJSONTypeError: JSON lacks its type.
+            NotJSONValueError: It cannot be stored for another reason, such as its size.
+            TimeoutError: The attempt has ended without the value: see `fails`.
+        """
+        if self._attempt.is_settled:
+            raise TimeoutError("the task has returned, but its attempt had been given up before")
+        try:
+            stored = as_json(value)
+            if self._attempt.codecs.result is not None:
+                self._attempt.codecs.result.encode(stored)
+        except TypeError as error:
+            raise NotJSONTypeError(str(error)) from error
+        except (ValueError, RecursionError) as error:  # an EncodeError is a ValueError
+            raise NotJSONValueError(str(error)) from error
+        return stored
+
+    def succeed(self, value: Any) -> None:
+        """Write the success into the result."""
+        _set(self.result, finished_at=timezone.now(), status=TaskResultStatus.SUCCESSFUL, _return_value=value)
+
+    def fails(self, error: BaseException) -> bool:
+        """Write the failure into the result, if it is the task's end. Return whether it is.
+
+        It is not if the task will be tried again, or if another worker goes on with it.
+        """
+        attempt = self._attempt
+        is_stopped = attempt.is_settled or (isinstance(error, asyncio.CancelledError) and attempt.is_told_to_stop)
+        match attempt.stop if is_stopped else None:
+            case None:
+                is_final = self._job.is_final_attempt or type(error) in DISCARDING
+                told = TaskError(exception_class_path=path_of(type(error)), traceback=shown(error)[1])
+            case Stop.TIMEOUT:
+                is_final = self._job.is_final_attempt
+                details = f"the attempt took longer than {attempt.timeout}"
+                told = TaskError(exception_class_path=path_of(TimeoutError), traceback=details)
+            case Stop.CANCEL:
+                is_final = True
+                told = TaskError(exception_class_path=path_of(asyncio.CancelledError), traceback=attempt.reason)
+            case Stop.SHUTDOWN | Stop.LEASE_LOST:
+                return False
+        if is_final:
+            self.result.errors.append(told)
+            _set(self.result, finished_at=timezone.now(), status=TaskResultStatus.FAILED)
+        return is_final
+
+
+def _set(result: object, **values: Any) -> None:
+    for name, value in values.items():
+        object.__setattr__(result, name, value)

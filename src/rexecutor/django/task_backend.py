@@ -1,0 +1,155 @@
+"""`TaskBackend`: what `TASKS` names as the `BACKEND`."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import iscoroutinefunction
+from typing import Any
+
+from django.core.checks import CheckMessage
+from django.tasks import TaskResult, TaskResultStatus
+from django.tasks.backends.base import BaseTaskBackend
+from django.tasks.exceptions import InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
+from django.tasks.signals import task_enqueued
+
+from rexecutor.backend.app_transaction import SyncTransaction, blocking
+from rexecutor.backend.base import Backend
+from rexecutor.django.annotations import AnyResult, AnyTask
+from rexecutor.django.calls import LEAST_URGENT, Call, Deferral, Queue, as_json, checked_tag, default_attempts, queue_of
+from rexecutor.django.executors import executor_class
+from rexecutor.django.registry import find_or_discover
+from rexecutor.django.results import moment, result_of, stored_moment
+from rexecutor.django.stores import bound_store, store_of
+from rexecutor.django.task import RexecutorTask
+from rexecutor.errors import ConfigurationError, DecodeError
+from rexecutor.model.job import JobRecord
+from rexecutor.model.where import Where
+
+_LARGEST_ID = 2**63 - 1
+_FIXED = ("backoff", "timeout", "takes_context")
+"""Settings that a worker takes from the task in its module."""
+
+
+class TaskBackend(BaseTaskBackend):
+    """Stores the tasks of `django.tasks` as jobs, which `manage.py rexecutor` runs.
+
+    ```py
+    TASKS = {"default": {"BACKEND": "rexecutor.django.TaskBackend", "OPTIONS": {"DATABASE": "default"}}}
+    ```
+
+    A task is stored by one INSERT on Django's own connection, so in the transaction of an `atomic()` block: if that is
+    rolled back, there is no task. `OPTIONS` are:
+
+    - `DATABASE`: alias of the database that holds the jobs, of PostgreSQL or SQLite; `"default"` by default.
+    - `SCHEMA`: schema of the tables on PostgreSQL; `"rexecutor"` by default.
+    - `STORE`: a URL in place of the two, such as `"memory:"` in tests.
+    - `MAX_ATTEMPTS`: how many attempts a task has that does not say so itself; 1 by default.
+    - `MODULES`: modules that define tasks, besides the modules `tasks` of the applications.
+    """
+
+    task_class = RexecutorTask
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def enqueue(self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> AnyResult:
+        """Store a job for the task, and return its result, which is `READY`.
+
+        Raises:
+            InvalidTask: Django's checks fail, a worker could not find the task or run it as it is, or no executor can
+                have the name of its queue.
+            InvalidTaskBackend: The settings name no store that can hold jobs.
+            TypeError: The arguments hold a type that JSON lacks.
+            EncodeError: They hold what no store accepts, such as NaN or a NUL character, or are larger than 1 MiB as
+                JSON. It is a `ValueError`.
+            BackendError: The store failed. In `atomic()`, the transaction is to be rolled back.
+        """
+        self.validate_task(task)
+        self._check_runs(task)
+        call = Call(task.module_path, as_json(args), as_json(kwargs))
+        queue = Queue(self.alias, task.queue_name if self.queues else None)
+        run_after = None if task.run_after is None else stored_moment(task.run_after)
+        own = task.max_attempts if isinstance(task, RexecutorTask) else None
+        handle = executor_class(queue, is_async=iscoroutinefunction(task.func)).enqueue_sync(
+            call,
+            metadata=None if run_after is None else Deferral(run_after),
+            tags=() if self.queues else (checked_tag(task.queue_name),),
+            priority=LEAST_URGENT - int(task.priority),
+            max_attempts=default_attempts(self.alias, self.options) if own is None else own,
+            schedule_at=run_after,
+            backend=self._bound(),
+        )
+        record = self._record(handle.id)
+        result: AnyResult = TaskResult(
+            task=task,
+            id=str(handle.id),
+            status=TaskResultStatus.READY,
+            enqueued_at=None if record is None else moment(record.inserted_at),
+            started_at=None,
+            finished_at=None,
+            last_attempted_at=None,
+            args=call.args,
+            kwargs=call.kwargs,
+            backend=self.alias,
+            errors=[],
+            worker_ids=[],
+        )
+        task_enqueued.send(type(self), task_result=result)
+        return result
+
+    def get_result(self, result_id: str) -> AnyResult:
+        """Return the result of a task of this backend, as it stands, read on Django's connection.
+
+        If the task is no longer defined, the result has a stand-in of its name, whose call raises a `LookupError`.
+
+        Raises:
+            TaskResultDoesNotExist: There is no such result, it is another backend's, it was pruned, or it cannot be
+                read.
+            BackendError: The store failed.
+        """
+        is_id = isinstance(result_id, str) and result_id.isascii() and result_id.isdecimal()
+        record = self._record(int(result_id)) if is_id and int(result_id) <= _LARGEST_ID else None
+        queue = None if record is None else queue_of(self.alias, record.executor)
+        if record is None or queue is None:
+            raise TaskResultDoesNotExist(result_id)
+        try:
+            return result_of(record, queue, self)
+        except DecodeError as error:
+            raise TaskResultDoesNotExist(str(error)) from error
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:  # noqa: ARG002 - Django may give more
+        """Return what `manage.py check` says of the settings of this backend."""
+        if find_spec("rexecutor.django.checks") is None:
+            return []
+        checks: Any = import_module("rexecutor.django.checks")
+        found: list[CheckMessage] = checks.check_backend(self.alias, self.options, self.queues)
+        return found
+
+    def _bound(self) -> Backend | SyncTransaction:
+        """Return what this thread stores and reads jobs with.
+
+        Raises:
+            InvalidTaskBackend: The settings name no store that can hold jobs.
+        """
+        try:
+            return blocking(bound_store(store_of(self.options)))
+        except ConfigurationError as error:
+            raise InvalidTaskBackend(f"TASKS[{self.alias!r}]: {error}") from error
+
+    def _record(self, job_id: int) -> JobRecord | None:
+        return next(iter(self._bound().query_sync(Where.id_equals(job_id), limit=1)), None)
+
+    def _check_runs(self, task: AnyTask) -> None:
+        """Raise an `InvalidTask` if a worker would not find the task, or would run it with other settings."""
+        path = task.module_path
+        found = find_or_discover(path)
+        if found is None or found.func is not task.func:
+            raise InvalidTask(
+                f"{path} is not what a worker would find under that path; give the task the name of its function"
+            )
+        for name in _FIXED:
+            if getattr(found, name, None) != getattr(task, name, None):
+                raise InvalidTask(
+                    f"{path}: {name} cannot be changed for one enqueue: a worker takes it from the task in its module"
+                )

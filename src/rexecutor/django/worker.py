@@ -1,0 +1,143 @@
+"""The `Rexecutor` of a Django project: `rexecutor worker rexecutor.django.worker:make`, or `manage.py rexecutor`."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import django
+from django.apps import apps
+from django.conf import settings
+
+from rexecutor.app.rexecutor import Rexecutor
+from rexecutor.cli.load import find_target, made_rexecutor
+from rexecutor.django.connections import closes_connections
+from rexecutor.django.stores import Store, shared_backend, store_of, task_backends
+from rexecutor.errors import ConfigurationError
+from rexecutor.jobs.executor import AnyExecutor
+
+TARGET: Final = "rexecutor.django.worker:make"
+"""What a worker is told to run."""
+BACKENDS: Final = "REXECUTOR_DJANGO_BACKENDS"
+"""The environment's name for the aliases of the task backends to run, with commas; all if it is empty or not there."""
+QUEUES: Final = "REXECUTOR_DJANGO_QUEUES"
+"""The environment's name for the queues to run, with commas; all if it is empty or not there."""
+IN_MEMORY: Final = "memory:"
+
+if not apps.ready:  # as in a project's wsgi.py: before there is an event loop, in which Django refuses queries
+    django.setup()
+
+
+@asynccontextmanager
+async def make() -> AsyncGenerator[Rexecutor]:
+    """Give the `Rexecutor` of the Django project that `DJANGO_SETTINGS_MODULE` names.
+
+    It runs the tasks of all task backends of this package, or of those that the environment names (`BACKENDS`,
+    `QUEUES`). If the settings have `REXECUTOR = "shop.jobs:rexecutor"`, it is that one, with these tasks added, and
+    `closes_connections` around all of its jobs.
+
+    Raises:
+        ConfigurationError: There is nothing to run, or it is in several stores.
+        FailedError: What `REXECUTOR` names cannot be imported or made.
+    """
+    chosen = _chosen(task_backends(), _names(BACKENDS))
+    async with AsyncExitStack() as stack:
+        rexecutor = await _own(stack)
+        store = _store(chosen, rexecutor)
+        if rexecutor is None:
+            if store is None:
+                raise ConfigurationError(nothing_to_run())
+            rexecutor = Rexecutor(shared_backend(store))
+        for executor in await asyncio.to_thread(_executors, chosen, _names(QUEUES)):
+            if executor.name not in rexecutor.executors:  # made once, and run again
+                rexecutor.with_executor(executor)
+        yield rexecutor.with_around_execute(closes_connections)
+
+
+def nothing_to_run() -> str:
+    """Return the message for a project without jobs."""
+    own = 'set REXECUTOR = "shop.jobs:rexecutor" in the settings to the Rexecutor that runs your jobs'
+    if django.VERSION < (6,):
+        return f"nothing to run: {own} (django.tasks needs Django 6)"
+    return f'nothing to run: name "rexecutor.django.TaskBackend" as a BACKEND in TASKS, or {own}'
+
+
+async def _own(stack: AsyncExitStack) -> Rexecutor | None:
+    """Return the `Rexecutor` that the settings name; None if they name none."""
+    target: object = getattr(settings, "REXECUTOR", None)
+    if target is None:
+        return None
+    if not isinstance(target, str):
+        raise ConfigurationError(f'REXECUTOR must be a text such as "shop.jobs:rexecutor", not {target!r}')
+    return await made_rexecutor(target, await asyncio.to_thread(find_target, target), stack)
+
+
+def _chosen(known: Mapping[str, Mapping[str, Any]], names: Collection[str]) -> Mapping[str, Mapping[str, Any]]:
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"--backends: {name!r} is no task backend of rexecutor in TASKS; there are {', '.join(sorted(known))}"
+            )
+    return {alias: params for alias, params in known.items() if not names or alias in names}
+
+
+def _store(chosen: Mapping[str, Mapping[str, Any]], own: Rexecutor | None) -> Store | None:
+    """Return the one store of all that is to run; None if there are no task backends.
+
+    Raises:
+        ConfigurationError: They have several stores, or one in memory, where nothing else would find its jobs.
+    """
+    of = {alias: store_of(params.get("OPTIONS", {})) for alias, params in chosen.items()}
+    if len(set(of.values())) > 1:
+        raise ConfigurationError(
+            "a worker runs the jobs of one store, and the task backends have several"
+            f" ({', '.join(f'{alias}: {_name(store)}' for alias, store in of.items())});"
+            " run one worker for each: --backends ALIAS,ALIAS"
+        )
+    store = next(iter(of.values()), None)
+    if store is None:
+        return None
+    if store.url == IN_MEMORY:
+        raise ConfigurationError(
+            f"TASKS[{next(iter(of))!r}]: the STORE {IN_MEMORY!r} is in the memory of the process that enqueues, where"
+            " no worker finds a job; use it in tests, and a database otherwise"
+        )
+    if own is not None and own.backend is not shared_backend(store):
+        raise ConfigurationError(
+            f"REXECUTOR has another backend than the task backends ({', '.join(of)}), and a worker runs the jobs of one"
+            f" store; make it as Rexecutor(rexecutor.django.backend_for({store.database!r}, schema={store.schema!r}))"
+            if store.database is not None
+            else "REXECUTOR has another backend than the task backends; run it by itself, with `rexecutor worker`"
+        )
+    return store
+
+
+def _executors(chosen: Mapping[str, Mapping[str, Any]], queues: Collection[str]) -> list[type[AnyExecutor]]:
+    """Return the executors of the chosen backends, of all queues or of these."""
+    if not chosen:
+        return []
+    from rexecutor.django.executors import executors_of, queues_of  # they need django.tasks
+    from rexecutor.django.registry import discover
+
+    discover()
+    known = {alias: queues_of(alias) for alias in chosen}
+    for queue in queues:
+        if not any(queue in names for names in known.values()):
+            there = ", ".join(sorted({name for names in known.values() for name in names}))
+            raise ConfigurationError(f"--queues: no task backend has a queue {queue!r}; there are {there or 'none'}")
+    return [
+        executor
+        for alias, names in known.items()
+        if not queues or names & set(queues)
+        for executor in executors_of(alias, names & set(queues))
+    ]
+
+
+def _name(store: Store) -> str:
+    return store.url or f"{store.database}, schema {store.schema}"
+
+
+def _names(variable: str) -> list[str]:
+    """Return the names that stand with commas in a variable of the environment."""
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
