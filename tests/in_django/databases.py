@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from django.core.management import call_command
 from django.db import connections
+from django.test import override_settings
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.in_django.settings import DATABASES_GIVEN, SETTINGS_GIVEN
@@ -32,9 +33,15 @@ def database(alias: str, **given: Any) -> Generator[None]:
         params.update(before)
 
 
+def jobs_in(alias: str, **options: Any) -> override_settings:
+    """Let the jobs of the one task backend be in this database, within the block."""
+    options = {"DATABASE": alias, **options}
+    return override_settings(TASKS={"default": {"BACKEND": "rexecutor.django.TaskBackend", "OPTIONS": options}})
+
+
 def migrated_sqlite(file: Path) -> Path:
     """Have Django make its tables and ours in the file."""
-    with database("default", NAME=str(file)):
+    with database("default", NAME=str(file)), jobs_in("default"):
         call_command("migrate", database="default", run_syncdb=True, verbosity=0)
     return file
 
@@ -51,7 +58,7 @@ def sqlite(template: Path, file: Path) -> Generator[str]:
 def migrated_postgres(name: str) -> Generator[str]:
     """Have Django make its tables and ours in a new database at the run's server. Return the database's name."""
     run_postgres(f"CREATE DATABASE {name}")
-    with database("postgres", **_at_the_server(name)):
+    with database("postgres", **_at_the_server(name)), jobs_in("postgres"):
         call_command("migrate", database="postgres", run_syncdb=True, verbosity=0)
     yield name
     run_postgres(f"DROP DATABASE {name} WITH (FORCE)")

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.dispatch import receiver
 from django.utils.connection import ConnectionDoesNotExist
 from django.utils.module_loading import import_string
@@ -109,6 +110,11 @@ def bound_store(store: Store) -> Backend | SyncTransaction:
     return made
 
 
+def is_in_memory(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a connection of Django's to SQLite is to a database in memory."""
+    return cast("SQLite", connection).is_in_memory_db()
+
+
 def _address(store: Store) -> str:
     """Return what the backend of the store is made with: a connection string, the path of a file, or a URL."""
     if store.database is None:
@@ -123,7 +129,7 @@ def _address(store: Store) -> str:
         raise ConfigurationError(
             f"DATABASES[{store.database!r}]: jobs need PostgreSQL or SQLite, not {connection.display_name}"
         )
-    if cast("SQLite", connection).is_in_memory_db():
+    if is_in_memory(connection):
         raise ConfigurationError(
             f"DATABASES[{store.database!r}]: SQLite in memory cannot hold jobs, because a worker has connections of its"
             ' own; give a file, or in tests "OPTIONS": {"STORE": "memory:"}'

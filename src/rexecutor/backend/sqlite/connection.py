@@ -5,10 +5,10 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rexecutor.backend.sql import migrations
 from rexecutor.backend.sqlite.dialect import add_functions
@@ -37,6 +37,7 @@ _ADVICE: Final = {
     sqlite3.SQLITE_PERM: "check the file's permissions",
 }
 _HAS_TABLES: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'rexecutor_schema'"
+_CREATE_VERSIONS: Final = "CREATE TABLE IF NOT EXISTS rexecutor_schema (version INTEGER PRIMARY KEY) STRICT"
 _PACKAGE: Final = "rexecutor.backend.sqlite"
 
 
@@ -256,16 +257,27 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     Raises:
         SchemaError: A newer rexecutor has made the tables.
     """
-    steps = migrations(_PACKAGE)
-    if _version(connection, path, steps) == len(steps):
+    newest = len(migrations(_PACKAGE))
+    if version(connection, path) == newest:
         return
     with transaction(connection):
-        connection.execute("CREATE TABLE IF NOT EXISTS rexecutor_schema (version INTEGER PRIMARY KEY) STRICT")
-        current = _version(connection, path, steps)
-        for number, script in steps[current:]:
-            for statement in _commands(script):
-                connection.execute(statement)
-            connection.execute("INSERT INTO rexecutor_schema (version) VALUES (?)", (number,))
+        for number in range(version(connection, path) + 1, newest + 1):
+            for command in commands_of(number):
+                connection.execute(command)
+
+
+def lock_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Take the write lock in the connection's transaction, and return the version of the tables; see `version`."""
+    connection.execute(_CREATE_VERSIONS)
+    connection.execute("UPDATE rexecutor_schema SET version = version WHERE false")  # takes the lock
+    return version(connection, path)
+
+
+def commands_of(number: int) -> Iterator[str]:
+    """Yield the commands of one migration, for a transaction in which the version before it was seen."""
+    yield _CREATE_VERSIONS
+    yield from _commands(dict(migrations(_PACKAGE))[number])
+    yield f"INSERT INTO rexecutor_schema (version) VALUES ({number})"  # noqa: S608 - a number
 
 
 def migrate_alone(path: Path, synchronous: str) -> None:
@@ -284,25 +296,28 @@ def file_command(words: str, path: Path) -> str | None:
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
     """Raise a `SchemaError` unless the tables have this version."""
-    steps = migrations(_PACKAGE)
-    if (current := _version(connection, path, steps)) < len(steps):
-        found = (
-            f"its tables have version {current}, {len(steps)} is needed" if current else "has no tables of rexecutor"
-        )
+    newest = len(migrations(_PACKAGE))
+    if (current := version(connection, path)) < newest:
+        found = f"its tables have version {current}, {newest} is needed" if current else "has no tables of rexecutor"
         line = file_command("migrate", path)
         advice = "" if line is None else f"run `{line}`, or "
         raise SchemaError(f"{path}: {found}; {advice}open the backend once (`async with`), which does the same")
 
 
-def _version(connection: sqlite3.Connection, path: Path, steps: Sequence[tuple[int, Any]]) -> int:
+def version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the tables; 0 if there are none.
+
+    Raises:
+        SchemaError: A newer rexecutor has made the tables.
+    """
     if connection.execute(_HAS_TABLES).fetchone() is None:
         return 0
-    version: int = connection.execute("SELECT coalesce(max(version), 0) FROM rexecutor_schema").fetchone()[0]
-    if version > len(steps):
+    found: int = connection.execute("SELECT coalesce(max(version), 0) FROM rexecutor_schema").fetchone()[0]
+    if found > (newest := len(migrations(_PACKAGE))):
         raise SchemaError(
-            f"{path}: its tables have version {version}, this rexecutor knows up to {len(steps)}; update rexecutor"
+            f"{path}: its tables have version {found}, this rexecutor knows up to {newest}; update rexecutor"
         )
-    return version
+    return found
 
 
 def _commands(script: str) -> Iterator[str]:

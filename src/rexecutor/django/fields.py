@@ -1,0 +1,117 @@
+"""Fields of the models: columns as the stores hold them, and what somebody has damaged by hand is still readable.
+
+SQLite holds moments as microseconds since 1970, and lists and objects as JSON texts; PostgreSQL has types for these.
+"""
+
+import json
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from django.conf import settings
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.sql.compiler import SQLCompiler
+from django.utils import timezone
+
+from rexecutor.backend.sql.rows import EPOCH
+
+if TYPE_CHECKING:
+    AnyField = models.Field[Any, Any]
+    AnyMoment = models.DateTimeField[Any, Any]
+else:
+    AnyField = models.Field
+    AnyMoment = models.DateTimeField
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Unreadable(str):
+    """The text of a stored value that is not JSON."""
+
+    __slots__ = ()
+
+
+class Text(AnyField):
+    """A text. In SQLite, bytes that are not UTF-8 are replaced."""
+
+    def get_internal_type(self) -> str:
+        """Return Django's name of the type."""
+        return "TextField"
+
+    def select_format(self, compiler: SQLCompiler, sql: str, params: Any) -> tuple[str, Any]:
+        """Return the expression that reads the column."""
+        return (f"CAST({sql} AS BLOB)" if compiler.connection.vendor == "sqlite" else sql), params
+
+    def from_db_value(self, value: Any, expression: object, connection: BaseDatabaseWrapper) -> Any:  # noqa: ARG002 - Django's signature
+        """Return the text."""
+        return _text(value)
+
+
+class Json(AnyField):
+    """A JSON value; an `Unreadable` if the stored text is none."""
+
+    def get_internal_type(self) -> str:
+        """Return a name that no database adapts by itself."""
+        return "RexecutorJson"
+
+    def select_format(self, compiler: SQLCompiler, sql: str, params: Any) -> tuple[str, Any]:
+        """Return the expression that reads the column, as a text."""
+        return f"CAST({sql} AS {'BLOB' if compiler.connection.vendor == 'sqlite' else 'text'})", params
+
+    def from_db_value(self, value: Any, expression: object, connection: BaseDatabaseWrapper) -> Any:  # noqa: ARG002 - Django's signature
+        """Return the value of the text."""
+        text = _text(value)
+        try:
+            return text if text is None else json.loads(text)
+        except (ValueError, RecursionError):
+            return Unreadable(text)
+
+
+class Tags(Json):
+    """A list of texts: an array in PostgreSQL, JSON in SQLite."""
+
+    def select_format(self, compiler: SQLCompiler, sql: str, params: Any) -> tuple[str, Any]:
+        """Return the expression that reads the column, as a text of JSON."""
+        if compiler.connection.vendor == "sqlite":
+            return super().select_format(compiler, sql, params)
+        return f"CAST(to_json({sql}) AS text)", params
+
+
+class Moment(AnyMoment):
+    """A moment; None if it is beyond Python's calendar."""
+
+    def get_internal_type(self) -> str:
+        """Return a name that no database adapts by itself."""
+        return "RexecutorMoment"
+
+    def select_format(self, compiler: SQLCompiler, sql: str, params: Any) -> tuple[str, Any]:
+        """Return the expression that reads the column, without moments at which the driver would fail."""
+        if compiler.connection.vendor == "sqlite":
+            return sql, params
+        low, high = "'0001-01-02 00:00:00+00'", "'9999-12-31 00:00:00+00'"
+        return f"CASE WHEN {sql} >= {low} AND {sql} < {high} THEN {sql} END", (*params, *params, *params)
+
+    def from_db_value(self, value: Any, expression: object, connection: BaseDatabaseWrapper) -> Any:  # noqa: ARG002 - Django's signature
+        """Return the moment as other models have it: aware in UTC, or naive in `TIME_ZONE` without `USE_TZ`."""
+        if not isinstance(value, int):
+            return value
+        try:
+            moment = EPOCH + value * _MICROSECOND
+            return moment if settings.USE_TZ else timezone.make_naive(moment)
+        except OverflowError:
+            return None
+
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django's signature
+        """Return the moment as the column holds it."""
+        moment: datetime | None = value if prepared else self.get_prep_value(value)
+        if moment is None:
+            return None
+        aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+        return (aware - EPOCH) // _MICROSECOND if connection.vendor == "sqlite" else aware
+
+
+def _text(value: Any) -> str | None:
+    """Return the text of a column."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value if value is None or isinstance(value, str) else str(value)

@@ -1,0 +1,1 @@
+"""Django's migrations: one for each of the store's own."""

@@ -1,0 +1,221 @@
+"""Models to read jobs, nodes and schedules with. The tables are not Django's, and the models change nothing."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+
+from django.db import connections, models
+from django.utils.connection import ConnectionDoesNotExist
+
+from rexecutor.django.fields import Json, Moment, Tags, Text
+from rexecutor.django.stores import DEFAULT_SCHEMA, Store, stores
+from rexecutor.errors import ConfigurationError
+from rexecutor.model.status import JobStatus
+
+if TYPE_CHECKING:
+    AnyQuerySet = models.QuerySet[Any, Any]
+    AnyManager = models.Manager[Any]
+    Integer = models.BigIntegerField[Any, Any]
+    Boolean = models.BooleanField[Any, Any]
+else:
+    AnyQuerySet = models.QuerySet
+    AnyManager = models.Manager
+    Integer = models.BigIntegerField
+    Boolean = models.BooleanField
+
+
+def shown_store() -> Store | None:
+    """Return the store that the models show: the first in the settings that is a database; None if there is none."""
+    return next((store for store in stores() if store.database is not None), None)
+
+
+class ReadOnlyQuerySet(AnyQuerySet):
+    """A query that changes nothing: each method that would raises a `TypeError`."""
+
+    def create(self, **_kwargs: Any) -> NoReturn:
+        """Refuse to create an object."""
+        raise _refusal(self.model)
+
+    def bulk_create(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Refuse to create objects."""
+        raise _refusal(self.model)
+
+    def bulk_update(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Refuse to change objects."""
+        raise _refusal(self.model)
+
+    def update(self, **_kwargs: Any) -> NoReturn:
+        """Refuse to change objects."""
+        raise _refusal(self.model)
+
+    def delete(self) -> NoReturn:
+        """Refuse to delete objects."""
+        raise _refusal(self.model)
+
+    def _raw_delete(self, using: str | None) -> NoReturn:  # noqa: ARG002 - Django's signature
+        raise _refusal(self.model)
+
+
+class StoreManager(AnyManager.from_queryset(ReadOnlyQuerySet)):
+    """Reads from the database that holds the jobs."""
+
+    def get_queryset(self) -> Any:
+        """Return a query of all objects.
+
+        Raises:
+            ConfigurationError: The settings name no database for jobs.
+        """
+        store = shown_store()
+        if store is None:
+            raise ConfigurationError(
+                f"{self.model.__name__}: no task backend in TASKS has its jobs in a database; its models show nothing"
+            )
+        return super().get_queryset().using(self._db or store.database)
+
+
+class ReadOnly(models.Model):
+    """Base of the models: objects are read and never written."""
+
+    objects: ClassVar[StoreManager] = StoreManager()
+
+    class Meta:
+        """Options that all models have."""
+
+        abstract = True
+        managed = False
+        default_permissions = ("view",)
+
+    def save(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Refuse to write the object: raise a `TypeError`."""
+        raise _refusal(type(self))
+
+    def delete(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Refuse to delete the object: raise a `TypeError`."""
+        raise _refusal(type(self))
+
+
+class Job(ReadOnly):
+    """A job as it is stored. Moments are as in other models: aware if `USE_TZ` is set."""
+
+    id = Integer(primary_key=True)
+    executor = Text()
+    status = Text(choices=[(str(status), str(status)) for status in JobStatus])
+    due = Boolean(null=True)
+    """Whether a waiting job's time has come; None if the job does not wait."""
+    data = Json()
+    """The data; an `Unreadable` text if they are not JSON."""
+    metadata = Json(null=True)
+    attempt = Integer()
+    max_attempts = Integer()
+    priority = Integer()
+    tags = Tags()
+    errors = Json()
+    """One object for each attempt that did not succeed, the last one last."""
+    snoozes = Integer()
+    losses = Integer()
+    node = Text(null=True)
+    """Id of the node that runs it; None unless it executes."""
+    cancel_reason = Text(null=True)
+    inserted_at = Moment()
+    scheduled_at = Moment()
+    attempted_at = Moment(null=True)
+    completed_at = Moment(null=True)
+    cancelled_at = Moment(null=True)
+    discarded_at = Moment(null=True)
+    ended_at = Moment(null=True)
+    expires_at = Moment(null=True)
+    result = Json(null=True)
+    headers = Json(null=True)
+
+    class Meta(ReadOnly.Meta):
+        """Options of the model."""
+
+        abstract = False
+        permissions = (
+            ("cancel_job", "Can cancel job"),
+            ("rerun_job", "Can rerun job"),
+            ("pause_job", "Can pause and resume executors"),
+        )
+
+    def __str__(self) -> str:
+        """Return the job's id and executor."""
+        return f"{self.pk} ({self.executor})"
+
+
+class Node(ReadOnly):
+    """A worker process that runs jobs, or did so until its lease ran out."""
+
+    id = Text(primary_key=True)
+    name = Text()
+    """Host and process."""
+    started_at = Moment()
+    lease_until = Moment()
+    renewed_at = Moment(null=True)
+    state = Json(null=True)
+    """What it said of itself with its last heartbeat."""
+    executors = Json(null=True)
+    """The names of its executors, each with the number of jobs at a time, or None if only its slots limit them."""
+
+    class Meta(ReadOnly.Meta):
+        """Options of the model."""
+
+        abstract = False
+
+    def __str__(self) -> str:
+        """Return the node's host and process."""
+        return str(self.name)
+
+
+class Schedule(ReadOnly):
+    """A schedule, and when it ticks next."""
+
+    id = Text(primary_key=True)
+    executor = Text(null=True)
+    """Whose jobs it enqueues; None for one that enqueues none."""
+    expression = Text()
+    timezone = Text()
+    last_tick = Moment(null=True)
+    next_tick = Moment(null=True)
+
+    class Meta(ReadOnly.Meta):
+        """Options of the model."""
+
+        abstract = False
+
+    def __str__(self) -> str:
+        """Return the schedule's id."""
+        return str(self.pk)
+
+
+_TABLES: Final[dict[type[models.Model], str]] = {Job: "jobs", Node: "nodes", Schedule: "schedules"}
+
+
+def place_tables() -> None:
+    """Have the models read the tables of the store that the settings name."""
+    store = shown_store()
+    for model, name in _TABLES.items():
+        model._meta.db_table = _table(store, name)  # noqa: SLF001 - Django's public name for it
+        for field in model._meta.fields:  # noqa: SLF001 - as above
+            field.__dict__.pop("cached_col", None)  # it names the table; a test has changed the settings
+
+
+def refuse_raw(*, sender: type[models.Model], **_: Any) -> None:
+    """Refuse what passes by `save`, such as `loaddata`."""
+    if sender in _TABLES:
+        raise _refusal(sender)
+
+
+def _table(store: Store | None, name: str) -> str:
+    """Return the table's name. Django sets it in quotes, so these end and begin between schema and table."""
+    try:
+        is_postgres = store is not None and connections[store.database or ""].vendor == "postgresql"
+    except ConnectionDoesNotExist:  # a check says so
+        is_postgres = False
+    if not is_postgres:
+        return f"rexecutor_{name}"
+    return f'{DEFAULT_SCHEMA if store is None else store.schema}"."{name}'
+
+
+def _refusal(model: type[models.Model]) -> TypeError:
+    name = model.__name__
+    return TypeError(
+        f"{name} objects are read-only; change jobs by their handles, by executors, in the admin or by `rexecutor jobs`"
+    )
