@@ -1,5 +1,7 @@
 """Django's settings and connections for tests, without a project. A process configures Django only once."""
 
+import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +41,23 @@ def sqlite(path: Path | str, **settings: Any) -> dict[str, Any]:
 
 
 @contextmanager
+def local_zone(name: str | None) -> Generator[None]:
+    """Let this be the zone of the process, which Django changes with its setting; None for the present one."""
+    before = os.environ.get("TZ")
+    if name is not None:
+        os.environ["TZ"] = name
+        time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("TZ", None)
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
+@contextmanager
 def connected(database: dict[str, Any], alias: str = ALIAS, **overridden: Any) -> Generator[BaseDatabaseWrapper]:
     """Make `connections[alias]` of this thread a new connection to the database; close it in the end.
 
@@ -48,7 +67,7 @@ def connected(database: dict[str, Any], alias: str = ALIAS, **overridden: Any) -
         overridden: Settings of Django that hold meanwhile.
     """
     configure()
-    with override_settings(**overridden):
+    with local_zone(None), override_settings(**overridden):
         handler = ConnectionHandler({"default": sqlite(":memory:"), alias: database})
         made = handler[alias]
         connections[alias] = made

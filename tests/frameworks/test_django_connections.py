@@ -40,7 +40,7 @@ from rexecutor.model.job import JobRecord
 from rexecutor.model.where import Everything
 from tests.backend.proxies import made_of
 from tests.backends import made_backend
-from tests.frameworks.django_settings import ALIAS, connected, postgres, sqlite
+from tests.frameworks.django_settings import ALIAS, connected, local_zone, postgres, sqlite
 from tests.postgres import run_postgres, server_url
 
 LATER = datetime(2031, 7, 1, 12, tzinfo=UTC)
@@ -320,13 +320,13 @@ class TestSettings:
     @pytest.mark.parametrize("settings", SETTINGS)
     def test_of_postgresql_change_nothing_in_what_is_stored_and_read(self, on_postgres: Any, settings: str) -> None:
         database, overridden = SETTINGS[settings]
-        with connected(postgres(**database), **overridden) as connection:
+        with connected(postgres(**database), **overridden) as connection, local_zone("Asia/Tokyo"):
             self.check(on_postgres, connection)
 
     @pytest.mark.parametrize("zones", [True, False])
     def test_of_sqlite_do_not_either(self, on_sqlite: SQLiteBackend, zones: Any) -> None:
         database = sqlite(on_sqlite.path, OPTIONS={"transaction_mode": "IMMEDIATE"})
-        with connected(database, USE_TZ=zones, TIME_ZONE=BERLIN) as connection:
+        with connected(database, USE_TZ=zones, TIME_ZONE=BERLIN) as connection, local_zone("Asia/Tokyo"):
             self.check(on_sqlite, connection)
 
     def check(self, backend: Backend, connection: BaseDatabaseWrapper) -> None:

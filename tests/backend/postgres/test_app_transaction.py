@@ -609,6 +609,18 @@ def test_other_libraries_are_not_imported() -> None:
 
 
 def test_named_parameters_are_numbered() -> None:
-    text = "a = %(x)s AND b % 2 = %(y)s::jsonb AND c = %(x)s::text AND d LIKE '5%%'"
+    text = (
+        "UPDATE t SET a = %(x)s WHERE b % 2 = %(y)s::jsonb AND c = %(x)s::text AND d LIKE '5%%' AND e = %(z)s::interval"
+    )
 
-    assert numbered(text) == ("a = $1 AND b % 2 = $2::text::jsonb AND c = $1::text AND d LIKE '5%'", ("x", "y"))
+    numbers = "a = $1 WHERE b % 2 = $2::text::jsonb AND c = $1::text AND d LIKE '5%' AND e = $3::text::interval"
+    assert numbered(text) == (f"UPDATE t SET {numbers}", ("x", "y", "z"))
+
+
+def test_a_query_returns_its_rows_as_json() -> None:
+    text = "-- Says why.\nSELECT a FROM t WHERE b = %(b)s"
+
+    assert numbered(text) == (
+        "SELECT row_to_json(q)::text FROM (-- Says why.\nSELECT a FROM t WHERE b = $1\n) AS q",
+        ("b",),
+    )

@@ -5,11 +5,13 @@ imported. A script is one change. On a connection in autocommit outside a transa
 On any other, it becomes part of the current transaction, or begins one that the application commits.
 """
 
+import json
 import re
 from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -40,10 +42,13 @@ from rexecutor.errors import BackendError, ConfigurationError, RexecutorError
 
 T = TypeVar("T")
 PsycopgConnection: TypeAlias = "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]"
-_PARAMETER: Final = re.compile(r"%\((\w+)\)s(::jsonb?\b)?|%%")
+_PARAMETER: Final = re.compile(r"%\((\w+)\)s(::(?:jsonb?|timestamptz|interval)\b(\[\])?)?|%%")
+_SELECTS: Final = re.compile(r"(?:\s*--[^\n]*\n)*\s*SELECT\b")
 _PSYCOPG: Final = {"psycopg.Connection"}
 _ASYNC_PSYCOPG: Final = {"psycopg.AsyncConnection"}
 _ASYNCPG: Final = {"asyncpg.connection.Connection", "asyncpg.pool.PoolConnectionProxy"}
+_AS_JSON: Final = "SELECT row_to_json(q)::text FROM"
+_MICROSECOND: Final = timedelta(microseconds=1)
 _NO_TABLES: Final = {"42P01", "3F000", "42883"}
 _SUPPORTED: Final = (
     "one of psycopg (version 3) or asyncpg, an (Async)Session or (Async)Connection of SQLAlchemy on one of these, or"
@@ -156,7 +161,8 @@ async def run_asyncpg(connection: AsyncpgConnection, script: Script[T]) -> T:
 
     async def execute(statement: Statement) -> Rows:
         text, names = numbered(statement.text)
-        return await connection.fetch(text, *(statement.parameters[name] for name in names))
+        rows = await connection.fetch(text, *(_without_codecs(statement.parameters[name]) for name in names))
+        return [_values(row[0]) for row in rows] if text.startswith(_AS_JSON) else rows
 
     if connection.is_in_transaction():
         return await run_script(script, execute)
@@ -169,19 +175,40 @@ async def run_asyncpg(connection: AsyncpgConnection, script: Script[T]) -> T:
 def numbered(text: str) -> tuple[str, tuple[str, ...]]:
     """Return the text with named parameters replaced by `$1`, `$2` and so on, and the names in that order.
 
-    JSON is passed as text, because the application or SQLAlchemy may have set its own JSON codec in asyncpg.
+    The application or SQLAlchemy may have set codecs of their own in asyncpg. So JSON, moments and spans of time are
+    passed as text, and a query returns each of its rows as the text of a JSON object.
     """
     names: list[str] = []
 
     def number(found: re.Match[str]) -> str:
-        name, cast = found.groups()
-        if name is None:
+        name, kind, array = found.groups(default="")
+        if not name:
             return "%"
         if name not in names:
             names.append(name)
-        return f"${names.index(name) + 1}" + (f"::text{cast}" if cast else "")
+        return f"${names.index(name) + 1}" + (f"::text{array}{kind}" if kind else "")
 
-    return _PARAMETER.sub(number, text), tuple(names)
+    with_numbers = _PARAMETER.sub(number, text)
+    if _SELECTS.match(text):
+        with_numbers = f"{_AS_JSON} ({with_numbers}\n) AS q"
+    return with_numbers, tuple(names)
+
+
+def _without_codecs(value: Any) -> Any:
+    match value:
+        case list():
+            return [_without_codecs(one) for one in cast("list[object]", value)]
+        case datetime():
+            return value.isoformat()
+        case timedelta():
+            return f"{value // _MICROSECOND} microseconds"
+        case _:
+            return value
+
+
+def _values(row: str) -> tuple[Any, ...]:
+    """Return the values of a row of JSON in their order; some may have the same name."""
+    return json.loads(row, object_pairs_hook=lambda pairs: tuple(value for _, value in pairs))
 
 
 def _commits_by_itself(connection: PsycopgConnection) -> bool:

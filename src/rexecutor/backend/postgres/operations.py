@@ -65,7 +65,7 @@ class Operations:
                 statement = self._statements.of("claim_jobs", **wanted, promoted=False)
             else:
                 statement = self._statements.of("claim_marked", **wanted, **marks, promoted=False)
-            rows = await run(connection, statement, binary=True)
+            rows = await run(connection, statement)
         except UniqueViolation:
             await run(connection, self._statements.of("dequeue_running"))
             raise
@@ -74,7 +74,7 @@ class Operations:
             await run(connection, self._statements.of("promote_jobs", limit=PROMOTED, now=now))
             marks = None
             began, asked = self._clock.monotonic(), now or self._clock.now()
-            rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=True), binary=True)
+            rows = await run(connection, self._statements.of("claim_jobs", **wanted, promoted=True))
             ended = self._clock.monotonic()
         # Counted from the request: the next claim takes as long to reach the server. Counted from the reply, it would
         # come late.

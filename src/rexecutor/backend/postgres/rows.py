@@ -31,16 +31,18 @@ A statement's parameters are copied four times on their way to the server, which
 """
 
 
-def in_utc(moment: datetime) -> datetime:
-    """Return the moment in UTC, for any time zone of the session.
+def in_utc(moment: datetime | str) -> datetime:
+    """Return the moment in UTC, for any time zone of the session. It may be a text, as PostgreSQL writes it in JSON.
 
     Raises:
-        ValueError: It is not a `datetime`: NULL, or the text of a moment beyond Python's calendar (`load_anyway`).
+        ValueError: It is NULL, or beyond Python's calendar (`load_anyway`).
         OverflowError: Converted to UTC, it is beyond Python's calendar.
     """
     try:
+        if isinstance(moment, str):
+            moment = datetime.fromisoformat(moment)
         return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    except AttributeError:
+    except (AttributeError, ValueError):
         raise ValueError(f"{moment!r} is not a moment that Python can hold") from None
 
 

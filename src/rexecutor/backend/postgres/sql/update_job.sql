@@ -46,11 +46,11 @@ changed AS (
         snoozes = %(snoozes)s,
         losses = %(losses)s,
         revision = %(revision)s,
-        scheduled_at = %(scheduled_at)s,
-        completed_at = %(completed_at)s,
-        cancelled_at = %(cancelled_at)s,
-        discarded_at = %(discarded_at)s,
-        expires_at = %(expires_at)s,
+        scheduled_at = %(scheduled_at)s::timestamptz,
+        completed_at = %(completed_at)s::timestamptz,
+        cancelled_at = %(cancelled_at)s::timestamptz,
+        discarded_at = %(discarded_at)s::timestamptz,
+        expires_at = %(expires_at)s::timestamptz,
         -- The record was read without its result.
         result = CASE WHEN %(status)s::text = 'complete' THEN job.result END
     FROM before
