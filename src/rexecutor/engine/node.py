@@ -161,6 +161,7 @@ class RunningNode:
             settle=self._settler.put,
             ended=self._free_slot,
             context=context,
+            is_cancelled=lambda: self._duties is not None and self._duties.cancelling() > 0,
             around=around_execute,
             recycling=recycling,
             store_clock=store_clock,
@@ -208,6 +209,7 @@ class RunningNode:
             )
             self._periodic[f"prune {number}"] = pruner.step
         self._duties: asyncio.Task[None] | None = None
+        self._are_duties_late = False
         self.hurry: Final = asyncio.Event()
         """Set it to have `stop` cancel the running jobs at once, without waiting for the rest of the grace."""
 
@@ -290,15 +292,8 @@ class RunningNode:
         """
         until = asyncio.get_running_loop().time() + grace.total_seconds()
         self._emit(NodeStopping(self._node.id, len(self._runner.held), len(self._runner.stuck)))
-        self._stop_claims.set()
-        self._buffer.give_back_all()
-        self._buffer.hungry.set()  # the dispatcher may wait for it
         try:
-            # Claims and jobs end side by side: a store that does not answer must not keep the jobs running. The claim
-            # under way is waited for and not cancelled, because the jobs that it takes have to be given back.
-            async with asyncio.TaskGroup() as ends:
-                ends.create_task(first_of(self._end_claims(), self._backend.clock.sleep(DELIVERY_TIMEOUT)))
-                ends.create_task(self._end_jobs(grace))
+            await self._end_work(grace)
             if self._duties is not None and not self._duties.done():
                 await self._settler.emptied(DELIVERY_TIMEOUT)
         finally:
@@ -319,6 +314,7 @@ class RunningNode:
         """Wait for the duties, which were told to stop; cancel them if they do not. Their errors are not raised."""
         if self._duties is not None:
             await asyncio.wait((self._duties,), timeout=DELIVERY_TIMEOUT.total_seconds())
+            self._are_duties_late = True
             self._duties.cancel()
             await asyncio.wait((self._duties,))
 
@@ -327,6 +323,19 @@ class RunningNode:
         left = 0.0 if self.hurry.is_set() else until - asyncio.get_running_loop().time()
         for provider, error in await self._providers.close(max(left, CLOSE_TIMEOUT)):
             self._emit(ProviderNotClosed(provider, error))
+
+    async def _end_work(self, grace: timedelta) -> None:
+        """Stop claiming, and wait for the claim under way and for the jobs.
+
+        They end side by side: a store that does not answer must not keep the jobs running. The claim under way is
+        waited for and not cancelled, because the jobs that it takes have to be given back.
+        """
+        self._stop_claims.set()
+        self._buffer.give_back_all()
+        self._buffer.hungry.set()  # the dispatcher may wait for it
+        async with asyncio.TaskGroup() as ends:
+            ends.create_task(first_of(self._end_claims(), self._backend.clock.sleep(DELIVERY_TIMEOUT)))
+            ends.create_task(self._end_jobs(grace))
 
     async def _end_jobs(self, grace: timedelta) -> None:
         """Wait for the jobs, tell the rest to stop, and after `STOP_GRACE` record their outcomes without them."""
@@ -344,6 +353,20 @@ class RunningNode:
             self._emit(DutyFailed("releasing claims", error))
 
     async def _serve(self) -> None:
+        """Run the duties. If they are cancelled from outside, give all jobs back before that has its effect.
+
+        An event loop that ends cancels all tasks at once, also those of jobs, and waits for them: `asyncio.run` does,
+        and a server at a second Ctrl-C. Nothing else may be left to give the jobs back: a `stop` is cancelled too.
+        """
+        try:
+            await self._run_duties()
+        except asyncio.CancelledError:
+            if not self._are_duties_late:
+                await self._end_work(timedelta(0))
+                await self._settler.deliver_rest(DELIVERY_TIMEOUT)
+            raise
+
+    async def _run_duties(self) -> None:
         async with asyncio.TaskGroup() as duties:
             claim = duties.create_task(self._keep_going("claim", self._dispatcher.step, self._stop_claims))
             claim.add_done_callback(lambda _: self._claims_ended.set())

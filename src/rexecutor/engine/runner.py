@@ -71,6 +71,7 @@ class Runner:
         settle: Callable[[Settlement, Callable[[bool], None] | None], None],
         ended: Callable[[str], None],
         context: Context,
+        is_cancelled: Callable[[], bool] = lambda: False,
         around: Sequence[AroundExecute] = (),
         attempt_type: Callable[[JobRecord, AnyExecutor, Codecs[Any, Any, Any], Shared], Attempt] = Attempt,
         recycling: Recycling | None = None,
@@ -89,6 +90,8 @@ class Runner:
                 has recorded the outcome (True) or has refused it (False); otherwise None.
             ended: Called with the executor's name when a job's code has ended.
             context: Each job runs in a copy of this context.
+            is_cancelled: Returns whether all tasks are being cancelled, the jobs' among them, because the event loop
+                ends. It is then not a job's own failure that it raises.
             around: Middleware around each job, the first outermost.
             attempt_type: Makes the attempts. `perform` gives its own, which keep what the job returned or raised.
             recycling: When child processes are replaced. None to run jobs that are meant for processes in threads.
@@ -104,6 +107,7 @@ class Runner:
         self._settle = settle
         self._ended = ended
         self._context = context
+        self._is_cancelled = is_cancelled
         self._around = around
         self._store_clock = store_clock or StoreClock(clock)
         self._history = history
@@ -236,6 +240,8 @@ class Runner:
             else:
                 outcome = attempt.outcome_of_result(await self._threads.run(attempt.blocking_run, self._begin(attempt)))
         except BaseException as error:  # noqa: BLE001 - a job may raise anything
+            if attempt.stop is None and self._is_cancelled():
+                attempt.stop = Stop.SHUTDOWN
             # An abandoned job has its outcome already. COMPLETE is not used then; it saves a second call of `backoff`.
             outcome = COMPLETE if attempt.is_settled else attempt.outcome_of_error(error)
             raised = error

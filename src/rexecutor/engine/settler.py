@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final, TypeAlias
 
 from rexecutor.backend.base import Backend
-from rexecutor.engine.loop import Emit
+from rexecutor.engine.loop import Emit, first_of, keep_going
 from rexecutor.errors import BackendError
 from rexecutor.model.job import ClaimId, JobId
 from rexecutor.model.outcomes import Settlement
@@ -78,6 +78,12 @@ class Settler:
     async def emptied(self, timeout: timedelta) -> bool:  # noqa: ASYNC109 - passed on to the clock
         """Wait until nothing is left to deliver, at most `timeout`. Return whether nothing is left."""
         return await self._backend.clock.wait(self._empty, timeout)
+
+    async def deliver_rest(self, timeout: timedelta) -> None:  # noqa: ASYNC109 - passed on to the clock
+        """Deliver what is left, for at most `timeout`, after the duty that repeats `step` has ended."""
+        clock = self._backend.clock
+        steps = keep_going("settle", self.step, self._empty, clock=clock, emit=self._emit)
+        await first_of(steps, clock.sleep(timeout))
 
     async def step(self) -> None:
         """Wait for outcomes, and deliver one batch.

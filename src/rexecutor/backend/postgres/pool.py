@@ -77,6 +77,12 @@ class _Pool(AsyncConnectionPool[PooledConnection]):
         ending: Any = _EndingQueue(q)
         await super().worker(ending)
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether its tasks were cancelled, as all are when the event loop ends. It still lends what it holds."""
+        scheduler: object = getattr(self, "_sched_runner", None)
+        return isinstance(scheduler, asyncio.Task) and scheduler.done()
+
 
 class _EndingQueue:
     """Wraps a queue, and gives no more items to a task that was cancelled."""
@@ -164,7 +170,12 @@ class Connections:
         )
 
     async def _open_duty(self, duty: str) -> Pool:
-        """Open the pool of a duty at its first use, and return it."""
+        """Open the pool of a duty at its first use, and return it.
+
+        When the event loop ends, return the backend's pool instead: nobody would end the tasks of a new one.
+        """
+        if isinstance(self._pool, _Pool) and self._pool.is_abandoned:
+            return self._pool
         async with self._duty_turn:
             if duty not in self._duties:
                 pool = self._make_pool(plans_once=True)
@@ -186,7 +197,7 @@ class Connections:
             for knock in self._knocks:
                 knock.cancel()
             for one in (*duties.values(), pool) if self._is_ours else duties.values():
-                await one.close()
+                await _closed(one)
 
     def close_sync(self) -> bool:
         """Close the connections of a pool whose event loop has ended; return whether there was such a pool.
@@ -380,6 +391,23 @@ async def _opened(pool: Pool) -> None:
     except BaseException:
         await pool.close()
         raise
+
+
+async def _closed(pool: Pool) -> None:
+    """Close the pool, even if its tasks were cancelled, as all are when the event loop ends.
+
+    psycopg's pool takes that for a cancellation of its closing, and forgets its connections.
+    """
+    task = asyncio.current_task()
+    cancelled = cancels(task)
+    idle: list[Connection] = list(getattr(pool, "_pool", ()))
+    try:
+        await pool.close()
+    except asyncio.CancelledError:
+        if cancels(task) > cancelled:
+            raise
+        for connection in idle:
+            await connection.close()
 
 
 @asynccontextmanager
