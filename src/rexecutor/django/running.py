@@ -88,9 +88,9 @@ class _Run:
             if self._attempt.codecs.result is not None:
                 self._attempt.codecs.result.encode(stored)
         except TypeError as error:
-            raise NotJSONTypeError(str(error)) from error
+            raise NotJSONTypeError(f"{self.task.module_path}: {error}") from None
         except (ValueError, RecursionError) as error:  # an EncodeError is a ValueError
-            raise NotJSONValueError(str(error)) from error
+            raise NotJSONValueError(f"{self.task.module_path}: {error}") from None
         return stored
 
     def succeed(self, value: Any) -> None:

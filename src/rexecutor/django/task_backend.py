@@ -1,8 +1,6 @@
 """`TaskBackend`: what `TASKS` names as the `BACKEND`."""
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -120,11 +118,9 @@ class TaskBackend(BaseTaskBackend):
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:  # noqa: ARG002 - Django may give more
         """Return what `manage.py check` says of the settings of this backend."""
-        if find_spec("rexecutor.django.checks") is None:
-            return []
-        checks: Any = import_module("rexecutor.django.checks")
-        found: list[CheckMessage] = checks.check_backend(self.alias, self.options, self.queues)
-        return found
+        from rexecutor.django.checks import check_backend  # not needed for anything else
+
+        return check_backend(self.alias, self.options, self.queues)
 
     def _bound(self) -> Backend | SyncTransaction:
         """Return what this thread stores and reads jobs with.
