@@ -1,7 +1,6 @@
 """Django is set up once a process. Each test that needs a database asks for one by a fixture."""
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_template() -> Iterator[str]:
     """The name of a PostgreSQL database that Django has migrated."""
-    with databases.migrated_postgres(_new_name()) as name:
+    with databases.migrated_postgres(databases.new_name()) as name:
         yield name
 
 
@@ -37,7 +36,7 @@ def sqlite_database(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def postgres_database(postgres_template: str) -> Iterator[str]:
     """Django's alias of a migrated PostgreSQL database of the test's own, which is dropped at its end."""
-    with databases.postgres(postgres_template, _new_name()) as alias:
+    with databases.postgres(postgres_template, databases.new_name()) as alias:
         yield alias
 
 
@@ -47,7 +46,3 @@ def database(request: pytest.FixtureRequest) -> str:
     name = {"sqlite": "sqlite_database", "pg": "postgres_database"}[request.param]
     alias: str = request.getfixturevalue(name)
     return alias
-
-
-def _new_name() -> str:
-    return f"django_{uuid.uuid4().hex}"  # noqa: TID251 - names of databases at a server that is shared by processes

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -71,6 +72,11 @@ def postgres(template: str, name: str) -> Generator[str]:
     with database("postgres", **_at_the_server(name)):
         yield "postgres"
     run_postgres(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def new_name() -> str:
+    """Return the name of a database that does not exist yet."""
+    return f"django_{uuid.uuid4().hex}"  # noqa: TID251 - names of databases at a server that is shared by processes
 
 
 def _at_the_server(name: str) -> dict[str, Any]:

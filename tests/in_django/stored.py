@@ -10,7 +10,15 @@ from rexecutor.model.job import NewJob
 
 T = TypeVar("T")
 
-NEW = NewJob("mail", '{"to":"bob"}', None, 1, 0, (), None, timedelta(0))
+
+def new(
+    executor: str, *, data: str = '{"to":"bob"}', metadata: str | None = None, tags: tuple[str, ...] = ()
+) -> NewJob:
+    """Return a job that is due at once."""
+    return NewJob(executor, data, metadata, 1, 0, tags, None, timedelta(0))
+
+
+NEW = new("mail")
 
 
 def ask(backend: Backend, call: Callable[[], Awaitable[T]]) -> T:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from rexecutor.backend.application_port import cancel_asked
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import current_backend, is_overriding
-from rexecutor.backend.messages import PAGE, Count
+from rexecutor.backend.messages import PAGE, Count, NewPause, Pause
 from rexecutor.errors import ConfigurationError
 from rexecutor.model.checks import checked_int
 from rexecutor.model.job import Enqueued, JobId, JobRecord, NewJob
@@ -106,6 +106,14 @@ class SyncTransaction(Bound, ABC):
     @abstractmethod
     def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         """Change the fields of a job as `Transaction.update` does."""
+
+    @abstractmethod
+    def put_pause_sync(self, pause: NewPause) -> Pause:
+        """Store the pause as `Backend.put_pause` does; it takes effect once the transaction is committed."""
+
+    @abstractmethod
+    def end_pause_sync(self, executor: str) -> bool:
+        """Delete the pause as `Backend.end_pause` does; that takes effect once the transaction is committed."""
 
     def cancel_sync(self, job_id: JobId, reason: str, *, executor: str | None = None) -> JobStatus:
         """Cancel the job as `Transaction.cancel` does."""

@@ -140,6 +140,30 @@ class Job(ReadOnly):
         return f"{self.pk} ({self.executor})"
 
 
+class Pause(ReadOnly):
+    """A pause, which may be over: no job of its executor starts before `until`."""
+
+    scope = Text(primary_key=True)
+    since = Moment()
+    until = Moment(null=True)
+    """When it is over by itself; None if it is not."""
+    reason = Text(null=True)
+
+    class Meta(ReadOnly.Meta):
+        """Options of the model."""
+
+        abstract = False
+
+    def __str__(self) -> str:
+        """Return the executor's name."""
+        return self.executor
+
+    @property
+    def executor(self) -> str:
+        """The name of the executor; `*` for all."""
+        return str(self.scope).removeprefix("executor:")
+
+
 class Node(ReadOnly):
     """A worker process that runs jobs, or did so until its lease ran out."""
 
@@ -185,7 +209,12 @@ class Schedule(ReadOnly):
         return str(self.pk)
 
 
-_TABLES: Final[dict[type[models.Model], str]] = {Job: "jobs", Node: "nodes", Schedule: "schedules"}
+_TABLES: Final[dict[type[models.Model], str]] = {
+    Job: "jobs",
+    Pause: "pauses",
+    Node: "nodes",
+    Schedule: "schedules",
+}
 
 
 def place_tables() -> None:

@@ -7,7 +7,7 @@ from rexecutor.backend.app_transaction import Bound, SyncTransaction, Transactio
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.django_connection import IN_A_COROUTINE, is_django
-from rexecutor.backend.messages import PAGE, Count
+from rexecutor.backend.messages import PAGE, Count, NewPause, Pause
 from rexecutor.backend.postgres.drivers import is_awaited, run_awaited, run_blocking
 from rexecutor.backend.postgres.notifying import NotifyingScripts
 from rexecutor.backend.postgres.statements import Statements
@@ -87,6 +87,12 @@ class _PostgresSyncTransaction(_PostgresBound, SyncTransaction):
 
     def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         return self._run(self._scripts.update(job_id, new, version))
+
+    def put_pause_sync(self, pause: NewPause) -> Pause:
+        return self._run(self._scripts.put_pause(pause))
+
+    def end_pause_sync(self, executor: str) -> bool:
+        return self._run(self._scripts.end_pause(executor))
 
     def _run(self, script: Script[T]) -> T:
         return run_blocking("bound_to", self._connection, self._scripts.schema, script)

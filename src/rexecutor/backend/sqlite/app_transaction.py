@@ -12,7 +12,7 @@ from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
 from rexecutor.backend.django_connection import django_driver_connection, is_django, report_to_django
-from rexecutor.backend.messages import PAGE, Count
+from rexecutor.backend.messages import PAGE, Count, NewPause, Pause
 from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sqlite.connection import check_version, transaction, translated
 from rexecutor.backend.sqlite.dialect import add_functions
@@ -102,6 +102,14 @@ class SqliteTransaction(SyncTransaction, Transaction):
     def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
         """Change one job's fields."""
         return self._change(lambda now: store.SCRIPTS.update(job_id, new, version, now))
+
+    def put_pause_sync(self, pause: NewPause) -> Pause:
+        """Store a pause."""
+        return self._change(lambda now: store.SCRIPTS.put_pause(pause, now))
+
+    def end_pause_sync(self, executor: str) -> bool:
+        """Delete a pause."""
+        return self._change(lambda now: store.SCRIPTS.end_pause(executor, now))
 
     def _read(self, script: Script[T]) -> T:
         with self._used() as connection, translated(self._path), _as_ours(connection):

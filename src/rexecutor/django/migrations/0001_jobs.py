@@ -29,6 +29,11 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            "Pause",
+            [("scope", models.TextField(primary_key=True, serialize=False))],
+            {"managed": False, "default_permissions": ("view",)},
+        ),
+        migrations.CreateModel(
             "Node",
             [("id", models.TextField(primary_key=True, serialize=False))],
             {"managed": False, "default_permissions": ("view",)},
