@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from rexecutor.django.models import Job
+from rexecutor.django.models import Job, table_of
 from rexecutor.model.status import WAITING, JobStatus
 
 if TYPE_CHECKING:
@@ -23,6 +23,14 @@ MOST_LISTED: Final = 10_000
 MOST_EXECUTORS: Final = 100
 """How many executors the filter offers at most."""
 _COLUMNS: Final = ("id", "status", "executor", "attempt", "max_attempts", "priority", "scheduled_at", "ended_at")
+_EXECUTORS: Final = """
+WITH RECURSIVE names (name) AS (
+    SELECT min(executor) FROM {table}
+    UNION ALL
+    SELECT (SELECT min(executor) FROM {table} WHERE executor > names.name) FROM names WHERE names.name IS NOT NULL
+)
+SELECT name FROM names WHERE name IS NOT NULL LIMIT %s
+"""
 
 
 class CappedPaginator(AnyPaginator):
@@ -73,15 +81,11 @@ def executors_with_jobs() -> list[str]:
     Raises:
         ConfigurationError: The settings name no database for jobs.
     """
-    names: list[str] = []
-    found: Any = Job.objects.order_by("executor").values_list("executor", flat=True)
-    while len(names) < MOST_EXECUTORS:
-        later = found.filter(executor__gt=names[-1]) if names else found
-        name = later.first()
-        if name is None or name in names:
-            break
-        names.append(name)
-    return names
+    connection = connections[Job.objects.all().db]
+    table = connection.ops.quote_name(table_of("stored_jobs"))
+    with connection.cursor() as cursor:
+        cursor.execute(_EXECUTORS.format(table=table), [MOST_EXECUTORS])
+        return [row[0] for row in cursor.fetchall()]
 
 
 def _in_status(status: str, database: str) -> Q:
@@ -100,6 +104,12 @@ class JobList(ChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
         """Return the jobs that the filters leave, with the columns of the list only."""
         return super().get_queryset(request, exclude_parameters).only(*_COLUMNS)
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Find the jobs of the page. If the count has found none, do not look again: few conditions have an index."""
+        super().get_results(request)
+        if not self.result_count:
+            self.result_list = self.queryset.none()
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002 - Django's signature
         """Return the order, whatever the URL says: no other has an index."""

@@ -219,9 +219,8 @@ _TABLES: Final[dict[type[models.Model], str]] = {
 
 def place_tables() -> None:
     """Have the models read the tables of the store that the settings name."""
-    store = shown_store()
     for model, name in _TABLES.items():
-        model._meta.db_table = _table(store, name)  # noqa: SLF001 - Django's public name for it
+        model._meta.db_table = table_of(name)  # noqa: SLF001 - Django's public name for it
         for field in model._meta.fields:  # noqa: SLF001 - as above
             field.__dict__.pop("cached_col", None)  # it names the table; a test has changed the settings
 
@@ -232,8 +231,12 @@ def refuse_raw(*, sender: type[models.Model], **_: Any) -> None:
         raise _refusal(sender)
 
 
-def _table(store: Store | None, name: str) -> str:
-    """Return the table's name. Django sets it in quotes, so these end and begin between schema and table."""
+def table_of(name: str) -> str:
+    """Return a table's name in the store that the settings name.
+
+    Django sets the name in quotes, so these end and begin between schema and table.
+    """
+    store = shown_store()
     try:
         is_postgres = store is not None and connections[store.database or ""].vendor == "postgresql"
     except ConnectionDoesNotExist:  # a check says so
