@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
+from rexecutor.app.rexecutor import Rexecutor
 from rexecutor.backend.base import Backend
+from rexecutor.backend.memory import InMemoryBackend
 from rexecutor.model.job import NewJob
 
 T = TypeVar("T")
@@ -19,6 +21,7 @@ def new(
 
 
 NEW = new("mail")
+rexecutor = Rexecutor(InMemoryBackend())
 
 
 def ask(backend: Backend, call: Callable[[], Awaitable[T]]) -> T:

@@ -1,7 +1,9 @@
 """System checks: what `manage.py check` says of the settings, and of the tables with `--database`."""
 
+import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +14,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.connection import ConnectionDoesNotExist
-from django.utils.module_loading import import_string
 
 from rexecutor.app.connect import connect
-from rexecutor.app.rexecutor import Rexecutor
+from rexecutor.cli.failure import FailedError, MisusedError
+from rexecutor.cli.load import find_target
 from rexecutor.django.stores import Store, is_in_memory, store_of, stores, task_backends
 from rexecutor.errors import ConfigurationError, RexecutorError, SchemaError
 from rexecutor.model.checks import checked_name
@@ -25,10 +27,13 @@ OPTIONS: Final = frozenset({"DATABASE", "SCHEMA", "STORE", "MAX_ATTEMPTS", "MODU
 """What `OPTIONS` of a task backend may have."""
 _LOCKS_FIRST: Final = ("IMMEDIATE", "EXCLUSIVE")
 _ASYNC: Final = ":async"
+_ALIAS: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def register_all() -> None:
-    """Register the checks that Django's own checks of task backends do not call."""
+    """Register the checks, Django's own of task backends too: it does that when `django.tasks` is imported."""
+    if _has_tasks():
+        import_module("django.tasks")
     register(check_settings, "rexecutor")
     register(check_tables, Tags.database)
 
@@ -54,7 +59,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         # Another database may hold the jobs. The default one is only assumed, so it need not be able to.
         store = Store("default")
         found += [one for one in _check_store("DATABASES['default']", store) if one.id != "rexecutor.E001"]
-    elif find_spec("django.tasks") is None:  # then Django does not ask task backends
+    elif not _has_tasks():  # then Django does not ask task backends
         for alias, params in backends.items():
             found += check_backend(alias, params.get("OPTIONS", {}), params.get("QUEUES", ["default"]))
     return found
@@ -69,6 +74,10 @@ def check_tables(*, databases: Collection[str] | None = None, **_: Any) -> list[
         for store in stores()
         if store.database in (databases or ()) and (error := _defect_of(store)) is not None
     ]
+
+
+def _has_tasks() -> bool:
+    return find_spec("django.tasks") is not None
 
 
 def _check_options(what: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
@@ -99,6 +108,10 @@ def _check_url(what: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _check_queues(what: str, alias: str, queues: Collection[str]) -> Iterator[CheckMessage]:
+    if not _ALIAS.fullmatch(alias):
+        text = f"{what}: this alias cannot be part of an executor's name."
+        yield Error(text, hint="Use letters, digits, '_' and '-'.", id="rexecutor.E003")
+        return
     for queue in queues:
         try:
             checked_name("queue", f"django.{alias}.{queue}{_ASYNC}")
@@ -107,8 +120,8 @@ def _check_queues(what: str, alias: str, queues: Collection[str]) -> Iterator[Ch
             hint = "Use letters, digits, '_', '.' and '-', about 100 at most."
             yield Error(text, hint=hint, id="rexecutor.E003")
         else:
-            if queue.endswith(_ASYNC):
-                text = f"{what}: the queue {queue!r} ends as the names of executors of asynchronous tasks do."
+            if not queue or queue.endswith(_ASYNC):
+                text = f"{what}: the queue {queue!r} is empty, or ends as executors of asynchronous tasks do."
                 yield Error(text, hint=f"Give it a name that does not end with {_ASYNC!r}.", id="rexecutor.E003")
 
 
@@ -173,15 +186,11 @@ def _check_rexecutor() -> Iterator[CheckMessage]:
     path: object = getattr(settings, "REXECUTOR", None)
     if path is None:
         return
-    hint = 'Give the module and the name of a Rexecutor, as in "shop.jobs:rexecutor".'
     try:
-        found: object = import_string(str(path).replace(":", "."))
-    except ImportError as error:
+        find_target(str(path))
+    except (MisusedError, FailedError, RexecutorError) as error:
+        hint = 'Give the module and the name of a Rexecutor, as in "shop.jobs:rexecutor".'
         yield Error(f"REXECUTOR: {path!r} cannot be imported: {error}", hint=hint, id="rexecutor.E006")
-        return
-    if not isinstance(found, Rexecutor):
-        text = f"REXECUTOR: {path!r} is a {type(found).__name__}, not a Rexecutor."
-        yield Error(text, hint=hint, id="rexecutor.E006")
 
 
 def _defect_of(store: Store) -> SchemaError | None:

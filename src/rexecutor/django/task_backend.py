@@ -14,6 +14,7 @@ from rexecutor.backend.app_transaction import SyncTransaction, blocking
 from rexecutor.backend.base import Backend
 from rexecutor.django.annotations import AnyResult, AnyTask
 from rexecutor.django.calls import LEAST_URGENT, Call, Deferral, Queue, as_json, checked_tag, default_attempts, queue_of
+from rexecutor.django.checks import check_backend
 from rexecutor.django.executors import executor_class
 from rexecutor.django.registry import find_or_discover
 from rexecutor.django.results import moment, result_of, stored_moment
@@ -118,8 +119,6 @@ class TaskBackend(BaseTaskBackend):
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:  # noqa: ARG002 - Django may give more
         """Return what `manage.py check` says of the settings of this backend."""
-        from rexecutor.django.checks import check_backend  # not needed for anything else
-
         return check_backend(self.alias, self.options, self.queues)
 
     def _bound(self) -> Backend | SyncTransaction:
