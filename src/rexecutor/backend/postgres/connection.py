@@ -167,17 +167,19 @@ def newest() -> int:
     return len(migrations(PACKAGE))
 
 
-def migration_script(schema: str, last: int | None = None) -> LiteralString:
+def migration_script(schema: str, last: int | None = None, *, first: int = 1) -> LiteralString:
     """Return one statement that brings the schema up to version `last`, by default the newest.
 
-    It runs alone or within any transaction, from any version. It does nothing if the schema has that version already.
+    It runs alone or within any transaction, from any version, or with `first` from that before it or a later one. It
+    does nothing if the schema has version `last` already.
     """
     quoted = in_schema('"rexecutor".', schema)[:-1]
     to = newest() if last is None else last
-    steps = "".join(_guarded(number, text, quoted) for number, text in migrations(PACKAGE)[:last])
+    since = "any version before" if first == 1 else f"version {first - 1}"
+    steps = "".join(_guarded(number, text, quoted) for number, text in migrations(PACKAGE)[first - 1 : last])
     # The catalogue is checked first: IF NOT EXISTS needs the right to create even if there is nothing to create.
     script = f"""\
--- Brings schema {quoted} up to version {to} of rexecutor's tables, from any version before.
+-- Brings schema {quoted} up to version {to} of rexecutor's tables, from {since}.
 -- It is one statement, all or nothing, and may run in a transaction of your own:
 -- a migration of Django or Alembic, or `psql --single-transaction`. A second run changes nothing.
 DO $rexecutor$
