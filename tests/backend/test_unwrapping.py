@@ -340,7 +340,8 @@ class TestAdvice:
         async with async_session() as session:
             for given in (aiosqlite, session):
                 with pytest.raises(
-                    ConfigurationError, match=r"give a sqlite3.Connection, .*; aiosqlite's `driver_conn"
+                    ConfigurationError,
+                    match=r"give a sqlite3.Connection, .*; with aiosqlite, enqueue after the commit, without conn",
                 ):
                     sqlite.bound_to(cast("Any", given))
 

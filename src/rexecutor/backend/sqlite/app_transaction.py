@@ -37,8 +37,8 @@ T = TypeVar("T")
 
 _WANTED: Final = "a sqlite3.Connection, a Session or Connection of SQLAlchemy on one, or Django's"
 _WANTED_OF_ASYNC: Final = (
-    "a sqlite3.Connection, or a synchronous Session or Connection of SQLAlchemy; aiosqlite's `driver_connection` can"
-    " be used in its own thread only"
+    "a sqlite3.Connection, or a synchronous Session or Connection of SQLAlchemy (on an engine of sqlite://, perhaps in"
+    " a thread); with aiosqlite, enqueue after the commit, without connection="
 )
 _TAKE_LOCK: Final = "UPDATE rexecutor_schema SET version = version WHERE false"
 """Takes the write lock and changes nothing. Before it Python begins a transaction, if it begins them by itself."""
