@@ -1,16 +1,19 @@
-"""Who has SIGTERM and SIGINT after a `run_until_signal`."""
+"""Who has SIGTERM and SIGINT during a shutdown, and after a `run_until_signal`."""
 
 import asyncio
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
-from rexecutor import Executor, InMemoryBackend, Job, Rexecutor
+from rexecutor import Executor, InMemoryBackend, Job, JobStatus, Rexecutor
 from rexecutor.app import signals
-from rexecutor.app.signals import WATCHED, Signals, tell
-from tests.support import soon, until
+from rexecutor.app.signals import WATCHED, CtrlC, Signals, tell
+from tests.engine.gated import Gated
+from tests.support import soon, status_of, until
 
 
 class EndedError(Exception):
@@ -179,3 +182,71 @@ async def test_what_was_told_before_holds_for_what_is_run_later() -> None:
     rexecutor = Rexecutor(InMemoryBackend(), executors=[Mail])
 
     await soon(rexecutor.run_until_signal())
+
+
+@pytest.fixture
+def caught() -> Iterator[list[int]]:
+    """Signals that a server has caught with a handler of its own."""
+    numbers: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: numbers.append(number))
+    yield numbers
+    signal.signal(signal.SIGINT, before)
+
+
+async def test_a_ctrl_c_during_a_shutdown_cancels_the_jobs_and_reaches_the_server(caught: list[int]) -> None:
+    gated, backend = Gated(), InMemoryBackend()
+    rexecutor = Rexecutor(backend, executors=[gated])
+    of_the_server = signal.getsignal(signal.SIGINT)
+    await rexecutor.start()
+    handle = await Gated.enqueue("x", backend=backend)
+    await soon(gated.started.wait())
+    ending = asyncio.ensure_future(rexecutor.graceful_shutdown(timedelta(hours=1)))
+    await until(lambda: signal.getsignal(signal.SIGINT) is not of_the_server)
+
+    signal.raise_signal(signal.SIGINT)
+    await soon(ending)
+
+    assert caught == [signal.SIGINT]
+    assert (gated.cancelled, await status_of(backend, handle.id)) == (1, JobStatus.SCHEDULED)
+    assert signal.getsignal(signal.SIGINT) is of_the_server
+
+
+async def test_shutdowns_that_end_in_any_order_give_the_handler_back(caught: list[int]) -> None:
+    of_the_server, told = signal.getsignal(signal.SIGINT), list[str]()
+    first, second = CtrlC(lambda: told.append("first")), CtrlC(lambda: told.append("second"))
+
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    signal.raise_signal(signal.SIGINT)
+    await until(lambda: told != [])
+    second.__exit__(None, None, None)
+
+    assert (caught, told) == ([signal.SIGINT], ["second"])
+    assert signal.getsignal(signal.SIGINT) is of_the_server
+
+
+async def test_a_handler_that_the_server_installs_during_a_shutdown_stays(caught: list[int]) -> None:
+    def other(_: int, __: object) -> None: ...
+
+    with CtrlC(lambda: None):
+        signal.signal(signal.SIGINT, other)
+
+    assert signal.getsignal(signal.SIGINT) is other
+
+
+async def test_a_shutdown_leaves_those_of_run_until_signal_in_place() -> None:
+    with Signals():
+        before = signal.getsignal(signal.SIGINT)
+        with CtrlC(lambda: None):
+            assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_shutdown_in_another_thread_catches_nothing(caught: list[int]) -> None:
+    async def elsewhere() -> bool:
+        with CtrlC(lambda: None):
+            return signal.getsignal(signal.SIGINT) is of_the_server
+
+    of_the_server = signal.getsignal(signal.SIGINT)
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(lambda: asyncio.run(elsewhere())).result(20)

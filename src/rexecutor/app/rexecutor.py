@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self, overload
 from rexecutor.app.config import Config
 from rexecutor.app.hooks import Hooks
 from rexecutor.app.lifetime import Lifetime
-from rexecutor.app.signals import Signals
+from rexecutor.app.signals import CtrlC, Signals
 from rexecutor.backend.base import Backend
 from rexecutor.backend.current import set_global_backend, unset_global_backend
 from rexecutor.engine.health import Health, HealthStatus
@@ -381,7 +381,8 @@ class Rexecutor:
         """Stop claiming jobs, wait for the running ones, and end.
 
         Does nothing if it does not run. A second call waits for the first. If the caller is cancelled, the shutdown
-        goes on.
+        goes on. A SIGINT meanwhile cancels running jobs at once, in the main thread: a second Ctrl-C, for which servers
+        have no word to their applications. It reaches the handler that is installed all the same.
 
         Args:
             timeout: Time that running jobs have to end by themselves. After that they are cancelled; those that still
@@ -394,7 +395,8 @@ class Rexecutor:
         """
         checked_delay("graceful_shutdown: timeout", timeout)
         if self._lifetime is not None:
-            await self._lifetime.end(timeout)
+            with CtrlC(self._lifetime.hurry):
+                await self._lifetime.end(timeout)
         self._has_ended()
 
     async def run_until_signal(self, *, grace: timedelta = GRACE) -> None:

@@ -110,6 +110,46 @@ class Signals:
                 self._loop.call_soon_threadsafe(self._on_first if each == 1 else self._second)
 
 
+class CtrlC:
+    """Has a function called at each SIGINT within a `with` block, beside the handler that is installed.
+
+    A server has installed that handler, and goes on to decide what the signal means for the process. Does nothing
+    outside the main thread, if no handler of Python's is installed, or if it belongs to a `Signals`.
+    """
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        """Make it; `call` is called in the running event loop."""
+        self._call = call
+        self._loop = asyncio.get_running_loop()
+        self._process = os.getpid()
+        self.before: Any = None
+        """The previous handler; None if there is none to call."""
+        self.is_over = False
+        """Whether the block has ended."""
+
+    def __enter__(self) -> Self:
+        """Install the handler."""
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread() and callable(before) and _owner(before) is None:
+            self.before = before
+            signal.signal(signal.SIGINT, self._catch)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Restore the previous handler, unless another one has been installed meanwhile."""
+        self.is_over = True
+        while isinstance(last := getattr(signal.getsignal(signal.SIGINT), "__self__", None), CtrlC) and last.is_over:
+            signal.signal(signal.SIGINT, last.before)  # blocks of several tasks may end in any order
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        if self._process == os.getpid() and not self.is_over:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._call)
+        self.before(number, frame)
+
+
 _ACTIVE: Final[set[Signals]] = set()
 _told = 0
 
