@@ -46,3 +46,22 @@ def database(request: pytest.FixtureRequest) -> str:
     name = {"sqlite": "sqlite_database", "pg": "postgres_database"}[request.param]
     alias: str = request.getfixturevalue(name)
     return alias
+
+
+@pytest.fixture(scope="session")
+def shared_postgres(postgres_template: str) -> Iterator[str]:
+    """The name of a PostgreSQL database for all tests that only write rows."""
+    with databases.copied_postgres(postgres_template, databases.new_name()) as name:
+        yield name
+
+
+@pytest.fixture(params=["sqlite", "pg"])
+def jobs(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Django's alias of a database that holds the jobs, for tests that only write rows: empty, on each kind."""
+    if request.param == "sqlite":
+        request.getfixturevalue("sqlite_database")
+        with databases.jobs_in("default"):
+            yield "default"
+    else:
+        with databases.emptied_postgres(request.getfixturevalue("shared_postgres")), databases.jobs_in("postgres"):
+            yield "postgres"

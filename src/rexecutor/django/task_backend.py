@@ -1,10 +1,13 @@
 """`TaskBackend`: what `TASKS` names as the `BACKEND`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from inspect import iscoroutinefunction
 from typing import Any
 
 from django.core.checks import CheckMessage
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db.transaction import TransactionManagementError
 from django.tasks import TaskResult, TaskResultStatus
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
@@ -27,6 +30,18 @@ from rexecutor.model.where import Where
 _LARGEST_ID = 2**63 - 1
 _FIXED = ("backoff", "timeout", "takes_context")
 """Settings that a worker takes from the task in its module."""
+
+
+@contextmanager
+def _in_djangos_words(alias: str) -> Generator[None]:
+    """Raise Django's own exception where the store cannot be used in this place, or because of the settings."""
+    try:
+        yield
+    except ConfigurationError as error:
+        cause = error.__cause__
+        if isinstance(cause, TransactionManagementError | SynchronousOnlyOperation):
+            raise type(cause)(str(error)) from error
+        raise InvalidTaskBackend(f"TASKS[{alias!r}]: {error}") from error
 
 
 class TaskBackend(BaseTaskBackend):
@@ -59,6 +74,8 @@ class TaskBackend(BaseTaskBackend):
             InvalidTask: Django's checks fail, a worker could not find the task or run it as it is, or no executor can
                 have the name of its queue.
             InvalidTaskBackend: The settings name no store that can hold jobs.
+            TransactionManagementError: An error has occurred in the `atomic()` block, which can only be rolled back.
+            SynchronousOnlyOperation: An event loop runs in this thread; await `aenqueue`.
             TypeError: The arguments hold a type that JSON lacks.
             EncodeError: They hold what no store accepts, such as NaN or a NUL character, or are larger than 1 MiB as
                 JSON. It is a `ValueError`.
@@ -70,15 +87,17 @@ class TaskBackend(BaseTaskBackend):
         queue = Queue(self.alias, task.queue_name if self.queues else None)
         run_after = None if task.run_after is None else stored_moment(task.run_after)
         own = task.max_attempts if isinstance(task, RexecutorTask) else None
-        handle = executor_class(queue, is_async=iscoroutinefunction(task.func)).enqueue_sync(
+        executor = executor_class(queue, is_async=iscoroutinefunction(task.func))
+        builder = executor.new(
             call,
             metadata=None if run_after is None else Deferral(run_after),
             tags=() if self.queues else (checked_tag(task.queue_name),),
             priority=LEAST_URGENT - int(task.priority),
             max_attempts=default_attempts(self.alias, self.options) if own is None else own,
             schedule_at=run_after,
-            backend=self._bound(),
         )
+        with _in_djangos_words(self.alias):
+            handle = builder.enqueue_sync(backend=self._bound())
         record = self._record(handle.id)
         result: AnyResult = TaskResult(
             task=task,
@@ -122,18 +141,12 @@ class TaskBackend(BaseTaskBackend):
         return check_backend(self.alias, self.options, self.queues)
 
     def _bound(self) -> Backend | SyncTransaction:
-        """Return what this thread stores and reads jobs with.
-
-        Raises:
-            InvalidTaskBackend: The settings name no store that can hold jobs.
-        """
-        try:
-            return blocking(bound_store(store_of(self.options)))
-        except ConfigurationError as error:
-            raise InvalidTaskBackend(f"TASKS[{self.alias!r}]: {error}") from error
+        """Return what this thread stores and reads jobs with."""
+        return blocking(bound_store(store_of(self.options)))
 
     def _record(self, job_id: int) -> JobRecord | None:
-        return next(iter(self._bound().query_sync(Where.id_equals(job_id), limit=1)), None)
+        with _in_djangos_words(self.alias):
+            return next(iter(self._bound().query_sync(Where.id_equals(job_id), limit=1)), None)
 
     def _check_runs(self, task: AnyTask) -> None:
         """Raise an `InvalidTask` if a worker would not find the task, or would run it with other settings."""

@@ -1,38 +1,68 @@
 """The tasks of the tests' application. Django 6 or later."""
 
 import asyncio
+import os
 import threading
 from collections import deque
-from typing import Any
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
 
-from django.db import connections
+from asgiref.sync import sync_to_async
+from django.db import connections, transaction
 from django.tasks import TaskContext, task
 
+from rexecutor import BackoffStrategy
+from rexecutor.django import RexecutorTask
 from tests.in_django.shop.models import Order
 
-LOG: deque[Any] = deque()
-"""What tasks have noted in this process; each test notes under a name of its own."""
+AT_ONCE: Final = BackoffStrategy.constant(timedelta(0))
+NOTED: Final[deque[Any]] = deque()
+"""What tasks have noted in this process; each test notes values of its own."""
+
+
+def _with_settings(made: Any, **settings: Any) -> RexecutorTask:
+    """Return the task with settings that Django's `@task` takes as keywords since 6.1, and its stubs do not know."""
+    assert isinstance(made, RexecutorTask)
+    return replace(made, **settings)
 
 
 @task
-def add(a: int, b: int) -> int:
+def add(a: int, b: int = 0) -> int:
     return a + b
 
 
 @task
-async def add_async(a: int, b: int) -> int:
-    await asyncio.sleep(0)  # noqa: TID251 - as a task awaits
+async def add_async(a: int, b: int = 0) -> int:
     return a + b
+
+
+@task
+def give(value: Any) -> Any:
+    return value
 
 
 @task
 def note(value: Any) -> None:
-    LOG.append((value, threading.current_thread().name))
+    NOTED.append((value, threading.current_thread().name))
 
 
 @task(takes_context=True)
-def attempt(context: "TaskContext[..., Any]") -> int:
-    return context.attempt
+def attempt_of(context: "TaskContext[..., Any]") -> list[Any]:
+    return [context.attempt, context.task_result.id, str(context.task_result.status)]
+
+
+@task
+def give_complex(real: int) -> Any:
+    NOTED.append(("complex", real))
+    return complex(real)
+
+
+@task
+def give_nan() -> float:
+    return float("nan")
 
 
 @task
@@ -41,12 +71,80 @@ def fail(message: str) -> None:
 
 
 @task
-def pay(reference: str, database: str) -> None:
-    Order.objects.using(database).filter(reference=reference).update(paid=True)
+async def fail_async(message: str) -> None:
+    raise ValueError(message)
 
 
 @task
-def backend_pid(database: str) -> int:
+def leave() -> None:
+    raise SystemExit(3)
+
+
+@task(takes_context=True)
+def fail_until(context: "TaskContext[..., Any]", attempt: int) -> int:
+    if context.attempt < attempt:
+        raise ConnectionError(f"attempt {context.attempt}")
+    return context.attempt
+
+
+fail_until = _with_settings(fail_until, max_attempts=3, backoff=AT_ONCE)
+
+
+@task
+async def wait_async() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+wait_async = _with_settings(wait_async, timeout=timedelta(seconds=0.05))
+
+
+@task
+def make_order(reference: str, database: str) -> None:
+    Order.objects.using(database).create(reference=reference)
+
+
+@task
+async def make_order_async(reference: str, database: str) -> None:
+    await Order.objects.using(database).acreate(reference=reference)
+
+
+@task
+def enqueue_with_order(reference: str, database: str) -> None:
+    """Store an order and a task that stores another, and then both again, in a block that is rolled back."""
+    with transaction.atomic(using=database):
+        Order.objects.using(database).create(reference=reference)
+        make_order.enqueue(f"{reference} again", database)
+    with suppress(KeyError), transaction.atomic(using=database):
+        Order.objects.using(database).create(reference=f"{reference} never")
+        make_order.enqueue(f"{reference} never again", database)
+        raise KeyError
+
+
+@task
+def takes_anything(context: Any = None) -> None:
+    pass
+
+
+@task
+def server_process(database: str) -> int:
+    """Return the id of the process of PostgreSQL that this thread's connection has."""
     with connections[database].cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         return cursor.fetchone()[0]
+
+
+@task
+async def server_process_async(database: str) -> int:
+    return await sync_to_async(server_process.func)(database)
+
+
+@task
+def write_and_hang(folder: str) -> None:
+    """Write the id of this process into a new file of the folder, and end only in the second process that does."""
+    files = list(Path(folder).iterdir())
+    Path(folder, f"{len(files) + 1}").write_text(str(os.getpid()))
+    if not files:
+        threading.Event().wait()
+
+
+write_and_hang_again = _with_settings(write_and_hang, max_attempts=5)
