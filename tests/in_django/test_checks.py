@@ -42,6 +42,7 @@ def test_a_database_of_another_kind_is_reported(engine: str) -> None:
 
 
 def test_psycopg_2_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert connections["postgres"].vendor == "postgresql"  # its driver is loaded
     monkeypatch.setattr("django.db.backends.postgresql.psycopg_any.is_psycopg3", False)
 
     assert found({"DATABASE": "postgres"}) == ["rexecutor.E002"]

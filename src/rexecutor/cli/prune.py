@@ -51,23 +51,33 @@ def prune(
     json: AsJson = False,
 ) -> None:
     """Delete ended jobs permanently, by age (--older-than) or by number (--keep), 1,000 in a transaction."""
-    spec = _spec(status, older_than, keep, only, excepted)
+    spec = prune_spec(status, older_than, keep, only, excepted)
 
     async def act(backend: "Backend") -> int:
         await note_unknown(backend, spec.executors)
-        return await (_count(backend, spec) if dry_run else prune_all(backend, spec))
+        return await (count_prunable(backend, spec) if dry_run else prune_all(backend, spec))
 
     jobs = use_store(store, act)
     if json:
         write_json({"prunable" if dry_run else "pruned": jobs})
     else:
-        counted = f"{jobs:,} {status} job{'' if jobs == 1 else 's'}"
-        write_line(f"would prune {counted}" if dry_run else f"pruned {counted}")
+        write_line(pruned_text(jobs, status, dry_run=dry_run))
 
 
-def _spec(
+def pruned_text(jobs: int, status: JobStatus, *, dry_run: bool) -> str:
+    """Return what a pruning has done, for people."""
+    counted = f"{jobs:,} {status} job{'' if jobs == 1 else 's'}"
+    return f"would prune {counted}" if dry_run else f"pruned {counted}"
+
+
+def prune_spec(
     status: JobStatus, age: timedelta | None, keep: int | None, only: list[str] | None, excepted: list[str] | None
 ) -> "PruneSpec":
+    """Return what is to be pruned by these options.
+
+    Raises:
+        MisusedError: They are not those of one pruning.
+    """
     if not status.has_ended:
         raise MisusedError(f"--status {status}: only ended jobs can be pruned: complete, cancelled or discarded")
     if only and excepted:
@@ -91,7 +101,7 @@ async def prune_all(backend: "Backend", spec: "PruneSpec") -> int:
     return deleted
 
 
-async def _count(backend: "Backend", spec: "PruneSpec") -> int:
+async def count_prunable(backend: "Backend", spec: "PruneSpec") -> int:
     """Return how many jobs `prune` would delete. `--keep` needs only the store's counts, an age needs every job."""
     from rexecutor.model.rules import prunable
     from rexecutor.model.where import StatusIn
