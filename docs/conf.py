@@ -38,6 +38,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(psycopg_pool|sqlite3|prometheus_client|opentelemetry)\..*"),
     ("py:class", r"(Async|Sync)Connection"),  # unions of protocols; the table in enqueuing.md says which there are
     ("py:class", r"rexecutor\.backend\.unwrapping\.SqlAlchemy\w+"),  # likewise
+    ("py:class", r"rexecutor\.backend\.django_connection\.DjangoConnection"),  # likewise
     ("py:class", r"rexecutor\.testing\.suite\.case\.Cases"),  # what `BackendSuite` and a part of it have in common
     ("py:class", r"rexecutor\.clock\.T"),  # a type variable as well
     ("py:class", r"rexecutor\.jobs\.definition\.ExecutorDefinition"),  # the part of `Executor` that a subclass defines

@@ -1,24 +1,22 @@
 """What of the documentation can be checked without building it; `make docs` checks the rest."""
 
 import ast
-import contextlib
 import inspect
 import re
-import sqlite3
 import sys
 from collections.abc import Iterator
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 
 import rexecutor
 import rexecutor.events
 import rexecutor.testing
-from rexecutor import Backend, JobStatus, PostgresBackend, SQLiteBackend
+from rexecutor import Backend, JobStatus
 from rexecutor.events import Event, Outcome, Queue, Subscriber
 from rexecutor.model.outcomes import Change
 
@@ -205,20 +203,3 @@ def test_the_picture_of_a_jobs_life_has_every_status() -> None:
     picture = (DOCS / "pictures" / "job-life.svg").read_text(encoding="utf-8")
 
     assert {status for status in JobStatus if f">{status}<" in picture} == set(JobStatus)
-
-
-async def test_alembic_is_told_to_leave_our_tables_alone(tmp_path: Path) -> None:
-    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
-    example = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "include_name" in block)
-    found: dict[str, Any] = {}
-    exec(example, found)  # noqa: S102 - an example of ours
-    include_name = found["include_name"]
-    backend = SQLiteBackend(tmp_path / "app.db")
-    await backend.migrate()
-    with contextlib.closing(sqlite3.connect(backend.path)) as connection:
-        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-
-    assert [name for name in tables if include_name(name, "table", {})] == ["sqlite_sequence"]
-    assert include_name("orders", "table", {"schema_name": None})
-    schemas = [None, "public", PostgresBackend("postgresql://").schema]  # Alembic's name for the default one is None
-    assert [name for name in schemas if include_name(name, "schema", {})] == [None, "public"]
