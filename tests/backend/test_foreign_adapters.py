@@ -163,6 +163,13 @@ async def in_another_style(_: Backend) -> AsyncGenerator[Any]:
         yield connection, lambda: asyncio.to_thread(connection.commit)
 
 
+@asynccontextmanager
+async def in_no_encoding(_: Backend) -> AsyncGenerator[Any]:
+    """The client's encoding in a database that was made in the locale C, unless the application gives another one."""
+    with psycopg.connect(server_url(), client_encoding="SQL_ASCII") as connection:
+        yield connection, lambda: asyncio.to_thread(connection.commit)
+
+
 OPENERS: Final[dict[str, Opener]] = {
     "psycopg": psycopg_sync,
     "psycopg-async": psycopg_async,
@@ -170,6 +177,7 @@ OPENERS: Final[dict[str, Opener]] = {
     "asyncpg": asyncpg_connection,
     "sqlalchemy-asyncpg": sqlalchemy_on_asyncpg,
     "another-style": in_another_style,
+    "no-encoding": in_no_encoding,
 }
 
 

@@ -11,7 +11,9 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import postgres
-from psycopg.adapt import AdaptersMap
+from psycopg.abc import Buffer
+from psycopg.adapt import AdaptersMap, Loader
+from psycopg.pq import Format
 from psycopg.rows import TupleRow, tuple_row
 from psycopg.types.array import register_all_arrays
 
@@ -30,19 +32,39 @@ def _own_adapters() -> AdaptersMap:
     return made
 
 
+class _Utf8Loader(Loader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode(errors="replace")
+
+
+def _without_encoding() -> AdaptersMap:
+    """Return the adapters for a connection in SQL_ASCII, which is no encoding: psycopg would return texts as bytes."""
+    made = AdaptersMap(_ADAPTERS)
+    for kind in ("text", "varchar", "bpchar", "name"):
+        made.register_loader(kind, _Utf8Loader)
+    return made
+
+
 _ADAPTERS: Final = _own_adapters()
+_ADAPTERS_IN_SQL_ASCII: Final = _without_encoding()
 
 
 class _Cursor(psycopg.Cursor[TupleRow]):
     @property
     def adapters(self) -> AdaptersMap:
-        return _ADAPTERS
+        return _adapters_of(self.connection)
 
 
 class _AsyncCursor(psycopg.AsyncCursor[TupleRow]):
     @property
     def adapters(self) -> AdaptersMap:
-        return _ADAPTERS
+        return _adapters_of(self.connection)
+
+
+def _adapters_of(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> AdaptersMap:
+    return _ADAPTERS_IN_SQL_ASCII if connection.info.encoding == "ascii" else _ADAPTERS
 
 
 async def run_script(script: Script[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
