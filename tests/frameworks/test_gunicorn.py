@@ -1,14 +1,18 @@
 """Flask with Flask-SQLAlchemy, served by gunicorn with and without `--preload`, and a worker process beside it."""
 
+import asyncio
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
 
+from rexecutor import Backend
 from tests.examples.programs import Programs, Server
-from tests.postgres import schema_of, server_url
+from tests.postgres import postgres_backend, run_postgres, schema_of, server_url
 
 JOBS: Final = """
 import os
@@ -94,11 +98,13 @@ class Site(Programs):
         if kind == "sqlite":
             file = folder / "shop.db"
             super().__init__(folder, TABLE=table, DATABASE=f"sqlite:///{file}", STORE=f"sqlite:///{file}")
+            with closing(sqlite3.connect(file)) as connection:
+                connection.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, item TEXT)")
         else:
             database = urlsplit(server_url())._replace(scheme="postgresql+psycopg").geturl()
             super().__init__(folder, TABLE=table, DATABASE=database, STORE=server_url(), SCHEMA=schema_of(place))
-        code = "import asyncio, jobs, web; app = web.create_app()\nwith app.app_context(): web.db.create_all()\n"
-        self.run("-c", f"{code}asyncio.run(migrated())".replace("migrated()", "jobs.backend.migrate()"))
+            run_postgres(f"CREATE TABLE {table} (id SERIAL PRIMARY KEY, item TEXT)")
+            asyncio.run(made_schema(postgres_backend(place)))
 
     def gunicorn(self, *options: str, **environment: str) -> Server:
         """Serve the application with two processes, which are up."""
@@ -108,14 +114,23 @@ class Site(Programs):
         return server
 
 
+async def made_schema(backend: Backend) -> None:
+    """Make the tables of the store."""
+    async with backend:
+        pass
+
+
 def enqueue_alone(server: Server) -> tuple[int, int]:
     """Have a job enqueued without a session, and return its id and the server's process that has done it."""
     job_id, process = server.post("/alone").json()
     return job_id, process
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["each loads", "preload"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("sqlite", ()), ("sqlite", ("--preload",)), ("postgres", ("--preload",))],
+    ids=["sqlite", "sqlite preload", "postgres preload"],
+)
 def test_what_is_committed_is_stored_and_run(kind: str, options: tuple[str, ...], tmp_path: Path) -> None:
     with Site(kind, tmp_path) as site:
         server = site.gunicorn(*options, BEFORE_THE_FORK="calls")
