@@ -1,0 +1,1 @@
+"""A shop: orders are stored by the web application, and charged by a worker."""
