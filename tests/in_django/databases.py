@@ -9,6 +9,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from asgiref.sync import SyncToAsync
 from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
@@ -26,7 +27,10 @@ _CHANGED: Final = ("NAME", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
 
 @contextlib.contextmanager
 def database(alias: str, **given: Any) -> Generator[None]:
-    """Let the alias be another database within the block. At its end, this thread's connection to it is closed."""
+    """Let the alias be another database within the block. At its end, the connections to it are closed.
+
+    These are the one of this thread, and that of the thread in which `sync_to_async` calls functions.
+    """
     params: dict[str, Any] = connections.settings[alias]
     before = {key: params[key] for key in _CHANGED}
     connections[alias].close()
@@ -35,13 +39,15 @@ def database(alias: str, **given: Any) -> Generator[None]:
         yield
     finally:
         connections[alias].close()
+        SyncToAsync.single_thread_executor.submit(lambda: connections[alias].close()).result()
         params.update(before)
 
 
-def jobs_in(alias: str, **options: Any) -> override_settings:
-    """Let the jobs of the one task backend be in this database, within the block."""
-    options = {"DATABASE": alias, **options}
-    return override_settings(TASKS={"default": {"BACKEND": "rexecutor.django.TaskBackend", "OPTIONS": options}})
+def jobs_in(alias: str, **changed: Any) -> override_settings:
+    """Let the jobs of the one task backend be in this database, within the block; with other options or `QUEUES`."""
+    params = {"BACKEND": "rexecutor.django.TaskBackend"}
+    params |= {key: changed.pop(key) for key in ("QUEUES",) if key in changed}
+    return override_settings(TASKS={"default": {**params, "OPTIONS": {"DATABASE": alias, **changed}}})
 
 
 def migrated_sqlite(file: Path) -> Path:

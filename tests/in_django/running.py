@@ -1,6 +1,11 @@
 """Runs tasks in the process of a test."""
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from django.test import override_settings
 
 from rexecutor.backend.base import Backend
 from rexecutor.django.stores import shared_backend, store_of, task_backends
@@ -19,3 +24,12 @@ def run_tasks(alias: str = "default") -> Drained:
     from rexecutor.django.executors import executors_of  # needs Django 6
 
     return asyncio.run(drain(*executors_of(alias), backend=backend_of(alias)))
+
+
+@contextmanager
+def memory_settings(**changed: Any) -> Generator[None]:
+    """Let the one task backend have a new store in memory, in the block; with these `OPTIONS` or other settings."""
+    options = {"STORE": "memory:", **changed.pop("OPTIONS", {})}
+    params = {"BACKEND": "rexecutor.django.TaskBackend", "OPTIONS": options, **changed}
+    with override_settings(TASKS={"default": params}):
+        yield

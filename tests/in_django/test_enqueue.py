@@ -26,7 +26,7 @@ from rexecutor import BackoffStrategy, EncodeError, Where
 from rexecutor.django import RexecutorTask, TaskBackend
 from rexecutor.testing import Drained
 from tests.in_django.databases import jobs_in
-from tests.in_django.running import run_tasks
+from tests.in_django.running import memory_settings, run_tasks
 from tests.in_django.shop import tasks
 from tests.in_django.shop.models import Order
 
@@ -46,8 +46,7 @@ def rolled_back(alias: str) -> Generator[None]:
 @pytest.fixture
 def memory() -> Iterator[None]:
     """A new store in memory."""
-    options = {"STORE": "memory:"}
-    with override_settings(TASKS={"default": {"BACKEND": "rexecutor.django.TaskBackend", "OPTIONS": options}}):
+    with memory_settings():
         yield
 
 
@@ -210,7 +209,7 @@ def test_arguments_that_cannot_be_stored_are_refused(memory: None, value: object
 
 
 def test_the_queue_decides_the_executor(memory: None) -> None:
-    with _settings(QUEUES=["default", "mail"]):
+    with memory_settings(QUEUES=["default", "mail"]):
         tasks.add.using(queue_name="mail").enqueue(1)
         tasks.add_async.enqueue(1)
 
@@ -218,7 +217,7 @@ def test_the_queue_decides_the_executor(memory: None) -> None:
 
 
 def test_a_backend_of_any_queue_keeps_it_in_a_tag(memory: None) -> None:
-    with _settings(QUEUES=[]):
+    with memory_settings(QUEUES=[]):
         result = tasks.add.using(queue_name="Straße 7").enqueue(1)
 
         assert [(record.executor, record.tags) for record in _records()] == [("django.default", ("Straße 7",))]
@@ -228,7 +227,7 @@ def test_a_backend_of_any_queue_keeps_it_in_a_tag(memory: None) -> None:
 
 @pytest.mark.parametrize("queue", ["Straße 7", "", "mail:async", "q" * 128])
 def test_a_queue_that_no_executor_can_have_is_refused(memory: None, queue: str) -> None:
-    with _settings(QUEUES=[queue]), pytest.raises(InvalidTask, match="the queue"):
+    with memory_settings(QUEUES=[queue]), pytest.raises(InvalidTask, match="the queue"):
         tasks.add.using(queue_name=queue).enqueue(1)
 
 
@@ -290,7 +289,7 @@ def test_django_passes_settings_of_ours_on(memory: None) -> None:
 def test_the_most_attempts_are_those_of_the_task_or_of_the_settings_or_one(memory: None) -> None:
     tasks.add.enqueue(1)
     tasks.fail_until.enqueue(1)
-    with _settings(OPTIONS={"MAX_ATTEMPTS": 4}):
+    with memory_settings(OPTIONS={"MAX_ATTEMPTS": 4}):
         tasks.add.enqueue(1)
         tasks.fail_until.enqueue(1)
         assert [record.max_attempts for record in _records()] == [4, 3]
@@ -299,7 +298,7 @@ def test_the_most_attempts_are_those_of_the_task_or_of_the_settings_or_one(memor
 @pytest.mark.parametrize("given", [0, "5", True, 100_000])
 def test_a_number_of_attempts_that_cannot_work_is_named(memory: None, given: object) -> None:
     expected = r"TASKS\['default'\]: MAX_ATTEMPTS must be an int"
-    with _settings(OPTIONS={"MAX_ATTEMPTS": given}), pytest.raises(InvalidTaskBackend, match=expected):
+    with memory_settings(OPTIONS={"MAX_ATTEMPTS": given}), pytest.raises(InvalidTaskBackend, match=expected):
         tasks.add.enqueue(1)
 
 
@@ -340,13 +339,6 @@ async def test_tasks_are_enqueued_and_read_in_an_event_loop(memory: None) -> Non
     await asyncio.to_thread(run_tasks)
     await result.arefresh()
     assert result.return_value == 3
-
-
-def _settings(**changed: Any) -> override_settings:
-    options = {"STORE": "memory:", **changed.pop("OPTIONS", {})}
-    return override_settings(
-        TASKS={"default": {"BACKEND": "rexecutor.django.TaskBackend", "OPTIONS": options, **changed}}
-    )
 
 
 def _records() -> list[Any]:

@@ -19,6 +19,8 @@ from rexecutor.django import RexecutorTask
 from tests.in_django.shop.models import Order
 
 AT_ONCE: Final = BackoffStrategy.constant(timedelta(0))
+RELEASED: Final = threading.Event()
+"""Lets `outlast` end."""
 NOTED: Final[deque[Any]] = deque()
 """What tasks have noted in this process; each test notes values of its own."""
 
@@ -55,9 +57,8 @@ def attempt_of(context: "TaskContext[..., Any]") -> list[Any]:
 
 
 @task
-def give_complex(real: int) -> Any:
-    NOTED.append(("complex", real))
-    return complex(real)
+def give_complex() -> Any:
+    return 1j
 
 
 @task
@@ -96,6 +97,15 @@ async def wait_async() -> None:
 
 
 wait_async = _with_settings(wait_async, timeout=timedelta(seconds=0.05))
+
+
+@task
+def outlast() -> None:
+    """Take longer than its timeout, which cannot stop a thread."""
+    RELEASED.wait(20)
+
+
+outlast = _with_settings(outlast, timeout=timedelta(seconds=0.05))
 
 
 @task
