@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import django
@@ -11,6 +12,9 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "tests.in_django.settings"  # before the 
 django.setup()
 
 from tests.in_django import databases  # noqa: E402 - as above
+
+if django.VERSION >= (6,):  # made by the settings as they stand now, not by those of a test
+    import_module("tests.in_django.shop.tasks")
 
 
 @pytest.fixture(scope="session")

@@ -38,9 +38,13 @@ def database(alias: str, **given: Any) -> Generator[None]:
     try:
         yield
     finally:
-        connections[alias].close()
-        SyncToAsync.single_thread_executor.submit(lambda: connections[alias].close()).result()
+        _close(alias)
+        SyncToAsync.single_thread_executor.submit(_close, alias).result()
         params.update(before)
+
+
+def _close(alias: str) -> None:
+    connections[alias].close()
 
 
 def jobs_in(alias: str, **changed: Any) -> override_settings:

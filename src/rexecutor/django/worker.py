@@ -9,6 +9,7 @@ from typing import Any, Final
 import django
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from rexecutor.app.rexecutor import Rexecutor
 from rexecutor.cli.load import find_target, made_rexecutor
@@ -49,7 +50,11 @@ async def make() -> AsyncGenerator[Rexecutor]:
             if store is None:
                 raise ConfigurationError(nothing_to_run())
             rexecutor = Rexecutor(shared_backend(store))
-        for executor in await asyncio.to_thread(_executors, chosen, _names(QUEUES)):
+        try:
+            executors = await asyncio.to_thread(_executors, chosen, _names(QUEUES))
+        except ImproperlyConfigured as error:
+            raise ConfigurationError(str(error)) from error
+        for executor in executors:
             if executor.name not in rexecutor.executors:  # made once, and run again
                 rexecutor.with_executor(executor)
         yield rexecutor.with_around_execute(closes_connections)

@@ -1,7 +1,6 @@
 """The tasks of the tests' application. Django 6 or later."""
 
 import asyncio
-import os
 import threading
 from collections import deque
 from contextlib import suppress
@@ -150,11 +149,13 @@ async def server_process_async(database: str) -> int:
 
 @task
 def write_and_hang(folder: str) -> None:
-    """Write the id of this process into a new file of the folder, and end only in the second process that does."""
-    files = list(Path(folder).iterdir())
-    Path(folder, f"{len(files) + 1}").write_text(str(os.getpid()))
-    if not files:
-        threading.Event().wait()
+    """Tell the reader of the folder's FIFO that this has begun, and hang; a second attempt ends at once."""
+    try:
+        Path(folder, "begun").touch(exist_ok=False)
+    except FileExistsError:
+        return
+    Path(folder, "fifo").write_text("begun")
+    threading.Event().wait()
 
 
 write_and_hang_again = _with_settings(write_and_hang, max_attempts=5)
