@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextlib import AbstractContextManager, suppress
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final
 
@@ -11,6 +12,9 @@ from django.db import close_old_connections, connections, reset_queries
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rexecutor.model.job import Job
+
+KEEPS_CONNECTIONS: Final = ContextVar("KEEPS_CONNECTIONS", default=False)
+"""Whether connections are left as they are, because a test runs its jobs in its own thread and transaction."""
 
 
 def closes_connections(job: Job[Any, Any, Any], /) -> AbstractContextManager[None]:  # noqa: ARG001 - all jobs alike
@@ -34,6 +38,8 @@ def closes_connections(job: Job[Any, Any, Any], /) -> AbstractContextManager[Non
 
 def refresh_connections() -> None:
     """Close this thread's connections that are broken or too old, and empty its log of queries."""
+    if KEEPS_CONNECTIONS.get():
+        return
     reset_queries()
     close_old_connections()
     left = [each for each in connections.all(initialized_only=True) if each.connection is not None]

@@ -172,6 +172,12 @@ def _is_ours(path: object) -> bool:
     return isinstance(found, type) and any(f"{base.__module__}.{base.__qualname__}" == _OURS for base in found.__mro__)
 
 
+def forget(store: Store) -> None:
+    """Forget the backend of the store, so that the next use makes a new one. Jobs in memory are gone."""
+    with _lock:
+        _backends.pop((_address(store), store.schema), None)
+
+
 @receiver(setting_changed)
 def _forget(*, setting: str, **_: Any) -> None:
     """Forget the backends when a test changes the settings that name them, and the jobs in memory with them."""

@@ -77,6 +77,7 @@ class Runner:
         recycling: Recycling | None = None,
         store_clock: StoreClock | None = None,
         history: History | None = None,
+        threads: Threads | None = None,
     ) -> None:
         """Make a runner without jobs.
 
@@ -97,6 +98,7 @@ class Runner:
             recycling: When child processes are replaced. None to run jobs that are meant for processes in threads.
             store_clock: The store's clock, for how long jobs waited. None if `clock` is that, and is never set.
             history: Counts the attempts; None to count none.
+            threads: Runs the jobs that block; None for threads of its own.
         """
         self._executors = {name: (one, codecs_of(type(one), limits)) for name, one in executors.items()}
         self._clock = clock
@@ -115,7 +117,7 @@ class Runner:
         self._unsettled = 0
         self._tells_starts = False
         self._tells_ends = False
-        self._threads = Threads()
+        self._threads = threads or Threads()
         self._children: Children | None = None
         in_children = {name: one for name, one in executors.items() if one.blocking == "process"}
         if in_children and recycling is not None:

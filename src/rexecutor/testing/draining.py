@@ -17,6 +17,7 @@ from rexecutor.clock import unique_id
 from rexecutor.engine.loop import first_of
 from rexecutor.engine.runner import Runner
 from rexecutor.engine.store_clock import StoreClock
+from rexecutor.engine.threads import Threads
 from rexecutor.errors import ConfigurationError, GlobalBackendError, RexecutorError
 from rexecutor.jobs.executor import AnyExecutor, ExecutorLike, executor_class
 from rexecutor.jobs.providers import WorkerScope, enter_worker_scope
@@ -110,9 +111,9 @@ async def drain(
     alarm = None if until is None else _Alarm(store, until)
     with _global_if_none(store):
         if store.is_open:
-            return await _drained(store, registry.executors, alarm, limit)
+            return await drained(store, registry.executors, alarm, limit=limit)
         async with store:
-            return await _drained(store, registry.executors, alarm, limit)
+            return await drained(store, registry.executors, alarm, limit=limit)
 
 
 class _Alarm:
@@ -138,8 +139,28 @@ class _Alarm:
         return is_within
 
 
-async def _drained(store: Backend, executors: Mapping[str, AnyExecutor], alarm: _Alarm | None, limit: int) -> Drained:
-    node = _OneAtATime(store, executors)
+async def drained(
+    store: Backend,
+    executors: Mapping[str, AnyExecutor],
+    alarm: _Alarm | None = None,
+    *,
+    limit: int,
+    threads: Threads | None = None,
+) -> Drained:
+    """Run due jobs of the open store as `drain` does.
+
+    Args:
+        store: The store.
+        executors: The executors whose jobs run, by name.
+        alarm: Moves the clock; None to run what is due now.
+        limit: Maximum number of runs.
+        threads: Runs the jobs that block; None for threads of its own.
+
+    Raises:
+        RexecutorError: `limit` runs were made and another job is due.
+        BackendError: The store failed.
+    """
+    node = _OneAtATime(store, executors, threads)
     try:
         while True:
             claim = await node.claim()
@@ -161,7 +182,7 @@ async def _drained(store: Backend, executors: Mapping[str, AnyExecutor], alarm: 
 class _OneAtATime:
     """A node that claims one job, runs it and settles it, then claims the next."""
 
-    def __init__(self, store: Backend, executors: Mapping[str, AnyExecutor]) -> None:
+    def __init__(self, store: Backend, executors: Mapping[str, AnyExecutor], threads: Threads | None) -> None:
         self._store = store
         self._demand = Demand(dict.fromkeys(executors, 1), 1)
         self._node = Node(unique_id(), "drain", _LEASE)
@@ -185,6 +206,7 @@ class _OneAtATime:
             settle=self._take,
             ended=lambda _: None,
             context=context,
+            threads=threads,
         )
         self.runs = 0
 

@@ -71,31 +71,32 @@ class _PostgresSyncTransaction(_PostgresBound, SyncTransaction):
     def hint(self) -> str:
         return _hint(self._connection)
 
+    def run(self, script: Script[T]) -> T:
+        """Execute a script in the transaction; return its result."""
+        return run_blocking("bound_to", self._connection, self._scripts.schema, script)
+
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-        return self._run(self._scripts.enqueue(jobs))
+        return self.run(self._scripts.enqueue(jobs))
 
     def query_sync(
         self, where: Where, *, limit: int = PAGE, after: JobId | None = None, newest: bool = False
     ) -> Sequence[JobRecord]:
-        return self._run(self._scripts.query(where, limit, after, newest=newest))
+        return self.run(self._scripts.query(where, limit, after, newest=newest))
 
     def count_sync(self, where: Where | None = None) -> Sequence[Count]:
-        return self._run(self._scripts.count(where))
+        return self.run(self._scripts.count(where))
 
     def apply_sync(self, job_id: JobId, change: CancelAsked | Rerun, *, executor: str | None) -> JobStatus:
-        return self._run(self._scripts.apply(job_id, change, executor)).status
+        return self.run(self._scripts.apply(job_id, change, executor)).status
 
     def update_sync(self, job_id: JobId, new: NewJob, *, version: int) -> JobRecord:
-        return self._run(self._scripts.update(job_id, new, version))
+        return self.run(self._scripts.update(job_id, new, version))
 
     def put_pause_sync(self, pause: NewPause) -> Pause:
-        return self._run(self._scripts.put_pause(pause))
+        return self.run(self._scripts.put_pause(pause))
 
     def end_pause_sync(self, executor: str) -> bool:
-        return self._run(self._scripts.end_pause(executor))
-
-    def _run(self, script: Script[T]) -> T:
-        return run_blocking("bound_to", self._connection, self._scripts.schema, script)
+        return self.run(self._scripts.end_pause(executor))
 
 
 class PostgresCompletion(Completion):

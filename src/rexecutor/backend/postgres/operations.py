@@ -30,6 +30,19 @@ _ESCAPED: Final = str.maketrans({"\\": r"\\", '"': r"\""})
 """Escapes for a quoted element in the text of an array."""
 
 
+def claim_parameters(demand: Demand, node_id: NodeId, now: datetime | None) -> dict[str, Any]:
+    """Return the parameters of `claim_jobs`, except `promoted`."""
+    return {
+        "node": node_id,
+        # Arrays as texts: the driver needs a third of the time for them.
+        "executors": "{" + ",".join([f'"{executor.translate(_ESCAPED)}"' for executor in demand.slots]) + "}",
+        "slots": "{" + ",".join([str(min(slots, demand.limit)) for slots in demand.slots.values()]) + "}",
+        "limit": demand.limit,
+        "epoch": demand.epoch,
+        "now": now,
+    }
+
+
 class Operations:
     """Performs the port's operations on a connection, within a transaction; single statements also in autocommit."""
 
@@ -48,15 +61,7 @@ class Operations:
 
     async def claim(self, connection: Connection, demand: Demand, node_id: NodeId, now: datetime | None) -> Claim:
         """Take due jobs; see `Backend.claim`."""
-        wanted: dict[str, Any] = {
-            "node": node_id,
-            # Arrays as texts: the driver needs a third of the time for them.
-            "executors": "{" + ",".join([f'"{executor.translate(_ESCAPED)}"' for executor in demand.slots]) + "}",
-            "slots": "{" + ",".join([str(min(slots, demand.limit)) for slots in demand.slots.values()]) + "}",
-            "limit": demand.limit,
-            "epoch": demand.epoch,
-            "now": now,
-        }
+        wanted = claim_parameters(demand, node_id, now)
         began = self._clock.monotonic()
         asked = now or self._clock.now()
         marks = None if now is not None else self.marks.wanted(demand.slots, began)

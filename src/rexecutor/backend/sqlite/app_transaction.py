@@ -62,8 +62,7 @@ class SqliteTransaction(SyncTransaction, Transaction):
 
     def enqueue_sync(self, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Store the jobs, all or none, even if the transaction continues after an error."""
-        with self._used() as used, _within(used, self._path) as connection:
-            add_functions(connection)
+        with self.within() as connection:
             return store.enqueue(connection, jobs, self.backend.clock.now())
 
     async def query(
@@ -118,9 +117,15 @@ class SqliteTransaction(SyncTransaction, Transaction):
             return store.run(connection, script)
 
     def _change(self, script: Callable[[datetime], Script[T]]) -> T:
+        with self.within() as connection:
+            return store.run(connection, script(self.backend.clock.now()))
+
+    @contextmanager
+    def within(self) -> Generator[sqlite3.Connection]:
+        """Take the file's write lock, and do all that the block does in the transaction, or nothing of it."""
         with self._used() as used, _within(used, self._path) as connection:
             add_functions(connection)
-            return store.run(connection, script(self.backend.clock.now()))
+            yield connection
 
     def _used(self) -> AbstractContextManager[sqlite3.Connection]:
         if isinstance(self._connection, sqlite3.Connection):
