@@ -260,6 +260,7 @@ def health_of(url: str) -> tuple[int, list[str]]:
             return error.code, json.load(error)["problems"]
 
 
+@pytest.mark.parametrize("shop", ["postgres"], indirect=True)
 def test_a_process_that_a_job_keeps_from_responding_is_killed_when_its_lease_has_run_out(shop: Shop) -> None:
     with running(shop.folder, "--processes", "2", environment=shop.environment) as program:
         program.until(STARTED, 2)
@@ -272,6 +273,18 @@ def test_a_process_that_a_job_keeps_from_responding_is_killed_when_its_lease_has
         status = program.status()
 
     assert (status, job.attempt) == (0, 2), program.text
+
+
+def test_a_process_is_killed_too_if_its_very_first_job_keeps_it_from_responding(lite: Shop) -> None:
+    lite.enqueue(600, executor="hold")
+    with running(lite.folder, "--processes", "1", environment=lite.environment) as program:
+        program.until(r"worker 1 .* has not responded for 10 s and is killed; its lease has run out")
+        program.until(STARTED, 2)
+        program.until("job 1 .* complete, attempt 2")
+        program.send(signal.SIGTERM)
+        status = program.status()
+
+    assert status == 0, program.text
 
 
 async def test_a_process_that_hangs_is_a_problem_of_all(lite: Shop) -> None:

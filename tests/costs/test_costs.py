@@ -37,12 +37,12 @@ unique: replacing      100         800    800      100  ~100          100  ~100 
 drain by 100          1000          20     20       20  ~1000        1000  -1000          +1000 -1000  ended +10
 drain by 1000         1000           2      2        2  ~1000        1000  -1000          +1000 -1000  ended +1
 drain with results    1000           2      2        2  ~1000         942  -1000          +1000 -1000  ended +1
-drain, 1 % fail once  1000          54     54       24  ~1010         990  +10 ~10 -1010  +1010 -1010  ended +11
+drain, 1 % fail once  1000          54     54       24  ~1010         999  +10 ~10 -1010  +1010 -1010  ended +11
 drain, due later      1000          22     22       22  ~1000        1000  ~1000 -1000    +1000 -1000  ended +10
 give back at a stop   1000           1      1        1  ~1000        1000  +1000          -1000
 release a lost claim  1000           7      7        1  ~1000        1000  +1000          -1000        nodes ~1
 rescue                1000           1      1        1  ~1000         532  +1000          -1000        nodes +1 -1
-cancel                 100         600    600      100  ~100           66  -100                        ended +100
+cancel                 100         600    600      100  ~100           60  -100                        ended +100
 cancel while running   100         600    600      100  ~100          100                 ~100
 cancel at once        1000           4      4        1  ~1000         648  -1000                       ended +1
 update                 100         600    600      100  ~100          100  ~100

@@ -375,7 +375,8 @@ class Crew:
         if self.waits_for_changes:
             place.start_at = None
             return None
-        if not self._was_ready:  # as a worker without a supervisor ends if it cannot start
+        # If it cannot start, the supervisor ends, as a worker without one does. But one that hung had begun a job.
+        if not self._was_ready and not member.is_hung:
             self.signals = 1
             self.status = status if status > 0 else 1
             for other in self.members():

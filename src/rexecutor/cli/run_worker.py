@@ -34,14 +34,15 @@ def run(
     options: WorkerOptions,
     *,
     is_one_of_several: bool = False,
-    begun: Callable[[Callable[[], Report]], None] = lambda _: None,
+    begun: Callable[[Callable[[], Report]], Callable[[], object]] = lambda report: report,
 ) -> None:
     """Run jobs until SIGTERM or SIGINT, then let them finish.
 
     Args:
         options: What the command was asked to do.
         is_one_of_several: Whether each log line has to name the process.
-        begun: Called before the application is imported, with a function that returns how this process is doing.
+        begun: Called before the application is imported, with a function that returns how this process is doing. What
+            it returns is called when the lease is known and no job has started.
 
     Raises:
         MisusedError: The target names no `Rexecutor`, or an option does not fit it.
@@ -58,6 +59,7 @@ def run(
             set_up_logging(options.log_level, options.log_format, is_one_of_several=is_one_of_several)
             _adapt(rexecutor, options)
             made.append(rexecutor)
+            report_now()
             if url is not None:
                 log_event(ProbesAnswered(url))
             await rexecutor.run_until_signal(grace=timedelta(seconds=options.grace))
@@ -76,7 +78,7 @@ def run(
                 metrics=exposed_metrics() if options.is_measured else None,
             )
         )
-        begun(report)
+        report_now = begun(report)
         found = find_target(options.target)
         with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner, suppress(StoppedError):
             runner.run(run_jobs())

@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import current_process
 from multiprocessing.connection import Connection
 from typing import Final
@@ -49,21 +50,30 @@ def _status_of(options: WorkerOptions, supervisor: Connection) -> int:
     return 0
 
 
-def _report_to(supervisor: Connection, source: Callable[[], Report]) -> None:
-    threading.Thread(target=_keep_in_touch, args=(supervisor, source), name="rexecutor supervised", daemon=True).start()
+def _report_to(supervisor: Connection, source: Callable[[], Report]) -> Callable[[], object]:
+    """Keep in touch with the supervisor in a thread. Return a function that reports at once."""
+    turn = threading.Lock()
+
+    def send() -> Report:
+        with turn:  # a report that was made earlier must not come later
+            said = source()
+            with suppress(OSError):  # the thread finds out that the supervisor has ended
+                supervisor.send(said)
+            return said
+
+    threading.Thread(target=_keep_in_touch, args=(supervisor, send), name="rexecutor supervised", daemon=True).start()
+    return send
 
 
-def _keep_in_touch(supervisor: Connection, source: Callable[[], Report]) -> None:
+def _keep_in_touch(supervisor: Connection, send: Callable[[], Report]) -> None:
     """Obey the supervisor, and report to it every half second. If it has ended, shut down."""
     interval = FIRST_REPORT_INTERVAL
     try:
         while True:
             if supervisor.poll(interval):
                 tell(supervisor.recv())
-            said = source()
-            if said.is_ready:
+            if send().is_ready:
                 interval = REPORT_INTERVAL
-            supervisor.send(said)
     except (EOFError, OSError):
         log_event(SupervisorLost())
         tell(1)
