@@ -96,4 +96,5 @@ def upgrade_operations(from_version: int, *, to_version: int | None = None, sche
     name = checked_schema(schema)
     last = checked_int("upgrade_operations: to_version", newest() if to_version is None else to_version, 0, newest())
     first = checked_int("upgrade_operations: from_version", from_version, 0, last)
-    return iter([migration_script(name, number, first=number) for number in range(first + 1, last + 1)])
+    texts = [migration_script(name, number, first=number) for number in range(first + 1, last + 1)]
+    return iter([text.rstrip().removesuffix(";") for text in texts])  # Alembic ends what it prints

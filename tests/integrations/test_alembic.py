@@ -1,5 +1,6 @@
 """Real migrations with Alembic: what autogenerate proposes, and our tables in an application's chain."""
 
+import io
 import subprocess
 import sys
 import uuid
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, make_url
 
 from rexecutor import ConfigurationError, Executor, Job, PostgresBackend, Rexecutor, SQLiteBackend
@@ -211,6 +214,18 @@ class TestAChain:
         assert len(list(upgrade_operations(0, to_version=1))) == 1
         assert list(upgrade_operations(newest())) == []
         assert list(upgrade_operations(0, to_version=0)) == []
+
+    def test_offline_it_is_printed_as_it_is(self) -> None:
+        """SQLAlchemy would take `:word` in a text for a parameter, and double each `%`."""
+        printed = io.StringIO()
+        offline = MigrationContext.configure(
+            dialect_name="postgresql", opts={"as_sql": True, "output_buffer": printed, "literal_binds": True}
+        )
+
+        for statement in upgrade_operations(0):
+            Operations(offline).execute(statement)
+
+        assert printed.getvalue().split() == " ".join(f"{text};" for text in upgrade_operations(0)).split()
 
     @pytest.mark.parametrize(
         ("first", "last"), [(-1, None), (newest() + 1, None), (1, 0), (0, newest() + 1), (True, None), ("0", None)]
