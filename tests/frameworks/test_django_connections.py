@@ -407,15 +407,20 @@ class TestWhichConnection:
                 enqueue(backend, connection)
 
     def test_that_of_another_file_is_refused(self, on_sqlite: SQLiteBackend, tmp_path: Path) -> None:
-        for name, found in (
-            (tmp_path / "other.db", r".*other\.db"),
-            (":memory:", "memory"),
-            ("file:shared?mode=memory&cache=shared", "memory"),
-        ):
-            with connected(sqlite(name)) as connection:
-                with pytest.raises(ConfigurationError, match=f"the connection is to {found}, not to .*jobs.db"):
-                    enqueue(on_sqlite, connection)
-                connection.connection.close()  # Django never closes one in memory
+        refused = pytest.raises(ConfigurationError, match=r"the connection is to .*other\.db, not to .*jobs\.db$")
+        with connected(sqlite(tmp_path / "other.db")) as connection, refused:
+            enqueue(on_sqlite, connection)
+
+    @pytest.mark.parametrize("name", [":memory:", "file:memorydb_jobs?mode=memory&cache=shared"])
+    def test_that_of_a_test_database_in_memory_is_refused_with_advice(
+        self, on_sqlite: SQLiteBackend, name: str
+    ) -> None:
+        with connected(sqlite(name)) as connection:
+            with pytest.raises(
+                ConfigurationError, match=r"is to memory, not to .*; .*in Django's tests `TEST = {'NAME'"
+            ):
+                enqueue(on_sqlite, connection)
+            connection.connection.close()  # Django never closes one in memory
 
     def test_psycopg2_is_refused(self, on_postgres: Any) -> None:
         with connected(postgres()) as connection:

@@ -183,8 +183,13 @@ def _sqlite3_connection(what: str, path: Path, connection: object) -> sqlite3.Co
     refuse_after_fork(path)
     with translated(path), _as_ours(connection):
         files = {row[1]: row[2] for row in connection.execute("PRAGMA database_list")}
-    if not files["main"] or Path(files["main"]).resolve() != path.resolve():
-        raise ConfigurationError(f"{what}: the connection is to {files['main'] or 'memory'}, not to {path}")
+    if not files["main"]:
+        raise ConfigurationError(
+            f"{what}: the connection is to memory, not to {path}; no node can read a database in memory: give it a file"
+            " (in Django's tests `TEST = {'NAME': …}`), or use a backend in memory"
+        )
+    if Path(files["main"]).resolve() != path.resolve():
+        raise ConfigurationError(f"{what}: the connection is to {files['main']}, not to {path}")
     return connection
 
 
