@@ -18,10 +18,18 @@ import rexecutor.testing
 
 ROOT = Path(__file__).parents[1]
 IMPORT_ALL = """\
-import importlib, json, pkgutil, rexecutor, rexecutor.testing
+import django, importlib, json, pkgutil, rexecutor, rexecutor.testing
+from django.conf import settings
+apps = [f"django.contrib.{name}" for name in ("admin", "auth", "contenttypes", "messages", "sessions")]
+settings.configure(INSTALLED_APPS=[*apps, "rexecutor.django"])
+django.setup()
 for module in pkgutil.walk_packages(rexecutor.__path__, "rexecutor."):
     if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            if error.name not in ("django.tasks", "django.utils.json") or django.VERSION >= (6,):
+                raise
 from rexecutor.backend.postgres import PostgresBackend
 for package in (rexecutor, rexecutor.testing):
     for name in package.__all__:

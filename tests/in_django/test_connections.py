@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from rexecutor import InMemoryBackend, JobFailedError, Rexecutor, job, job_handle
-from rexecutor.django.connections import closes_connections
+from rexecutor.django import closes_connections
 from tests.in_django.databases import jobs_in
 from tests.in_django.running import NEEDS_6, backend_of
 from tests.postgres import run_postgres

@@ -18,8 +18,7 @@ from django.test import override_settings
 
 from rexecutor import ErrorKind, InMemoryBackend, Rexecutor, Where, job_handle
 from rexecutor.backend.base import Backend
-from rexecutor.django import backend_for
-from rexecutor.django.connections import closes_connections
+from rexecutor.django import backend_for, closes_connections
 from rexecutor.django.worker import BACKENDS, QUEUES, make
 from tests.in_django.databases import child_environment
 from tests.in_django.running import NEEDS_6
@@ -148,6 +147,26 @@ def test_an_option_that_cannot_work_is_named(capsys: pytest.CaptureFixture[str])
 
     assert ended.value.code == 2
     assert "--concurrency" in capsys.readouterr().err
+
+
+def test_the_command_says_what_it_needs() -> None:
+    code = (
+        "import sys; sys.modules['typer'] = None\n"
+        "from django.core.management import execute_from_command_line\n"
+        "execute_from_command_line()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, "rexecutor"],
+        env=child_environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "manage.py rexecutor needs typer, which is missing: pip install 'rexecutor[cli]'\n"
 
 
 def test_the_jobs_of_the_settings_run_with_fresh_connections(sqlite_database: str) -> None:

@@ -5,13 +5,14 @@ Add `"rexecutor.django"` to `INSTALLED_APPS`. With Django 6 or later, `TASKS` ma
 
 from typing import TYPE_CHECKING, Any
 
+from rexecutor.django.connections import closes_connections
 from rexecutor.django.stores import backend_for
 
 if TYPE_CHECKING:
     from rexecutor.django.task import RexecutorTask
     from rexecutor.django.task_backend import TaskBackend
 
-__all__ = ["RexecutorTask", "TaskBackend", "backend_for"]
+__all__ = ["RexecutorTask", "TaskBackend", "backend_for", "closes_connections"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,12 +5,21 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
-import typer
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from typer.core import TyperOption
 
-from rexecutor.cli.app import run_app
-from rexecutor.cli.worker import worker
+try:
+    import typer
+    from typer.core import TyperOption
+
+    from rexecutor.cli.app import run_app
+    from rexecutor.cli.worker import worker
+except ModuleNotFoundError as error:
+    if error.name not in ("rich", "typer"):
+        raise
+    raise SystemExit(
+        f"manage.py rexecutor needs {error.name}, which is missing: pip install 'rexecutor[cli]'"
+    ) from None
+
 from rexecutor.django import worker as project
 from rexecutor.django.stores import task_backends
 
