@@ -23,6 +23,7 @@ from rexecutor import (
     Job,
     JobStatus,
     Rexecutor,
+    RexecutorError,
     current_job,
 )
 from rexecutor.events import JobEnded
@@ -479,3 +480,31 @@ def test_middleware_that_cannot_be_sent_to_child_processes_is_refused(tmp_path: 
 
     with pytest.raises(DefinitionError, match=words):
         Rexecutor(InMemoryBackend(), executors=[InProcess(tmp_path)], around_execute=[plain([])])
+
+
+async def test_middleware_that_is_added_is_outside_that_which_is_there(clock: FakeClock) -> None:
+    notes: list[Any] = []
+    executor = Scripted(lambda _: notes.append("run"))
+    added, given = plain(notes, "added"), plain(notes, "given")
+    runner = Rexecutor(InMemoryBackend(), executors=[executor], around_execute=[given])
+
+    async with runner.with_around_execute(added, given, added) as running:
+        handle = await executor.builder().with_data("x").enqueue(backend=running.backend)
+        await soon(handle.wait())
+        with pytest.raises(RexecutorError, match="with_around_execute: this Rexecutor is already running"):
+            running.with_around_execute(added)
+
+    assert notes == ["added in", "given in", "run", "given out", "added out"]
+
+
+def test_middleware_that_cannot_be_is_not_added(tmp_path: Path) -> None:
+    runner = Rexecutor(InMemoryBackend(), executors=[InProcess(tmp_path)])
+    not_callable: Any = 7
+
+    with pytest.raises(ConfigurationError, match="with_around_execute: middleware: each must be a callable"):
+        runner.with_around_execute(not_callable)
+    with pytest.raises(DefinitionError, match="in_process: runs in child processes"):
+        runner.with_around_execute(plain([]))
+    runner.with_around_execute(asynchronous([]))
+    with pytest.raises(DefinitionError, match=r"cannot be\s+pickled"):
+        Rexecutor(InMemoryBackend()).with_around_execute(plain([])).with_executor(InProcess(tmp_path))

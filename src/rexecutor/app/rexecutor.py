@@ -315,8 +315,8 @@ class Rexecutor:
         """Put more middleware around each attempt, outside that which there is already. Returns this `Rexecutor`.
 
         Args:
-            middleware: Middleware as `around_execute` takes it, the first outermost. What is there already stays where
-                it is.
+            middleware: Middleware as `around_execute` takes it, the first outermost. What is there already is not
+                added again.
 
         Raises:
             ConfigurationError: It cannot be called, or does not return a context manager.
@@ -325,7 +325,8 @@ class Rexecutor:
         """
         self._require_not_running("with_around_execute")
         checked = checked_middleware("with_around_execute: middleware", middleware)
-        self._config.add_around_execute([one for one in checked if one not in self._config.around_execute])
+        new = dict.fromkeys(one for one in checked if one not in self._config.around_execute)
+        self._config.add_around_execute(tuple(new))
         return self
 
     def _require_not_running(self, method: str, advice: str = "; call this before the start") -> None:
