@@ -292,7 +292,7 @@ async def test_a_backend_that_shares_no_transaction_says_so_in_a_child(tmp_path:
 
 def test_a_job_that_cannot_be_handed_over_leaves_no_view_of_a_buffer_behind(notes: Path) -> None:
     """Collected as garbage, both may crash Python 3.12, and later ones complain of the buffer."""
-    child = processes.ChildProcess(ChildSetup({"in_child": InChild(notes)}, NoCompletion("none"), Limits()))
+    child = processes.ChildProcess(ChildSetup((), {"in_child": InChild(notes)}, NoCompletion("none"), Limits()))
     child.wait_ready()
     child.kill()
     assert child._has_ended_in(60)

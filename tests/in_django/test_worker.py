@@ -125,14 +125,17 @@ def test_a_worker_runs_the_jobs_of_the_rexecutor_that_the_settings_name(sqlite_d
     }
     Order.objects.create(reference="a")
     with override_settings(**settings):
-        from tests.in_django.shop.jobs import pay
+        from tests.in_django.shop.jobs import count_orders, pay
 
-        handle = pay.options(backend=backend_for(sqlite_database)).enqueue_sync("a", sqlite_database)
+        backend = backend_for(sqlite_database)
+        paid = pay.options(backend=backend).enqueue_sync("a", sqlite_database)
+        counted = count_orders.options(backend=backend).enqueue_sync(sqlite_database)
 
     with worker(settings=settings):
-        wait_for(backend_for(sqlite_database), handle.id)
+        wait_for(backend, paid.id, counted.id)
 
-    assert handle.result_sync() == "a is paid"
+    assert paid.result_sync() == "a is paid"
+    assert counted.result_sync() == 1
     assert Order.objects.get().paid
 
 
@@ -172,7 +175,7 @@ def test_the_command_says_what_it_needs() -> None:
 def test_the_jobs_of_the_settings_run_with_fresh_connections(sqlite_database: str) -> None:
     with override_settings(TASKS={}, REXECUTOR="tests.in_django.shop.jobs:make", JOBS_DATABASE=sqlite_database):
         assert asyncio.run(made(lambda one: one._config.around_execute)) == (closes_connections,)
-        assert asyncio.run(made(lambda one: list(one.executors))) == ["pay"]
+        assert asyncio.run(made(lambda one: list(one.executors))) == ["pay", "count_orders"]
 
 
 @needs_6

@@ -2,12 +2,15 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final
 
+import django
 from asgiref.sync import SyncToAsync
+from django.apps import apps
 from django.db import close_old_connections, connections, reset_queries
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -15,25 +18,6 @@ from rexecutor.model.job import Job
 
 KEEPS_CONNECTIONS: Final = ContextVar("KEEPS_CONNECTIONS", default=False)
 """Whether connections are left as they are, because a test runs its jobs in its own thread and transaction."""
-
-
-def closes_connections(job: Job[Any, Any, Any], /) -> AbstractContextManager[None]:  # noqa: ARG001 - all jobs alike
-    """Return a context manager that does around a job what Django does around a request.
-
-    Middleware for a `Rexecutor` that runs inside a Django project; `manage.py rexecutor` adds it by itself:
-
-    ```py
-    rexecutor = Rexecutor(backend_for("default"), executors=[send_email], around_execute=[closes_connections])
-    ```
-
-    Before the job and after it, the connections of its thread that are broken, or older than `CONN_MAX_AGE`, are
-    closed, and the log of queries is emptied. Otherwise a connection that the server has ended would fail in every
-    later job of this thread. When the thread ends, its connections are closed.
-
-    An asynchronous job reaches the database through `sync_to_async`, whose thread all such jobs share. So it is done
-    in that thread, before and after what the job does there.
-    """
-    return _Fresh()
 
 
 def refresh_connections() -> None:
@@ -82,6 +66,43 @@ class _AtEnd:
             for connection in self.left:
                 with suppress(Exception):  # it may be broken, and nobody could be told here
                     connection.close()
+
+
+class _ClosesConnections:
+    """What `closes_connections` is: it can be pickled, for child processes."""
+
+    def __call__(self, job: Job[Any, Any, Any], /) -> AbstractContextManager[None]:  # noqa: ARG002 - all jobs alike
+        """Return the context manager around one run of a job."""
+        return _Fresh()
+
+    def __reduce__(self) -> tuple[Callable[[], "_ClosesConnections"], tuple[()]]:
+        """Set Django up where this is unpickled: in a child process, whose executors may import models."""
+        return _in_child, ()
+
+
+closes_connections: Final = _ClosesConnections()
+"""Middleware that does around a job what Django does around a request.
+
+It is for a `Rexecutor` that runs inside a Django project; `manage.py rexecutor` adds it by itself:
+
+```py
+rexecutor = Rexecutor(backend_for("default"), executors=[send_email], around_execute=[closes_connections])
+```
+
+Before the job and after it, the connections of its thread that are broken, or older than `CONN_MAX_AGE`, are closed,
+and the log of queries is emptied. Otherwise a connection that the server has ended would fail in every later job of
+this thread. When the thread ends, its connections are closed.
+
+An asynchronous job reaches the database through `sync_to_async`, whose thread all such jobs share. So it is done in
+that thread, before and after what the job does there. A child process (`blocking = "process"`) calls `django.setup()`
+before it imports the jobs.
+"""
+
+
+def _in_child() -> _ClosesConnections:
+    if not apps.ready:
+        django.setup()
+    return closes_connections
 
 
 class _OfThread(threading.local):

@@ -33,11 +33,14 @@ from rexecutor.telemetry.subscribers import emit
 class ChildSetup(NamedTuple):
     """The arguments with which a child is started."""
 
+    around: Sequence[AroundExecute]
+    """Middleware around each job. The parent enters asynchronous middleware itself.
+
+    It is the first to be unpickled in the child: so it may set up what the modules of the executors need.
+    """
     executors: Mapping[str, AnyExecutor]
     completion: Completion
     limits: Limits
-    around: Sequence[AroundExecute] = ()
-    """Middleware around each job. The parent enters asynchronous middleware itself."""
 
 
 class Ready(NamedTuple):

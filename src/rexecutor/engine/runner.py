@@ -122,7 +122,7 @@ class Runner:
         in_children = {name: one for name, one in executors.items() if one.blocking == "process"}
         if in_children and recycling is not None:
             sent = [one for one in around if not is_asynchronous(one)]
-            setup = ChildSetup(in_children, completion, limits, sent)
+            setup = ChildSetup(sent, in_children, completion, limits)
             self._children = Children(setup, recycling, self._threads)
         self._deadlines = Deadlines(clock, self._expire)
         self._idle = asyncio.Event()

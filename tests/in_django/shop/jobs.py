@@ -15,9 +15,14 @@ def pay(reference: str, database: str) -> str:
     return f"{reference} is paid"
 
 
+@job(blocking="process")
+def count_orders(database: str) -> int:
+    return Order.objects.using(database).count()
+
+
 def make() -> Rexecutor:
     """Return a `Rexecutor` whose lost jobs are rescued soon."""
-    return Rexecutor(backend_for(settings.JOBS_DATABASE), executors=[pay], lease=timedelta(seconds=1.5))
+    return Rexecutor(backend_for(settings.JOBS_DATABASE), executors=[pay, count_orders], lease=timedelta(seconds=1.5))
 
 
 rexecutor = make()
