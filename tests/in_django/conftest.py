@@ -10,6 +10,7 @@ import pytest
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.in_django.settings"  # before the modules of the tests are imported
 django.setup()
+del os.environ["DJANGO_SETTINGS_MODULE"]  # other tests start programs with settings of their own
 
 from tests.in_django import databases  # noqa: E402 - as above
 

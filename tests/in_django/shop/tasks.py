@@ -108,6 +108,11 @@ outlast = _with_settings(outlast, timeout=timedelta(seconds=0.05))
 
 
 @task
+def pay(reference: str, database: str) -> None:
+    Order.objects.using(database).filter(reference=reference).update(paid=True)
+
+
+@task
 def make_order(reference: str, database: str) -> None:
     Order.objects.using(database).create(reference=reference)
 
