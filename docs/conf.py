@@ -36,6 +36,7 @@ nitpick_ignore_regex = [
     # Other projects' names: to link them, their indexes would have to be fetched.
     ("py:.*", r"(asyncio|collections|contextlib|datetime|enum|hypothesis|msgspec|pathlib|types|unittest|zoneinfo)\..*"),
     ("py:.*", r"(psycopg_pool|sqlite3|prometheus_client|opentelemetry)\..*"),
+    ("py:class", r"AnyResult|AnyTask|(rexecutor\.)?django\.(tasks|db|test)\..*"),  # of Django 6, which these pages lack
     ("py:class", r"(Async|Sync)Connection"),  # unions of protocols; the table in enqueuing.md says which there are
     ("py:class", r"rexecutor\.backend\.unwrapping\.SqlAlchemy\w+"),  # likewise
     ("py:class", r"rexecutor\.backend\.django_connection\.DjangoConnection"),  # likewise
@@ -67,7 +68,7 @@ _MADE_BY_OTHERS = {  # nobody calls these: their fields are no signature
     )
 }
 
-_FENCE = re.compile(r"^```python$")
+_FENCE = re.compile(r"^```py(thon)?$")
 _LOADED = re.compile(
     r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["']?(?:https?:)?//[^>]*"""
     r"""|<link\b[^>]*\brel=["']?(?:stylesheet|preload|icon|preconnect)[^>]*\bhref=["']?(?:https?:)?//[^>]*"""

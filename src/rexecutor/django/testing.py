@@ -44,7 +44,7 @@ _EMPTIED_ON_POSTGRES: Final = (*_EMPTIED, "ended", "scopes")
 def run_tasks(*executors: ExecutorLike, limit: int = MAX_RUNS) -> Drained:
     """Run the due tasks and jobs, and those that they enqueue, until none is due. Return how the runs ended.
 
-    ```py
+    ```python
     class CheckoutTest(TestCase):
         def test_the_buyer_gets_a_receipt(self) -> None:
             self.client.post("/checkout/", {"reference": "A-1"})
@@ -84,7 +84,7 @@ def run_tasks(*executors: ExecutorLike, limit: int = MAX_RUNS) -> Drained:
 def enqueued_tasks(task: "AnyTask | None" = None) -> "list[AnyResult]":
     """Return the results of the tasks that are stored, whatever their status, in the order of their enqueues.
 
-    ```py
+    ```python
     (receipt,) = enqueued_tasks(send_receipt)
     self.assertEqual(receipt.args, ["A-1"])
     ```
@@ -131,7 +131,7 @@ def delete_jobs() -> None:
 class JobsMixin(MixedIn):
     """For test classes: no job is left to the next test, and the global backend is that of the test database.
 
-    ```py
+    ```python
     class WorkerTest(JobsMixin, TransactionTestCase): ...
     ```
 
