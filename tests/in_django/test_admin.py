@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from rexecutor.django.models import Job, Node, Pause, Schedule
 from rexecutor.django.stores import Store, bound_store
+from rexecutor.errors import BackendError, JobNotFoundError
 from rexecutor.model.job import NewJob
 from rexecutor.model.status import JobStatus
 from tests.in_django import databases
@@ -168,7 +169,10 @@ def test_values_that_cannot_be_read_are_shown_as_such(alias: str, client: Client
     if alias == "postgres":
         damage = "errors = '[1, {\"kind\": 7}]', inserted_at = '20000-01-01', tags = '{{a,b},{c,NULL}}'"
     else:
-        damage = "errors = 'no json', data = CAST(x'ff' AS TEXT), inserted_at = 9000000000000000000, tags = '[1'"
+        damage = (
+            "errors = 'no json', data = CAST(x'ff' AS TEXT), executor = CAST(x'41ff' AS TEXT), "
+            "inserted_at = 9000000000000000000, tags = '[1'"
+        )
     execute(alias, f"UPDATE {table(alias, 'stored_jobs')} SET {damage}")
 
     page = client.get(f"{LIST}{job}/change/")
@@ -212,6 +216,56 @@ def test_ended_jobs_are_rerun_and_what_could_not_be_is_said(alias: str, client: 
     assert Job.objects.get(pk=ended).status == "scheduled"
 
 
+def test_an_action_changes_a_thousand_jobs_at_most(alias: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rexecutor.django.admin.MOST_CHANGED", 2)
+    ids = enqueue(alias, NEW, NEW, NEW)
+
+    pages = [
+        client.post(
+            f"{LIST}?status=scheduled",
+            {"action": "cancel_jobs", "_selected_action": ids[:1], "select_across": 1, "index": 0},
+            follow=True,
+        ).content.decode()
+        for _ in range(2)
+    ]
+
+    assert ["Only the first 2 were looked at" in page for page in pages] == [True, False]
+    assert ["2 jobs: cancelled." in pages[0], "1 job: cancelled." in pages[1]] == [True, True]
+    assert {job.status for job in Job.objects.all()} == {"cancelled"}
+
+
+def test_a_job_that_is_deleted_meanwhile_is_reported(
+    alias: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = enqueue(alias)
+
+    def cancel_sync(*_: object) -> None:
+        raise JobNotFoundError.of(job)
+
+    monkeypatch.setattr("rexecutor.backend.app_transaction.SyncTransaction.cancel_sync", cancel_sync)
+
+    assert "1 job: deleted meanwhile." in act(client, "cancel_jobs", job)
+
+
+def test_an_error_of_the_store_is_reported(alias: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = enqueue(alias)
+
+    monkeypatch.setattr("rexecutor.django.admin._bound", FailingStore)
+
+    assert f"Job {job}: the disk is full" in act(client, "rerun_jobs", job)
+    assert "Not paused: mail: the disk is full" in act(client, "pause_executors", job)
+
+
+class FailingStore:
+    """A store that is full."""
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: object) -> None:
+            raise BackendError("the disk is full")
+
+        return fail
+
+
 def test_an_action_is_part_of_the_requests_transaction(alias: str, client: Client) -> None:
     (job,) = enqueue(alias)
 
@@ -223,13 +277,16 @@ def test_an_action_is_part_of_the_requests_transaction(alias: str, client: Clien
     assert Job.objects.get().status == "scheduled"
 
 
-def test_executors_are_paused_and_resumed(alias: str, client: Client) -> None:
+def test_executors_are_paused_and_resumed(alias: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     mail, other = enqueue(alias, NEW, new("other"))
 
     page = act(client, "pause_executors", mail, other)
     assert "Paused: mail." in page
     assert [pause.executor for pause in Pause.objects.order_by("pk")] == ["mail", "other"]
 
+    monkeypatch.setattr("rexecutor.django.admin._bound", FailingStore)
+    assert "Not resumed: mail: " in act(client, "resume_executors", "executor:mail", path="/admin/rexecutor/pause/")
+    monkeypatch.undo()
     act(client, "resume_executors", "executor:mail", path="/admin/rexecutor/pause/")
     assert [pause.executor for pause in Pause.objects.all()] == ["other"]
 

@@ -13,25 +13,25 @@ pytestmark = pytest.mark.skipif(django.VERSION < (6,), reason="Django 6 needs Py
 
 def test_a_task_runs_in_the_tests_transaction(database: str) -> None:
     from rexecutor.django.testing import enqueued_tasks, run_tasks
-    from tests.in_django.shop.tasks import add, add_async, pay
+    from tests.in_django.shop.tasks import add, add_async, make_order
 
     with jobs_in(database), transaction.atomic(using=database):
-        Order.objects.using(database).create(reference="a")
-        paying, adding = pay.enqueue("a", database), add_async.enqueue(1, b=2)
+        making, adding = make_order.enqueue("a", database), add_async.enqueue(1, b=2)
 
-        assert [one.args for one in enqueued_tasks(pay)] == [["a", database]]
+        assert [one.args for one in enqueued_tasks(make_order)] == [["a", database]]
         assert run_tasks() == Drained(complete=2)
 
-        paying.refresh()
+        making.refresh()
         adding.refresh()
-        assert paying.status == "SUCCESSFUL"
+        assert making.status == "SUCCESSFUL"
         assert adding.return_value == 3
-        assert Order.objects.using(database).get().paid
-        assert [one.id for one in enqueued_tasks()] == [paying.id, adding.id]
+        assert Order.objects.using(database).exists()
+        assert [one.id for one in enqueued_tasks()] == [making.id, adding.id]
         assert enqueued_tasks(add) == []
         transaction.set_rollback(True, using=database)
     with jobs_in(database):
         assert enqueued_tasks() == []
+    assert not Order.objects.using(database).exists()
 
 
 def test_tasks_in_memory_run_and_are_deleted() -> None:

@@ -1,7 +1,7 @@
 """Django's admin: jobs to look at, to cancel and to rerun, and what the store knows of pauses, nodes and schedules."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from django.contrib import admin, messages
@@ -199,7 +199,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     def _change(self, request: HttpRequest, queryset: Any, change: Callable[[Job], str], what: str) -> None:
         """Change the jobs one by one, and tell the user what became of how many."""
-        jobs: Sequence[Job] = queryset[: MOST_CHANGED + 1]
+        jobs: list[Job] = list(queryset[: MOST_CHANGED + 1])
         done: Counter[str] = Counter()
         changed: list[Job] = []
         for job in jobs[:MOST_CHANGED]:

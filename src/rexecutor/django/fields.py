@@ -44,7 +44,7 @@ class Text(AnyField):
 
     def from_db_value(self, value: Any, expression: object, connection: BaseDatabaseWrapper) -> Any:  # noqa: ARG002 - Django's signature
         """Return the text."""
-        return _text(value)
+        return text_of(value)
 
 
 class Json(AnyField):
@@ -60,7 +60,7 @@ class Json(AnyField):
 
     def from_db_value(self, value: Any, expression: object, connection: BaseDatabaseWrapper) -> Any:  # noqa: ARG002 - Django's signature
         """Return the value of the text."""
-        text = _text(value)
+        text = text_of(value)
         try:
             return text if text is None else json.loads(text)
         except (ValueError, RecursionError):
@@ -110,8 +110,8 @@ class Moment(AnyMoment):
         return (aware - EPOCH) // _MICROSECOND if connection.vendor == "sqlite" else aware
 
 
-def _text(value: Any) -> str | None:
-    """Return the text of a column."""
+def text_of(value: Any) -> str | None:
+    """Return the text of a column, which SQLite is asked for as bytes; None for NULL."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return value if value is None or isinstance(value, str) else str(value)

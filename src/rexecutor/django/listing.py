@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from rexecutor.django.fields import text_of
 from rexecutor.django.models import Job, table_of
 from rexecutor.model.status import WAITING, JobStatus
 
@@ -29,7 +30,7 @@ WITH RECURSIVE names (name) AS (
     UNION ALL
     SELECT (SELECT min(executor) FROM {table} WHERE executor > names.name) FROM names WHERE names.name IS NOT NULL
 )
-SELECT name FROM names WHERE name IS NOT NULL LIMIT %s
+SELECT {name} FROM names WHERE name IS NOT NULL LIMIT %s
 """
 
 
@@ -83,9 +84,10 @@ def executors_with_jobs() -> list[str]:
     """
     connection = connections[Job.objects.all().db]
     table = connection.ops.quote_name(table_of("stored_jobs"))
+    name = "CAST(name AS BLOB)" if connection.vendor == "sqlite" else "name"  # it may not be UTF-8
     with connection.cursor() as cursor:
-        cursor.execute(_EXECUTORS.format(table=table), [MOST_EXECUTORS])
-        return [row[0] for row in cursor.fetchall()]
+        cursor.execute(_EXECUTORS.format(table=table, name=name), [MOST_EXECUTORS])
+        return [str(text_of(found)) for (found,) in cursor.fetchall()]
 
 
 def _in_status(status: str, database: str) -> Q:
