@@ -362,6 +362,7 @@ class RunningNode:
             await self._run_duties()
         except asyncio.CancelledError:
             if not self._are_duties_late:
+                self._runner.give_back_unbegun()
                 await self._end_work(timedelta(0))
                 await self._settler.deliver_rest(DELIVERY_TIMEOUT)
             raise

@@ -188,6 +188,14 @@ class Runner:
         for attempt in list(self._attempts.values()):
             self._abandon(attempt)
 
+    def give_back_unbegun(self) -> None:
+        """Hand over the outcomes of jobs whose tasks were cancelled before their first step: their code never began."""
+        for claim_id, attempt in list(self._attempts.items()):
+            if attempt.task is not None and attempt.task.done() and not attempt.is_settled:
+                self._finish(attempt, attempt.outcome_of_stop(Stop.SHUTDOWN))
+                del self._attempts[claim_id]
+                self._ended(attempt.record.executor)
+
     async def idled(self, timeout: timedelta) -> bool:  # noqa: ASYNC109 - passed on to the clock
         """Wait until each job has its outcome, at most `timeout`. Return whether each has.
 
