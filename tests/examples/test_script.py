@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rexecutor import ErrorKind, JobStatus, SQLiteBackend, job_handle
 from tests.examples.programs import Programs
 
 
@@ -12,14 +13,11 @@ def test_a_script_gets_its_results_although_the_first_worker_is_killed(tmp_path:
         programs.until(lambda: "jobs 1, 2 are stored" in script.said)
 
         killed = programs.worker("jobs:rexecutor", WORK="600")
-        programs.wait_for(
-            lambda: programs.run("-m", "rexecutor", "jobs", "show", "1", "--url", "sqlite:///jobs.db"),
-            lambda shown: "executing" in shown,
-        )
+        first = job_handle(1, backend=SQLiteBackend(programs.folder / "jobs.db"))
+        programs.until(lambda: first.fetch_sync().status is JobStatus.EXECUTING)
         killed.kill()
         programs.worker("jobs:rexecutor")
 
         assert script.ended() == 0, str(script)
         assert script.said.splitlines()[1:] == [f"{name}: {count} words" for name, count in words.items()]
-        shown = programs.run("-m", "rexecutor", "jobs", "show", "1", "--url", "sqlite:///jobs.db")
-        assert "lost" in shown, shown
+        assert [error.kind for error in first.fetch_sync().errors] == [ErrorKind.LOST]

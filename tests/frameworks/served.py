@@ -47,6 +47,7 @@ rexecutor = Rexecutor(backend, executors=[work], lease=timedelta(seconds=1)).set
 APPLICATIONS: Final[Mapping[str, str]] = {
     "fastapi": """
 import asyncio
+from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -62,6 +63,7 @@ async def enqueue(name: str) -> int:
 
 @app.get("/open")
 async def stay_open() -> None:
+    Path("opened").touch()
     await asyncio.sleep(3600)
 """,
     "starlette": """
@@ -155,11 +157,12 @@ class Site(Programs):
         return self.wait_for(lambda: self.job(job_id), lambda job: job.status.has_ended)
 
 
-def open_request(server: Server) -> None:
-    """Send a request, in a thread, that the server has not responded to when it is told to end."""
+def open_request(site: Site, server: Server) -> None:
+    """Send a request, in a thread, that the server will not have responded to when it is told to end."""
 
     def request() -> None:
         with suppress(httpx.TransportError):
             server.client.get("/open")
 
     threading.Thread(target=request, daemon=True).start()
+    site.until((site.folder / "opened").exists)

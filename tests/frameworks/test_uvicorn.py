@@ -49,8 +49,7 @@ def test_at_a_second_ctrl_c_the_job_is_given_back_at_once(is_request_open: bool,
         server = site.uvicorn()
         job_id = site.running(server, "slow")
         if is_request_open:
-            open_request(server)
-            site.until(lambda: server.said.count("POST /slow") == 1)
+            open_request(site, server)
 
         server.press_ctrl_c()
         site.until(lambda: ("Waiting for connections to close" if is_request_open else STOPPING) in server.said)
