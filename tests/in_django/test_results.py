@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -150,6 +151,16 @@ def test_data_never_import_a_module_or_call_what_is_no_task(path: str) -> None:
     assert _kinds(job_id) == ["decode"]
 
 
+def test_a_module_that_the_settings_name_is_imported_for_its_tasks() -> None:
+    module = "tests.in_django.shop.more"
+    with memory_settings(OPTIONS={"MODULES": [module]}):
+        job_id = _stored(f"{module}.multiply", 6, 7)
+
+        assert module not in sys.modules
+        assert run_tasks() == Drained(complete=1)
+        assert task_backends["default"].get_result(job_id).return_value == 42
+
+
 def test_the_result_of_a_task_that_is_no_longer_defined_has_a_stand_in() -> None:
     result = task_backends["default"].get_result(_stored("shop.tasks.removed"))
 
@@ -202,10 +213,10 @@ def test_a_task_whose_worker_was_lost_says_so() -> None:
     assert error.exception_class is LeaseLostError
 
 
-def _stored(path: str) -> str:
-    """Store the job of a task with this path, and return its id."""
+def _stored(path: str, *args: object) -> str:
+    """Store the job of a task with this path and these arguments, and return its id."""
     name = executor_class(Queue("default", "default"), is_async=False).name
-    data = json.dumps({"path": path, "args": [], "kwargs": {}})
+    data = json.dumps({"path": path, "args": args, "kwargs": {}})
     [stored] = backend_of().enqueue_sync([NewJob(name, data, None, 1, 100, (), None, timedelta(0))])
     return str(stored.id)
 

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,7 +15,7 @@ pytest.importorskip("django.tasks", reason=NEEDS_6)
 
 from django.tasks.signals import task_enqueued, task_finished, task_started
 
-from rexecutor import Rexecutor
+from rexecutor import JobStatus, Rexecutor, Where
 from rexecutor.django import TaskBackend
 from rexecutor.django.executors import executors_of
 from rexecutor.testing import Drained
@@ -149,6 +150,33 @@ def test_a_thread_whose_timeout_is_over_tells_of_its_failure_when_it_ends(sent: 
     assert (sent[-1].name, sent[-1].status, sent[-1].errors) == ("finished", "FAILED", [TimeoutError])
 
 
+def test_a_cancel_finishes_a_running_task(sent: list[Sent]) -> None:
+    result = tasks.hang_async.enqueue()
+
+    async def run() -> None:
+        async with Rexecutor(backend_of(), executors=executors_of("default")):
+            await until(lambda: len(sent) == 2)
+            await backend_of().cancel(int(result.id), "not needed")
+            await until(lambda: len(sent) == 3)
+
+    asyncio.run(run())
+    assert (sent[-1].name, sent[-1].status, sent[-1].errors) == ("finished", "FAILED", [asyncio.CancelledError])
+
+
+def test_a_task_that_a_shutdown_gives_back_is_not_finished(sent: list[Sent]) -> None:
+    result = tasks.hang_async.enqueue()
+
+    async def run() -> None:
+        async with Rexecutor(backend_of(), executors=executors_of("default")) as rexecutor:
+            await until(lambda: len(sent) == 2)
+            await rexecutor.graceful_shutdown(timedelta(0))
+
+    asyncio.run(run())
+    result.refresh()
+    assert [one.name for one in sent] == ["enqueued", "started"]
+    assert (str(result.status), result.attempts) == ("READY", 0)
+
+
 def test_a_receiver_that_raises_changes_nothing_of_the_task(sent: list[Sent]) -> None:
     def refuse(**_: Any) -> None:
         raise RuntimeError("of the receiver")
@@ -176,6 +204,4 @@ def test_a_task_that_is_not_stored_was_not_enqueued(sent: list[Sent]) -> None:
 
 def rows_of_failures() -> list[Any]:
     """Return the records of failed jobs."""
-    from rexecutor import JobStatus, Where
-
     return list(backend_of().query_sync(Where.status_equals(JobStatus.DISCARDED)))

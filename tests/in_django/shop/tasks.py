@@ -99,6 +99,11 @@ wait_async = _with_settings(wait_async, timeout=timedelta(seconds=0.05))
 
 
 @task
+async def hang_async() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+@task
 def outlast() -> None:
     """Take longer than its timeout, which cannot stop a thread."""
     RELEASED.wait(20)
