@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 from django.conf import settings
@@ -139,14 +140,20 @@ def _address(store: Store) -> str:
 
 def _conninfo(given: Mapping[str, Any]) -> str:
     """Return libpq's connection string for the database, without the options that are Django's or psycopg's own."""
-    from psycopg import pq  # psycopg is an extra
-    from psycopg.conninfo import make_conninfo
+    from psycopg.conninfo import make_conninfo  # psycopg is an extra
 
-    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    known = _libpq_options()
     names = {"NAME": "dbname", "HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password"}
     options = {name: value for name, value in given.get("OPTIONS", {}).items() if name in known}
     options |= {name: str(given[key]) for key, name in names.items() if given.get(key)}
     return make_conninfo(**options)
+
+
+@cache
+def _libpq_options() -> frozenset[str]:
+    from psycopg import pq  # as above
+
+    return frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
 
 
 def _made(store: Store, address: str) -> Backend:

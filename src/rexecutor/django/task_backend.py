@@ -44,6 +44,10 @@ def _in_djangos_words(alias: str) -> Generator[None]:
         raise InvalidTaskBackend(f"TASKS[{alias!r}]: {error}") from error
 
 
+def _found(bound: Backend | SyncTransaction, job_id: int) -> JobRecord | None:
+    return next(iter(bound.query_sync(Where.id_equals(job_id), limit=1)), None)
+
+
 class TaskBackend(BaseTaskBackend):
     """Stores the tasks of `django.tasks` as jobs, which `manage.py rexecutor` runs.
 
@@ -97,8 +101,9 @@ class TaskBackend(BaseTaskBackend):
             schedule_at=run_after,
         )
         with _in_djangos_words(self.alias):
-            handle = builder.enqueue_sync(backend=self._bound())
-        record = self._record(handle.id)
+            bound = self._bound()
+            handle = builder.enqueue_sync(backend=bound)
+            record = _found(bound, handle.id)
         result: AnyResult = TaskResult(
             task=task,
             id=str(handle.id),
@@ -127,7 +132,10 @@ class TaskBackend(BaseTaskBackend):
             BackendError: The store failed.
         """
         is_id = isinstance(result_id, str) and result_id.isascii() and result_id.isdecimal()
-        record = self._record(int(result_id)) if is_id and int(result_id) <= _LARGEST_ID else None
+        if not is_id or int(result_id) > _LARGEST_ID:
+            raise TaskResultDoesNotExist(result_id)
+        with _in_djangos_words(self.alias):
+            record = _found(self._bound(), int(result_id))
         queue = None if record is None else queue_of(self.alias, record.executor)
         if record is None or queue is None:
             raise TaskResultDoesNotExist(result_id)
@@ -143,10 +151,6 @@ class TaskBackend(BaseTaskBackend):
     def _bound(self) -> Backend | SyncTransaction:
         """Return what this thread stores and reads jobs with."""
         return blocking(bound_store(store_of(self.options)))
-
-    def _record(self, job_id: int) -> JobRecord | None:
-        with _in_djangos_words(self.alias):
-            return next(iter(self._bound().query_sync(Where.id_equals(job_id), limit=1)), None)
 
     def _check_runs(self, task: AnyTask) -> None:
         """Raise an `InvalidTask` if a worker would not find the task, or would run it with other settings."""
