@@ -12,6 +12,7 @@ from django.db import DatabaseError, connections
 from django.db.migrations.state import ProjectState
 from django.test import override_settings
 
+from rexecutor.django.checks import check_tables
 from rexecutor.django.models import Job
 from rexecutor.django.schema import Step
 from rexecutor.django.stores import Store, shared_backend
@@ -77,10 +78,14 @@ def test_a_database_that_holds_no_jobs_gets_no_tables(alias: str, sqlite_databas
         assert cursor.fetchone() == (0,)
 
 
-def test_the_schema_of_the_settings_gets_the_tables(postgres_database: str) -> None:
-    with jobs_in("postgres", SCHEMA="elsewhere"), connections["postgres"].schema_editor() as editor:
-        Step(1).database_forwards("rexecutor", editor, ProjectState(), ProjectState())
+def test_jobs_that_move_to_another_schema_get_tables_there_when_it_is_migrated_again(postgres_database: str) -> None:
+    with jobs_in("postgres", SCHEMA="elsewhere"):
+        assert check_tables(databases=["postgres"])
 
+        call_command("migrate", "rexecutor", "zero", database="postgres", verbosity=0)
+        call_command("migrate", "rexecutor", database="postgres", verbosity=0)
+
+        assert check_tables(databases=["postgres"]) == []
         assert Job.objects.count() == 0
         assert Job._meta.db_table == 'elsewhere"."jobs'
 

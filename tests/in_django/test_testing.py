@@ -20,6 +20,7 @@ from rexecutor.errors import ConfigurationError, RexecutorError
 from rexecutor.testing import Drained, assert_enqueued_sync
 from tests.in_django.databases import jobs_in
 from tests.in_django.shop.models import Order
+from tests.postgres import run_postgres
 
 
 @job(blocking=True)
@@ -192,6 +193,7 @@ def test_no_job_is_left_to_the_next_test_of_a_class_that_commits(alias: str) -> 
             assert not Job.objects.exists()
             assert current_backend() is shared_backend(Store(alias))
             enqueue(pay, "a", alias)
+            pay.enqueue_sync("b", alias)  # on a connection of the backend's own
 
         test_a = test_b = act
 
@@ -201,3 +203,8 @@ def test_no_job_is_left_to_the_next_test_of_a_class_that_commits(alias: str) -> 
     assert result.testsRun == 2
     assert not result.errors, result.errors[0][1]
     assert not Job.objects.exists()
+    if alias == "postgres":
+        name = connections[alias].settings_dict["NAME"]
+        connections[alias].close()
+        run_postgres(f"DROP DATABASE {name}")  # which nobody uses any more
+        run_postgres(f"CREATE DATABASE {name}")

@@ -52,10 +52,10 @@ def check_backend(alias: str, options: Mapping[str, Any], queues: Collection[str
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Return what is wrong with `REXECUTOR`, and with the database of the jobs if no task backend is asked."""
+    """Return what is wrong with `REXECUTOR`, and with the database of its jobs if no task backend is asked."""
     found = [*_check_rexecutor()]
     backends = task_backends()
-    if not backends:
+    if not backends and getattr(settings, "REXECUTOR", None) is not None:
         # Another database may hold the jobs. The default one is only assumed, so it need not be able to.
         store = Store("default")
         found += [one for one in _check_store("DATABASES['default']", store) if one.id != "rexecutor.E001"]
@@ -69,11 +69,17 @@ def check_tables(*, databases: Collection[str] | None = None, **_: Any) -> list[
     """Return which stores lack tables. It looks into the databases, so Django calls it only with `--database`."""
     if sys.argv[1:2] == ["migrate"]:  # it makes them
         return []
-    return [
-        Warning(str(error), hint=f"Run `manage.py migrate --database {store.database}`.", id="rexecutor.W002")
-        for store in stores()
-        if store.database in (databases or ()) and (error := _defect_of(store)) is not None
-    ]
+    found: list[CheckMessage] = []
+    for store in stores():
+        error = _defect_of(store) if store.database in (databases or ()) else None
+        if error is not None:
+            migrate, option = "manage.py migrate", f"--database {store.database}"
+            hint = (
+                f"Run `{migrate} {option}`. If Django says that nothing is to be done, because the jobs were elsewhere"
+                f" before, run `{migrate} rexecutor zero {option}` first: it deletes nothing."
+            )
+            found.append(Warning(str(error), hint=hint, id="rexecutor.W002"))
+    return found
 
 
 def _has_tasks() -> bool:

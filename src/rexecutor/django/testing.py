@@ -137,7 +137,8 @@ class JobsMixin(MixedIn):
 
     A `TestCase` with its jobs in a database needs it only for function jobs and executors that find their backend as
     the global one: its transaction takes the jobs with it. But nothing else deletes what a `TransactionTestCase` has
-    committed, because Django empties only tables of its own, or what a store in memory holds.
+    committed, because Django empties only tables of its own, or what a store in memory holds. After each test, the
+    backends close the connections that synchronous calls have opened, so that the test database can be dropped.
     """
 
     def run(self, result: Any = None) -> Any:
@@ -147,6 +148,9 @@ class JobsMixin(MixedIn):
 
     def _fixture_teardown(self) -> None:
         cast("Any", super())._fixture_teardown()  # noqa: SLF001 - where TransactionTestCase empties its tables
+        for store in stores():
+            if store.database is not None:
+                shared_backend(store).close_sync()
         delete_jobs()
 
 
