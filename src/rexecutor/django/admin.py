@@ -68,7 +68,7 @@ class ReadOnlyAdmin(AnyModelAdmin):
 class JobAdmin(ReadOnlyAdmin):
     """The jobs, the newest first."""
 
-    list_display = ("id", "status", "executor", "attempts", "priority", "scheduled_at", "ended_at")
+    list_display = ("id", "status", "executor", "task", "attempts", "priority", "scheduled_at", "ended_at")
     list_filter = (StatusFilter, ExecutorFilter)
     paginator = CappedPaginator
     list_max_show_all = 200
@@ -103,6 +103,11 @@ class JobAdmin(ReadOnlyAdmin):
             return queryset, False
         is_id = term.isdecimal() and len(term) <= _LONGEST_ID
         return queryset.filter(Q(pk=int(term)) if is_id else Q(executor=term)), False
+
+    @admin.display(description="task", empty_value="")
+    def task(self, job: Any) -> str | None:
+        """Return the path of the task that the job runs, in the list; None for other jobs."""
+        return job.task_path
 
     @admin.display(description="attempt")
     def attempts(self, job: Job) -> str:
