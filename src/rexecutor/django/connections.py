@@ -69,7 +69,22 @@ class _AtEnd:
 
 
 class _ClosesConnections:
-    """What `closes_connections` is: it can be pickled, for child processes."""
+    """Middleware that does around a job what Django does around a request.
+
+    It is for a `Rexecutor` that runs inside a Django project; `manage.py rexecutor` adds it by itself:
+
+    ```py
+    rexecutor = Rexecutor(backend_for("default"), executors=[send_email], around_execute=[closes_connections])
+    ```
+
+    Before the job and after it, the connections of its thread that are broken, or older than `CONN_MAX_AGE`, are
+    closed, and the log of queries is emptied. Otherwise a connection that the server has ended would fail in every
+    later job of this thread. When the thread ends, its connections are closed.
+
+    An asynchronous job reaches the database through `sync_to_async`, whose thread all such jobs share. So it is done in
+    that thread, before and after what the job does there. A child process (`blocking = "process"`) calls
+    `django.setup()` before it imports the jobs.
+    """
 
     def __call__(self, job: Job[Any, Any, Any], /) -> AbstractContextManager[None]:  # noqa: ARG002 - all jobs alike
         """Return the context manager around one run of a job."""
@@ -81,22 +96,6 @@ class _ClosesConnections:
 
 
 closes_connections: Final = _ClosesConnections()
-"""Middleware that does around a job what Django does around a request.
-
-It is for a `Rexecutor` that runs inside a Django project; `manage.py rexecutor` adds it by itself:
-
-```py
-rexecutor = Rexecutor(backend_for("default"), executors=[send_email], around_execute=[closes_connections])
-```
-
-Before the job and after it, the connections of its thread that are broken, or older than `CONN_MAX_AGE`, are closed,
-and the log of queries is emptied. Otherwise a connection that the server has ended would fail in every later job of
-this thread. When the thread ends, its connections are closed.
-
-An asynchronous job reaches the database through `sync_to_async`, whose thread all such jobs share. So it is done in
-that thread, before and after what the job does there. A child process (`blocking = "process"`) calls `django.setup()`
-before it imports the jobs.
-"""
 
 
 def _in_child() -> _ClosesConnections:
