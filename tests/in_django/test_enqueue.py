@@ -231,6 +231,12 @@ def test_a_queue_that_no_executor_can_have_is_refused(memory: None, queue: str) 
         tasks.add.using(queue_name=queue).enqueue(1)
 
 
+@pytest.mark.parametrize("queue", ["", "q" * 129])
+def test_a_queue_that_no_tag_can_have_is_refused(memory: None, queue: str) -> None:
+    with memory_settings(QUEUES=[]), pytest.raises(InvalidTask, match="must have 1 to 128 characters"):
+        tasks.add.using(queue_name=queue).enqueue(1)
+
+
 def test_an_alias_that_no_executor_can_have_is_refused() -> None:
     settings = {"a.b": {"BACKEND": "rexecutor.django.TaskBackend", "OPTIONS": {"STORE": "memory:"}}}
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.test import override_settings
 from django.utils import timezone
 
@@ -205,6 +206,17 @@ def test_a_row_that_is_no_tasks_job_is_no_result() -> None:
 
     with pytest.raises(TaskResultDoesNotExist, match="it is not the job of a task"):
         task_backends["default"].get_result(str(stored.id))
+
+
+@pytest.mark.parametrize("damage", ["data = CAST(X'FF' AS TEXT)", "errors = '[7]'"])
+def test_a_damaged_row_is_no_result_and_says_why(sqlite_database: str, damage: str) -> None:
+    with jobs_in(sqlite_database):
+        result = tasks.add.enqueue(1)
+        with connections[sqlite_database].cursor() as cursor:
+            cursor.execute(f"UPDATE rexecutor_stored_jobs SET {damage} WHERE id = %s", [result.id])
+
+        with pytest.raises(TaskResultDoesNotExist, match=f"job {result.id}: "):
+            task_backends["default"].get_result(result.id)
 
 
 def test_a_task_whose_worker_was_lost_says_so() -> None:

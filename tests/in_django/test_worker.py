@@ -218,6 +218,12 @@ def test_a_worker_has_two_executors_for_each_queue(sqlite_database: str, monkeyp
             marks=needs_6,
         ),
         pytest.param(
+            {"TASKS": {"default": {"BACKEND": OURS, "QUEUES": ["default", "no good"]}}},
+            {},
+            "the queue 'no good' must consist",
+            marks=needs_6,
+        ),
+        pytest.param(
             {"TASKS": {"default": {"BACKEND": OURS, "OPTIONS": {"MODULES": "shop"}}}},
             {},
             "must be a list",

@@ -83,7 +83,7 @@ def result_of(record: JobRecord, queue: Queue, backend: BaseTaskBackend) -> AnyR
         call = msgspec.json.decode(record.data, type=_Stored)
         deferral = None if record.metadata is None else msgspec.json.decode(record.metadata, type=Deferral)
         value: Any = None if record.result is None else msgspec.json.decode(record.result)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:  # a ValueError: the text is no UTF-8
         raise DecodeError(f"job {record.id}: it is not the job of a task: {error}") from error
     attempted_at = moment(record.attempted_at)
     result: AnyResult = TaskResult(
