@@ -6,9 +6,8 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Func, Q
-from django.db.models.sql.compiler import SQLCompiler
+from django.db.models import Q
+from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
@@ -25,8 +24,6 @@ MOST_LISTED: Final = 10_000
 """How many jobs a list counts and shows at most."""
 MOST_EXECUTORS: Final = 100
 """How many executors the filter offers at most."""
-_LONGEST: Final = 200
-"""How many characters of the path of a task are shown at most."""
 _COLUMNS: Final = ("id", "status", "executor", "attempt", "max_attempts", "priority", "scheduled_at", "ended_at")
 _EXECUTORS: Final = """
 WITH RECURSIVE names (name) AS (
@@ -36,6 +33,12 @@ WITH RECURSIVE names (name) AS (
 )
 SELECT {name} FROM names WHERE name IS NOT NULL LIMIT %s
 """
+_TASK_PATH: Final = {
+    "postgresql": "CASE WHEN executor LIKE 'django.%%' THEN left(data ->> 'path', 200) END",
+    "sqlite": """CASE WHEN executor LIKE 'django.%%' AND json_valid(data)
+        THEN substr(json_extract(data, '$.path'), 1, 200) END""",
+}
+"""What reads the path of the function of a task's job, whatever somebody has written into the data by hand."""
 
 
 class CappedPaginator(AnyPaginator):
@@ -104,28 +107,14 @@ def _in_status(status: str, database: str) -> Q:
     return Q(status=status)
 
 
-class TaskPath(Func):
-    """The path of the function in the data of a task's job; NULL for other jobs."""
-
-    output_field = Text()
-
-    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any) -> tuple[str, tuple[Any, ...]]:
-        """Return the expression. It never fails, whatever somebody has written into the data by hand."""
-        (executor, _params), (data, _others) = map(compiler.compile, self.get_source_expressions())
-        if connection.vendor == "postgresql":
-            condition, path = "", f"{data} ->> 'path'"
-        else:
-            condition, path = f" AND json_valid({data})", f"json_extract({data}, '$.path')"
-        return f"CASE WHEN substr({executor}, 1, 7) = 'django.'{condition} THEN substr({path}, 1, {_LONGEST}) END", ()
-
-
 class JobList(ChangeList):
     """The jobs, the newest first, without their data."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
         """Return the jobs that the filters leave, with the columns of the list only."""
         found = super().get_queryset(request, exclude_parameters).only(*_COLUMNS)
-        return found.annotate(task_path=TaskPath("executor", "data"))
+        path = RawSQL(_TASK_PATH[connections[found.db].vendor], (), output_field=Text())  # noqa: S611 - constants
+        return found.annotate(task_path=path)
 
     def get_results(self, request: HttpRequest) -> None:
         """Find the jobs of the page. If the count has found none, do not look again: few conditions have an index."""
