@@ -1,4 +1,4 @@
-"""Django's classes for annotations: type checkers take them as generic, which they are not at run time."""
+"""Django's `Task` and `TaskResult` for annotations: generic for type checkers, but not at run time."""
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 

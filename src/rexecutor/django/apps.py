@@ -8,7 +8,7 @@ from django.db.models.signals import pre_save
 
 
 class RexecutorConfig(AppConfig):
-    """Django's name, label and title of this application."""
+    """Configuration of the application: registers the checks, and points the models at the tables."""
 
     name = "rexecutor.django"
     label = "rexecutor"
@@ -16,7 +16,7 @@ class RexecutorConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks, and have the models read the tables that the settings name."""
+        """Register the checks, and point the models at the tables that the settings name."""
         from rexecutor.django import checks, models  # models may be imported only now
 
         checks.register_all()
@@ -26,7 +26,7 @@ class RexecutorConfig(AppConfig):
 
 
 def _place_tables(*, setting: str, **_: Any) -> None:
-    """Let the models follow a test that changes the settings."""
+    """Point the models at other tables when a test changes the settings."""
     if setting in ("TASKS", "DATABASES"):
         from rexecutor.django import models  # as above
 

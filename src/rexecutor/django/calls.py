@@ -1,4 +1,4 @@
-"""What is stored of an enqueued task, and the names of the executors that run it."""
+"""How a task is stored as a job: its data and metadata, its tag, and the name of its executor."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from rexecutor.model.checks import checked_name
 from rexecutor.model.job import MAX_ATTEMPTS, Limits, is_storable
 
 LEAST_URGENT: Final = 100
-"""Priority of a job whose task has the priority 0. Django counts upwards: 100 is the most urgent, and becomes 0."""
+"""Priority of the job of a task with priority 0. Django's 100 is the most urgent, and becomes a job's 0."""
 _ASYNC: Final = ":async"
 _ALIAS: Final = re.compile("[A-Za-z0-9_-]+")
 _LONGEST_TAG: Final = Limits().tag
@@ -26,12 +26,12 @@ class Call(msgspec.Struct, frozen=True):
     """The data of a task's job: the function to call, and its arguments as JSON values."""
 
     path: str
-    """Module and name of the function. It only chooses among tasks that are defined; nothing is imported for it."""
+    """Module and name of the function. It selects one of the tasks that modules define, and never names an import."""
     args: list[Any]
     kwargs: dict[str, Any]
 
     def __post_init__(self) -> None:
-        """Refuse a path that no task has: in a worker that is a failed attempt of the kind `decode`."""
+        """Raise a `ValueError` if no task has the path. On a worker, the attempt then fails with the kind `decode`."""
         if find_or_discover(self.path) is None:
             raise ValueError(
                 f"no task {self.path!r} is defined here; define it in the module `tasks` of an application, or name its"
@@ -40,7 +40,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Deferral(msgspec.Struct, frozen=True):
-    """The metadata of a job whose task has a `run_after`. A job's own `scheduled_at` changes when it is retried."""
+    """The metadata of a job whose task has a `run_after`. The job's own `scheduled_at` changes with each retry."""
 
     run_after: datetime
 
@@ -50,13 +50,13 @@ class Queue(NamedTuple):
 
     alias: str
     name: str | None
-    """None for all queues of a backend whose `QUEUES` are `[]`; a tag of the job names its queue then."""
+    """None if the `QUEUES` of the backend are `[]`, which allows any name: a tag of the job then names its queue."""
 
     def executor(self, *, is_async: bool) -> str:
-        """Return the name of the executor that runs its tasks: those that block, or those that are `async def`.
+        """Return the name of the executor that runs the queue's tasks: the `async def` ones, or the others.
 
         Raises:
-            InvalidTask: No executor can have such a name.
+            InvalidTask: The alias or the queue cannot be part of an executor's name.
         """
         if not _ALIAS.fullmatch(self.alias):
             raise InvalidTask(
@@ -75,7 +75,7 @@ class Queue(NamedTuple):
 
 
 def queue_of(alias: str, executor: str) -> Queue | None:
-    """Return the queue whose jobs the executor runs; None if it does not run tasks of the backend of this alias."""
+    """Return the queue whose tasks the executor runs; None if it runs none of the task backend with this alias."""
     prefix = f"django.{alias}"
     rest = executor.removesuffix(_ASYNC)
     if rest == prefix:
@@ -84,17 +84,17 @@ def queue_of(alias: str, executor: str) -> Queue | None:
 
 
 def checked_tag(queue_name: str) -> str:
-    """Return the name of a queue as a job's tag, or raise an `InvalidTask` if it cannot be one."""
+    """Return the name of the queue; raise an `InvalidTask` if it cannot be a job's tag."""
     if 1 <= len(queue_name) <= _LONGEST_TAG and is_storable(queue_name):
         return queue_name
     raise InvalidTask(f"the queue {queue_name!r} must have 1 to {_LONGEST_TAG} characters, and no NUL")
 
 
 def default_attempts(alias: str, options: Mapping[str, Any]) -> int:
-    """Return how many attempts a task has that does not say so itself: `OPTIONS["MAX_ATTEMPTS"]`, or 1.
+    """Return the number of attempts of a task without `max_attempts`: `OPTIONS["MAX_ATTEMPTS"]`, or 1.
 
     Raises:
-        InvalidTaskBackend: It is not a whole number, or out of range.
+        InvalidTaskBackend: The option is not an int from 1 to 32,767.
     """
     given: object = options.get("MAX_ATTEMPTS", 1)
     if type(given) is int and 1 <= given <= MAX_ATTEMPTS:
@@ -103,10 +103,10 @@ def default_attempts(alias: str, options: Mapping[str, Any]) -> int:
 
 
 def as_json(value: Any) -> Any:
-    """Return the value as Django's JSON has it, and as it will be read: keys are texts, sequences are lists.
+    """Return the value as it will be read back from JSON: keys are str, sequences are lists.
 
     Raises:
-        TypeError: It holds a type that JSON lacks.
-        ValueError: It holds bytes that are no UTF-8.
+        TypeError: It contains a type that JSON lacks.
+        ValueError: It contains bytes that are not UTF-8.
     """
     return json.loads(json.dumps(normalize_json(value)))

@@ -1,4 +1,4 @@
-"""System checks: what `manage.py check` says of the settings, and of the tables with `--database`."""
+"""System checks of the settings, and of the tables if `manage.py check` is given `--database`."""
 
 import re
 import sys
@@ -24,16 +24,16 @@ from rexecutor.model.checks import checked_name
 from rexecutor.model.job import MAX_ATTEMPTS
 
 OPTIONS: Final = frozenset({"DATABASE", "SCHEMA", "STORE", "MAX_ATTEMPTS", "MODULES"})
-"""What `OPTIONS` of a task backend may have."""
+"""Names that the `OPTIONS` of a task backend may have."""
 _LOCKS_FIRST: Final = ("IMMEDIATE", "EXCLUSIVE")
 _ASYNC: Final = ":async"
 _ALIAS: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def register_all() -> None:
-    """Register the checks, Django's own of task backends too: it does that when `django.tasks` is imported."""
+    """Register these checks, and Django's own check of task backends."""
     if _has_tasks():
-        import_module("django.tasks")
+        import_module("django.tasks")  # this registers Django's check
     register(check_settings, "rexecutor")
     register(check_tables, Tags.database)
 
@@ -44,7 +44,7 @@ def check_backend(alias: str, options: Mapping[str, Any], queues: Collection[str
     Args:
         alias: Its alias in `TASKS`.
         options: Its `OPTIONS`.
-        queues: Its `QUEUES`; empty for any.
+        queues: Its `QUEUES`; empty if any name is allowed.
     """
     what = f"TASKS[{alias!r}]"
     found = [*_check_options(what, options), *_check_queues(what, alias, queues)]
@@ -52,22 +52,25 @@ def check_backend(alias: str, options: Mapping[str, Any], queues: Collection[str
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Return what is wrong with `REXECUTOR`, and with the database of its jobs if no task backend is asked."""
+    """Return what is wrong with `REXECUTOR`, and with the stores that no task backend checks."""
     found = [*_check_rexecutor()]
     backends = task_backends()
     if not backends and getattr(settings, "REXECUTOR", None) is not None:
-        # Another database may hold the jobs. The default one is only assumed, so it need not be able to.
+        # The default database is only assumed to hold the jobs. Another one may, so this one need not be able to.
         store = Store("default")
         found += [one for one in _check_store("DATABASES['default']", store) if one.id != "rexecutor.E001"]
-    elif not _has_tasks():  # then Django does not ask task backends
+    elif not _has_tasks():  # otherwise Django calls `TaskBackend.check`
         for alias, params in backends.items():
             found += check_backend(alias, params.get("OPTIONS", {}), params.get("QUEUES", ["default"]))
     return found
 
 
 def check_tables(*, databases: Collection[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Return which stores lack tables. It looks into the databases, so Django calls it only with `--database`."""
-    if sys.argv[1:2] == ["migrate"]:  # it makes them
+    """Return a warning for each store whose tables are missing, or of a version that cannot be used.
+
+    It queries the databases, so Django calls it only with `--database`.
+    """
+    if sys.argv[1:2] == ["migrate"]:  # it makes the tables
         return []
     found: list[CheckMessage] = []
     for store in stores():
@@ -89,14 +92,14 @@ def _has_tasks() -> bool:
 def _check_options(what: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
     for name in sorted(options.keys() - OPTIONS):
         hint = f"Use one of {', '.join(sorted(OPTIONS))}."
-        yield Error(f"{what}: OPTIONS has {name!r}, which is no option.", hint=hint, id="rexecutor.E005")
+        yield Error(f"{what}: unknown option {name!r} in OPTIONS.", hint=hint, id="rexecutor.E005")
     most = options.get("MAX_ATTEMPTS", 1)
     if type(most) is not int or not 1 <= most <= MAX_ATTEMPTS:
-        text = f"{what}: MAX_ATTEMPTS is {most!r}, which is no number of attempts."
+        text = f"{what}: MAX_ATTEMPTS is {most!r}, which is not a valid number of attempts."
         yield Error(text, hint=f"Give an int from 1 to {MAX_ATTEMPTS}.", id="rexecutor.E005")
     modules: Any = options.get("MODULES", ())
     if not isinstance(modules, Sequence) or isinstance(modules, str):
-        text = f"{what}: MODULES is {modules!r}, which is no list of modules."
+        text = f"{what}: MODULES is {modules!r}, which is not a list of modules."
         yield Error(text, hint='Give their names, such as ["shop.jobs"].', id="rexecutor.E005")
     if "STORE" in options:
         yield from _check_url(what, options)
@@ -105,7 +108,7 @@ def _check_options(what: str, options: Mapping[str, Any]) -> Iterator[CheckMessa
 def _check_url(what: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
     for name in ("DATABASE", "SCHEMA"):
         if name in options:
-            text = f"{what}: OPTIONS has STORE and {name}."
+            text = f"{what}: OPTIONS has both STORE and {name}."
             yield Error(text, hint=f"Leave {name} out: it is for jobs in a database of DATABASES.", id="rexecutor.E005")
     try:
         connect(options["STORE"])
@@ -127,7 +130,7 @@ def _check_queues(what: str, alias: str, queues: Collection[str]) -> Iterator[Ch
             yield Error(text, hint=hint, id="rexecutor.E003")
         else:
             if not queue or queue.endswith(_ASYNC):
-                text = f"{what}: the queue {queue!r} is empty, or ends as executors of asynchronous tasks do."
+                text = f"{what}: the queue {queue!r} is empty, or ends with {_ASYNC!r}."
                 yield Error(text, hint=f"Give it a name that does not end with {_ASYNC!r}.", id="rexecutor.E003")
 
 
@@ -136,7 +139,7 @@ def _check_store(what: str, store: Store) -> Iterator[CheckMessage]:
         connection = connections[store.database or ""]
     except ConnectionDoesNotExist:
         text = f"{what}: DATABASES has no {store.database!r}."
-        yield Error(text, hint="Name one of them in OPTIONS, as DATABASE.", id="rexecutor.E001")
+        yield Error(text, hint="Give an alias of DATABASES as DATABASE in OPTIONS.", id="rexecutor.E001")
         return
     except ImproperlyConfigured as error:
         hint = "For PostgreSQL: pip install 'rexecutor[django,postgres]'."
@@ -153,7 +156,7 @@ def _check_store(what: str, store: Store) -> Iterator[CheckMessage]:
 
 
 def _check_postgres(what: str, store: Store) -> Iterator[CheckMessage]:
-    from django.db.backends.postgresql.psycopg_any import is_psycopg3  # only where there is a driver
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3  # needs a driver
 
     if not is_psycopg3:
         text = f"{what}: Django uses psycopg 2 for the database {store.database!r}."
@@ -172,7 +175,7 @@ def _check_postgres(what: str, store: Store) -> Iterator[CheckMessage]:
 def _check_sqlite(what: str, store: Store, connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     alias = store.database
     if is_in_memory(connection):
-        text = f"{what}: the database {alias!r} is in memory, where no worker finds the jobs."
+        text = f"{what}: the database {alias!r} is in memory, where no worker can find the jobs."
         hint = (
             "Give a file. Django's test database is in memory unless DATABASES says otherwise: give it"
             ' "TEST": {"NAME": BASE_DIR / "test.sqlite3"}, or in tests give the task backend'
@@ -182,8 +185,8 @@ def _check_sqlite(what: str, store: Store, connection: BaseDatabaseWrapper) -> I
     elif connection.settings_dict.get("OPTIONS", {}).get("transaction_mode") not in _LOCKS_FIRST:
         text = f"{what}: transactions in the database {alias!r} lock the file only when they first write."
         hint = (
-            f'Give DATABASES[{alias!r}] "OPTIONS": {{"transaction_mode": "IMMEDIATE"}}. Otherwise one that has read'
-            ' before may fail to enqueue: "database is locked".'
+            f'Give DATABASES[{alias!r}] "OPTIONS": {{"transaction_mode": "IMMEDIATE"}}. Otherwise a transaction'
+            ' that has read before may fail to enqueue: "database is locked".'
         )
         yield Warning(text, hint=hint, id="rexecutor.W001")
 
