@@ -230,6 +230,7 @@ def test_a_worker_has_two_executors_for_each_queue(sqlite_database: str, monkeyp
             marks=needs_6,
         ),
     ],
+    ids=["nothing", "no text", "backend", "memory", "two stores", "own store", "queue", "bad queue", "modules"],
 )
 def test_what_cannot_run_in_one_worker_is_refused(
     sqlite_database: str,
