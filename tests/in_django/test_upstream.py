@@ -14,8 +14,8 @@ import pytest
 from tests.in_django.upstream import NOT_RUN
 
 BUILD = Path(__file__).parents[2] / "build"
-LEAST = 70
-"""How many of Django's tests run at least. 6.1.3 has 85."""
+LEAST = 70 if django.VERSION >= (6, 1) else 65
+"""How many of Django's tests run at least. 6.1.3 has 85, and 6.0 fewer."""
 
 pytestmark = pytest.mark.skipif(django.VERSION < (6,), reason="Django 6 needs Python 3.12")
 

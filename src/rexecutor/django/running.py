@@ -42,17 +42,19 @@ async def run_task_async(job: TaskJob, alias: str) -> Any:
     """Await the task's function and return its value as JSON has it. Synchronous receivers run in Django's thread."""
     run = _Run(job, alias)
     refresh = sync_to_async(refresh_connections)
+    # `asend_robust` of Django 6.0 calls receivers in a task of their own, where `sys.exc_info` is empty.
+    started, finished = sync_to_async(task_started.send_robust), sync_to_async(task_finished.send_robust)
     await refresh()
     try:
-        await task_started.asend_robust(run.sender, task_result=run.result)
+        await started(run.sender, task_result=run.result)
         try:
             value = run.returned(await run.task.acall(*run.args, **job.data.kwargs))
         except BaseException as error:
             if run.fails(error):
-                await task_finished.asend_robust(run.sender, task_result=run.result)
+                await finished(run.sender, task_result=run.result)
             raise
         run.succeed(value)
-        await task_finished.asend_robust(run.sender, task_result=run.result)
+        await finished(run.sender, task_result=run.result)
     finally:
         await refresh()
     return value
