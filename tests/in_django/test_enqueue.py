@@ -23,7 +23,7 @@ pytest.importorskip("django.tasks", reason=NEEDS_6)
 from django.tasks import TaskResultStatus, task, task_backends
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
 
-from rexecutor import BackoffStrategy, EncodeError, Where
+from rexecutor import BackoffStrategy, EncodeError, InvalidJobError, Where
 from rexecutor.django import RexecutorTask, TaskBackend
 from rexecutor.testing import Drained
 from tests.in_django.databases import jobs_in
@@ -168,6 +168,16 @@ def test_a_task_is_not_run_before_its_run_after(memory: None, use_tz: bool) -> N
         late.refresh()
         early.refresh()
         assert (late.status, early.status) == (TaskResultStatus.READY, TaskResultStatus.SUCCESSFUL)
+
+
+@pytest.mark.parametrize(("year", "month"), [(1, 1), (1960, 1), (9999, 12)])
+def test_a_run_after_beyond_the_calendar_is_refused(memory: None, year: int, month: int) -> None:
+    at = datetime(year, month, 1, tzinfo=UTC).replace(tzinfo=None)
+    with (
+        override_settings(USE_TZ=False, TIME_ZONE="Asia/Tokyo"),
+        pytest.raises(InvalidJobError, match="in the years 1970 to 9998"),
+    ):
+        tasks.add.using(run_after=at).enqueue(1)
 
 
 def test_tasks_of_a_higher_priority_run_first(memory: None) -> None:

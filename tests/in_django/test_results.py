@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -181,7 +182,7 @@ def test_a_result_is_read_whatever_the_settings_allow_by_now(jobs: str) -> None:
     assert (found.task.queue_name, found.task.priority) == ("old", 5)
 
 
-@pytest.mark.parametrize("result_id", ["", "x", "-1", "1.5", "٣", "9" * 30, "99999", None, 7])
+@pytest.mark.parametrize("result_id", ["", "x", "-1", "1.5", "٣", "9" * 30, "9" * 5_000, "99999", "01", None, 7])
 def test_an_id_that_no_result_has_is_that(result_id: Any) -> None:
     tasks.add.enqueue(1)
 
@@ -217,6 +218,16 @@ def test_a_damaged_row_is_no_result_and_says_why(sqlite_database: str, damage: s
 
         with pytest.raises(TaskResultDoesNotExist, match=f"job {result.id}: "):
             task_backends["default"].get_result(result.id)
+
+
+@pytest.mark.parametrize("at", ["2026-01-01T00:00:00", "0001-01-01T00:00:00Z", "now"])
+def test_a_damaged_run_after_is_no_error_of_its_own(at: str) -> None:
+    executor = executor_class(Queue("default", "default"), is_async=False)
+    data, metadata = '{"path":"x.y","args":[],"kwargs":{}}', json.dumps({"run_after": at})
+    [stored] = backend_of().enqueue_sync([NewJob(executor.name, data, metadata, 1, 0, (), None, timedelta(0))])
+
+    with override_settings(USE_TZ=False, TIME_ZONE="America/New_York"), suppress(TaskResultDoesNotExist):
+        assert task_backends["default"].get_result(str(stored.id)).task.run_after is None
 
 
 def test_a_task_whose_worker_was_lost_says_so() -> None:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend
@@ -42,7 +42,7 @@ class Call(msgspec.Struct, frozen=True):
 class Deferral(msgspec.Struct, frozen=True):
     """The metadata of a job whose task has a `run_after`. The job's own `scheduled_at` changes with each retry."""
 
-    run_after: datetime
+    run_after: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Queue(NamedTuple):

@@ -17,7 +17,8 @@ from rexecutor.django.annotations import AnyResult, AnyTask
 from rexecutor.django.calls import LEAST_URGENT, Deferral, Queue, default_attempts
 from rexecutor.django.registry import find_or_discover
 from rexecutor.django.task import RexecutorTask
-from rexecutor.errors import DecodeError, LeaseLostError
+from rexecutor.errors import DecodeError, InvalidJobError, LeaseLostError
+from rexecutor.model.checks import mistake
 from rexecutor.model.job import ErrorKind, JobError, JobRecord
 from rexecutor.model.status import JobStatus
 
@@ -105,15 +106,29 @@ def result_of(record: JobRecord, queue: Queue, backend: BaseTaskBackend) -> AnyR
 
 
 def moment(at: datetime | None) -> datetime | None:
-    """Return the aware moment as Django has moments: without a zone, in that of `TIME_ZONE`, if `USE_TZ` is False."""
+    """Return the aware moment as Django has moments: without a zone, in that of `TIME_ZONE`, if `USE_TZ` is False.
+
+    Return None if it is beyond Python's calendar there, which only damage to a row can bring about.
+    """
     if at is None or settings.USE_TZ:
         return at
-    return timezone.make_naive(at, timezone.get_default_timezone())
+    try:
+        return timezone.make_naive(at, timezone.get_default_timezone())
+    except OverflowError:
+        return None
 
 
 def stored_moment(at: datetime) -> datetime:
-    """Return a moment of Django's, which is in `TIME_ZONE` if it has no zone, in UTC."""
-    return (at if timezone.is_aware(at) else timezone.make_aware(at, timezone.get_default_timezone())).astimezone(UTC)
+    """Return a moment of Django's, which is in `TIME_ZONE` if it has no zone, in UTC.
+
+    Raises:
+        InvalidJobError: It is beyond Python's calendar in UTC.
+    """
+    try:
+        aware = at if timezone.is_aware(at) else timezone.make_aware(at, timezone.get_default_timezone())
+        return aware.astimezone(UTC)
+    except OverflowError as error:
+        raise mistake("run_after", "in the years 1970 to 9998", at, error=InvalidJobError) from error
 
 
 def task_error(error: JobError) -> TaskError:

@@ -1,5 +1,6 @@
 """`TaskBackend`: what `TASKS` names as the `BACKEND`."""
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import iscoroutinefunction
@@ -27,6 +28,7 @@ from rexecutor.errors import ConfigurationError, DecodeError
 from rexecutor.model.job import JobRecord
 from rexecutor.model.where import Where
 
+_ID = re.compile("[1-9][0-9]{0,18}")
 _LARGEST_ID = 2**63 - 1
 _FIXED = ("backoff", "timeout", "takes_context")
 """Settings that a worker takes from the task in its module."""
@@ -80,6 +82,7 @@ class TaskBackend(BaseTaskBackend):
             InvalidTaskBackend: The settings name no store that can hold jobs.
             TransactionManagementError: An error has occurred in the `atomic()` block, which can only be rolled back.
             SynchronousOnlyOperation: An event loop runs in this thread; await `aenqueue`.
+            InvalidJobError: `run_after` is not in the years 1970 to 9998. It is a `ValueError`.
             TypeError: The arguments hold a type that JSON lacks.
             EncodeError: They hold what no store accepts, such as NaN or a NUL character, or are larger than 1 MiB as
                 JSON. It is a `ValueError`.
@@ -131,7 +134,7 @@ class TaskBackend(BaseTaskBackend):
                 read.
             BackendError: The store failed.
         """
-        is_id = isinstance(result_id, str) and result_id.isascii() and result_id.isdecimal()
+        is_id = isinstance(result_id, str) and _ID.fullmatch(result_id) is not None
         if not is_id or int(result_id) > _LARGEST_ID:
             raise TaskResultDoesNotExist(result_id)
         with _in_djangos_words(self.alias):
