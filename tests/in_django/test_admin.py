@@ -1,6 +1,7 @@
 """Django's admin of jobs."""
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from rexecutor.django.models import Job, Node, Pause, Schedule
+from rexecutor.django.shown import MOST_SHOWN, shown
 from rexecutor.django.stores import Store, bound_store
 from rexecutor.errors import BackendError, JobNotFoundError
 from rexecutor.model.job import NewJob
@@ -139,8 +141,11 @@ def test_a_job_is_found_by_its_id_or_executor(alias: str, client: Client) -> Non
 def test_nonsense_in_the_address_is_no_failure(alias: str, client: Client) -> None:
     enqueue(alias)
     nonsense = [{"q": "9" * 5_000}, {"q": "9" * 18}, {"q": "²"}, {"p": "99"}, {"status": "nonsense"}, {"o": "3.-2"}]
+    nonsense += [{"executor": "\0"}, {"status": "\0"}, {"q": "\0"}]
 
     assert {client.get(LIST, query, follow=True).status_code for query in nonsense} == {200}
+    pages = [f"/admin/rexecutor/{model}/a%00/change/" for model in ("job", "node", "pause", "schedule")]
+    assert {client.get(page, follow=True).status_code for page in pages} == {200}
     assert client.get(LIST, {"data__contains": "x"}).status_code == 400
 
 
@@ -195,6 +200,34 @@ def test_values_that_cannot_be_read_are_shown_as_such(alias: str, client: Client
     assert page.status_code == 200
     assert ("unreadable" if alias == "postgres" else "This cannot be read") in page.content.decode()
     assert client.get(LIST).status_code == 200
+
+
+def test_surrogates_are_shown_as_their_escapes(alias: str, client: Client) -> None:
+    (job,) = enqueue(alias)
+    data = r'["\ud83d"]'
+    errors = data if alias == "postgres" else r'[{"kind": "\ud83d", "details": "\ud83d"}]'  # jsonb refuses them
+    column = "" if alias == "postgres" else ", errors = %s"
+    values = [data] if alias == "postgres" else [data, errors]
+    execute(alias, f"UPDATE {table(alias, 'stored_jobs')} SET data = %s{column}", values)
+
+    page = client.get(f"{LIST}{job}/change/").content.decode()
+
+    assert page.count(r"\ud83d") == (1 if alias == "postgres" else 3)
+
+
+def test_of_large_and_nested_values_the_beginning_is_shown() -> None:
+    nested: list[Any] = [1] * 300_000
+    for _ in range(90):  # an enqueue allows 100 levels
+        nested = [nested]
+    tracemalloc.start()
+
+    text = shown(nested)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert "the rest is left out" in text
+    assert len(text) < 2 * MOST_SHOWN
+    assert most < 1_000_000
 
 
 def test_nothing_is_added_changed_or_deleted(alias: str, client: Client) -> None:

@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 from rexecutor.backend.sql.rows import EPOCH
+from rexecutor.model.job import is_storable
 
 if TYPE_CHECKING:
     AnyField = models.Field[Any, Any]
@@ -37,6 +39,12 @@ class Text(AnyField):
     def get_internal_type(self) -> str:
         """Return Django's name of the type."""
         return "TextField"
+
+    def to_python(self, value: Any) -> Any:
+        """Return the text; refuse one that no store can hold, such as a key in the address of a page."""
+        if isinstance(value, str) and not is_storable(value):
+            raise ValidationError("it holds a NUL or a lone surrogate")
+        return value
 
     def select_format(self, compiler: SQLCompiler, sql: str, params: Any) -> tuple[str, Any]:
         """Return the expression that reads the column."""

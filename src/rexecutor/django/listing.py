@@ -13,6 +13,7 @@ from django.utils.functional import cached_property
 
 from rexecutor.django.fields import Text, text_of
 from rexecutor.django.models import Job, table_of
+from rexecutor.model.job import is_storable
 from rexecutor.model.status import WAITING, JobStatus
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class StatusFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002 - Django's signature
         """Return the jobs in the chosen status."""
         value = self.value()
-        return queryset if value is None else queryset.filter(_in_status(value, queryset.db))
+        if value is None:
+            return queryset
+        return queryset.filter(_in_status(value, queryset.db)) if value in set(map(str, JobStatus)) else queryset.none()
 
 
 class ExecutorFilter(admin.SimpleListFilter):
@@ -80,7 +83,9 @@ class ExecutorFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002 - Django's signature
         """Return the jobs of the chosen executor."""
         value = self.value()
-        return queryset if value is None else queryset.filter(executor=value)
+        if value is None:
+            return queryset
+        return queryset.filter(executor=value) if is_storable(value) else queryset.none()
 
 
 def executors_with_jobs() -> list[str]:

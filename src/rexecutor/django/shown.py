@@ -16,10 +16,24 @@ def shown(value: Any) -> SafeString | str:
     """Return a JSON value for people; all of it is escaped."""
     if value is None:
         return "-"
-    is_unreadable = isinstance(value, Unreadable)
-    text = str(value) if is_unreadable else json.dumps(value, indent=2, ensure_ascii=False, default=str)
-    block = _block(text)
-    return format_html("<p>This cannot be read, because it is not JSON:</p>{}", block) if is_unreadable else block
+    if isinstance(value, Unreadable):
+        return format_html("<p>This cannot be read, because it is not JSON:</p>{}", _block(str(value)))
+    return _block(_json(value))
+
+
+def _json(value: Any) -> str:
+    """Return the JSON value as a text with indents, at least as much of it as is shown.
+
+    The indents of deeply nested values would take a hundred times the memory of the value.
+    """
+    parts: list[str] = []
+    length = 0
+    for part in json.JSONEncoder(indent=2, ensure_ascii=False, default=str).iterencode(value):
+        parts.append(part)
+        length += len(part)
+        if length > MOST_SHOWN:
+            break
+    return "".join(parts)
 
 
 def _shown_error(error: Any) -> tuple[str, SafeString | str]:
@@ -28,13 +42,18 @@ def _shown_error(error: Any) -> tuple[str, SafeString | str]:
         return "unreadable", shown(error)
     known = cast("dict[str, Any]", error)
     head = ", ".join(str(known.get(name, "?")) for name in ("kind", "type_name", "recorded_at"))
-    return f"attempt {known.get('attempt', '?')}: {head}", _block(str(known.get("details", "")))
+    return _encodable(f"attempt {known.get('attempt', '?')}: {head}"), _block(str(known.get("details", "")))
 
 
 def _block(text: str) -> SafeString:
     """Return the text as it is, at most `MOST_SHOWN` characters of it."""
-    cut = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}\n… {len(text) - MOST_SHOWN:,} characters left out"
-    return format_html('<pre style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>', cut)
+    cut = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}\n… the rest is left out"
+    return format_html('<pre style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>', _encodable(cut))
+
+
+def _encodable(text: str) -> str:
+    """Return the text with lone surrogates as their escapes: JSON may hold them, and no page of HTML can."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def shown_errors(errors: Any) -> SafeString | str:
