@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import django
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.db import connections, transaction
 
-from rexecutor import InMemoryBackend, JobFailedError, Rexecutor, job, job_handle
+from rexecutor import InMemoryBackend, JobFailedError, JobStatus, Rexecutor, job, job_handle
 from rexecutor.django import closes_connections
 from tests.in_django.databases import jobs_in
 from tests.in_django.running import NEEDS_6, backend_of
@@ -114,6 +114,49 @@ def test_a_task_gets_another_connection_once_the_server_has_ended_the_last(
     assert first != second
 
 
+def test_a_block_that_a_job_leaves_open_fails_it_and_spares_the_next(settings: Settings) -> None:
+    @job(blocking=True, max_attempts=1)
+    def leave_open() -> None:
+        _left_open()
+
+    async def run() -> tuple[JobStatus, int]:
+        executors = [leave_open, server_process]
+        node = Rexecutor(InMemoryBackend(), executors=executors, around_execute=[closes_connections], max_threads=1)
+        async with node as rexecutor:
+            left = await leave_open.options(backend=rexecutor.backend).enqueue()
+            status = (await soon(left.wait())).status
+            return status, await soon((await server_process.options(backend=rexecutor.backend).enqueue()).result())
+
+    status, process = asyncio.run(run())
+
+    assert status is JobStatus.DISCARDED
+    assert process
+
+
+@pytest.mark.skipif(django.VERSION < (6,), reason=NEEDS_6)
+def test_a_block_that_a_task_leaves_open_fails_it_and_spares_the_next(settings: Settings) -> None:
+    from django.tasks import task_backends
+
+    from rexecutor.django.executors import executors_of
+    from tests.in_django.shop import tasks
+
+    async def run() -> list[Any]:
+        results: list[Any] = []
+        async with Rexecutor(backend_of(), executors=executors_of("default"), max_threads=1) as rexecutor:
+            for given in (tasks.leave_open, tasks.server_process):
+                result = await given.aenqueue("postgres")
+                await soon(job_handle(int(result.id), rexecutor.backend).wait())
+                results.append(await task_backends["default"].aget_result(result.id))
+                await sync_to_async(connections.close_all)()
+        return results
+
+    with jobs_in("postgres"):
+        left, after = asyncio.run(run())
+
+    assert "within an atomic() block on 'postgres', which is rolled back" in left.errors[0].traceback
+    assert after.return_value
+
+
 async def _run_and_end(
     what: Any, middleware: Sequence[Any], ends: Callable[[int], None] | None = None
 ) -> tuple[int, int]:
@@ -135,6 +178,10 @@ def _end(process: int) -> None:
 
 def _connections_to(database: str) -> int:
     return run_postgres(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}'")[0][0]
+
+
+def _left_open() -> None:
+    transaction.atomic(using="postgres").__enter__()
 
 
 def _server_process() -> int:

@@ -25,12 +25,29 @@ def refresh_connections() -> None:
     if KEEPS_CONNECTIONS.get():
         return
     reset_queries()
+    for alias in _open_blocks():  # Django would keep such a connection, closed, and nothing could use it any more
+        connections[alias].close()
+        del connections[alias]
     close_old_connections()
     left = [each for each in connections.all(initialized_only=True) if each.connection is not None]
     if _thread.at_end is not None:
         _thread.at_end.left = left
     elif left:  # as with CONN_MAX_AGE
         _thread.at_end = _AtEnd(left)
+
+
+def check_blocks() -> None:
+    """Raise a `RuntimeError` if the job that ends in this thread has left an `atomic()` block open."""
+    aliases = [] if KEEPS_CONNECTIONS.get() else _open_blocks()
+    if aliases:
+        raise RuntimeError(
+            f"the job has ended within an atomic() block on {', '.join(map(repr, aliases))}, which is rolled back"
+        )
+
+
+def _open_blocks() -> list[str]:
+    """Return the aliases of this thread's connections that are in an `atomic()` block."""
+    return [each.alias for each in connections.all(initialized_only=True) if each.in_atomic_block]
 
 
 class _Fresh(AbstractContextManager[None]):
@@ -42,13 +59,23 @@ class _Fresh(AbstractContextManager[None]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _refresh()
+        try:
+            if kind is None and not _has_loop():
+                check_blocks()
+        finally:
+            _refresh()
 
 
-def _refresh() -> None:
+def _has_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        return False
+    return True
+
+
+def _refresh() -> None:
+    if not _has_loop():
         refresh_connections()
     else:  # one after the other, in their order: so before what the job does there, or after it
         SyncToAsync.single_thread_executor.submit(refresh_connections)
@@ -79,7 +106,8 @@ class _ClosesConnections:
 
     Before the job and after it, the connections of its thread that are broken, or older than `CONN_MAX_AGE`, are
     closed, and the log of queries is emptied. Otherwise a connection that the server has ended would fail in every
-    later job of this thread. When the thread ends, its connections are closed.
+    later job of this thread. When the thread ends, its connections are closed. A job that ends within an `atomic()`
+    block of this thread fails, and the block is rolled back.
 
     An asynchronous job reaches the database through `sync_to_async`, whose thread all such jobs share. So it is done in
     that thread, before and after what the job does there. A child process (`blocking = "process"`) calls

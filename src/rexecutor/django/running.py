@@ -10,7 +10,7 @@ from django.tasks.signals import task_finished, task_started
 from django.utils import timezone
 
 from rexecutor.django.calls import Call, Deferral, as_json, queue_of
-from rexecutor.django.connections import closes_connections, refresh_connections
+from rexecutor.django.connections import check_blocks, closes_connections, refresh_connections
 from rexecutor.django.registry import find_or_discover
 from rexecutor.django.results import NotJSONTypeError, NotJSONValueError, path_of, result_of
 from rexecutor.engine.attempt import Attempt, Stop, attempt_of
@@ -29,6 +29,7 @@ def run_task(job: TaskJob, alias: str) -> Any:
         task_started.send_robust(run.sender, task_result=run.result)
         try:
             value = run.returned(run.task.call(*run.args, **job.data.kwargs))
+            check_blocks()
         except BaseException as error:
             if run.fails(error):
                 task_finished.send_robust(run.sender, task_result=run.result)

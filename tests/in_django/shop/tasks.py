@@ -153,6 +153,11 @@ def server_process(database: str) -> int:
 
 
 @task
+def leave_open(database: str) -> None:
+    transaction.atomic(using=database).__enter__()
+
+
+@task
 async def server_process_async(database: str) -> int:
     return await sync_to_async(server_process.func)(database)
 
