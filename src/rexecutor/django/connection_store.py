@@ -35,7 +35,7 @@ class CallingThread(Threads):
         def call() -> tuple[Any, BaseException | None]:
             try:
                 return function(argument), None
-            except BaseException as error:  # noqa: BLE001 - raised again below; some may not pass through a future
+            except BaseException as error:  # noqa: BLE001 - raised again below; StopIteration cannot pass through a future
                 return None, error
 
         result, error = await sync_to_async(call)()
@@ -45,13 +45,13 @@ class CallingThread(Threads):
 
 
 class ConnectionStore:
-    """What running jobs needs of a backend. Each call is made in the thread that `async_to_sync` has blocked."""
+    """The part of a backend that runs jobs, on Django's connection: in the thread that `async_to_sync` has blocked."""
 
     is_open = True
     change_count = 0
 
     def __init__(self, backend: Backend, bound: SyncTransaction) -> None:
-        """Make it for a backend, and that backend bound to Django's connection."""
+        """Make the store of a backend, and of the same backend bound to Django's connection."""
         self._backend: Final = backend
         self._on: Final[_OnPostgres | _OnSqlite] = (
             _OnPostgres(bound) if hasattr(bound, "run") else _OnSqlite(bound, backend)
@@ -78,16 +78,16 @@ class ConnectionStore:
         return self
 
     def send(self, node: Node, *, rescues: bool = True) -> None:
-        """Do nothing."""
+        """Send no heartbeat: the lease of a day is longer than a test."""
 
     def deregister(self, node_id: NodeId) -> None:
-        """Do nothing."""
+        """Do nothing: `release_claims` ends the lease."""
 
     def close(self) -> None:
-        """Do nothing."""
+        """Do nothing: the connection is Django's."""
 
     async def claim(self, demand: Demand, node_id: NodeId) -> Claim:
-        """Take due jobs."""
+        """Claim due jobs."""
         return await sync_to_async(self._claim)(demand, node_id)
 
     def _claim(self, demand: Demand, node_id: NodeId) -> Claim:
@@ -97,19 +97,19 @@ class ConnectionStore:
         return self._on.claim(demand, node_id)
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[JobId]:
-        """Record outcomes."""
+        """Record the outcomes; see `Backend.settle`."""
         return await sync_to_async(self._on.settle)(settlements, self.limits)
 
     async def query(self, where: Where, *, limit: int) -> Sequence[JobRecord]:
-        """Return jobs."""
+        """Return the jobs, the oldest first."""
         return await sync_to_async(self._bound.query_sync)(where, limit=limit)
 
     async def wait_ended(self, until: datetime, *, since: int) -> None:  # noqa: ARG002 - the port's signature
-        """Wait a moment: nothing tells of changes."""
+        """Wait until this moment, at most 1 s: the store reports no changes."""
         await self.clock.wait(asyncio.Event(), min(max(until - self.clock.now(), timedelta(0)), _POLL))
 
     async def release_claims(self, node_id: NodeId, held: Collection[ClaimId]) -> int:  # noqa: ARG002 - the port's signature
-        """Give back what was claimed and not run, and end the lease."""
+        """Give back claimed jobs that did not run, and end the lease. Return the number of jobs."""
         return await sync_to_async(self._on.end)(node_id, self.limits)
 
 

@@ -1,4 +1,4 @@
-"""Keeps Django's database connections of job threads fresh: checked before each job, closed after the last."""
+"""Django's database connections of job threads: checked around each job, closed when the thread ends."""
 
 import asyncio
 import threading
@@ -32,7 +32,7 @@ def refresh_connections() -> None:
     left = [each for each in connections.all(initialized_only=True) if each.connection is not None]
     if _thread.at_end is not None:
         _thread.at_end.left = left
-    elif left:  # as with CONN_MAX_AGE
+    elif left:  # CONN_MAX_AGE keeps them open
         _thread.at_end = _AtEnd(left)
 
 
@@ -77,12 +77,12 @@ def _has_loop() -> bool:
 def _refresh() -> None:
     if not _has_loop():
         refresh_connections()
-    else:  # one after the other, in their order: so before what the job does there, or after it
+    else:  # one thread runs these calls in order: this one before those of the job, or after them
         SyncToAsync.single_thread_executor.submit(refresh_connections)
 
 
 class _AtEnd:
-    """Closes connections when the thread ends, and its locals with it. Only that thread may close them."""
+    """Closes connections when the thread ends, which deletes its locals. Only that thread may close them."""
 
     def __init__(self, left: list[BaseDatabaseWrapper]) -> None:
         self.left = left
@@ -91,7 +91,7 @@ class _AtEnd:
     def __del__(self) -> None:
         if self._thread == threading.get_ident():
             for connection in self.left:
-                with suppress(Exception):  # it may be broken, and nobody could be told here
+                with suppress(Exception):  # it may be broken, and no caller is here to see the error
                     connection.close()
 
 

@@ -1,4 +1,4 @@
-"""The executors that run Django's tasks: two a queue, one for tasks that block and one for `async def`."""
+"""The executors that run Django's tasks: two for each queue, for plain functions and for `async def`."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -22,7 +22,7 @@ class TaskExecutor(Executor[Call, Deferral, Any]):
     discard_on = DISCARDING
 
     def backoff(self, job: TaskJob) -> timedelta:
-        """Return what the task's `backoff` says."""
+        """Return the delay before the next attempt: by the task's `backoff`, or by default."""
         task = find(job.data.path)
         backoff = task.backoff if isinstance(task, RexecutorTask) else None
         if backoff is None:
@@ -30,14 +30,14 @@ class TaskExecutor(Executor[Call, Deferral, Any]):
         return backoff(job.attempt) if isinstance(backoff, BackoffStrategy) else backoff(job)
 
     def timeout(self, job: TaskJob) -> timedelta | None:
-        """Return the task's `timeout`."""
+        """Return the task's `timeout`; None for no limit."""
         task = find(job.data.path)
         return task.timeout if isinstance(task, RexecutorTask) else None
 
 
 @cache
 def executor_class(queue: Queue, *, is_async: bool) -> type[TaskExecutor]:
-    """Return the executor of a queue's tasks: of those that are `async def`, or of the others.
+    """Return the executor of a queue's `async def` tasks, or of its other tasks.
 
     Raises:
         InvalidTask: No executor can have the queue's name.
@@ -63,7 +63,7 @@ def executor_class(queue: Queue, *, is_async: bool) -> type[TaskExecutor]:
 
 
 def queues_of(alias: str) -> set[str]:
-    """Return the names of the queues of a task backend; none if it takes any, because its `QUEUES` are `[]`."""
+    """Return the names of a task backend's queues; an empty set if its `QUEUES` are `[]`, which allows any name."""
     return task_backends[alias].queues
 
 

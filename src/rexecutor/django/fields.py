@@ -1,6 +1,6 @@
-"""Fields of the models: columns as the stores hold them, and what somebody has damaged by hand is still readable.
+"""Fields of the models, for the columns of both stores. A damaged value does not fail the query.
 
-SQLite holds moments as microseconds since 1970, and lists and objects as JSON texts; PostgreSQL has types for these.
+SQLite stores moments as microseconds since 1970, and lists and objects as JSON texts; PostgreSQL has types for these.
 """
 
 import json
@@ -34,10 +34,10 @@ class Unreadable(str):
 
 
 class Text(AnyField):
-    """A text. In SQLite, bytes that are not UTF-8 are replaced."""
+    """A text. On SQLite, bytes that are not UTF-8 are read as U+FFFD."""
 
     def get_internal_type(self) -> str:
-        """Return Django's name of the type."""
+        """Return Django's name of the column's type."""
         return "TextField"
 
     def to_python(self, value: Any) -> Any:
@@ -51,15 +51,15 @@ class Text(AnyField):
         return (f"CAST({sql} AS BLOB)" if compiler.connection.vendor == "sqlite" else sql), params
 
     def from_db_value(self, value: Any, expression: object, connection: BaseDatabaseWrapper) -> Any:  # noqa: ARG002 - Django's signature
-        """Return the text."""
+        """Return the column's value as str; None for NULL."""
         return text_of(value)
 
 
 class Json(AnyField):
-    """A JSON value; an `Unreadable` if the stored text is none."""
+    """A JSON value; an `Unreadable` if the stored text is not JSON."""
 
     def get_internal_type(self) -> str:
-        """Return a name that no database adapts by itself."""
+        """Return a name for which Django's databases have no converter."""
         return "RexecutorJson"
 
     def select_format(self, compiler: SQLCompiler, sql: str, params: Any) -> tuple[str, Any]:
@@ -67,7 +67,7 @@ class Json(AnyField):
         return f"CAST({sql} AS {'BLOB' if compiler.connection.vendor == 'sqlite' else 'text'})", params
 
     def from_db_value(self, value: Any, expression: object, connection: BaseDatabaseWrapper) -> Any:  # noqa: ARG002 - Django's signature
-        """Return the value of the text."""
+        """Return the JSON value; None for NULL, and an `Unreadable` for a text that is not JSON."""
         text = text_of(value)
         try:
             return text if text is None else json.loads(text)
@@ -76,7 +76,7 @@ class Json(AnyField):
 
 
 class Tags(Json):
-    """A list of texts: an array in PostgreSQL, JSON in SQLite."""
+    """A list of texts: an array on PostgreSQL, JSON on SQLite."""
 
     def select_format(self, compiler: SQLCompiler, sql: str, params: Any) -> tuple[str, Any]:
         """Return the expression that reads the column, as a text of JSON."""
@@ -86,14 +86,14 @@ class Tags(Json):
 
 
 class Moment(AnyMoment):
-    """A moment; None if it is beyond Python's calendar."""
+    """A moment; None if `datetime` has no such year."""
 
     def get_internal_type(self) -> str:
-        """Return a name that no database adapts by itself."""
+        """Return a name for which Django's databases have no converter."""
         return "RexecutorMoment"
 
     def select_format(self, compiler: SQLCompiler, sql: str, params: Any) -> tuple[str, Any]:
-        """Return the expression that reads the column, without moments at which the driver would fail."""
+        """Return the expression that reads the column; NULL for moments that the driver cannot read."""
         if compiler.connection.vendor == "sqlite":
             return sql, params
         low, high = "'0001-01-02 00:00:00+00'", "'9999-12-31 00:00:00+00'"
@@ -110,7 +110,7 @@ class Moment(AnyMoment):
             return None
 
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django's signature
-        """Return the moment as the column holds it."""
+        """Return the moment as the column stores it: a number on SQLite, an aware `datetime` on PostgreSQL."""
         moment: datetime | None = value if prepared else self.get_prep_value(value)
         if moment is None:
             return None
@@ -119,7 +119,7 @@ class Moment(AnyMoment):
 
 
 def text_of(value: Any) -> str | None:
-    """Return the text of a column, which SQLite is asked for as bytes; None for NULL."""
+    """Return a column's value as str, decoded if SQLite has returned bytes; None for NULL."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return value if value is None or isinstance(value, str) else str(value)

@@ -1,4 +1,4 @@
-"""What keeps the admin's list of jobs quick, however many there are: its order, its pages and its filters."""
+"""The admin's list of jobs: an order, pages and filters that stay quick with millions of jobs."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,9 +22,9 @@ else:
     AnyPaginator = Paginator
 
 MOST_LISTED: Final = 10_000
-"""How many jobs a list counts and shows at most."""
+"""Maximum number of jobs that the list counts and shows."""
 MOST_EXECUTORS: Final = 100
-"""How many executors the filter offers at most."""
+"""Maximum number of executors that the filter offers."""
 _COLUMNS: Final = ("id", "status", "executor", "attempt", "max_attempts", "priority", "scheduled_at", "ended_at")
 _EXECUTORS: Final = """
 WITH RECURSIVE names (name) AS (
@@ -47,7 +47,7 @@ class CappedPaginator(AnyPaginator):
 
     @cached_property
     def count(self) -> int:
-        """How many objects there are, or `MOST_LISTED` if there are more."""
+        """Number of objects, at most `MOST_LISTED`."""
         found: Any = self.object_list
         return found.order_by().values("pk")[:MOST_LISTED].count()
 
@@ -89,7 +89,7 @@ class ExecutorFilter(admin.SimpleListFilter):
 
 
 def executors_with_jobs() -> list[str]:
-    """Return the first `MOST_EXECUTORS` names of executors that have jobs, in order. One step along an index for each.
+    """Return the first `MOST_EXECUTORS` names of executors that have jobs, in order. Each is one step along an index.
 
     Raises:
         ConfigurationError: The settings name no database for jobs.
@@ -103,7 +103,7 @@ def executors_with_jobs() -> list[str]:
 
 
 def _in_status(status: str, database: str) -> Q:
-    """Return the condition that a job is in this status, so that few executing or waiting jobs are found at once."""
+    """Return the condition for a status. That for executing and waiting jobs has an index, so a few are found at once."""
     is_postgres = connections[database].vendor == "postgresql"
     if status == JobStatus.EXECUTING:
         return Q(node__isnull=False)
@@ -122,11 +122,11 @@ class JobList(ChangeList):
         return found.annotate(task_path=path)
 
     def get_results(self, request: HttpRequest) -> None:
-        """Find the jobs of the page. If the count has found none, do not look again: few conditions have an index."""
+        """Find the jobs of the page. If the count is 0, do not query again: most conditions have no index."""
         super().get_results(request)
         if not self.result_count:
             self.result_list = self.queryset.none()
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002 - Django's signature
-        """Return the order, whatever the URL says: no other has an index."""
+        """Return the newest first, and ignore the order in the URL: no other order has an index."""
         return ["-pk"]
