@@ -1,4 +1,4 @@
-"""Models to read jobs, nodes and schedules with. The tables are not Django's, and the models change nothing."""
+"""Read-only models of jobs, pauses, nodes and schedules. Django does not manage their tables."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
@@ -23,12 +23,12 @@ else:
 
 
 def shown_store() -> Store | None:
-    """Return the store that the models show: the first in the settings that is a database; None if there is none."""
+    """Return the store that the models read: the first database in the settings that holds jobs; None if none does."""
     return next((store for store in stores() if store.database is not None), None)
 
 
 class ReadOnlyQuerySet(AnyQuerySet):
-    """A query that changes nothing: each method that would raises a `TypeError`."""
+    """Query set that only reads: each method that would write raises a `TypeError`."""
 
     def create(self, **_kwargs: Any) -> NoReturn:
         """Refuse to create an object."""
@@ -55,10 +55,10 @@ class ReadOnlyQuerySet(AnyQuerySet):
 
 
 class StoreManager(AnyManager.from_queryset(ReadOnlyQuerySet)):
-    """Reads from the database that holds the jobs."""
+    """Manager that reads from the database with the jobs."""
 
     def get_queryset(self) -> Any:
-        """Return a query of all objects.
+        """Return a query set of all objects.
 
         Raises:
             ConfigurationError: The settings name no database for jobs.
@@ -72,7 +72,7 @@ class StoreManager(AnyManager.from_queryset(ReadOnlyQuerySet)):
 
 
 class ReadOnly(models.Model):
-    """Base of the models: objects are read and never written."""
+    """Base class of the models, whose objects cannot be written."""
 
     objects: ClassVar[StoreManager] = StoreManager()
 
@@ -93,7 +93,7 @@ class ReadOnly(models.Model):
 
 
 class Job(ReadOnly):
-    """A job as it is stored. Moments are as in other models: aware if `USE_TZ` is set."""
+    """A stored job. Moments are as in other models: aware if `USE_TZ` is True."""
 
     id = Integer(primary_key=True)
     executor = Text()
@@ -101,7 +101,7 @@ class Job(ReadOnly):
     due = Boolean(null=True)
     """Whether a waiting job's time has come; None if the job does not wait."""
     data = Json()
-    """The data; an `Unreadable` text if they are not JSON."""
+    """The data; an `Unreadable` if the stored text is not JSON."""
     metadata = Json(null=True)
     attempt = Integer()
     max_attempts = Integer()
@@ -112,7 +112,7 @@ class Job(ReadOnly):
     snoozes = Integer()
     losses = Integer()
     node = Text(null=True)
-    """Id of the node that runs it; None unless it executes."""
+    """Id of the node that runs it; None unless it is executing."""
     cancel_reason = Text(null=True)
     inserted_at = Moment()
     scheduled_at = Moment()
@@ -146,7 +146,7 @@ class Pause(ReadOnly):
     scope = Text(primary_key=True)
     since = Moment()
     until = Moment(null=True)
-    """When it is over by itself; None if it is not."""
+    """When it ends by itself; None if only a resume ends it."""
     reason = Text(null=True)
 
     class Meta(ReadOnly.Meta):
@@ -174,9 +174,9 @@ class Node(ReadOnly):
     lease_until = Moment()
     renewed_at = Moment(null=True)
     state = Json(null=True)
-    """What it said of itself with its last heartbeat."""
+    """State that the node has sent with its last heartbeat."""
     executors = Json(null=True)
-    """The names of its executors, each with the number of jobs at a time, or None if only its slots limit them."""
+    """Maximum number of jobs at a time, by executor; None for an executor that only the node's slots limit."""
 
     class Meta(ReadOnly.Meta):
         """Options of the model."""
@@ -193,7 +193,7 @@ class Schedule(ReadOnly):
 
     id = Text(primary_key=True)
     executor = Text(null=True)
-    """Whose jobs it enqueues; None for one that enqueues none."""
+    """Executor whose jobs it enqueues; None for a schedule that enqueues none."""
     expression = Text()
     timezone = Text()
     last_tick = Moment(null=True)
@@ -218,15 +218,15 @@ _TABLES: Final[dict[type[models.Model], str]] = {
 
 
 def place_tables() -> None:
-    """Have the models read the tables of the store that the settings name."""
+    """Point the models at the tables of the store that the settings name."""
     for model, name in _TABLES.items():
         model._meta.db_table = table_of(name)  # noqa: SLF001 - Django's public name for it
         for field in model._meta.fields:  # noqa: SLF001 - as above
-            field.__dict__.pop("cached_col", None)  # it names the table; a test has changed the settings
+            field.__dict__.pop("cached_col", None)  # it has the old table's name if a test has changed the settings
 
 
 def refuse_raw(*, sender: type[models.Model], **_: Any) -> None:
-    """Refuse what passes by `save`, such as `loaddata`."""
+    """Raise a `TypeError` for a write that does not call `save`, such as that of `loaddata`."""
     if sender in _TABLES:
         raise _refusal(sender)
 
@@ -234,12 +234,12 @@ def refuse_raw(*, sender: type[models.Model], **_: Any) -> None:
 def table_of(name: str) -> str:
     """Return a table's name in the store that the settings name.
 
-    Django sets the name in quotes, so these end and begin between schema and table.
+    Django puts the whole name in quotes, so the schema's closing quote and the table's opening one are part of it.
     """
     store = shown_store()
     try:
         is_postgres = store is not None and connections[store.database or ""].vendor == "postgresql"
-    except ConnectionDoesNotExist:  # a check says so
+    except ConnectionDoesNotExist:  # the check E001 reports it
         is_postgres = False
     if not is_postgres:
         return f"rexecutor_{name}"

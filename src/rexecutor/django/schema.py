@@ -1,4 +1,4 @@
-"""The operation of Django's migrations that makes the tables: one for each migration of the store."""
+"""`Step`, the operation of Django's migrations that executes one migration of the store."""
 
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ MISSING_PSYCOPG: Final = "jobs in PostgreSQL need psycopg 3, and psycopg 2 is in
 
 
 class Step(Operation):
-    """Execute one migration of the store, in each schema that the settings name for the database.
+    """Executes one migration of the store, in each schema that the settings name for the database.
 
     It does nothing if the store has that version already: `rexecutor migrate`, or the opening of an SQLite file, may
     have made the tables first. A backward migration leaves the tables and the jobs as they are.
@@ -32,7 +32,7 @@ class Step(Operation):
         self.number: Final = number
 
     def describe(self) -> str:
-        """Return a line about the operation, for people."""
+        """Return the line that `manage.py migrate --plan` prints."""
         return f"Bring the tables of jobs to version {self.number}"
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
@@ -45,7 +45,11 @@ class Step(Operation):
         from_state: ProjectState,  # noqa: ARG002 - Django's signature
         to_state: ProjectState,  # noqa: ARG002 - as above
     ) -> None:
-        """Execute the migration in the database of the editor, if jobs are there and no router forbids it."""
+        """Execute the migration in the editor's database, if the settings keep jobs there and no router forbids it.
+
+        Raises:
+            ConfigurationError: psycopg 3 is not installed, or the name of a schema is not valid.
+        """
         connection = schema_editor.connection
         schemas = [store.schema for store in stores() if store.database == connection.alias]
         if not schemas or not router.allow_migrate(connection.alias, app_label):
@@ -63,7 +67,7 @@ class Step(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        """Do nothing: jobs outlive the application's change of mind."""
+        """Do nothing: the tables and the jobs stay."""
 
     def _on_postgres(self, schema_editor: BaseDatabaseSchemaEditor, schema: str) -> None:
         try:
