@@ -1,4 +1,4 @@
-"""Where Django's jobs are: the stores that the settings name, and the backends that this process shares."""
+"""The stores that a project's settings name, and the backends for them that this process shares."""
 
 import threading
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ from rexecutor.errors import ConfigurationError
 
 DEFAULT_SCHEMA: Final = "rexecutor"
 _OURS: Final = "rexecutor.django.task_backend.TaskBackend"
-"""Class whose subclasses, and itself, are task backends of this package."""
+"""The task backend of this package; its subclasses count too."""
 
 _lock: Final = threading.Lock()
 _backends: Final[dict[tuple[str, str], Backend]] = {}
 """The backends of this process by address and schema. A test database has another address than the one it replaces."""
 
 
-class SQLite(Protocol):
+class SQLiteWrapper(Protocol):
     """The part of Django's connection to SQLite that other databases do not have."""
 
     def is_in_memory_db(self) -> bool:
@@ -36,59 +36,60 @@ class SQLite(Protocol):
 
 
 class Store(NamedTuple):
-    """Where jobs are: in a database of Django's, or at a URL."""
+    """Location of jobs: a database in `DATABASES`, or a URL."""
 
     database: str | None
-    """Alias of the database in `DATABASES`; None for a URL."""
+    """Alias of the database; None for a URL."""
     schema: str = DEFAULT_SCHEMA
     """Schema of the tables on PostgreSQL."""
     url: str | None = None
-    """URL of a store that is no database of Django's, as `connect` takes it, such as `memory:`."""
+    """URL of a store that is not in `DATABASES`, as `connect` takes it, such as `memory:`."""
 
 
 def store_of(options: Mapping[str, Any]) -> Store:
-    """Return the store that the `OPTIONS` of a task backend name: `STORE`, or `DATABASE` and `SCHEMA`."""
+    """Return the store that the `OPTIONS` of a task backend name, by `STORE`, or by `DATABASE` and `SCHEMA`."""
     url = options.get("STORE")
     schema: str = options.get("SCHEMA", DEFAULT_SCHEMA)
     return Store(options.get("DATABASE", "default"), schema) if url is None else Store(None, schema, url)
 
 
 def task_backends() -> dict[str, Mapping[str, Any]]:
-    """Return the settings of those task backends in `TASKS` that are of this package, by alias."""
+    """Return the settings of this package's task backends in `TASKS`, by alias."""
     named: Mapping[str, Mapping[str, Any]] = getattr(settings, "TASKS", {})
     return {alias: params for alias, params in named.items() if _is_ours(params.get("BACKEND"))}
 
 
 def stores() -> tuple[Store, ...]:
-    """Return the stores of all task backends of this package, each once; of the database `default` if there is none."""
+    """Return the stores of this package's task backends, each once; the database `default` if there is none."""
     named = dict.fromkeys(store_of(params.get("OPTIONS", {})) for params in task_backends().values())
     return tuple(named) or (Store("default"),)
 
 
 def backend_for(database: str = "default", *, schema: str = DEFAULT_SCHEMA) -> Backend:
-    """Return the backend on a database of Django's, with connections of its own. It is not open yet.
+    """Return the backend for a database in `DATABASES`, with connections of its own. No I/O.
 
-    Each process has one backend for a database and schema. Give it to the `Rexecutor` that runs your jobs:
+    Each process has one backend for a database and schema: a later call returns the same one. Give it to the
+    `Rexecutor` that runs your jobs, which opens it:
 
     ```py
     rexecutor = Rexecutor(backend_for("default"), executors=[send_email])
     ```
 
     Args:
-        database: Alias of the database in `DATABASES`, of PostgreSQL (with psycopg 3) or SQLite (a file).
+        database: Alias in `DATABASES` of a PostgreSQL database (with psycopg 3) or an SQLite file.
         schema: Schema of the tables on PostgreSQL.
 
     Raises:
-        ConfigurationError: There is no such database, or it cannot hold jobs.
+        ConfigurationError: There is no such alias, or the database cannot hold jobs.
     """
     return shared_backend(Store(database, schema))
 
 
 def shared_backend(store: Store) -> Backend:
-    """Return this process's backend for the store, not necessarily open. No I/O.
+    """Return this process's backend for the store, which may be open or not. No I/O.
 
     Raises:
-        ConfigurationError: The store cannot hold jobs, or the settings name none of this alias.
+        ConfigurationError: The store cannot hold jobs, or `DATABASES` has no such alias.
     """
     address = _address(store)
     with _lock:
@@ -99,9 +100,12 @@ def shared_backend(store: Store) -> Backend:
 
 
 def bound_store(store: Store) -> Backend | SyncTransaction:
-    """Return what this thread enqueues with and reads jobs from: Django's own connection, in its transaction.
+    """Return the store bound to this thread's connection of Django, so that its calls are in Django's transaction.
 
     For a store at a URL, return the backend itself.
+
+    Raises:
+        ConfigurationError: As in `shared_backend`, or the connection cannot be used.
     """
     backend = shared_backend(store)
     if store.database is None:
@@ -112,18 +116,18 @@ def bound_store(store: Store) -> Backend | SyncTransaction:
 
 
 def is_in_memory(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a connection of Django's to SQLite is to a database in memory."""
-    return cast("SQLite", connection).is_in_memory_db()
+    """Return whether Django's connection to SQLite is to a database in memory."""
+    return cast("SQLiteWrapper", connection).is_in_memory_db()
 
 
 def _address(store: Store) -> str:
-    """Return what the backend of the store is made with: a connection string, the path of a file, or a URL."""
+    """Return the address that the backend is made with: a connection string, the path of a file, or a URL."""
     if store.database is None:
         return store.url or "memory:"
     try:
         connection = connections[store.database]
     except ConnectionDoesNotExist as error:
-        raise ConfigurationError(f"DATABASES has no {store.database!r}, which holds the jobs") from error
+        raise ConfigurationError(f"DATABASES has no {store.database!r}; give one of its aliases") from error
     if connection.vendor == "postgresql":
         return _conninfo(connection.settings_dict)
     if connection.vendor != "sqlite":
@@ -139,7 +143,7 @@ def _address(store: Store) -> str:
 
 
 def _conninfo(given: Mapping[str, Any]) -> str:
-    """Return libpq's connection string for the database, without the options that are Django's or psycopg's own."""
+    """Return libpq's connection string for the database, without options that libpq does not know."""
     from psycopg.conninfo import make_conninfo  # psycopg is an extra
 
     known = _libpq_options()
@@ -169,7 +173,7 @@ def _made(store: Store, address: str) -> Backend:
 
 
 def _is_ours(path: object) -> bool:
-    """Return whether the path in `BACKEND` is that of our task backend or of a subclass."""
+    """Return whether the path is that of this package's `TaskBackend` or of a subclass."""
     if path in ("rexecutor.django.TaskBackend", _OURS):
         return True
     try:
@@ -180,14 +184,14 @@ def _is_ours(path: object) -> bool:
 
 
 def forget(store: Store) -> None:
-    """Forget the backend of the store, so that the next use makes a new one. Jobs in memory are gone."""
+    """Forget the backend of the store; the next use makes a new one. Jobs in memory are lost."""
     with _lock:
         _backends.pop((_address(store), store.schema), None)
 
 
 @receiver(setting_changed)
 def _forget(*, setting: str, **_: Any) -> None:
-    """Forget the backends when a test changes the settings that name them, and the jobs in memory with them."""
+    """Forget all backends, and so the jobs in memory, when a test changes the settings that name them."""
     if setting in ("TASKS", "DATABASES"):
         with _lock:
             _backends.clear()
