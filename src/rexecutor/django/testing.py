@@ -1,6 +1,6 @@
-"""Helpers for the tests of a Django project: run what was enqueued, look at it, and leave nothing to the next test.
+"""Helpers for the tests of a Django project: run enqueued tasks, look at them, and delete them after the test.
 
-All of it is done on Django's own connection, so it sees what a `TestCase` has not committed.
+They use Django's own connection, so they see what a `TestCase` has not committed.
 """
 
 from collections.abc import Mapping
@@ -53,18 +53,19 @@ def run_tasks(*executors: ExecutorLike, limit: int = MAX_RUNS) -> Drained:
             self.assertEqual(len(mail.outbox), 1)
     ```
 
-    They run as on a worker (`rexecutor.testing.drain` says how), one at a time, in this thread and on Django's own
-    connection: so within the transaction of a `TestCase`, where no worker would find them. A task that fails does not
-    fail the test: compare the result, which has its error. What is due later, such as a retry, is left.
+    They run as with `rexecutor.testing.drain`, one at a time, in this thread and on Django's own connection. That is
+    within the transaction of a `TestCase`, which no worker can see. A task that fails does not fail the test: compare
+    the result, which has its error. Tasks that are due later, such as retries, do not run.
 
     Args:
         executors: Executors and function jobs to run, besides the tasks of all task backends of this package in
             `TASKS`, and what the `Rexecutor` of `REXECUTOR` runs.
-        limit: Maximum number of runs, 1 or more, so that a task that enqueues itself does not hang the test.
+        limit: Maximum number of runs in each store, 1 or more, so that a task that enqueues itself does not hang the
+            test.
 
     Raises:
         RexecutorError: `limit` runs were made and another job is due.
-        ConfigurationError: There is nothing that could run, or a store cannot be used.
+        ConfigurationError: There are no executors, `limit` is out of range, or a store cannot be used.
         RuntimeError: An event loop runs in this thread; in an `async def` test, `await sync_to_async(run_tasks)()`.
     """
     checked_int("run_tasks: limit", limit, 1)
@@ -82,7 +83,9 @@ def run_tasks(*executors: ExecutorLike, limit: int = MAX_RUNS) -> Drained:
 
 
 def enqueued_tasks(task: "AnyTask | None" = None) -> "list[AnyResult]":
-    """Return the results of the tasks that are stored, whatever their status, in the order of their enqueues.
+    """Return the results of the stored tasks in any status, by task backend, in the order of their enqueues.
+
+    Of each task backend's store, the first 10,000 jobs are read.
 
     ```python
     (receipt,) = enqueued_tasks(send_receipt)
@@ -90,7 +93,7 @@ def enqueued_tasks(task: "AnyTask | None" = None) -> "list[AnyResult]":
     ```
 
     Args:
-        task: The only task to look for; None for all. Its settings, such as those of `using()`, do not matter.
+        task: The task to look for; None for all. Its settings, such as those of `using()`, do not matter.
 
     Raises:
         ImportError: This Django has no `django.tasks`.
@@ -113,7 +116,7 @@ def enqueued_tasks(task: "AnyTask | None" = None) -> "list[AnyResult]":
 
 
 def delete_jobs() -> None:
-    """Delete all jobs, schedules, pauses and figures of the stores that the settings name, on Django's connection."""
+    """Delete all jobs, schedules, pauses and statistics in the stores of the settings, on Django's connection."""
     for store in stores():
         if store.database is None:
             forget(store)
@@ -129,20 +132,20 @@ def delete_jobs() -> None:
 
 
 class JobsMixin(MixedIn):
-    """For test classes: no job is left to the next test, and the global backend is that of the test database.
+    """Mixin for test classes: deletes all jobs after each test, and makes the test database's backend the global one.
 
     ```python
     class WorkerTest(JobsMixin, TransactionTestCase): ...
     ```
 
-    A `TestCase` with its jobs in a database needs it only for function jobs and executors that find their backend as
-    the global one: its transaction takes the jobs with it. But nothing else deletes what a `TransactionTestCase` has
-    committed, because Django empties only tables of its own, or what a store in memory holds. After each test, the
-    backends close the connections that synchronous calls have opened, so that the test database can be dropped.
+    A `TestCase` with its jobs in a database needs it only for function jobs and executors that use the global backend:
+    the rollback removes its jobs. A `TransactionTestCase` needs it because Django empties only the tables of its own
+    models, and so do tests with a store in memory. After each test, the backends close the connections that synchronous
+    calls have opened, so that the test database can be dropped.
     """
 
     def run(self, result: Any = None) -> Any:
-        """Run the test, with the global backend of the test database."""
+        """Run the test with the backend of the first store in the settings as the global backend."""
         with override_global_backend(shared_backend(stores()[0])):
             return super().run(result)
 
