@@ -199,7 +199,7 @@ def test_a_worker_has_two_executors_for_each_queue(sqlite_database: str, monkeyp
     [
         ({"TASKS": {}}, {}, "nothing to run: .*set REXECUTOR"),
         ({"TASKS": {}, "REXECUTOR": 7}, {}, "REXECUTOR must be a text"),
-        ({"TASKS": {}}, {BACKENDS: "mail"}, "--backends: 'mail' is no task backend"),
+        ({"TASKS": {}}, {BACKENDS: "mail"}, "--backends: 'mail' is not a task backend"),
         ({"TASKS": {"default": {"BACKEND": OURS, "OPTIONS": {"STORE": "memory:"}}}}, {}, "no worker finds a job"),
         (
             {"TASKS": {"a": {"BACKEND": OURS}, "b": {"BACKEND": OURS, "OPTIONS": {"DATABASE": "postgres"}}}},

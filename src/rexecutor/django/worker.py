@@ -19,27 +19,28 @@ from rexecutor.errors import ConfigurationError
 from rexecutor.jobs.executor import AnyExecutor
 
 TARGET: Final = "rexecutor.django.worker:make"
-"""What a worker is told to run."""
+"""Target of `rexecutor worker` for a Django project."""
 BACKENDS: Final = "REXECUTOR_DJANGO_BACKENDS"
-"""The environment's name for the aliases of the task backends to run, with commas; all if it is empty or not there."""
+"""Environment variable: aliases of the task backends to run, separated by commas; all if it is empty or unset."""
 QUEUES: Final = "REXECUTOR_DJANGO_QUEUES"
-"""The environment's name for the queues to run, with commas; all if it is empty or not there."""
+"""Environment variable: names of the queues to run, separated by commas; all if it is empty or unset."""
 IN_MEMORY: Final = "memory:"
 
-if not apps.ready:  # as in a project's wsgi.py: before there is an event loop, in which Django refuses queries
+if not apps.ready:  # as wsgi.py does; here no event loop runs yet, in which Django refuses queries
     django.setup()
 
 
 @asynccontextmanager
 async def make() -> AsyncGenerator[Rexecutor]:
-    """Give the `Rexecutor` of the Django project that `DJANGO_SETTINGS_MODULE` names.
+    """Yield the `Rexecutor` of the Django project that `DJANGO_SETTINGS_MODULE` names.
 
-    It runs the tasks of all task backends of this package, or of those that the environment names (`BACKENDS`,
-    `QUEUES`). If the settings have `REXECUTOR = "shop.jobs:rexecutor"`, it is that one, with these tasks added, and
-    `closes_connections` around all of its jobs.
+    It runs the tasks of this package's task backends, or of those that the environment chooses (`BACKENDS`, `QUEUES`).
+    If the settings have `REXECUTOR = "shop.jobs:rexecutor"`, these tasks are added to that `Rexecutor`. In both cases
+    `closes_connections` is around all jobs.
 
     Raises:
-        ConfigurationError: There is nothing to run, or it is in several stores.
+        ConfigurationError: There is nothing to run, it is in several stores or in memory, or the environment names an
+            unknown task backend or queue.
         FailedError: What `REXECUTOR` names cannot be imported or made.
     """
     chosen = _chosen(task_backends(), _names(BACKENDS))
@@ -55,13 +56,13 @@ async def make() -> AsyncGenerator[Rexecutor]:
         except ImproperlyConfigured as error:
             raise ConfigurationError(str(error)) from error
         for executor in executors:
-            if executor.name not in rexecutor.executors:  # made once, and run again
+            if executor.name not in rexecutor.executors:  # it is there if the same Rexecutor runs again
                 rexecutor.with_executor(executor)
         yield rexecutor.with_around_execute(closes_connections)
 
 
 def nothing_to_run() -> str:
-    """Return the message for a project without jobs."""
+    """Return the error message for a project with nothing to run."""
     own = 'set REXECUTOR = "shop.jobs:rexecutor" in the settings to the Rexecutor that runs your jobs'
     if django.VERSION < (6,):
         return f"nothing to run: {own} (django.tasks needs Django 6)"
@@ -81,23 +82,25 @@ async def _own(stack: AsyncExitStack) -> Rexecutor | None:
 def _chosen(known: Mapping[str, Mapping[str, Any]], names: Collection[str]) -> Mapping[str, Mapping[str, Any]]:
     for name in names:
         if name not in known:
+            there = ", ".join(sorted(known)) or "none"
             raise ConfigurationError(
-                f"--backends: {name!r} is no task backend of rexecutor in TASKS; there are {', '.join(sorted(known))}"
+                f"--backends: {name!r} is not a task backend of rexecutor in TASKS; there are {there}"
             )
     return {alias: params for alias, params in known.items() if not names or alias in names}
 
 
 def _store(chosen: Mapping[str, Mapping[str, Any]], own: Rexecutor | None) -> Store | None:
-    """Return the one store of all that is to run; None if there are no task backends.
+    """Return the one store of the task backends; None if there are no task backends.
 
     Raises:
-        ConfigurationError: They have several stores, or one in memory, where nothing else would find its jobs.
+        ConfigurationError: They have several stores, or one in memory, which other processes cannot reach; or `own` has
+            another backend.
     """
     of = {alias: store_of(params.get("OPTIONS", {})) for alias, params in chosen.items()}
     if len(set(of.values())) > 1:
         raise ConfigurationError(
             "a worker runs the jobs of one store, and the task backends have several"
-            f" ({', '.join(f'{alias}: {_name(store)}' for alias, store in of.items())});"
+            f" ({', '.join(f'{alias}: {_described(store)}' for alias, store in of.items())});"
             " run one worker for each: --backends ALIAS,ALIAS"
         )
     store = next(iter(of.values()), None)
@@ -119,10 +122,10 @@ def _store(chosen: Mapping[str, Mapping[str, Any]], own: Rexecutor | None) -> St
 
 
 def _executors(chosen: Mapping[str, Mapping[str, Any]], queues: Collection[str]) -> list[type[AnyExecutor]]:
-    """Return the executors of the chosen backends, of all queues or of these."""
+    """Return the executors of the chosen task backends: of these queues, or of all if none are given."""
     if not chosen:
         return []
-    from rexecutor.django.executors import executors_of, queues_of  # they need django.tasks
+    from rexecutor.django.executors import executors_of, queues_of  # these need django.tasks
     from rexecutor.django.registry import discover
 
     discover()
@@ -139,10 +142,10 @@ def _executors(chosen: Mapping[str, Mapping[str, Any]], queues: Collection[str])
     ]
 
 
-def _name(store: Store) -> str:
+def _described(store: Store) -> str:
     return store.url or f"{store.database}, schema {store.schema}"
 
 
 def _names(variable: str) -> list[str]:
-    """Return the names that stand with commas in a variable of the environment."""
+    """Return the names in an environment variable, which are separated by commas."""
     return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]

@@ -27,7 +27,7 @@ _CHOICES: Final = {
     "backends": ("ALIAS,ALIAS", project.BACKENDS, "Run only the tasks of these task backends. [all]"),
     "queues": ("NAME,NAME", project.QUEUES, "Run only the tasks in these queues. [all]"),
 }
-"""Options of this command alone, which the worker processes find in their environment."""
+"""Options that `rexecutor worker` does not have. The worker processes read them from their environment."""
 
 
 class Command(BaseCommand):
@@ -39,7 +39,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add the options of `rexecutor worker`, as that command describes them, and those of this one alone."""
+        """Add the options of `rexecutor worker`, with its help texts, and those of this command alone."""
         for name, (metavar, _, text) in _CHOICES.items():
             parser.add_argument(f"--{name}", metavar=metavar, help=text)
         for option in _options():
