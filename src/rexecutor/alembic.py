@@ -1,8 +1,10 @@
-"""What Alembic needs to know of rexecutor's tables. Imports neither Alembic nor SQLAlchemy.
+"""A filter that hides rexecutor's tables from Alembic, and the statements that make them in its revisions.
 
-By default, `alembic revision --autogenerate` proposes to drop tables that the application's metadata do not have: on
-SQLite, and on PostgreSQL with `include_schemas=True`, those of rexecutor too. `include_name` hides them. Those who want
-one chain of migrations put `upgrade_operations` into a revision.
+Imports neither Alembic nor SQLAlchemy.
+
+By default, `alembic revision --autogenerate` proposes to drop tables that the application's metadata does not have. On
+SQLite, and on PostgreSQL with `include_schemas=True`, these include rexecutor's. `include_name` hides them. For one
+chain of migrations, execute `upgrade_operations` in a revision.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,12 +27,12 @@ class IncludeName:
         self._schema: Final = schema
 
     def __call__(self, name: str | None, type_: str, parent_names: Mapping[Any, str | None]) -> bool:
-        """Return whether Alembic should look at what has this name in the database: False for what is rexecutor's.
+        """Return whether Alembic includes the object of this name: False for rexecutor's.
 
         Args:
             name: Its name; None for the default schema.
             type_: Its kind: `"schema"`, `"table"`, or a part of a table.
-            parent_names: The names of the schema and the table that it is part of.
+            parent_names: The names of its schema and its table, as Alembic gives them.
         """
         schema, table = parent_names.get("schema_name"), parent_names.get("table_name")
         if type_ == "schema":
@@ -40,7 +42,7 @@ class IncludeName:
         return schema != self._schema and not (table or "").startswith(_PREFIX)
 
     def beside(self, yours: Filter) -> Filter:
-        """Return a filter that includes what both this one and yours include.
+        """Return a filter that includes what both this one and `yours` include.
 
         Args:
             yours: The application's own filter, as Alembic calls it.
@@ -52,7 +54,7 @@ class IncludeName:
         return both
 
     def for_schema(self, schema: str) -> "IncludeName":
-        """Return the filter for a `PostgresBackend` with another schema, of which it has the whole.
+        """Return a filter that hides this schema instead of `rexecutor`.
 
         Args:
             schema: The schema's name, as in `PostgresBackend(url, schema="jobs")`.
@@ -69,7 +71,7 @@ begin with `rexecutor_`. `include_name.beside(yours)` is for applications that h
 
 
 def upgrade_operations(from_version: int, *, to_version: int | None = None, schema: str = "rexecutor") -> Iterator[str]:
-    """Yield the SQL texts that bring rexecutor's tables on PostgreSQL from one version to another.
+    """Return the SQL texts that bring rexecutor's tables on PostgreSQL from one version to another.
 
     ```py
     def upgrade() -> None:
@@ -77,13 +79,13 @@ def upgrade_operations(from_version: int, *, to_version: int | None = None, sche
             op.execute(text)
     ```
 
-    Each text is one statement, brings the tables to the next version, and records that as `rexecutor migrate` does. So
-    both ways find what the other has done: a step that was done already is left out by the statement itself. It may run
-    in Alembic's transaction, and in its offline mode. On SQLite the tables are made when the file is opened.
+    Each text is one statement. It brings the tables to the next version and records that, as `rexecutor migrate` does,
+    or does nothing if they have that version already. So both may be used in turn. It may run in Alembic's transaction,
+    and in its offline mode. On SQLite the tables are made when the file is opened.
 
     Args:
-        from_version: The version that an earlier revision has brought; 0 for a database without rexecutor's tables.
-        to_version: The last version; None for the newest that this rexecutor knows. Give it, so that the revision does
+        from_version: The version after the earlier revisions; 0 for a database without rexecutor's tables.
+        to_version: The last version; None for the newest that this rexecutor knows. Give it, so that the revision is
             the same after an update of rexecutor. `rexecutor migrate` and `rexecutor doctor` print the version.
         schema: The schema, as in `PostgresBackend(url, schema=…)`.
 
