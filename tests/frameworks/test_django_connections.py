@@ -435,7 +435,9 @@ class TestWhichConnection:
     @pytest.mark.parametrize("name", ["django.core.cache.Cache", "builtins.object"])
     def test_the_proxy_of_a_cache_is_refused(self, backend: Backend, name: str) -> None:
         proxy = ConnectionProxy(cast("Any", {ALIAS: object()}), ALIAS)
-        with pytest.raises(ConfigurationError, match=r"ConnectionProxy is of no database; give `django\.db\.connect"):
+        with pytest.raises(
+            ConfigurationError, match=r"ConnectionProxy is not a connection to a database; give `django"
+        ):
             enqueue(backend, proxy)
 
     def test_none_and_cursors_are_refused_with_advice(self, backend: Backend, connection: BaseDatabaseWrapper) -> None:

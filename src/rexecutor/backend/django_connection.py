@@ -1,7 +1,7 @@
-"""Finds the driver's connection behind Django's, and tells Django when its transaction has failed.
+"""Finds the driver's connection behind Django's, and marks Django's transaction if a statement fails.
 
-Django is recognised by class names and never imported. Its connection is asked at each use, because Django may have
-closed it and opened another one meanwhile.
+Django is recognised by class names and never imported. The driver's connection is fetched for each use, because
+Django may have closed it and opened another one.
 """
 
 from collections.abc import Generator
@@ -16,7 +16,7 @@ _WRAPPER: Final = "django.db.backends.base.base.BaseDatabaseWrapper"
 _PSYCOPG2: Final = "psycopg2.extensions.connection"
 _STORES: Final = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 IN_A_COROUTINE: Final = ", in a coroutine through asgiref's `sync_to_async`"
-"""What to add to the advice to make a synchronous call."""
+"""Addition to the advice to make a synchronous call."""
 _ADVICE: Final = {
     "django.db.transaction.TransactionManagementError": (
         "an error has occurred in the atomic block; let it leave the block, or put what may fail into an atomic block"
@@ -54,28 +54,29 @@ class DjangoConnection(Protocol):
 
 
 def is_django(connection: object) -> bool:
-    """Return whether the object is a connection of Django's, or the proxy that finds a thread's connection."""
+    """Return whether the object is Django's connection, or its proxy for the current thread's connection."""
     return bool(class_names(connection) & {_PROXY, _WRAPPER})
 
 
 def django_driver_connection(what: str, connection: Any, vendor: str) -> Any:
-    """Return the driver's connection behind Django's, as it is now. Connects if there is no connection yet.
+    """Return the driver's connection behind Django's. Connects if there is none yet.
 
     Args:
         what: The method called, for error messages.
         connection: Django's connection.
-        vendor: Django's word for the kind of database that is needed.
+        vendor: Django's name of the database that is needed: `"postgresql"` or `"sqlite"`.
 
     Raises:
-        ConfigurationError: It cannot be used as it is; nothing was sent.
+        ConfigurationError: It is to another kind of database, of another thread, used in a coroutine, in a failed
+            `atomic()` block, or on psycopg2; nothing was sent.
         BackendError: The database cannot be reached.
     """
     with _translated(what):
         _check_vendor(what, connection, vendor)
         _check_thread(what, connection)
         connection.validate_no_broken_transaction()
-        # It does all that comes before a statement of Django's own: it checks a persistent connection's health, and
-        # raises in a test that must not use the database.
+        # As before a statement of Django's own, this checks a persistent connection's health, and raises in a test that
+        # must not use the database.
         connection.cursor().close()
         driver = unwrapped(connection.connection)
     if _PSYCOPG2 in class_names(driver):
@@ -86,10 +87,10 @@ def django_driver_connection(what: str, connection: Any, vendor: str) -> Any:
 
 
 def report_to_django(connection: Any, error: BaseException, *, is_lost: bool) -> None:
-    """Let Django know that a statement has failed that did not pass through its own cursors.
+    """Mark Django's connection after a failed statement that did not pass through Django's cursors.
 
-    Without this, an application that catches the error within `atomic()` would believe that its block is committed:
-    at the end of a failed transaction, PostgreSQL rolls back instead, and reports that to nobody.
+    Without this, an application that catches the error within `atomic()` would see its block committed: PostgreSQL ends
+    the COMMIT of a failed transaction with a rollback, without an error.
 
     Args:
         connection: Django's connection.
@@ -107,7 +108,7 @@ def _check_vendor(what: str, connection: Any, vendor: str) -> None:
     found = getattr(connection, "vendor", None)
     if found is None:  # Django's caches have the same proxy
         raise ConfigurationError(
-            f"{what}: {class_name(connection)} is of no database; give `django.db.connection` or"
+            f"{what}: {class_name(connection)} is not a connection to a database; give `django.db.connection` or"
             ' `django.db.connections["alias"]`'
         )
     if found != vendor:
@@ -125,7 +126,7 @@ def _check_thread(what: str, connection: Any) -> None:
             raise
         raise ConfigurationError(
             f"{what}: Django's connection {connection.alias!r} belongs to another thread; give `django.db.connection`,"
-            " which is each thread's own; nothing was sent"
+            " which every thread has for itself; nothing was sent"
         ) from error
 
 
