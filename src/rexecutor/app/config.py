@@ -117,7 +117,7 @@ class Config:
         return self._around_execute
 
     def add_around_execute(self, middleware: Sequence[AroundExecute]) -> None:
-        """Add checked middleware, outside that which there is already; see `Rexecutor.with_around_execute`."""
+        """Add checked middleware outside the existing middleware; see `Rexecutor.with_around_execute`."""
         self._registry.add_around_execute(middleware)
         self._around_execute = (*middleware, *self._around_execute)
 
@@ -184,7 +184,7 @@ class Registry:
         return type(instance)
 
     def add_around_execute(self, middleware: Sequence[AroundExecute]) -> None:
-        """Check executors against this middleware too: those that are here, and those that will be added.
+        """Check all executors against this middleware too, those added later as well.
 
         Raises:
             DefinitionError: It cannot be pickled for an executor that runs in child processes.

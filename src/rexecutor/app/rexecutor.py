@@ -312,10 +312,10 @@ class Rexecutor:
         return self
 
     def with_around_execute(self, *middleware: AroundExecute) -> Self:
-        """Put more middleware around each attempt, outside that which there is already. Returns this `Rexecutor`.
+        """Put more middleware around each attempt, outside the existing middleware. Returns this `Rexecutor`.
 
         Args:
-            middleware: Middleware as `around_execute` takes it, the first outermost. What is there already is not
+            middleware: Middleware as `around_execute` takes it, the first outermost. One that it has already is not
                 added again.
 
         Raises:
@@ -382,8 +382,8 @@ class Rexecutor:
         """Stop claiming jobs, wait for the running ones, and end.
 
         Does nothing if it does not run. A second call waits for the first. If the caller is cancelled, the shutdown
-        goes on. A SIGINT meanwhile cancels running jobs at once, in the main thread: a second Ctrl-C, for which servers
-        have no word to their applications. It reaches the handler that is installed all the same.
+        goes on. In the main thread, a SIGINT during the shutdown cancels running jobs at once, and also reaches the
+        installed handler. This is for a second Ctrl-C, of which servers do not inform their applications.
 
         Args:
             timeout: Time that running jobs have to end by themselves. After that they are cancelled; those that still

@@ -111,14 +111,14 @@ class Signals:
 
 
 class CtrlC:
-    """Has a function called at each SIGINT within a `with` block, beside the handler that is installed.
+    """Context manager that calls a function at each SIGINT, in addition to the installed handler.
 
-    A server has installed that handler, and goes on to decide what the signal means for the process. Does nothing
-    outside the main thread, if no handler of Python's is installed, or if it belongs to a `Signals`.
+    So the server that has installed that handler still decides what the signal means for the process. It does nothing
+    outside the main thread, if no Python function is installed as the handler, or if a `Signals` has installed it.
     """
 
     def __init__(self, call: Callable[[], object]) -> None:
-        """Make it; `call` is called in the running event loop."""
+        """Make the context manager, in the event loop that `call` is to be called in."""
         self._call = call
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()

@@ -209,7 +209,7 @@ class RunningNode:
             )
             self._periodic[f"prune {number}"] = pruner.step
         self._duties: asyncio.Task[None] | None = None
-        self._are_duties_late = False
+        self._has_cancelled_duties = False
         self.hurry: Final = asyncio.Event()
         """Set it to have `stop` cancel the running jobs at once, without waiting for the rest of the grace."""
 
@@ -314,7 +314,7 @@ class RunningNode:
         """Wait for the duties, which were told to stop; cancel them if they do not. Their errors are not raised."""
         if self._duties is not None:
             await asyncio.wait((self._duties,), timeout=DELIVERY_TIMEOUT.total_seconds())
-            self._are_duties_late = True
+            self._has_cancelled_duties = True
             self._duties.cancel()
             await asyncio.wait((self._duties,))
 
@@ -353,15 +353,15 @@ class RunningNode:
             self._emit(DutyFailed("releasing claims", error))
 
     async def _serve(self) -> None:
-        """Run the duties. If they are cancelled from outside, give all jobs back before that has its effect.
+        """Run the duties. If they are cancelled, but not by `stop`, give all jobs back first.
 
-        An event loop that ends cancels all tasks at once, also those of jobs, and waits for them: `asyncio.run` does,
-        and a server at a second Ctrl-C. Nothing else may be left to give the jobs back: a `stop` is cancelled too.
+        At the end of an event loop, `asyncio.run` cancels all tasks at once, those of jobs and of `stop` too, and waits
+        for them. A server does the same at a second Ctrl-C. So only this task can give the jobs back.
         """
         try:
             await self._run_duties()
         except asyncio.CancelledError:
-            if not self._are_duties_late:
+            if not self._has_cancelled_duties:
                 self._runner.give_back_unbegun()
                 await self._end_work(timedelta(0))
                 await self._settler.deliver_rest(DELIVERY_TIMEOUT)
