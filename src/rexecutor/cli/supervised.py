@@ -55,9 +55,9 @@ def _report_to(supervisor: Connection, source: Callable[[], Report]) -> Callable
     turn = threading.Lock()
 
     def send() -> Report:
-        with turn:  # a report that was made earlier must not come later
+        with turn:  # reports arrive in the order in which they are made
             said = source()
-            with suppress(OSError):  # the thread finds out that the supervisor has ended
+            with suppress(OSError):  # the thread notices that the supervisor has ended
                 supervisor.send(said)
             return said
 

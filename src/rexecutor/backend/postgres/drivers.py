@@ -112,7 +112,7 @@ def run_blocking(what: str, connection: Any, schema: str, script: Script[T]) -> 
     """Execute the script in the transaction of a connection that blocks; return its result.
 
     Raises:
-        ConfigurationError: Django or SQLAlchemy uses an unsupported driver, or cannot say its connection; nothing was
+        ConfigurationError: Django or SQLAlchemy uses an unsupported driver, or cannot give its connection; nothing was
             sent. The message names `what`, the method called.
         BackendError: The store failed.
     """

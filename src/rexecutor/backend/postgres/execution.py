@@ -1,6 +1,6 @@
 """Executes statements and scripts on psycopg's connections, the application's own among them.
 
-An application may have set other factories of cursors and rows, and registered loaders and dumpers of its own, for its
+An application may have set other cursor and row factories, and registered its own loaders and dumpers, for its
 connections, its pool or all of psycopg. Django, for example, has a loader that cuts the zone off every moment. So no
 cursor is made by `connection.cursor` or `connection.execute`, and the cursors here use psycopg's own adapters.
 """
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def _own_adapters() -> AdaptersMap:
-    """Return what psycopg itself registers, and nothing that others have added since."""
+    """Return adapters with what psycopg itself registers, and nothing that others have added since."""
     made = AdaptersMap()
     postgres.register_default_types(made.types)
     postgres.register_default_adapters(made)
@@ -80,8 +80,8 @@ async def run_script(script: Script[T], execute: Callable[[Statement], Awaitable
 async def run(connection: psycopg.AsyncConnection[Any], statement: Statement) -> Rows:
     """Execute the statement and return its rows; none if it returns no result set.
 
-    Numbers and moments come in their binary form. The driver reads it in half of the time, and it does not depend on
-    the session's DateStyle, of which the driver reads only one as text.
+    Values come in PostgreSQL's binary format. psycopg reads it in half the time, and it does not depend on the
+    session's DateStyle: psycopg reads a timestamptz as text only in the style ISO.
     """
     cursor = _AsyncCursor(connection, row_factory=tuple_row)
     await cursor.execute(statement.text, statement.parameters, binary=True)

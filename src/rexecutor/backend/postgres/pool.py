@@ -79,7 +79,7 @@ class _Pool(AsyncConnectionPool[PooledConnection]):
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether its tasks were cancelled, as all are when the event loop ends. It still lends what it holds."""
+        """Whether its tasks were cancelled, as at the end of the event loop. It still lends the connections it has."""
         scheduler: object = getattr(self, "_sched_runner", None)
         return isinstance(scheduler, asyncio.Task) and scheduler.done()
 
@@ -172,7 +172,7 @@ class Connections:
     async def _open_duty(self, duty: str) -> Pool:
         """Open the pool of a duty at its first use, and return it.
 
-        When the event loop ends, return the backend's pool instead: nobody would end the tasks of a new one.
+        At the end of the event loop, return the backend's pool instead: nothing would end the tasks of a new one.
         """
         if isinstance(self._pool, _Pool) and self._pool.is_abandoned:
             return self._pool
@@ -394,9 +394,9 @@ async def _opened(pool: Pool) -> None:
 
 
 async def _closed(pool: Pool) -> None:
-    """Close the pool, even if its tasks were cancelled, as all are when the event loop ends.
+    """Close the pool, even if its tasks were cancelled, as at the end of the event loop.
 
-    psycopg's pool takes that for a cancellation of its closing, and forgets its connections.
+    psycopg's pool takes that for a cancellation of `close`, and leaves its connections open.
     """
     task = asyncio.current_task()
     cancelled = cancels(task)
