@@ -277,7 +277,7 @@ def test_an_action_changes_a_thousand_jobs_at_most(alias: str, client: Client, m
         for _ in range(2)
     ]
 
-    assert ["Only the first 2 were looked at" in page for page in pages] == [True, False]
+    assert ["Only the first 2 were processed" in page for page in pages] == [True, False]
     assert ["2 jobs: cancelled." in pages[0], "1 job: cancelled." in pages[1]] == [True, True]
     assert {job.status for job in Job.objects.all()} == {"cancelled"}
 

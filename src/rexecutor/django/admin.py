@@ -1,4 +1,4 @@
-"""Django's admin: jobs to look at, to cancel and to rerun, and what the store knows of pauses, nodes and schedules."""
+"""Django's admin: shows jobs, pauses, nodes and schedules; cancels and reruns jobs, and pauses executors."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -28,14 +28,14 @@ else:
     AnyModelAdmin = admin.ModelAdmin
 
 MOST_CHANGED: Final = 1_000
-"""How many jobs one action changes at most."""
+"""Maximum number of jobs that one action changes."""
 _ENDED: Final = frozenset(map(str, ENDED))
 _LONGEST_ID: Final = 18
-"""Digits; a longer number is no job's id."""
+"""Maximum number of digits of a job's id in a search."""
 
 
 class ReadOnlyAdmin(AnyModelAdmin):
-    """Lists and shows objects. It has no form that adds, changes or deletes one."""
+    """Lists and shows objects, without forms to add, change or delete one."""
 
     actions: Any = None
     list_per_page = 100
@@ -44,7 +44,7 @@ class ReadOnlyAdmin(AnyModelAdmin):
     sortable_by = ()
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may see the application: never if the settings name no database for jobs."""
+        """Return whether the user may see the application: False if the settings name no database for jobs."""
         return shown_store() is not None and super().has_module_permission(request)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
@@ -60,7 +60,7 @@ class ReadOnlyAdmin(AnyModelAdmin):
         return False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:  # noqa: ARG002 - Django's signature
-        """Return whether it is a filter's: other conditions have no index."""
+        """Return whether the lookup is that of a filter. Others have no index."""
         return lookup in ("status", "executor")
 
 
@@ -111,7 +111,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="attempt")
     def attempts(self, job: Job) -> str:
-        """Return the number of attempts that have started, and how many there may be."""
+        """Return the number of attempts that have started, and the maximum."""
         return f"{job.attempt} of {job.max_attempts}"
 
     @admin.display(description="executor")
@@ -124,27 +124,27 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="data")
     def shown_data(self, job: Job) -> SafeString | str:
-        """Return the data for people."""
+        """Return the data as HTML."""
         return shown(job.data)
 
     @admin.display(description="metadata")
     def shown_metadata(self, job: Job) -> SafeString | str:
-        """Return the metadata for people."""
+        """Return the metadata as HTML."""
         return shown(job.metadata)
 
     @admin.display(description="result")
     def shown_result(self, job: Job) -> SafeString | str:
-        """Return the result for people."""
+        """Return the result as HTML."""
         return shown(job.result)
 
     @admin.display(description="headers")
     def shown_headers(self, job: Job) -> SafeString | str:
-        """Return the headers for people."""
+        """Return the headers as HTML."""
         return shown(job.headers)
 
     @admin.display(description="errors")
     def shown_errors(self, job: Job) -> SafeString | str:
-        """Return the errors for people, the last one first."""
+        """Return the errors as HTML, the last one first."""
         return shown_errors(job.errors)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
@@ -152,7 +152,7 @@ class JobAdmin(ReadOnlyAdmin):
         return _may(request, "cancel")
 
     def has_rerun_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may make ended jobs due again."""
+        """Return whether the user may rerun jobs."""
         return _may(request, "rerun")
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
@@ -200,10 +200,10 @@ class JobAdmin(ReadOnlyAdmin):
             except RexecutorError as error:
                 messages.error(request, f"Not paused: {name}: {error}")
             else:
-                messages.success(request, f"Paused: {name}. No job of it starts until it is resumed.")
+                messages.success(request, f"Paused: {name}. Its jobs do not start until it is resumed.")
 
     def _change(self, request: HttpRequest, queryset: Any, change: Callable[[Job], str], what: str) -> None:
-        """Change the jobs one by one, and tell the user what became of how many."""
+        """Change the jobs one by one, and show the user how many had which outcome."""
         jobs: list[Job] = list(queryset[: MOST_CHANGED + 1])
         done: Counter[str] = Counter()
         changed: list[Job] = []
@@ -223,7 +223,9 @@ class JobAdmin(ReadOnlyAdmin):
             level = messages.WARNING if outcome in _UNCHANGED else messages.SUCCESS
             messages.add_message(request, level, f"{number:,} job{'s' * (number != 1)}: {outcome}.")
         if len(jobs) > MOST_CHANGED:
-            messages.warning(request, f"Only the first {MOST_CHANGED:,} were looked at; do it again for the others.")
+            messages.warning(
+                request, f"Only the first {MOST_CHANGED:,} were processed; repeat the action for the rest."
+            )
 
 
 _UNCHANGED: Final = {"had ended before", "not rerun: it has not ended", "deleted meanwhile"}
@@ -231,7 +233,7 @@ _UNCHANGED: Final = {"had ended before", "not rerun: it has not ended", "deleted
 
 @admin.register(Pause)
 class PauseAdmin(ReadOnlyAdmin):
-    """The pauses that are in force."""
+    """The pauses that are not over."""
 
     list_display = ("executor", "since", "until", "reason")
     actions: ClassVar[Any] = ("resume_executors",)
@@ -267,22 +269,22 @@ class NodeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="running jobs")
     def running(self, node: Node) -> Any:
-        """Return how many jobs it runs, as it said last."""
-        return _said(node, "running")
+        """Return the number of jobs that it ran at its last heartbeat."""
+        return _state_of(node, "running")
 
     @admin.display(description="rexecutor")
     def version(self, node: Node) -> Any:
         """Return the version of rexecutor that it runs."""
-        return _said(node, "version")
+        return _state_of(node, "version")
 
     @admin.display(description="state")
     def shown_state(self, node: Node) -> SafeString | str:
-        """Return what it says of itself, for people."""
+        """Return the state of its last heartbeat, as HTML."""
         return shown(node.state)
 
     @admin.display(description="executors")
     def shown_executors(self, node: Node) -> SafeString | str:
-        """Return its executors, for people."""
+        """Return its executors, as HTML."""
         return shown(node.executors)
 
 
@@ -295,7 +297,7 @@ class ScheduleAdmin(ReadOnlyAdmin):
 
 
 def _bound() -> Any:
-    """Return what changes jobs on Django's own connection."""
+    """Return the store, bound to Django's own connection."""
     store = shown_store()
     assert store is not None  # noqa: S101 - the admin shows nothing otherwise
     return bound_store(store)
@@ -306,6 +308,6 @@ def _may(request: HttpRequest, action: str) -> bool:
     return user.has_perm(f"rexecutor.{action}_job")
 
 
-def _said(node: Node, name: str) -> Any:
+def _state_of(node: Node, name: str) -> Any:
     state: Any = node.state
     return cast("dict[str, Any]", state).get(name) if isinstance(state, dict) else None

@@ -103,7 +103,7 @@ def executors_with_jobs() -> list[str]:
 
 
 def _in_status(status: str, database: str) -> Q:
-    """Return the condition for a status. That for executing and waiting jobs has an index, so a few are found at once."""
+    """Return the condition for a status; one with an index if it is that of executing or waiting jobs."""
     is_postgres = connections[database].vendor == "postgresql"
     if status == JobStatus.EXECUTING:
         return Q(node__isnull=False)

@@ -1,4 +1,4 @@
-"""Stored values for people, as HTML. All that a job holds is escaped: others have written it."""
+"""Stored values as HTML. All of it is escaped, because the values of a job may come from anywhere."""
 
 import json
 from typing import Any, Final, cast
@@ -9,11 +9,11 @@ from django.utils.safestring import SafeString
 from rexecutor.django.fields import Unreadable
 
 MOST_SHOWN: Final = 20_000
-"""How many characters of a value are shown at most."""
+"""Maximum number of characters of a value that are shown."""
 
 
 def shown(value: Any) -> SafeString | str:
-    """Return a JSON value for people; all of it is escaped."""
+    """Return a JSON value as HTML, at most `MOST_SHOWN` characters of it; `-` for None."""
     if value is None:
         return "-"
     if isinstance(value, Unreadable):
@@ -37,7 +37,7 @@ def _json(value: Any) -> str:
 
 
 def _shown_error(error: Any) -> tuple[str, SafeString | str]:
-    """Return the head line of an error, and its details."""
+    """Return the heading of an error, and its details."""
     if not isinstance(error, dict):
         return "unreadable", shown(error)
     known = cast("dict[str, Any]", error)
@@ -57,7 +57,7 @@ def _encodable(text: str) -> str:
 
 
 def shown_errors(errors: Any) -> SafeString | str:
-    """Return the errors of a job, the last one first."""
+    """Return the errors of a job as HTML, the last one first; `-` if there are none."""
     if not isinstance(errors, list):
         return shown(errors)
     newest_first = reversed(cast("list[Any]", errors))
