@@ -1,4 +1,4 @@
-"""Which task a stored path stands for. Only tasks that are defined are found: data never name an import."""
+"""Finds the task of a stored path. Only tasks that modules define are found: stored data never name an import."""
 
 import sys
 from collections.abc import Sequence
@@ -14,22 +14,22 @@ from rexecutor.django.annotations import AnyTask
 from rexecutor.django.stores import task_backends
 
 _tasks: Final[dict[str, AnyTask]] = {}
-"""Tasks by path, the first that was made of each function."""
+"""Tasks by path: the first one made for each function."""
 _discovering: Final = RLock()
 
 
 def register(task: AnyTask) -> None:
     """Remember the task. Copies of it with other settings, which `using` makes, do not replace it."""
     known = _tasks.get(task.module_path)
-    if known is None or known.func is not task.func:  # its module was loaded anew
+    if known is None or known.func is not task.func:  # its module was reloaded
         _tasks[task.module_path] = task
 
 
 def find(path: str) -> AnyTask | None:
-    """Return the task of this path; None if no module that was imported here defines it.
+    """Return the task of this path; None if no imported module defines it.
 
-    That is the task which stands in its module under that name. If there is none, as in `send = task(_send)`, it is
-    the one that was made of the function of this path.
+    It is the task that the module has under this name. If the module has none, as with `send = task(_send)`, it is the
+    first task made for the function.
     """
     module_name, _, name = path.rpartition(".")
     module = sys.modules.get(module_name)
@@ -42,7 +42,7 @@ def find(path: str) -> AnyTask | None:
 
 
 def find_or_discover(path: str) -> AnyTask | None:
-    """Return the task of this path, also if its module is one that a worker imports and this process has not yet."""
+    """Return the task of this path. If it is not known, first import the modules that a worker imports."""
     found = find(path)
     if found is not None:
         return found
@@ -51,11 +51,11 @@ def find_or_discover(path: str) -> AnyTask | None:
 
 
 def discover() -> None:
-    """Import what defines tasks: the module `tasks` of each application, and those in `OPTIONS["MODULES"]`.
+    """Import the modules that define tasks: `tasks` of each application, and those in `OPTIONS["MODULES"]`.
 
     Raises:
         ImproperlyConfigured: `MODULES` is not a list.
-        Exception: What the import of one of these modules raises.
+        Exception: The import of a module fails; its own exception is raised.
     """
     with _discovering:
         autodiscover_modules("tasks")

@@ -30,17 +30,17 @@ STATUS: Final[Mapping[JobStatus, TaskResultStatus]] = MappingProxyType(
         JobStatus.DISCARDED: TaskResultStatus.FAILED,
     }
 )
-"""Django's status of a job that has this one; `READY` for any other."""
+"""Django's status for a job's status; `READY` for those that are missing here."""
 UNKNOWN_WORKER: Final = "unknown"
-"""Stands for the node of an attempt that is not recorded: a job keeps its latest errors, and no node of a success."""
+"""Worker id of an attempt whose node is not recorded: a job keeps only its latest errors, and no node of a success."""
 
 
 class NotJSONTypeError(TypeError):
-    """A task has returned a value of a type that JSON lacks. Another attempt would not change that."""
+    """A task has returned a value of a type that JSON lacks. It is not retried."""
 
 
 class NotJSONValueError(ValueError):
-    """A task has returned a value that cannot be stored as a result. Another attempt would not change that."""
+    """A task has returned a value that cannot be stored as a result. It is not retried."""
 
 
 def path_of(kind: type[BaseException]) -> str:
@@ -49,7 +49,7 @@ def path_of(kind: type[BaseException]) -> str:
 
 
 _SHOWN: Final = {path_of(NotJSONTypeError): path_of(TypeError), path_of(NotJSONValueError): path_of(ValueError)}
-"""Path of an exception of ours → that of the one which Django's own backends record for it."""
+"""Paths of this module's exceptions → those that Django's own backends record instead."""
 _WITHOUT_EXCEPTION: Final[Mapping[ErrorKind, str]] = MappingProxyType(
     {
         ErrorKind.EXCEPTION: path_of(Exception),
@@ -60,7 +60,7 @@ _WITHOUT_EXCEPTION: Final[Mapping[ErrorKind, str]] = MappingProxyType(
         ErrorKind.LOST: path_of(LeaseLostError),
     }
 )
-"""Path of the exception that stands for the end of an attempt which raised none."""
+"""Path of the exception that Django is given for an error without one, by kind."""
 
 
 class _Stored(TypedDict):
@@ -70,10 +70,11 @@ class _Stored(TypedDict):
 
 
 def result_of(record: JobRecord, queue: Queue, backend: BaseTaskBackend) -> AnyResult:
-    """Return the result of a stored job as it stands.
+    """Return the `TaskResult` of a stored job.
 
-    Its task is the one that is defined under the job's path, with the job's own priority, queue and moment, whatever
-    the settings allow by now. If there is none any more, it is a stand-in whose call raises an error.
+    Its task is the one defined under the job's path, with the priority, queue and `run_after` of the job, even if the
+    settings no longer allow these. If the task is no longer defined, a stand-in takes its place, and raises a
+    `LookupError` when it is called.
 
     Raises:
         DecodeError: The row cannot be read, or is not that of a task.
@@ -106,9 +107,9 @@ def result_of(record: JobRecord, queue: Queue, backend: BaseTaskBackend) -> AnyR
 
 
 def moment(at: datetime | None) -> datetime | None:
-    """Return the aware moment as Django has moments: without a zone, in that of `TIME_ZONE`, if `USE_TZ` is False.
+    """Return the aware moment as Django represents it: naive, in `TIME_ZONE`, if `USE_TZ` is False.
 
-    Return None if it is beyond Python's calendar there, which only damage to a row can bring about.
+    Return None if Python's calendar does not have it there, which only happens if a row is damaged.
     """
     if at is None or settings.USE_TZ:
         return at
@@ -119,10 +120,10 @@ def moment(at: datetime | None) -> datetime | None:
 
 
 def stored_moment(at: datetime) -> datetime:
-    """Return a moment of Django's, which is in `TIME_ZONE` if it has no zone, in UTC.
+    """Return the moment in UTC; a naive one is taken to be in `TIME_ZONE`.
 
     Raises:
-        InvalidJobError: It is beyond Python's calendar in UTC.
+        InvalidJobError: Python's calendar does not have it in UTC.
     """
     try:
         aware = at if timezone.is_aware(at) else timezone.make_aware(at, timezone.get_default_timezone())
@@ -132,7 +133,7 @@ def stored_moment(at: datetime) -> datetime:
 
 
 def task_error(error: JobError) -> TaskError:
-    """Return the error of an attempt as Django has it, with the path of an exception that can be imported."""
+    """Return the error of an attempt as Django's `TaskError`."""
     path = error.type_path or _WITHOUT_EXCEPTION[error.kind]
     if error.kind is ErrorKind.DECODE:
         path = _WITHOUT_EXCEPTION[error.kind]
@@ -140,7 +141,7 @@ def task_error(error: JobError) -> TaskError:
 
 
 def _workers(record: JobRecord) -> list[str]:
-    """Return the node of each attempt that has started, in their order."""
+    """Return the node of each attempt that has started, in order."""
     nodes = {error.attempt: error.node for error in record.errors if error.node is not None}
     if record.node is not None:
         nodes[record.attempt] = record.node
@@ -148,7 +149,7 @@ def _workers(record: JobRecord) -> list[str]:
 
 
 def _task(record: JobRecord, path: str, deferral: Deferral | None, queue: Queue, backend: BaseTaskBackend) -> AnyTask:
-    """Return the job's task, made without the checks: they ask what may be enqueued, not what was."""
+    """Return the job's task. It is made without checks: they are for new enqueues, and this job is stored already."""
     found = find_or_discover(path)
     kind = RexecutorTask if found is None else type(found)
     values: dict[str, Any] = {each.name: each.default for each in fields(kind)}
@@ -173,7 +174,7 @@ def _task(record: JobRecord, path: str, deferral: Deferral | None, queue: Queue,
 
 
 def _missing(path: str) -> Callable[..., Any]:
-    """Return what stands for the function of a task that is no longer defined."""
+    """Return a stand-in for the function of a task that is no longer defined."""
 
     def missing(*_: object, **__: object) -> Any:
         raise LookupError(f"the task {path!r} is no longer defined, so it cannot be called")

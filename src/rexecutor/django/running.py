@@ -1,4 +1,4 @@
-"""Runs one task: its signals, its context, its result, and the connections of its thread."""
+"""Runs one attempt of a task, with its signals, its context, its result and the connections of its thread."""
 
 import asyncio
 from typing import Any, Final
@@ -19,11 +19,11 @@ from rexecutor.model.job import Job
 
 TaskJob = Job[Call, Deferral, Any]
 DISCARDING: Final = (NotJSONTypeError, NotJSONValueError)
-"""Exceptions after which a task is not tried again."""
+"""Exceptions after which a task is not retried."""
 
 
 def run_task(job: TaskJob, alias: str) -> Any:
-    """Call the task's function in this thread and return its value as JSON has it."""
+    """Call the task's function in this thread, and return its value as JSON."""
     run = _Run(job, alias)
     with closes_connections(job):
         task_started.send_robust(run.sender, task_result=run.result)
@@ -40,7 +40,7 @@ def run_task(job: TaskJob, alias: str) -> Any:
 
 
 async def run_task_async(job: TaskJob, alias: str) -> Any:
-    """Await the task's function and return its value as JSON has it. Synchronous receivers run in Django's thread."""
+    """Await the task's function, and return its value as JSON. Synchronous receivers run in Django's thread."""
     run = _Run(job, alias)
     refresh = sync_to_async(refresh_connections)
     # `asend_robust` of Django 6.0 calls receivers in a task of their own, where `sys.exc_info` is empty.
@@ -62,7 +62,7 @@ async def run_task_async(job: TaskJob, alias: str) -> Any:
 
 
 class _Run:
-    """One attempt of a task, and what its receivers are told."""
+    """One attempt of a task, and the `TaskResult` that the receivers of its signals get."""
 
     def __init__(self, job: TaskJob, alias: str) -> None:
         attempt, queue, task = attempt_of(job), queue_of(alias, job.executor), find_or_discover(job.data.path)
@@ -77,15 +77,15 @@ class _Run:
         self.args: Final = (*context, *job.data.args)
 
     def returned(self, value: object) -> Any:
-        """Return the value that the task has returned, as it is stored.
+        """Return the task's return value as it is stored.
 
         Raises:
-            NotJSONTypeError: JSON lacks its type.
+            NotJSONTypeError: The value contains a type that JSON lacks.
             NotJSONValueError: It cannot be stored for another reason, such as its size.
-            TimeoutError: The attempt has ended without the value: see `fails`.
+            TimeoutError: The attempt has its outcome already, so the value comes too late.
         """
         if self._attempt.is_settled:
-            raise TimeoutError("the task has returned, but its attempt had been given up before")
+            raise TimeoutError("the task returned after its attempt had been given up")
         try:
             stored = as_json(value)
             if self._attempt.codecs.result is not None:
@@ -97,13 +97,13 @@ class _Run:
         return stored
 
     def succeed(self, value: Any) -> None:
-        """Write the success into the result."""
+        """Record the success in the result."""
         _set(self.result, finished_at=timezone.now(), status=TaskResultStatus.SUCCESSFUL, _return_value=value)
 
     def fails(self, error: BaseException) -> bool:
-        """Write the failure into the result, if it is the task's end. Return whether it is.
+        """Record the failure in the result if it is final. Return whether it is.
 
-        It is not if the task will be tried again, or if another worker goes on with it.
+        It is not if the task will be retried, or run by another worker.
         """
         attempt = self._attempt
         is_stopped = attempt.is_settled or (isinstance(error, asyncio.CancelledError) and attempt.is_told_to_stop)

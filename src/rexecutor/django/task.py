@@ -1,9 +1,10 @@
-"""`RexecutorTask`: Django's `Task` with the settings of a job that Django does not have."""
+"""`RexecutorTask`: Django's `Task` with attempts, a backoff and a timeout."""
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from django.tasks.exceptions import InvalidTask
 
@@ -16,36 +17,36 @@ from rexecutor.model.backoff import BackoffStrategy
 from rexecutor.model.checks import checked_delay, mistake
 from rexecutor.model.job import checked_max_attempts
 
-_SHORTEST_TIMEOUT: timedelta = timedelta(microseconds=1)
+_SHORTEST_TIMEOUT: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RexecutorTask(AnyTask):
-    """A task of Django's that a `TaskBackend` runs: what `@task` makes if the task's backend is one.
+    """Task with attempts, a backoff and a timeout; `@task` makes it if the task's backend is a `TaskBackend`.
 
-    With Django 6.1 or later, `@task` takes the fields as keywords: `@task(max_attempts=5)`. In Django 6.0 it knows only
-    Django's own; there, write `send = dataclasses.replace(send, max_attempts=5)` below the function.
+    With Django 6.1 or later, `@task` takes the fields as keywords: `@task(max_attempts=5)`. Django 6.0 accepts only its
+    own fields there; write `send = dataclasses.replace(send, max_attempts=5)` below the function.
 
-    `timeout` and `backoff` are those of the task in its module, when it runs. A copy with another value can therefore
-    not be enqueued; one with another `max_attempts` can.
+    A worker takes `timeout` and `backoff` from the task in its module. A copy with another value cannot be enqueued;
+    one with another `max_attempts` can.
 
     Raises:
         InvalidTask: Raised when it is made: a value is out of range, or Django's own checks fail.
     """
 
     max_attempts: int | None = None
-    """How many attempts a job may have before a failure is final: 1 to 32,767.
+    """Maximum number of attempts, 1 to 32,767; after the last one, a failure is final.
 
-    None for `OPTIONS["MAX_ATTEMPTS"]`, which is 1 by default: Django has no retries, so code that is written for it
-    need not be able to run twice.
+    None for `OPTIONS["MAX_ATTEMPTS"]`, which is 1 by default: Django has no retries, so tasks written for it may not be
+    safe to run twice.
     """
     backoff: Backoff | None = None
-    """How long to wait before the next attempt: a strategy, or a function of the failed job.
+    """Delay before the next attempt: a strategy, or a function of the failed job.
 
     None for 4 s, 8 s, 16 s …, at most 7 days, with 10 % of jitter.
     """
     timeout: timedelta | None = None
-    """How long an attempt may take, above zero; None for no limit. A thread cannot be stopped."""
+    """Maximum duration of an attempt, above zero; None for no limit. A thread goes on, but its result is ignored."""
 
     def __post_init__(self) -> None:
         """Check the task, and remember it for workers."""
@@ -55,7 +56,7 @@ class RexecutorTask(AnyTask):
 
 
 def _check(task: RexecutorTask) -> None:
-    """Raise an `InvalidTask` if one of our own fields has a value that cannot work."""
+    """Raise an `InvalidTask` if a field that Django's `Task` does not have is invalid."""
     path = task.module_path
     backoff: Callable[..., object] | None = task.backoff
     try:

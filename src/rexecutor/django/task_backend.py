@@ -1,10 +1,10 @@
-"""`TaskBackend`: what `TASKS` names as the `BACKEND`."""
+"""`TaskBackend`, to be named as a `BACKEND` in `TASKS`."""
 
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, Final
 
 from django.core.checks import CheckMessage
 from django.core.exceptions import SynchronousOnlyOperation
@@ -28,15 +28,15 @@ from rexecutor.errors import ConfigurationError, DecodeError
 from rexecutor.model.job import JobRecord
 from rexecutor.model.where import Where
 
-_ID = re.compile("[1-9][0-9]{0,18}")
-_LARGEST_ID = 2**63 - 1
-_FIXED = ("backoff", "timeout", "takes_context")
+_ID: Final = re.compile("[1-9][0-9]{0,18}")
+_LARGEST_ID: Final = 2**63 - 1
+_FIXED: Final = ("backoff", "timeout", "takes_context")
 """Settings that a worker takes from the task in its module."""
 
 
 @contextmanager
 def _in_djangos_words(alias: str) -> Generator[None]:
-    """Raise Django's own exception where the store cannot be used in this place, or because of the settings."""
+    """Translate a `ConfigurationError` into the exception that Django has for it."""
     try:
         yield
     except ConfigurationError as error:
@@ -57,13 +57,13 @@ class TaskBackend(BaseTaskBackend):
     TASKS = {"default": {"BACKEND": "rexecutor.django.TaskBackend", "OPTIONS": {"DATABASE": "default"}}}
     ```
 
-    A task is stored by one INSERT on Django's own connection, so in the transaction of an `atomic()` block: if that is
-    rolled back, there is no task. `OPTIONS` are:
+    A task is stored by an INSERT on Django's own connection. In `atomic()` it is part of the transaction, so a rollback
+    removes it. `OPTIONS` are:
 
-    - `DATABASE`: alias of the database that holds the jobs, of PostgreSQL or SQLite; `"default"` by default.
+    - `DATABASE`: alias of the database that holds the jobs, PostgreSQL or SQLite; `"default"` by default.
     - `SCHEMA`: schema of the tables on PostgreSQL; `"rexecutor"` by default.
-    - `STORE`: a URL in place of the two, such as `"memory:"` in tests.
-    - `MAX_ATTEMPTS`: how many attempts a task has that does not say so itself; 1 by default.
+    - `STORE`: a URL instead of these two, such as `"memory:"` in tests.
+    - `MAX_ATTEMPTS`: number of attempts of a task without `max_attempts`; 1 by default.
     - `MODULES`: modules that define tasks, besides the modules `tasks` of the applications.
     """
 
@@ -125,13 +125,16 @@ class TaskBackend(BaseTaskBackend):
         return result
 
     def get_result(self, result_id: str) -> AnyResult:
-        """Return the result of a task of this backend, as it stands, read on Django's connection.
+        """Return the current result of a task of this backend, read on Django's connection.
 
-        If the task is no longer defined, the result has a stand-in of its name, whose call raises a `LookupError`.
+        If the task is no longer defined, the result has a stand-in, which raises a `LookupError` when it is called.
 
         Raises:
-            TaskResultDoesNotExist: There is no such result, it is another backend's, it was pruned, or it cannot be
-                read.
+            TaskResultDoesNotExist: There is no such result, it was pruned, it belongs to another backend, or it cannot
+                be read.
+            InvalidTaskBackend: The settings name no store that can hold jobs.
+            TransactionManagementError: An error has occurred in the `atomic()` block.
+            SynchronousOnlyOperation: An event loop runs in this thread; await `aget_result`.
             BackendError: The store failed.
         """
         is_id = isinstance(result_id, str) and _ID.fullmatch(result_id) is not None
@@ -148,11 +151,11 @@ class TaskBackend(BaseTaskBackend):
             raise TaskResultDoesNotExist(str(error)) from error
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:  # noqa: ARG002 - Django may give more
-        """Return what `manage.py check` says of the settings of this backend."""
+        """Return the messages of `manage.py check` about the settings of this backend."""
         return check_backend(self.alias, self.options, self.queues)
 
     def _bound(self) -> Backend | SyncTransaction:
-        """Return what this thread stores and reads jobs with."""
+        """Return the store that this thread uses, bound to Django's connection."""
         return blocking(bound_store(store_of(self.options)))
 
     def _check_runs(self, task: AnyTask) -> None:
