@@ -229,6 +229,20 @@ async def test_a_failed_enqueue_leaves_the_transaction_usable_and_nothing_of_its
     assert await stored(backend) == [("letter", '"c"')]
 
 
+async def test_jobs_are_enqueued_while_the_rows_of_a_query_are_read(
+    backend: SQLiteBackend, connection: sqlite3.Connection
+) -> None:
+    begin(connection)
+    bound = backend.bound_to(connection)
+
+    rows = connection.execute("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3")
+    for _ in rows:
+        enqueue_many_sync([letter("a"), Once.builder().with_data("b")], backend=bound)
+    end(connection, "COMMIT")
+
+    assert [name for name, _ in await stored(backend)] == ["letter", "once", "letter", "letter"]
+
+
 async def test_a_node_starts_it_after_the_commit(backend: SQLiteBackend) -> None:
     async with Rexecutor(backend).with_executor(Letter):
         with closing(sqlite3.connect(backend.path)) as connection, connection:

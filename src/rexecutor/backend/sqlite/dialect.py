@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -73,7 +74,13 @@ DIALECT: Final = SqliteDialect()
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Register the SQL functions that `SqliteDialect` calls on the connection."""
+    """Register the SQL functions that `SqliteDialect` calls on the connection, unless it has them.
+
+    SQLite does not register a function again while the connection reads the rows of a query.
+    """
+    with suppress(sqlite3.OperationalError):
+        connection.execute("SELECT rexecutor_at(NULL, NULL)").fetchall()
+        return
     (encoding,) = connection.execute("PRAGMA encoding").fetchone()  # of the file, which may be the application's
 
     # What is not text, or has an invalid number, equals nothing: the forms of JSON are never empty.
