@@ -140,6 +140,7 @@ def test_a_path_that_no_task_has_is_a_failure_that_names_it() -> None:
     [error] = result.errors
     assert error.exception_class is DecodeError
     assert "no task 'tests.in_django.shop.tasks.forgotten' is defined here" in error.traceback
+    assert "or restart this worker" in error.traceback
     assert _kinds(job_id) == ["decode"]
 
 

@@ -35,7 +35,7 @@ class Call(msgspec.Struct, frozen=True):
         if find_or_discover(self.path) is None:
             raise ValueError(
                 f"no task {self.path!r} is defined here; define it in the module `tasks` of an application, or name its"
-                ' module in OPTIONS["MODULES"]'
+                ' module in OPTIONS["MODULES"], or restart this worker, if it was started before the task was written'
             )
 
 

@@ -66,6 +66,7 @@ def _check(task: RexecutorTask) -> None:
             checked_delay(f"{path}: timeout", task.timeout, least=_SHORTEST_TIMEOUT)
         is_strategy = backoff is None or isinstance(backoff, BackoffStrategy)
         if not is_strategy and (inspect.iscoroutinefunction(backoff) or not takes(backoff, 1)):
-            raise mistake(f"{path}: backoff", "a BackoffStrategy or a plain function of the failed job", backoff)
+            expected = "a BackoffStrategy, such as BackoffStrategy.constant(…), or a plain function of the failed job"
+            raise mistake(f"{path}: backoff", expected, backoff)
     except RexecutorError as error:
         raise InvalidTask(str(error)) from error

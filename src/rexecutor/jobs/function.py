@@ -617,7 +617,7 @@ def _check_settings(where: str, settings: dict[str, Any]) -> None:
     if inspect.iscoroutinefunction(backoff) or not (
         backoff is None or isinstance(backoff, BackoffStrategy) or takes(backoff, 1)
     ):
-        expected = "a BackoffStrategy or a plain function of the failed job"
+        expected = "a BackoffStrategy, such as BackoffStrategy.constant(…), or a plain function of the failed job"
         raise mistake(f"{where}: backoff", expected, backoff, error=DefinitionError)
 
 
