@@ -103,4 +103,15 @@ class BackendClosedError(BackendError):
 
 
 class SchemaError(BackendError):
-    """The store's tables belong to another version of rexecutor."""
+    """The store's tables are missing, or belong to another version of rexecutor."""
+
+    def __init__(self, found: str, advice: str | None = None) -> None:
+        """Make the error.
+
+        Args:
+            found: What is wrong with which tables.
+            advice: What makes the tables; None if a migration does not help.
+        """
+        super().__init__(found if advice is None else f"{found}; {advice}")
+        self.found: Final = found
+        self.advice: Final = advice

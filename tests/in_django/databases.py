@@ -94,6 +94,18 @@ def copied_postgres(template: str, name: str) -> Generator[str]:
     run_postgres(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def drop_tables(alias: str) -> None:
+    """Leave none of our tables in the database."""
+    with connections[alias].cursor() as cursor:
+        if alias == "postgres":
+            cursor.execute("DROP SCHEMA rexecutor CASCADE")
+            return
+        ours = "type IN ('table', 'view') AND name LIKE 'rexecutor%'"
+        cursor.execute(f"SELECT type, name FROM sqlite_schema WHERE {ours}")
+        for kind, name in cursor.fetchall():
+            cursor.execute(f"DROP {kind} {name}")
+
+
 def new_name() -> str:
     """Return the name of a database that does not exist yet."""
     return f"django_{uuid.uuid4().hex}"  # noqa: TID251 - names of databases at a server that is shared by processes

@@ -12,10 +12,13 @@ from django.core.management.base import SystemCheckError
 from django.db import connections
 from django.test import override_settings
 
+from rexecutor import SchemaError, Where
 from rexecutor.django.checks import check_backend, check_settings, check_tables
+from rexecutor.django.stores import Store, bound_store
 from tests.in_django import databases
-from tests.in_django.databases import jobs_in
+from tests.in_django.databases import drop_tables, jobs_in
 from tests.in_django.settings import DATABASES
+from tests.in_django.stored import NEW
 
 SQLITE: dict[str, Any] = DATABASES["default"]
 
@@ -106,6 +109,19 @@ def test_missing_tables_are_a_warning_that_names_the_command(database: str) -> N
         assert message.id == "rexecutor.W002"
         assert f"`manage.py migrate --database {database}`" in str(message.hint)
         assert check_tables() == []
+
+
+def test_without_tables_all_advice_is_djangos_command(database: str) -> None:
+    with jobs_in(database):
+        drop_tables(database)
+        command = "manage.py migrate" if database == "default" else f"manage.py migrate --database {database}"
+
+        with pytest.raises(SchemaError, match=f"run `{command}`, or `rexecutor migrate` if"):
+            bound_store(Store(database)).enqueue_sync([NEW])
+        with pytest.raises(SchemaError, match=f"run `{command}`"):
+            bound_store(Store(database)).query_sync(Where.everything())
+        (message,) = check_tables(databases=[database])
+        assert "--url" not in message.msg
 
 
 def test_tables_of_a_newer_version_are_a_warning(postgres_database: str) -> None:

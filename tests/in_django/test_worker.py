@@ -16,11 +16,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from rexecutor import ErrorKind, InMemoryBackend, Rexecutor, Where, job_handle
+from rexecutor import ErrorKind, InMemoryBackend, Rexecutor, SchemaError, Where, job_handle
 from rexecutor.backend.base import Backend
 from rexecutor.django import backend_for, closes_connections
 from rexecutor.django.worker import BACKENDS, QUEUES, make
-from tests.in_django.databases import child_environment
+from tests.in_django.databases import child_environment, drop_tables
 from tests.in_django.running import NEEDS_6
 from tests.in_django.shop.models import Order
 
@@ -244,6 +244,22 @@ def test_what_cannot_run_in_one_worker_is_refused(
 
     with override_settings(**settings), pytest.raises(ValueError, match=message):
         asyncio.run(made(lambda _: None))
+
+
+def test_a_worker_without_tables_is_told_djangos_command(postgres_database: str) -> None:
+    async def opened() -> None:
+        async with make() as rexecutor, rexecutor:
+            pass
+
+    with override_settings(**tasks_in(postgres_database), REXECUTOR="tests.in_django.test_worker:in_postgres"):
+        drop_tables(postgres_database)
+
+        with pytest.raises(SchemaError, match=r"no tables of rexecutor; run `manage.py migrate --database postgres`$"):
+            asyncio.run(opened())
+
+
+def in_postgres() -> Rexecutor:
+    return Rexecutor(backend_for("postgres"))
 
 
 def in_memory() -> Rexecutor:

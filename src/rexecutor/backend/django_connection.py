@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from rexecutor.backend.unwrapping import class_name, class_names, unwrapped
-from rexecutor.errors import BackendError, ConfigurationError, RexecutorError
+from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
 
 _PROXY: Final = "django.utils.connection.ConnectionProxy"
 _WRAPPER: Final = "django.db.backends.base.base.BaseDatabaseWrapper"
@@ -102,6 +102,24 @@ def report_to_django(connection: Any, error: BaseException, *, is_lost: bool) ->
     if is_lost and connection.in_atomic_block:
         connection.needs_rollback = True
         connection.rollback_exc = error
+
+
+@contextmanager
+def advised_to_migrate(connection: Any) -> Generator[None]:
+    """If tables are missing, have the error name Django's command, where the connection is Django's."""
+    try:
+        yield
+    except SchemaError as error:
+        if error.advice is None or not is_django(connection):
+            raise
+        command = django_migrate_command(connection.alias)
+        advice = f'run `{command}`, or `rexecutor migrate` if "rexecutor.django" is not in INSTALLED_APPS'
+        raise SchemaError(error.found, advice) from error.__cause__
+
+
+def django_migrate_command(alias: str) -> str:
+    """Return the command with which Django makes the tables in the database of this alias."""
+    return "manage.py migrate" if alias == "default" else f"manage.py migrate --database {alias}"
 
 
 def _check_vendor(what: str, connection: Any, vendor: str) -> None:

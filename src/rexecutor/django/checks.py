@@ -81,7 +81,7 @@ def check_tables(*, databases: Collection[str] | None = None, **_: Any) -> list[
                 f"Run `{migrate} {option}`. If Django says that nothing is to be done, because the jobs were elsewhere"
                 f" before, run `{migrate} rexecutor zero {option}` first: it deletes nothing."
             )
-            found.append(Warning(str(error), hint=hint, id="rexecutor.W002"))
+            found.append(Warning(error.found, hint=hint, id="rexecutor.W002"))
     return found
 
 

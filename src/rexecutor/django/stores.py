@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final, NamedTuple, Protocol, cast
 
@@ -113,6 +114,15 @@ def bound_store(store: Store) -> Backend | SyncTransaction:
     made = bound("rexecutor.django", backend, connections[store.database])
     assert isinstance(made, SyncTransaction)  # noqa: S101 - Django's connections block
     return made
+
+
+def database_of(backend: Backend) -> str | None:
+    """Return the alias of the database that the backend is on; None if it is none that the settings name for jobs."""
+    for store in stores():
+        with suppress(ConfigurationError):  # a check says so
+            if store.database is not None and shared_backend(store) is backend:
+                return store.database
+    return None
 
 
 def is_in_memory(connection: BaseDatabaseWrapper) -> bool:

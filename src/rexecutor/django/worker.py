@@ -12,10 +12,11 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from rexecutor.app.rexecutor import Rexecutor
+from rexecutor.backend.django_connection import django_migrate_command
 from rexecutor.cli.load import find_target, made_rexecutor
 from rexecutor.django.connections import closes_connections
-from rexecutor.django.stores import Store, shared_backend, store_of, task_backends
-from rexecutor.errors import ConfigurationError
+from rexecutor.django.stores import Store, database_of, shared_backend, store_of, task_backends
+from rexecutor.errors import ConfigurationError, SchemaError
 from rexecutor.jobs.executor import AnyExecutor
 
 TARGET: Final = "rexecutor.django.worker:make"
@@ -42,6 +43,7 @@ async def make() -> AsyncGenerator[Rexecutor]:
         ConfigurationError: There is nothing to run, it is in several stores or in memory, or the environment names an
             unknown task backend or queue.
         FailedError: What `REXECUTOR` names cannot be imported or made.
+        SchemaError: The worker that uses it found no tables; the message names `manage.py migrate`.
     """
     chosen = _chosen(task_backends(), _names(BACKENDS))
     async with AsyncExitStack() as stack:
@@ -58,7 +60,13 @@ async def make() -> AsyncGenerator[Rexecutor]:
         for executor in executors:
             if executor.name not in rexecutor.executors:  # it is there if the same Rexecutor runs again
                 rexecutor.with_executor(executor)
-        yield rexecutor.with_around_execute(closes_connections)
+        try:
+            yield rexecutor.with_around_execute(closes_connections)
+        except SchemaError as error:
+            database = database_of(rexecutor.backend)
+            if error.advice is None or database is None:
+                raise
+            raise SchemaError(error.found, f"run `{django_migrate_command(database)}`") from error.__cause__
 
 
 def nothing_to_run() -> str:

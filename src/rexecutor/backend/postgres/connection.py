@@ -248,12 +248,12 @@ def check_versions(found: tuple[int, int], schema: str, connection: psycopg.Conn
         )
     if current < known:
         what = f"has version {current}, {known} is needed" if current else "has no tables of rexecutor"
-        raise SchemaError(f'schema "{schema}" {what}; {advice_to_migrate(schema, connection)}')
+        raise SchemaError(f'schema "{schema}" {what}', advice_to_migrate(schema, connection))
 
 
 def lacks_tables(schema: str, what: str) -> SchemaError:
     """Return the error for a schema in which a statement did not find what it needs; `what` says what."""
-    return SchemaError(f'schema "{schema}" lacks tables of this rexecutor ({what}); {advice_to_migrate(schema)}')
+    return SchemaError(f'schema "{schema}" lacks tables of this rexecutor ({what})', advice_to_migrate(schema))
 
 
 def advice_to_migrate(schema: str, connection: psycopg.Connection[Any] | Connection | None = None) -> str:

@@ -18,6 +18,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 
 from rexecutor.backend.django_connection import (
     DjangoConnection,
+    advised_to_migrate,
     django_driver_connection,
     is_django,
     report_to_django,
@@ -116,7 +117,7 @@ def run_blocking(what: str, connection: Any, schema: str, script: Script[T]) -> 
             sent. The message names `what`, the method called.
         BackendError: The store failed.
     """
-    with _all_translated(schema):
+    with advised_to_migrate(connection), _all_translated(schema):
         if is_django(connection):
             return _run_django(what, connection, script)
         if is_sqlalchemy(connection):

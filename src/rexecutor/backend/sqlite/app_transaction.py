@@ -11,7 +11,12 @@ import rexecutor.backend.sqlite.operations as store
 from rexecutor.backend.app_transaction import SyncTransaction, Transaction
 from rexecutor.backend.base import Backend
 from rexecutor.backend.completion import Completion
-from rexecutor.backend.django_connection import django_driver_connection, is_django, report_to_django
+from rexecutor.backend.django_connection import (
+    advised_to_migrate,
+    django_driver_connection,
+    is_django,
+    report_to_django,
+)
 from rexecutor.backend.messages import PAGE, Count, NewPause, Pause
 from rexecutor.backend.sql.operations import Script
 from rexecutor.backend.sqlite.connection import check_version, transaction, translated
@@ -165,7 +170,8 @@ def _used(what: str, path: Path, connection: object) -> Generator[sqlite3.Connec
     used = _sqlite3_connection(what, path, django_driver_connection(what, connection, "sqlite"))
     had_begun = used.in_transaction
     try:
-        yield used
+        with advised_to_migrate(connection):
+            yield used
     except BaseException as error:
         # SQLite itself may have rolled back the whole transaction, for example because the disk is full.
         report_to_django(connection, error, is_lost=had_begun and not used.in_transaction)

@@ -301,7 +301,7 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
         found = f"its tables have version {current}, {newest} is needed" if current else "has no tables of rexecutor"
         line = file_command("migrate", path)
         advice = "" if line is None else f"run `{line}`, or "
-        raise SchemaError(f"{path}: {found}; {advice}open the backend once (`async with`), which does the same")
+        raise SchemaError(f"{path}: {found}", f"{advice}open the backend once (`async with`), which does the same")
 
 
 def version(connection: sqlite3.Connection, path: Path) -> int:
