@@ -138,6 +138,24 @@ def test_a_job_is_found_by_its_id_or_executor(alias: str, client: Client) -> Non
     assert [f"/{mail}/change/" in page for page in pages] == [False, False]
 
 
+def test_jobs_of_a_task_are_found_by_a_part_of_its_path(
+    alias: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flaky = new("django.default.default", data='{"path":"shop.tasks.flaky","args":[],"kwargs":{}}')
+    old, mail, new_one = enqueue(alias, flaky, new("mail", data='{"path":"flaky"}'), flaky)
+    monkeypatch.setattr("rexecutor.django.listing.MOST_LISTED", 2)
+
+    page = client.get(LIST, {"q": "flaky"}).content.decode()
+
+    assert [f"/{job}/change/" in page for job in (old, mail, new_one)] == [False, False, True]
+
+
+def test_a_pause_says_that_it_holds_up_all_tasks_of_the_queue(alias: str, client: Client) -> None:
+    (job,) = enqueue(alias, new("django.default.mail"))
+
+    assert "No task of this queue, not only the selected ones, starts" in act(client, "pause_executors", job)
+
+
 def test_nonsense_in_the_address_is_no_failure(alias: str, client: Client) -> None:
     enqueue(alias)
     nonsense = [{"q": "9" * 5_000}, {"q": "9" * 18}, {"q": "²"}, {"p": "99"}, {"status": "nonsense"}, {"o": "3.-2"}]

@@ -65,6 +65,29 @@ def test_jobs_are_found_by_moments_and_counted(database: str) -> None:
         assert Job.objects.latest("scheduled_at").data == {"to": ["bob"]}
 
 
+def test_jobs_are_found_by_a_key_of_their_data(database: str) -> None:
+    with jobs_in(database):
+        task = '{"path":"shop.tasks.send","args":[],"kwargs":{}}'
+        jobs = [new("django.default.default", data=task), new("a", data="[1]"), new("b", data='{"path":7}')]
+        bound_store(Store(database)).enqueue_sync(jobs)
+
+        found = Job.objects.filter(data__path="shop.tasks.send")
+
+        assert [job.executor for job in found] == ["django.default.default"]
+        assert [job.executor for job in Job.objects.filter(data__path__startswith="shop.")] == [found[0].executor]
+        assert [job.executor for job in Job.objects.filter(data__path="7")] == ["b"]
+        assert not Job.objects.filter(data__other="x").exists()
+
+
+def test_a_key_of_data_that_are_no_json_is_not_found(sqlite_database: str) -> None:
+    with jobs_in(sqlite_database), connections[sqlite_database].cursor() as cursor:
+        bound_store(Store(sqlite_database)).enqueue_sync([NEW])
+        cursor.execute("UPDATE rexecutor_stored_jobs SET data = '{'")
+
+        assert not Job.objects.filter(data__path="x").exists()
+        assert Job.objects.filter(data__path=None).exists()
+
+
 def test_moments_are_naive_without_time_zones_as_those_of_other_models(database: str) -> None:
     with jobs_in(database), override_settings(USE_TZ=False, TIME_ZONE="Asia/Kolkata"):
         bound_store(Store(database)).enqueue_sync([FULL])

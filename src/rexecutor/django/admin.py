@@ -15,7 +15,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from rexecutor.backend.messages import NewPause
-from rexecutor.django.listing import MOST_LISTED, CappedPaginator, ExecutorFilter, JobList, StatusFilter
+from rexecutor.django.listing import (
+    MOST_LISTED,
+    OF_TASKS,
+    CappedPaginator,
+    ExecutorFilter,
+    JobList,
+    StatusFilter,
+    oldest_listed,
+)
 from rexecutor.django.models import Job, Node, Pause, Schedule, shown_store
 from rexecutor.django.shown import shown, shown_errors
 from rexecutor.django.stores import bound_store
@@ -74,7 +82,8 @@ class JobAdmin(ReadOnlyAdmin):
     list_max_show_all = 200
     search_fields = ("id",)
     search_help_text = (
-        f"The id of a job, or the name of an executor. The list has at most the newest {MOST_LISTED:,} jobs."
+        f"The id of a job, the name of an executor, or a part of a task's path. The list has at most the newest"
+        f" {MOST_LISTED:,} jobs, and tasks are looked for among the newest {MOST_LISTED:,} of all."
     )
     actions: ClassVar[Any] = ("cancel_jobs", "rerun_jobs", "pause_executors")
     fieldsets = (
@@ -97,12 +106,15 @@ class JobAdmin(ReadOnlyAdmin):
         return JobList
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:  # noqa: ARG002 - Django's signature
-        """Return the job with this id, or the jobs of this executor."""
+        """Return the job with this id, the jobs of this executor, or new jobs of tasks whose path has the term."""
         term = search_term.strip()
         if not term:
             return queryset, False
-        is_id = term.isdecimal() and len(term) <= _LONGEST_ID
-        return queryset.filter(Q(pk=int(term)) if is_id else Q(executor=term)), False
+        if term.isdecimal() and len(term) <= _LONGEST_ID:
+            return queryset.filter(pk=int(term)), False
+        if Job.objects.filter(executor=term).exists():
+            return queryset.filter(executor=term), False
+        return queryset.filter(pk__gte=oldest_listed(), executor__startswith=OF_TASKS, data__path__contains=term), False
 
     @admin.display(description="task", empty_value="")
     def task(self, job: Any) -> str | None:
@@ -200,7 +212,8 @@ class JobAdmin(ReadOnlyAdmin):
             except RexecutorError as error:
                 messages.error(request, f"Not paused: {name}: {error}")
             else:
-                messages.success(request, f"Paused: {name}. Its jobs do not start until it is resumed.")
+                all_of = "task of this queue, not only the selected ones," if name.startswith(OF_TASKS) else "job of it"
+                messages.success(request, f"Paused: {name}. No {all_of} starts until it is resumed.")
 
     def _change(self, request: HttpRequest, queryset: Any, change: Callable[[Job], str], what: str) -> None:
         """Change the jobs one by one, and show the user how many had which outcome."""

@@ -5,6 +5,7 @@ SQLite stores moments as microseconds since 1970, and lists and objects as JSON 
 
 import json
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
@@ -66,6 +67,10 @@ class Json(AnyField):
         """Return the expression that reads the column, as a text."""
         return f"CAST({sql} AS {'BLOB' if compiler.connection.vendor == 'sqlite' else 'text'})", params
 
+    def get_transform(self, lookup_name: str) -> Any:
+        """Return what finds the value of the key of this name."""
+        return super().get_transform(lookup_name) or partial(JsonKey, lookup_name)
+
     def from_db_value(self, value: Any, expression: object, connection: BaseDatabaseWrapper) -> Any:  # noqa: ARG002 - Django's signature
         """Return the JSON value; None for NULL, and an `Unreadable` for a text that is not JSON."""
         text = text_of(value)
@@ -73,6 +78,26 @@ class Json(AnyField):
             return text if text is None else json.loads(text)
         except (ValueError, RecursionError):
             return Unreadable(text)
+
+
+class JsonKey(models.Transform):
+    """The value of a key of a JSON object, as a text: what `filter(data__path="shop.tasks.greet")` looks at."""
+
+    def __init__(self, key: str, *expressions: Any) -> None:
+        """Make it for a key of the object."""
+        super().__init__(*expressions, output_field=Text())
+        self._key: Final = key
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any) -> tuple[str, Any]:  # noqa: ARG002 - Django's signature
+        """Return the expression; it is NULL if the value is no JSON, or has no such key."""
+        column, params = compiler.compile(self.lhs)
+        sql = f"CASE WHEN json_valid({column}) THEN CAST(json_extract({column}, %s) AS TEXT) END"
+        return sql, (*params, *params, f'$."{self._key}"')
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any) -> tuple[str, Any]:  # noqa: ARG002 - Django's signature
+        """Return the expression; it is NULL if there is no such key."""
+        column, params = compiler.compile(self.lhs)
+        return f"({column} ->> %s)", (*params, self._key)
 
 
 class Tags(Json):

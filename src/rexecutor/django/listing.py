@@ -23,6 +23,8 @@ else:
 
 MOST_LISTED: Final = 10_000
 """Maximum number of jobs that the list counts and shows."""
+OF_TASKS: Final = "django."
+"""What the names of the executors of tasks begin with."""
 MOST_EXECUTORS: Final = 100
 """Maximum number of executors that the filter offers."""
 _COLUMNS: Final = ("id", "status", "executor", "attempt", "max_attempts", "priority", "scheduled_at", "ended_at")
@@ -100,6 +102,12 @@ def executors_with_jobs() -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(_EXECUTORS.format(table=table, name=name), [MOST_EXECUTORS])
         return [str(text_of(found)) for (found,) in cursor.fetchall()]
+
+
+def oldest_listed() -> int:
+    """Return the id of the oldest of the newest `MOST_LISTED` jobs; 0 if there are fewer."""
+    newest = Job.objects.order_by("-pk").values_list("pk", flat=True)
+    return next(iter(newest[MOST_LISTED - 1 : MOST_LISTED]), 0)
 
 
 def _in_status(status: str, database: str) -> Q:
