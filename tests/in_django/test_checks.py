@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connections
-from django.test import override_settings
+from django.test import modify_settings, override_settings
 
 from rexecutor import SchemaError, Where
 from rexecutor.django.checks import check_backend, check_settings, check_tables
@@ -32,6 +32,11 @@ def test_settings_that_work_are_not_reported() -> None:
     assert found({"DATABASE": "default", "MAX_ATTEMPTS": 3, "MODULES": ["shop.jobs"]}, ["default", "mail-2_x.y"]) == []
     assert found({"DATABASE": "postgres", "SCHEMA": "jobs"}, []) == []
     assert found({"STORE": "memory:"}) == []
+
+
+def test_a_task_backend_without_the_application_is_a_warning() -> None:
+    with modify_settings(INSTALLED_APPS={"remove": ["rexecutor.django"]}):
+        assert found({"STORE": "memory:"}) == ["rexecutor.W003"]
 
 
 def test_a_database_that_is_not_there_is_reported() -> None:

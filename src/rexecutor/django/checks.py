@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's name
 from django.core.exceptions import ImproperlyConfigured
@@ -47,7 +48,7 @@ def check_backend(alias: str, options: Mapping[str, Any], queues: Collection[str
         queues: Its `QUEUES`; empty if any name is allowed.
     """
     what = f"TASKS[{alias!r}]"
-    found = [*_check_options(what, options), *_check_queues(what, alias, queues)]
+    found = [*_check_installed(what), *_check_options(what, options), *_check_queues(what, alias, queues)]
     return found if "STORE" in options else [*found, *_check_store(what, store_of(options))]
 
 
@@ -87,6 +88,12 @@ def check_tables(*, databases: Collection[str] | None = None, **_: Any) -> list[
 
 def _has_tasks() -> bool:
     return find_spec("django.tasks") is not None
+
+
+def _check_installed(what: str) -> Iterator[CheckMessage]:
+    if not apps.is_installed("rexecutor.django"):
+        text = f"{what}: rexecutor.django is not an installed application: there are no migrations and no worker of it."
+        yield Warning(text, hint='Add "rexecutor.django" to INSTALLED_APPS.', id="rexecutor.W003")
 
 
 def _check_options(what: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
