@@ -1,7 +1,6 @@
 """How a task is stored as a job: its data and metadata, its tag, and the name of its executor."""
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, NamedTuple
@@ -10,15 +9,13 @@ import msgspec
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend
 from django.utils.json import normalize_json
 
+from rexecutor.django.names import ASYNC, executor_name, is_alias, is_queue
 from rexecutor.django.registry import find_or_discover
 from rexecutor.errors import ConfigurationError
-from rexecutor.model.checks import checked_name
 from rexecutor.model.job import MAX_ATTEMPTS, Limits, is_storable
 
 LEAST_URGENT: Final = 100
 """Priority of the job of a task with priority 0. Django's 100 is the most urgent, and becomes a job's 0."""
-_ASYNC: Final = ":async"
-_ALIAS: Final = re.compile("[A-Za-z0-9_-]+")
 _LONGEST_TAG: Final = Limits().tag
 
 
@@ -58,15 +55,14 @@ class Queue(NamedTuple):
         Raises:
             InvalidTask: The alias or the queue cannot be part of an executor's name.
         """
-        if not _ALIAS.fullmatch(self.alias):
+        if not is_alias(self.alias):
             raise InvalidTask(
                 f"TASKS: the alias {self.alias!r} must consist of the characters A-Z a-z 0-9 _ - for jobs"
             )
-        queue = "" if self.name is None else f".{self.name}"
-        if queue == "." or queue.endswith(_ASYNC):
-            raise InvalidTask(f"TASKS[{self.alias!r}]: the queue {self.name!r} must not be empty or end in {_ASYNC!r}")
+        if self.name is not None and not is_queue(self.name):
+            raise InvalidTask(f"TASKS[{self.alias!r}]: the queue {self.name!r} must not be empty or end in {ASYNC!r}")
         try:
-            return checked_name(f"TASKS[{self.alias!r}]: executor", f"django.{self.alias}{queue}{_ASYNC * is_async}")
+            return executor_name(f"TASKS[{self.alias!r}]: executor", self.alias, self.name, is_async=is_async)
         except ConfigurationError as error:
             raise InvalidTask(
                 f"TASKS[{self.alias!r}]: the queue {self.name!r} must consist of the characters A-Z a-z 0-9 _ . : - and"
@@ -77,7 +73,7 @@ class Queue(NamedTuple):
 def queue_of(alias: str, executor: str) -> Queue | None:
     """Return the queue whose tasks the executor runs; None if it runs none of the task backend with this alias."""
     prefix = f"django.{alias}"
-    rest = executor.removesuffix(_ASYNC)
+    rest = executor.removesuffix(ASYNC)
     if rest == prefix:
         return Queue(alias, None)
     return Queue(alias, rest.removeprefix(f"{prefix}.")) if rest.startswith(f"{prefix}.") else None

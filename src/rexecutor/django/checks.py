@@ -1,6 +1,5 @@
 """System checks of the settings, and of the tables if `manage.py check` is given `--database`."""
 
-import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -19,16 +18,14 @@ from django.utils.connection import ConnectionDoesNotExist
 from rexecutor.app.connect import connect
 from rexecutor.cli.failure import FailedError, MisusedError
 from rexecutor.cli.load import find_target
+from rexecutor.django.names import ASYNC, executor_name, is_alias, is_queue
 from rexecutor.django.stores import Store, is_in_memory, store_of, stores, task_backends
 from rexecutor.errors import ConfigurationError, RexecutorError, SchemaError
-from rexecutor.model.checks import checked_name
 from rexecutor.model.job import MAX_ATTEMPTS
 
 OPTIONS: Final = frozenset({"DATABASE", "SCHEMA", "STORE", "MAX_ATTEMPTS", "MODULES"})
 """Names that the `OPTIONS` of a task backend may have."""
 _LOCKS_FIRST: Final = ("IMMEDIATE", "EXCLUSIVE")
-_ASYNC: Final = ":async"
-_ALIAS: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def register_all() -> None:
@@ -124,21 +121,21 @@ def _check_url(what: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _check_queues(what: str, alias: str, queues: Collection[str]) -> Iterator[CheckMessage]:
-    if not _ALIAS.fullmatch(alias):
+    if not is_alias(alias):
         text = f"{what}: this alias cannot be part of an executor's name."
         yield Error(text, hint="Use letters, digits, '_' and '-'.", id="rexecutor.E003")
         return
     for queue in queues:
         try:
-            checked_name("queue", f"django.{alias}.{queue}{_ASYNC}")
+            executor_name("queue", alias, queue, is_async=True)
         except ConfigurationError:
             text = f"{what}: the queue {queue!r} cannot be part of an executor's name, as in 'django.{alias}.{queue}'."
             hint = "Use letters, digits, '_', '.' and '-', about 100 at most."
             yield Error(text, hint=hint, id="rexecutor.E003")
         else:
-            if not queue or queue.endswith(_ASYNC):
-                text = f"{what}: the queue {queue!r} is empty, or ends with {_ASYNC!r}."
-                yield Error(text, hint=f"Give it a name that does not end with {_ASYNC!r}.", id="rexecutor.E003")
+            if not is_queue(queue):
+                text = f"{what}: the queue {queue!r} is empty, or ends with {ASYNC!r}."
+                yield Error(text, hint=f"Give it a name that does not end with {ASYNC!r}.", id="rexecutor.E003")
 
 
 def _check_store(what: str, store: Store) -> Iterator[CheckMessage]:
