@@ -16,7 +16,7 @@ def is_alias(alias: str) -> bool:
 
 
 def is_queue(name: str) -> bool:
-    """Return whether the name of a queue is unambiguous in an executor's name: not empty, and not ending in `:async`."""
+    """Return whether the name of a queue is unambiguous in an executor's name: not empty, not ending in `:async`."""
     return bool(name) and not name.endswith(ASYNC)
 
 
