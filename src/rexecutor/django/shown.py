@@ -22,7 +22,7 @@ def shown(value: Any) -> SafeString | str:
 
 
 def _json(value: Any) -> str:
-    """Return the JSON value as a text with indents, at least as much of it as is shown.
+    """Return the JSON value as indented text, at least the part of it that is shown.
 
     The indents of deeply nested values would take a hundred times the memory of the value.
     """
@@ -46,7 +46,7 @@ def _shown_error(error: Any) -> tuple[str, SafeString | str]:
 
 
 def _block(text: str) -> SafeString:
-    """Return the text as it is, at most `MOST_SHOWN` characters of it."""
+    """Return the text as a block, at most `MOST_SHOWN` characters of it."""
     cut = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}\n… the rest is left out"
     return format_html('<pre style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>', _encodable(cut))
 
