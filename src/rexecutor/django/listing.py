@@ -41,7 +41,7 @@ _TASK_PATH: Final = {
     "sqlite": """CASE WHEN executor LIKE 'django.%%' AND json_valid(data)
         THEN substr(json_extract(data, '$.path'), 1, 200) END""",
 }
-"""What reads the path of the function of a task's job, whatever somebody has written into the data by hand."""
+"""SQL for the path of a task's function, NULL for other jobs. It does not fail for damaged data."""
 
 
 class CappedPaginator(AnyPaginator):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from inspect import iscoroutinefunction
 from typing import Any, Final
 
@@ -47,7 +48,26 @@ def _in_djangos_words(alias: str) -> Generator[None]:
 
 
 def _found(bound: Backend | SyncTransaction, job_id: int) -> JobRecord | None:
+    """Return the job with this id; None if there is none."""
     return next(iter(bound.query_sync(Where.id_equals(job_id), limit=1)), None)
+
+
+def _ready(task: AnyTask, call: Call, result_id: str, enqueued_at: datetime | None, alias: str) -> AnyResult:
+    """Return the result of a task that was enqueued just now."""
+    return TaskResult(
+        task=task,
+        id=result_id,
+        status=TaskResultStatus.READY,
+        enqueued_at=enqueued_at,
+        started_at=None,
+        finished_at=None,
+        last_attempted_at=None,
+        args=call.args,
+        kwargs=call.kwargs,
+        backend=alias,
+        errors=[],
+        worker_ids=[],
+    )
 
 
 class TaskBackend(BaseTaskBackend):
@@ -83,8 +103,8 @@ class TaskBackend(BaseTaskBackend):
             TransactionManagementError: An error has occurred in the `atomic()` block, which can only be rolled back.
             SynchronousOnlyOperation: An event loop runs in this thread; await `aenqueue`.
             InvalidJobError: `run_after` is not in the years 1970 to 9998. It is a `ValueError`.
-            TypeError: The arguments hold a type that JSON lacks.
-            EncodeError: They hold what no store accepts, such as NaN or a NUL character, or are larger than 1 MiB as
+            TypeError: The arguments contain a type that JSON lacks.
+            EncodeError: They contain what no store accepts, such as NaN or a NUL character, or are larger than 1 MiB as
                 JSON. It is a `ValueError`.
             BackendError: The store failed. In `atomic()`, the transaction is to be rolled back.
         """
@@ -107,20 +127,7 @@ class TaskBackend(BaseTaskBackend):
             bound = self._bound()
             handle = builder.enqueue_sync(backend=bound)
             record = _found(bound, handle.id)
-        result: AnyResult = TaskResult(
-            task=task,
-            id=str(handle.id),
-            status=TaskResultStatus.READY,
-            enqueued_at=None if record is None else moment(record.inserted_at),
-            started_at=None,
-            finished_at=None,
-            last_attempted_at=None,
-            args=call.args,
-            kwargs=call.kwargs,
-            backend=self.alias,
-            errors=[],
-            worker_ids=[],
-        )
+        result = _ready(task, call, str(handle.id), None if record is None else moment(record.inserted_at), self.alias)
         task_enqueued.send(type(self), task_result=result)
         return result
 
