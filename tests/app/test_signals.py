@@ -250,3 +250,17 @@ def test_a_shutdown_in_another_thread_catches_nothing(caught: list[int]) -> None
     of_the_server = signal.getsignal(signal.SIGINT)
     with ThreadPoolExecutor(1) as threads:
         assert threads.submit(lambda: asyncio.run(elsewhere())).result(20)
+
+
+async def test_a_shutdown_in_another_thread_leaves_the_handler_of_one_that_is_over(caught: list[int]) -> None:
+    async def elsewhere() -> None:
+        with CtrlC(lambda: None):
+            pass
+
+    with CtrlC(lambda: None):
+        of_ours = signal.signal(signal.SIGINT, signal.default_int_handler)  # as a server does that gives it back
+    signal.signal(signal.SIGINT, of_ours)
+
+    await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+
+    assert signal.getsignal(signal.SIGINT) == of_ours

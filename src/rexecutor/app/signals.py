@@ -140,6 +140,8 @@ class CtrlC:
     ) -> None:
         """Restore the previous handler, unless another one has been installed meanwhile."""
         self.is_over = True
+        if threading.current_thread() is not threading.main_thread():  # Python lets no other set a handler
+            return
         while isinstance(last := getattr(signal.getsignal(signal.SIGINT), "__self__", None), CtrlC) and last.is_over:
             signal.signal(signal.SIGINT, last.before)  # blocks of several tasks may end in any order
 
