@@ -41,6 +41,7 @@ def test_a_task_backend_without_the_application_is_a_warning() -> None:
 
 def test_a_database_that_is_not_there_is_reported() -> None:
     assert found({"DATABASE": "nowhere"}) == ["rexecutor.E001"]
+    assert found({"DATABASE": None}) == ["rexecutor.E001"]  # as of a variable that is not set
 
 
 @pytest.mark.parametrize("engine", ["django.db.backends.dummy", "tests.in_django.unknown_engine"])
@@ -85,6 +86,8 @@ def test_sqlite_in_memory_is_reported_with_what_tests_need() -> None:
         {"STORE": "redis:"},
         {"STORE": "memory:", "SCHEMA": "jobs"},
         {"DATABASE": "postgres", "SCHEMA": "no schema"},
+        {"DATABASE": "postgres", "SCHEMA": ["jobs"]},
+        {"STORE": None},
     ],
 )
 def test_an_option_that_is_unknown_or_not_valid_is_reported(options: dict[str, Any]) -> None:

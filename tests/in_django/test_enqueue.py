@@ -341,8 +341,9 @@ def test_a_backend_is_made_without_a_look_at_its_database() -> None:
     assert made.alias == "default"
 
 
-def test_a_database_that_the_settings_lack_is_named() -> None:
-    with jobs_in("nowhere"), pytest.raises(InvalidTaskBackend, match=r"TASKS\['default'\]: DATABASES has no 'nowhere'"):
+@pytest.mark.parametrize("alias", ["nowhere", None], ids=str)  # None as of a variable that is not set
+def test_a_database_that_the_settings_lack_is_named(alias: Any) -> None:
+    with jobs_in(alias), pytest.raises(InvalidTaskBackend, match=rf"TASKS\['default'\]: DATABASES has no '{alias}'"):
         tasks.add.enqueue(1)
 
 

@@ -133,7 +133,7 @@ def is_in_memory(connection: BaseDatabaseWrapper) -> bool:
 def _address(store: Store) -> str:
     """Return the address that the backend is made with: a connection string, the path of a file, or a URL."""
     if store.database is None:
-        return store.url or "memory:"
+        return str(store.url)
     try:
         connection = connections[store.database]
     except ConnectionDoesNotExist as error:
