@@ -300,6 +300,19 @@ def test_an_action_changes_a_thousand_jobs_at_most(alias: str, client: Client, m
     assert {job.status for job in Job.objects.all()} == {"cancelled"}
 
 
+def test_a_pause_of_more_jobs_says_that_it_has_looked_at_the_first_only(
+    alias: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rexecutor.django.admin.MOST_CHANGED", 1)
+    enqueue(alias, new("mail"), new("other"))
+    chosen = {"action": "pause_executors", "_selected_action": [1], "select_across": 1, "index": 0}
+
+    page = client.post(LIST, chosen, follow=True).content.decode()
+
+    assert "Only the first 1 were processed. Filter the list" in page
+    assert [pause.executor for pause in Pause.objects.all()] == ["other"]
+
+
 def test_a_job_that_is_deleted_meanwhile_is_reported(
     alias: str, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

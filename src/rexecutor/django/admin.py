@@ -206,7 +206,8 @@ class JobAdmin(ReadOnlyAdmin):
     def pause_executors(self, request: HttpRequest, queryset: Any) -> None:
         """Pause the executors of these jobs until they are resumed in the list of pauses."""
         store = _bound()
-        for name in sorted({job.executor for job in queryset[:MOST_CHANGED]}):
+        jobs: list[Job] = list(queryset[: MOST_CHANGED + 1])
+        for name in sorted({job.executor for job in jobs[:MOST_CHANGED]}):
             try:
                 store.put_pause_sync(NewPause(name, f"paused in the admin by {request.user}", None))
             except RexecutorError as error:
@@ -214,6 +215,8 @@ class JobAdmin(ReadOnlyAdmin):
             else:
                 all_of = "task of this queue, not only the selected ones," if name.startswith(OF_TASKS) else "job of it"
                 messages.success(request, f"Paused: {name}. No {all_of} starts until it is resumed.")
+        if len(jobs) > MOST_CHANGED:
+            messages.warning(request, _NOT_ALL.format(MOST_CHANGED))
 
     def _change(self, request: HttpRequest, queryset: Any, change: Callable[[Job], str], what: str) -> None:
         """Change the jobs one by one, and show the user how many had which outcome."""
@@ -236,11 +239,10 @@ class JobAdmin(ReadOnlyAdmin):
             level = messages.WARNING if outcome in _UNCHANGED else messages.SUCCESS
             messages.add_message(request, level, f"{number:,} job{'s' * (number != 1)}: {outcome}.")
         if len(jobs) > MOST_CHANGED:
-            messages.warning(
-                request, f"Only the first {MOST_CHANGED:,} were processed; repeat the action for the rest."
-            )
+            messages.warning(request, _NOT_ALL.format(MOST_CHANGED))
 
 
+_NOT_ALL: Final = "Only the first {:,} were processed. Filter the list by status or executor, and repeat the action."
 _UNCHANGED: Final = {"had ended before", "not rerun: it has not ended", "deleted meanwhile"}
 
 
