@@ -123,7 +123,7 @@ def test_the_page_on_django_leads_from_nothing_to_a_finished_task(tmp_path: Path
         waits = "import time\nwhile not result.is_finished: time.sleep(0.02); result.refresh()"
 
         programs.run("manage.py", "migrate", "-v0")
-        worker = programs.start("manage.py", "rexecutor")
+        worker = programs.start("manage.py", "rexecutor", "--reload")
         said = programs.run("manage.py", "shell", "-v0", "-c", "\n".join((*typed[:2], waits, f"print(({typed[3]}))")))
 
         assert said.strip() == shell.splitlines()[-1]
