@@ -23,8 +23,8 @@ pytest.importorskip("django.tasks", reason=NEEDS_6)
 from django.tasks import TaskResultStatus, task, task_backends
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
 
-from rexecutor import BackoffStrategy, EncodeError, InvalidJobError, Where
-from rexecutor.django import RexecutorTask, TaskBackend
+from rexecutor import BackendError, BackoffStrategy, EncodeError, InvalidJobError, Where
+from rexecutor.django import RexecutorTask, TaskBackend, task_backend
 from rexecutor.testing import Drained
 from tests.in_django.databases import jobs_in
 from tests.in_django.running import memory_settings, run_tasks
@@ -59,6 +59,24 @@ def test_a_task_is_run_after_its_commit_and_gives_its_result(jobs: str) -> None:
     assert run_tasks() == Drained(complete=1)
     result.refresh()
     assert (result.status, result.return_value) == (TaskResultStatus.SUCCESSFUL, 3)
+
+
+def test_a_connection_lost_right_after_the_commit_does_not_make_the_enqueue_fail(
+    jobs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise BackendError("lost")
+
+    monkeypatch.setattr(task_backend, "_found", lost)
+    stored = tasks.add.enqueue(1)
+    with pytest.raises(BackendError), transaction.atomic(using=jobs):
+        tasks.add.enqueue(2)
+    monkeypatch.undo()
+
+    assert stored.enqueued_at is None
+    assert run_tasks() == Drained(complete=1)
+    stored.refresh()
+    assert (stored.status, stored.return_value) == (TaskResultStatus.SUCCESSFUL, 1)
 
 
 def test_a_rolled_back_task_was_never_there(jobs: str) -> None:

@@ -48,10 +48,14 @@ class Store(NamedTuple):
 
 
 def store_of(options: Mapping[str, Any]) -> Store:
-    """Return the store that the `OPTIONS` of a task backend name, by `STORE`, or by `DATABASE` and `SCHEMA`."""
-    url = options.get("STORE")
-    schema: str = options.get("SCHEMA", DEFAULT_SCHEMA)
-    return Store(options.get("DATABASE", "default"), schema) if url is None else Store(None, schema, url)
+    """Return the store that the `OPTIONS` of a task backend name, by `STORE`, or by `DATABASE` and `SCHEMA`.
+
+    A value that is not a text, such as the None of a variable that is not set, becomes a text that names nothing.
+    """
+    schema = str(options.get("SCHEMA", DEFAULT_SCHEMA))
+    if "STORE" in options:
+        return Store(None, schema, str(options["STORE"]))
+    return Store(str(options.get("DATABASE", "default")), schema)
 
 
 def task_backends() -> dict[str, Mapping[str, Any]]:

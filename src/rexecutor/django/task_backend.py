@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django.core.checks import CheckMessage
 from django.core.exceptions import SynchronousOnlyOperation
+from django.db import connections
 from django.db.transaction import TransactionManagementError
 from django.tasks import TaskResult, TaskResultStatus
 from django.tasks.backends.base import BaseTaskBackend
@@ -25,7 +26,7 @@ from rexecutor.django.registry import find_or_discover
 from rexecutor.django.results import moment, result_of, stored_moment
 from rexecutor.django.stores import bound_store, store_of
 from rexecutor.django.task import RexecutorTask
-from rexecutor.errors import ConfigurationError, DecodeError
+from rexecutor.errors import BackendError, ConfigurationError, DecodeError
 from rexecutor.model.job import JobRecord
 from rexecutor.model.where import Where
 
@@ -96,6 +97,8 @@ class TaskBackend(BaseTaskBackend):
     def enqueue(self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> AnyResult:
         """Store a job for the task, and return its result, which is `READY`.
 
+        Its `enqueued_at` is None if the connection was lost right after the task was stored.
+
         Raises:
             InvalidTask: Django's checks fail, a worker could not find the task or run it as it is, or no executor can
                 have the name of its queue.
@@ -126,7 +129,12 @@ class TaskBackend(BaseTaskBackend):
         with _in_djangos_words(self.alias):
             bound = self._bound()
             handle = builder.enqueue_sync(backend=bound)
-            record = _found(bound, handle.id)
+            try:
+                record = _found(bound, handle.id)
+            except BackendError:
+                if self._is_in_transaction():
+                    raise
+                record = None  # the task is stored for good, and an error would lead to storing it twice
         result = _ready(task, call, str(handle.id), None if record is None else moment(record.inserted_at), self.alias)
         task_enqueued.send(type(self), task_result=result)
         return result
@@ -164,6 +172,14 @@ class TaskBackend(BaseTaskBackend):
     def _bound(self) -> Backend | SyncTransaction:
         """Return the store that this thread uses, bound to Django's connection."""
         return blocking(bound_store(store_of(self.options)))
+
+    def _is_in_transaction(self) -> bool:
+        """Return whether this thread's connection to the store is in a transaction of the application."""
+        database = store_of(self.options).database
+        if database is None:
+            return False
+        connection = connections[database]
+        return connection.in_atomic_block or not connection.autocommit
 
     def _check_runs(self, task: AnyTask) -> None:
         """Raise an `InvalidTask` if a worker would not find the task, or would run it with other settings."""
