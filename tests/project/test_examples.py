@@ -38,8 +38,8 @@ PRINTED: Final = {
         "a second time: a global backend is set already: stop the Rexecutor that set it first",
         "bob's job is in the test's backend alone",
         (
-            "after the end: no backend: give one (`backend=…`), call `set_global_backend()` on a Rexecutor, or use"
-            " `override_global_backend(…)` in a test"
+            "after the end: no backend: give one (`backend=…`), call `set_global_backend()` on a Rexecutor (whose"
+            " shutdown withdraws it), or use `override_global_backend(…)` or the fixture `rexecutor_backend` in a test"
         ),
     ],
     "graceful_shutdown.py": [

@@ -149,8 +149,8 @@ def current_backend(backend: Backend | None = None) -> Backend:
     found = _at_start.get() or (_process[0] if _process else None)
     if found is None:
         raise GlobalBackendError(
-            "no backend: give one (`backend=…`), call `set_global_backend()` on a Rexecutor, or use"
-            " `override_global_backend(…)` in a test"
+            "no backend: give one (`backend=…`), call `set_global_backend()` on a Rexecutor (whose shutdown"
+            " withdraws it), or use `override_global_backend(…)` or the fixture `rexecutor_backend` in a test"
         )
     return found
 
