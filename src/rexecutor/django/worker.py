@@ -131,7 +131,7 @@ def _store(chosen: Mapping[str, Mapping[str, Any]], own: Rexecutor | None) -> St
 
 def _executors(chosen: Mapping[str, Mapping[str, Any]], queues: Collection[str]) -> list[type[AnyExecutor]]:
     """Return the executors of the chosen task backends: of these queues, or of all if none are given."""
-    if not chosen:
+    if not chosen or django.VERSION < (6,):  # there, TASKS only names where the jobs are
         return []
     from rexecutor.django.executors import executors_of, queues_of  # these need django.tasks
     from rexecutor.django.registry import discover
