@@ -1,4 +1,4 @@
-"""The models of jobs, pauses, nodes and schedules: what is stored can be read, and nothing is changed."""
+"""The models of jobs, pauses, nodes, schedules and groups: what is stored can be read, and nothing is changed."""
 
 import io
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from rexecutor.django.fields import Unreadable
-from rexecutor.django.models import Job, Node, Pause, Schedule
+from rexecutor.django.models import Group, Job, Node, Pause, Schedule
 from rexecutor.django.stores import Store, bound_store
 from rexecutor.errors import ConfigurationError
 from rexecutor.model.job import NewJob
@@ -122,9 +122,25 @@ def test_no_way_changes_a_job(sqlite_database: str, change: Callable[[Any], obje
 
 def test_the_other_models_show_what_the_store_has(database: str) -> None:
     with jobs_in(database):
-        assert not [model for model in (Pause, Node, Schedule) if model.objects.exists()]
+        assert not [model for model in (Pause, Node, Schedule, Group) if model.objects.exists()]
         assert str(Node(name="host:1")) == "host:1"
         assert [str(Pause(scope=scope)) for scope in ("executor:mail", "*")] == ["mail", "*"]
+
+
+def test_a_group_has_what_is_stored(database: str) -> None:
+    with jobs_in(database):
+        at = connections[database].ops.quote_name(Group._meta.db_table)
+        moment = "now()" if connections[database].vendor == "postgresql" else "0"
+        with connections[database].cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {at} (name, is_workflow, total, open, inserted_at) VALUES ('import', %s, 3, 2, {moment})",
+                [True],
+            )
+
+        group = Group.objects.get(ended_at=None)
+
+        assert (str(group), group.is_workflow, group.total, group.open, group.failed) == ("1 (import)", True, 3, 2, 0)
+        assert group.inserted_at is not None
 
 
 def test_without_a_database_for_jobs_reading_says_so() -> None:

@@ -1,4 +1,4 @@
-"""Read-only models of jobs, pauses, nodes and schedules. Django does not manage their tables."""
+"""Read-only models of jobs, pauses, nodes, schedules and groups. Django does not manage their tables."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
@@ -209,11 +209,39 @@ class Schedule(ReadOnly):
         return str(self.pk)
 
 
+class Group(ReadOnly):
+    """Jobs that belong together. No version of rexecutor makes groups yet, so there are none."""
+
+    id = Integer(primary_key=True)
+    name = Text()
+    is_workflow = Boolean()
+    """Whether some of its jobs wait for others."""
+    total = Integer()
+    """Number of its jobs."""
+    open = Integer()
+    """Number of its jobs that have not ended."""
+    failed = Integer()
+    """Number of its jobs that were discarded or cancelled."""
+    cancel_reason = Text(null=True)
+    inserted_at = Moment()
+    ended_at = Moment(null=True)
+
+    class Meta(ReadOnly.Meta):
+        """Options of the model."""
+
+        abstract = False
+
+    def __str__(self) -> str:
+        """Return the group's id and name."""
+        return f"{self.pk} ({self.name})"
+
+
 _TABLES: Final[dict[type[models.Model], str]] = {
     Job: "jobs",
     Pause: "pauses",
     Node: "nodes",
     Schedule: "schedules",
+    Group: "groups",
 }
 
 

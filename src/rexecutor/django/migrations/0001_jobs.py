@@ -43,4 +43,9 @@ class Migration(migrations.Migration):
             [("id", models.TextField(primary_key=True, serialize=False))],
             {"managed": False, "default_permissions": ("view",)},
         ),
+        migrations.CreateModel(
+            "Group",
+            [("id", models.BigIntegerField(primary_key=True, serialize=False))],
+            {"managed": False, "default_permissions": ("view",)},
+        ),
     )
