@@ -22,10 +22,14 @@ LEFT_OUT: Final = (
     "cli/test_[!w]*",
     "cli/test_worker_health.py",
     "demo",
+    "examples/test_[!d]*",  # all but the Django project, which runs on Python 3.12 and later only
     "faults",
-    "project/test_benchmarks.py",
-    "project/test_cron_oracle.py",
+    "frameworks/test_gunicorn.py",
+    "frameworks/test_uvicorn.py",
+    "project/test_[!d]*",
     "simulation",
+    "test_package.py",
+    "testing/test_pytest_plugin.py",
 )
 QUICK: Final = ("tests", "-k", "not postgres", *(f"--ignore-glob=tests/{name}" for name in LEFT_OUT))
 """What the quick tier adds to pytest's arguments. It leaves out what takes long and what no version changes."""
