@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
-from rexecutor.backend.unwrapping import class_name, class_names, unwrapped
+from rexecutor.backend.unwrapping import class_name, class_names, first_line, unwrapped
 from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
 
 _PROXY: Final = "django.utils.connection.ConnectionProxy"
@@ -155,7 +155,7 @@ def _translated(what: str) -> Generator[None]:
         yield
     except Exception as error:
         names = class_names(error)
-        said = (str(error).splitlines() or [""])[0] or type(error).__name__
+        said = first_line(error)
         why = next((text for kind, text in _ADVICE.items() if kind in names), None)
         if why is None and names & _MISUSE:
             why = said.rstrip(".")

@@ -140,6 +140,11 @@ async def async_driver_connection(what: str, connection: Any) -> Any:
         return unwrapped((await connection.get_raw_connection()).driver_connection)
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of the error's message, or its type if that is empty."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
 def refusal(what: str, given: object, store: str, wanted: str) -> ConfigurationError:
     """Return the error for an object that cannot be used as a connection to the store, with advice what to give."""
     name = "None" if given is None else class_name(given)
@@ -155,7 +160,7 @@ def _translated(what: str) -> Generator[None]:
         yield
     except Exception as error:
         names = class_names(error)
-        said = (str(error).splitlines() or [""])[0] or type(error).__name__
+        said = first_line(error)
         if names & _FAILED:
             raise BackendError(f"{what}: SQLAlchemy: {said}") from error
         if "sqlalchemy.exc.SQLAlchemyError" not in names:

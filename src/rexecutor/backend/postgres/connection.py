@@ -14,6 +14,7 @@ from rexecutor.backend.postgres.address import migrate_command
 from rexecutor.backend.postgres.execution import run_steps
 from rexecutor.backend.postgres.statements import PACKAGE, in_schema, versions
 from rexecutor.backend.sql import migrations
+from rexecutor.backend.unwrapping import first_line
 from rexecutor.errors import BackendError, ConfigurationError, RexecutorError, SchemaError
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
@@ -132,11 +133,6 @@ def translated(schema: str) -> Generator[None]:
             said = what.partition("failed: ")[2] or what
             advice = next((text for word, text in _ADVICE_TO_CONNECT.items() if word in said), None)
         raise BackendError(f"PostgreSQL: {what}" + (f": {advice}" if advice else "")) from error
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of the error's message, or its type if that is empty."""
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
 @asynccontextmanager

@@ -8,12 +8,13 @@ import psycopg
 
 from rexecutor.backend.findings import Finding, Severity
 from rexecutor.backend.postgres.address import migrate_command
-from rexecutor.backend.postgres.connection import Connection, check_versions, first_line
+from rexecutor.backend.postgres.connection import Connection, check_versions
 from rexecutor.backend.postgres.execution import run, run_steps
 from rexecutor.backend.postgres.liveness import Cutter, ImpatientConnection, is_behind_pooler
 from rexecutor.backend.postgres.statements import PACKAGE, Statements, channel_of, in_schema, versions
 from rexecutor.backend.sql.indexes import indexes_of, tables_of
 from rexecutor.backend.sql.operations import Statement
+from rexecutor.backend.unwrapping import first_line
 from rexecutor.clock import Clock, unique_id
 from rexecutor.errors import SchemaError
 

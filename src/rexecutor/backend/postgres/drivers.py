@@ -23,7 +23,7 @@ from rexecutor.backend.django_connection import (
     is_django,
     report_to_django,
 )
-from rexecutor.backend.postgres.connection import first_line, lacks_tables, translated
+from rexecutor.backend.postgres.connection import lacks_tables, translated
 from rexecutor.backend.postgres.execution import run_script, run_steps, run_steps_sync
 from rexecutor.backend.sql.operations import Rows, Script, Statement
 from rexecutor.backend.unwrapping import (
@@ -35,6 +35,7 @@ from rexecutor.backend.unwrapping import (
     class_name,
     class_names,
     driver_connection,
+    first_line,
     is_async_sqlalchemy,
     is_sqlalchemy,
     refusal,
