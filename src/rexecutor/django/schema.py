@@ -11,8 +11,6 @@ from django.db.migrations.state import ProjectState
 from rexecutor.django.stores import stores
 from rexecutor.errors import ConfigurationError
 
-MISSING_PSYCOPG: Final = "jobs in PostgreSQL need psycopg 3, and psycopg 2 is installed"
-
 
 class Step(Operation):
     """Executes one migration of the store, in each schema that the settings name for the database.
@@ -73,7 +71,9 @@ class Step(Operation):
         try:
             from rexecutor.backend.postgres.connection import checked_schema, migration_script  # psycopg is an extra
         except ImportError as error:
-            raise ConfigurationError(f"{MISSING_PSYCOPG}; run `pip install 'rexecutor[postgres]'`") from error
+            raise ConfigurationError(
+                "jobs in PostgreSQL need psycopg 3, and psycopg 2 is installed; run `pip install 'rexecutor[postgres]'`"
+            ) from error
         schema_editor.execute(migration_script(checked_schema(schema), self.number), params=None)
 
     def _on_sqlite(self, schema_editor: BaseDatabaseSchemaEditor) -> None:

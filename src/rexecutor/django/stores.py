@@ -158,13 +158,19 @@ def _address(store: Store) -> str:
 
 def _conninfo(given: Mapping[str, Any]) -> str:
     """Return libpq's connection string for the database, without options that libpq does not know."""
-    from psycopg.conninfo import make_conninfo  # psycopg is an extra
-
     known = _libpq_options()
     names = {"NAME": "dbname", "HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password"}
-    options = {name: value for name, value in given.get("OPTIONS", {}).items() if name in known}
-    options |= {name: str(given[key]) for key, name in names.items() if given.get(key)}
-    return make_conninfo(**options)
+    options = {name: value for name, value in given.get("OPTIONS", {}).items() if name in known and value is not None}
+    options |= {name: given[key] for key, name in names.items() if given.get(key)}
+    return _joined(tuple((name, str(value)) for name, value in options.items()))
+
+
+@cache
+def _joined(options: tuple[tuple[str, str], ...]) -> str:
+    """Return the connection string with these options. Each enqueue asks for it, and psycopg parses it to check it."""
+    from psycopg.conninfo import make_conninfo  # psycopg is an extra
+
+    return make_conninfo(**dict(options))
 
 
 @cache
