@@ -5,7 +5,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, make_url
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, inspect, make_url
 
 from rexecutor import ConfigurationError, Executor, Job, PostgresBackend, Rexecutor, SQLiteBackend
 from rexecutor.alembic import include_name, upgrade_operations
 from rexecutor.backend.postgres.connection import newest
+from tests.integrations.engines import engine_on
 from tests.postgres import run_postgres, server_url
 from tests.support import soon
 
@@ -96,15 +96,6 @@ def application() -> MetaData:
     made = MetaData()
     Table("orders_of_alembic", made, Column("id", Integer, primary_key=True))
     return made
-
-
-@contextmanager
-def engine_on(url: Any) -> Generator[Engine]:
-    engine = create_engine(url)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 @pytest.fixture

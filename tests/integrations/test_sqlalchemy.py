@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import event, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
@@ -20,6 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from rexecutor import Backend, BackendError, ConfigurationError, Executor, Job, PostgresBackend, SQLiteBackend
 from rexecutor.model.where import Everything
 from tests.backends import made_backend
+from tests.integrations.engines import engine_on
 from tests.postgres import server_url
 
 
@@ -81,15 +82,6 @@ async def _done(answer: Any) -> Any:
 
 Block: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Work]]
 """One transaction on the database of a URL: committed at the end, rolled back by an error."""
-
-
-@contextmanager
-def engine_on(url: Any) -> Generator[Engine]:
-    engine = create_engine(url)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 @asynccontextmanager
